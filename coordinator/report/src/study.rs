@@ -1,0 +1,234 @@
+//! What a finished (or unfinished) sweep hands to the report: rows, models, conditions, predictions, runs.
+
+use limbic_proto::axis::{Layer, ReadOut};
+use limbic_proto::spec::ReportSpec;
+use limbic_proto::status::Quarantined;
+use limbic_proto::unit::{FitRecord, UnitKind};
+
+/// One row of the test split, in the order of all prediction tensors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestRow {
+    /// Unique in the dataset.
+    pub id: String,
+    /// The utterance.
+    pub text: String,
+    /// Index into [`Study::classes`].
+    pub class: u32,
+    /// Rows of one group are resampled together.
+    pub group: String,
+}
+
+/// One probed model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelEntry {
+    /// The name in tables and figures.
+    pub name: String,
+    /// Where its files came from.
+    pub source: String,
+    /// Digest of weights, config, tokenizer and chat template.
+    pub digest: String,
+    /// How many parameters; 0 = not known, which keeps the model out of the scale trend.
+    pub parameters: u64,
+    /// How many blocks.
+    pub layers: u32,
+    /// Width of the residual stream.
+    pub hidden: u32,
+    /// The number format it was computed in.
+    pub dtype: String,
+}
+
+/// One prompt condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConditionEntry {
+    /// The name in tables and figures.
+    pub name: String,
+    /// What it does, in words.
+    pub description: String,
+}
+
+/// The class probabilities that one fit (or one baseline) gives the test rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// Index into [`Study::models`]; none for baselines on the words.
+    pub model: Option<usize>,
+    /// The tap; none for baselines and zero-shot.
+    pub layer: Option<Layer>,
+    /// Index into [`Study::conditions`]; none for baselines, and for zero-shot, which has its own prompt.
+    pub condition: Option<usize>,
+    /// The read-out; none for baselines and zero-shot.
+    pub read_out: Option<ReadOut>,
+    /// `logistic`, `mlp`, `majority`, `bag-of-words`, `zero-shot`.
+    pub probe: String,
+    /// The seed of everything random in the probe.
+    pub seed: u64,
+    /// How the fit went, if it was one.
+    pub fit: Option<FitRecord>,
+    /// `[test, classes]`, row-major; a row of zeros = no state at this read-out (the reply ended before).
+    pub probabilities: Vec<f32>,
+}
+
+/// One committed attempt, for the account of time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The unit's key.
+    pub unit: String,
+    /// The unit's kind.
+    pub kind: UnitKind,
+    /// What it is, in words.
+    pub title: String,
+    /// The attempt's id.
+    pub attempt: String,
+    /// The worker's id.
+    pub worker: String,
+    /// `cpu`, `cuda:0`, …
+    pub device: String,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// Tokens that went through the model.
+    pub tokens: u64,
+    /// Bytes of artifacts written.
+    pub bytes: u64,
+}
+
+/// Everything a report is made of.
+#[derive(Debug, Clone)]
+pub struct Study {
+    /// The sweep's id.
+    pub sweep: String,
+    /// The report's title.
+    pub title: String,
+    /// The classes, in the order of all score vectors.
+    pub classes: Vec<String>,
+    /// The test rows.
+    pub test: Vec<TestRow>,
+    /// The models, in the spec's order.
+    pub models: Vec<ModelEntry>,
+    /// The conditions, in the spec's order; the first is what the others are compared with.
+    pub conditions: Vec<ConditionEntry>,
+    /// One entry per fit and baseline.
+    pub predictions: Vec<Prediction>,
+    /// One entry per committed attempt.
+    pub runs: Vec<Run>,
+    /// How results are summed up.
+    pub options: ReportSpec,
+    /// What the reader should know, one sentence each.
+    pub notes: Vec<String>,
+    /// Units that failed for good.
+    pub quarantined: Vec<Quarantined>,
+    /// The spec as it was accepted.
+    pub spec: serde_json::Value,
+    /// Program and version, such as `limbic 0.1.0`.
+    pub software: String,
+    /// The seed of the resampling.
+    pub seed: u64,
+}
+
+impl Study {
+    /// The true class of every test row.
+    pub fn truth(&self) -> Vec<u32> {
+        self.test.iter().map(|r| r.class).collect()
+    }
+
+    /// The model's name, or an empty string for baselines on the words.
+    pub fn model_name(&self, model: Option<usize>) -> &str {
+        model.and_then(|m| self.models.get(m)).map_or("", |m| &m.name)
+    }
+
+    /// The condition's name, or an empty string where there is none.
+    pub fn condition_name(&self, condition: Option<usize>) -> &str {
+        condition.and_then(|c| self.conditions.get(c)).map_or("", |c| &c.name)
+    }
+
+    /// Why the study can't be reported on, if it can't: the first row, prediction or index that doesn't fit.
+    ///
+    /// # Errors
+    /// [`ReportError::Class`], [`ReportError::Shape`] or [`ReportError::Index`]; all reject the study.
+    pub fn check(&self) -> Result<(), ReportError> {
+        let classes = self.classes.len();
+        if let Some(row) = self.test.iter().find(|r| r.class as usize >= classes) {
+            return Err(ReportError::Class { row: row.id.clone(), class: row.class, classes });
+        }
+        for (prediction, p) in self.predictions.iter().enumerate() {
+            if p.probabilities.len() != self.test.len() * classes {
+                return Err(ReportError::Shape { prediction, rows: self.test.len(), classes, len: p.probabilities.len() });
+            }
+            for (axis, index, len) in [("model", p.model, self.models.len()), ("condition", p.condition, self.conditions.len())] {
+                if let Some(index) = index.filter(|i| *i >= len) {
+                    return Err(ReportError::Index { prediction, axis, index, len });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a report can't be made. All but `Table` and `Page` (our bugs) reject the study.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A test row names a class that isn't there.
+    #[error("test row {row}: class {class} of {classes}")]
+    Class {
+        /// The row's id.
+        row: String,
+        /// Its class.
+        class: u32,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// A prediction has another shape than [test, classes].
+    #[error("prediction {prediction}: {len} probabilities for {rows} rows of {classes} classes")]
+    Shape {
+        /// Index into [`Study::predictions`].
+        prediction: usize,
+        /// Test rows.
+        rows: usize,
+        /// Classes.
+        classes: usize,
+        /// Probabilities found.
+        len: usize,
+    },
+    /// A prediction names a model or condition that isn't there.
+    #[error("prediction {prediction}: {axis} {index} of {len}")]
+    Index {
+        /// Index into [`Study::predictions`].
+        prediction: usize,
+        /// `model` or `condition`.
+        axis: &'static str,
+        /// What it names.
+        index: usize,
+        /// How many there are.
+        len: usize,
+    },
+    /// The study and the results don't belong together.
+    #[error("the results have {scores} score lists for {predictions} predictions: evaluate this study first")]
+    Mismatch {
+        /// Predictions of the study.
+        predictions: usize,
+        /// Scores of the results.
+        scores: usize,
+    },
+    /// A table can't be written.
+    #[error("table {path}: {message}")]
+    Table {
+        /// The file.
+        path: &'static str,
+        /// What arrow or parquet says.
+        message: String,
+    },
+    /// A figure can't be drawn.
+    #[error("figure {name}: {message}")]
+    Figure {
+        /// The figure.
+        name: String,
+        /// What plotters says.
+        message: String,
+    },
+    /// A page can't be rendered.
+    #[error("page {path}: {message}")]
+    Page {
+        /// The file.
+        path: &'static str,
+        /// What minijinja says.
+        message: String,
+    },
+}
