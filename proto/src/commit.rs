@@ -1,0 +1,90 @@
+//! Commits: the immutable objects that say what became of a unit. Done-ness is the commit and nothing else.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::key::{Digest, UnitKey};
+
+/// The body of `commit/{hh}/{unit}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Commit {
+    /// The attempt whose artifacts are the unit's result.
+    Done(Done),
+    /// The unit was split; its result is its children's.
+    Split {
+        /// Drawn at random: whose create won.
+        nonce: String,
+        /// The units that replace it, in row order.
+        children: Vec<UnitKey>,
+    },
+    /// The unit will never have a result.
+    Void {
+        /// Drawn at random: whose create won.
+        nonce: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Done {
+    /// Drawn at random: whose create won.
+    pub nonce: String,
+    /// The attempt.
+    pub attempt: String,
+    /// Its artifacts.
+    pub artifacts: Vec<Artifact>,
+    /// Where and how it was computed.
+    pub provenance: Provenance,
+}
+
+/// One immutable object under `data/{hh}/{unit}/{attempt}/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Artifact {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes.
+    pub len: u64,
+    /// The digest of its bytes.
+    pub blake3: Digest,
+}
+
+/// Where and how a result was computed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// The worker's id.
+    pub worker: String,
+    /// Version of the software.
+    pub software: String,
+    /// `cpu`, `cuda:0`, …
+    pub device: String,
+    /// Seconds of work, without waiting and uploading.
+    pub seconds: f64,
+    /// Tokens that went through the model.
+    pub tokens: u64,
+    /// Further counts: `skipped_rows`, …
+    pub counts: BTreeMap<String, u64>,
+}
+
+impl Commit {
+    /// The nonce of whoever created the object.
+    pub fn nonce(&self) -> &str {
+        match self {
+            Commit::Done(done) => &done.nonce,
+            Commit::Split { nonce, .. } | Commit::Void { nonce, .. } => nonce,
+        }
+    }
+}
+
+impl Done {
+    /// The artifact of that name.
+    pub fn artifact(&self, name: &str) -> Option<&Artifact> {
+        self.artifacts.iter().find(|a| a.name == name)
+    }
+}

@@ -1,0 +1,70 @@
+//! The journal: what a sweep's coordinators decided, one immutable object after another.
+
+use serde::{Deserialize, Serialize};
+
+use crate::key::UnitKey;
+
+/// The body of `sweeps/{sweep}/log/{seq}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The epoch of the coordinator that wrote it.
+    pub epoch: u64,
+    /// Drawn at random: whose create won.
+    pub nonce: String,
+    /// What it decided or learnt, in order.
+    pub records: Vec<Record>,
+}
+
+/// One thing decided or learnt. Commits are not here: they speak for themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "lowercase")]
+pub enum Record {
+    /// A coordinator took the lead: all earlier epochs are over.
+    Epoch {
+        /// One more than the largest before it.
+        epoch: u64,
+        /// Who leads.
+        holder: String,
+        /// Version of the software.
+        software: String,
+    },
+    /// An attempt failed (our bug or bad input).
+    Fail {
+        /// The unit.
+        unit: UnitKey,
+        /// The attempt.
+        attempt: String,
+        /// The worker.
+        worker: String,
+        /// What it said.
+        error: String,
+    },
+    /// An attempt was lost with its worker.
+    Lost {
+        /// The unit.
+        unit: UnitKey,
+        /// The attempt.
+        attempt: String,
+        /// The worker.
+        worker: String,
+    },
+    /// No new leases until [`Record::Resume`].
+    Pause,
+    /// Leases again.
+    Resume,
+    /// No new leases ever; running attempts are told to stop.
+    Cancel,
+    /// The unit gets a new generation.
+    Regen {
+        /// The unit.
+        unit: UnitKey,
+    },
+    /// The unit failed for good; its error is kept and the sweep goes on.
+    Quarantine {
+        /// The unit.
+        unit: UnitKey,
+        /// The last error.
+        error: String,
+    },
+}

@@ -1,0 +1,205 @@
+//! The spec: one YAML file that says what a sweep measures. [`Spec::from_yaml`] reads it, [`Spec::check`] judges it.
+
+mod check;
+mod dataset;
+mod model;
+mod probe;
+mod prompt;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use check::SpecError;
+pub use dataset::{Balance, DatasetSpec, Format, MultipleLabels, NearDuplicates, SplitShares};
+pub use model::{Dtype, LayerSelector, ModelSpec};
+pub use probe::{Baseline, LogisticSpec, MlpSpec, ProbeSpec};
+pub use prompt::{Chat, Condition, Continuation, Prompt, TooLong, ZeroShot};
+
+use crate::axis::{Pooling, ReadOut};
+use crate::key::{Digest, canonical_json};
+
+/// What a sweep measures: every (model, layer, condition, offset) that these axes span is one cell.
+///
+/// Only `dataset` and `models` are required. Relative paths are relative to the folder of the spec file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// A label for people; the sweep's id comes from the spec's content.
+    #[serde(default = "default_name")]
+    pub name: String,
+    /// Where results live: a folder or an object-store URL (`s3://bucket/prefix`, `gs://…`, `az://…`). The default is
+    /// the folder `limbic-store` in the current directory; `--store` overrides both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// The labelled utterances.
+    pub dataset: DatasetSpec,
+    /// The models to probe.
+    pub models: Vec<ModelSpec>,
+    /// Which taps into the residual stream: `all`, a list such as `[0, 4, final]`, `{every: 2}` or `{depth: [0, 0.5, 1]}`.
+    #[serde(default)]
+    pub layers: LayerSelector,
+    /// How each utterance is put to the model. The default is the bare text.
+    #[serde(default = "default_conditions")]
+    pub conditions: Vec<Condition>,
+    /// Which prompt positions are read at offset 0.
+    #[serde(default = "default_pooling")]
+    pub pooling: Vec<Pooling>,
+    /// Which positions are read: 0 = in the prompt, k = the k-th continuation token.
+    #[serde(default = "default_offsets")]
+    pub offsets: Vec<u32>,
+    /// What follows the prompt at offsets above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continuation: Option<Continuation>,
+    /// The probes trained on every cell.
+    #[serde(default = "default_probes")]
+    pub probes: Vec<ProbeSpec>,
+    /// What the probes are compared with.
+    #[serde(default = "default_baselines")]
+    pub baselines: Vec<Baseline>,
+    /// How the zero-shot baseline asks.
+    #[serde(default)]
+    pub zero_shot: ZeroShot,
+    /// Seeds of everything random in probes; each probe is trained once per seed (deterministic ones once).
+    #[serde(default = "default_seeds")]
+    pub seeds: Vec<u64>,
+    /// How the work is cut and run; changes no number.
+    #[serde(default)]
+    pub execution: Execution,
+    /// How results are summed up.
+    #[serde(default)]
+    pub report: ReportSpec,
+}
+
+/// How the work is cut and run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Execution {
+    /// Rows per `extract` unit: smaller units lose less when a worker dies, larger ones have less overhead.
+    pub rows_per_unit: usize,
+    /// Tokens per forward pass.
+    pub token_budget: usize,
+    /// What to do with a prompt (and its continuation) longer than the model's context.
+    pub too_long: TooLong,
+}
+
+impl Default for Execution {
+    fn default() -> Self {
+        Execution { rows_per_unit: 512, token_budget: 2048, too_long: TooLong::Error }
+    }
+}
+
+/// How results are summed up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportSpec {
+    /// The report's title; the default is the sweep's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Bootstrap resamples behind every interval.
+    pub resamples: usize,
+    /// Coverage of the intervals, in 0..1.
+    pub confidence: f64,
+}
+
+impl Default for ReportSpec {
+    fn default() -> Self {
+        ReportSpec { title: None, resamples: 1000, confidence: 0.95 }
+    }
+}
+
+fn default_name() -> String {
+    "sweep".to_owned()
+}
+
+fn default_conditions() -> Vec<Condition> {
+    vec![Condition::raw("raw")]
+}
+
+fn default_pooling() -> Vec<Pooling> {
+    vec![Pooling::Last]
+}
+
+fn default_offsets() -> Vec<u32> {
+    vec![0]
+}
+
+fn default_probes() -> Vec<ProbeSpec> {
+    vec![ProbeSpec::Logistic(LogisticSpec::default())]
+}
+
+fn default_baselines() -> Vec<Baseline> {
+    vec![Baseline::Majority, Baseline::BagOfWords, Baseline::ZeroShot]
+}
+
+fn default_seeds() -> Vec<u64> {
+    vec![0]
+}
+
+impl Spec {
+    /// Reads and checks a spec. `file` is named in errors, and relative paths are resolved against its folder.
+    ///
+    /// # Errors
+    /// Unknown or mistyped fields (with line and column) and everything [`Spec::check`] finds.
+    pub fn from_yaml(text: &str, file: &Path) -> Result<Spec, SpecError> {
+        let mut spec: Spec = serde_saphyr::from_str(text).map_err(|e| SpecError::Syntax { file: file.to_path_buf(), message: e.to_string() })?;
+        let base = file.parent().unwrap_or(Path::new(""));
+        spec.dataset.source = resolve(base, &spec.dataset.source);
+        for model in &mut spec.models {
+            model.source = resolve(base, &model.source);
+        }
+        if let Some(store) = &mut spec.store {
+            *store = resolve(base, store);
+        }
+        spec.check().map_err(|e| SpecError::Invalid { file: file.to_path_buf(), field: e.field, message: e.message })?;
+        Ok(spec)
+    }
+
+    /// What the sweep's id is made of: the spec without what changes no number (name, store, execution).
+    pub fn canonical(&self) -> String {
+        let mut value = serde_json::to_value(self).expect("a spec serializes to JSON");
+        let object = value.as_object_mut().expect("a spec is an object");
+        for field in ["name", "store", "execution", "report"] {
+            object.remove(field);
+        }
+        canonical_json(&value)
+    }
+
+    /// The read-outs of one condition: every pooling at offset 0, every further offset, and the controls.
+    pub fn read_outs(&self) -> Vec<ReadOut> {
+        let mut read_outs = Vec::new();
+        let controls = self.continuation.as_ref().map(|c| c.controls.as_slice()).unwrap_or_default();
+        for &offset in &self.offsets {
+            if offset == 0 {
+                read_outs.extend(self.pooling.iter().map(|&pooling| ReadOut { pooling, ..ReadOut::LAST }));
+            } else {
+                read_outs.push(ReadOut::at(offset));
+                read_outs.extend(controls.iter().map(|&context| ReadOut { context, ..ReadOut::at(offset) }));
+            }
+        }
+        read_outs
+    }
+
+    /// The continuation that is needed: none when only offset 0 is asked.
+    pub fn continuation(&self) -> Option<&Continuation> {
+        self.offsets.iter().any(|&k| k > 0).then_some(self.continuation.as_ref()).flatten()
+    }
+
+    /// The JSON Schema of the spec file.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Spec).to_value()
+    }
+}
+
+/// The sweep's id: 16 hexadecimal digits over the canonical spec and the content it names (rows and models), so that
+/// the same file over changed data is another sweep.
+pub fn sweep_id(spec: &Spec, rows: &Digest, models: &BTreeMap<String, Digest>) -> String {
+    Digest::of_json(&(spec.canonical(), rows, models)).hex()[..16].to_owned()
+}
+
+/// A local relative path made relative to `base`; URLs and absolute paths stay as they are.
+fn resolve(base: &Path, source: &str) -> String {
+    if source.contains("://") || Path::new(source).is_absolute() { source.to_owned() } else { base.join(source).to_string_lossy().into_owned() }
+}

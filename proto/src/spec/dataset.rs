@@ -1,0 +1,136 @@
+//! The dataset part of a spec: where the rows come from, which columns mean what, how they are split.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Labelled utterances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetSpec {
+    /// A local path, an object-store URL, or `hf://datasets/OWNER/NAME[@REVISION]/FILE`.
+    pub source: String,
+    /// The file format; `auto` goes by the file's ending.
+    #[serde(default)]
+    pub format: Format,
+    /// The column of the utterance.
+    #[serde(default = "text")]
+    pub text: String,
+    /// The column of the label: a string, or a list of strings (see `multiple_labels`).
+    #[serde(default = "label")]
+    pub label: String,
+    /// The column of the row's id; the default is `id` where there is one, else the row number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The column of the group: rows of one group never straddle a split, and intervals resample groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The column that says `train`, `validation` or `test`; without it rows are split here by `shares`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
+    /// The classes, in the order of the reports; the default is all labels found, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Source label -> class; source labels that it doesn't name are an error unless they are classes themselves.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub label_map: BTreeMap<String, String>,
+    /// What to do with a row of several labels (after `label_map`).
+    #[serde(default)]
+    pub multiple_labels: MultipleLabels,
+    /// Class balancing.
+    #[serde(default)]
+    pub balance: Balance,
+    /// The shares of the three splits, where there is no split column.
+    #[serde(default)]
+    pub shares: SplitShares,
+    /// Whether near-duplicates are kept in one split.
+    #[serde(default)]
+    pub near_duplicates: NearDuplicates,
+    /// At most this many rows, drawn with `seed`, stratified by class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// The seed of splitting, balancing and drawing.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+fn text() -> String {
+    "text".to_owned()
+}
+
+fn label() -> String {
+    "label".to_owned()
+}
+
+/// The file formats that rows are read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// By the file's ending.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Jsonl,
+    /// Comma-separated values with a header line.
+    Csv,
+    /// Tab-separated values with a header line.
+    Tsv,
+    /// Apache Parquet.
+    Parquet,
+}
+
+/// What to do with a row of several labels in a single-label sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MultipleLabels {
+    /// Refuse the dataset, naming the row.
+    #[default]
+    Error,
+    /// Leave such rows out (their number is told).
+    Skip,
+}
+
+/// Class balancing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// Leave classes as they are.
+    #[default]
+    None,
+    /// Every class cut to the smallest one's size, within each split.
+    Undersample,
+    /// As in the study: in train, minority classes are repeated up to the largest class other than `neutral`, and
+    /// `neutral` is cut to it; validation and test are cut to their smallest class.
+    Paper,
+}
+
+/// The shares of the three splits; they must sum to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SplitShares {
+    /// Rows that probes are fitted on.
+    pub train: f64,
+    /// Rows that strengths and epochs are chosen on.
+    pub validation: f64,
+    /// Rows that every reported number is measured on.
+    pub test: f64,
+}
+
+impl Default for SplitShares {
+    fn default() -> Self {
+        SplitShares { train: 0.7, validation: 0.15, test: 0.15 }
+    }
+}
+
+/// What to do about near-duplicates (word 3-gram Jaccard similarity of at least 0.8 after case and punctuation are
+/// folded).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NearDuplicates {
+    /// Put them into one split, as if they were one group.
+    #[default]
+    Together,
+    /// Don't look for them.
+    Ignore,
+}

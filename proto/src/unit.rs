@@ -1,0 +1,311 @@
+//! Units: what a worker leases. A unit's identity holds everything that determines its result and nothing else; how
+//! to get at the bytes (paths, names, cost) travels beside it as [`Hints`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::architecture::Architecture;
+use crate::axis::{Layer, ReadOut};
+use crate::key::{Digest, UnitKey};
+use crate::spec::{Continuation, Dtype, LogisticSpec, ProbeSpec, Prompt, TooLong};
+
+/// Raised whenever hidden states, likelihoods or their artifacts change for the same input.
+pub const ENGINE_VERSION: u32 = 1;
+/// Raised whenever fits or their artifacts change for the same input.
+pub const PROBE_VERSION: u32 = 1;
+
+/// What determines a unit's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum UnitSpec {
+    /// Hidden states of some rows under one condition: one tensor per (layer, read-out).
+    Extract(ExtractUnit),
+    /// Probes on the states of one layer, or a baseline on the words.
+    Fit(FitUnit),
+    /// Label likelihoods of some rows: zero-shot.
+    Prompt(PromptUnit),
+}
+
+/// The three kinds of units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnitKind {
+    /// See [`UnitSpec::Extract`].
+    Extract,
+    /// See [`UnitSpec::Fit`].
+    Fit,
+    /// See [`UnitSpec::Prompt`].
+    Prompt,
+}
+
+impl UnitKind {
+    /// The word used in logs and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UnitKind::Extract => "extract",
+            UnitKind::Fit => "fit",
+            UnitKind::Prompt => "prompt",
+        }
+    }
+}
+
+/// A model as a result depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelIdentity {
+    /// Digest of weights, config, tokenizer and chat template.
+    pub digest: Digest,
+    /// The number format it is computed in.
+    pub dtype: Dtype,
+}
+
+/// Some consecutive rows of a dataset, by what the model sees of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowsIdentity {
+    /// [`crate::rows::Rows::texts_digest`].
+    pub texts: Digest,
+    /// How many.
+    pub count: usize,
+}
+
+/// Hidden states of some rows under one condition.
+///
+/// Artifacts: `states.safetensors` with one f32 tensor [rows, d] per (layer, read-out) named by [`ReadOut::tensor`],
+/// and I64 [rows] tensors `prompt_tokens` (0 = the row was skipped) and `reply_tokens`; `tokens.json` with
+/// [`RowTokens`] per row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtractUnit {
+    /// [`ENGINE_VERSION`].
+    pub version: u32,
+    /// The model.
+    pub model: ModelIdentity,
+    /// How utterances become prompts.
+    pub prompt: Prompt,
+    /// The rows.
+    pub rows: RowsIdentity,
+    /// The taps, ascending.
+    pub layers: Vec<Layer>,
+    /// The read-outs.
+    pub read_outs: Vec<ReadOut>,
+    /// What follows the prompt, with `tokens` filled in.
+    pub continuation: Option<Continuation>,
+    /// The policy for prompts longer than the context.
+    pub too_long: TooLong,
+}
+
+/// The artifact name of an extract unit's states.
+pub const STATES: &str = "states.safetensors";
+/// The artifact name of an extract unit's tokens.
+pub const TOKENS: &str = "tokens.json";
+/// The artifact name of a fit unit's predictions.
+pub const PREDICTIONS: &str = "predictions.safetensors";
+/// The artifact name of a fit unit's reports.
+pub const FITS: &str = "fits.json";
+/// The artifact name of a fit unit's weights.
+pub const WEIGHTS: &str = "weights.safetensors";
+/// The artifact name of a prompt unit's scores.
+pub const SCORES: &str = "scores.safetensors";
+
+/// The tokens of one row in an extract unit's `tokens.json`, a list in row order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowTokens {
+    /// The row's id.
+    pub id: String,
+    /// The prompt's token ids; empty if the row was skipped.
+    pub prompt: Vec<u32>,
+    /// The utterance's first token and the one after its last, in `prompt`.
+    pub utterance: (usize, usize),
+    /// The utterance's character span in the rendered prompt (byte offsets).
+    pub utterance_bytes: (usize, usize),
+    /// The continuation's token ids.
+    pub reply: Vec<u32>,
+}
+
+/// What probes are fitted on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Features {
+    /// The states of one layer, from these extract units; their rows, concatenated, are the dataset.
+    States {
+        /// The extract units, in row order.
+        extracts: Vec<UnitKey>,
+        /// The layer.
+        layer: Layer,
+    },
+    /// TF-IDF of the utterances.
+    BagOfWords {
+        /// [`crate::rows::Rows::texts_digest`] of all rows.
+        texts: Digest,
+    },
+    /// Nothing but the class shares of train.
+    Majority,
+}
+
+/// Probes on one layer's states (every read-out, every probe, every seed), or a baseline.
+///
+/// Artifacts: `predictions.safetensors` with one f32 tensor [test rows, classes] of probabilities per fit, named by
+/// [`FitName`] (test rows in dataset order; a row without a state at that read-out is all zeros); `fits.json`, a list
+/// of [`FitRecord`]; `weights.safetensors` with each fit's weights and standardiser.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FitUnit {
+    /// [`PROBE_VERSION`].
+    pub version: u32,
+    /// What is fitted on.
+    pub features: Features,
+    /// [`crate::rows::Rows::targets_digest`].
+    pub targets: Digest,
+    /// The read-outs; empty for baselines.
+    pub read_outs: Vec<ReadOut>,
+    /// The probes; for bag-of-words one logistic probe, for majority none.
+    pub probes: Vec<ProbeSpec>,
+    /// The seeds.
+    pub seeds: Vec<u64>,
+}
+
+/// The name of one fit inside a fit unit's artifacts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FitName {
+    /// `logistic`, `mlp`, `majority`, `bag-of-words`.
+    pub probe: String,
+    /// The read-out; none for baselines.
+    pub read_out: Option<ReadOut>,
+    /// The seed.
+    pub seed: u64,
+}
+
+impl FitName {
+    /// The tensor's name, such as `logistic.k8.s0`.
+    pub fn tensor(&self) -> String {
+        match self.read_out {
+            Some(read_out) => format!("{}.{}.s{}", self.probe, read_out.name(), self.seed),
+            None => format!("{}.s{}", self.probe, self.seed),
+        }
+    }
+}
+
+/// How one fit went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FitRecord {
+    /// Which fit.
+    pub name: FitName,
+    /// Train rows used.
+    pub train: usize,
+    /// Validation rows used.
+    pub validation: usize,
+    /// Test rows predicted.
+    pub test: usize,
+    /// The chosen strength C, of a logistic fit.
+    pub strength: Option<f64>,
+    /// Mean log-loss on validation, in nats.
+    pub validation_log_loss: Option<f64>,
+    /// Steps (MLP) or iterations (logistic).
+    pub iterations: usize,
+    /// Whether the optimum was reached (always true of an MLP, which stops by plan).
+    pub converged: bool,
+    /// Why there is no fit at this read-out (for instance too few rows reach this offset), if there is none.
+    pub absent: Option<String>,
+}
+
+/// Label likelihoods of some rows.
+///
+/// Artifact: `scores.safetensors` with one f64 tensor `log_likelihood` [rows, labels] of summed log-probabilities, and
+/// I64 tensors `label_tokens` [labels] and `prompt_tokens` [rows] (0 = skipped).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptUnit {
+    /// [`ENGINE_VERSION`].
+    pub version: u32,
+    /// The model.
+    pub model: ModelIdentity,
+    /// How utterances become questions.
+    pub prompt: Prompt,
+    /// The answers whose likelihood is measured, in class order, as they follow the prompt.
+    pub answers: Vec<String>,
+    /// The rows.
+    pub rows: RowsIdentity,
+    /// The policy for prompts longer than the context.
+    pub too_long: TooLong,
+}
+
+impl UnitSpec {
+    /// The unit's key.
+    pub fn key(&self) -> UnitKey {
+        Digest::of_json(self)
+    }
+
+    /// The unit's kind.
+    pub fn kind(&self) -> UnitKind {
+        match self {
+            UnitSpec::Extract(_) => UnitKind::Extract,
+            UnitSpec::Fit(_) => UnitKind::Fit,
+            UnitSpec::Prompt(_) => UnitKind::Prompt,
+        }
+    }
+
+    /// The model that must be loaded, if any.
+    pub fn model(&self) -> Option<&ModelIdentity> {
+        match self {
+            UnitSpec::Extract(u) => Some(&u.model),
+            UnitSpec::Prompt(u) => Some(&u.model),
+            UnitSpec::Fit(_) => None,
+        }
+    }
+
+    /// The units whose artifacts this one reads.
+    pub fn dependencies(&self) -> &[UnitKey] {
+        match self {
+            UnitSpec::Fit(FitUnit { features: Features::States { extracts, .. }, .. }) => extracts,
+            _ => &[],
+        }
+    }
+}
+
+/// How the bag-of-words baseline is fitted: scikit-learn's defaults.
+pub fn bag_of_words_probe() -> ProbeSpec {
+    ProbeSpec::Logistic(LogisticSpec { c: vec![1.0] })
+}
+
+/// How to get at a unit's input, and what it is worth. Changes no number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hints {
+    /// The model's source, for units that need one.
+    pub model: Option<ModelHint>,
+    /// The dataset's rows artifact.
+    pub dataset: Digest,
+    /// The unit's rows in it: first, and one past the last.
+    pub rows: (usize, usize),
+    /// Tokens per forward pass.
+    pub token_budget: usize,
+    /// Estimated floating-point operations.
+    pub flops: f64,
+    /// What a person reads: `extract tiny-1m calm rows 0..512`.
+    pub title: String,
+}
+
+/// Where a model's files are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelHint {
+    /// The name in tables and figures.
+    pub name: String,
+    /// A folder, a `.gguf` file or an `hf://` id with its revision pinned.
+    pub source: String,
+    /// What is built from them.
+    pub architecture: Architecture,
+}
+
+/// A unit as it is leased.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unit {
+    /// What determines its result.
+    pub spec: UnitSpec,
+    /// How to get at its input.
+    pub hints: Hints,
+}

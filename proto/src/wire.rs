@@ -1,0 +1,52 @@
+//! The services on the wire, generated from `limbic/v1/*.proto`, and the one place where their bytes are judged.
+
+#[allow(missing_docs, clippy::all, rust_2018_idioms)]
+mod generated {
+    tonic::include_proto!("limbic.v1");
+}
+
+pub use generated::*;
+
+use crate::unit::Unit;
+
+/// The file descriptors of all services, for reflection.
+pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("limbic");
+
+/// Both sides of a session must have the same one; raised with every incompatible change.
+pub const PROTOCOL: u32 = 1;
+
+/// A message that doesn't mean anything to us.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}: {what} (is the other side another version of Limbic?)")]
+pub struct WireError {
+    /// The message and field.
+    message: &'static str,
+    /// What was found.
+    what: String,
+}
+
+impl Grant {
+    /// A grant of that unit.
+    pub fn of(unit: &Unit, sweep: &str, attempt: &str, token: Token) -> Grant {
+        Grant {
+            sweep: sweep.to_owned(),
+            attempt: attempt.to_owned(),
+            token: Some(token),
+            unit: serde_json::to_vec(unit).expect("a unit serializes"),
+            key: unit.spec.key().hex(),
+        }
+    }
+
+    /// The unit, judged: its key must be the one that was sent.
+    ///
+    /// # Errors
+    /// Bytes that are not a unit, or not the unit that the key names.
+    pub fn unit(&self) -> Result<Unit, WireError> {
+        let unit: Unit = serde_json::from_slice(&self.unit).map_err(|e| WireError { message: "Grant.unit", what: e.to_string() })?;
+        let key = unit.spec.key().hex();
+        if key != self.key {
+            return Err(WireError { message: "Grant.key", what: format!("is {}, but the unit's content gives {key}", self.key) });
+        }
+        Ok(unit)
+    }
+}

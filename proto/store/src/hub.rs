@@ -1,0 +1,118 @@
+//! Files on the Hugging Face hub, with the revision pinned to a commit.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use hf_hub::api::sync::{ApiBuilder, ApiRepo};
+use hf_hub::{Repo, RepoType};
+
+/// Why the hub can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// Not `hf://[datasets/]OWNER/NAME[@REVISION][/FILE]`.
+    #[error("`{0}` is not a hub id: write hf://OWNER/NAME[@REVISION] for a model, hf://OWNER/NAME[@REVISION]/FILE.gguf for a GGUF file or hf://datasets/OWNER/NAME[@REVISION]/FILE")]
+    Id(String),
+    /// The hub refused or can't be reached.
+    #[error("{id}: {message} (is there a network, does the repository exist, and is HF_TOKEN set if it is gated?)")]
+    Api {
+        /// What was asked for.
+        id: String,
+        /// What the hub said.
+        message: String,
+    },
+}
+
+/// A repository or a file on the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubId {
+    /// Whether it is a dataset.
+    pub dataset: bool,
+    /// `OWNER/NAME`.
+    pub repository: String,
+    /// A branch, a tag or a commit.
+    pub revision: String,
+    /// A file in the repository.
+    pub file: Option<String>,
+}
+
+impl FromStr for HubId {
+    type Err = HubError;
+
+    fn from_str(s: &str) -> Result<Self, HubError> {
+        let bad = || HubError::Id(s.to_owned());
+        let rest = s.strip_prefix("hf://").ok_or_else(bad)?;
+        let (dataset, rest) = rest.strip_prefix("datasets/").map_or((false, rest), |r| (true, r));
+        let mut parts = rest.splitn(3, '/');
+        let (owner, name, file) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next());
+        let (name, revision) = name.split_once('@').unwrap_or((name, "main"));
+        if owner.is_empty() || name.is_empty() || revision.is_empty() || file == Some("") || (dataset && file.is_none()) {
+            return Err(bad());
+        }
+        Ok(HubId { dataset, repository: format!("{owner}/{name}"), revision: revision.to_owned(), file: file.map(str::to_owned) })
+    }
+}
+
+impl fmt::Display for HubId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "hf://{}{}@{}", if self.dataset { "datasets/" } else { "" }, self.repository, self.revision)?;
+        self.file.as_ref().map_or(Ok(()), |file| write!(f, "/{file}"))
+    }
+}
+
+impl HubId {
+    fn error(&self) -> impl Fn(hf_hub::api::sync::ApiError) -> HubError {
+        let id = self.to_string();
+        move |e| HubError::Api { id: id.clone(), message: e.to_string() }
+    }
+
+    fn repo(&self) -> Result<ApiRepo, HubError> {
+        crate::source::use_ring();
+        let api = ApiBuilder::from_env().with_progress(false).build().map_err(self.error())?;
+        let kind = if self.dataset { RepoType::Dataset } else { RepoType::Model };
+        Ok(api.repo(Repo::with_revision(self.repository.clone(), kind, self.revision.clone())))
+    }
+
+    /// The same id with its revision pinned to a commit, and the repository's file names.
+    ///
+    /// # Errors
+    /// The hub can't be reached or has no such repository or revision.
+    pub fn pin(&self) -> Result<(HubId, Vec<String>), HubError> {
+        let info = self.repo()?.info().map_err(self.error())?;
+        let files = info.siblings.into_iter().map(|s| s.rfilename).collect();
+        Ok((HubId { revision: info.sha, ..self.clone() }, files))
+    }
+
+    /// The local path of the named file, downloaded if the cache lacks it.
+    ///
+    /// # Errors
+    /// As [`HubId::get`]; or no file is named.
+    pub fn file(&self) -> Result<PathBuf, HubError> {
+        let file = self.file.as_ref().ok_or_else(|| HubError::Id(self.to_string()))?;
+        self.get(file)
+    }
+
+    /// The local path of a file of the repository, downloaded if the cache lacks it.
+    ///
+    /// # Errors
+    /// The hub can't be reached or has no such file.
+    pub fn get(&self, file: &str) -> Result<PathBuf, HubError> {
+        self.repo()?.get(file).map_err(self.error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_and_written() {
+        for text in ["hf://Qwen/Qwen3-0.6B@main", "hf://a/b@v1/c.gguf", "hf://datasets/a/b@main/data/train.parquet"] {
+            assert_eq!(text.parse::<HubId>().unwrap().to_string(), text);
+        }
+        assert_eq!("hf://Qwen/Qwen3-0.6B".parse::<HubId>().unwrap().revision, "main");
+        for bad in ["hf://", "hf://a", "hf://a/@x", "hf://datasets/a/b", "s3://a/b"] {
+            assert!(bad.parse::<HubId>().is_err(), "{bad}");
+        }
+    }
+}

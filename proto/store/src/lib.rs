@@ -1,0 +1,15 @@
+//! The durable state over any object store: conditional creates, commits, artifacts, and where model and data bytes
+//! come from.
+//!
+//! `limbic-proto` says what the objects are and where they lie; this crate moves the bytes. Both the coordinator and
+//! the workers stand on it.
+
+pub mod create;
+pub mod hub;
+pub mod model;
+pub mod source;
+pub mod store;
+
+pub use create::Created;
+pub use model::ModelFiles;
+pub use store::{Store, StoreError};

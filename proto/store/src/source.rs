@@ -1,0 +1,73 @@
+//! Where input bytes come from: a local path, an object-store URL or `hf://`.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use object_store::ObjectStoreExt;
+use url::Url;
+
+use crate::hub::{HubError, HubId};
+
+/// Why a source can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// No such file or folder, or it can't be read.
+    #[error("`{path}` can't be read: {source}", path = path.display())]
+    File {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The address means nothing.
+    #[error("source `{source_name}`: {message}")]
+    Address {
+        /// What was given.
+        source_name: String,
+        /// What is wrong with it and what to write.
+        message: String,
+    },
+    /// The object can't be read.
+    #[error("source `{source_name}`: {error}")]
+    Object {
+        /// What was given.
+        source_name: String,
+        /// What the store said.
+        error: object_store::Error,
+    },
+    /// The hub can't be read.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+}
+
+/// Makes ring the process's TLS provider; calling it again changes nothing.
+pub fn use_ring() {
+    // An error only says that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Reads a whole file: a local path, an object-store URL or `hf://datasets/OWNER/NAME[@REVISION]/FILE`.
+///
+/// # Errors
+/// The source doesn't exist, can't be reached or is no address we know.
+pub async fn fetch(source: &str) -> Result<Bytes, SourceError> {
+    if source.starts_with("hf://") {
+        let id: HubId = source.parse()?;
+        let path = tokio::task::spawn_blocking(move || id.file()).await.expect("downloading doesn't panic")?;
+        return read(&path).await;
+    }
+    if !source.contains("://") {
+        return read(Path::new(source)).await;
+    }
+    let bad = |message: String| SourceError::Address { source_name: source.to_owned(), message };
+    let url = Url::parse(source).map_err(|e| bad(format!("is not a URL: {e}")))?;
+    use_ring();
+    let options = std::env::vars().map(|(k, v)| (k.to_lowercase(), v));
+    let (store, path) = object_store::parse_url_opts(&url, options).map_err(|e| bad(e.to_string()))?;
+    let object = |error| SourceError::Object { source_name: source.to_owned(), error };
+    store.get(&path).await.map_err(object)?.bytes().await.map_err(object)
+}
+
+async fn read(path: &Path) -> Result<Bytes, SourceError> {
+    tokio::fs::read(path).await.map(Bytes::from).map_err(|source| SourceError::File { path: path.to_path_buf(), source })
+}

@@ -1,0 +1,223 @@
+//! A store root: open it by path or URL, read objects, write artifacts and commits.
+
+use std::path::Path as FsPath;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use limbic_proto::commit::{Artifact, Commit, Done};
+use limbic_proto::key::{Digest, UnitKey};
+use limbic_proto::layout;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use url::Url;
+
+use crate::create::{Created, create};
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The address means nothing.
+    #[error("store `{url}`: {message}")]
+    Address {
+        /// What was given.
+        url: String,
+        /// What is wrong with it and what to write.
+        message: String,
+    },
+    /// The store can't be reached or written.
+    #[error("store `{url}`: {what}: {source}")]
+    Io {
+        /// The store.
+        url: String,
+        /// What was tried.
+        what: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// An object's bytes are not what was written.
+    #[error("store `{url}`: {path} is corrupt: {message}")]
+    Corrupt {
+        /// The store.
+        url: String,
+        /// The object.
+        path: String,
+        /// What was found.
+        message: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the object does not exist.
+    pub fn not_found(&self) -> bool {
+        matches!(self, StoreError::Io { source: object_store::Error::NotFound { .. }, .. })
+    }
+}
+
+/// A store root.
+#[derive(Clone, Debug)]
+pub struct Store {
+    url: String,
+    inner: Arc<dyn ObjectStore>,
+}
+
+impl Store {
+    /// Opens a folder (made if missing) or an object-store URL: `s3://`, `gs://`, `az://`, `file://`, `memory://`.
+    ///
+    /// Credentials, region, endpoint and path style come from the usual environment variables (`AWS_*`,
+    /// `GOOGLE_*`, `AZURE_*`).
+    ///
+    /// # Errors
+    /// An address that means nothing, or a folder that can't be made.
+    pub fn open(address: &str) -> Result<Store, StoreError> {
+        let bad = |message: String| StoreError::Address { url: address.to_owned(), message };
+        if address.is_empty() {
+            return Err(bad("is empty: write a folder or a URL such as s3://bucket/prefix".to_owned()));
+        }
+        if !address.contains("://") {
+            let io = |source: std::io::Error| bad(format!("this folder can't be used: {source}"));
+            std::fs::create_dir_all(address).map_err(io)?;
+            let folder = FsPath::new(address).canonicalize().map_err(io)?;
+            let local = object_store::local::LocalFileSystem::new_with_prefix(&folder).map_err(|e| bad(e.to_string()))?;
+            return Ok(Store { url: folder.to_string_lossy().into_owned(), inner: Arc::new(local) });
+        }
+        let url = Url::parse(address).map_err(|e| bad(format!("is not a URL ({e}): write a folder or a URL such as s3://bucket/prefix")))?;
+        if url.scheme() == "file" {
+            let folder = url.to_file_path().map_err(|()| bad("is not a local file URL".to_owned()))?;
+            return Store::open(&folder.to_string_lossy());
+        }
+        crate::source::use_ring();
+        let options = std::env::vars().map(|(k, v)| (k.to_lowercase(), v));
+        let (inner, prefix) = object_store::parse_url_opts(&url, options)
+            .map_err(|e| bad(format!("{e}; supported are a folder, s3://, gs://, az:// and memory://")))?;
+        Ok(Store { url: address.trim_end_matches('/').to_owned(), inner: Arc::new(PrefixStore::new(inner, prefix)) })
+    }
+
+    /// A store over any implementation, for tests.
+    pub fn over(url: &str, inner: Arc<dyn ObjectStore>) -> Store {
+        Store { url: url.to_owned(), inner }
+    }
+
+    /// The address, as other processes can open it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn io(&self, what: impl Into<String>) -> impl FnOnce(object_store::Error) -> StoreError {
+        let (url, what) = (self.url.clone(), what.into());
+        move |source| StoreError::Io { url, what, source }
+    }
+
+    /// Creates an object whose body carries `nonce`; see [`Created`].
+    ///
+    /// # Errors
+    /// The store can't be reached or written.
+    pub async fn create(&self, path: &str, nonce: &str, body: Bytes) -> Result<Created, StoreError> {
+        create(&*self.inner, &Path::from(path), nonce, body).await.map_err(self.io(format!("creating {path}")))
+    }
+
+    /// Reads a whole object.
+    ///
+    /// # Errors
+    /// It doesn't exist ([`StoreError::not_found`]) or can't be read.
+    pub async fn get(&self, path: &str) -> Result<Bytes, StoreError> {
+        let result = self.inner.get(&Path::from(path)).await.map_err(self.io(format!("reading {path}")))?;
+        result.bytes().await.map_err(self.io(format!("reading {path}")))
+    }
+
+    /// Reads a byte range of an object.
+    ///
+    /// # Errors
+    /// It doesn't exist or can't be read.
+    pub async fn get_range(&self, path: &str, range: std::ops::Range<u64>) -> Result<Bytes, StoreError> {
+        self.inner.get_range(&Path::from(path), range).await.map_err(self.io(format!("reading a part of {path}")))
+    }
+
+    /// The names directly under a folder, sorted: objects and folders alike.
+    ///
+    /// # Errors
+    /// The store can't be listed.
+    pub async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let prefix = Path::from(folder);
+        let listing = self.inner.list_with_delimiter(Some(&prefix)).await.map_err(self.io(format!("listing {folder}")))?;
+        let mut names: Vec<String> = listing.common_prefixes.iter().chain(listing.objects.iter().map(|o| &o.location)).filter_map(|p| p.filename().map(str::to_owned)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The keys of all committed units, by listing.
+    ///
+    /// # Errors
+    /// The store can't be listed.
+    pub async fn committed(&self) -> Result<std::collections::BTreeSet<UnitKey>, StoreError> {
+        let prefix = Path::from("commit");
+        let listed = self.inner.list(Some(&prefix)).map_ok(|o| o.location).try_collect::<Vec<_>>().await.map_err(self.io("listing commit"))?;
+        Ok(listed.iter().filter_map(|p| p.filename()?.parse().ok()).collect())
+    }
+
+    /// A unit's commit, if there is one.
+    ///
+    /// # Errors
+    /// The store can't be reached, or the object is not a commit.
+    pub async fn commit(&self, unit: &UnitKey) -> Result<Option<Commit>, StoreError> {
+        let path = layout::commit(unit);
+        match self.get(&path).await {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| StoreError::Corrupt { url: self.url.clone(), path, message: e.to_string() }),
+            Err(e) if e.not_found() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Writes one artifact of an attempt. Names are unique to the attempt, so writing it again is harmless.
+    ///
+    /// # Errors
+    /// The store can't be written.
+    pub async fn put_artifact(&self, unit: &UnitKey, attempt: &str, name: &str, bytes: Bytes) -> Result<Artifact, StoreError> {
+        let path = layout::artifact(unit, attempt, name);
+        let artifact = Artifact { name: name.to_owned(), len: bytes.len() as u64, blake3: Digest::of(&bytes) };
+        let what = format!("writing {path}");
+        if bytes.len() <= PART {
+            self.inner.put(&Path::from(path.as_str()), PutPayload::from_bytes(bytes)).await.map_err(self.io(what))?;
+            return Ok(artifact);
+        }
+        let mut upload = self.inner.put_multipart(&Path::from(path.as_str())).await.map_err(self.io(what.clone()))?;
+        for part in (0..bytes.len()).step_by(PART) {
+            let end = (part + PART).min(bytes.len());
+            upload.put_part(PutPayload::from_bytes(bytes.slice(part..end))).await.map_err(self.io(what.clone()))?;
+        }
+        upload.complete().await.map_err(self.io(what))?;
+        Ok(artifact)
+    }
+
+    /// Reads an artifact and verifies its length and digest.
+    ///
+    /// # Errors
+    /// The store can't be reached, or the bytes are not what was committed.
+    pub async fn artifact(&self, unit: &UnitKey, done: &Done, name: &str) -> Result<Bytes, StoreError> {
+        let path = layout::artifact(unit, &done.attempt, name);
+        let corrupt = |message: String| StoreError::Corrupt { url: self.url.clone(), path: path.clone(), message };
+        let expected = done.artifact(name).ok_or_else(|| corrupt("the commit names no such artifact".to_owned()))?;
+        let bytes = self.get(&path).await?;
+        let found = Digest::of(&bytes);
+        if bytes.len() as u64 != expected.len || found != expected.blake3 {
+            return Err(corrupt(format!("expected {} bytes with BLAKE3 {:?}, found {} with {found:?}", expected.len, expected.blake3, bytes.len())));
+        }
+        Ok(bytes)
+    }
+
+    /// Writes content-addressed bytes once; a second writer of the same content finds them there.
+    ///
+    /// # Errors
+    /// The store can't be written.
+    pub async fn put_content(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let options = object_store::PutMode::Create.into();
+        match self.inner.put_opts(&Path::from(path), PutPayload::from_bytes(bytes), options).await {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(e) => Err(self.io(format!("writing {path}"))(e)),
+        }
+    }
+}
+
+/// Bytes per part of a multipart upload.
+const PART: usize = 16 << 20;
