@@ -6,7 +6,6 @@ mod model;
 mod probe;
 mod prompt;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -19,7 +18,7 @@ pub use probe::{Baseline, LogisticSpec, MlpSpec, ProbeSpec};
 pub use prompt::{Chat, Condition, Continuation, Prompt, TooLong, ZeroShot};
 
 use crate::axis::{Pooling, ReadOut};
-use crate::key::{Digest, canonical_json};
+use crate::key::Digest;
 
 /// What a sweep measures: every (model, layer, condition, offset) that these axes span is one cell.
 ///
@@ -53,6 +52,9 @@ pub struct Spec {
     /// What follows the prompt at offsets above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continuation: Option<Continuation>,
+    /// What to do with a prompt (and its continuation) longer than the model's context.
+    #[serde(default)]
+    pub too_long: TooLong,
     /// The probes trained on every cell.
     #[serde(default = "default_probes")]
     pub probes: Vec<ProbeSpec>,
@@ -81,13 +83,11 @@ pub struct Execution {
     pub rows_per_unit: usize,
     /// Tokens per forward pass.
     pub token_budget: usize,
-    /// What to do with a prompt (and its continuation) longer than the model's context.
-    pub too_long: TooLong,
 }
 
 impl Default for Execution {
     fn default() -> Self {
-        Execution { rows_per_unit: 512, token_budget: 2048, too_long: TooLong::Error }
+        Execution { rows_per_unit: 512, token_budget: 2048 }
     }
 }
 
@@ -157,14 +157,15 @@ impl Spec {
         Ok(spec)
     }
 
-    /// What the sweep's id is made of: the spec without what changes no number (name, store, execution).
-    pub fn canonical(&self) -> String {
+    /// The axes that determine results: the spec without labels (name, report), places (store, sources) and how the
+    /// work is run. Dataset and models count by their content, not by where they lie; see [`sweep_id`].
+    fn axes(&self) -> serde_json::Value {
         let mut value = serde_json::to_value(self).expect("a spec serializes to JSON");
         let object = value.as_object_mut().expect("a spec is an object");
-        for field in ["name", "store", "execution", "report"] {
+        for field in ["name", "store", "execution", "report", "dataset", "models"] {
             object.remove(field);
         }
-        canonical_json(&value)
+        value
     }
 
     /// The read-outs of one condition: every pooling at offset 0, every further offset, and the controls.
@@ -193,10 +194,11 @@ impl Spec {
     }
 }
 
-/// The sweep's id: 16 hexadecimal digits over the canonical spec and the content it names (rows and models), so that
-/// the same file over changed data is another sweep.
-pub fn sweep_id(spec: &Spec, rows: &Digest, models: &BTreeMap<String, Digest>) -> String {
-    Digest::of_json(&(spec.canonical(), rows, models)).hex()[..16].to_owned()
+/// The sweep's id: 16 hexadecimal digits over the axes and the content they are applied to (rows; each model's name,
+/// digest and number format), so that the same file over changed data is another sweep, and the same data elsewhere is
+/// the same one.
+pub fn sweep_id(spec: &Spec, rows: &Digest, models: &[(String, Digest, Dtype)]) -> String {
+    Digest::of_json(&(spec.axes(), rows, models)).hex()[..16].to_owned()
 }
 
 /// A local relative path made relative to `base`; URLs and absolute paths stay as they are.
