@@ -4,9 +4,13 @@
 //! [`evaluate`] turns a [`Study`] into [`Results`] (scores of every prediction with intervals, and the summaries),
 //! [`files`] turns both into the report's files.
 
+mod evaluate;
 mod results;
+mod statistics;
 mod study;
+mod tables;
 
+pub use evaluate::evaluate;
 pub use limbic_proto::status::Quarantined;
 pub use results::{
     Comparison, ConditionResult, Cost, Decay, DepthCurve, DepthPoint, Estimate, HalfLife, Line, Metric, Peak, Persistence, Place, Results,
@@ -23,17 +27,19 @@ pub struct File {
     pub bytes: Vec<u8>,
 }
 
-/// Scores every prediction and sums them up.
-pub fn evaluate(_study: &Study) -> Results {
-    Results::default()
-}
-
 /// The report's files: `report.html`, `report.md`, `summary.json`, `results.parquet`, `predictions.parquet`,
 /// `runs.parquet` and `figures/*.svg`.
 ///
 /// # Errors
 /// What [`Study::check`] finds, or a table, figure or page that can't be written.
-pub fn files(study: &Study, _results: &Results) -> Result<Vec<File>, ReportError> {
+pub fn files(study: &Study, results: &Results) -> Result<Vec<File>, ReportError> {
     study.check()?;
-    Ok(Vec::new())
+    if results.scores.len() != study.predictions.len() {
+        return Err(ReportError::Mismatch { predictions: study.predictions.len(), scores: results.scores.len() });
+    }
+    Ok(vec![
+        File { path: "results.parquet".to_owned(), bytes: tables::results(study, results)? },
+        File { path: "predictions.parquet".to_owned(), bytes: tables::predictions(study)? },
+        File { path: "runs.parquet".to_owned(), bytes: tables::runs(study)? },
+    ])
 }

@@ -1,0 +1,108 @@
+//! How well probabilities are calibrated: log-loss and expected calibration error.
+
+use super::resamples::Resamples;
+use super::tally::RowGroups;
+
+/// Bins of equal width in the expected calibration error.
+pub const BINS: usize = 15;
+
+/// Per row, what calibration needs: none where the prediction is absent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Call {
+    /// The highest probability.
+    pub confidence: f64,
+    /// Whether its class is the true one.
+    pub right: bool,
+    /// -ln of the true class's probability, in nats.
+    pub loss: f64,
+}
+
+impl Call {
+    /// From one row of probabilities. Probabilities are clipped at f32's epsilon, as in scikit-learn.
+    pub fn new(probabilities: &[f32], truth: u32, predicted: u32) -> Call {
+        let eps = f64::from(f32::EPSILON);
+        let p = f64::from(probabilities[truth as usize]).clamp(eps, 1.0);
+        Call { confidence: f64::from(probabilities[predicted as usize]), right: truth == predicted, loss: -p.ln() }
+    }
+
+    fn bin(&self) -> usize {
+        // Bins are (i/15, (i+1)/15], as in Guo et al.
+        ((self.confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1
+    }
+}
+
+/// Mean log-loss in nats; NaN without rows.
+pub fn log_loss(calls: &[Option<Call>]) -> f64 {
+    super::metrics::mean(calls.iter().flatten().map(|c| c.loss))
+}
+
+/// Expected calibration error (Naeini et al. 2015; Guo et al. 2017): the mean distance between confidence and accuracy
+/// over 15 bins of confidence, weighted by their rows; in 0..=1, NaN without rows.
+pub fn ece(calls: &[Option<Call>]) -> f64 {
+    let mut gap = [0.0; BINS];
+    let mut rows = 0.0;
+    for call in calls.iter().flatten() {
+        gap[call.bin()] += call.confidence - f64::from(u8::from(call.right));
+        rows += 1.0;
+    }
+    if rows == 0.0 { f64::NAN } else { gap.iter().map(|g| g.abs()).sum::<f64>() / rows }
+}
+
+/// Log-loss in every resample.
+pub fn log_loss_draws(calls: &[Option<Call>], groups: &RowGroups, resamples: &Resamples) -> Vec<f64> {
+    let loss = resamples.sum_real(&groups.column_real(|row| calls[row].map(|c| c.loss)));
+    let rows = resamples.sum(&groups.column(|row| u32::from(calls[row].is_some())));
+    loss.iter().zip(rows).map(|(l, n)| if n == 0 { f64::NAN } else { l / f64::from(n) }).collect()
+}
+
+/// Expected calibration error in every resample.
+pub fn ece_draws(calls: &[Option<Call>], groups: &RowGroups, resamples: &Resamples) -> Vec<f64> {
+    let mut total = vec![0.0; resamples.count()];
+    for bin in 0..BINS {
+        let gap = groups.column_real(|row| {
+            calls[row].filter(|c| c.bin() == bin).map(|c| c.confidence - f64::from(u8::from(c.right)))
+        });
+        for (t, g) in total.iter_mut().zip(resamples.sum_real(&gap)) {
+            *t += g.abs();
+        }
+    }
+    let rows = resamples.sum(&groups.column(|row| u32::from(calls[row].is_some())));
+    total.iter().zip(rows).map(|(t, n)| if n == 0 { f64::NAN } else { t / f64::from(n) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calls(rows: &[(f64, bool)]) -> Vec<Option<Call>> {
+        rows.iter().map(|(confidence, right)| Some(Call { confidence: *confidence, right: *right, loss: 0.0 })).collect()
+    }
+
+    #[test]
+    fn log_loss_is_scikit_learns() {
+        // sklearn's docs: log_loss(["spam","ham","ham","spam"], [[.1,.9],[.9,.1],[.8,.2],[.35,.65]]) = 0.21616…
+        let rows = [([0.1, 0.9], 1), ([0.9, 0.1], 0), ([0.8, 0.2], 0), ([0.35, 0.65], 1)];
+        let calls: Vec<Option<Call>> = rows.iter().map(|(p, t)| Some(Call::new(p, *t, *t))).collect();
+        assert!((log_loss(&calls) - 0.216_16).abs() < 1e-5);
+        let certain = Call::new(&[1.0, 0.0], 1, 0);
+        assert!((certain.loss - 15.942_385).abs() < 1e-5, "clipped, not infinite: {}", certain.loss);
+    }
+
+    #[test]
+    fn ece_by_hand() {
+        // Two bins: 3 rows at .9 with 2 right (|2.7 - 2| = .7), 1 row at .6, right (|.6 - 1| = .4): 1.1 / 4.
+        let calls = calls(&[(0.9, true), (0.9, true), (0.9, false), (0.6, true)]);
+        assert!((ece(&calls) - 0.275).abs() < 1e-12);
+        assert!(ece(&[None, None]).is_nan());
+    }
+
+    #[test]
+    fn draws_with_one_group_are_the_value() {
+        let calls = calls(&[(0.9, true), (0.7, false), (0.3, true), (1.0, true), (0.0, false)]);
+        let groups = RowGroups::new(["g"; 5]);
+        let resamples = Resamples::new(1, 3, 0.95, 0);
+        for (draws, value) in [(ece_draws(&calls, &groups, &resamples), ece(&calls)), (log_loss_draws(&calls, &groups, &resamples), 0.0)] {
+            assert!(draws.iter().all(|d| (d - value).abs() < 1e-12));
+        }
+    }
+}

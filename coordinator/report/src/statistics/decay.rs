@@ -1,0 +1,99 @@
+//! Exponential decay of a signal over offsets, fitted by least squares.
+
+use std::f64::consts::LN_2;
+
+/// Half-lives tried: log-spaced steps.
+const STEPS: usize = 240;
+
+/// Fits `a · 2^(-k/h)` to a signal above its floor, at fixed offsets: for each half-life of a log-spaced grid the best
+/// amplitude is closed-form (variable projection, Golub & Pereyra 1973), so a fit costs grid x offsets
+/// multiplications, cheap enough for every resample.
+#[derive(Debug, Clone)]
+pub struct DecayFit {
+    half_lives: Vec<f64>,
+    /// `[half-lives][offsets]`: 2^(-k/h).
+    shapes: Vec<Vec<f64>>,
+    /// Per half-life: the shape's sum of squares.
+    norms: Vec<f64>,
+}
+
+/// One fitted decay.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Decayed {
+    /// Tokens until half of the signal is left; infinite if the best fit is the longest half-life tried.
+    pub half_life: f64,
+    /// The signal at the first offset; not above 0 if there is none.
+    pub amplitude: f64,
+}
+
+impl DecayFit {
+    /// For offsets in ascending order; time starts at the first. Half-lives from a fifth of the smallest step to a
+    /// hundred times the whole span are tried.
+    pub fn new(offsets: &[u32]) -> DecayFit {
+        let first = offsets.first().copied().unwrap_or(0);
+        let times: Vec<f64> = offsets.iter().map(|k| f64::from(k - first)).collect();
+        let step = times.windows(2).map(|w| w[1] - w[0]).fold(f64::INFINITY, f64::min);
+        let (low, high) = (step.min(1e6) / 5.0, times.last().copied().unwrap_or(1.0).max(1.0) * 100.0);
+        let half_lives: Vec<f64> = (0..STEPS).map(|i| low * (high / low).powf(i as f64 / (STEPS - 1) as f64)).collect();
+        let shapes: Vec<Vec<f64>> = half_lives.iter().map(|h| times.iter().map(|t| (-t * LN_2 / h).exp()).collect()).collect();
+        let norms = shapes.iter().map(|s| s.iter().map(|v| v * v).sum()).collect();
+        DecayFit { half_lives, shapes, norms }
+    }
+
+    /// The least-squares fit to a signal (value minus floor), one value per offset.
+    pub fn fit(&self, signal: &[f64]) -> Decayed {
+        // SSE = |y|² - (y·e)² / |e|²: the best shape has the largest gain among those with a positive amplitude.
+        let gain: Vec<f64> = self
+            .shapes
+            .iter()
+            .zip(&self.norms)
+            .map(|(shape, norm)| {
+                let product: f64 = shape.iter().zip(signal).map(|(s, y)| s * y).sum();
+                if product > 0.0 { product * product / norm } else { 0.0 }
+            })
+            .collect();
+        let best = (0..gain.len()).max_by(|a, b| gain[*a].total_cmp(&gain[*b]).then(b.cmp(a))).unwrap_or(0);
+        if gain[best].is_nan() || gain[best] <= 0.0 {
+            return Decayed { half_life: f64::NAN, amplitude: 0.0 };
+        }
+        let amplitude = (gain[best] / self.norms[best]).sqrt();
+        if best + 1 == gain.len() {
+            return Decayed { half_life: f64::INFINITY, amplitude };
+        }
+        // The top of the parabola through the best step and its neighbours, on the log axis.
+        let shift = if best == 0 {
+            0.0
+        } else {
+            let (left, top, right) = (gain[best - 1], gain[best], gain[best + 1]);
+            let curve = left - 2.0 * top + right;
+            if curve < 0.0 { ((left - right) / (2.0 * curve)).clamp(-0.5, 0.5) } else { 0.0 }
+        };
+        let ratio = self.half_lives[best + 1] / self.half_lives[best];
+        Decayed { half_life: self.half_lives[best] * ratio.powf(shift), amplitude }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_flat_signal_never_halves_and_none_has_no_amplitude() {
+        let fit = DecayFit::new(&[0, 1, 4, 16]);
+        assert_eq!(fit.fit(&[0.3; 4]).half_life, f64::INFINITY);
+        assert_eq!(fit.fit(&[-0.1; 4]).amplitude, 0.0);
+        assert_eq!(fit.fit(&[0.0; 4]).amplitude, 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_clean_decay_is_recovered(half_life in 0.8_f64..200.0, amplitude in 0.05_f64..0.9) {
+            let offsets = [0_u32, 1, 2, 4, 8, 16, 32, 64];
+            let signal: Vec<f64> = offsets.iter().map(|k| amplitude * (-f64::from(*k) * LN_2 / half_life).exp()).collect();
+            let found = DecayFit::new(&offsets).fit(&signal);
+            prop_assert!((found.half_life / half_life - 1.0).abs() < 0.02, "{} for {}", found.half_life, half_life);
+            prop_assert!((found.amplitude / amplitude - 1.0).abs() < 0.05);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Metrics of class counts: accuracy, balanced accuracy, precision, recall, F1.
+
+use super::tally::Totals;
+
+/// Share of rows predicted right, in 0..=1; NaN without rows.
+pub fn accuracy(totals: &Totals) -> f64 {
+    ratio(totals.hit.iter().sum(), totals.truth.iter().sum())
+}
+
+/// Share of a class's rows that are found (sensitivity); NaN if it has none.
+pub fn recall(totals: &Totals, class: usize) -> f64 {
+    ratio(totals.hit[class], totals.truth[class])
+}
+
+/// Share of a class's predictions that are right; NaN if it is never predicted.
+pub fn precision(totals: &Totals, class: usize) -> f64 {
+    ratio(totals.hit[class], totals.predicted[class])
+}
+
+/// Harmonic mean of precision and recall, as 2·hit / (truth + predicted); NaN if the class neither occurs nor is
+/// predicted (van Rijsbergen 1979).
+pub fn f1(totals: &Totals, class: usize) -> f64 {
+    ratio(2 * totals.hit[class], totals.truth[class] + totals.predicted[class])
+}
+
+/// Mean F1 over the classes that occur or are predicted: scikit-learn's `f1_score(average="macro")`.
+pub fn macro_f1(totals: &Totals) -> f64 {
+    mean((0..totals.truth.len()).map(|class| f1(totals, class)))
+}
+
+/// Mean recall over the classes that occur: scikit-learn's `balanced_accuracy_score`.
+pub fn balanced_accuracy(totals: &Totals) -> f64 {
+    mean((0..totals.truth.len()).map(|class| recall(totals, class)))
+}
+
+fn ratio(part: u32, whole: u32) -> f64 {
+    if whole == 0 { f64::NAN } else { f64::from(part) / f64::from(whole) }
+}
+
+/// Mean of what isn't NaN; NaN if nothing is.
+pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, n) = values.filter(|v| !v.is_nan()).fold((0.0, 0_u32), |(s, n), v| (s + v, n + 1));
+    if n == 0 { f64::NAN } else { sum / f64::from(n) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tally::{RowGroups, Tally};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn totals(truth: &[u32], predicted: &[u32], classes: usize) -> Totals {
+        let names: Vec<String> = (0..truth.len()).map(|i| (i / 2).to_string()).collect();
+        let groups = RowGroups::new(names.iter().map(String::as_str));
+        let predicted: Vec<Option<u32>> = predicted.iter().map(|p| Some(*p)).collect();
+        Tally::new(&groups, classes, truth, &predicted).totals()
+    }
+
+    #[test]
+    fn scikit_learns_example() {
+        // sklearn's docs: y_true = [0,1,2,0,1,2], y_pred = [0,2,1,0,0,1] -> macro F1 0.266…, accuracy 1/3.
+        let t = totals(&[0, 1, 2, 0, 1, 2], &[0, 2, 1, 0, 0, 1], 3);
+        assert!((macro_f1(&t) - 0.266_666_666_666_667).abs() < 1e-12);
+        assert!((accuracy(&t) - 1.0 / 3.0).abs() < 1e-12);
+        assert!((precision(&t, 0) - 2.0 / 3.0).abs() < 1e-12);
+        assert_eq!(recall(&t, 0), 1.0);
+        assert!((f1(&t, 0) - 0.8).abs() < 1e-12);
+        // sklearn's docs: balanced_accuracy_score([0,1,0,0,1,0], [0,1,0,0,0,1]) = 0.625.
+        let t = totals(&[0, 1, 0, 0, 1, 0], &[0, 1, 0, 0, 0, 1], 2);
+        assert!((balanced_accuracy(&t) - 0.625).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_class_that_never_occurs_is_left_out() {
+        let t = totals(&[0, 1], &[0, 1], 5);
+        assert_eq!(macro_f1(&t), 1.0);
+        assert!(recall(&t, 4).is_nan() && f1(&t, 4).is_nan());
+    }
+
+    proptest! {
+        #[test]
+        fn in_bounds_and_consistent(rows in prop::collection::vec((0_u32..4, 0_u32..4), 1..80)) {
+            let (truth, predicted): (Vec<u32>, Vec<u32>) = rows.iter().copied().unzip();
+            let t = totals(&truth, &predicted, 4);
+            let right = rows.iter().filter(|(a, b)| a == b).count() as f64 / rows.len() as f64;
+            prop_assert!((accuracy(&t) - right).abs() < 1e-12);
+            for value in [macro_f1(&t), balanced_accuracy(&t)] {
+                prop_assert!((0.0..=1.0).contains(&value));
+            }
+            for class in 0..4 {
+                let (p, r, f) = (precision(&t, class), recall(&t, class), f1(&t, class));
+                if p + r > 0.0 {
+                    prop_assert!((f - 2.0 * p * r / (p + r)).abs() < 1e-12);
+                }
+            }
+        }
+    }
+}

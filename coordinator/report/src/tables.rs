@@ -1,0 +1,80 @@
+//! Tidy Parquet: `results`, `predictions`, `runs`. Plain columns (strings, numbers, one list), zstd, so that pandas,
+//! polars and DuckDB read them without options.
+
+mod predictions;
+mod results;
+mod runs;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+pub use predictions::predictions;
+pub use results::results;
+pub use runs::runs;
+
+use crate::study::{Prediction, ReportError, Study};
+
+/// A Parquet file in memory that grows by record batches.
+struct Table {
+    path: &'static str,
+    schema: SchemaRef,
+    writer: ArrowWriter<Vec<u8>>,
+}
+
+impl Table {
+    fn new(path: &'static str, software: &str, fields: Vec<Field>) -> Result<Table, ReportError> {
+        let schema = Arc::new(Schema::new(fields));
+        let fail = |e: parquet::errors::ParquetError| ReportError::Table { path, message: e.to_string() };
+        let level = ZstdLevel::try_new(3).map_err(fail)?;
+        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).set_created_by(software.to_owned()).build();
+        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(fail)?;
+        Ok(Table { path, schema, writer })
+    }
+
+    fn append(&mut self, columns: Vec<ArrayRef>) -> Result<(), ReportError> {
+        let fail = |message: String| ReportError::Table { path: self.path, message };
+        let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(|e| fail(e.to_string()))?;
+        self.writer.write(&batch).map_err(|e| fail(e.to_string()))
+    }
+
+    fn finish(self) -> Result<Vec<u8>, ReportError> {
+        self.writer.into_inner().map_err(|e| ReportError::Table { path: self.path, message: e.to_string() })
+    }
+}
+
+fn field(name: &str, kind: DataType, nullable: bool) -> Field {
+    Field::new(name, kind, nullable)
+}
+
+/// A column that says the same in every row.
+fn constant(value: Option<&str>, rows: usize) -> ArrayRef {
+    Arc::new(StringArray::from_iter(std::iter::repeat_n(value, rows)))
+}
+
+/// What identifies a prediction, as words: the columns that `results` and `predictions` share.
+struct Identity<'a> {
+    model: Option<&'a str>,
+    layer: Option<String>,
+    condition: Option<&'a str>,
+    offset: Option<u32>,
+    pooling: Option<&'static str>,
+    context: Option<&'static str>,
+}
+
+impl<'a> Identity<'a> {
+    fn new(study: &'a Study, p: &Prediction) -> Identity<'a> {
+        Identity {
+            model: p.model.map(|_| study.model_name(p.model)),
+            layer: p.layer.map(|l| l.to_string()),
+            condition: p.condition.map(|_| study.condition_name(p.condition)),
+            offset: p.read_out.map(|r| r.offset),
+            pooling: p.read_out.map(|r| r.pooling.as_str()),
+            context: p.read_out.map(|r| r.context.as_str()),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `results.parquet`: one row per prediction and metric.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, StringArray, UInt32Array, UInt64Array};
+use arrow::datatypes::DataType;
+
+use super::{Identity, Table, field};
+use crate::results::Results;
+use crate::study::{ReportError, Study};
+
+/// The file's bytes. Nulls stand where something doesn't apply (a baseline has no layer) or wasn't computed.
+pub fn results(study: &Study, results: &Results) -> Result<Vec<u8>, ReportError> {
+    let (text, real, int) = (DataType::Utf8, DataType::Float64, DataType::UInt64);
+    let mut table = Table::new(
+        "results.parquet",
+        &study.software,
+        vec![
+            field("sweep", text.clone(), false),
+            field("model", text.clone(), true),
+            field("revision", text.clone(), true),
+            field("params", int.clone(), true),
+            field("layer", text.clone(), true),
+            field("depth", real.clone(), true),
+            field("site", text.clone(), true),
+            field("normed", DataType::Boolean, true),
+            field("condition", text.clone(), true),
+            field("offset", DataType::UInt32, true),
+            field("pooling", text.clone(), true),
+            field("context", text.clone(), true),
+            field("probe", text.clone(), false),
+            field("seed", int.clone(), false),
+            field("split", text.clone(), false),
+            field("metric", text, false),
+            field("value", real.clone(), false),
+            field("lo", real.clone(), true),
+            field("hi", real, true),
+            field("n", int, false),
+        ],
+    )?;
+    // Some thousand rows a batch: a batch of a few dozen costs more in overhead than in data.
+    for (predictions, scores) in study.predictions.chunks(256).zip(results.scores.chunks(256)) {
+        let rows: Vec<_> = predictions.iter().zip(scores).flat_map(|(p, s)| s.metrics.iter().map(move |m| (p, m))).collect();
+        let ids: Vec<Identity<'_>> = rows.iter().map(|(p, _)| Identity::new(study, p)).collect();
+        let model = |m: Option<usize>| m.and_then(|m| study.models.get(m));
+        let texts = |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
+        table.append(vec![
+            super::constant(Some(&study.sweep), rows.len()),
+            texts(ids.iter().map(|i| i.model).collect()),
+            texts(rows.iter().map(|(p, _)| model(p.model).map(|m| m.digest.as_str())).collect()),
+            Arc::new(UInt64Array::from_iter(rows.iter().map(|(p, _)| model(p.model).map(|m| m.parameters)))),
+            texts(ids.iter().map(|i| i.layer.as_deref()).collect()),
+            Arc::new(Float64Array::from_iter(rows.iter().map(|(p, _)| Some(p.layer?.depth(model(p.model)?.layers))))),
+            texts(rows.iter().map(|(p, _)| p.layer.map(|l| l.site())).collect()),
+            Arc::new(BooleanArray::from_iter(rows.iter().map(|(p, _)| p.layer.map(|l| l.normed())))),
+            texts(ids.iter().map(|i| i.condition).collect()),
+            Arc::new(UInt32Array::from_iter(ids.iter().map(|i| i.offset))),
+            texts(ids.iter().map(|i| i.pooling).collect()),
+            texts(ids.iter().map(|i| i.context).collect()),
+            texts(rows.iter().map(|(p, _)| Some(p.probe.as_str())).collect()),
+            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|(p, _)| p.seed))),
+            super::constant(Some("test"), rows.len()),
+            texts(rows.iter().map(|(_, m)| Some(m.name.as_str())).collect()),
+            Arc::new(Float64Array::from_iter_values(rows.iter().map(|(_, m)| m.estimate.value))),
+            Arc::new(Float64Array::from_iter(rows.iter().map(|(_, m)| m.estimate.lo))),
+            Arc::new(Float64Array::from_iter(rows.iter().map(|(_, m)| m.estimate.hi))),
+            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|(_, m)| m.estimate.n as u64))),
+        ])?;
+    }
+    table.finish()
+}

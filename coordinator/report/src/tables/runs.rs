@@ -1,0 +1,47 @@
+//! `runs.parquet`: one row per committed attempt.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, StringArray, UInt64Array};
+use arrow::datatypes::DataType;
+
+use super::{Table, constant, field};
+use crate::study::{ReportError, Run, Study};
+
+/// The file's bytes.
+pub fn runs(study: &Study) -> Result<Vec<u8>, ReportError> {
+    let (text, real, int) = (DataType::Utf8, DataType::Float64, DataType::UInt64);
+    let mut table = Table::new(
+        "runs.parquet",
+        &study.software,
+        vec![
+            field("sweep", text.clone(), false),
+            field("unit", text.clone(), false),
+            field("kind", text.clone(), false),
+            field("title", text.clone(), false),
+            field("attempt", text.clone(), false),
+            field("worker", text.clone(), false),
+            field("device", text, false),
+            field("seconds", real.clone(), false),
+            field("tokens", int.clone(), false),
+            field("tokens_per_second", real, true),
+            field("bytes", int, false),
+        ],
+    )?;
+    let texts = |value: &dyn Fn(&Run) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(study.runs.iter().map(value))) };
+    let rate = |r: &Run| (r.tokens > 0 && r.seconds > 0.0).then(|| r.tokens as f64 / r.seconds);
+    table.append(vec![
+        constant(Some(&study.sweep), study.runs.len()),
+        texts(&|r| r.unit.clone()),
+        texts(&|r| r.kind.as_str().to_owned()),
+        texts(&|r| r.title.clone()),
+        texts(&|r| r.attempt.clone()),
+        texts(&|r| r.worker.clone()),
+        texts(&|r| r.device.clone()),
+        Arc::new(Float64Array::from_iter_values(study.runs.iter().map(|r| r.seconds))),
+        Arc::new(UInt64Array::from_iter_values(study.runs.iter().map(|r| r.tokens))),
+        Arc::new(Float64Array::from_iter(study.runs.iter().map(rate))),
+        Arc::new(UInt64Array::from_iter_values(study.runs.iter().map(|r| r.bytes))),
+    ])?;
+    table.finish()
+}
