@@ -1,0 +1,48 @@
+//! Class balancing, within each split: cutting classes to one size, or repeating rows by weight as the study did.
+
+use std::collections::BTreeMap;
+
+use limbic_proto::rows::Split;
+use limbic_proto::spec::Balance;
+
+use super::Draft;
+use super::draw::ranked;
+
+/// The class that the study cuts rather than measures the others by.
+const NEUTRAL: &str = "neutral";
+
+/// Cuts and weighs the rows as `balance` says; rows are drawn by seed.
+pub(super) fn balance(balance: Balance, seed: u64, classes: &[String], drafts: Vec<Draft>, notes: &mut Vec<String>) -> Vec<Draft> {
+    if balance == Balance::None {
+        return drafts;
+    }
+    let mut weights: Vec<u32> = vec![0; drafts.len()];
+    for split in Split::ALL {
+        let rows = by_class(&drafts, split);
+        let emotions = || rows.iter().filter(|(class, _)| classes[**class as usize] != NEUTRAL).map(|(_, rows)| rows.len());
+        let size = match (balance, split) {
+            (Balance::Paper, Split::Train) => emotions().max(),
+            _ => rows.values().map(Vec::len).min(),
+        };
+        let size = size.expect("every split has rows of every class, and there are two classes");
+        notes.push(format!("balance: every class counts {size} times in {}", split.as_str()));
+        for rows in rows.into_values() {
+            let (each, rest) = (size / rows.len(), size % rows.len());
+            for (nth, i) in ranked("balance", seed, &drafts, rows).into_iter().enumerate() {
+                weights[i] = (each + usize::from(nth < rest)) as u32;
+            }
+        }
+    }
+    let (cut, repeated) = (weights.iter().filter(|w| **w == 0).count(), weights.iter().filter(|w| **w > 1).count());
+    notes.push(format!("balance: {cut} rows were left out and {repeated} count more than once"));
+    let weighed = drafts.into_iter().zip(weights).filter(|(_, weight)| *weight > 0);
+    weighed.map(|(draft, weight)| Draft { weight, ..draft }).collect()
+}
+
+fn by_class(drafts: &[Draft], split: Split) -> BTreeMap<u32, Vec<usize>> {
+    let mut rows: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (i, draft) in drafts.iter().enumerate().filter(|(_, d)| d.split == Some(split)) {
+        rows.entry(draft.class).or_default().push(i);
+    }
+    rows
+}

@@ -1,0 +1,87 @@
+//! CSV and TSV with a header line.
+//!
+//! CSV is RFC 4180. In TSV a field never spans lines or tabs: quotes are taken as text, except that a field which is
+//! quoted as a whole (as spreadsheets and pandas write them) loses its quotes. So a stray quote can't swallow lines.
+
+use limbic_proto::spec::DatasetSpec;
+
+use super::columns::{Cell, Columns};
+use super::error::{DatasetError, Place};
+use super::read::Source;
+
+/// Comma-separated values.
+pub(super) fn csv(spec: &DatasetSpec, file: &str, text: &str) -> Result<Source, DatasetError> {
+    let (source, last) = read(spec, file, text, &csv::ReaderBuilder::new(), str::to_owned)?;
+    if text[last..].matches('"').count() % 2 == 1 {
+        let place = Place::Line(text[..last].matches('\n').count() + 1);
+        let message = "a quote is opened here or further on and never closed; quotes inside a quoted field are doubled".to_owned();
+        return Err(DatasetError::Syntax { file: file.to_owned(), place, message });
+    }
+    Ok(source)
+}
+
+/// Tab-separated values.
+pub(super) fn tsv(spec: &DatasetSpec, file: &str, text: &str) -> Result<Source, DatasetError> {
+    read(spec, file, text, csv::ReaderBuilder::new().delimiter(b'\t').quoting(false), unquoted).map(|(source, _)| source)
+}
+
+/// The rows, and where the last one begins.
+fn read(
+    spec: &DatasetSpec,
+    file: &str,
+    text: &str,
+    builder: &csv::ReaderBuilder,
+    field: fn(&str) -> String,
+) -> Result<(Source, usize), DatasetError> {
+    let mut lines = Lines { text, byte: 0, line: 1 };
+    let mut reader = builder.from_reader(text.as_bytes());
+    let headers = reader.headers().map_err(|e| syntax(file, &mut lines, &e))?;
+    let existing: Vec<String> = headers.iter().map(|h| field(h).trim().to_owned()).collect();
+    let columns = Columns::resolve(spec, file, &existing)?;
+    let mut utterances = Vec::new();
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(|e| syntax(file, &mut lines, &e))? {
+        let place = lines.at(record.position());
+        let cell = |column: &str| {
+            let index = existing.iter().position(|e| e == column).expect("a resolved column exists");
+            Cell::Text(field(&record[index]))
+        };
+        utterances.push(columns.utterance(file, place, cell)?);
+    }
+    Ok((Source { columns, utterances }, lines.byte))
+}
+
+/// Line numbers of ever later records. (The parser's own are off after `\r\n` and blank lines.)
+struct Lines<'a> {
+    text: &'a str,
+    byte: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    fn at(&mut self, position: Option<&csv::Position>) -> Place {
+        let bytes = self.text.as_bytes();
+        let mut start = position.map_or(self.byte, |p| p.byte() as usize);
+        start += bytes[start..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        self.line += bytes[self.byte..start].iter().filter(|b| **b == b'\n').count();
+        self.byte = start;
+        Place::Line(self.line)
+    }
+}
+
+fn syntax(file: &str, lines: &mut Lines<'_>, e: &csv::Error) -> DatasetError {
+    let message = match e.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!("has {len} fields where the header has {expected_len}"),
+        _ => e.to_string(),
+    };
+    DatasetError::Syntax { file: file.to_owned(), place: lines.at(e.position()), message }
+}
+
+/// A field without the quotes around the whole of it.
+fn unquoted(field: &str) -> String {
+    let inner = field.strip_prefix('"').and_then(|f| f.strip_suffix('"'));
+    match inner {
+        Some(inner) if !inner.replace("\"\"", "").contains('"') => inner.replace("\"\"", "\""),
+        _ => field.to_owned(),
+    }
+}

@@ -1,0 +1,78 @@
+//! Draws without a random number generator: a row's rank for a purpose is the digest of purpose, seed and id.
+
+use std::collections::BTreeMap;
+
+use limbic_proto::key::Digest;
+use limbic_proto::rows::Split;
+
+use super::error::DatasetError;
+use super::{Draft, Given};
+
+/// A number that looks random and depends on nothing but its arguments. Lower ranks are drawn first.
+pub(super) fn rank(purpose: &str, seed: u64, id: &str) -> u64 {
+    Digest::of(format!("{purpose}\0{seed}\0{id}").as_bytes()).seed()
+}
+
+/// The given rows, lowest rank first.
+pub(super) fn ranked(purpose: &str, seed: u64, drafts: &[Draft], mut indices: Vec<usize>) -> Vec<usize> {
+    indices.sort_by_cached_key(|&i| (rank(purpose, seed, &drafts[i].id), i));
+    indices
+}
+
+/// At most `limit` rows: every stratum (class, and split where it is given) keeps its share, and enough rows to reach
+/// every split. Rows are drawn, not groups: of a group, some may go.
+pub(super) fn limit(
+    limit: usize,
+    seed: u64,
+    drafts: Vec<Draft>,
+    given: Given,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Draft>, DatasetError> {
+    if drafts.len() <= limit {
+        return Ok(drafts);
+    }
+    let mut strata: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (i, draft) in drafts.iter().enumerate() {
+        strata.entry((draft.split, draft.class)).or_default().push(i);
+    }
+    // A stratum must feed as many splits as are still to be made of it.
+    let floor = |split: Option<Split>| match (given, split) {
+        (Given::Nothing, _) => 3,
+        (Given::TrainTest, Some(Split::Train)) => 2,
+        _ => 1,
+    };
+    let floors: Vec<usize> = strata.iter().map(|((split, _), rows)| rows.len().min(floor(*split))).collect();
+    let needed = floors.iter().sum();
+    if limit < needed {
+        return Err(DatasetError::LimitTooSmall { limit, needed });
+    }
+    let sizes: Vec<usize> = strata.values().map(Vec::len).collect();
+    let mut kept = vec![false; drafts.len()];
+    for (rows, quota) in strata.into_values().zip(quotas(limit, &sizes, &floors)) {
+        for i in ranked("limit", seed, &drafts, rows).into_iter().take(quota) {
+            kept[i] = true;
+        }
+    }
+    notes.push(format!("limit: {limit} of {} rows were drawn, stratified by class", drafts.len()));
+    Ok(drafts.into_iter().zip(kept).filter_map(|(draft, kept)| kept.then_some(draft)).collect())
+}
+
+/// Proportional quotas that sum to `limit`, within floors and sizes: rounded down, then mended one by one where the
+/// difference from the exact share is largest.
+fn quotas(limit: usize, sizes: &[usize], floors: &[usize]) -> Vec<usize> {
+    let total: usize = sizes.iter().sum();
+    let exact: Vec<f64> = sizes.iter().map(|&s| limit as f64 * s as f64 / total as f64).collect();
+    let mut quotas: Vec<usize> = exact.iter().zip(floors).map(|(e, f)| (e.floor() as usize).max(*f)).collect();
+    let lacking = |quotas: &[usize], i: usize| exact[i] - quotas[i] as f64;
+    while quotas.iter().sum::<usize>() < limit {
+        let open = (0..sizes.len()).filter(|&i| quotas[i] < sizes[i]);
+        let next = open.max_by(|&a, &b| lacking(&quotas, a).total_cmp(&lacking(&quotas, b)).then(b.cmp(&a)));
+        quotas[next.expect("the limit is below the number of rows")] += 1;
+    }
+    while quotas.iter().sum::<usize>() > limit {
+        let open = (0..sizes.len()).filter(|&i| quotas[i] > floors[i]);
+        let next = open.min_by(|&a, &b| lacking(&quotas, a).total_cmp(&lacking(&quotas, b)).then(a.cmp(&b)));
+        quotas[next.expect("the limit is not below the floors")] -= 1;
+    }
+    quotas
+}

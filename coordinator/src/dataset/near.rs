@@ -1,0 +1,151 @@
+//! Near-duplicate texts: equal after folding, or with a word 3-gram Jaccard similarity of at least 0.8.
+//!
+//! Folding lowers case, drops apostrophes and takes punctuation and white space as gaps between words; symbols such as
+//! emoji count as words. Texts of fewer than three words have no 3-grams and match only when they fold to the same.
+//!
+//! The search is exact, not a sketch: an inverted index over prefixes. Grams are ordered from rare to common. Two sets
+//! of similarity >= t share a gram among the rarest `n - ceil(t n) + 1` of each, and neither is smaller than t times the
+//! other, so only such pairs are compared (Bayardo, Ma and Srikant 2007, "Scaling up all pairs similarity search").
+//! Similarity is not transitive; clusters are: a chain of near-duplicates is one cluster.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// For every text the index of its cluster's first text.
+pub(super) fn clusters(texts: &[&str]) -> Vec<usize> {
+    let mut sets = Disjoint::new(texts.len());
+    let mut first = HashMap::with_capacity(texts.len());
+    let mut grams: Vec<(usize, Vec<u64>)> = Vec::new();
+    for (i, text) in texts.iter().enumerate() {
+        let folded = fold(text);
+        match first.get(&folded) {
+            Some(&j) => sets.join(i, j),
+            None => {
+                grams.extend(trigrams(&folded).map(|set| (i, set)));
+                first.insert(folded, i);
+            }
+        }
+    }
+    drop(first);
+    join_similar(rarest_first(grams), &mut sets);
+    (0..texts.len()).map(|i| sets.root(i)).collect()
+}
+
+/// The words of a text with single spaces between them; a text of punctuation alone keeps it (`:)` is not `:(`).
+fn fold(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for c in text.chars().flat_map(char::to_lowercase).filter(|c| !is_dropped(*c)) {
+        if !is_gap(c) {
+            folded.push(c);
+        } else if !folded.is_empty() && !folded.ends_with(' ') {
+            folded.push(' ');
+        }
+    }
+    folded.truncate(folded.trim_end().len());
+    if folded.is_empty() { text.split_whitespace().collect() } else { folded }
+}
+
+/// Apostrophes within words, joiners and variation selectors.
+fn is_dropped(c: char) -> bool {
+    matches!(c, '\'' | '\u{2019}' | '\u{2018}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}')
+}
+
+fn is_gap(c: char) -> bool {
+    let punctuation = matches!(c, '\u{a1}' | '\u{ab}' | '\u{b7}' | '\u{bb}' | '\u{bf}' | '\u{2010}'..='\u{205e}' | '\u{3001}'..='\u{303f}' | '\u{ff01}'..='\u{ff0f}' | '\u{ff1a}'..='\u{ff20}');
+    c.is_whitespace() || c.is_control() || c.is_ascii_punctuation() || punctuation
+}
+
+/// The hashes of all runs of three words, each once; none where there are fewer words.
+fn trigrams(folded: &str) -> Option<Vec<u64>> {
+    let words: Vec<&str> = folded.split(' ').collect();
+    let mut set: Vec<u64> = words.windows(3).map(hash).collect();
+    set.sort_unstable();
+    set.dedup();
+    (!set.is_empty()).then_some(set)
+}
+
+fn hash(words: &[&str]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    words.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The sets with grams renumbered by ascending frequency, and ordered by size. (Ties follow the hash: they change what is
+/// compared first, not what is found.)
+fn rarest_first(grams: Vec<(usize, Vec<u64>)>) -> Vec<(usize, Vec<u32>)> {
+    let mut counts: HashMap<u64, u32> = HashMap::new();
+    for gram in grams.iter().flat_map(|(_, set)| set) {
+        *counts.entry(*gram).or_default() += 1;
+    }
+    let mut order: Vec<(u32, u64)> = counts.into_iter().map(|(gram, count)| (count, gram)).collect();
+    order.sort_unstable();
+    let numbers: HashMap<u64, u32> = order.into_iter().zip(0..).map(|((_, gram), number)| (gram, number)).collect();
+    let renumber = |set: Vec<u64>| {
+        let mut set: Vec<u32> = set.iter().map(|gram| numbers[gram]).collect();
+        set.sort_unstable();
+        set
+    };
+    let mut sets: Vec<_> = grams.into_iter().map(|(i, set)| (i, renumber(set))).collect();
+    sets.sort_unstable_by_key(|(i, set)| (set.len(), *i));
+    sets
+}
+
+/// Joins all pairs of similar sets. `grams` comes in order of size.
+fn join_similar(grams: Vec<(usize, Vec<u32>)>, sets: &mut Disjoint) {
+    let mut index: HashMap<u32, Vec<u32>> = HashMap::new();
+    let mut compared = vec![u32::MAX; grams.len()];
+    for (x, (i, set)) in (0u32..).zip(&grams) {
+        let smallest = (4 * set.len()).div_ceil(5);
+        for gram in &set[..=set.len() - smallest] {
+            let postings = index.entry(*gram).or_default();
+            let from = postings.partition_point(|&y| grams[y as usize].1.len() < smallest);
+            for &y in &postings[from..] {
+                let (j, other) = &grams[y as usize];
+                if std::mem::replace(&mut compared[y as usize], x) != x && sets.root(*i) != sets.root(*j) && similar(set, other) {
+                    sets.join(*i, *j);
+                }
+            }
+            postings.push(x);
+        }
+    }
+}
+
+/// Whether two sorted sets have a Jaccard similarity of at least 0.8.
+fn similar(a: &[u32], b: &[u32]) -> bool {
+    // |a ∩ b| / |a ∪ b| >= 4/5, with |a ∪ b| = |a| + |b| - |a ∩ b|.
+    let needed = (4 * (a.len() + b.len())).div_ceil(9);
+    let (mut i, mut j, mut shared) = (0, 0, 0);
+    while i < a.len() && j < b.len() && shared + (a.len() - i).min(b.len() - j) >= needed {
+        match a[i].cmp(&b[j]) {
+            std::cmp::Ordering::Less => i += 1,
+            std::cmp::Ordering::Greater => j += 1,
+            std::cmp::Ordering::Equal => (i, j, shared) = (i + 1, j + 1, shared + 1),
+        }
+    }
+    shared >= needed
+}
+
+/// Disjoint sets; the root of a set is its smallest member.
+#[derive(Debug)]
+pub(super) struct Disjoint {
+    parents: Vec<usize>,
+}
+
+impl Disjoint {
+    pub(super) fn new(len: usize) -> Disjoint {
+        Disjoint { parents: (0..len).collect() }
+    }
+
+    pub(super) fn root(&mut self, mut i: usize) -> usize {
+        while self.parents[i] != i {
+            self.parents[i] = self.parents[self.parents[i]];
+            i = self.parents[i];
+        }
+        i
+    }
+
+    pub(super) fn join(&mut self, i: usize, j: usize) {
+        let (a, b) = (self.root(i), self.root(j));
+        self.parents[a.max(b)] = a.min(b);
+    }
+}

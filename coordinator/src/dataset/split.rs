@@ -1,0 +1,109 @@
+//! Splitting by shares: stratified by class, groups indivisible, deterministic by seed.
+//!
+//! Groups are assigned one by one, large before small and in seeded order among equals, each to the split where it
+//! lowers the summed squared deviation from the shares, per class and relative to the class's size, the most. Rows
+//! that are groups of their own so end within one row of every share. Every class's targets are at least one row per
+//! split.
+
+use std::collections::{BTreeMap, HashMap};
+
+use limbic_proto::rows::Split;
+use limbic_proto::spec::SplitShares;
+
+use super::draw::rank;
+use super::error::DatasetError;
+use super::{Draft, Given};
+
+/// Gives every row a split where the split column doesn't.
+pub(super) fn complete(shares: &SplitShares, seed: u64, given: Given, classes: usize, drafts: &mut [Draft], notes: &mut Vec<String>) {
+    let shares = match given {
+        Given::All => return,
+        Given::Nothing => vec![(Split::Train, shares.train), (Split::Validation, shares.validation), (Split::Test, shares.test)],
+        Given::TrainTest => vec![(Split::Train, shares.train), (Split::Validation, shares.validation)],
+    };
+    let open: Vec<usize> =
+        (0..drafts.len()).filter(|&i| drafts[i].split.is_none_or(|s| given == Given::TrainTest && s == Split::Train)).collect();
+    let groups = groups(drafts, &open, seed);
+    if given == Given::Nothing {
+        notes.push(format!("{} rows in {} groups were split by shares, stratified by class", open.len(), groups.len()));
+    }
+    for (group, split) in assign(&groups, &shares, classes) {
+        for &i in &groups[group].rows {
+            drafts[i].split = Some(split);
+        }
+    }
+}
+
+/// Rows that stay together.
+struct Group {
+    rows: Vec<usize>,
+    /// Rows by class.
+    counts: BTreeMap<usize, usize>,
+    rank: u64,
+}
+
+fn groups(drafts: &[Draft], open: &[usize], seed: u64) -> Vec<Group> {
+    let mut index: HashMap<&str, usize> = HashMap::with_capacity(open.len());
+    let mut groups: Vec<Group> = Vec::new();
+    for &i in open {
+        let draft = &drafts[i];
+        let at = *index.entry(&draft.group).or_insert_with(|| {
+            groups.push(Group { rows: Vec::new(), counts: BTreeMap::new(), rank: rank("split", seed, &draft.group) });
+            groups.len() - 1
+        });
+        groups[at].rows.push(i);
+        *groups[at].counts.entry(draft.class as usize).or_default() += 1;
+    }
+    groups
+}
+
+/// The split of every group.
+fn assign(groups: &[Group], shares: &[(Split, f64)], classes: usize) -> Vec<(usize, Split)> {
+    let mut totals = vec![0.0; classes];
+    for (class, count) in groups.iter().flat_map(|g| &g.counts) {
+        totals[*class] += *count as f64;
+    }
+    // What each split still lacks of each class, in rows.
+    let mut lacks: Vec<Vec<f64>> = targets(&totals, shares);
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    order.sort_unstable_by_key(|&g| (std::cmp::Reverse(groups[g].rows.len()), groups[g].rank, g));
+    let mut assigned = Vec::with_capacity(groups.len());
+    for g in order {
+        let counts = &groups[g].counts;
+        // Adding n rows where d are lacking changes the squared deviation by n² - 2 n d, and n² is the same everywhere.
+        let gain = |lack: &[f64]| counts.iter().map(|(&c, &n)| n as f64 * lack[c] / totals[c]).sum::<f64>();
+        let best = (0..shares.len()).max_by(|&a, &b| gain(&lacks[a]).total_cmp(&gain(&lacks[b])).then(b.cmp(&a)));
+        let best = best.expect("there are splits");
+        for (&class, &count) in counts {
+            lacks[best][class] -= count as f64;
+        }
+        assigned.push((g, shares[best].0));
+    }
+    assigned
+}
+
+/// Rows of each class that each split should have: its share, but at least one; the first split (train) gives.
+fn targets(totals: &[f64], shares: &[(Split, f64)]) -> Vec<Vec<f64>> {
+    let sum: f64 = shares.iter().map(|(_, share)| share).sum();
+    let mut targets: Vec<Vec<f64>> = shares.iter().map(|(_, share)| totals.iter().map(|t| (t * share / sum).max(1.0)).collect()).collect();
+    for (class, total) in totals.iter().enumerate() {
+        targets[0][class] = total - targets[1..].iter().map(|t| t[class]).sum::<f64>();
+    }
+    targets
+}
+
+/// Every split must have rows of every class.
+pub(super) fn check(file: &str, classes: &[String], drafts: &[Draft]) -> Result<(), DatasetError> {
+    let mut counts: BTreeMap<(u32, Split), usize> = BTreeMap::new();
+    for draft in drafts {
+        *counts.entry((draft.class, draft.split.expect("every row has a split by now"))).or_default() += 1;
+    }
+    for (class, name) in (0..).zip(classes) {
+        if let Some(split) = Split::ALL.into_iter().find(|split| !counts.contains_key(&(class, *split))) {
+            let of_class = || drafts.iter().filter(|d| d.class == class);
+            let groups = of_class().map(|d| d.group.as_str()).collect::<std::collections::BTreeSet<_>>().len();
+            return Err(DatasetError::ClassMissing { file: file.to_owned(), split, class: name.clone(), rows: of_class().count(), groups });
+        }
+    }
+    Ok(())
+}
