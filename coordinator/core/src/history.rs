@@ -1,0 +1,173 @@
+//! The journal's fold: what a sweep's coordinators decided and learnt, as the next one needs it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use limbic_proto::journal::Record;
+use limbic_proto::key::UnitKey;
+use limbic_proto::status::AttemptCounts;
+
+/// What a sweep's journal says, folded.
+///
+/// The fold is total: every sequence of records has one. It tolerates repetition: an ending (attempt and how it
+/// ended) counts once however often it was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// The epochs that coordinators have claimed.
+    pub epochs: BTreeSet<u64>,
+    /// No new leases.
+    pub paused: bool,
+    /// No new leases ever.
+    pub cancelled: bool,
+    /// Units that failed for good, with their last error.
+    pub quarantined: BTreeMap<UnitKey, String>,
+    troubles: BTreeMap<UnitKey, Trouble>,
+    failed: BTreeSet<String>,
+    lost: BTreeSet<String>,
+}
+
+/// What went wrong with one unit so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Trouble {
+    fails: u32,
+    losses: u32,
+    error: Option<String>,
+}
+
+impl History {
+    /// Folds the records of all journal entries, in order.
+    pub fn replay<'a>(records: impl IntoIterator<Item = &'a Record>) -> History {
+        let mut history = History::default();
+        for record in records {
+            history.apply(record);
+        }
+        history
+    }
+
+    /// Folds one more record.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Epoch { epoch, .. } => {
+                self.epochs.insert(*epoch);
+            }
+            Record::Fail { unit, attempt, error, .. } => {
+                if self.failed.insert(attempt.clone()) {
+                    let trouble = self.troubles.entry(*unit).or_default();
+                    trouble.fails += 1;
+                    trouble.error = Some(error.clone());
+                }
+            }
+            Record::Lost { unit, attempt, .. } => {
+                if self.lost.insert(attempt.clone()) {
+                    self.troubles.entry(*unit).or_default().losses += 1;
+                }
+            }
+            Record::Pause => self.paused = true,
+            Record::Resume => self.paused = false,
+            Record::Cancel => self.cancelled = true,
+            Record::Regen { unit } => {
+                self.troubles.remove(unit);
+                self.quarantined.remove(unit);
+            }
+            Record::Quarantine { unit, error } => {
+                self.quarantined.insert(*unit, error.clone());
+            }
+        }
+    }
+
+    /// The largest epoch claimed; 0 if none was.
+    pub fn max_epoch(&self) -> u64 {
+        self.epochs.last().copied().unwrap_or(0)
+    }
+
+    /// Whether a coordinator of an earlier epoch may have left attempts running.
+    pub fn led_before(&self, epoch: u64) -> bool {
+        self.epochs.first().is_some_and(|first| *first < epoch)
+    }
+
+    /// How many attempts at the unit failed in its present generation.
+    pub fn fails(&self, unit: &UnitKey) -> u32 {
+        self.troubles.get(unit).map_or(0, |t| t.fails)
+    }
+
+    /// How many attempts at the unit were lost in its present generation.
+    pub fn losses(&self, unit: &UnitKey) -> u32 {
+        self.troubles.get(unit).map_or(0, |t| t.losses)
+    }
+
+    /// The unit's last error.
+    pub fn last_error(&self, unit: &UnitKey) -> Option<&str> {
+        self.troubles.get(unit)?.error.as_deref()
+    }
+
+    /// Whether that attempt failed.
+    pub fn has_failed(&self, attempt: &str) -> bool {
+        self.failed.contains(attempt)
+    }
+
+    /// Attempts whose end the journal knows. Commits are not among them: they speak for themselves.
+    pub fn attempts(&self) -> AttemptCounts {
+        let (failed, lost) = (self.failed.len() as u64, self.lost.len() as u64);
+        AttemptCounts { started: failed + lost, committed: 0, failed, lost }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use limbic_proto::key::Digest;
+
+    use super::*;
+
+    fn unit(n: u8) -> UnitKey {
+        Digest::of(&[n])
+    }
+
+    fn fail(n: u8, attempt: &str) -> Record {
+        Record::Fail { unit: unit(n), attempt: attempt.into(), worker: "w".into(), error: format!("error of {attempt}") }
+    }
+
+    fn lost(n: u8, attempt: &str) -> Record {
+        Record::Lost { unit: unit(n), attempt: attempt.into(), worker: "w".into() }
+    }
+
+    fn epoch(epoch: u64) -> Record {
+        Record::Epoch { epoch, holder: "h".into(), software: "0".into() }
+    }
+
+    #[test]
+    fn counts_are_per_unit_and_repetition_changes_nothing() {
+        let log = [epoch(1), fail(1, "a"), fail(1, "b"), lost(1, "c"), lost(2, "d"), epoch(2)];
+        let once = History::replay(&log);
+        let twice = History::replay(log.iter().chain(&log));
+        assert_eq!(once, twice);
+        assert_eq!((once.fails(&unit(1)), once.losses(&unit(1))), (2, 1));
+        assert_eq!((once.fails(&unit(2)), once.losses(&unit(2))), (0, 1));
+        assert_eq!(once.last_error(&unit(1)), Some("error of b"));
+        assert_eq!(once.attempts(), AttemptCounts { started: 4, committed: 0, failed: 2, lost: 2 });
+        assert_eq!(once.max_epoch(), 2);
+        assert!(once.led_before(2) && !once.led_before(1));
+    }
+
+    #[test]
+    fn an_attempt_lost_and_then_failed_counts_as_both() {
+        let history = History::replay(&[lost(1, "a"), fail(1, "a")]);
+        assert_eq!((history.fails(&unit(1)), history.losses(&unit(1))), (1, 1));
+    }
+
+    #[test]
+    fn the_last_of_pause_and_resume_holds_and_cancel_stays() {
+        assert!(History::replay(&[Record::Pause, Record::Resume, Record::Pause]).paused);
+        let history = History::replay(&[Record::Pause, Record::Cancel, Record::Resume]);
+        assert!(!history.paused && history.cancelled);
+    }
+
+    #[test]
+    fn a_new_generation_starts_with_full_budgets() {
+        let quarantine = Record::Quarantine { unit: unit(1), error: "bad".into() };
+        let history = History::replay(&[fail(1, "a"), quarantine.clone(), Record::Regen { unit: unit(1) }, fail(1, "a")]);
+        assert_eq!(history.fails(&unit(1)), 0);
+        assert!(history.quarantined.is_empty());
+        assert_eq!(history.attempts().failed, 1);
+        let again = History::replay(&[quarantine]);
+        assert_eq!(again.quarantined[&unit(1)], "bad");
+    }
+}

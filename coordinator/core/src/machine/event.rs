@@ -1,0 +1,217 @@
+//! What the machine is told and what it asks for.
+
+use std::fmt;
+
+use limbic_proto::journal::Record;
+use limbic_proto::key::{Digest, UnitKey};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub String);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(id: &str) -> $name {
+                $name(id.to_owned())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(id: String) -> $name {
+                $name(id)
+            }
+        }
+    };
+}
+
+id!(
+    /// A sweep's id: [`limbic_proto::spec::sweep_id`].
+    SweepId
+);
+id!(
+    /// A worker's id, chosen by the worker once per process.
+    WorkerId
+);
+
+/// A lease's fencing token: the coordinator's epoch and a counter.
+pub type Token = (u64, u64);
+
+/// An attempt that a worker says it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The sweep it was granted for.
+    pub sweep: SweepId,
+    /// The unit.
+    pub unit: UnitKey,
+    /// The attempt.
+    pub attempt: String,
+    /// Its token.
+    pub token: Token,
+}
+
+/// An attempt that a worker says it runs, and how far it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// The attempt.
+    pub held: Held,
+    /// Share done, 0..1.
+    pub share: f64,
+    /// Tokens through the model so far.
+    pub tokens: u64,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A worker introduces itself and names what it still runs (from this coordinator or the one before).
+    Register {
+        /// The worker.
+        worker: WorkerId,
+        /// `cpu`, `cuda:0`, …
+        device: String,
+        /// Bytes of memory models can use; 0 = not told.
+        memory: u64,
+        /// What it runs.
+        held: Vec<Held>,
+    },
+    /// A worker waits for a unit; at most one is granted for it.
+    Ready {
+        /// The worker.
+        worker: WorkerId,
+        /// The models it has in memory.
+        loaded: Vec<Digest>,
+    },
+    /// A worker no longer waits.
+    Unready {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A worker lives.
+    Heartbeat {
+        /// The worker.
+        worker: WorkerId,
+        /// What it runs.
+        held: Vec<Progress>,
+        /// Whether it finishes what it holds and wants nothing more.
+        draining: bool,
+    },
+    /// A unit's commit stands in the store.
+    Committed {
+        /// The worker.
+        worker: WorkerId,
+        /// The sweep its attempt was granted for.
+        sweep: SweepId,
+        /// The unit.
+        unit: UnitKey,
+        /// The attempt that says so.
+        attempt: String,
+        /// Whether the commit names this attempt; else another's was found.
+        mine: bool,
+        /// Tokens that went through the model.
+        tokens: u64,
+        /// Seconds of work.
+        seconds: f64,
+    },
+    /// An attempt failed.
+    Failed {
+        /// The worker.
+        worker: WorkerId,
+        /// The sweep its attempt was granted for.
+        sweep: SweepId,
+        /// The unit.
+        unit: UnitKey,
+        /// The attempt.
+        attempt: String,
+        /// What went wrong.
+        error: String,
+        /// Whether trying again can't help.
+        permanent: bool,
+    },
+    /// A worker gives an attempt back without having tried, or a grant never reached it.
+    Released {
+        /// The worker.
+        worker: WorkerId,
+        /// The sweep its attempt was granted for.
+        sweep: SweepId,
+        /// The unit.
+        unit: UnitKey,
+        /// The attempt.
+        attempt: String,
+    },
+    /// No new leases until resumed.
+    Pause {
+        /// The sweep.
+        sweep: SweepId,
+    },
+    /// Leases again.
+    Resume {
+        /// The sweep.
+        sweep: SweepId,
+    },
+    /// No new leases ever; running attempts are told to stop.
+    Cancel {
+        /// The sweep.
+        sweep: SweepId,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+impl Event {
+    /// Who is alive, as this event shows.
+    pub(super) fn worker(&self) -> Option<&WorkerId> {
+        match self {
+            Event::Register { worker, .. }
+            | Event::Ready { worker, .. }
+            | Event::Heartbeat { worker, .. }
+            | Event::Committed { worker, .. }
+            | Event::Failed { worker, .. }
+            | Event::Released { worker, .. } => Some(worker),
+            Event::Unready { .. } | Event::Pause { .. } | Event::Resume { .. } | Event::Cancel { .. } | Event::Tick => None,
+        }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Hand the unit to the worker, which is waiting for one.
+    Grant {
+        /// The worker.
+        worker: WorkerId,
+        /// The sweep.
+        sweep: SweepId,
+        /// The unit.
+        unit: UnitKey,
+        /// The attempt's id, never used before in the whole store.
+        attempt: String,
+        /// Its token.
+        token: Token,
+    },
+    /// Append to the sweep's journal. If another coordinator has, this one must stop.
+    Append {
+        /// The sweep.
+        sweep: SweepId,
+        /// What to append.
+        record: Record,
+    },
+    /// Tell the worker (with the next heartbeat's answer) to stop the attempt. It may not run it any more.
+    CancelAttempt {
+        /// The worker.
+        worker: WorkerId,
+        /// The attempt.
+        attempt: String,
+    },
+    /// The sweep's counts or state changed: tell whoever watches.
+    Changed {
+        /// The sweep.
+        sweep: SweepId,
+    },
+}

@@ -1,0 +1,242 @@
+//! What workers and users say, and what becomes of attempts and units.
+
+use limbic_proto::journal::Record;
+use limbic_proto::key::UnitKey;
+use limbic_proto::status::SweepState;
+
+use super::Machine;
+use super::event::{Action, Held, Progress, SweepId, WorkerId};
+use super::lease::{Ending, Lease};
+use super::sweep::lost_error;
+use super::worker::Worker;
+
+impl Machine {
+    pub(super) fn register(&mut self, id: WorkerId, device: String, memory: u64, held: &[Held]) {
+        let now = self.now;
+        let worker = self.workers.entry(id.clone()).or_insert_with(|| Worker::new(device.clone(), memory, now));
+        (worker.device, worker.memory) = (device, memory);
+        for held in held {
+            self.renew(&id, held, 0.0);
+        }
+    }
+
+    pub(super) fn heartbeat(&mut self, id: &WorkerId, held: &[Progress], draining: bool) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        worker.draining = draining;
+        for progress in held {
+            self.renew(id, &progress.held, progress.share);
+        }
+    }
+
+    /// Renews a lease, or adopts an attempt that this machine doesn't hold a lease of: one of an earlier epoch, or one
+    /// whose lease ran out while nobody else was given the unit. What can't be adopted is told to stop, unless it is
+    /// of a sweep that is not open (yet).
+    fn renew(&mut self, worker: &WorkerId, held: &Held, share: f64) {
+        let expires = self.now + self.settings.lease_ttl;
+        if let Some(lease) = self.leases.get_mut(&held.unit, &held.attempt)
+            && lease.worker == *worker
+            && lease.token == held.token
+        {
+            lease.expires = expires;
+            lease.share = share;
+            return;
+        }
+        let over = self.ended.get(&held.attempt).is_some_and(|ending| *ending != Ending::Lost);
+        if !over && !self.committed.contains(&held.unit) && !self.sweeps.values().any(|sweep| sweep.slot(&held.unit).is_some()) {
+            return;
+        }
+        let adopter = if over || self.leases.runs(&held.unit) { None } else { self.adopter(held) };
+        let Some(sweep) = adopter else {
+            self.actions.push_back(Action::CancelAttempt { worker: worker.clone(), attempt: held.attempt.clone() });
+            return;
+        };
+        self.start(Lease {
+            sweep,
+            unit: held.unit,
+            attempt: held.attempt.clone(),
+            token: held.token,
+            worker: worker.clone(),
+            expires,
+            share,
+        });
+    }
+
+    /// The sweep on whose budgets a returning attempt goes on: its own, else any other that wants the unit.
+    fn adopter(&self, held: &Held) -> Option<SweepId> {
+        let adopts = |id: &&SweepId| {
+            let sweep = &self.sweeps[*id];
+            let own = **id == held.sweep;
+            sweep.wants(&held.unit) && sweep.startable(&held.unit) && (!own || held.token.0 <= sweep.epoch)
+        };
+        let own = self.sweeps.get_key_value(&held.sweep).map(|(id, _)| id).filter(adopts);
+        own.or_else(|| self.sweeps.keys().find(adopts)).cloned()
+    }
+
+    /// A lease begins.
+    pub(super) fn start(&mut self, lease: Lease) {
+        if let Some(sweep) = self.sweeps.get_mut(&lease.sweep) {
+            sweep.attempts.started += 1;
+        }
+        self.ended.remove(&lease.attempt);
+        let unit = lease.unit;
+        self.leases.insert(lease);
+        for sweep in self.sweeps.values_mut() {
+            sweep.set_leased(&unit, true, self.now);
+        }
+    }
+
+    /// A lease that was taken out of the table has ended. The unit counts as free until the caller's next step says more;
+    /// nothing is granted in between.
+    fn ended(&mut self, lease: &Lease, ending: Ending) {
+        self.ended.insert(lease.attempt.clone(), ending);
+        if let Some(sweep) = self.sweeps.get_mut(&lease.sweep) {
+            let attempts = &mut sweep.attempts;
+            *match ending {
+                Ending::Committed => &mut attempts.committed,
+                Ending::Failed => &mut attempts.failed,
+                Ending::Lost => &mut attempts.lost,
+                Ending::Released => &mut attempts.released,
+            } += 1;
+            sweep.dirty = true;
+        }
+        let leased = self.leases.runs(&lease.unit);
+        for sweep in self.sweeps.values_mut() {
+            sweep.set_leased(&lease.unit, leased, self.now);
+        }
+    }
+
+    /// A unit's commit stands: it is done in every sweep, and whoever still runs it is told to stop.
+    pub(super) fn commit(&mut self, unit: UnitKey) {
+        if !self.committed.insert(unit) {
+            return;
+        }
+        for sweep in self.sweeps.values_mut() {
+            sweep.commit(&unit, self.now);
+        }
+        let others: Vec<Lease> = self.leases.of_unit(&unit).cloned().collect();
+        for lease in others {
+            self.stop(&lease);
+        }
+    }
+
+    /// Tells a worker to stop an attempt, which is over from now on.
+    fn stop(&mut self, lease: &Lease) {
+        self.leases.remove(&lease.unit, &lease.attempt);
+        self.actions.push_back(Action::CancelAttempt { worker: lease.worker.clone(), attempt: lease.attempt.clone() });
+        self.ended(lease, Ending::Released);
+    }
+
+    pub(super) fn on_committed(&mut self, worker: &WorkerId, sweep: &SweepId, unit: UnitKey, attempt: &str, mine: bool, tokens: u64) {
+        let lease = self.leases.remove(&unit, attempt);
+        if let Some(lease) = &lease {
+            self.ended(lease, if mine { Ending::Committed } else { Ending::Released });
+        }
+        let news = lease.is_some() || !self.committed.contains(&unit);
+        self.commit(unit);
+        if !mine || !news {
+            return;
+        }
+        self.with_worker(worker, Worker::committed);
+        let unheard = lease.is_none() && !self.ended.contains_key(attempt);
+        let on = lease.as_ref().map_or(sweep, |lease| &lease.sweep);
+        if let Some(sweep) = self.sweeps.get_mut(on).filter(|sweep| sweep.slot(&unit).is_some()) {
+            sweep.tokens += tokens;
+            if unheard {
+                // An attempt of an earlier epoch that nobody had named.
+                sweep.attempts.started += 1;
+                sweep.attempts.committed += 1;
+                self.ended.insert(attempt.to_owned(), Ending::Committed);
+            }
+        }
+    }
+
+    pub(super) fn on_failed(&mut self, worker: &WorkerId, unit: UnitKey, attempt: &str, error: String, permanent: bool) {
+        let Some(lease) = self.take(worker, &unit, attempt) else { return };
+        let failed = Record::Fail { unit, attempt: attempt.to_owned(), worker: worker.0.clone(), error: error.clone() };
+        self.actions.push_back(Action::Append { sweep: lease.sweep.clone(), record: failed });
+        self.with_worker(worker, |w| w.failed(unit));
+        self.ended(&lease, Ending::Failed);
+        let (settings, now) = (&self.settings, self.now);
+        let Some(sweep) = self.sweeps.get_mut(&lease.sweep) else { return };
+        let Some(slot) = sweep.slot_mut(&unit) else { return };
+        slot.fails += 1;
+        let fails = slot.fails;
+        if permanent || fails >= settings.fail_budget {
+            self.quarantine(&lease.sweep, unit, error);
+        } else {
+            sweep.rest(&unit, now + settings.backoff(&unit, fails), now);
+        }
+    }
+
+    /// A lease has run out.
+    pub(super) fn lose(&mut self, lease: Lease) {
+        let lost = Record::Lost { unit: lease.unit, attempt: lease.attempt.clone(), worker: lease.worker.0.clone() };
+        self.actions.push_back(Action::Append { sweep: lease.sweep.clone(), record: lost });
+        self.ended(&lease, Ending::Lost);
+        let budget = self.settings.lost_budget;
+        let Some(slot) = self.sweeps.get_mut(&lease.sweep).and_then(|sweep| sweep.slot_mut(&lease.unit)) else { return };
+        slot.losses += 1;
+        if slot.losses >= budget {
+            let error = lost_error(slot.losses, Some(&lease.worker.0));
+            self.quarantine(&lease.sweep, lease.unit, error);
+        }
+    }
+
+    pub(super) fn on_released(&mut self, worker: &WorkerId, unit: UnitKey, attempt: &str) {
+        if let Some(lease) = self.take(worker, &unit, attempt) {
+            self.ended(&lease, Ending::Released);
+        }
+    }
+
+    /// Takes a lease out of the table, if that worker has it.
+    fn take(&mut self, worker: &WorkerId, unit: &UnitKey, attempt: &str) -> Option<Lease> {
+        self.leases.get_mut(unit, attempt).filter(|lease| lease.worker == *worker)?;
+        self.leases.remove(unit, attempt)
+    }
+
+    fn quarantine(&mut self, id: &SweepId, unit: UnitKey, error: String) {
+        if let Some(sweep) = self.sweeps.get_mut(id) {
+            self.actions.push_back(Action::Append { sweep: id.clone(), record: Record::Quarantine { unit, error: error.clone() } });
+            sweep.quarantine(&unit, error, self.now);
+        }
+    }
+
+    pub(super) fn on_pause(&mut self, id: &SweepId, pause: bool) {
+        let Some(sweep) = self.sweeps.get_mut(id).filter(|sweep| !sweep.state().terminal() && sweep.paused != pause) else { return };
+        sweep.paused = pause;
+        sweep.dirty = true;
+        let record = if pause { Record::Pause } else { Record::Resume };
+        self.actions.push_back(Action::Append { sweep: id.clone(), record });
+    }
+
+    /// Cancels a sweep. Its attempts stop, but for those whose unit another sweep wants: they go on for that one.
+    pub(super) fn on_cancel(&mut self, id: &SweepId) {
+        let Some(sweep) = self.sweeps.get_mut(id).filter(|sweep| sweep.state() != SweepState::Cancelled) else { return };
+        if sweep.state() == SweepState::Complete {
+            return;
+        }
+        sweep.cancelled = true;
+        sweep.dirty = true;
+        self.actions.push_back(Action::Append { sweep: id.clone(), record: Record::Cancel });
+        let running: Vec<Lease> = self.leases.iter().filter(|lease| lease.sweep == *id).cloned().collect();
+        for lease in running {
+            match self.sweeps.values().find(|other| other.wants(&lease.unit)).map(|other| other.id.clone()) {
+                Some(heir) => self.hand_over(&lease, heir),
+                None => self.stop(&lease),
+            }
+        }
+    }
+
+    fn hand_over(&mut self, lease: &Lease, heir: SweepId) {
+        if let Some(sweep) = self.sweeps.get_mut(&lease.sweep) {
+            sweep.attempts.released += 1;
+        }
+        if let Some(sweep) = self.sweeps.get_mut(&heir) {
+            sweep.attempts.started += 1;
+            sweep.dirty = true;
+        }
+        if let Some(lease) = self.leases.get_mut(&lease.unit, &lease.attempt) {
+            lease.sweep = heir;
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What a sweep's status says.
+
+use std::time::Duration;
+
+use limbic_proto::status::{AttemptCounts, Quarantined, Status, Work, WorkerStatus};
+
+use super::Machine;
+use super::event::{SweepId, WorkerId};
+use super::sweep::Sweep;
+
+impl Machine {
+    /// Where a sweep stands.
+    pub fn status(&self, now: Duration, id: &SweepId) -> Option<Status> {
+        let sweep = self.sweeps.get(id)?;
+        let now = now.max(self.now);
+        Some(Status {
+            sweep: id.0.clone(),
+            name: sweep.name.clone(),
+            state: sweep.state(),
+            cells: sweep.cells,
+            units: sweep.units,
+            attempts: AttemptCounts {
+                started: sweep.attempts.started,
+                committed: sweep.attempts.committed,
+                failed: sweep.attempts.failed,
+                lost: sweep.attempts.lost,
+            },
+            work: Work {
+                total_flops: sweep.plan.estimate.flops,
+                done_flops: sweep.done_flops,
+                inherited_flops: sweep.inherited_flops,
+                tokens: sweep.tokens,
+                seconds: (now - sweep.opened).as_secs_f64(),
+            },
+            workers: self.workers.keys().map(|worker| self.worker_status(now, worker)).collect(),
+            quarantined: quarantined(sweep),
+        })
+    }
+
+    fn worker_status(&self, now: Duration, id: &WorkerId) -> WorkerStatus {
+        let worker = &self.workers[id];
+        let running = self.leases.iter().filter(|lease| lease.worker == *id).filter_map(|lease| {
+            let planned = self.sweeps.get(&lease.sweep)?.plan.units.get(&lease.unit)?;
+            Some(format!("{} ({:.0} %)", planned.unit.hints.title, 100.0 * lease.share.clamp(0.0, 1.0)))
+        });
+        WorkerStatus {
+            id: id.0.clone(),
+            device: worker.device.clone(),
+            running: running.collect(),
+            committed: worker.commits,
+            silent_ms: u64::try_from((now - worker.seen).as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The units that failed for good themselves, in plan order. (Those that only wait for one of them are in the counts.)
+fn quarantined(sweep: &Sweep) -> Vec<Quarantined> {
+    let slots = sweep.slots.iter().filter(|slot| !slot.committed);
+    slots
+        .filter_map(|slot| {
+            let title = sweep.plan.units.get(&slot.key)?.unit.hints.title.clone();
+            Some(Quarantined { unit: slot.key.hex(), title, error: slot.quarantined.clone()? })
+        })
+        .collect()
+}

@@ -1,0 +1,121 @@
+//! The axes of a spec resolved against rows and models, in the one spelling that unit keys hold.
+
+use limbic_proto::axis::{Layer, ReadOut};
+use limbic_proto::key::{Digest, UnitKey};
+use limbic_proto::rows::Rows;
+use limbic_proto::spec::{Baseline, Continuation, ProbeSpec, Prompt, Spec};
+use limbic_proto::unit::{ENGINE_VERSION, ExtractUnit, Features, FitUnit, PROBE_VERSION, RowsIdentity, bag_of_words_probe};
+
+use super::{ModelFacts, PlanError};
+
+/// Everything that units are put together from.
+pub(super) struct Axes {
+    /// Each model's layers, ascending.
+    pub layers: Vec<Vec<Layer>>,
+    /// Row ranges and what the model sees of them.
+    pub shards: Vec<((usize, usize), RowsIdentity)>,
+    /// Rows per shard.
+    pub rows_per_unit: usize,
+    /// The rows artifact.
+    pub dataset: Digest,
+    prompts: Vec<Prompt>,
+    read_outs: Vec<ReadOut>,
+    continuation: Option<Continuation>,
+    probes: Vec<ProbeSpec>,
+    seeds: Vec<u64>,
+    targets: Digest,
+}
+
+impl Axes {
+    pub fn new(spec: &Spec, rows: &Rows, models: &[ModelFacts]) -> Result<Axes, PlanError> {
+        let layers = models.iter().map(|model| layers(spec, model)).collect::<Result<_, _>>()?;
+        let rows_per_unit = spec.execution.rows_per_unit.max(1);
+        let shards = ranges((0, rows.rows.len()), rows_per_unit).map(|range| {
+            let shard = &rows.rows[range.0..range.1];
+            (range, RowsIdentity { texts: Rows::texts_digest(shard), count: shard.len() })
+        });
+        let mut read_outs = spec.read_outs();
+        read_outs.sort();
+        read_outs.dedup();
+        let mut probes = spec.probes.clone();
+        probes.sort_by_key(ProbeSpec::name);
+        Ok(Axes {
+            layers,
+            shards: shards.collect(),
+            rows_per_unit,
+            dataset: rows.digest(),
+            prompts: spec.conditions.iter().map(|c| c.prompt()).collect(),
+            read_outs,
+            continuation: continuation(spec),
+            seeds: seeds(spec, &probes),
+            probes,
+            targets: rows.targets_digest(),
+        })
+    }
+
+    pub fn extract(&self, spec: &Spec, index: usize, model: &ModelFacts, condition: usize, rows: RowsIdentity) -> ExtractUnit {
+        ExtractUnit {
+            version: ENGINE_VERSION,
+            model: model.identity(),
+            prompt: self.prompts[condition].clone(),
+            rows,
+            layers: self.layers[index].clone(),
+            read_outs: self.read_outs.clone(),
+            continuation: self.continuation.clone(),
+            too_long: spec.too_long,
+        }
+    }
+
+    pub fn fit(&self, extracts: &[UnitKey], layer: Layer) -> FitUnit {
+        FitUnit {
+            version: PROBE_VERSION,
+            features: Features::States { extracts: extracts.to_vec(), layer },
+            targets: self.targets,
+            read_outs: self.read_outs.clone(),
+            probes: self.probes.clone(),
+            seeds: self.seeds.clone(),
+        }
+    }
+
+    /// The unit of a baseline that needs no model: majority or bag-of-words.
+    pub fn baseline(&self, baseline: Baseline, rows: &Rows) -> FitUnit {
+        let (features, probes) = match baseline {
+            Baseline::BagOfWords => (Features::BagOfWords { texts: Rows::texts_digest(&rows.rows) }, vec![bag_of_words_probe()]),
+            Baseline::Majority | Baseline::ZeroShot => (Features::Majority, Vec::new()),
+        };
+        FitUnit { version: PROBE_VERSION, features, targets: self.targets, read_outs: Vec::new(), probes, seeds: vec![0] }
+    }
+}
+
+/// A model's layers, ascending.
+fn layers(spec: &Spec, model: &ModelFacts) -> Result<Vec<Layer>, PlanError> {
+    let layers = model.architecture.layers as u32;
+    spec.layers.resolve(layers).map_err(|layer| PlanError::Layer { model: model.name.clone(), layer, layers })
+}
+
+/// The continuation with its length filled in, and with no seed where nothing is drawn.
+fn continuation(spec: &Spec) -> Option<Continuation> {
+    let mut continuation = spec.continuation()?.clone();
+    let largest = spec.offsets.iter().copied().max().unwrap_or(0);
+    continuation.tokens.get_or_insert(largest);
+    if continuation.filler.is_some() || continuation.temperature == 0.0 {
+        continuation.seed = 0;
+    }
+    Some(continuation)
+}
+
+/// The seeds, ascending; `[0]` where no probe draws anything.
+fn seeds(spec: &Spec, probes: &[ProbeSpec]) -> Vec<u64> {
+    if !probes.iter().any(ProbeSpec::seeded) {
+        return vec![0];
+    }
+    let mut seeds = spec.seeds.clone();
+    seeds.sort_unstable();
+    seeds.dedup();
+    seeds
+}
+
+/// `within` cut into ranges of `size`, the last one shorter.
+pub(super) fn ranges(within: (usize, usize), size: usize) -> impl Iterator<Item = (usize, usize)> {
+    (within.0..within.1).step_by(size).map(move |start| (start, (start + size).min(within.1)))
+}

@@ -1,0 +1,192 @@
+//! What a spec may not ask of the rows and models it names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use limbic_proto::axis::Layer;
+use limbic_proto::key::Digest;
+use limbic_proto::rows::{Rows, Split};
+use limbic_proto::spec::Spec;
+
+use super::ModelFacts;
+
+/// Why a sweep can't be planned: the field, what was found, what to do. All of them reject the spec; trying again
+/// does not help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// There is nothing to probe.
+    #[error("models: is empty: name at least one model")]
+    NoModels,
+    /// Facts and spec don't match.
+    #[error("models: the spec names {named}, but the facts of {found} were read (a bug: there must be as many)")]
+    ModelCount {
+        /// How many models the spec names.
+        named: usize,
+        /// How many facts there are.
+        found: usize,
+    },
+    /// One model under two names.
+    #[error("models: `{first}` and `{second}` have the same weights, tokenizer and dtype: drop one")]
+    SameModel {
+        /// The first name.
+        first: String,
+        /// The second name.
+        second: String,
+    },
+    /// One prompt under two names.
+    #[error("conditions: `{first}` and `{second}` put the same prompt to the model: drop one")]
+    SameCondition {
+        /// The first name.
+        first: String,
+        /// The second name.
+        second: String,
+    },
+    /// A layer that a model doesn't have.
+    #[error(
+        "layers: model `{model}` has no layer {layer}: it has 0 (embeddings) to {layers}, and `final`; drop the layer, or \
+         choose by `depth`, which fits models of any size"
+    )]
+    Layer {
+        /// The model's name.
+        model: String,
+        /// The layer asked for.
+        layer: Layer,
+        /// How many blocks it has.
+        layers: u32,
+    },
+    /// Chat messages for a model that has no template to render them with.
+    #[error(
+        "conditions[{index}].chat: model `{model}` has no chat template to render condition `{condition}`; use `template` \
+         instead, or put the model into a sweep of its own"
+    )]
+    ChatTemplate {
+        /// The condition's index.
+        index: usize,
+        /// The condition's name.
+        condition: String,
+        /// The model's name.
+        model: String,
+    },
+    /// There is nothing to tell apart.
+    #[error("dataset.labels: there must be at least 2 classes, but there are {found}; check dataset.label and dataset.label_map")]
+    Classes {
+        /// How many classes there are.
+        found: usize,
+    },
+    /// A class index out of range.
+    #[error("dataset: row `{id}` has class number {class}, but there are {classes} classes (a bug in reading the dataset)")]
+    UnknownClass {
+        /// The row's id.
+        id: String,
+        /// Its class.
+        class: u32,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// A split without rows.
+    #[error("dataset.{}: no row is in `{}`; probes need rows in train, validation and test: add rows, or change the shares", if *.column { "split" } else { "shares" }, .split.as_str())]
+    EmptySplit {
+        /// The split.
+        split: Split,
+        /// Whether the spec names a split column.
+        column: bool,
+    },
+    /// A class that a split doesn't have.
+    #[error(
+        "dataset.labels: no row of class `{class}` is in `{}` ({rows} rows); add rows of it, merge it into another class by \
+         dataset.label_map, or leave its rows out of the dataset",
+        .split.as_str()
+    )]
+    MissingClass {
+        /// The split.
+        split: Split,
+        /// The class.
+        class: String,
+        /// How many rows the split has.
+        rows: usize,
+    },
+    /// A question without the utterance, or with two.
+    #[error("zero_shot.question: must contain `{{text}}` exactly once; with its labels it reads: {question}")]
+    Question {
+        /// The question with its labels.
+        question: String,
+    },
+    /// An answer for a class that doesn't exist.
+    #[error("zero_shot.answers: `{class}` is not a class; the classes are {classes}")]
+    AnswerWithoutClass {
+        /// What was named.
+        class: String,
+        /// The classes.
+        classes: String,
+    },
+    /// An answer that is not a word.
+    #[error("zero_shot.answers: the answer `{answer}` of class `{class}` must be a word without spaces around it")]
+    Answer {
+        /// The class.
+        class: String,
+        /// Its answer.
+        answer: String,
+    },
+    /// Two classes with one answer.
+    #[error("zero_shot.answers: classes `{first}` and `{second}` both have the answer `{answer}`: their likelihoods would be the same")]
+    SameAnswer {
+        /// The answer.
+        answer: String,
+        /// The first class.
+        first: String,
+        /// The second class.
+        second: String,
+    },
+}
+
+/// Every split must have rows of every class.
+pub(super) fn rows(spec: &Spec, rows: &Rows) -> Result<(), PlanError> {
+    if rows.classes.len() < 2 {
+        return Err(PlanError::Classes { found: rows.classes.len() });
+    }
+    let mut found: BTreeMap<Split, (usize, BTreeSet<u32>)> = BTreeMap::new();
+    for row in &rows.rows {
+        if row.class as usize >= rows.classes.len() {
+            return Err(PlanError::UnknownClass { id: row.id.clone(), class: row.class, classes: rows.classes.len() });
+        }
+        let (count, classes) = found.entry(row.split).or_default();
+        *count += 1;
+        classes.insert(row.class);
+    }
+    for split in Split::ALL {
+        let Some((count, present)) = found.get(&split) else {
+            return Err(PlanError::EmptySplit { split, column: spec.dataset.split.is_some() });
+        };
+        if let Some(absent) = (0..rows.classes.len()).find(|class| !present.contains(&(*class as u32))) {
+            return Err(PlanError::MissingClass { split, class: rows.classes[absent].clone(), rows: *count });
+        }
+    }
+    Ok(())
+}
+
+/// Models and conditions must differ from one another, and chat needs a template.
+pub(super) fn models(spec: &Spec, models: &[ModelFacts]) -> Result<(), PlanError> {
+    if spec.models.is_empty() {
+        return Err(PlanError::NoModels);
+    }
+    if spec.models.len() != models.len() {
+        return Err(PlanError::ModelCount { named: spec.models.len(), found: models.len() });
+    }
+    let mut identities = BTreeMap::new();
+    for model in models {
+        if let Some(first) = identities.insert(model.identity(), &model.name) {
+            return Err(PlanError::SameModel { first: first.clone(), second: model.name.clone() });
+        }
+    }
+    let mut prompts = BTreeMap::new();
+    for condition in &spec.conditions {
+        if let Some(first) = prompts.insert(Digest::of_json(&condition.prompt()), &condition.name) {
+            return Err(PlanError::SameCondition { first: first.clone(), second: condition.name.clone() });
+        }
+    }
+    for (index, condition) in spec.conditions.iter().enumerate().filter(|(_, c)| c.chat.is_some()) {
+        if let Some(model) = models.iter().find(|m| !m.chat_template) {
+            return Err(PlanError::ChatTemplate { index, condition: condition.name.clone(), model: model.name.clone() });
+        }
+    }
+    Ok(())
+}

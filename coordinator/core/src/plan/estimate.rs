@@ -1,0 +1,177 @@
+//! What units cost, estimated before anything runs: tokens, floating-point operations, bytes stored.
+//!
+//! These numbers rank nothing and decide nothing; they say how large a sweep is and how far it has come. Without exact
+//! counts a text has a token per four bytes. A unit's rows are taken at their mean length.
+
+use std::collections::BTreeMap;
+
+use limbic_proto::axis::Context;
+use limbic_proto::rows::{Rows, Split};
+use limbic_proto::spec::{Baseline, ProbeSpec, Prompt};
+use limbic_proto::unit::{ExtractUnit, FitUnit, PromptUnit, UnitKind};
+
+use super::{ModelFacts, PlannedUnit};
+
+/// Iterations that a logistic fit takes for one strength, as a rule.
+const ITERATIONS: f64 = 60.0;
+/// Tokens that a chat template adds around the messages, as a rule.
+const CHAT_TOKENS: usize = 12;
+/// Tokens of one answer, as a rule.
+const ANSWER_TOKENS: usize = 2;
+
+/// What a sweep costs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Estimate {
+    /// Cells.
+    pub cells: u64,
+    /// Rows of the dataset.
+    pub rows: u64,
+    /// Tokens through models.
+    pub tokens: u64,
+    /// Floating-point operations.
+    pub flops: f64,
+    /// Bytes of all artifacts.
+    pub bytes_stored: u64,
+    /// The same by kind of unit.
+    pub units: BTreeMap<UnitKind, KindEstimate>,
+}
+
+/// What all units of one kind cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct KindEstimate {
+    /// How many there are.
+    pub units: u64,
+    /// Tokens through models.
+    pub tokens: u64,
+    /// Floating-point operations.
+    pub flops: f64,
+    /// Bytes of their artifacts.
+    pub bytes_stored: u64,
+}
+
+impl Estimate {
+    pub(super) fn of<'a>(cells: usize, rows: usize, units: impl Iterator<Item = &'a PlannedUnit>) -> Estimate {
+        let mut estimate = Estimate { cells: cells as u64, rows: rows as u64, ..Estimate::default() };
+        for planned in units {
+            let kind = estimate.units.entry(planned.unit.spec.kind()).or_default();
+            kind.units += 1;
+            kind.tokens += planned.tokens;
+            kind.flops += planned.unit.hints.flops;
+            kind.bytes_stored += planned.bytes;
+            estimate.tokens += planned.tokens;
+            estimate.flops += planned.unit.hints.flops;
+            estimate.bytes_stored += planned.bytes;
+        }
+        estimate
+    }
+}
+
+/// What one unit costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Cost {
+    pub tokens: u64,
+    pub flops: f64,
+    pub bytes: u64,
+}
+
+/// The dataset's sizes.
+pub(super) struct Costs {
+    guessed: Vec<u32>,
+    counted: Option<Vec<Vec<u32>>>,
+    classes: usize,
+    train: usize,
+    repeated: usize,
+    test: usize,
+}
+
+impl Costs {
+    pub fn new(rows: &Rows, counts: Option<&[Vec<u32>]>) -> Costs {
+        let of = |split| rows.rows.iter().filter(move |r| r.split == split);
+        Costs {
+            guessed: rows.rows.iter().map(|r| r.text.len().div_ceil(4).max(1) as u32).collect(),
+            counted: counts.map(<[_]>::to_vec),
+            classes: rows.classes.len(),
+            train: of(Split::Train).count(),
+            repeated: of(Split::Train).map(|r| r.weight as usize).sum(),
+            test: of(Split::Test).count(),
+        }
+    }
+
+    /// The mean number of tokens of some texts, at least 1.
+    fn mean(&self, model: usize, rows: (usize, usize)) -> usize {
+        let exact = self.counted.as_ref().and_then(|c| c.get(model)).and_then(|c| c.get(rows.0..rows.1));
+        let counts = exact.unwrap_or(&self.guessed[rows.0..rows.1]);
+        let sum: u64 = counts.iter().map(|n| u64::from(*n)).sum();
+        (sum.div_ceil(counts.len().max(1) as u64) as usize).max(1)
+    }
+
+    pub fn extract(&self, index: usize, model: &ModelFacts, unit: &ExtractUnit, rows: (usize, usize)) -> Cost {
+        let count = rows.1 - rows.0;
+        let architecture = &model.architecture;
+        let prompt = self.mean(index, rows) + around(&unit.prompt);
+        let reply = unit.continuation.as_ref().and_then(|c| c.tokens).unwrap_or(0) as usize;
+        let generated = unit.continuation.as_ref().is_some_and(|c| c.filler.is_none());
+        let masked = if unit.read_outs.iter().any(|r| r.context == Context::MaskedPrompt) { reply } else { 0 };
+        let layers = architecture.layers as u32;
+        let deepest = if generated { layers } else { unit.layers.iter().map(|l| l.blocks(layers)).max().unwrap_or(0) };
+        let share = f64::from(deepest) / f64::from(layers.max(1));
+        let head = if generated { 2.0 * architecture.vocab as f64 * architecture.hidden as f64 * reply as f64 } else { 0.0 };
+        let row = share * (pass(model, prompt + reply) + pass(model, masked)) + head;
+        let states = (count * unit.layers.len() * unit.read_outs.len()) as u64 * architecture.bytes_per_state();
+        Cost {
+            tokens: (count * (prompt + reply + masked)) as u64,
+            flops: count as f64 * row,
+            bytes: states + (count * 4 * (prompt + reply)) as u64,
+        }
+    }
+
+    pub fn prompt(&self, index: usize, model: &ModelFacts, unit: &PromptUnit, rows: (usize, usize)) -> Cost {
+        let count = rows.1 - rows.0;
+        let prompt = self.mean(index, rows) + around(&unit.prompt);
+        let answers = unit.answers.len() * ANSWER_TOKENS;
+        let head = 2.0 * model.architecture.vocab as f64 * model.architecture.hidden as f64 * answers as f64;
+        Cost {
+            tokens: (count * (prompt + answers)) as u64,
+            flops: count as f64 * (pass(model, prompt + answers) + head),
+            bytes: (8 * count * (unit.answers.len() + 1)) as u64,
+        }
+    }
+
+    pub fn fit(&self, unit: &FitUnit, hidden: usize) -> Cost {
+        let (d, k) = (hidden as f64, self.classes as f64);
+        let mut cost = Cost::default();
+        for probe in &unit.probes {
+            let (flops, weights, times) = match probe {
+                ProbeSpec::Logistic(p) => (ITERATIONS * p.c.len() as f64 * 4.0 * self.train as f64 * d * k, d * k, 1),
+                ProbeSpec::Mlp(p) => {
+                    let weights = (d + k) * p.hidden as f64;
+                    (p.epochs as f64 * 6.0 * self.repeated as f64 * weights, weights, unit.seeds.len())
+                }
+            };
+            let fits = (times * unit.read_outs.len()) as f64;
+            cost.flops += fits * flops;
+            cost.bytes += (fits * 4.0 * (weights + 2.0 * d + (self.test * self.classes) as f64)) as u64;
+        }
+        cost
+    }
+
+    pub fn baseline(&self, baseline: Baseline) -> Cost {
+        let words: f64 = self.guessed.iter().map(|n| f64::from(*n)).sum();
+        let flops = if baseline == Baseline::BagOfWords { ITERATIONS * 4.0 * words * self.classes as f64 } else { self.train as f64 };
+        Cost { tokens: 0, flops, bytes: (4 * self.test * self.classes) as u64 }
+    }
+}
+
+/// Operations of one row of `tokens` through all blocks.
+fn pass(model: &ModelFacts, tokens: usize) -> f64 {
+    tokens as f64 * model.architecture.flops_per_token(tokens.div_ceil(2)) as f64
+}
+
+/// Tokens of a prompt around the utterance.
+fn around(prompt: &Prompt) -> usize {
+    let bytes = |text: &str| text.len().saturating_sub("{text}".len()).div_ceil(4);
+    match prompt {
+        Prompt::Template(template) => bytes(template),
+        Prompt::Chat(chat) => CHAT_TOKENS + bytes(&chat.user) + chat.system.as_deref().map_or(0, |s| s.len().div_ceil(4)),
+    }
+}
