@@ -1,0 +1,124 @@
+//! The command line of `limbic`.
+
+mod inspect;
+mod logs;
+mod plan;
+mod remote;
+#[cfg(feature = "local")]
+mod run;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Maps how, where and for how long emotion (or any labelled property) is represented inside language models.
+#[derive(Debug, Parser)]
+#[command(name = "limbic", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How logs are written to standard error.
+    #[arg(long, global = true, value_enum, default_value_t, env = "LIMBIC_LOG_FORMAT")]
+    log_format: logs::LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a sweep on this computer and writes its report; run again after an interruption, it goes on.
+    #[cfg(feature = "local")]
+    Run(run::RunArgs),
+    /// Shows what a sweep would compute and cost, without running anything.
+    Plan(plan::PlanArgs),
+    /// Checks a spec, its dataset and its models.
+    Validate(plan::ValidateArgs),
+    /// Prints the JSON Schema of spec files.
+    Schema,
+    /// Leads sweeps: leases their units to workers that connect.
+    Coordinator(serve::CoordinatorArgs),
+    /// Hands a sweep to a coordinator.
+    Submit(remote::SubmitArgs),
+    /// Says where a sweep stands.
+    Status(inspect::StatusArgs),
+    /// Shows a sweep's progress until it is complete.
+    Watch(remote::WatchArgs),
+    /// Lists the sweeps of a store or a coordinator.
+    List(inspect::ListArgs),
+    /// Writes tables, figures and pages from what is committed.
+    Report(inspect::ReportArgs),
+    /// Prints a shell's completion script.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where results are kept.
+#[derive(Debug, Clone, clap::Args)]
+struct StoreArgs {
+    /// A folder or an object-store URL (s3://bucket/prefix, gs://…, az://…); default: the spec's `store`, else ./limbic-store.
+    #[arg(long, value_name = "URL", env = "LIMBIC_STORE")]
+    store: Option<String>,
+}
+
+/// The store folder in the current directory, where nothing else is said.
+const DEFAULT_STORE: &str = "limbic-store";
+
+impl StoreArgs {
+    fn address(&self, spec: Option<&str>) -> String {
+        self.store.as_deref().or(spec).unwrap_or(DEFAULT_STORE).to_owned()
+    }
+
+    /// Opens the store, made if missing.
+    fn open(&self, spec: Option<&str>) -> Result<limbic_store::Store, Failure> {
+        Ok(limbic_store::Store::open(&self.address(spec))?)
+    }
+
+    /// Opens a store that must be there already.
+    fn open_existing(&self) -> Result<limbic_store::Store, Failure> {
+        let address = self.address(None);
+        if !address.contains("://") && !PathBuf::from(&address).is_dir() {
+            return Err(Failure::user(format_args!("--store {address}: there is no such folder; name the store that the sweep was run with")));
+        }
+        self.open(None)
+    }
+}
+
+/// Runs the command line and returns the exit code: 0 done, 2 user error, 75 try again.
+pub fn main() -> ExitCode {
+    // A worker of `limbic run` is this very program under its first argument; its flags are the worker's own.
+    #[cfg(feature = "local")]
+    if std::env::args().nth(1).as_deref() == Some(crate::local::WORKER) {
+        return crate::local::worker();
+    }
+    let cli = Cli::parse();
+    logs::init(cli.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be made");
+    let result = match cli.command {
+        #[cfg(feature = "local")]
+        Command::Run(args) => runtime.block_on(run::run(args)),
+        Command::Plan(args) => runtime.block_on(plan::plan(args)),
+        Command::Validate(args) => runtime.block_on(plan::validate(args)),
+        Command::Schema => plan::schema(),
+        Command::Coordinator(args) => runtime.block_on(serve::coordinator(args)),
+        Command::Submit(args) => runtime.block_on(remote::submit(args)),
+        Command::Status(args) => runtime.block_on(inspect::status(args)),
+        Command::Watch(args) => runtime.block_on(remote::watch(args)),
+        Command::List(args) => runtime.block_on(inspect::list(args)),
+        Command::Report(args) => runtime.block_on(inspect::report(args)),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "limbic", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `limbic submit` and `limbic watch`: what is said to a running coordinator.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use limbic_proto::status::Status;
+use limbic_proto::wire::control_client::ControlClient;
+use limbic_proto::wire::{ListRequest, PROTOCOL, StatusRequest, SubmitRequest};
+use tonic::transport::{Channel, Endpoint};
+
+use super::inspect::in_words;
+use crate::failure::Failure;
+use crate::progress::SweepBar;
+use crate::sweep::read_spec;
+
+/// The coordinator's address.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RemoteArgs {
+    /// The coordinator.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7447", env = "LIMBIC_COORDINATOR")]
+    coordinator: String,
+}
+
+/// Arguments of `limbic submit`.
+#[derive(Debug, clap::Args)]
+pub struct SubmitArgs {
+    /// The spec file.
+    spec: PathBuf,
+    #[command(flatten)]
+    remote: RemoteArgs,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `limbic watch`.
+#[derive(Debug, clap::Args)]
+pub struct WatchArgs {
+    /// An id, a unique prefix of one, or a name; may be left out where there is only one sweep.
+    sweep: Option<String>,
+    #[command(flatten)]
+    remote: RemoteArgs,
+    /// Prints one JSON status a line, whenever it changes.
+    #[arg(long)]
+    json: bool,
+}
+
+impl RemoteArgs {
+    /// The coordinator at that address.
+    pub fn at(url: &str) -> RemoteArgs {
+        RemoteArgs { coordinator: url.to_owned() }
+    }
+
+    async fn connect(&self) -> Result<ControlClient<Channel>, Failure> {
+        let endpoint = Endpoint::from_shared(self.coordinator.clone())
+            .map_err(|e| Failure::user(format_args!("--coordinator {}: {e}: write http://HOST:PORT", self.coordinator)))?;
+        let channel = endpoint
+            .connect_timeout(Duration::from_secs(5))
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .connect()
+            .await
+            .map_err(|_| Failure::again(format_args!("--coordinator {}: nothing answers there: is `limbic coordinator` running?", self.coordinator)))?;
+        Ok(ControlClient::new(channel))
+    }
+
+    /// Where every sweep of the coordinator stands.
+    pub async fn list(&self) -> Result<Vec<Status>, Failure> {
+        let response = self.connect().await?.list(ListRequest {}).await.map_err(said)?;
+        response.into_inner().statuses.iter().map(|s| decode(s)).collect()
+    }
+}
+
+/// What the coordinator refused, in its own words.
+fn said(status: tonic::Status) -> Failure {
+    match status.code() {
+        tonic::Code::Unavailable | tonic::Code::Cancelled => Failure::again(status.message()),
+        _ => Failure::user(status.message()),
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Status, Failure> {
+    serde_json::from_slice(bytes).map_err(|e| Failure::user(format_args!("the coordinator's answer can't be read ({e}): run the same version on both sides")))
+}
+
+/// Hands a sweep to a coordinator.
+pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
+    let mut spec = read_spec(&args.spec)?;
+    // The coordinator has another current directory.
+    let absolute = |source: &str| if source.contains("://") { source.to_owned() } else { std::path::absolute(source).map_or(source.to_owned(), |p| p.to_string_lossy().into_owned()) };
+    spec.dataset.source = absolute(&spec.dataset.source);
+    for model in &mut spec.models {
+        model.source = absolute(&model.source);
+    }
+    let request = SubmitRequest { spec: serde_json::to_vec(&spec).expect("a spec serializes"), protocol: PROTOCOL };
+    let response = args.remote.connect().await?.submit(request).await.map_err(said)?.into_inner();
+    if args.json {
+        println!("{}", serde_json::json!({"sweep": response.sweep, "notes": response.notes}));
+        return Ok(());
+    }
+    for note in &response.notes {
+        println!("note    {note}");
+    }
+    println!("sweep   {} ({}) is accepted; see it with `limbic watch {}`", response.sweep, spec.name, response.sweep);
+    Ok(())
+}
+
+/// Shows a sweep's progress until it is complete.
+pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
+    let request = StatusRequest { sweep: args.sweep.unwrap_or_default() };
+    let mut stream = args.remote.connect().await?.watch(request).await.map_err(said)?.into_inner();
+    let mut last: Option<Status> = None;
+    let mut bar: Option<SweepBar> = None;
+    while let Some(message) = stream.message().await.map_err(said)? {
+        let status = decode(&message.status)?;
+        if args.json {
+            if last.as_ref() != Some(&status) {
+                println!("{}", serde_json::to_string(&status).expect("a status serializes"));
+            }
+        } else {
+            bar.get_or_insert_with(|| SweepBar::new(&status.name)).show(&status);
+        }
+        last = Some(status);
+    }
+    if let Some(bar) = bar {
+        bar.finish();
+    }
+    let last = last.ok_or_else(|| Failure::again("the coordinator said nothing"))?;
+    if !args.json {
+        print!("{}", in_words(&last));
+    }
+    if last.state.terminal() { Ok(()) } else { Err(Failure::again("the coordinator went away before the sweep was complete: `limbic watch` again")) }
+}

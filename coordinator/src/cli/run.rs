@@ -1,0 +1,158 @@
+//! `limbic run`: the whole of a sweep on this computer.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use limbic_proto::status::Status;
+
+use super::StoreArgs;
+use super::inspect::stored_status;
+use super::serve::stop_signal;
+use crate::coordinator::{Handle, Options, committed, start};
+use crate::failure::Failure;
+use crate::local::{Crew, default_workers};
+use crate::progress::{SweepBar, bytes, count, seconds};
+use crate::sweep::{Sweep, accept, prepare, read_spec};
+use crate::{collect, server};
+
+/// Arguments of `limbic run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The spec file.
+    spec: PathBuf,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// The report's folder; default: limbic-out/NAME.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Worker processes; default: one per core, at most four, as memory allows.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: Option<u16>,
+    /// `cpu` or `cuda:N`.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Prints a JSON summary instead of words.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs a sweep on this computer and writes its report.
+pub async fn run(args: RunArgs) -> Result<(), Failure> {
+    let started = Instant::now();
+    let spec = read_spec(&args.spec)?;
+    let store = args.store.open(spec.store.as_deref())?;
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("limbic-out").join(&spec.name));
+    std::fs::create_dir_all(&out).map_err(|e| Failure::user(format_args!("--out {}: can't be made ({e}): choose a writable folder", out.display())))?;
+    let prepared = prepare(spec.clone()).await?;
+    let mut sweep = accept(&store, prepared).await?;
+    // The report is asked for anew each time; the work is not.
+    (sweep.accepted.spec.name, sweep.accepted.spec.report) = (spec.name, spec.report);
+    let done = committed(&store, &sweep).await?.len();
+    announce(&args, &sweep, done);
+    let status = if done == sweep.plan.units.len() { stored_status(&store, &sweep).await? } else { compute(&args, &store, &sweep).await? };
+
+    let study = collect::study(&store, &sweep, status.quarantined.clone()).await.map_err(Failure::user)?;
+    let folder = out.clone();
+    tokio::task::spawn_blocking(move || collect::write_report(&study, &folder)).await.expect("writing a report doesn't panic")?;
+    summary(&args, &status, done, &out, started.elapsed());
+    match status.quarantined.first() {
+        None => Ok(()),
+        Some(first) => {
+            let others = status.quarantined.len() - 1;
+            Err(Failure::user(format_args!(
+                "{}: {}{}\nthe report holds everything else; mend the cause and run again",
+                first.title,
+                first.error,
+                if others > 0 { format!(" (and {others} more units)") } else { String::new() }
+            )))
+        }
+    }
+}
+
+fn announce(args: &RunArgs, sweep: &Sweep, done: usize) {
+    if args.json {
+        return;
+    }
+    let e = &sweep.plan.estimate;
+    eprintln!(
+        "sweep {} ({}): {} models, {} cells in {} units, {} of them done already; about {} tokens, {} FLOPs, {} to store",
+        sweep.id,
+        sweep.name(),
+        sweep.plan.models.len(),
+        count(e.cells as f64),
+        sweep.plan.units.len(),
+        done,
+        count(e.tokens as f64),
+        count(e.flops),
+        bytes(e.bytes_stored),
+    );
+    for note in &sweep.accepted.notes {
+        eprintln!("note: {note}");
+    }
+}
+
+/// Computes what is missing: coordinator in this process, workers as children.
+async fn compute(args: &RunArgs, store: &limbic_store::Store, sweep: &Sweep) -> Result<Status, Failure> {
+    let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false).await?;
+    let address = listener.local_addr().map_err(Failure::again)?;
+    // Workers of an earlier run ended with it, so there is nobody to wait for.
+    let machine = limbic_core::machine::Settings { adoption_window: Duration::ZERO, ..Default::default() };
+    let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: true });
+    handle.open(sweep.clone()).await?;
+    let served = tokio::spawn(server::serve(listener, handle.clone(), std::future::pending()));
+
+    let largest = sweep.plan.models.iter().map(|m| m.architecture.parameters() * 4).max().unwrap_or(0);
+    let workers = args.workers.map_or_else(|| default_workers(largest), usize::from);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let crew = Crew {
+        coordinator: format!("http://{address}"),
+        workers,
+        threads: (cores / workers).max(1),
+        device: args.device.clone(),
+        log_format: "text",
+    };
+    let bar = SweepBar::new(sweep.name());
+    let outcome = tokio::select! {
+        status = until_terminal(&handle, &sweep.id, &bar) => status,
+        // Workers leave by themselves only when the sweep is finished.
+        left = crew.run() => match left {
+            Ok(()) => until_terminal(&handle, &sweep.id, &bar).await,
+            Err(failure) => Err(failure),
+        },
+        failure = superseded => Err(failure.unwrap_or_else(|_| Failure::again("the coordinator's task ended"))),
+        () = stop_signal() => Err(Failure::again("stopped; everything computed is kept: run the same command to go on")),
+    };
+    bar.finish();
+    served.abort();
+    outcome
+}
+
+async fn until_terminal(handle: &Handle, sweep: &str, bar: &SweepBar) -> Result<Status, Failure> {
+    loop {
+        let status = handle.status(sweep).await.map_err(Failure::again)?.expect("the sweep is open");
+        bar.show(&status);
+        if status.state.terminal() {
+            return Ok(status);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn summary(args: &RunArgs, status: &Status, done_before: usize, out: &std::path::Path, took: Duration) {
+    let report = out.join("report.html");
+    let computed = status.units.committed - done_before as u64;
+    if args.json {
+        println!(
+            "{}",
+            serde_json::json!({
+                "sweep": status.sweep, "state": status.state, "cells": status.cells, "units": status.units, "attempts": status.attempts,
+                "computed_units": computed, "seconds": took.as_secs_f64(), "out": out, "report": report,
+            })
+        );
+        return;
+    }
+    println!("{} cells, {} units: {} computed now, {} found done, {} quarantined", status.cells.total, status.units.total, computed, done_before, status.units.quarantined);
+    println!("took {}", seconds(took.as_secs_f64()));
+    println!("report: {}", report.display());
+}

@@ -1,0 +1,82 @@
+//! `limbic coordinator`: leads the sweeps of a store.
+
+use std::net::SocketAddr;
+
+use super::StoreArgs;
+use crate::coordinator::{Options, start};
+use crate::failure::Failure;
+use crate::{server, sweep};
+
+/// Arguments of `limbic coordinator`.
+#[derive(Debug, clap::Args)]
+pub struct CoordinatorArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Where to listen.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7447", env = "LIMBIC_LISTEN")]
+    listen: SocketAddr,
+    /// Allows an address beyond this computer, though nothing is authenticated or encrypted yet.
+    #[arg(long)]
+    insecure: bool,
+    /// Seconds between a worker's heartbeats.
+    #[arg(long, value_name = "S", default_value_t = 15.0)]
+    heartbeat: f64,
+    /// Seconds that a lease lasts without a heartbeat.
+    #[arg(long, value_name = "S", default_value_t = 60.0)]
+    lease_ttl: f64,
+    /// Ends, with its workers, once every sweep is complete.
+    #[arg(long)]
+    exit_when_complete: bool,
+}
+
+/// Leads the sweeps of a store until it is stopped or superseded.
+pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
+    let positive = |flag: &str, s: f64| {
+        std::time::Duration::try_from_secs_f64(s).ok().filter(|d| !d.is_zero()).ok_or_else(|| Failure::user(format_args!("--{flag} {s}: must be a number of seconds above 0")))
+    };
+    let (heartbeat, lease_ttl) = (positive("heartbeat", args.heartbeat)?, positive("lease-ttl", args.lease_ttl)?);
+    if lease_ttl < 2 * heartbeat {
+        return Err(Failure::user(format_args!("--lease-ttl {}: must be at least twice --heartbeat {}, or living workers lose their leases", args.lease_ttl, args.heartbeat)));
+    }
+    let store = args.store.open(None)?;
+    let listener = server::bind(args.listen, args.insecure).await?;
+    let address = listener.local_addr().map_err(Failure::again)?;
+    let machine = limbic_core::machine::Settings { heartbeat, lease_ttl, adoption_window: 2 * heartbeat, ..Default::default() };
+    let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: args.exit_when_complete });
+    for id in sweep::ids(&store).await? {
+        handle.open(sweep::open(&store, &id).await?).await?;
+    }
+    eprintln!("limbic coordinator on http://{address}, store {}, {} sweep(s)", store.url(), handle.list().await.map_err(Failure::again)?.len());
+    let stop = async {
+        tokio::select! {
+            failure = superseded => Err(failure.unwrap_or_else(|_| Failure::again("the coordinator's task ended"))),
+            () = stop_signal() => Ok(()),
+            () = complete(&handle, args.exit_when_complete) => Ok(()),
+        }
+    };
+    tokio::select! {
+        outcome = stop => outcome,
+        served = server::serve(listener, handle.clone(), std::future::pending()) => served,
+    }
+}
+
+/// Resolves at ctrl-c or SIGTERM.
+pub async fn stop_signal() {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("signals can be listened to");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Resolves once every sweep is terminal and every worker had the time to hear of it, if that is wanted.
+async fn complete(handle: &crate::coordinator::Handle, wanted: bool) {
+    loop {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        match handle.list().await {
+            Ok(all) if wanted && !all.is_empty() && all.iter().all(|s| s.state.terminal() && s.workers.iter().all(|w| w.silent_ms > 2000)) => return,
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Committed artifacts become a study, and the study a folder of tables, figures and pages.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use limbic_core::plan::{Place, PlannedUnit};
+use limbic_proto::commit::{Commit, Done};
+use limbic_proto::key::UnitKey;
+use limbic_proto::rows::Split;
+use limbic_proto::spec::Condition;
+use limbic_proto::status::Quarantined;
+use limbic_proto::unit::{FITS, FitRecord, PREDICTIONS, SCORES};
+use limbic_report::{ConditionEntry, ModelEntry, Prediction, Run, Study, TestRow};
+use limbic_store::{Store, StoreError};
+use safetensors::SafeTensors;
+
+use crate::failure::Failure;
+use crate::sweep::Sweep;
+
+/// How many artifacts are read at the same time.
+const PARALLEL: usize = 16;
+
+/// Why results can't be collected.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// The store can't be read, or an artifact is corrupt.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An artifact doesn't hold what its unit promises.
+    #[error("unit {unit}: {artifact}: {message}")]
+    Artifact {
+        /// The unit.
+        unit: String,
+        /// The artifact.
+        artifact: &'static str,
+        /// What was found.
+        message: String,
+    },
+}
+
+/// A committed unit's commit and those of its artifacts that reports need.
+struct Fetched {
+    done: Done,
+    artifacts: Vec<Bytes>,
+}
+
+/// Reads everything committed of a sweep. Units that are not committed are left out, and a note says so.
+///
+/// # Errors
+/// The store can't be read, or an artifact is not what was committed.
+pub async fn study(store: &Store, sweep: &Sweep, quarantined: Vec<Quarantined>) -> Result<Study, CollectError> {
+    let planned: Vec<(&UnitKey, &PlannedUnit)> = sweep.plan.units.iter().collect();
+    let fetched: Vec<(UnitKey, Option<Fetched>)> =
+        stream::iter(planned).map(|(key, unit)| fetch(store, *key, &unit.place)).buffer_unordered(PARALLEL).try_collect().await?;
+    let fetched: BTreeMap<UnitKey, Fetched> = fetched.into_iter().filter_map(|(key, f)| Some((key, f?))).collect();
+
+    let mut collector = Collector::new(sweep);
+    let mut runs = Vec::new();
+    // The plan's order, so that the same results give the same report whoever computed them when.
+    for key in &sweep.plan.order {
+        let (planned, Some(fetched)) = (&sweep.plan.units[key], fetched.get(key)) else { continue };
+        collector.take(key, planned, fetched)?;
+        runs.push(run(key, planned, &fetched.done));
+    }
+    let mut notes = sweep.accepted.notes.clone();
+    if runs.len() < sweep.plan.units.len() {
+        notes.push(format!("{} of {} units are committed; the rest is missing from this report.", runs.len(), sweep.plan.units.len()));
+    }
+    let spec = &sweep.accepted.spec;
+    Ok(Study {
+        sweep: sweep.id.clone(),
+        title: spec.report.title.clone().unwrap_or_else(|| spec.name.clone()),
+        classes: sweep.rows.classes.clone(),
+        test: collector.test.iter().map(|&i| &sweep.rows.rows[i]).map(test_row).collect(),
+        models: sweep.plan.models.iter().map(model_entry).collect(),
+        conditions: spec.conditions.iter().map(|c| ConditionEntry { name: c.name.clone(), description: describe(c) }).collect(),
+        predictions: collector.finish(),
+        runs,
+        options: spec.report.clone(),
+        notes,
+        quarantined,
+        spec: serde_json::to_value(spec).expect("a spec serializes"),
+        software: crate::SOFTWARE.to_owned(),
+        seed: 0,
+    })
+}
+
+async fn fetch(store: &Store, key: UnitKey, place: &Place) -> Result<(UnitKey, Option<Fetched>), CollectError> {
+    let names: &[&str] = match place {
+        Place::Extract { .. } => &[],
+        Place::Fit { .. } | Place::Baseline(_) => &[FITS, PREDICTIONS],
+        Place::Prompt { .. } => &[SCORES],
+    };
+    let Some(Commit::Done(done)) = store.commit(&key).await? else { return Ok((key, None)) };
+    let mut artifacts = Vec::new();
+    for name in names {
+        artifacts.push(store.artifact(&key, &done, name).await?);
+    }
+    Ok((key, Some(Fetched { done, artifacts })))
+}
+
+/// Puts predictions together; zero-shot scores come in several shards per model.
+struct Collector<'a> {
+    sweep: &'a Sweep,
+    /// Indices of the test rows.
+    test: Vec<usize>,
+    predictions: Vec<Prediction>,
+    /// Per model, the zero-shot probabilities of the test rows.
+    zero_shot: BTreeMap<usize, Vec<f32>>,
+}
+
+impl<'a> Collector<'a> {
+    fn new(sweep: &'a Sweep) -> Self {
+        let test = (0..sweep.rows.rows.len()).filter(|&i| sweep.rows.rows[i].split == Split::Test).collect();
+        Collector { sweep, test, predictions: Vec::new(), zero_shot: BTreeMap::new() }
+    }
+
+    fn take(&mut self, key: &UnitKey, planned: &PlannedUnit, fetched: &Fetched) -> Result<(), CollectError> {
+        match planned.place {
+            Place::Extract { .. } => Ok(()),
+            Place::Fit { model, condition, layer } => {
+                self.fits(key, fetched, |p| Prediction { model: Some(model), condition: Some(condition), layer: Some(layer), ..p })
+            }
+            Place::Baseline(_) => self.fits(key, fetched, |p| p),
+            Place::Prompt { model, rows } => self.scores(key, model, rows, &fetched.artifacts[0]),
+        }
+    }
+
+    fn fits(&mut self, key: &UnitKey, fetched: &Fetched, place: impl Fn(Prediction) -> Prediction) -> Result<(), CollectError> {
+        let records: Vec<FitRecord> = serde_json::from_slice(&fetched.artifacts[0]).map_err(|e| bad(key, FITS, e))?;
+        let tensors = SafeTensors::deserialize(&fetched.artifacts[1]).map_err(|e| bad(key, PREDICTIONS, e))?;
+        for record in records {
+            if record.absent.is_some() {
+                continue;
+            }
+            let probabilities = floats(&tensors, &record.name.tensor(), self.test.len() * self.sweep.rows.classes.len())
+                .map_err(|message| bad(key, PREDICTIONS, message))?;
+            self.predictions.push(place(Prediction {
+                model: None,
+                layer: None,
+                condition: None,
+                read_out: record.name.read_out,
+                probe: record.name.probe.clone(),
+                seed: record.name.seed,
+                fit: Some(record),
+                probabilities,
+            }));
+        }
+        Ok(())
+    }
+
+    fn scores(&mut self, key: &UnitKey, model: usize, rows: (usize, usize), artifact: &Bytes) -> Result<(), CollectError> {
+        let classes = self.sweep.rows.classes.len();
+        let tensors = SafeTensors::deserialize(artifact).map_err(|e| bad(key, SCORES, e))?;
+        let view = tensors.tensor("log_likelihood").map_err(|e| bad(key, SCORES, e))?;
+        let scores: Vec<f64> = view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().expect("chunks of 8"))).collect();
+        if view.dtype() != safetensors::Dtype::F64 || scores.len() != (rows.1 - rows.0) * classes {
+            return Err(bad(key, SCORES, format_args!("log_likelihood is {:?} {:?}, expected F64 [{}, {classes}]", view.dtype(), view.shape(), rows.1 - rows.0)));
+        }
+        let into = self.zero_shot.entry(model).or_insert_with(|| vec![0.0; self.test.len() * classes]);
+        for (slot, &row) in self.test.iter().enumerate().filter(|(_, row)| (rows.0..rows.1).contains(*row)) {
+            let of_row = &scores[(row - rows.0) * classes..][..classes];
+            // A skipped row has no finite score and stays all zeros.
+            if of_row.iter().all(|s| s.is_finite() && *s < 0.0) {
+                into[slot * classes..][..classes].copy_from_slice(&softmax(of_row));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Vec<Prediction> {
+        for (model, probabilities) in std::mem::take(&mut self.zero_shot) {
+            self.predictions.push(Prediction {
+                model: Some(model),
+                layer: None,
+                condition: None,
+                read_out: None,
+                probe: "zero-shot".to_owned(),
+                seed: 0,
+                fit: None,
+                probabilities,
+            });
+        }
+        self.predictions
+    }
+}
+
+fn bad(unit: &UnitKey, artifact: &'static str, message: impl std::fmt::Display) -> CollectError {
+    CollectError::Artifact { unit: unit.short(), artifact, message: message.to_string() }
+}
+
+fn floats(tensors: &SafeTensors<'_>, name: &str, expected: usize) -> Result<Vec<f32>, String> {
+    let view = tensors.tensor(name).map_err(|e| format!("{name}: {e}"))?;
+    if view.dtype() != safetensors::Dtype::F32 || view.data().len() != expected * 4 {
+        return Err(format!("{name} is {:?} {:?}, expected {expected} F32 numbers", view.dtype(), view.shape()));
+    }
+    Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("chunks of 4"))).collect())
+}
+
+fn softmax(scores: &[f64]) -> Vec<f32> {
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exps: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
+    let sum: f64 = exps.iter().sum();
+    exps.iter().map(|e| (e / sum) as f32).collect()
+}
+
+fn test_row(row: &limbic_proto::rows::Row) -> TestRow {
+    TestRow { id: row.id.clone(), text: row.text.clone(), class: row.class, group: row.group.clone() }
+}
+
+fn model_entry(model: &limbic_core::plan::ModelFacts) -> ModelEntry {
+    ModelEntry {
+        name: model.name.clone(),
+        source: model.source.clone(),
+        digest: model.digest.hex(),
+        parameters: model.architecture.parameters(),
+        layers: model.architecture.layers as u32,
+        hidden: model.architecture.hidden as u32,
+        dtype: model.dtype.as_str().to_owned(),
+    }
+}
+
+fn run(key: &UnitKey, planned: &PlannedUnit, done: &Done) -> Run {
+    Run {
+        unit: key.hex(),
+        kind: planned.unit.spec.kind(),
+        title: planned.unit.hints.title.clone(),
+        attempt: done.attempt.clone(),
+        worker: done.provenance.worker.clone(),
+        device: done.provenance.device.clone(),
+        seconds: done.provenance.seconds,
+        tokens: done.provenance.tokens,
+        bytes: done.artifacts.iter().map(|a| a.len).sum(),
+    }
+}
+
+/// A condition in words.
+fn describe(condition: &Condition) -> String {
+    match (&condition.template, &condition.chat) {
+        (Some(template), _) => format!("template: {template}"),
+        (None, Some(chat)) => match chat.system.as_deref() {
+            None => format!("chat, no system prompt, user: {}", chat.user),
+            Some("") => format!("chat, empty system prompt, user: {}", chat.user),
+            Some(system) => format!("chat, system: {system} User: {}", chat.user),
+        },
+        (None, None) => "the bare text".to_owned(),
+    }
+}
+
+/// Evaluates a study and writes its report; each file appears whole or not at all.
+///
+/// # Errors
+/// The folder can't be written (a full disk included), or the report can't be made.
+pub fn write_report(study: &Study, out: &Path) -> Result<(), Failure> {
+    let results = limbic_report::evaluate(study);
+    let files = limbic_report::files(study, &results).map_err(Failure::user)?;
+    for file in files {
+        let path = out.join(&file.path);
+        write_whole(&path, &file.bytes).map_err(|e| {
+            let hint = match e.kind() {
+                std::io::ErrorKind::StorageFull => "the disk is full: free some space and run again; everything computed is kept in the store",
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => "choose a writable folder with --out",
+                _ => "choose another folder with --out",
+            };
+            Failure::user(format_args!("--out {}: {} can't be written ({e}): {hint}", out.display(), file.path))
+        })?;
+    }
+    Ok(())
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().expect("a report's file has a folder");
+    std::fs::create_dir_all(folder)?;
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path)).inspect_err(|_| {
+        // The partial file is useless; if it can't be removed either, it does no harm.
+        let _ = std::fs::remove_file(&partial);
+    })
+}

@@ -1,0 +1,185 @@
+//! The coordinator: one task that owns the machine, and the [`Handle`] through which everybody else speaks to it.
+//!
+//! Decisions are the machine's. This task feeds it events with the time of day, hands its grants to the workers that
+//! wait for one, and its records to each sweep's journal. It never waits for the store or the network itself.
+
+mod ledger;
+mod task;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use limbic_core::history::History;
+use limbic_core::machine::{Event, Progress, Settings, WorkerId};
+use limbic_proto::key::{Digest, UnitKey};
+use limbic_proto::status::Status;
+use limbic_proto::wire::{HeartbeatResponse, LeaseResponse};
+use limbic_store::Store;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::failure::Failure;
+use crate::journal::Journal;
+use crate::sweep::Sweep;
+use task::{Command, Opening, Task};
+
+/// How a coordinator is run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Timers and budgets.
+    pub machine: Settings,
+    /// Whether workers are told to leave once every sweep is terminal.
+    pub dismiss_workers: bool,
+}
+
+/// What workers are told when they register.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// Drawn at random when the coordinator starts: a worker that knows another one registers again.
+    pub session: u64,
+    /// The store that results go to.
+    pub store: String,
+    /// How often to send heartbeats.
+    pub heartbeat: Duration,
+    /// How long a lease lasts without one.
+    pub lease_ttl: Duration,
+}
+
+/// The coordinator's task has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the coordinator is shutting down")]
+pub struct Gone;
+
+/// Speaks to the coordinator's task.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    commands: mpsc::UnboundedSender<Command>,
+    store: Store,
+    settings: Arc<SessionSettings>,
+    /// Sweeps are opened one after another, so that none is led twice by the same coordinator.
+    opening: Arc<Mutex<()>>,
+}
+
+/// Starts a coordinator without sweeps. The second value resolves if it must stop (it was superseded).
+pub fn start(store: Store, options: Options) -> (Handle, oneshot::Receiver<Failure>) {
+    let settings = SessionSettings {
+        session: rand::random(),
+        store: store.url().to_owned(),
+        heartbeat: options.machine.heartbeat,
+        lease_ttl: options.machine.lease_ttl,
+    };
+    let (commands, inbox) = mpsc::unbounded_channel();
+    let (fatal, stopped) = oneshot::channel();
+    let handle = Handle { commands, store, settings: Arc::new(settings), opening: Arc::default() };
+    tokio::spawn(Task::new(options, handle.settings.session).run(inbox, fatal));
+    (handle, stopped)
+}
+
+impl Handle {
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What workers are told when they register.
+    pub fn settings(&self) -> &SessionSettings {
+        &self.settings
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Gone> {
+        let (sender, receiver) = oneshot::channel();
+        self.commands.send(command(sender)).map_err(|_| Gone)?;
+        receiver.await.map_err(|_| Gone)
+    }
+
+    /// Tells the machine.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn event(&self, event: Event) -> Result<(), Gone> {
+        self.ask(|done| Command::Event { event, done }).await
+    }
+
+    /// Waits for a unit, at most that long. A worker of another session is told to register again by an error from
+    /// [`Handle::knows`].
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn lease(&self, worker: String, loaded: Vec<Digest>, wait: Duration) -> Result<LeaseResponse, Gone> {
+        let (reply, mut granted) = oneshot::channel();
+        let worker = WorkerId(worker);
+        self.commands.send(Command::Lease { worker: worker.clone(), loaded, reply }).map_err(|_| Gone)?;
+        if let Ok(answer) = tokio::time::timeout(wait, &mut granted).await {
+            return answer.map_err(|_| Gone);
+        }
+        // The task answers every lease: with a grant that was just made, or with nothing.
+        self.commands.send(Command::LeaseOver { worker }).map_err(|_| Gone)?;
+        granted.await.map_err(|_| Gone)
+    }
+
+    /// Whether the worker registered with this very coordinator and still lives.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn knows(&self, worker: &str, session: u64) -> Result<bool, Gone> {
+        if session != self.settings.session {
+            return Ok(false);
+        }
+        self.ask(|reply| Command::Knows { worker: WorkerId(worker.to_owned()), reply }).await
+    }
+
+    /// Renews a worker's leases.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn heartbeat(&self, worker: String, session: u64, held: Vec<Progress>, draining: bool) -> Result<HeartbeatResponse, Gone> {
+        if !self.knows(&worker, session).await? {
+            return Ok(HeartbeatResponse { cancel: Vec::new(), unknown: true });
+        }
+        let cancel = self.ask(|reply| Command::Heartbeat { worker: WorkerId(worker), held, draining, reply }).await?;
+        Ok(HeartbeatResponse { cancel, unknown: false })
+    }
+
+    /// Where a sweep stands.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn status(&self, sweep: &str) -> Result<Option<Status>, Gone> {
+        let sweep = sweep.to_owned();
+        self.ask(|reply| Command::Status { sweep, reply }).await
+    }
+
+    /// Where every sweep stands.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn list(&self) -> Result<Vec<Status>, Gone> {
+        self.ask(|reply| Command::List { reply }).await
+    }
+
+    /// Takes the lead of an accepted sweep and starts granting its units. A sweep that is open stays as it is.
+    ///
+    /// # Errors
+    /// The store can't be read or written.
+    pub async fn open(&self, sweep: Sweep) -> Result<(), Failure> {
+        let _one_at_a_time = self.opening.lock().await;
+        if self.status(&sweep.id).await.map_err(Failure::again)?.is_some() {
+            return Ok(());
+        }
+        let holder = format!("{}@{}", std::process::id(), self.settings.session);
+        let (journal, records) = Journal::lead(&self.store, &sweep.id, &holder).await.map_err(Failure::again)?;
+        let committed = committed(&self.store, &sweep).await?;
+        tracing::info!(sweep = %sweep.id, epoch = journal.epoch(), units = sweep.plan.units.len(), committed = committed.len(), "leading");
+        let opening = Opening { sweep, journal, committed, history: History::replay(&records) };
+        self.ask(|done| Command::Open { opening: Box::new(opening), done }).await.map_err(Failure::again)
+    }
+}
+
+/// The sweep's units whose commit stands in the store.
+///
+/// # Errors
+/// The store can't be listed.
+pub async fn committed(store: &Store, sweep: &Sweep) -> Result<BTreeSet<UnitKey>, Failure> {
+    let all = store.committed().await?;
+    Ok(sweep.plan.units.keys().filter(|key| all.contains(key)).copied().collect())
+}

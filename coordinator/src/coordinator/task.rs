@@ -1,0 +1,181 @@
+//! The task that owns the machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use limbic_core::history::History;
+use limbic_core::machine::{Action, Event, Machine, Progress, SweepId, WorkerId};
+use limbic_proto::journal::Record;
+use limbic_proto::key::{Digest, UnitKey};
+use limbic_proto::status::Status;
+use limbic_proto::wire::{Grant, LeaseResponse, Token};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Options, ledger};
+use crate::failure::Failure;
+use crate::journal::Journal;
+use crate::sweep::Sweep;
+
+/// A sweep that is about to be led.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub sweep: Sweep,
+    pub journal: Journal,
+    pub committed: BTreeSet<UnitKey>,
+    pub history: History,
+}
+
+/// What the task is asked.
+#[derive(Debug)]
+pub(super) enum Command {
+    Event { event: Event, done: oneshot::Sender<()> },
+    Lease { worker: WorkerId, loaded: Vec<Digest>, reply: oneshot::Sender<LeaseResponse> },
+    LeaseOver { worker: WorkerId },
+    Knows { worker: WorkerId, reply: oneshot::Sender<bool> },
+    Heartbeat { worker: WorkerId, held: Vec<Progress>, draining: bool, reply: oneshot::Sender<Vec<String>> },
+    Status { sweep: String, reply: oneshot::Sender<Option<Status>> },
+    List { reply: oneshot::Sender<Vec<Status>> },
+    Open { opening: Box<Opening>, done: oneshot::Sender<()> },
+}
+
+pub(super) struct Task {
+    machine: Machine,
+    dismiss_workers: bool,
+    session: u64,
+    start: Instant,
+    /// Workers that wait for a unit.
+    waiting: BTreeMap<WorkerId, oneshot::Sender<LeaseResponse>>,
+    /// Attempts to stop, until the worker's next heartbeat.
+    cancels: BTreeMap<WorkerId, Vec<String>>,
+    journals: BTreeMap<SweepId, mpsc::UnboundedSender<Record>>,
+    superseded: (mpsc::UnboundedSender<Failure>, mpsc::UnboundedReceiver<Failure>),
+}
+
+impl Task {
+    pub fn new(options: Options, session: u64) -> Task {
+        Task {
+            machine: Machine::new(options.machine),
+            dismiss_workers: options.dismiss_workers,
+            session,
+            start: Instant::now(),
+            waiting: BTreeMap::new(),
+            cancels: BTreeMap::new(),
+            journals: BTreeMap::new(),
+            superseded: mpsc::unbounded_channel(),
+        }
+    }
+
+    /// Runs until every handle is gone, or until a journal says that another coordinator leads.
+    pub async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>, fatal: oneshot::Sender<Failure>) {
+        loop {
+            let deadline = self.machine.poll_deadline().map_or(Duration::from_secs(3600), |d| d.saturating_sub(self.now()));
+            tokio::select! {
+                command = inbox.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => return,
+                },
+                failure = self.superseded.1.recv() => {
+                    let failure = failure.expect("the task holds a sender itself");
+                    // If nobody listens there is nobody to stop.
+                    let _ = fatal.send(failure);
+                    return;
+                }
+                () = tokio::time::sleep(deadline) => self.handle(Event::Tick),
+            }
+            self.act();
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = self.now();
+        self.machine.handle(now, event);
+    }
+
+    fn command(&mut self, command: Command) {
+        // A reply that nobody waits for any more is no failure: the caller's connection broke.
+        match command {
+            Command::Event { event, done } => {
+                self.handle(event);
+                let _ = done.send(());
+            }
+            Command::Lease { worker, loaded, reply } => {
+                // An older wait of the same worker is over: its connection broke or its call was repeated.
+                if let Some(older) = self.waiting.insert(worker.clone(), reply) {
+                    let _ = older.send(LeaseResponse::default());
+                }
+                self.handle(Event::Ready { worker, loaded });
+            }
+            Command::LeaseOver { worker } => {
+                if let Some(reply) = self.waiting.remove(&worker) {
+                    let _ = reply.send(LeaseResponse::default());
+                    self.handle(Event::Unready { worker });
+                }
+            }
+            Command::Knows { worker, reply } => drop(reply.send(self.machine.known(&worker))),
+            Command::Heartbeat { worker, held, draining, reply } => {
+                self.handle(Event::Heartbeat { worker: worker.clone(), held, draining });
+                self.act();
+                let _ = reply.send(self.cancels.remove(&worker).unwrap_or_default());
+            }
+            Command::Status { sweep, reply } => drop(reply.send(self.machine.status(self.now(), &SweepId(sweep)))),
+            Command::List { reply } => {
+                let now = self.now();
+                drop(reply.send(self.machine.sweeps().filter_map(|id| self.machine.status(now, id)).collect()));
+            }
+            Command::Open { opening, done } => {
+                self.open(*opening);
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn open(&mut self, opening: Opening) {
+        let Opening { sweep, journal, committed, history } = opening;
+        let id = SweepId(sweep.id.clone());
+        let epoch = journal.epoch();
+        let (records, inbox) = mpsc::unbounded_channel();
+        tokio::spawn(ledger::write(journal, inbox, self.superseded.0.clone()));
+        self.journals.insert(id.clone(), records);
+        let name = sweep.name().to_owned();
+        self.machine.open_sweep(self.now(), id, &name, sweep.plan, epoch, &committed, history);
+    }
+
+    /// Carries out what the machine asks for.
+    fn act(&mut self) {
+        loop {
+            while let Some(action) = self.machine.poll_action() {
+                match action {
+                    Action::Grant { worker, sweep, unit, attempt, token } => self.grant(worker, &sweep, unit, attempt, token),
+                    Action::Append { sweep, record } => {
+                        let journal = self.journals.get(&sweep).expect("every open sweep has a journal");
+                        // The journal's task ends only with the coordinator.
+                        let _ = journal.send(record);
+                    }
+                    Action::CancelAttempt { worker, attempt } => self.cancels.entry(worker).or_default().push(attempt),
+                    Action::Changed { sweep } => tracing::debug!(%sweep, "changed"),
+                }
+            }
+            if !(self.dismiss_workers && self.machine.sweeps().next().is_some() && self.machine.finished()) {
+                return;
+            }
+            let Some((worker, reply)) = self.waiting.pop_first() else { return };
+            let _ = reply.send(LeaseResponse { grant: None, finished: true });
+            self.handle(Event::Unready { worker });
+        }
+    }
+
+    fn grant(&mut self, worker: WorkerId, sweep: &SweepId, unit: UnitKey, attempt: String, token: (u64, u64)) {
+        let granted = self.machine.unit(sweep, &unit).expect("granted units are planned");
+        let token = Token { epoch: token.0, counter: token.1 };
+        let response = LeaseResponse { grant: Some(Grant::of(granted, &sweep.0, &attempt, token)), finished: false };
+        tracing::debug!(session = self.session, %worker, unit = %unit.short(), %attempt, title = %granted.hints.title, "granted");
+        let delivered = self.waiting.remove(&worker).is_some_and(|reply| reply.send(response).is_ok());
+        if !delivered {
+            self.handle(Event::Released { worker, sweep: sweep.clone(), unit, attempt });
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Limbic's coordinator: accepts sweeps, leases their units to workers over gRPC, collects results into reports; and
+//! the command line around it.
+//!
+//! The deciding is done by `limbic-core`, which is pure; this crate is the shell: [`coordinator`] is the one task that
+//! owns the machine, [`service`] what workers and people reach it through, [`journal`] what it writes down,
+//! [`sweep`] how a spec becomes an accepted sweep, [`collect`] how committed artifacts become a report.
+
+pub mod cli;
+pub mod collect;
+pub mod coordinator;
+pub mod dataset;
+pub mod failure;
+pub mod journal;
+#[cfg(feature = "local")]
+pub mod local;
+pub mod progress;
+pub mod server;
+pub mod service;
+pub mod sweep;
+
+/// The program and its version, as it stands in journals, commits and reports.
+pub const SOFTWARE: &str = concat!("limbic ", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,106 @@
+//! Workers as child processes of `limbic run`.
+
+use std::io::Read;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::process::{Child, Command};
+
+use crate::failure::{Failure, exit};
+
+/// How often a worker that crashed is started again.
+const RESTARTS: u32 = 20;
+
+/// What a group of workers is started with.
+#[derive(Debug, Clone)]
+pub struct Crew {
+    /// The coordinator's address.
+    pub coordinator: String,
+    /// How many.
+    pub workers: usize,
+    /// Threads of computation each.
+    pub threads: usize,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// `text` or `json`.
+    pub log_format: &'static str,
+}
+
+impl Crew {
+    /// Keeps the workers running until every one has left by itself (the sweep is finished).
+    ///
+    /// # Errors
+    /// A worker can't be started, refuses its settings, or keeps crashing.
+    pub async fn run(self) -> Result<(), Failure> {
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..self.workers {
+            tasks.spawn(keep(self.clone(), number));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.expect("watching a child doesn't panic")?;
+        }
+        Ok(())
+    }
+
+    /// A child ends when its standard input closes, that is when this process ends, however it ends.
+    fn spawn(&self, number: usize, start: u32) -> std::io::Result<Child> {
+        Command::new(std::env::current_exe()?)
+            .args([WORKER, "--exit-when-finished", "--coordinator", &self.coordinator, "--device", &self.device])
+            .args(["--threads", &self.threads.to_string(), "--log-format", self.log_format])
+            .args(["--id", &format!("local-{}-{number}-{start}", std::process::id())])
+            .env("LIMBIC_LOG", std::env::var("LIMBIC_LOG").unwrap_or_else(|_| "warn".to_owned()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+    }
+}
+
+/// Keeps one worker running.
+async fn keep(crew: Crew, number: usize) -> Result<(), Failure> {
+    for start in 0..RESTARTS {
+        let mut child = crew.spawn(number, start).map_err(|e| Failure::again(format_args!("a worker can't be started: {e}")))?;
+        let status = child.wait().await.map_err(|e| Failure::again(format_args!("a worker can't be watched: {e}")))?;
+        match status.code() {
+            Some(0) => return Ok(()),
+            Some(code) if code == i32::from(exit::USER) => return Err(Failure::user("a worker refused its settings; its message stands above")),
+            _ => tracing::warn!(number, %status, "a worker ended; starting another"),
+        }
+        tokio::time::sleep(Duration::from_millis(200 * u64::from(start + 1))).await;
+    }
+    Err(Failure::again(format_args!("worker {number} crashed {RESTARTS} times: is there enough memory? try --workers 1")))
+}
+
+/// The first argument that makes this program a worker.
+pub const WORKER: &str = "worker";
+
+/// A worker's command line, as [`Crew`] writes it.
+#[derive(Debug, clap::Parser)]
+#[command(name = "limbic worker")]
+struct WorkerCli {
+    #[command(flatten)]
+    args: limbic_worker::Args,
+}
+
+/// `limbic worker`: a worker that ends when its parent does.
+pub fn worker() -> ExitCode {
+    let WorkerCli { args } = WorkerCli::parse_from(std::env::args().skip(1));
+    std::thread::spawn(|| {
+        // Standard input carries nothing; it closes when the parent ends.
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(i32::from(exit::AGAIN));
+    });
+    limbic_worker::main(args)
+}
+
+/// How many workers this computer takes: one per core up to four, as long as half the memory holds their weights.
+pub fn default_workers(largest_model_bytes: u64) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = match limbic_worker::memory_bytes() {
+        0 => u64::MAX,
+        known => known,
+    };
+    let fitting = memory / 2 / largest_model_bytes.max(1);
+    cores.min(4).min(usize::try_from(fitting).unwrap_or(usize::MAX)).max(1)
+}

@@ -1,0 +1,102 @@
+//! What people see while they wait: a bar with rates and time left, and numbers in words.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use limbic_proto::status::Status;
+
+/// A sweep's progress bar; invisible when standard error is not a terminal.
+#[derive(Debug)]
+pub struct SweepBar {
+    bar: ProgressBar,
+}
+
+/// The bar measures work in units of 10^9 floating-point operations, for units differ in size.
+const GIGA: f64 = 1e9;
+
+impl SweepBar {
+    /// A bar for a sweep.
+    pub fn new(name: &str) -> SweepBar {
+        let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(4));
+        let style = ProgressStyle::with_template("{prefix} {bar:30} {percent:>3}% {msg}").expect("a well-formed template");
+        bar.set_style(style.progress_chars("━━─"));
+        bar.set_prefix(name.to_owned());
+        SweepBar { bar }
+    }
+
+    /// Draws where the sweep stands.
+    pub fn show(&self, status: &Status) {
+        let work = &status.work;
+        self.bar.set_length((work.total_flops / GIGA).max(1.0) as u64);
+        self.bar.set_position((work.done_flops / GIGA) as u64);
+        let mut parts = vec![format!("{}/{} units", status.units.committed, status.units.total), format!("{}/{} cells", status.cells.done, status.cells.total)];
+        if work.seconds > 0.0 && work.tokens > 0 {
+            parts.push(format!("{} tokens/s", count(work.tokens as f64 / work.seconds)));
+        }
+        if let Some(left) = time_left(status) {
+            parts.push(format!("{} left", seconds(left)));
+        }
+        if status.units.quarantined > 0 {
+            parts.push(format!("{} quarantined", status.units.quarantined));
+        }
+        parts.push(format!("{} worker(s)", status.workers.len()));
+        self.bar.set_message(parts.join(" · "));
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Seconds left at the rate so far, once something was done.
+fn time_left(status: &Status) -> Option<f64> {
+    let work = &status.work;
+    let done = work.done_flops - work.inherited_flops;
+    (done > 0.0 && work.seconds > 1.0).then(|| (work.total_flops - work.done_flops).max(0.0) / (done / work.seconds))
+}
+
+/// A time in words: `850 ms`, `12 s`, `3 min 20 s`, `4 h 10 min`.
+pub fn seconds(s: f64) -> String {
+    let whole = Duration::from_secs_f64(s.clamp(0.0, 1e12)).as_secs();
+    match whole {
+        0 => format!("{:.0} ms", s * 1e3),
+        1..60 => format!("{s:.0} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        3600..172_800 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+        _ => format!("{:.1} days", s / 86400.0),
+    }
+}
+
+/// A count in words: `950`, `12.3k`, `4.56M`, `7.8G`, `3.2T`, `1.1P`.
+pub fn count(n: f64) -> String {
+    scaled(n, &["", "k", "M", "G", "T", "P", "E"], 1000.0)
+}
+
+/// A size in words: `950 B`, `12.3 KiB`, `4.56 MiB`.
+pub fn bytes(n: u64) -> String {
+    scaled(n as f64, &[" B", " KiB", " MiB", " GiB", " TiB", " PiB"], 1024.0)
+}
+
+fn scaled(n: f64, units: &[&str], base: f64) -> String {
+    let mut value = n;
+    let mut unit = 0;
+    while value >= base && unit + 1 < units.len() {
+        value /= base;
+        unit += 1;
+    }
+    let digits = if unit == 0 || value >= 100.0 { 0 } else { 1 };
+    format!("{value:.digits$}{}", units[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, count, seconds};
+
+    #[test]
+    fn numbers_are_put_in_words() {
+        assert_eq!([count(950.0), count(12_345.0), count(4.56e6)], ["950", "12.3k", "4.6M"]);
+        assert_eq!([bytes(12), bytes(1536), bytes(3 << 30)], ["12 B", "1.5 KiB", "3.0 GiB"]);
+        assert_eq!([seconds(0.85), seconds(12.2), seconds(200.0), seconds(15_000.0)], ["850 ms", "12 s", "3 min 20 s", "4 h 10 min"]);
+    }
+}

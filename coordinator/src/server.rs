@@ -1,0 +1,60 @@
+//! The gRPC server: both services, health and reflection, on one address.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use limbic_proto::wire::DESCRIPTORS;
+use limbic_proto::wire::control_server::ControlServer;
+use limbic_proto::wire::workers_server::WorkersServer;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+use crate::coordinator::Handle;
+use crate::failure::Failure;
+use crate::service::{ControlService, WorkersService};
+
+/// The largest message: a unit of a sweep with very many shards names each of them.
+const LARGEST_MESSAGE: usize = 64 << 20;
+
+/// Binds an address; anything but loopback needs `insecure`, because nothing is authenticated or encrypted yet.
+///
+/// # Errors
+/// Not loopback without `insecure`, or the port is taken.
+pub async fn bind(address: SocketAddr, insecure: bool) -> Result<TcpListener, Failure> {
+    if !address.ip().is_loopback() && !insecure {
+        return Err(Failure::user(format_args!(
+            "--listen {address}: anyone who reaches this address could submit work, for connections are not authenticated; listen on 127.0.0.1, or say --insecure on a network you trust"
+        )));
+    }
+    TcpListener::bind(address).await.map_err(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => Failure::user(format_args!("--listen {address}: the port is taken: stop what listens there, or choose another port (0 = any free one)")),
+        _ => Failure::user(format_args!("--listen {address}: can't listen: {e}")),
+    })
+}
+
+/// Serves until `stop` resolves.
+///
+/// # Errors
+/// The transport fails.
+pub async fn serve(listener: TcpListener, coordinator: Handle, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<WorkersServer<WorkersService>>().await;
+    health.set_serving::<ControlServer<ControlService>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("our descriptors are well formed");
+    Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .tcp_nodelay(true)
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(WorkersServer::new(WorkersService::new(coordinator.clone())).max_decoding_message_size(LARGEST_MESSAGE))
+        .add_service(ControlServer::new(ControlService::new(coordinator)).max_decoding_message_size(LARGEST_MESSAGE))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+        .await
+        .map_err(|e| Failure::again(format_args!("the server stopped: {e}")))
+}

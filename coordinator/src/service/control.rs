@@ -1,0 +1,97 @@
+//! The service that people and scripts submit sweeps through.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use limbic_proto::spec::Spec;
+use limbic_proto::status::Status as SweepStatus;
+use limbic_proto::wire::control_server::Control;
+use limbic_proto::wire::{ListRequest, ListResponse, StatusRequest, StatusResponse, SubmitRequest, SubmitResponse};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::check_protocol;
+use crate::coordinator::Handle;
+use crate::failure::Failure;
+use crate::sweep;
+
+/// How often a watched status is looked at.
+const WATCH_PERIOD: Duration = Duration::from_millis(500);
+
+/// The service that people and scripts submit sweeps through.
+#[derive(Debug)]
+pub struct ControlService {
+    coordinator: Handle,
+}
+
+impl ControlService {
+    /// In front of that coordinator.
+    pub fn new(coordinator: Handle) -> Self {
+        ControlService { coordinator }
+    }
+
+    async fn find(&self, wanted: &str) -> Result<SweepStatus, Status> {
+        let mut all = self.coordinator.list().await?;
+        let id = sweep::find(all.iter().map(|s| (s.sweep.as_str(), s.name.as_str())), wanted).map_err(|e| Status::not_found(e.to_string()))?;
+        let at = all.iter().position(|s| s.sweep == id).expect("found among these");
+        Ok(all.swap_remove(at))
+    }
+}
+
+fn refused(failure: Failure) -> Status {
+    match failure {
+        Failure::User(message) => Status::invalid_argument(message),
+        Failure::Again(message) => Status::unavailable(message),
+    }
+}
+
+fn encode(status: &SweepStatus) -> StatusResponse {
+    StatusResponse { status: serde_json::to_vec(status).expect("a status serializes") }
+}
+
+#[tonic::async_trait]
+impl Control for ControlService {
+    async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
+        let request = request.into_inner();
+        check_protocol(request.protocol)?;
+        let spec: Spec = serde_json::from_slice(&request.spec).map_err(|e| Status::invalid_argument(format!("spec: {e}")))?;
+        spec.check().map_err(|f| Status::invalid_argument(format!("{}: {}", f.field, f.message)))?;
+        let prepared = sweep::prepare(spec).await.map_err(refused)?;
+        let accepted = sweep::accept(self.coordinator.store(), prepared).await.map_err(refused)?;
+        let response = SubmitResponse { sweep: accepted.id.clone(), notes: accepted.accepted.notes.clone() };
+        self.coordinator.open(accepted).await.map_err(refused)?;
+        Ok(Response::new(response))
+    }
+
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        Ok(Response::new(encode(&self.find(&request.into_inner().sweep).await?)))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<StatusResponse, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<StatusRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let mut status = self.find(&request.into_inner().sweep).await?;
+        let coordinator = self.coordinator.clone();
+        let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        tokio::spawn(async move {
+            loop {
+                let ended = status.state.terminal();
+                if sender.send(Ok(encode(&status))).await.is_err() || ended {
+                    return;
+                }
+                tokio::time::sleep(WATCH_PERIOD).await;
+                match coordinator.status(&status.sweep).await {
+                    Ok(Some(next)) => status = next,
+                    _ => return,
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        let all = self.coordinator.list().await?;
+        Ok(Response::new(ListResponse { statuses: all.iter().map(|s| encode(s).status).collect() }))
+    }
+}

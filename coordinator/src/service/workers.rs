@@ -1,0 +1,98 @@
+//! The service that workers lease units from.
+
+use std::time::Duration;
+
+use limbic_core::machine::{Event, Held as HeldLease, Progress, SweepId, WorkerId};
+use limbic_proto::key::UnitKey;
+use limbic_proto::wire::workers_server::Workers;
+use limbic_proto::wire::{
+    Held, HeartbeatRequest, HeartbeatResponse, LeaseRequest, LeaseResponse, RegisterRequest, RegisterResponse, ReportRequest, ReportResponse,
+    report_request::Outcome,
+};
+use tonic::{Request, Response, Status};
+
+use super::check_protocol;
+use crate::coordinator::Handle;
+
+/// The longest that a lease call waits for a unit.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// The service that workers lease units from.
+#[derive(Debug)]
+pub struct WorkersService {
+    coordinator: Handle,
+}
+
+impl WorkersService {
+    /// In front of that coordinator.
+    pub fn new(coordinator: Handle) -> Self {
+        WorkersService { coordinator }
+    }
+}
+
+#[allow(clippy::result_large_err)]
+fn key(text: &str) -> Result<UnitKey, Status> {
+    text.parse().map_err(Status::invalid_argument)
+}
+
+#[allow(clippy::result_large_err)]
+fn lease(held: &Held) -> Result<HeldLease, Status> {
+    let token = held.token.unwrap_or_default();
+    Ok(HeldLease { sweep: SweepId(held.sweep.clone()), unit: key(&held.key)?, attempt: held.attempt.clone(), token: (token.epoch, token.counter) })
+}
+
+#[tonic::async_trait]
+impl Workers for WorkersService {
+    async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<RegisterResponse>, Status> {
+        let request = request.into_inner();
+        check_protocol(request.protocol)?;
+        let held = request.held.iter().map(lease).collect::<Result<Vec<_>, _>>()?;
+        tracing::info!(worker = %request.worker, device = %request.device, held = held.len(), "worker registered");
+        self.coordinator.event(Event::Register { worker: WorkerId(request.worker), device: request.device, memory: request.memory_bytes, held }).await?;
+        let settings = self.coordinator.settings();
+        Ok(Response::new(RegisterResponse {
+            epoch: settings.session,
+            store: settings.store.clone(),
+            heartbeat_ms: settings.heartbeat.as_millis() as u32,
+            ttl_ms: settings.lease_ttl.as_millis() as u32,
+        }))
+    }
+
+    async fn lease(&self, request: Request<LeaseRequest>) -> Result<Response<LeaseResponse>, Status> {
+        let request = request.into_inner();
+        let loaded = request.loaded_models.iter().map(|d| key(d)).collect::<Result<Vec<_>, _>>()?;
+        let wait = Duration::from_millis(u64::from(request.wait_ms)).min(LONGEST_WAIT);
+        if !self.coordinator.knows(&request.worker, request.epoch).await? {
+            return Err(Status::not_found("this coordinator doesn't know the worker (it restarted, or the worker was silent for too long): register again"));
+        }
+        Ok(Response::new(self.coordinator.lease(request.worker, loaded, wait).await?))
+    }
+
+    async fn heartbeat(&self, request: Request<HeartbeatRequest>) -> Result<Response<HeartbeatResponse>, Status> {
+        let request = request.into_inner();
+        let held = request
+            .held
+            .iter()
+            .map(|h| Ok(Progress { held: lease(h)?, share: h.progress, tokens: h.tokens }))
+            .collect::<Result<Vec<_>, Status>>()?;
+        Ok(Response::new(self.coordinator.heartbeat(request.worker, request.epoch, held, request.draining).await?))
+    }
+
+    async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+        let request = request.into_inner();
+        let held = request.held.as_ref().ok_or_else(|| Status::invalid_argument("ReportRequest.held is missing"))?;
+        let HeldLease { sweep, unit, attempt, .. } = lease(held)?;
+        let worker = WorkerId(request.worker);
+        let event = match request.outcome {
+            Some(Outcome::Committed(c)) => Event::Committed { worker, sweep, unit, attempt, mine: c.mine, tokens: c.tokens, seconds: c.seconds },
+            Some(Outcome::Failed(f)) => {
+                tracing::warn!(%worker, unit = %unit.short(), %attempt, error = %f.error, "attempt failed");
+                Event::Failed { worker, sweep, unit, attempt, error: f.error, permanent: f.permanent }
+            }
+            Some(Outcome::Released(_)) => Event::Released { worker, sweep, unit, attempt },
+            None => return Err(Status::invalid_argument("ReportRequest.outcome is missing")),
+        };
+        self.coordinator.event(event).await?;
+        Ok(Response::new(ReportResponse {}))
+    }
+}

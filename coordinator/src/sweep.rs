@@ -1,0 +1,163 @@
+//! How a spec becomes an accepted sweep: rows ingested, models described, the work planned, all of it written down.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use limbic_core::plan::{ModelFacts, Plan, plan};
+use limbic_proto::key::Digest;
+use limbic_proto::rows::Rows;
+use limbic_proto::spec::{Spec, sweep_id};
+use limbic_proto::{layout, rows};
+use limbic_store::create::nonce;
+use limbic_store::model::Need;
+use limbic_store::{Created, ModelFiles, Store};
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::ingest;
+use crate::failure::Failure;
+
+/// The body of a sweep's first spec object: everything that planning needs, so that a coordinator can take the sweep up
+/// with nothing but the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accepted {
+    /// Drawn at random: whose create won.
+    pub nonce: String,
+    /// The spec as it was submitted, paths resolved.
+    pub spec: Spec,
+    /// The rows artifact.
+    pub rows: Digest,
+    /// The models, described and pinned.
+    pub models: Vec<ModelFacts>,
+    /// What ingestion noticed.
+    pub notes: Vec<String>,
+}
+
+/// A sweep with its rows and its plan.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    /// Its id.
+    pub id: String,
+    /// What was accepted.
+    pub accepted: Accepted,
+    /// Its rows.
+    pub rows: Rows,
+    /// Its work.
+    pub plan: Plan,
+}
+
+impl Sweep {
+    /// Its label.
+    pub fn name(&self) -> &str {
+        &self.accepted.spec.name
+    }
+}
+
+/// Reads and checks a spec file.
+///
+/// # Errors
+/// The file can't be read, or isn't a spec.
+pub fn read_spec(file: &Path) -> Result<Spec, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|e| Failure::user(format_args!("{}: can't be read: {e}", file.display())))?;
+    Spec::from_yaml(&text, file).map_err(Failure::user)
+}
+
+/// Ingests, describes and plans, without writing anything.
+///
+/// # Errors
+/// Whatever is wrong with dataset, models or what the spec asks of them.
+pub async fn prepare(spec: Spec) -> Result<Sweep, Failure> {
+    let bytes = limbic_store::source::fetch(&spec.dataset.source).await.map_err(|e| Failure::user(format_args!("dataset: {e}")))?;
+    let (dataset, name) = (spec.dataset.clone(), spec.dataset.source.clone());
+    let ingested = tokio::task::spawn_blocking(move || ingest(&dataset, &name, bytes)).await.expect("ingestion doesn't panic");
+    let ingested = ingested.map_err(Failure::user)?;
+    let mut models = Vec::new();
+    for model in &spec.models {
+        let files = ModelFiles::resolve(&model.source, Need::Description).await.map_err(Failure::user)?;
+        models.push(ModelFacts {
+            name: model.name(),
+            source: files.pinned,
+            digest: files.digest,
+            dtype: model.dtype,
+            architecture: files.architecture,
+            chat_template: files.chat_template,
+        });
+    }
+    let plan = plan(&spec, &ingested.rows, &models).map_err(Failure::user)?;
+    let digest = ingested.rows.digest();
+    let contents: Vec<_> = models.iter().map(|m| (m.name.clone(), m.digest, m.dtype)).collect();
+    let id = sweep_id(&spec, &digest, &contents);
+    let accepted = Accepted { nonce: nonce(), spec, rows: digest, models, notes: ingested.notes };
+    Ok(Sweep { id, accepted, rows: ingested.rows, plan })
+}
+
+/// Writes an accepted sweep down; if the same sweep stands already, that one is returned.
+///
+/// # Errors
+/// The store can't be written.
+pub async fn accept(store: &Store, sweep: Sweep) -> Result<Sweep, Failure> {
+    store.put_content(&layout::rows(&sweep.accepted.rows), Bytes::from(sweep.rows.to_bytes())).await?;
+    let body = serde_json::to_vec(&sweep.accepted).expect("an accepted sweep serializes").into();
+    match store.create(&layout::spec(&sweep.id, 0), &sweep.accepted.nonce, body).await? {
+        Created::Won => Ok(sweep),
+        // The axes and contents are the same, for the id is; where the files lie and how the work is cut may differ, and
+        // then what stands counts, for its units are under way.
+        Created::Lost { .. } => open(store, &sweep.id).await,
+    }
+}
+
+/// Takes up a sweep from the store.
+///
+/// # Errors
+/// There is no such sweep, or its objects can't be read.
+pub async fn open(store: &Store, id: &str) -> Result<Sweep, Failure> {
+    let path = layout::spec(id, 0);
+    let unreadable = |what: &str, e: &dyn std::fmt::Display| Failure::user(format_args!("sweep {id}: {what} can't be read: {e} (was it written by another version?)"));
+    let bytes = store.get(&path).await?;
+    let accepted: Accepted = serde_json::from_slice(&bytes).map_err(|e| unreadable("spec", &e))?;
+    let bytes = store.get(&layout::rows(&accepted.rows)).await?;
+    if Digest::of(&bytes) != accepted.rows {
+        return Err(unreadable("rows", &"they are corrupt"));
+    }
+    let rows = rows::Rows::from_bytes(&bytes).map_err(|e| unreadable("rows", &e))?;
+    let plan = plan(&accepted.spec, &rows, &accepted.models).map_err(|e| unreadable("plan", &e))?;
+    Ok(Sweep { id: id.to_owned(), accepted, rows, plan })
+}
+
+/// The ids of all sweeps of a store.
+///
+/// # Errors
+/// The store can't be listed.
+pub async fn ids(store: &Store) -> Result<Vec<String>, Failure> {
+    Ok(store.list(layout::sweeps()).await?)
+}
+
+/// The one sweep that a user means by an id, a unique prefix of one, or a name.
+///
+/// # Errors
+/// None or several fit.
+pub fn find<'a>(sweeps: impl IntoIterator<Item = (&'a str, &'a str)>, wanted: &str) -> Result<String, Failure> {
+    let all: Vec<(&str, &str)> = sweeps.into_iter().collect();
+    let fitting: Vec<_> = all.iter().filter(|(id, name)| *name == wanted || id.starts_with(wanted)).collect();
+    let list = |of: &[&(&str, &str)]| of.iter().map(|(id, name)| format!("{id} ({name})")).collect::<Vec<_>>().join(", ");
+    match fitting.as_slice() {
+        [(id, _)] => Ok((*id).to_owned()),
+        [] if all.is_empty() => Err(Failure::user(format_args!("sweep `{wanted}`: the store has no sweeps yet: `limbic run SPEC` or `limbic submit SPEC` makes one"))),
+        [] => Err(Failure::user(format_args!("sweep `{wanted}`: there is none of that id or name; there are {}", list(&all.iter().collect::<Vec<_>>())))),
+        several => Err(Failure::user(format_args!("sweep `{wanted}` could be {}: write more of the id", list(several)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    #[test]
+    fn a_sweep_is_found_by_name_or_prefix() {
+        let sweeps = [("aa11", "quick"), ("aa22", "paper")];
+        assert_eq!(find(sweeps, "paper").unwrap(), "aa22");
+        assert_eq!(find(sweeps, "aa1").unwrap(), "aa11");
+        assert!(find(sweeps, "aa").unwrap_err().to_string().contains("could be aa11 (quick), aa22 (paper)"));
+        assert!(find(sweeps, "zz").unwrap_err().to_string().contains("there is none"));
+    }
+}
