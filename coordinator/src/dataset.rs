@@ -64,9 +64,7 @@ pub fn ingest(spec: &DatasetSpec, name: &str, bytes: Bytes) -> Result<Ingested, 
     let (classes, mut drafts) = label::classify(spec, name, source, &mut notes)?;
     unique_ids(name, &drafts)?;
     let given = given::apply(name, &columns, &mut drafts, &mut notes)?;
-    if let Some(limit) = spec.limit {
-        drafts = draw::limit(limit, spec.seed, drafts, given, &mut notes)?;
-    }
+    drafts = draw::limit(spec, &classes, given, drafts, &mut notes)?;
     if spec.near_duplicates == NearDuplicates::Together {
         drafts = duplicates::settle(drafts, given, &mut notes);
     }

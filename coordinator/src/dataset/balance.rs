@@ -19,12 +19,7 @@ pub(super) fn balance(balance: Balance, seed: u64, classes: &[String], drafts: V
     let mut weights: Vec<u32> = vec![0; drafts.len()];
     for split in Split::ALL {
         let rows = by_class(&drafts, split);
-        let emotions = || rows.iter().filter(|(class, _)| classes[**class as usize] != NEUTRAL).map(|(_, rows)| rows.len());
-        let size = match (balance, split) {
-            (Balance::Paper, Split::Train) => emotions().max(),
-            _ => rows.values().map(Vec::len).min(),
-        };
-        let size = size.expect("every split has rows of every class, and there are two classes");
+        let size = size(balance, split, classes, rows.iter().map(|(class, rows)| (*class, rows.len())));
         notes.push(format!("balance: every class counts {size} times in {}", split.as_str()));
         for rows in rows.into_values() {
             let (each, rest) = (size / rows.len(), size % rows.len());
@@ -37,6 +32,16 @@ pub(super) fn balance(balance: Balance, seed: u64, classes: &[String], drafts: V
     notes.push(format!("balance: {cut} rows were left out and {repeated} count more than once"));
     let weighed = drafts.into_iter().zip(weights).filter(|(_, weight)| *weight > 0);
     weighed.map(|(draft, weight)| Draft { weight, ..draft }).collect()
+}
+
+/// What every class comes to in a split, from the rows that each class has there.
+pub(super) fn size(balance: Balance, split: Split, classes: &[String], counts: impl Iterator<Item = (u32, usize)>) -> usize {
+    let size = match (balance, split) {
+        (Balance::None, _) => counts.map(|(_, n)| n).max(),
+        (Balance::Paper, Split::Train) => counts.filter(|(class, _)| classes[*class as usize] != NEUTRAL).map(|(_, n)| n).max(),
+        _ => counts.map(|(_, n)| n).min(),
+    };
+    size.unwrap_or_default()
 }
 
 fn by_class(drafts: &[Draft], split: Split) -> BTreeMap<u32, Vec<usize>> {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use limbic_proto::key::Digest;
 use limbic_proto::rows::Split;
+use limbic_proto::spec::DatasetSpec;
 
 use super::error::DatasetError;
-use super::{Draft, Given};
+use super::{Draft, Given, balance};
 
 /// A number that looks random and depends on nothing but its arguments. Lower ranks are drawn first.
 pub(super) fn rank(purpose: &str, seed: u64, id: &str) -> u64 {
@@ -19,41 +20,44 @@ pub(super) fn ranked(purpose: &str, seed: u64, drafts: &[Draft], mut indices: Ve
     indices
 }
 
-/// At most `limit` rows: every stratum (class, and split where it is given) keeps its share, and enough rows to reach
-/// every split. Rows are drawn, not groups: of a group, some may go.
+/// At most the spec's limit of rows: every stratum (class, and split where it is given) keeps its share, and enough rows
+/// to reach every split. Rows that balancing would cut anyway don't count, so a limited dataset is not thinned twice.
+/// Rows are drawn, not groups: of a group, some may go.
 pub(super) fn limit(
-    limit: usize,
-    seed: u64,
-    drafts: Vec<Draft>,
+    spec: &DatasetSpec,
+    classes: &[String],
     given: Given,
+    drafts: Vec<Draft>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Draft>, DatasetError> {
-    if drafts.len() <= limit {
-        return Ok(drafts);
-    }
-    let mut strata: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    let total = drafts.len();
+    let Some(limit) = spec.limit.filter(|limit| *limit < total) else { return Ok(drafts) };
+    let mut strata: BTreeMap<(Split, u32), Vec<usize>> = BTreeMap::new();
     for (i, draft) in drafts.iter().enumerate() {
-        strata.entry((draft.split, draft.class)).or_default().push(i);
+        strata.entry((draft.split.unwrap_or(Split::Train), draft.class)).or_default().push(i);
     }
+    let of_split = |split| strata.iter().filter(move |((s, _), _)| *s == split).map(|((_, class), rows)| (*class, rows.len()));
+    let caps = Split::ALL.map(|split| balance::size(spec.balance, split, classes, of_split(split)));
+    let useful: Vec<usize> = strata.iter().map(|((split, _), rows)| rows.len().min(caps[*split as usize])).collect();
     // A stratum must feed as many splits as are still to be made of it.
-    let floor = |split: Option<Split>| match (given, split) {
+    let floor = |split: Split| match (given, split) {
         (Given::Nothing, _) => 3,
-        (Given::TrainTest, Some(Split::Train)) => 2,
+        (Given::TrainTest, Split::Train) => 2,
         _ => 1,
     };
-    let floors: Vec<usize> = strata.iter().map(|((split, _), rows)| rows.len().min(floor(*split))).collect();
+    let floors: Vec<usize> = strata.keys().zip(&useful).map(|((split, _), rows)| floor(*split).min(*rows)).collect();
     let needed = floors.iter().sum();
     if limit < needed {
         return Err(DatasetError::LimitTooSmall { limit, needed });
     }
-    let sizes: Vec<usize> = strata.values().map(Vec::len).collect();
-    let mut kept = vec![false; drafts.len()];
-    for (rows, quota) in strata.into_values().zip(quotas(limit, &sizes, &floors)) {
-        for i in ranked("limit", seed, &drafts, rows).into_iter().take(quota) {
+    let limit = limit.min(useful.iter().sum());
+    let mut kept = vec![false; total];
+    for (rows, quota) in strata.into_values().zip(quotas(limit, &useful, &floors)) {
+        for i in ranked("limit", spec.seed, &drafts, rows).into_iter().take(quota) {
             kept[i] = true;
         }
     }
-    notes.push(format!("limit: {limit} of {} rows were drawn, stratified by class", drafts.len()));
+    notes.push(format!("limit: {limit} of {total} rows were drawn, stratified by class"));
     Ok(drafts.into_iter().zip(kept).filter_map(|(draft, kept)| kept.then_some(draft)).collect())
 }
 
@@ -67,7 +71,7 @@ fn quotas(limit: usize, sizes: &[usize], floors: &[usize]) -> Vec<usize> {
     while quotas.iter().sum::<usize>() < limit {
         let open = (0..sizes.len()).filter(|&i| quotas[i] < sizes[i]);
         let next = open.max_by(|&a, &b| lacking(&quotas, a).total_cmp(&lacking(&quotas, b)).then(b.cmp(&a)));
-        quotas[next.expect("the limit is below the number of rows")] += 1;
+        quotas[next.expect("the limit is at most the number of rows")] += 1;
     }
     while quotas.iter().sum::<usize>() > limit {
         let open = (0..sizes.len()).filter(|&i| quotas[i] > floors[i]);

@@ -22,7 +22,10 @@ pub(super) fn settle(drafts: Vec<Draft>, given: Given, notes: &mut Vec<String>) 
     members.retain(|_, rows| rows.len() > 1);
     let mixed = members.values().filter(|rows| rows.iter().any(|&i| drafts[i].class != drafts[rows[0]].class)).count();
     let rows: usize = members.values().map(Vec::len).sum();
-    notes.push(format!("near-duplicates: {} clusters of {rows} rows, {mixed} of them of more than one class", members.len()));
+    notes.push(match members.len() {
+        0 => "near-duplicates: none found".to_owned(),
+        n => format!("near-duplicates: {n} clusters of {rows} rows in all; {mixed} clusters hold more than one class"),
+    });
     let mut kept = vec![true; drafts.len()];
     if given != Given::Nothing {
         notes.extend(drop_straddling(&drafts, members.values(), &mut kept));

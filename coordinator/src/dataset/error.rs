@@ -104,7 +104,7 @@ pub enum DatasetError {
     NoLabel { file: String, place: Place, column: String },
     /// A label that is neither in the map nor a class.
     #[error(
-        "{file}, {place}, column `{column}`: unknown label `{label}`; the classes are {known}. Add it to `label_map` or `labels`, or leave the row out"
+        "{file}, {place}, column `{column}`: unknown label `{label}`: add it to `label_map` or `labels`, or leave the row out; the classes are {known}"
     )]
     UnknownLabel { file: String, place: Place, column: String, label: String, known: Box<Known> },
     /// A row of several classes in a single-label sweep.

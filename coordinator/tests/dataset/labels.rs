@@ -1,0 +1,38 @@
+//! Fine labels become coarse classes.
+
+use serde_json::json;
+
+use crate::{ingested, lines};
+
+const FINE: &str = r#"{"text":"t1","labels":["joy"]}
+{"text":"t2","labels":["amusement","joy"]}
+{"text":"t3","labels":["annoyance"]}
+{"text":"t4","labels":["anger","annoyance"]}
+{"text":"t5","labels":["love"]}
+{"text":"t6","labels":["anger"]}
+{"text":"t7","labels":["anger","love"]}
+{"text":"t8","labels":[]}
+"#;
+
+fn map() -> serde_json::Value {
+    json!({"joy": "happiness", "amusement": "happiness", "love": "happiness", "annoyance": "anger"})
+}
+
+#[test]
+fn lists_of_fine_labels_are_mapped_and_rows_of_several_classes_skipped() {
+    let done = ingested(json!({"label_map": map(), "multiple_labels": "skip"}), "d.jsonl", FINE);
+    assert_eq!(done.rows.classes, ["anger", "happiness"]);
+    let rows: Vec<_> = done.rows.rows.iter().map(|r| (r.text.as_str(), r.class)).collect();
+    assert_eq!(rows, [("t1", 1), ("t2", 1), ("t3", 0), ("t4", 0), ("t5", 1), ("t6", 0)]);
+    let told = "multiple_labels skip: 1 rows of several labels and 1 without a label were left out".to_owned();
+    assert!(done.notes.contains(&told), "{:?}", done.notes);
+}
+
+#[test]
+fn the_spec_orders_the_classes() {
+    let fields = json!({"label_map": map(), "multiple_labels": "skip", "labels": ["happiness", "anger"]});
+    let done = ingested(fields, "d.jsonl", FINE);
+    assert_eq!(done.rows.classes, ["happiness", "anger"]);
+    assert_eq!(done.rows.rows[0].class, 0);
+    assert_eq!(ingested(json!({}), "d.jsonl", &lines(&[4, 3, 5])).rows.classes, ["c0", "c1", "c2"]);
+}

@@ -1,0 +1,144 @@
+//! Every format gives the same rows.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, DictionaryArray, Int64Array, LargeStringArray, ListArray, ListBuilder, RecordBatch, StringArray, StringBuilder,
+};
+use arrow::array::{StringViewArray, types::Int32Type};
+use limbic::dataset::ingest;
+use limbic_proto::rows::{Row, Split};
+use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::KeyValue;
+use serde_json::json;
+
+use crate::{ingested, spec};
+
+/// Six rows: the smallest dataset with two classes in three splits.
+const ROWS: [(&str, &str, &str, &str); 6] = [
+    ("a1", "I am glad, \"truly\" glad.", "joy", "train"),
+    ("a2", "Who took my chair?", "anger", "train"),
+    ("b1", "What a lovely day", "joy", "dev"),
+    ("b2", "Get out of my sight", "anger", "val"),
+    ("c1", "Best news in weeks ☀️", "joy", "test"),
+    ("c2", "They lied to us again", "anger", "TEST"),
+];
+
+fn assert_rows(rows: &[Row]) {
+    let ids: Vec<&str> = rows.iter().map(|r| r.id.as_str()).collect();
+    assert_eq!(ids, ["a1", "a2", "b1", "b2", "c1", "c2"]);
+    let texts: Vec<&str> = rows.iter().map(|r| r.text.as_str()).collect();
+    assert_eq!(texts, ROWS.map(|r| r.1));
+    assert_eq!(rows.iter().map(|r| r.class).collect::<Vec<_>>(), [1, 0, 1, 0, 1, 0]);
+    let splits = [Split::Train, Split::Train, Split::Validation, Split::Validation, Split::Test, Split::Test];
+    assert_eq!(rows.iter().map(|r| r.split).collect::<Vec<_>>(), splits);
+    assert!(rows.iter().all(|r| r.weight == 1 && r.group == r.id));
+}
+
+#[test]
+fn json_lines_with_a_byte_order_mark_blank_lines_and_carriage_returns() {
+    let lines = ROWS.map(|(id, text, label, split)| json!({"id": id, "text": text, "labels": [label], "split": split}).to_string());
+    let done = ingested(json!({}), "d.jsonl", &format!("\u{feff}{}\r\n\r\n", lines.join("\r\n")));
+    assert_eq!(done.rows.classes, ["anger", "joy"]);
+    assert_rows(&done.rows.rows);
+    assert!(done.notes.contains(&"the splits are those of column `split`".to_owned()), "{:?}", done.notes);
+}
+
+#[test]
+fn comma_separated_values_with_quoted_fields() {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let lines = ROWS.map(|(id, text, label, split)| format!("{split},{},{id},{label}", quoted(text)));
+    for (end, name) in [("\n", "d.csv"), ("\r\n", "https://host/D.CSV?download=1")] {
+        assert_rows(&ingested(json!({}), name, &format!("split,text,id,label{end}{}", lines.join(end))).rows.rows);
+    }
+}
+
+#[test]
+fn tab_separated_values_take_stray_quotes_as_text() {
+    let mut lines = ROWS.map(|(id, text, label, split)| format!("{id}\t{text}\t{label}\t{split}")).to_vec();
+    lines[3] = "b2\t\"Get out of my sight\"\tanger\tval".to_owned();
+    assert_rows(&ingested(json!({}), "d.tsv", &format!("id\ttext\tlabel\tsplit\n{}\n", lines.join("\n"))).rows.rows);
+    lines[3] = "b2\t\"Get out\" she said\tanger\tval".to_owned();
+    let rows = ingested(json!({}), "d.tsv", &format!("id\ttext\tlabel\tsplit\n{}\n", lines.join("\n"))).rows.rows;
+    assert_eq!(rows[3].text, "\"Get out\" she said");
+}
+
+#[test]
+fn other_column_names_and_whole_numbers() {
+    let csv = "n,utterance,emotion,part\n7,one,1,train\n8,two,2,train\n9,three,1,val\n10,four,2,val\n11,five,1,test\n12,six,2,test\n";
+    let fields = json!({"text": "utterance", "label": "emotion", "id": "n", "split": "part", "label_map": {"1": "joy", "2": "anger"}});
+    let done = ingested(fields, "d.csv", csv);
+    assert_eq!(done.rows.classes, ["anger", "joy"]);
+    assert_eq!(done.rows.rows[3].id, "10");
+    let jsonl: String = (0..6)
+        .map(|i| format!("{{\"id\":{i},\"text\":\"t{i}\",\"label\":{},\"split\":\"{}\"}}\n", i % 2, ["train", "val", "test"][i / 2]))
+        .collect();
+    assert_eq!(ingested(json!({}), "d.jsonl", &jsonl).rows.classes, ["0", "1"]);
+}
+
+#[test]
+fn rows_without_ids_are_numbered_as_in_the_file() {
+    let text = "{\"text\":\"a\",\"label\":[\"x\",\"y\"]}\n".to_owned() + &crate::lines(&[3, 3]);
+    let done = ingested(json!({"multiple_labels": "skip"}), "d.jsonl", &text);
+    assert_eq!(done.rows.rows.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["2", "3", "4", "5", "6", "7"]);
+}
+
+fn parquet(columns: Vec<(&str, ArrayRef)>, huggingface: Option<&str>) -> Vec<u8> {
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    if let Some(value) = huggingface {
+        writer.append_key_value_metadata(KeyValue::new("huggingface".to_owned(), value.to_owned()));
+    }
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn parquet_with_strings_of_every_encoding() {
+    let texts = ROWS.map(|r| r.1);
+    let encodings: [ArrayRef; 4] = [
+        Arc::new(StringArray::from_iter_values(texts)),
+        Arc::new(LargeStringArray::from_iter_values(texts)),
+        Arc::new(StringViewArray::from_iter_values(texts)),
+        Arc::new(texts.into_iter().collect::<DictionaryArray<Int32Type>>()),
+    ];
+    let labels: ArrayRef = Arc::new(ROWS.map(|r| r.2).into_iter().collect::<DictionaryArray<Int32Type>>());
+    for text in encodings {
+        let ids: ArrayRef = Arc::new(StringArray::from_iter_values(ROWS.map(|r| r.0)));
+        let splits: ArrayRef = Arc::new(StringViewArray::from_iter_values(ROWS.map(|r| r.3)));
+        let bytes = parquet(vec![("text", text), ("label", labels.clone()), ("id", ids), ("split", splits)], None);
+        assert_rows(&ingest(&spec(json!({})), "d.parquet", bytes.into()).unwrap().rows.rows);
+    }
+}
+
+#[test]
+fn parquet_with_lists_and_numbered_ids() {
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for row in ROWS {
+        lists.append_value([Some(row.2)]);
+    }
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(ROWS.map(|r| r.1)));
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(10..16));
+    let bytes = parquet(vec![("text", texts), ("labels", Arc::new(lists.finish())), ("id", ids)], None);
+    let done = ingest(&spec(json!({})), "d.parquet", bytes.into()).unwrap();
+    assert_eq!(done.rows.classes, ["anger", "joy"]);
+    assert_eq!(done.rows.rows[5].id, "15");
+}
+
+#[test]
+fn parquet_label_numbers_get_the_names_the_file_carries() {
+    let columns = || -> Vec<(&str, ArrayRef)> {
+        let lists = ListArray::from_iter_primitive::<Int32Type, _, _>((0..6).map(|i| Some([Some(i % 2)])));
+        vec![("text", Arc::new(StringArray::from_iter_values(ROWS.map(|r| r.1)))), ("labels", Arc::new(lists))]
+    };
+    let names = r#"{"info":{"features":{"labels":{"feature":{"names":["joy","anger"],"_type":"ClassLabel"},"_type":"Sequence"}}}}"#;
+    let bytes = parquet(columns(), Some(names));
+    let done = ingest(&spec(json!({})), "d.parquet", bytes.clone().into()).unwrap();
+    assert_eq!(done.rows.classes, ["anger", "joy"]);
+    assert_eq!(done.rows.rows[0].class, 1);
+    assert_eq!(done.notes[0], "the numbers in column `labels` were replaced by the 2 label names the file carries");
+    let mapped = spec(json!({"label_map": {"0": "good", "1": "bad"}}));
+    assert_eq!(ingest(&mapped, "d.parquet", bytes.into()).unwrap().rows.classes, ["bad", "good"]);
+    let plain = ingest(&spec(json!({})), "d.parquet", parquet(columns(), None).into()).unwrap();
+    assert_eq!(plain.rows.classes, ["0", "1"]);
+}

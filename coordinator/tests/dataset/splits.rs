@@ -1,0 +1,124 @@
+//! Splits by shares: groups whole, classes within tolerance, seeds reproducible.
+
+use std::collections::BTreeMap;
+
+use limbic_proto::rows::Split;
+use serde_json::json;
+
+use crate::{Numbers, count, error, ingested, lines, text};
+
+#[test]
+fn every_class_comes_within_one_row_of_its_shares() {
+    let counts = [500, 37, 7, 100];
+    let shares = [0.7, 0.15, 0.15];
+    for seed in 0..20 {
+        let done = ingested(json!({"seed": seed}), "d.jsonl", &lines(&counts));
+        for (class, n) in (0..).zip(counts) {
+            for (split, share) in Split::ALL.into_iter().zip(shares) {
+                let found = count(&done.rows.rows, class, split) as f64;
+                assert!((found - n as f64 * share).abs() <= 1.0, "seed {seed}, class {class}, {split:?}: {found} of {n}");
+            }
+        }
+    }
+}
+
+#[test]
+fn three_rows_of_a_class_reach_all_three_splits() {
+    let done = ingested(json!({}), "d.jsonl", &lines(&[3, 50]));
+    assert_eq!(Split::ALL.map(|s| count(&done.rows.rows, 0, s)), [1, 1, 1]);
+}
+
+#[test]
+fn groups_stay_whole_and_classes_near_their_shares() {
+    for seed in 0..20 {
+        let mut numbers = Numbers(seed);
+        let rows = 2000;
+        let lines: String = (0..rows)
+            .map(|i| {
+                let author = numbers.below(20) * numbers.below(20);
+                json!({"text": text(i), "label": numbers.below(4), "author": author}).to_string() + "\n"
+            })
+            .collect();
+        let done = ingested(json!({"group": "author", "seed": seed}), "d.jsonl", &lines);
+        let mut splits: BTreeMap<&str, Split> = BTreeMap::new();
+        for row in &done.rows.rows {
+            assert_eq!(*splits.entry(&row.group).or_insert(row.split), row.split, "seed {seed}, group {}", row.group);
+        }
+        for class in 0..4 {
+            let total = done.rows.rows.iter().filter(|r| r.class == class).count() as f64;
+            for (split, share) in Split::ALL.into_iter().zip([0.7, 0.15, 0.15]) {
+                let found = count(&done.rows.rows, class, split) as f64 / total;
+                assert!((found - share).abs() < 0.03, "seed {seed}, class {class}, {split:?}: {found:.3} for {share}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_seed_gives_one_split_and_another_seed_another() {
+    let file = lines(&[60, 60]);
+    let splits = |seed: u64| ingested(json!({"seed": seed}), "d.jsonl", &file).rows.rows.iter().map(|r| r.split).collect::<Vec<_>>();
+    assert_eq!(splits(1), splits(1));
+    assert_ne!(splits(1), splits(2));
+}
+
+#[test]
+fn rows_keep_the_order_of_the_file() {
+    let done = ingested(json!({"limit": 50}), "d.jsonl", &lines(&[60, 60]));
+    let ids: Vec<usize> = done.rows.rows.iter().map(|r| r.id.parse().unwrap()).collect();
+    assert_eq!(ids.len(), 50);
+    assert!(ids.is_sorted());
+}
+
+#[test]
+fn a_limit_keeps_the_classes_proportions() {
+    let done = ingested(json!({"limit": 120, "seed": 3}), "d.jsonl", &lines(&[400, 180, 20]));
+    let of = |class| done.rows.rows.iter().filter(|r| r.class == class).count();
+    assert_eq!([of(0), of(1), of(2)], [80, 36, 4]);
+    assert_eq!(
+        error(json!({"limit": 5}), "d.jsonl", &lines(&[9, 9])),
+        "`dataset.limit` is 5: at least 6 rows are needed for every class to reach every split"
+    );
+}
+
+/// Rows with a split column: `words[i]` for row i, classes alternating.
+fn split_lines(words: &[&str]) -> String {
+    let line = |(i, word): (usize, &&str)| json!({"text": text(i), "label": i % 2, "split": word, "author": i / 2}).to_string() + "\n";
+    words.iter().enumerate().map(line).collect()
+}
+
+#[test]
+fn without_validation_rows_some_of_train_are_taken() {
+    let words = [["train"; 40], ["test"; 40]].concat();
+    let done = ingested(json!({"split": "split"}), "d.jsonl", &split_lines(&words));
+    let sizes = Split::ALL.map(|s| done.rows.rows.iter().filter(|r| r.split == s).count());
+    // 0.15 of 0.85 of 20 rows of each class are 3.5.
+    assert!(sizes[2] == 40 && sizes[0] + sizes[1] == 40 && (6..=8).contains(&sizes[1]), "{sizes:?}");
+    assert!(done.notes[1].ends_with("they are taken from train, by the ratio of `shares`"), "{:?}", done.notes);
+}
+
+#[test]
+fn a_column_that_is_merely_called_split_is_followed_only_where_it_is_one() {
+    for (words, why) in [
+        (["train"; 40], "no row is in `test`; leave `dataset.split` out to split by shares"),
+        (["banana"; 40], "`banana` is no split; write train (training), validation (valid, val, dev) or test (testing)"),
+    ] {
+        let done = ingested(json!({}), "d.jsonl", &split_lines(&words));
+        assert!(done.rows.rows.iter().any(|r| r.split == Split::Test));
+        assert!(done.notes.iter().any(|n| n.starts_with("column `split` is not followed") && n.ends_with(why)), "{:?}", done.notes);
+        assert!(error(json!({"split": "split"}), "d.jsonl", &split_lines(&words)).ends_with(why));
+    }
+}
+
+#[test]
+fn declared_groups_weigh_more_than_an_unnamed_split_column() {
+    let words: Vec<&str> = (0..60).map(|i| ["train", "test", "validation"][i % 3]).collect();
+    let done = ingested(json!({"group": "author"}), "d.jsonl", &split_lines(&words));
+    for pair in done.rows.rows.chunks(2) {
+        assert_eq!(pair[0].split, pair[1].split);
+    }
+    assert_eq!(
+        error(json!({"group": "author", "split": "split"}), "d.jsonl", &split_lines(&words)),
+        "d.jsonl, line 2: group `0` is in `test` here and in `train` before; name a split column that keeps groups whole, or leave `dataset.split` out to split by shares"
+    );
+}
