@@ -221,9 +221,8 @@ pub enum ArchitectureError {
 impl Architecture {
     /// Refuses sizes no decoder can have.
     fn checked(self) -> Result<Architecture, ArchitectureError> {
-        let wrong = |key: &str, found: usize, expected| {
-            Err(ArchitectureError::Value { key: key.to_owned(), found: found.to_string(), expected })
-        };
+        let wrong =
+            |key: &str, found: usize, expected| Err(ArchitectureError::Value { key: key.to_owned(), found: found.to_string(), expected });
         let sizes = [
             ("layers", self.layers),
             ("hidden", self.hidden),

@@ -6,14 +6,11 @@ use crate::gguf::{Header, Value};
 impl Architecture {
     /// Reads a GGUF header. Mistral files call themselves `llama`.
     pub fn from_gguf(header: &Header) -> Result<Architecture, ArchitectureError> {
-        let name = header
-            .text("general.architecture")
-            .ok_or_else(|| ArchitectureError::Missing { key: "general.architecture".to_owned() })?;
+        let name =
+            header.text("general.architecture").ok_or_else(|| ArchitectureError::Missing { key: "general.architecture".to_owned() })?;
         let family = Family::from_name(name).ok_or_else(|| ArchitectureError::Family { found: name.to_owned() })?;
         let optional = |key: &str| header.number(&format!("{name}.{key}")).map(|n| n as usize);
-        let size = |key: &str| {
-            optional(key).ok_or_else(|| ArchitectureError::Missing { key: format!("{name}.{key}") })
-        };
+        let size = |key: &str| optional(key).ok_or_else(|| ArchitectureError::Missing { key: format!("{name}.{key}") });
         let number = |key: &str| header.metadata.get(&format!("{name}.{key}")).and_then(Value::as_f64);
         let (hidden, heads) = (size("embedding_length")?, size("attention.head_count")?);
         let head_dim = optional("attention.key_length").unwrap_or(hidden / heads.max(1));
@@ -36,8 +33,7 @@ impl Architecture {
             None => size("vocab_size")?,
         };
         let ends = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
-        let mut eos: Vec<u32> =
-            ends.iter().filter_map(|key| header.number(key)).filter_map(|id| u32::try_from(id).ok()).collect();
+        let mut eos: Vec<u32> = ends.iter().filter_map(|key| header.number(key)).filter_map(|id| u32::try_from(id).ok()).collect();
         eos.dedup();
         Architecture {
             family,

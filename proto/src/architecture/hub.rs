@@ -13,8 +13,7 @@ impl Architecture {
         let config = Config(serde_json::from_str(json).map_err(ArchitectureError::Json)?);
         let family = config.family()?;
         config.refuse_unknown_computations()?;
-        let (layers, hidden, heads) =
-            (config.size("num_hidden_layers")?, config.size("hidden_size")?, config.size("num_attention_heads")?);
+        let (layers, hidden, heads) = (config.size("num_hidden_layers")?, config.size("hidden_size")?, config.size("num_attention_heads")?);
         let (rope_theta, rope_scaling) = config.rope()?;
         let (sliding_window, sliding_layers) = config.windows(family, layers)?;
         let attention_bias = config.flag("attention_bias", false);
@@ -73,9 +72,7 @@ impl Config {
         let token = |v: &Value| v.as_u64().and_then(|n| u32::try_from(n).ok());
         match self.get(key) {
             None => Ok(Vec::new()),
-            Some(Value::Array(list)) => {
-                list.iter().map(|v| token(v).ok_or_else(|| wrong(key, v, "token ids"))).collect()
-            }
+            Some(Value::Array(list)) => list.iter().map(|v| token(v).ok_or_else(|| wrong(key, v, "token ids"))).collect(),
             Some(v) => token(v).map(|id| vec![id]).ok_or_else(|| wrong(key, v, "a token id or a list of them")),
         }
     }
@@ -127,8 +124,7 @@ impl Config {
             Some(theta) => theta,
             None => self.number("rope_theta")?.unwrap_or(10_000.0),
         };
-        let required =
-            |key: &str| settings.number(key)?.ok_or_else(|| ArchitectureError::Missing { key: key.to_owned() });
+        let required = |key: &str| settings.number(key)?.ok_or_else(|| ArchitectureError::Missing { key: key.to_owned() });
         let kind = settings.get("rope_type").or_else(|| settings.get("type")).and_then(Value::as_str);
         let scaling = match kind {
             None | Some("default") => None,

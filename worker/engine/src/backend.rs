@@ -1,0 +1,79 @@
+//! The small surface a worker needs of an engine, so that its tests can put a fake one in its place.
+
+use std::path::Path;
+
+use limbic_proto::architecture::Architecture;
+use limbic_proto::spec::{self, TooLong};
+
+use crate::extraction::{ExtractError, Extraction, OnProgress, Request, extract};
+use crate::likelihood::label_log_likelihoods;
+use crate::model::{Model, Placement};
+use crate::prompt::{Prompt, PromptError, Prompts};
+use crate::tokenizer::TokenizerError;
+use crate::weights::LoadError;
+
+/// Something that loads models.
+pub trait Backend: Send + Sync {
+    /// Loads a folder or a `.gguf` file.
+    fn load(&self, path: &Path) -> Result<Box<dyn Loaded>, LoadError>;
+}
+
+/// A loaded model.
+pub trait Loaded: Send + Sync {
+    /// Its shape.
+    fn architecture(&self) -> &Architecture;
+
+    /// Whether chat conditions can be rendered.
+    fn has_template(&self) -> bool;
+
+    /// Token ids of a bare text such as a label or a filler.
+    fn ids(&self, text: &str) -> Result<Vec<u32>, TokenizerError>;
+
+    /// The text of token ids.
+    fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError>;
+
+    /// See [`Prompts::new`].
+    fn prompts(&self, condition: &spec::Prompt, utterances: &[String], reserve: usize, too_long: TooLong) -> Result<Prompts, PromptError>;
+
+    /// See [`extract`].
+    fn extract(&self, prompts: &[Prompt], request: &Request, on_progress: OnProgress<'_>) -> Result<Extraction, ExtractError>;
+
+    /// See [`label_log_likelihoods`].
+    fn score(&self, prompts: &[Prompt], labels: &[Vec<u32>], on_progress: OnProgress<'_>) -> Result<Vec<Vec<f64>>, ExtractError>;
+}
+
+impl Backend for Placement {
+    fn load(&self, path: &Path) -> Result<Box<dyn Loaded>, LoadError> {
+        Ok(Box::new(Model::load(path, self)?))
+    }
+}
+
+impl Loaded for Model {
+    fn architecture(&self) -> &Architecture {
+        Model::architecture(self)
+    }
+
+    fn has_template(&self) -> bool {
+        self.template().is_ok()
+    }
+
+    fn ids(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        self.tokenizer().ids(text, false)
+    }
+
+    fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        self.tokenizer().decode(ids)
+    }
+
+    fn prompts(&self, condition: &spec::Prompt, utterances: &[String], reserve: usize, too_long: TooLong) -> Result<Prompts, PromptError> {
+        Prompts::new(self, condition, utterances, reserve, too_long)
+    }
+
+    fn extract(&self, prompts: &[Prompt], request: &Request, on_progress: OnProgress<'_>) -> Result<Extraction, ExtractError> {
+        extract(self, prompts, request, on_progress)
+    }
+
+    fn score(&self, prompts: &[Prompt], labels: &[Vec<u32>], on_progress: OnProgress<'_>) -> Result<Vec<Vec<f64>>, ExtractError> {
+        label_log_likelihoods(self, prompts, labels, on_progress)
+    }
+}

@@ -1,0 +1,246 @@
+//! Hidden states of prompts and of their continuations: what an extract unit computes.
+
+mod batch;
+mod gather;
+mod reply;
+mod run;
+mod sampling;
+
+use std::ops::ControlFlow;
+
+use limbic_proto::axis::{Context, Layer, ReadOut};
+
+use crate::model::Model;
+use crate::prompt::Prompt;
+
+pub(crate) use batch::batches;
+pub use run::extract;
+pub(crate) use sampling::{Sampler, log_sum_exp};
+
+/// Tokens per pass where a request does not say.
+pub(crate) const BATCH_TOKENS: usize = 1024;
+/// Tokens per batch (prompts and replies) while decoding, where a request does not say.
+const DECODING_TOKENS: usize = 4096;
+
+/// What follows every prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Continuation {
+    /// The model's own reply.
+    Generated {
+        /// How many tokens at most.
+        tokens: usize,
+        /// 0 = the most likely token each time; else the softmax temperature.
+        temperature: f64,
+        /// One seed per row, for sampling; may be empty where the temperature is 0.
+        seeds: Vec<u64>,
+        /// Whether a reply ends before the model's end-of-sequence token.
+        stop_at_eos: bool,
+    },
+    /// Given tokens, one list per row: a filler text, or another row's reply.
+    Given(Vec<Vec<u32>>),
+}
+
+impl Continuation {
+    /// How many tokens a reply has at most.
+    pub fn longest(&self) -> usize {
+        match self {
+            Continuation::Generated { tokens, .. } => *tokens,
+            Continuation::Given(replies) => replies.iter().map(Vec::len).max().unwrap_or(0),
+        }
+    }
+}
+
+/// Which states are wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// Which layers; only the blocks up to the last one run (all of them where a reply is generated).
+    pub layers: Vec<Layer>,
+    /// Which positions.
+    pub read_outs: Vec<ReadOut>,
+    /// What follows the prompts; needed for read-outs at offsets above 0.
+    pub continuation: Option<Continuation>,
+    /// Tokens per batch; `None` = a default. Batches depend on this and on the prompts only.
+    pub batch_tokens: Option<usize>,
+}
+
+impl Request {
+    /// States in the prompt only.
+    pub fn new(layers: Vec<Layer>, read_outs: Vec<ReadOut>) -> Request {
+        Request { layers, read_outs, continuation: None, batch_tokens: None }
+    }
+
+    /// How many tokens of the continuation are run at most.
+    fn reply_tokens(&self) -> usize {
+        let asked = self.read_outs.iter().map(|r| r.offset as usize).max().unwrap_or(0);
+        match &self.continuation {
+            None => 0,
+            Some(Continuation::Generated { tokens, .. }) => asked.max(*tokens),
+            Some(given @ Continuation::Given(_)) => asked.min(given.longest()),
+        }
+    }
+
+    fn budget(&self) -> usize {
+        let default = if self.reply_tokens() > 0 { DECODING_TOKENS } else { BATCH_TOKENS };
+        self.batch_tokens.unwrap_or(default).max(1)
+    }
+}
+
+/// The states of all rows at one layer and read-out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct States {
+    /// The layer.
+    pub layer: Layer,
+    /// The read-out.
+    pub read_out: ReadOut,
+    /// `[rows, d]`, row-major, in the order of the prompts; rows whose reply is shorter than the offset are zeros.
+    pub values: Vec<f32>,
+}
+
+/// What an extraction yields.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Extraction {
+    /// Width of a state, d.
+    pub width: usize,
+    /// One entry per layer and read-out: all read-outs of the first layer, then of the next.
+    pub states: Vec<States>,
+    /// The continuation tokens of every row (empty lists without a continuation). A generated reply that ended at the
+    /// end-of-sequence token is shorter than asked and does not hold that token: at later offsets the row is absent.
+    pub replies: Vec<Vec<u32>>,
+    /// Tokens that were run through the model.
+    pub tokens: u64,
+}
+
+impl Extraction {
+    /// The states at a layer and read-out.
+    pub fn get(&self, layer: Layer, read_out: ReadOut) -> Option<&States> {
+        self.states.iter().find(|s| s.layer == layer && s.read_out == read_out)
+    }
+
+    /// Whether a row has a state at a read-out.
+    pub fn has(&self, row: usize, read_out: ReadOut) -> bool {
+        read_out.offset == 0 || self.replies[row].len() >= read_out.offset as usize
+    }
+}
+
+/// How far an extraction is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Rows whose states are all there.
+    pub rows: usize,
+    /// Rows in all.
+    pub total_rows: usize,
+    /// Tokens that were run through the model.
+    pub tokens: u64,
+}
+
+/// Is told the progress after every pass; `Break` cancels.
+pub type OnProgress<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// Why an extraction stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtractError {
+    /// The callback said so.
+    #[error("cancelled after {tokens} tokens")]
+    Cancelled {
+        /// Tokens done.
+        tokens: u64,
+    },
+    /// A state is NaN or infinite: the weights or the number format are at fault.
+    #[error("row {row} has a NaN or an infinity at layer {layer}, read-out {}", read_out.name())]
+    NotFinite {
+        /// Index of the prompt.
+        row: usize,
+        /// The layer.
+        layer: Layer,
+        /// The read-out.
+        read_out: ReadOut,
+    },
+    /// The model does not have a layer.
+    #[error("layer {layer} does not exist: the model has {layers} blocks")]
+    Layer {
+        /// What was asked.
+        layer: Layer,
+        /// L.
+        layers: usize,
+    },
+    /// The request contradicts itself.
+    #[error("bad request: {what}")]
+    Request {
+        /// What is wrong.
+        what: String,
+    },
+    /// A prompt with its continuation does not fit the context.
+    #[error("row {row}: {tokens} tokens of prompt and continuation exceed the context of {context}")]
+    TooLong {
+        /// Index of the prompt.
+        row: usize,
+        /// Its tokens.
+        tokens: usize,
+        /// The model's context.
+        context: usize,
+    },
+    /// Next-token scores are NaN or infinite.
+    #[error("row {row} has next-token scores that are not finite")]
+    ScoresNotFinite {
+        /// Index of the prompt.
+        row: usize,
+    },
+    /// A row without utterance tokens was asked for the utterance's state.
+    #[error("row {row} has no utterance tokens to read ({pooling})")]
+    NoUtterance {
+        /// Index of the prompt.
+        row: usize,
+        /// The pooling.
+        pooling: &'static str,
+    },
+    /// The device failed, for instance for lack of memory; another attempt elsewhere may work.
+    #[error("computing on the device: {0}")]
+    Device(#[from] candle_core::Error),
+}
+
+impl Request {
+    /// Refuses requests that the model can't answer, before any work.
+    fn check(&self, model: &Model, prompts: &[Prompt]) -> Result<(), ExtractError> {
+        let (layers, context) = (model.architecture().layers, model.architecture().context);
+        let bad = |what: String| Err(ExtractError::Request { what });
+        if let Some(&layer) = self.layers.iter().find(|l| l.blocks(layers as u32) as usize > layers) {
+            return Err(ExtractError::Layer { layer, layers });
+        }
+        for read_out in &self.read_outs {
+            if read_out.offset > 0 && self.continuation.is_none() {
+                return bad(format!("{} is read in a continuation, and there is none", read_out.name()));
+            }
+            if read_out.offset == 0 && read_out.context != Context::Full {
+                return bad("offset 0 has only the full context".to_owned());
+            }
+        }
+        match &self.continuation {
+            Some(Continuation::Generated { temperature, seeds, .. }) if *temperature > 0.0 && seeds.len() != prompts.len() => {
+                return bad(format!("{} seeds for {} prompts", seeds.len(), prompts.len()));
+            }
+            Some(Continuation::Given(replies)) if replies.len() != prompts.len() => {
+                return bad(format!("{} given continuations for {} prompts", replies.len(), prompts.len()));
+            }
+            _ => {}
+        }
+        let reply = self.reply_tokens();
+        for (row, prompt) in prompts.iter().enumerate() {
+            if prompt.ids.is_empty() {
+                return bad(format!("row {row} has an empty prompt"));
+            }
+            let tokens = prompt.ids.len() + reply;
+            if tokens > context {
+                return Err(ExtractError::TooLong { row, tokens, context });
+            }
+            let vocab = model.architecture().vocab;
+            let given = match &self.continuation {
+                Some(Continuation::Given(replies)) => replies[row].as_slice(),
+                _ => &[],
+            };
+            if let Some(id) = prompt.ids.iter().chain(given).find(|id| **id as usize >= vocab) {
+                return bad(format!("row {row} has token id {id}, but the model embeds only {vocab} tokens"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! Reading the wanted states out of a pass, layer by layer, before anything else is copied.
+
+use std::ops::Range;
+
+use limbic_proto::axis::{Layer, Pooling, ReadOut};
+
+use super::{ExtractError, Extraction, Request, States};
+use crate::kernel::rows;
+use crate::model::Tap;
+use crate::prompt::Prompt;
+
+/// One state to read: the mean over a range of a pass's tokens (a single token is its own mean).
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    /// Index among the request's read-outs.
+    pub read_out: usize,
+    /// Index among the prompts.
+    pub row: usize,
+    /// Tokens of the pass.
+    pub tokens: Range<usize>,
+}
+
+/// Where the states go.
+pub(super) struct Sink<'a> {
+    pub request: &'a Request,
+    pub out: Extraction,
+}
+
+impl<'a> Sink<'a> {
+    pub(super) fn new(request: &'a Request, rows: usize, width: usize) -> Sink<'a> {
+        let empty = |layer: Layer, read_out: ReadOut| States { layer, read_out, values: vec![0.0; rows * width] };
+        let states = request.layers.iter().flat_map(|&l| request.read_outs.iter().map(move |&r| empty(l, r))).collect();
+        Sink { request, out: Extraction { width, states, replies: vec![Vec::new(); rows], tokens: 0 } }
+    }
+
+    /// Copies what `wishes` name out of one layer's states.
+    ///
+    /// `kept` are the token indices that are left where the tap has only those.
+    pub(super) fn read(&mut self, tap: &Tap<'_>, wishes: &[Wish], kept: &[u32]) -> Result<(), ExtractError> {
+        let Some(layer) = self.request.layers.iter().position(|l| *l == tap.layer) else { return Ok(()) };
+        if wishes.is_empty() {
+            return Ok(());
+        }
+        let mut tokens: Vec<u32> = wishes.iter().flat_map(|w| w.tokens.clone()).map(|t| t as u32).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        let at = |t: u32| if tap.kept_only { kept.binary_search(&t).unwrap_or(0) as u32 } else { t };
+        let places: Vec<u32> = tokens.iter().map(|&t| at(t)).collect();
+        let numbers = rows(tap.states, &places)?;
+        let width = self.out.width;
+        for wish in wishes {
+            let states = &mut self.out.states[layer * self.request.read_outs.len() + wish.read_out];
+            let target = &mut states.values[wish.row * width..][..width];
+            let first = tokens.binary_search(&(wish.tokens.start as u32)).unwrap_or(0);
+            mean(&numbers[first * width..][..wish.tokens.len() * width], target);
+            if !target.iter().all(|x| x.is_finite()) {
+                return Err(ExtractError::NotFinite { row: wish.row, layer: tap.layer, read_out: states.read_out });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The mean of the rows of `numbers` [n, d], summed in f64.
+fn mean(numbers: &[f32], target: &mut [f32]) {
+    let width = target.len();
+    if numbers.len() == width {
+        target.copy_from_slice(numbers);
+        return;
+    }
+    let mut sums = vec![0f64; width];
+    for row in numbers.chunks_exact(width) {
+        for (sum, x) in sums.iter_mut().zip(row) {
+            *sum += f64::from(*x);
+        }
+    }
+    let count = (numbers.len() / width) as f64;
+    for (target, sum) in target.iter_mut().zip(sums) {
+        *target = (sum / count) as f32;
+    }
+}
+
+/// The tokens of a prompt that a pooling reads.
+pub(super) fn pooled(prompt: &Prompt, pooling: Pooling, row: usize) -> Result<Range<usize>, ExtractError> {
+    let (last, spoken) = (prompt.last(), prompt.utterance_tokens.clone());
+    let needs_utterance = matches!(pooling, Pooling::UtteranceLast | Pooling::UtteranceMean);
+    if needs_utterance && spoken.is_empty() {
+        return Err(ExtractError::NoUtterance { row, pooling: pooling.as_str() });
+    }
+    Ok(match pooling {
+        Pooling::Last => last..last + 1,
+        Pooling::First => 0..1,
+        Pooling::UtteranceLast => spoken.end - 1..spoken.end,
+        Pooling::UtteranceMean => spoken,
+        Pooling::PromptMean => 0..last + 1,
+    })
+}
+
+/// All tokens that wishes read and `extra` ones, ascending, each once.
+pub(super) fn kept(wishes: &[Wish], extra: impl IntoIterator<Item = usize>) -> Vec<u32> {
+    let mut all: Vec<u32> = wishes.iter().flat_map(|w| w.tokens.clone()).chain(extra).map(|t| t as u32).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}

@@ -1,0 +1,177 @@
+//! Running an extraction: batches, the prompt pass, and what follows it.
+
+use std::ops::ControlFlow;
+
+use limbic_proto::axis::Context;
+
+use super::gather::{Sink, Wish, kept, pooled};
+use super::reply::Replies;
+use super::{Continuation, ExtractError, Extraction, OnProgress, Progress, Request, batches};
+use crate::model::{Model, Plan};
+use crate::pass::{Cache, Pass};
+use crate::prompt::Prompt;
+
+/// Computes the states a request asks for.
+///
+/// Rows are grouped into batches by length; a row's states are the same in every batch. `on_progress` is called after
+/// every pass.
+///
+/// # Errors
+/// [`ExtractError`]; nothing is returned for a cancelled extraction.
+pub fn extract(model: &Model, prompts: &[Prompt], request: &Request, on_progress: OnProgress<'_>) -> Result<Extraction, ExtractError> {
+    request.check(model, prompts)?;
+    let reply = request.reply_tokens();
+    let lengths: Vec<usize> = prompts.iter().map(|p| p.ids.len() + reply).collect();
+    let mut run = Run {
+        model,
+        prompts,
+        sink: Sink::new(request, prompts.len(), model.architecture().hidden),
+        on_progress,
+        rows: 0,
+        blocks: request.layers.iter().map(|l| l.blocks(model.architecture().layers as u32) as usize).max().unwrap_or(0),
+    };
+    for batch in batches(&lengths, request.budget()) {
+        run.batch(&batch)?;
+        run.rows += batch.len();
+        run.report()?;
+    }
+    Ok(run.sink.out)
+}
+
+/// One extraction under way.
+pub(super) struct Run<'a> {
+    pub model: &'a Model,
+    pub prompts: &'a [Prompt],
+    pub sink: Sink<'a>,
+    on_progress: OnProgress<'a>,
+    /// Rows done.
+    rows: usize,
+    /// Blocks needed for the asked layers.
+    pub blocks: usize,
+}
+
+impl Run<'_> {
+    fn report(&mut self) -> Result<(), ExtractError> {
+        let progress = Progress { rows: self.rows, total_rows: self.prompts.len(), tokens: self.sink.out.tokens };
+        match (self.on_progress)(progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(ExtractError::Cancelled { tokens: progress.tokens }),
+        }
+    }
+
+    fn batch(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
+        let request = self.sink.request;
+        let full = |offset: bool| request.read_outs.iter().any(|r| (r.offset > 0) == offset && r.context == Context::Full);
+        let generated = matches!(request.continuation, Some(Continuation::Generated { .. })) && request.reply_tokens() > 0;
+        if generated || full(true) {
+            self.prompts_and_replies(rows)?;
+        } else {
+            if let Some(Continuation::Given(replies)) = &request.continuation {
+                rows.iter().for_each(|&row| self.sink.out.replies[row].clone_from(&replies[row]));
+            }
+            if full(false) {
+                self.prompts_alone(rows)?;
+            }
+        }
+        self.masked(rows)
+    }
+
+    /// What offset 0 reads of the batch's prompts, given where each starts in the pass.
+    fn prompt_wishes(&self, rows: &[usize], starts: &[usize]) -> Result<Vec<Wish>, ExtractError> {
+        let mut wishes = Vec::new();
+        for (read_out, asked) in self.sink.request.read_outs.iter().enumerate().filter(|(_, r)| r.offset == 0) {
+            for (&row, start) in rows.iter().zip(starts) {
+                let tokens = pooled(&self.prompts[row], asked.pooling, row)?;
+                wishes.push(Wish { read_out, row, tokens: start + tokens.start..start + tokens.end });
+            }
+        }
+        Ok(wishes)
+    }
+
+    fn prompts_alone(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
+        let mut pass = Pass::default();
+        let starts: Vec<usize> = rows.iter().map(|&row| pass.push(&self.prompts[row].ids, Vec::new())).collect();
+        let wishes = self.prompt_wishes(rows, &starts)?;
+        let kept = kept(&wishes, []);
+        let plan = Plan { blocks: self.blocks, kept: &kept, ..Plan::default() };
+        self.run(&pass, &plan, &wishes).map(|_| ())
+    }
+
+    fn prompts_and_replies(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
+        let request = self.sink.request;
+        let given = matches!(request.continuation, Some(Continuation::Given(_)));
+        let room = if given { 0 } else { request.reply_tokens() };
+        let (mut pass, mut places, mut capacity) = (Pass::default(), Vec::new(), 0);
+        let mut starts = Vec::new();
+        for &row in rows {
+            let ids = &self.prompts[row].ids;
+            starts.push(pass.push(ids, Vec::new()));
+            places.push(capacity);
+            capacity += ids.len() + room;
+        }
+        let decoder = &self.model.decoder;
+        let cache = Cache::new(&decoder.architecture, capacity, decoder.dtype, &decoder.device)?;
+        let wishes = self.prompt_wishes(rows, &starts)?;
+        let lasts: Vec<usize> = rows.iter().zip(&starts).map(|(&row, start)| start + self.prompts[row].last()).collect();
+        let blocks = if given { self.blocks } else { decoder.blocks.len() };
+        let kept = kept(&wishes, lasts.iter().copied());
+        let plan = Plan { cache: Some(&cache), store: Some(&places), blocks, kept: &kept };
+        let last = self.run(&pass, &plan, &wishes)?;
+        let mut replies = Replies { run: self, rows, cache: &cache, places };
+        if given {
+            return replies.given();
+        }
+        let at: Vec<u32> = lasts.iter().map(|l| kept.binary_search(&(*l as u32)).unwrap_or(0) as u32).collect();
+        replies.generated(&crate::kernel::pick(&last, &at)?)
+    }
+
+    /// Replies encoded again without their prompts, where that is asked.
+    fn masked(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
+        let request = self.sink.request;
+        let asked = |r: &limbic_proto::axis::ReadOut| r.offset > 0 && r.context == Context::MaskedPrompt;
+        let Some(longest) = request.read_outs.iter().filter(|r| asked(r)).map(|r| r.offset as usize).max() else { return Ok(()) };
+        let (mut pass, mut wishes) = (Pass::default(), Vec::new());
+        for &row in rows {
+            let reply = &self.sink.out.replies[row];
+            let reply = &reply[..reply.len().min(longest)];
+            if reply.is_empty() {
+                continue;
+            }
+            let start = pass.push(reply, Vec::new());
+            for (read_out, r) in request.read_outs.iter().enumerate().filter(|(_, r)| asked(r)) {
+                let at = start + r.offset as usize - 1;
+                if (r.offset as usize) <= reply.len() {
+                    wishes.push(Wish { read_out, row, tokens: at..at + 1 });
+                }
+            }
+        }
+        if wishes.is_empty() {
+            return Ok(());
+        }
+        let kept = kept(&wishes, []);
+        let plan = Plan { blocks: self.blocks, kept: &kept, ..Plan::default() };
+        self.run(&pass, &plan, &wishes).map(|_| ())
+    }
+
+    /// Runs one pass, reads the wished states and reports. Returns the last states shown.
+    ///
+    /// Where replies are decoded, a state's tokens are the pass's own.
+    pub(super) fn run(&mut self, pass: &Pass, plan: &Plan<'_>, wishes: &[Wish]) -> Result<candle_core::Tensor, ExtractError> {
+        let mut failed = None;
+        let sink = &mut self.sink;
+        let states = self.model.decoder.forward(pass, plan, |tap| match sink.read(&tap, wishes, plan.kept) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                failed = Some(error);
+                candle_core::bail!("a state could not be read")
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let states = states?;
+        self.sink.out.tokens += pass.tokens.len() as u64;
+        self.report()?;
+        Ok(states)
+    }
+}

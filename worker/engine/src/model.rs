@@ -1,0 +1,87 @@
+//! A loaded model: decoder, tokenizer and chat template.
+
+mod chat;
+mod decoder;
+mod load;
+pub(crate) mod rope;
+
+use std::path::Path;
+
+use candle_core::{DType, Device};
+use limbic_proto::architecture::Architecture;
+
+pub(crate) use decoder::{Decoder, Plan, Tap};
+
+use crate::kernel::Steps;
+use crate::template::{ChatTemplate, TemplateError};
+use crate::tokenizer::Tokenizer;
+use crate::weights::LoadError;
+
+/// Where a model's weights and activations live, and in which number format.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    device: Device,
+    dtype: DType,
+    steps: Steps,
+}
+
+impl Placement {
+    /// The CPU in f32: the reference, and the default.
+    pub fn cpu() -> Placement {
+        Placement { device: Device::Cpu, dtype: DType::F32, steps: Steps::Fused }
+    }
+
+    /// The CPU in f32 through the same tensor operations that run on GPUs: slow, for checking one against the other.
+    pub fn cpu_composed() -> Placement {
+        Placement { steps: Steps::Composed, ..Placement::cpu() }
+    }
+
+    /// A CUDA device in bf16.
+    ///
+    /// # Errors
+    /// Without the `cuda` feature, or where the device is absent.
+    pub fn cuda(ordinal: usize) -> Result<Placement, LoadError> {
+        Ok(Placement { device: Device::new_cuda(ordinal)?, dtype: DType::BF16, steps: Steps::Composed })
+    }
+
+    /// The same device in f32.
+    pub fn in_f32(self) -> Placement {
+        Placement { dtype: DType::F32, ..self }
+    }
+}
+
+/// A model that is ready to run.
+#[derive(Debug)]
+pub struct Model {
+    pub(crate) decoder: Decoder,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+}
+
+impl Model {
+    /// Loads a Hugging Face folder (safetensors, sharded or not) or a single `.gguf` file.
+    ///
+    /// # Errors
+    /// [`LoadError`] names the file, and the tensor with its expected and found shape where one is wrong.
+    pub fn load(path: &Path, placement: &Placement) -> Result<Model, LoadError> {
+        if path.is_dir() { load::folder(path, placement) } else { load::gguf(path, placement) }
+    }
+
+    /// The model's shape.
+    pub fn architecture(&self) -> &Architecture {
+        &self.decoder.architecture
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The model's chat template.
+    ///
+    /// # Errors
+    /// [`TemplateError::Absent`] for a model that has none.
+    pub fn template(&self) -> Result<&ChatTemplate, TemplateError> {
+        self.template.as_ref().ok_or(TemplateError::Absent)
+    }
+}

@@ -1,0 +1,121 @@
+//! From files to a decoder.
+
+use std::path::Path;
+
+use limbic_proto::architecture::Architecture;
+
+use super::decoder::{Block, Decoder};
+use super::rope::Rope;
+use super::{Model, Placement, chat};
+use crate::kernel::heads::HeadWeights;
+use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::weights::folder::Folder;
+use crate::weights::gguf::GgufFile;
+use crate::weights::{Layout, LoadError, Rows, Tensors};
+
+const EMBEDDINGS: &str = "model.embed_tokens.weight";
+
+/// Loads a Hugging Face folder.
+pub(super) fn folder(path: &Path, placement: &Placement) -> Result<Model, LoadError> {
+    let (config, words) = (path.join("config.json"), path.join("tokenizer.json"));
+    for needed in [&config, &words] {
+        if !needed.exists() {
+            let why = "a model folder holds config.json, tokenizer.json and safetensors".to_owned();
+            return Err(LoadError::FileMissing { path: needed.clone(), why });
+        }
+    }
+    let text = std::fs::read_to_string(&config).map_err(|source| LoadError::Io { path: config.clone(), source })?;
+    let architecture = Architecture::from_config(&text).map_err(|source| LoadError::Architecture { path: config, source })?;
+    let architecture = with_generation_ends(architecture, path);
+    let tokenizer = Tokenizer::from_file(&words, architecture.vocab).map_err(|source| LoadError::Tokenizer { path: words, source })?;
+    let template = chat::of_folder(path)?;
+    let decoder = decoder(architecture, &mut Folder::open(path)?, placement)?;
+    Ok(Model { decoder, tokenizer, template })
+}
+
+/// Loads a GGUF file. A `tokenizer.json` beside it stands in for a vocabulary that can't be rebuilt.
+pub(super) fn gguf(path: &Path, placement: &Placement) -> Result<Model, LoadError> {
+    let (mut file, architecture, header) = GgufFile::open(path)?;
+    let template = chat::of_gguf(&header, &file.content, path)?;
+    let beside = path.with_file_name("tokenizer.json");
+    let tokenizer = match Tokenizer::from_gguf(&mut file.content, architecture.vocab) {
+        Err(TokenizerError::Kind { .. }) if beside.exists() => Tokenizer::from_file(&beside, architecture.vocab),
+        other => other,
+    };
+    let tokenizer = tokenizer.map_err(|source| LoadError::Tokenizer { path: path.to_owned(), source })?;
+    let decoder = decoder(architecture, &mut file, placement)?;
+    Ok(Model { decoder, tokenizer, template })
+}
+
+/// Adds the end tokens of `generation_config.json`, where chat models list those the config leaves out.
+fn with_generation_ends(mut architecture: Architecture, folder: &Path) -> Architecture {
+    let text = std::fs::read_to_string(folder.join("generation_config.json")).unwrap_or_default();
+    let settings: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let more = match &settings["eos_token_id"] {
+        serde_json::Value::Array(list) => list.clone(),
+        one => vec![one.clone()],
+    };
+    for id in more.iter().filter_map(serde_json::Value::as_u64).filter_map(|id| u32::try_from(id).ok()) {
+        if !architecture.eos.contains(&id) {
+            architecture.eos.push(id);
+        }
+    }
+    architecture
+}
+
+fn decoder(architecture: Architecture, tensors: &mut dyn Tensors, placement: &Placement) -> Result<Decoder, LoadError> {
+    let (device, dtype, steps) = (placement.device.clone(), placement.dtype, placement.steps);
+    let factors = tensors.rope_factors()?;
+    let mut layout = Layout { tensors, device: &device, dtype };
+    let a = &architecture;
+    let embeddings = layout.plain(EMBEDDINGS, &[a.vocab, a.hidden])?;
+    let head = if a.tie_embeddings { embeddings.clone() } else { layout.plain("lm_head.weight", &[a.vocab, a.hidden])? };
+    let norm = layout.plain("model.norm.weight", &[a.hidden])?;
+    let blocks = (0..a.layers).map(|i| block(a, i, &mut layout)).collect::<Result<_, _>>()?;
+    let rope = Rope::new(a, factors.as_deref(), &device)?;
+    Ok(Decoder { embeddings, blocks, norm, head, rope, device, dtype, steps, architecture })
+}
+
+fn block(a: &Architecture, index: usize, layout: &mut Layout<'_>) -> Result<Block, LoadError> {
+    let name = |part: &str| format!("model.layers.{index}.{part}");
+    let rotated = |heads| Rows::Rotated { heads };
+    let parts = [
+        ("q_proj", a.query_width(), rotated(a.heads)),
+        ("k_proj", a.kv_width(), rotated(a.kv_heads)),
+        ("v_proj", a.kv_width(), Rows::Plain),
+    ];
+    let named = |kind: &str| parts.map(|(part, width, rows)| (name(&format!("self_attn.{part}.{kind}")), width, rows));
+    let weights = named("weight");
+    let weights: Vec<_> = weights.iter().map(|(n, w, r)| (n.as_str(), *w, *r)).collect();
+    let qkv = layout.projections(a.hidden, &weights)?;
+    let bias = match a.qkv_bias {
+        true => {
+            let biases = named("bias");
+            let biases: Vec<_> = biases.iter().map(|(n, w, r)| (n.as_str(), *w, *r)).collect();
+            Some(layout.joined(&biases)?)
+        }
+        false => None,
+    };
+    let norms = match a.qk_norm {
+        true => {
+            let mut norm = |part: &str| layout.plain(&name(part), &[a.head_dim]);
+            Some((norm("self_attn.q_norm.weight")?, norm("self_attn.k_norm.weight")?))
+        }
+        false => None,
+    };
+    let (gate, up) = (name("mlp.gate_proj.weight"), name("mlp.up_proj.weight"));
+    Ok(Block {
+        attention_norm: layout.plain(&name("input_layernorm.weight"), &[a.hidden])?,
+        qkv,
+        heads: HeadWeights { bias, norms, eps: a.rms_eps as f32 },
+        output: layout.projections(a.query_width(), &[(&name("self_attn.o_proj.weight"), a.hidden, Rows::Plain)])?,
+        output_bias: match a.output_bias {
+            true => Some(layout.plain(&name("self_attn.o_proj.bias"), &[a.hidden])?),
+            false => None,
+        },
+        feed_norm: layout.plain(&name("post_attention_layernorm.weight"), &[a.hidden])?,
+        gate_up: layout.projections(a.hidden, &[(&gate, a.intermediate, Rows::Plain), (&up, a.intermediate, Rows::Plain)])?,
+        down: layout.projections(a.intermediate, &[(&name("mlp.down_proj.weight"), a.hidden, Rows::Plain)])?,
+        window: a.window(index),
+    })
+}

@@ -1,0 +1,54 @@
+//! One forward pass over packed sequences: which tokens, where they stand, what they may look back at.
+
+use std::ops::Range;
+
+use candle_core::{DType, Device, Result, Tensor};
+use limbic_proto::architecture::Architecture;
+
+/// One sequence inside a pass.
+#[derive(Debug, Clone)]
+pub(crate) struct Sequence {
+    /// Its first token among the pass's tokens.
+    pub start: usize,
+    /// How many new tokens it has.
+    pub len: usize,
+    /// Cache rows that precede the new tokens, in order.
+    pub prefix: Vec<Range<usize>>,
+}
+
+/// The tokens of a pass, packed without padding.
+#[derive(Debug, Default)]
+pub(crate) struct Pass {
+    /// Token ids of all sequences, one after another.
+    pub tokens: Vec<u32>,
+    /// The position of each token in its own sequence.
+    pub positions: Vec<u32>,
+    /// The sequences.
+    pub sequences: Vec<Sequence>,
+}
+
+impl Pass {
+    /// Appends a sequence of new tokens behind cached ones and returns the index of its first token.
+    pub(crate) fn push(&mut self, tokens: &[u32], prefix: Vec<Range<usize>>) -> usize {
+        let before: usize = prefix.iter().map(ExactSizeIterator::len).sum();
+        let start = self.tokens.len();
+        self.tokens.extend_from_slice(tokens);
+        self.positions.extend((before..before + tokens.len()).map(|p| p as u32));
+        self.sequences.push(Sequence { start, len: tokens.len(), prefix });
+        start
+    }
+}
+
+/// Keys and values of earlier passes, one tensor `[capacity, 2 * hk * w]` per block.
+pub(crate) struct Cache {
+    pub layers: Vec<Tensor>,
+}
+
+impl Cache {
+    /// Room for `capacity` tokens.
+    pub(crate) fn new(architecture: &Architecture, capacity: usize, dtype: DType, device: &Device) -> Result<Cache> {
+        let shape = (capacity, 2 * architecture.kv_width());
+        let layers = (0..architecture.layers).map(|_| Tensor::zeros(shape, dtype, device)).collect::<Result<_>>()?;
+        Ok(Cache { layers })
+    }
+}

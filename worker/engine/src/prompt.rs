@@ -1,0 +1,199 @@
+//! From an utterance and a condition to token ids, with the places the utterance takes.
+
+use std::ops::Range;
+
+use limbic_proto::spec;
+use limbic_proto::spec::TooLong;
+
+use crate::model::Model;
+use crate::template::{Message, TemplateError};
+use crate::tokenizer::TokenizerError;
+
+/// What one row puts to the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// The rendered text.
+    pub text: String,
+    /// Its token ids, special tokens included. Never empty.
+    pub ids: Vec<u32>,
+    /// The characters of the text that are the utterance.
+    pub utterance_chars: Range<usize>,
+    /// The tokens that hold them; empty where the utterance is empty or was cut off.
+    pub utterance_tokens: Range<usize>,
+    /// How many tokens were cut off the front to fit the context.
+    pub cut: usize,
+}
+
+impl Prompt {
+    /// The position of the last token.
+    pub fn last(&self) -> usize {
+        self.ids.len() - 1
+    }
+}
+
+/// Why a prompt can't be built.
+#[derive(Debug, thiserror::Error)]
+pub enum PromptError {
+    /// The chat template is absent or failed.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The tokenizer failed.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// Nothing is left to read a state from.
+    #[error("row {row} has an empty prompt")]
+    Empty {
+        /// Index of the utterance.
+        row: usize,
+    },
+    /// A token id that the model does not embed.
+    #[error("row {row} has token id {id}, but the model embeds only {vocab} tokens")]
+    TokenOutOfRange {
+        /// Index of the utterance.
+        row: usize,
+        /// The id.
+        id: u32,
+        /// Rows of the embedding matrix.
+        vocab: usize,
+    },
+    /// A prompt and its continuation don't fit the context, and the policy is to stop.
+    #[error("row {row} has {tokens} tokens; the model's context leaves room for {room}")]
+    TooLong {
+        /// Index of the utterance.
+        row: usize,
+        /// Its tokens.
+        tokens: usize,
+        /// What fits.
+        room: usize,
+    },
+}
+
+/// The prompts of many utterances.
+#[derive(Debug, Clone, Default)]
+pub struct Prompts {
+    /// The prompts, in the order of the utterances they were built from.
+    pub prompts: Vec<Prompt>,
+    /// For every prompt, the index of its utterance.
+    pub rows: Vec<usize>,
+    /// Utterances that were left out as too long.
+    pub skipped: Vec<usize>,
+    /// Utterances that were cut.
+    pub truncated: Vec<usize>,
+}
+
+/// Stands for the utterance while a template is rendered to find where it goes.
+const MARK: &str = "\u{E000}utterance\u{E001}";
+
+impl Prompt {
+    /// Builds the prompt of one utterance, however long it is.
+    pub fn new(model: &Model, condition: &spec::Prompt, utterance: &str) -> Result<Prompt, PromptError> {
+        let render = |utterance: &str| -> Result<String, PromptError> {
+            match condition {
+                spec::Prompt::Template(template) => Ok(template.replace("{text}", utterance)),
+                spec::Prompt::Chat(chat) => {
+                    let mut messages = Vec::new();
+                    if let Some(system) = &chat.system {
+                        messages.push(Message { role: "system", content: system.clone() });
+                    }
+                    messages.push(Message { role: "user", content: chat.user.replace("{text}", utterance) });
+                    Ok(model.template()?.render(&messages, &chat.variables)?)
+                }
+            }
+        };
+        let text = render(utterance)?;
+        let span = span(&text, &render(MARK)?, utterance);
+        let encoding = model.tokenizer().encode(&text, matches!(condition, spec::Prompt::Template(_)))?;
+        let holds = |(from, to): &(usize, usize)| *from < span.end && *to > span.start && from < to;
+        let offsets = encoding.get_offsets();
+        let first = offsets.iter().position(holds).unwrap_or(0);
+        let end = offsets.iter().rposition(holds).map_or(first, |last| last + 1);
+        Ok(Prompt { text, ids: encoding.get_ids().to_vec(), utterance_chars: span, utterance_tokens: first..end, cut: 0 })
+    }
+
+    /// Cuts tokens off the front until `room` are left.
+    fn cut(&mut self, room: usize) {
+        let cut = self.ids.len().saturating_sub(room);
+        self.ids.drain(..cut);
+        let moved = |at: usize| at.saturating_sub(cut);
+        self.utterance_tokens = moved(self.utterance_tokens.start)..moved(self.utterance_tokens.end);
+        self.cut += cut;
+    }
+}
+
+impl Prompts {
+    /// Builds the prompts of many utterances, each with `reserve` tokens of the context left for a continuation.
+    ///
+    /// # Errors
+    /// The first utterance that has no prompt, or is too long where the policy says to stop.
+    pub fn new(
+        model: &Model,
+        condition: &spec::Prompt,
+        utterances: &[impl AsRef<str>],
+        reserve: usize,
+        too_long: TooLong,
+    ) -> Result<Prompts, PromptError> {
+        let (context, vocab) = (model.architecture().context, model.architecture().vocab);
+        let room = context.saturating_sub(reserve);
+        let mut out = Prompts::default();
+        for (row, utterance) in utterances.iter().enumerate() {
+            let mut prompt = Prompt::new(model, condition, utterance.as_ref())?;
+            let tokens = prompt.ids.len();
+            if tokens == 0 {
+                return Err(PromptError::Empty { row });
+            }
+            if let Some(&id) = prompt.ids.iter().find(|id| **id as usize >= vocab) {
+                return Err(PromptError::TokenOutOfRange { row, id, vocab });
+            }
+            if tokens > room {
+                match too_long {
+                    TooLong::Truncate if room > 0 => {
+                        prompt.cut(room);
+                        out.truncated.push(row);
+                    }
+                    TooLong::Skip => {
+                        out.skipped.push(row);
+                        continue;
+                    }
+                    _ => return Err(PromptError::TooLong { row, tokens, room }),
+                }
+            }
+            out.prompts.push(prompt);
+            out.rows.push(row);
+        }
+        Ok(out)
+    }
+}
+
+/// The characters of `text` that are the utterance, given the same text with [`MARK`] in its place.
+///
+/// A template may trim the utterance or, rarely, look at it; then the last occurrence of the trimmed utterance counts.
+fn span(text: &str, marked: &str, utterance: &str) -> Range<usize> {
+    let chars = |s: &str| s.chars().count();
+    if let Some((before, after)) = marked.split_once(MARK).filter(|(_, after)| !after.contains(MARK)) {
+        let inside = text.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+        if let Some(inside) = inside {
+            let start = chars(before);
+            return start..start + chars(inside);
+        }
+    }
+    let utterance = utterance.trim();
+    match text.rfind(utterance) {
+        Some(at) => {
+            let start = chars(&text[..at]);
+            start..start + chars(utterance)
+        }
+        None => 0..0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_span_is_the_utterance_even_if_it_occurs_elsewhere() {
+        assert_eq!(span("é a: a!", &format!("é a: {MARK}!"), "a"), 5..6);
+        assert_eq!(span("<x>a<y>", &format!("<x>{MARK}<y>"), " a "), 3..4);
+        assert_eq!(span("changed a", "nothing", "a"), 8..9);
+    }
+}

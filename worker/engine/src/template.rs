@@ -1,0 +1,181 @@
+//! Chat templates: the model's own Jinja, rendered as transformers renders it.
+
+use std::collections::BTreeMap;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde, Value};
+use minijinja::{Environment, Error, ErrorKind};
+use serde::Serialize;
+
+/// Why a chat can't be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// The template is not valid Jinja.
+    #[error("the chat template does not parse: {0}")]
+    Syntax(String),
+    /// The template refused the messages or failed on them.
+    #[error("the chat template failed: {0}")]
+    Render(String),
+    /// The model has no chat template.
+    #[error("the model has no chat template; use a raw or template condition")]
+    Absent,
+}
+
+/// One chat message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Message {
+    /// `system`, `user` or `assistant`.
+    pub role: &'static str,
+    /// Its text.
+    pub content: String,
+}
+
+/// A model's chat template and the special tokens it may mention.
+#[derive(Debug, Clone)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    bos: Option<String>,
+    eos: Option<String>,
+}
+
+const NAME: &str = "chat";
+/// The day that `strftime_now` tells: a prompt must not depend on when a unit runs. It is LLaMA 3's own default.
+const DAY: (u32, u32, u32) = (2024, 7, 26);
+
+impl ChatTemplate {
+    /// Parses a template.
+    pub fn new(source: &str, bos: Option<String>, eos: Option<String>) -> Result<ChatTemplate, TemplateError> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|e| TemplateError::Syntax(detail(&e)))?);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function("raise_exception", raise_exception);
+        environment.add_function("strftime_now", |format: String| strftime(&format, DAY));
+        environment.add_filter("tojson", tojson);
+        // Templates of assistants mark their own text for training; rendering ignores the marks.
+        let source = source.replace("{% generation %}", "").replace("{% endgeneration %}", "");
+        let source = source.replace("{%- generation -%}", "").replace("{%- endgeneration -%}", "");
+        environment.add_template_owned(NAME, source).map_err(|e| TemplateError::Syntax(detail(&e)))?;
+        Ok(ChatTemplate { environment, bos, eos })
+    }
+
+    /// Renders messages, ending where the assistant's reply begins. `variables` reach the template by their names.
+    pub fn render(&self, messages: &[Message], variables: &BTreeMap<String, serde_json::Value>) -> Result<String, TemplateError> {
+        let mut context: BTreeMap<&str, Value> = BTreeMap::new();
+        for (name, token) in [("bos_token", &self.bos), ("eos_token", &self.eos)] {
+            if let Some(token) = token {
+                context.insert(name, Value::from(token.as_str()));
+            }
+        }
+        context.insert("messages", Value::from(Serde(messages)));
+        context.insert("add_generation_prompt", Value::from(true));
+        for (name, value) in variables {
+            context.insert(name, Value::from(Serde(value)));
+        }
+        let failed = |e: Error| TemplateError::Render(detail(&e));
+        self.environment.get_template(NAME).map_err(failed)?.render(context).map_err(failed)
+    }
+}
+
+/// An error's message without minijinja's kind in front.
+fn detail(error: &Error) -> String {
+    let text = error.detail().map_or_else(|| error.to_string(), str::to_owned);
+    match error.line() {
+        Some(line) => format!("{text} (line {line})"),
+        None => text,
+    }
+}
+
+fn raise_exception(message: String) -> Result<String, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, message))
+}
+
+/// JSON as Python's `json.dumps(..., ensure_ascii=False)` writes it; `indent` as there.
+fn tojson(value: Value, options: Kwargs) -> Result<Value, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    let _: Option<bool> = options.get("ensure_ascii")?;
+    options.assert_all_used()?;
+    let failed = |e: serde_json::Error| Error::new(ErrorKind::BadSerialization, e.to_string());
+    let mut out = Vec::new();
+    match indent {
+        Some(n) => {
+            let spaces = " ".repeat(n);
+            let format = serde_json::ser::PrettyFormatter::with_indent(spaces.as_bytes());
+            value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, format)).map_err(failed)?;
+        }
+        None => value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Python)).map_err(failed)?,
+    }
+    Ok(Value::from_safe_string(String::from_utf8_lossy(&out).into_owned()))
+}
+
+/// One-line JSON with a space after commas and colons.
+struct Python;
+
+impl serde_json::ser::Formatter for Python {
+    fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+fn strftime(format: &str, (year, month, day): (u32, u32, u32)) -> String {
+    const MONTHS: [&str; 12] =
+        ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+    let name = MONTHS[month as usize - 1];
+    let mut out = String::new();
+    let mut chars = format.chars();
+    while let Some(c) = chars.next() {
+        match (c, if c == '%' { chars.next() } else { None }) {
+            ('%', Some('d')) => out.push_str(&format!("{day:02}")),
+            ('%', Some('m')) => out.push_str(&format!("{month:02}")),
+            ('%', Some('Y')) => out.push_str(&year.to_string()),
+            ('%', Some('y')) => out.push_str(&format!("{:02}", year % 100)),
+            ('%', Some('B')) => out.push_str(name),
+            ('%', Some('b')) => out.push_str(&name[..3]),
+            ('%', Some('A')) => out.push_str("Friday"),
+            ('%', Some('a')) => out.push_str("Fri"),
+            ('%', Some('H' | 'M' | 'S')) => out.push_str("00"),
+            ('%', Some(other)) => out.push(other),
+            (c, _) => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(content: &str) -> Vec<Message> {
+        vec![Message { role: "user", content: content.to_owned() }]
+    }
+
+    #[test]
+    fn python_idioms_and_variables_work() {
+        let source = "{{ bos_token }}{% for m in messages %}\n  {% if m.role.startswith('u') %}\n[{{ m['content'].strip() | tojson }}]\n  {% endif %}\n{% endfor %}{% if enable_thinking is defined and not enable_thinking %}<no think>{% endif %}{{ strftime_now('%d %b %Y') }}";
+        let template = ChatTemplate::new(source, Some("<s>".to_owned()), None).unwrap();
+        let variables = BTreeMap::from([("enable_thinking".to_owned(), serde_json::Value::Bool(false))]);
+        assert_eq!(template.render(&user(" a<b \"é\" "), &variables).unwrap(), "<s>[\"a<b \\\"é\\\"\"]\n<no think>26 Jul 2024");
+    }
+
+    #[test]
+    fn a_template_can_refuse() {
+        let template = ChatTemplate::new("{{ raise_exception('no system role') }}", None, None).unwrap();
+        assert!(template.render(&user("x"), &BTreeMap::new()).unwrap_err().to_string().contains("no system role"));
+    }
+
+    #[test]
+    fn json_is_pythons() {
+        let template = ChatTemplate::new("{{ tools | tojson }}", None, None).unwrap();
+        let tools = serde_json::json!([{"a": 1}, "b"]);
+        let variables = BTreeMap::from([("tools".to_owned(), tools)]);
+        assert_eq!(template.render(&[], &variables).unwrap(), r#"[{"a": 1}, "b"]"#);
+    }
+}

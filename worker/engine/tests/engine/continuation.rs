@@ -1,0 +1,153 @@
+//! Continuations: ends, sampling, fillers, contexts, likelihoods, progress.
+
+use std::ops::ControlFlow;
+
+use limbic_engine::{Continuation, ExtractError, Prompt, Request, extract, label_log_likelihoods};
+use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
+
+use crate::reference::{Reference, all_layers, chats, difference, greedy, model, prompts, raw, run};
+
+/// A prompt of given tokens.
+fn tokens(ids: Vec<u32>) -> Prompt {
+    Prompt { text: String::new(), utterance_chars: 0..0, utterance_tokens: 0..0, cut: 0, ids }
+}
+
+#[test]
+fn the_state_behind_a_reply_is_that_of_the_longer_prompt() {
+    let (model, meta) = (model("mistral-window"), Reference::read("mistral-window").meta);
+    let prompts = chats(&model, &meta.texts);
+    let mut request = Request::new(all_layers(meta.layers), vec![ReadOut::at(5)]);
+    request.continuation = Some(greedy(5));
+    let decoded = run(&model, &prompts, &request);
+    let longer: Vec<Prompt> = prompts.iter().zip(&decoded.replies).map(|(p, r)| tokens([p.ids.as_slice(), r].concat())).collect();
+    let whole = run(&model, &longer, &Request::new(all_layers(meta.layers), vec![ReadOut::LAST]));
+    for (a, b) in decoded.states.iter().zip(&whole.states) {
+        assert_eq!(a.values, b.values, "layer {}", a.layer);
+    }
+    let masked = ReadOut { context: Context::MaskedPrompt, ..ReadOut::at(5) };
+    request.read_outs = vec![masked];
+    let masked = run(&model, &prompts, &request);
+    let alone: Vec<Prompt> = decoded.replies.iter().map(|r| tokens(r.clone())).collect();
+    let alone = run(&model, &alone, &Request::new(all_layers(meta.layers), vec![ReadOut::LAST]));
+    for (a, b) in masked.states.iter().zip(&alone.states) {
+        assert_eq!(a.values, b.values, "layer {}", a.layer);
+    }
+}
+
+#[test]
+fn a_reply_ends_at_the_end_token_and_later_states_are_absent() {
+    let (mut ended, mut rows) = (0, 0);
+    for name in crate::reference::FAMILIES {
+        let (model, meta) = (model(name), Reference::read(name).meta);
+        let prompts = prompts(&model, &raw(), &meta.texts);
+        let mut request = Request::new(vec![Layer::Final], vec![ReadOut::at(40)]);
+        request.continuation = Some(Continuation::Generated { tokens: 40, temperature: 4.0, seeds: (0..12).collect(), stop_at_eos: false });
+        let free = run(&model, &prompts, &request);
+        request.continuation = Some(Continuation::Generated { tokens: 40, temperature: 4.0, seeds: (0..12).collect(), stop_at_eos: true });
+        let stopped = run(&model, &prompts, &request);
+        for row in 0..12 {
+            let end = free.replies[row].iter().position(|t| *t == 2).unwrap_or(40);
+            assert_eq!(stopped.replies[row], free.replies[row][..end]);
+            assert_eq!(stopped.has(row, ReadOut::at(40)), end == 40);
+            let state = &stopped.states[0].values[row * stopped.width..][..stopped.width];
+            assert_eq!(state.iter().all(|x| *x == 0.0), end < 40);
+            ended += usize::from(end < 40);
+            rows += 1;
+        }
+    }
+    println!("{ended} of {rows} replies ended early");
+    assert!(ended > 0 && ended < rows);
+}
+
+#[test]
+fn sampling_depends_on_the_rows_seed_only() {
+    let (model, meta) = (model("llama-plain"), Reference::read("llama-plain").meta);
+    let prompts = prompts(&model, &raw(), &meta.texts);
+    let sampled = |prompts: &[Prompt], seeds: Vec<u64>| {
+        let mut request = Request::new(vec![], vec![]);
+        request.continuation = Some(Continuation::Generated { tokens: 8, temperature: 1.0, seeds, stop_at_eos: false });
+        run(&model, prompts, &request).replies
+    };
+    let all = sampled(&prompts, (0..12).collect());
+    assert_eq!(sampled(&prompts[4..6], vec![4, 5]), all[4..6]);
+    assert_ne!(sampled(&prompts[4..6], vec![14, 15]), all[4..6]);
+}
+
+#[test]
+fn poolings_read_the_positions_they_name() {
+    let (model, meta) = (model("llama3-rope-scaled"), Reference::read("llama3-rope-scaled").meta);
+    let prompts = chats(&model, &meta.texts);
+    let layer = Layer::Block(3);
+    let at = |pooling| ReadOut { pooling, ..ReadOut::LAST };
+    let poolings = [Pooling::First, Pooling::UtteranceLast, Pooling::UtteranceMean, Pooling::PromptMean];
+    let found = run(&model, &prompts, &Request::new(vec![layer], poolings.map(at).to_vec()));
+    for (row, prompt) in prompts.iter().enumerate() {
+        // Causal: the state at a token is the last state of the prompt that ends there.
+        let heads: Vec<Prompt> = (1..=prompt.ids.len()).map(|n| tokens(prompt.ids[..n].to_vec())).collect();
+        let states = run(&model, &heads, &Request::new(vec![layer], vec![ReadOut::LAST]));
+        let width = states.width;
+        let state = |t: usize| &states.states[0].values[t * width..][..width];
+        let mean = |range: std::ops::Range<usize>| -> Vec<f32> {
+            (0..width).map(|i| range.clone().map(|t| state(t)[i]).sum::<f32>() / range.len() as f32).collect()
+        };
+        let spoken = prompt.utterance_tokens.clone();
+        let expected = [state(0).to_vec(), state(spoken.end - 1).to_vec(), mean(spoken), mean(0..prompt.ids.len())];
+        for (pooling, expected) in poolings.iter().zip(expected) {
+            let ours = &found.get(layer, at(*pooling)).unwrap().values[row * width..][..width];
+            assert!(difference(ours, &expected, width) < 1e-5, "{} of row {row}", pooling.as_str());
+        }
+    }
+}
+
+#[test]
+fn likelihoods_add_up() {
+    let (model, meta) = (model("qwen2-qkv-bias"), Reference::read("qwen2-qkv-bias").meta);
+    let prompts = prompts(&model, &raw(), &meta.texts);
+    let every: Vec<Vec<u32>> = (0..1000).map(|t| vec![t]).collect();
+    let scores = label_log_likelihoods(&model, &prompts[..2], &every, &mut |_| ControlFlow::Continue(())).unwrap();
+    for row in &scores {
+        assert!((row.iter().map(|s| s.exp()).sum::<f64>() - 1.0).abs() < 1e-5);
+    }
+    // log p(a b) = log p(a) + log p(b | a), and the latter is the likelihood of b after the longer prompt.
+    let labels = vec![vec![7, 300, 12], vec![7], vec![500, 2]];
+    let scores = label_log_likelihoods(&model, &prompts, &labels, &mut |_| ControlFlow::Continue(())).unwrap();
+    for (prompt, scores) in prompts.iter().zip(&scores) {
+        let after = |ids: &[u32], token: u32| {
+            let longer = tokens([prompt.ids.as_slice(), ids].concat());
+            label_log_likelihoods(&model, &[longer], &[vec![token]], &mut |_| ControlFlow::Continue(())).unwrap()[0][0]
+        };
+        let expected = after(&[], 7) + after(&[7], 300) + after(&[7, 300], 12);
+        assert!((scores[0] - expected).abs() < 1e-4, "{} {expected}", scores[0]);
+        assert!((scores[1] - after(&[], 7)).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn an_extraction_tells_its_progress_and_can_be_cancelled() {
+    let (model, meta) = (model("llama-plain"), Reference::read("llama-plain").meta);
+    let prompts = prompts(&model, &raw(), &meta.texts);
+    let request = Request { batch_tokens: Some(40), ..Request::new(vec![Layer::Final], vec![ReadOut::LAST]) };
+    let mut seen = Vec::new();
+    let found = extract(&model, &prompts, &request, &mut |p| {
+        seen.push(p);
+        ControlFlow::Continue(())
+    });
+    let last = seen.last().unwrap();
+    assert_eq!((last.rows, last.tokens), (12, found.unwrap().tokens));
+    assert_eq!(last.tokens, meta.raw_ids.iter().map(|r| r.len() as u64).sum::<u64>());
+    let cancelled = extract(&model, &prompts, &request, &mut |_| ControlFlow::Break(()));
+    assert!(matches!(cancelled, Err(ExtractError::Cancelled { .. })));
+}
+
+#[test]
+fn impossible_requests_are_refused_before_any_work() {
+    let model = model("llama-plain");
+    let refused = |prompts: &[Prompt], request: Request| {
+        extract(&model, prompts, &request, &mut |_| panic!("work was done")).unwrap_err().to_string()
+    };
+    let one = [tokens(vec![5; 10])];
+    assert!(refused(&one, Request::new(vec![Layer::Block(6)], vec![ReadOut::LAST])).contains("layer 6 does not exist"));
+    assert!(refused(&one, Request::new(vec![], vec![ReadOut::at(1)])).contains("continuation"));
+    assert!(refused(&[tokens(vec![5; 513])], Request::new(vec![], vec![ReadOut::LAST])).contains("exceed the context of 512"));
+    assert!(refused(&[tokens(vec![1000])], Request::new(vec![], vec![ReadOut::LAST])).contains("token id 1000"));
+}

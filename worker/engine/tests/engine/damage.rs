@@ -1,0 +1,166 @@
+//! Damaged and unsupported models are refused with errors that say what is wrong where.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use limbic_engine::{ExtractError, Model, Placement, Request, extract};
+use limbic_proto::axis::{Layer, ReadOut};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::reference::{Reference, all_layers, fixture, model, prompts, raw, run};
+
+type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+fn copy(name: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"] {
+        std::fs::write(folder.path().join(file), std::fs::read(fixture(name).join(file)).unwrap()).unwrap();
+    }
+    folder
+}
+
+fn tensors(folder: &Path) -> Tensors {
+    let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let all = SafeTensors::deserialize(&bytes).unwrap();
+    all.tensors().into_iter().map(|(n, v)| (n, (v.dtype(), v.shape().to_vec(), v.data().to_vec()))).collect()
+}
+
+fn write(path: &Path, tensors: &Tensors) {
+    let views = tensors.iter().map(|(n, (d, s, b))| (n.as_str(), TensorView::new(*d, s.clone(), b).unwrap()));
+    std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+fn set_config(folder: &Path, changes: Value) {
+    let path = folder.join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    std::fs::write(path, config.to_string()).unwrap();
+}
+
+fn refusal(folder: &Path) -> String {
+    Model::load(folder, &Placement::cpu()).unwrap_err().to_string()
+}
+
+#[test]
+fn shards_load_like_one_file_and_absent_ones_are_named() {
+    let folder = copy("qwen2-qkv-bias");
+    let mut first = tensors(folder.path());
+    let second = first.split_off("model.layers.2");
+    let mut map = BTreeMap::new();
+    for (file, part) in [("model-00001-of-00002.safetensors", &first), ("model-00002-of-00002.safetensors", &second)] {
+        write(&folder.path().join(file), part);
+        map.extend(part.keys().map(|name| (name.clone(), file)));
+    }
+    std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+    let index = json!({"metadata": {}, "weight_map": map}).to_string();
+    std::fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
+    let sharded = Model::load(folder.path(), &Placement::cpu()).unwrap();
+    let (whole, meta) = (model("qwen2-qkv-bias"), Reference::read("qwen2-qkv-bias").meta);
+    let prompts = prompts(&whole, &raw(), &meta.texts);
+    let request = Request::new(all_layers(meta.layers), vec![ReadOut::LAST]);
+    assert_eq!(run(&sharded, &prompts, &request), run(&whole, &prompts, &request));
+    std::fs::remove_file(folder.path().join("model-00002-of-00002.safetensors")).unwrap();
+    assert!(refusal(folder.path()).contains("model-00002-of-00002.safetensors is missing"));
+}
+
+#[test]
+fn half_precision_weights_load() {
+    for dtype in [Dtype::F16, Dtype::BF16] {
+        let folder = copy("llama-plain");
+        let mut all = tensors(folder.path());
+        for (kind, _, bytes) in all.values_mut() {
+            let floats = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+            *bytes = match dtype {
+                Dtype::F16 => floats.flat_map(|x| half::f16::from_f32(x).to_le_bytes()).collect(),
+                _ => floats.flat_map(|x| half::bf16::from_f32(x).to_le_bytes()).collect(),
+            };
+            *kind = dtype;
+        }
+        write(&folder.path().join("model.safetensors"), &all);
+        let rounded = Model::load(folder.path(), &Placement::cpu()).unwrap();
+        let (exact, meta) = (model("llama-plain"), Reference::read("llama-plain").meta);
+        let prompts = prompts(&exact, &raw(), &meta.texts);
+        let request = Request::new(vec![Layer::Block(1)], vec![ReadOut::LAST]);
+        let (a, b) = (run(&rounded, &prompts, &request), run(&exact, &prompts, &request));
+        let difference = crate::reference::difference(&a.states[0].values, &b.states[0].values, a.width);
+        assert!(difference > 0.0 && difference < 0.03, "{dtype:?}: {difference}");
+    }
+}
+
+#[test]
+fn truncated_weights_are_damaged() {
+    let folder = copy("llama-plain");
+    let path = folder.path().join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    for keep in [0, 7, 100, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..keep]).unwrap();
+        let error = refusal(folder.path());
+        assert!(error.contains("model.safetensors"), "{keep}: {error}");
+        assert!(error.contains("truncated") || error.contains("reading"), "{keep}: {error}");
+    }
+}
+
+#[test]
+fn a_wrong_shape_and_an_absent_tensor_are_named() {
+    let folder = copy("llama-plain");
+    set_config(folder.path(), json!({"intermediate_size": 256}));
+    let error = refusal(folder.path());
+    assert!(error.contains("model.layers.0.mlp.gate_proj.weight` has shape [224, 96], expected [256, 96]"), "{error}");
+    set_config(folder.path(), json!({"intermediate_size": 224, "num_hidden_layers": 6}));
+    assert!(refusal(folder.path()).contains("tensor `model.layers.5."));
+}
+
+#[test]
+fn unsupported_models_are_named_with_what_is_supported() {
+    let folder = copy("llama-plain");
+    set_config(folder.path(), json!({"model_type": "gemma2", "architectures": ["Gemma2ForCausalLM"]}));
+    let error = refusal(folder.path());
+    assert!(error.contains("`gemma2 (Gemma2ForCausalLM)` is not supported; supported are: llama, qwen2, qwen3, mistral"), "{error}");
+    let folder = copy("llama-plain");
+    set_config(folder.path(), json!({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}}));
+    assert!(refusal(folder.path()).contains("rope type `yarn` is not supported"));
+    std::fs::remove_file(folder.path().join("config.json")).unwrap();
+    assert!(refusal(folder.path()).contains("config.json is missing"));
+    let pickle = tempfile::tempdir().unwrap();
+    std::fs::write(pickle.path().join("model.gguf"), b"\x80\x02pickle").unwrap();
+    assert!(refusal(&pickle.path().join("model.gguf")).contains("not a GGUF file"));
+    assert!(refusal(&pickle.path().join("absent.gguf")).contains("absent.gguf"));
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_refused() {
+    let folder = copy("llama-plain");
+    let mut all = tensors(folder.path());
+    let (_, shape, bytes) = all.get_mut("model.embed_tokens.weight").unwrap();
+    shape[0] = 100;
+    bytes.truncate(100 * shape[1] * 4);
+    write(&folder.path().join("model.safetensors"), &all);
+    set_config(folder.path(), json!({"vocab_size": 100}));
+    let error = refusal(folder.path());
+    assert!(error.contains("the tokenizer has token id") && error.contains("embeds only 100 tokens"), "{error}");
+}
+
+#[test]
+fn weights_and_states_that_are_not_finite_are_named() {
+    let folder = copy("llama-plain");
+    let path = folder.path().join("model.safetensors");
+    let mut all = tensors(folder.path());
+    let name = "model.layers.3.mlp.down_proj.weight";
+    let clean = all[name].2.clone();
+    all.get_mut(name).unwrap().2[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    write(&path, &all);
+    assert!(refusal(folder.path()).contains("`model.layers.3.mlp.down_proj.weight` holds a NaN"));
+    // Finite weights that overflow: the layer and the row are named.
+    let huge: Vec<u8> = clean.chunks_exact(4).flat_map(|_| 3e38f32.to_le_bytes()).collect();
+    all.get_mut(name).unwrap().2 = huge;
+    write(&path, &all);
+    let model = Model::load(folder.path(), &Placement::cpu()).unwrap();
+    let prompts = prompts(&model, &raw(), &["Oh!".to_owned()]);
+    let request = Request::new(all_layers(5), vec![ReadOut::LAST]);
+    let error = extract(&model, &prompts, &request, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert!(matches!(error, ExtractError::NotFinite { row: 0, layer: Layer::Block(4), .. }), "{error}");
+}
