@@ -20,9 +20,12 @@ pub(super) fn ranked(purpose: &str, seed: u64, drafts: &[Draft], mut indices: Ve
     indices
 }
 
-/// At most the spec's limit of rows: every stratum (class, and split where it is given) keeps its share, and enough rows
-/// to reach every split. Rows that balancing would cut anyway don't count, so a limited dataset is not thinned twice.
-/// Rows are drawn, not groups: of a group, some may go.
+/// Rows by split and class; where splits are still to be made, all under train.
+type Strata = BTreeMap<(Split, u32), Vec<usize>>;
+
+/// At most the spec's limit of rows: given splits keep their shares of the rows, classes theirs within a split, and every
+/// class enough rows to reach every split. Within a split, rows that balancing would cut anyway don't count, so a limited
+/// dataset is not thinned twice. Rows are drawn, not groups: of a group, some may go.
 pub(super) fn limit(
     spec: &DatasetSpec,
     classes: &[String],
@@ -32,7 +35,7 @@ pub(super) fn limit(
 ) -> Result<Vec<Draft>, DatasetError> {
     let total = drafts.len();
     let Some(limit) = spec.limit.filter(|limit| *limit < total) else { return Ok(drafts) };
-    let mut strata: BTreeMap<(Split, u32), Vec<usize>> = BTreeMap::new();
+    let mut strata = Strata::new();
     for (i, draft) in drafts.iter().enumerate() {
         strata.entry((draft.split.unwrap_or(Split::Train), draft.class)).or_default().push(i);
     }
@@ -51,8 +54,9 @@ pub(super) fn limit(
         return Err(DatasetError::LimitTooSmall { limit, needed });
     }
     let limit = limit.min(useful.iter().sum());
+    let exact = exact(limit as f64 / total as f64, &strata, &useful);
     let mut kept = vec![false; total];
-    for (rows, quota) in strata.into_values().zip(quotas(limit, &useful, &floors)) {
+    for (rows, quota) in strata.into_values().zip(quotas(limit, &exact, &useful, &floors)) {
         for i in ranked("limit", spec.seed, &drafts, rows).into_iter().take(quota) {
             kept[i] = true;
         }
@@ -61,12 +65,21 @@ pub(super) fn limit(
     Ok(drafts.into_iter().zip(kept).filter_map(|(draft, kept)| kept.then_some(draft)).collect())
 }
 
-/// Proportional quotas that sum to `limit`, within floors and sizes: rounded down, then mended one by one where the
+/// What each stratum should give: its split's share of the rows, divided among the classes by their useful rows.
+fn exact(fraction: f64, strata: &Strata, useful: &[usize]) -> Vec<f64> {
+    let mut totals = [(0, 0); Split::ALL.len()];
+    for (((split, _), rows), useful) in strata.iter().zip(useful) {
+        let (all, of_use) = &mut totals[*split as usize];
+        (*all, *of_use) = (*all + rows.len(), *of_use + useful);
+    }
+    let give = |split: Split, useful: usize| fraction * totals[split as usize].0 as f64 * useful as f64 / totals[split as usize].1 as f64;
+    strata.keys().zip(useful).map(|((split, _), useful)| give(*split, *useful)).collect()
+}
+
+/// Quotas that sum to `limit`, within floors and sizes: the exact shares rounded down, then mended one by one where the
 /// difference from the exact share is largest.
-fn quotas(limit: usize, sizes: &[usize], floors: &[usize]) -> Vec<usize> {
-    let total: usize = sizes.iter().sum();
-    let exact: Vec<f64> = sizes.iter().map(|&s| limit as f64 * s as f64 / total as f64).collect();
-    let mut quotas: Vec<usize> = exact.iter().zip(floors).map(|(e, f)| (e.floor() as usize).max(*f)).collect();
+fn quotas(limit: usize, exact: &[f64], sizes: &[usize], floors: &[usize]) -> Vec<usize> {
+    let mut quotas: Vec<usize> = (0..sizes.len()).map(|i| (exact[i].floor() as usize).clamp(floors[i], sizes[i])).collect();
     let lacking = |quotas: &[usize], i: usize| exact[i] - quotas[i] as f64;
     while quotas.iter().sum::<usize>() < limit {
         let open = (0..sizes.len()).filter(|&i| quotas[i] < sizes[i]);

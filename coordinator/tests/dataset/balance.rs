@@ -57,3 +57,14 @@ fn a_limit_is_not_thinned_again_by_balancing() {
     let all = ingested(json!({"balance": "undersample", "limit": 600}), "d.jsonl", &lines(&[500, 90, 40]));
     assert_eq!(all.rows.rows.len(), 120);
 }
+
+#[test]
+fn a_limit_leaves_given_splits_their_shares_before_balancing() {
+    let labels = ["neutral", "a", "neutral", "b"];
+    let words = ["train", "train", "train", "validation", "test"];
+    let line = |i: usize| json!({"text": crate::text(i), "label": labels[i % 4], "split": words[i % 5]}).to_string() + "\n";
+    let file: String = (0..1000).map(line).collect();
+    let done = ingested(json!({"balance": "paper", "limit": 200, "labels": ["neutral", "a", "b"]}), "d.jsonl", &file);
+    let found = weights(&done.rows.rows);
+    assert_eq!([&found[&Split::Train], &found[&Split::Validation], &found[&Split::Test]], [&[40; 3], &[13; 3], &[13; 3]]);
+}
