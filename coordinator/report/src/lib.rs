@@ -5,10 +5,14 @@
 //! [`files`] turns both into the report's files.
 
 mod evaluate;
+mod figures;
+mod page;
 mod results;
 mod statistics;
 mod study;
+mod summary;
 mod tables;
+mod wording;
 
 pub use evaluate::evaluate;
 pub use limbic_proto::status::Quarantined;
@@ -37,9 +41,18 @@ pub fn files(study: &Study, results: &Results) -> Result<Vec<File>, ReportError>
     if results.scores.len() != study.predictions.len() {
         return Err(ReportError::Mismatch { predictions: study.predictions.len(), scores: results.scores.len() });
     }
-    Ok(vec![
-        File { path: "results.parquet".to_owned(), bytes: tables::results(study, results)? },
-        File { path: "predictions.parquet".to_owned(), bytes: tables::predictions(study)? },
-        File { path: "runs.parquet".to_owned(), bytes: tables::runs(study)? },
-    ])
+    let figures = figures::all(study, results)?;
+    let pages = page::pages(study, results, &figures)?;
+    let summary = summary::summary(study, results)?;
+    let file = |path: &str, bytes: Vec<u8>| File { path: path.to_owned(), bytes };
+    let mut files = vec![
+        file("report.html", pages.html.into_bytes()),
+        file("report.md", pages.markdown.into_bytes()),
+        file("summary.json", summary),
+        file("results.parquet", tables::results(study, results)?),
+        file("predictions.parquet", tables::predictions(study)?),
+        file("runs.parquet", tables::runs(study)?),
+    ];
+    files.extend(figures.iter().map(|f| file(&format!("figures/{}.svg", f.name), f.standalone().into_bytes())));
+    Ok(files)
 }

@@ -1,0 +1,200 @@
+//! One panel with axes: maps data to user units, draws grid, ticks and titles, and series inside.
+
+use plotters::style::text_anchor::HPos;
+
+use super::palette::Colour;
+use super::pen::{Pen, Script, Stroke};
+use crate::results::Estimate;
+use crate::study::ReportError;
+
+/// Width of every panel in user units: what a phone shows without shrinking.
+pub const WIDTH: f64 = 380.0;
+/// Height of a panel with curves.
+pub const HEIGHT: f64 = 270.0;
+
+/// What a panel's axes show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Axes {
+    /// Above the panel.
+    pub title: String,
+    /// Data range from left to right.
+    pub x: (f64, f64),
+    /// Data range from bottom to top.
+    pub y: (f64, f64),
+    /// Where the x axis is labelled.
+    pub x_ticks: Vec<(f64, String)>,
+    /// Where the y axis is labelled.
+    pub y_ticks: Vec<(f64, String)>,
+    /// Under the panel.
+    pub x_label: String,
+    /// Left of the panel, turned.
+    pub y_label: String,
+}
+
+/// A panel that is being drawn.
+pub struct Chart<'a, 'p> {
+    pen: &'a Pen<'p>,
+    axes: &'a Axes,
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+}
+
+type Drawn = Result<(), ReportError>;
+
+impl<'a, 'p> Chart<'a, 'p> {
+    /// Draws title, grid and labels. `left` is the room for the y axis.
+    pub fn new(pen: &'a Pen<'p>, axes: &'a Axes, height: f64, left: f64) -> Result<Chart<'a, 'p>, ReportError> {
+        let chart = Chart { pen, axes, left, right: WIDTH - 14.0, top: 34.0, bottom: height - 44.0 };
+        pen.text((chart.left, 14.0), &axes.title, Script { bold: true, ..Script::new(13.0, Colour::Ink, HPos::Left) })?;
+        for (y, label) in &axes.y_ticks {
+            let at = chart.y(*y);
+            pen.line(&[(chart.left, at), (chart.right, at)], Stroke::solid(Colour::Grid, 1.0))?;
+            pen.text((chart.left - 8.0, at), label, Script::new(11.0, Colour::Muted, HPos::Right))?;
+        }
+        pen.line(&[(chart.left, chart.bottom), (chart.right, chart.bottom)], Stroke::solid(Colour::Muted, 1.0))?;
+        for (x, label) in &axes.x_ticks {
+            let at = chart.x(*x);
+            pen.line(&[(at, chart.bottom), (at, chart.bottom + 4.0)], Stroke::solid(Colour::Muted, 1.0))?;
+            pen.text((at, chart.bottom + 13.0), label, Script::new(11.0, Colour::Muted, HPos::Center))?;
+        }
+        let middle = f64::midpoint(chart.left, chart.right);
+        pen.text((middle, height - 9.0), &axes.x_label, Script::new(11.0, Colour::Muted, HPos::Center))?;
+        if !axes.y_label.is_empty() {
+            let script = Script { turned: true, ..Script::new(11.0, Colour::Muted, HPos::Center) };
+            pen.text((9.0, f64::midpoint(chart.top, chart.bottom)), &axes.y_label, script)?;
+        }
+        Ok(chart)
+    }
+
+    fn x(&self, x: f64) -> f64 {
+        self.left + (x - self.axes.x.0) / (self.axes.x.1 - self.axes.x.0) * (self.right - self.left)
+    }
+
+    fn y(&self, y: f64) -> f64 {
+        let share = (y - self.axes.y.0) / (self.axes.y.1 - self.axes.y.0);
+        self.bottom - share.clamp(-0.02, 1.02) * (self.bottom - self.top)
+    }
+
+    /// A line through data points.
+    pub fn line(&self, points: &[(f64, f64)], stroke: Stroke) -> Drawn {
+        self.pen.line(&points.iter().map(|p| (self.x(p.0), self.y(p.1))).collect::<Vec<_>>(), stroke)
+    }
+
+    /// A level line over the whole width.
+    pub fn level(&self, y: f64, stroke: Stroke) -> Drawn {
+        self.line(&[(self.axes.x.0, y), (self.axes.x.1, y)], stroke)
+    }
+
+    /// The band between the intervals' ends.
+    pub fn band(&self, points: &[(f64, Estimate)], colour: Colour) -> Drawn {
+        let ends: Vec<(f64, f64, f64)> = points.iter().filter_map(|(x, e)| Some((*x, e.lo?, e.hi?))).collect();
+        if ends.len() < 2 {
+            return Ok(());
+        }
+        let upper = ends.iter().map(|e| (self.x(e.0), self.y(e.2)));
+        let outline: Vec<_> = upper.chain(ends.iter().rev().map(|e| (self.x(e.0), self.y(e.1)))).collect();
+        self.pen.band(&outline, colour, 0.16)
+    }
+
+    /// A curve: band, line and small dots.
+    pub fn curve(&self, points: &[(f64, Estimate)], stroke: Stroke, dots: bool) -> Drawn {
+        self.line(&points.iter().map(|(x, e)| (*x, e.value)).collect::<Vec<_>>(), stroke)?;
+        if dots || points.len() == 1 {
+            for (x, e) in points {
+                self.dot(*x, e.value, 2.1, stroke.colour)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A disc.
+    pub fn dot(&self, x: f64, y: f64, radius: f64, colour: Colour) -> Drawn {
+        self.pen.dot((self.x(x), self.y(y)), radius, colour)
+    }
+
+    /// A ring.
+    pub fn ring(&self, x: f64, y: f64, radius: f64, colour: Colour) -> Drawn {
+        self.pen.ring((self.x(x), self.y(y)), radius, colour)
+    }
+
+    /// An estimate with its interval as an upright whisker, moved sideways by some user units.
+    pub fn whisker(&self, x: f64, e: Estimate, colour: Colour, aside: f64) -> Drawn {
+        let at = self.x(x) + aside;
+        if let (Some(lo), Some(hi)) = (e.lo, e.hi) {
+            self.pen.line(&[(at, self.y(lo)), (at, self.y(hi))], Stroke::solid(colour, 1.6))?;
+        }
+        self.pen.dot((at, self.y(e.value)), 3.6, colour)
+    }
+
+    /// An estimate with its interval as a lying whisker.
+    pub fn lying_whisker(&self, y: f64, value: f64, ends: Option<(f64, f64)>, colour: Colour, aside: f64) -> Drawn {
+        let at = self.y(y) + aside;
+        if let Some((lo, hi)) = ends {
+            let clip = |v: f64| self.x(v.clamp(self.axes.x.0, self.axes.x.1));
+            self.pen.line(&[(clip(lo), at), (clip(hi), at)], Stroke::solid(colour, 1.8))?;
+        }
+        self.pen.dot((self.x(value.clamp(self.axes.x.0, self.axes.x.1)), at), 3.8, colour)
+    }
+}
+
+/// Round ticks over a range, about `n` of them.
+pub fn ticks(range: (f64, f64), n: usize, label: impl Fn(f64) -> String) -> Vec<(f64, String)> {
+    let rough = (range.1 - range.0).max(1e-9) / n as f64;
+    let power = 10_f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough * 0.999).unwrap_or(10.0 * power);
+    let (first, last) = ((range.0 / step - 1e-6).ceil() as i64, (range.1 / step + 1e-6).floor() as i64);
+    (first..=last).map(|i| (i as f64 * step, label(i as f64 * step))).collect()
+}
+
+/// A range that holds all values, widened to whole twentieths and kept in 0..=1.
+pub fn share_range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (lo, hi) = values.filter(|v| v.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(v), r.1.max(v)));
+    if lo > hi {
+        return (0.0, 1.0);
+    }
+    let (lo, hi) = (((lo - 0.01) * 20.0).floor() / 20.0, ((hi + 0.01) * 20.0).ceil() / 20.0);
+    (lo.max(0.0), if hi - lo < 0.1 { lo + 0.1 } else { hi }.min(1.0).max(lo + 0.05))
+}
+
+/// Every value of some estimates, with the interval's ends: what a range must hold.
+pub fn ends(estimates: impl Iterator<Item = Estimate>) -> impl Iterator<Item = f64> {
+    estimates.flat_map(|e| [Some(e.value), e.lo, e.hi]).flatten()
+}
+
+/// Thins labels so that about `most` are left, always with the first and the last.
+pub fn thin(ticks: Vec<(f64, String)>, most: usize) -> Vec<(f64, String)> {
+    let n = ticks.len();
+    if n <= most {
+        return ticks;
+    }
+    let step = (n - 1).div_ceil(most - 1).max(1);
+    ticks.into_iter().enumerate().filter(|(i, _)| i % step == 0 || i + 1 == n).filter(|(i, _)| i + 1 == n || n - 1 - i >= step.div_ceil(2)).map(|t| t.1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round() {
+        let found: Vec<String> = ticks((0.13, 0.92), 5, |v| format!("{v:.1}")).into_iter().map(|t| t.1).collect();
+        assert_eq!(found, ["0.2", "0.4", "0.6", "0.8"]);
+        assert_eq!(ticks((0.0, 1.0), 5, |v| v.to_string()).len(), 6);
+    }
+
+    #[test]
+    fn ranges_hold_their_values() {
+        let (lo, hi) = share_range([0.31, 0.68].into_iter());
+        assert!((lo - 0.3).abs() < 1e-9 && (hi - 0.7).abs() < 1e-9, "{lo} {hi}");
+        assert_eq!(share_range(std::iter::empty()), (0.0, 1.0));
+    }
+
+    #[test]
+    fn thinning_keeps_the_ends() {
+        let all: Vec<(f64, String)> = (0..=36).map(|i| (f64::from(i), i.to_string())).collect();
+        let few = thin(all, 8);
+        assert!(few.len() <= 8 && few[0].1 == "0" && few[few.len() - 1].1 == "36", "{few:?}");
+    }
+}

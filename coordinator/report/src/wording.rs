@@ -1,0 +1,140 @@
+//! Numbers in words: percentages, intervals, sizes, durations, p-values.
+
+use limbic_proto::axis::Layer;
+
+use crate::results::{Estimate, HalfLife};
+
+/// `74.3%`.
+pub fn percent(share: f64) -> String {
+    if share.is_nan() { "–".to_owned() } else { format!("{:.1}%", share * 100.0) }
+}
+
+/// `74.3% [71.0, 77.2]`, or without the bracket where there is no interval.
+pub fn estimate(e: Estimate) -> String {
+    match (e.lo, e.hi) {
+        (Some(lo), Some(hi)) => format!("{} [{:.1}, {:.1}]", percent(e.value), lo * 100.0, hi * 100.0),
+        _ => percent(e.value),
+    }
+}
+
+/// `+12.3 [8.0, 16.4]`: percentage points.
+pub fn points(e: Estimate) -> String {
+    let value = signed(e.value * 100.0);
+    match (e.lo, e.hi) {
+        (Some(lo), Some(hi)) => format!("{value} [{}, {}]", signed(lo * 100.0), signed(hi * 100.0)),
+        _ => value,
+    }
+}
+
+/// `+1.2`, `−1.2`, `0.0`.
+pub fn signed(value: f64) -> String {
+    let text = format!("{:.1}", value.abs());
+    match text.as_str() {
+        "0.0" => text,
+        _ if value < 0.0 => format!("−{text}"),
+        _ => format!("+{text}"),
+    }
+}
+
+/// `0.013`, `< 0.001`.
+pub fn p_value(p: f64) -> String {
+    if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
+}
+
+/// `1,234,567`.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `600M`, `1.7B`, `12k`.
+pub fn parameters(n: u64) -> String {
+    let (value, unit) = match n {
+        0 => return "–".to_owned(),
+        1..1_000 => return n.to_string(),
+        1_000..1_000_000 => (n as f64 / 1e3, "k"),
+        1_000_000..1_000_000_000 => (n as f64 / 1e6, "M"),
+        _ => (n as f64 / 1e9, "B"),
+    };
+    let text = if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") };
+    format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text))
+}
+
+/// `1.4 GB`.
+pub fn bytes(n: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = n as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 || value >= 100.0 { format!("{value:.0} {}", units[unit]) } else { format!("{value:.1} {}", units[unit]) }
+}
+
+/// `0.42 s`, `12.3 s`, `4 min 10 s`, `3 h 05 min`.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match seconds {
+        s if !s.is_finite() => "–".to_owned(),
+        s if s < 1.0 => format!("{s:.2} s"),
+        s if s < 60.0 => format!("{s:.1} s"),
+        _ if whole < 3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// `12`, or `after the final norm`.
+pub fn layer(layer: Layer) -> String {
+    match layer {
+        Layer::Block(0) => "0 (embeddings)".to_owned(),
+        Layer::Block(l) => l.to_string(),
+        Layer::Final => "norm".to_owned(),
+    }
+}
+
+/// `12 tokens [9, 17]`, `not reached within 128 tokens`, …
+pub fn half_life(h: &HalfLife, within: u32) -> String {
+    let token = |v: f64| if v < 10.0 { format!("{v:.1}") } else { format!("{v:.0}") };
+    match h {
+        HalfLife::Reached { tokens, lo, hi: Some(hi) } => format!("{} tokens [{}, {}]", token(*tokens), token(*lo), token(*hi)),
+        HalfLife::Reached { tokens, lo, hi: None } => format!("{} tokens [{}, beyond {within}]", token(*tokens), token(*lo)),
+        HalfLife::NotReached { within, lo: Some(lo) } => format!("not reached within {within} tokens [from {}]", token(*lo)),
+        HalfLife::NotReached { within, lo: None } => format!("not reached within {within} tokens"),
+        HalfLife::NoSignal => "no signal to lose".to_owned(),
+        HalfLife::TooFew => "fewer than three offsets".to_owned(),
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub fn list(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.clone(),
+        [all @ .., last] => format!("{} and {last}", all.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(999), "999");
+        assert_eq!([600_000_000, 1_700_000_000, 4_000_000_000, 12_345].map(parameters), ["600M", "1.7B", "4B", "12k"]);
+        assert_eq!([0, 999, 1_000, 310_000_000, 1_400_000_000].map(bytes), ["0 B", "999 B", "1.0 kB", "310 MB", "1.4 GB"]);
+        assert_eq!([0.42, 12.34, 250.0, 11_100.0].map(duration), ["0.42 s", "12.3 s", "4 min 10 s", "3 h 05 min"]);
+        assert_eq!(points(Estimate { value: 0.123, lo: Some(-0.01), hi: Some(0.2), n: 1 }), "+12.3 [−1.0, +20.0]");
+        assert_eq!(signed(-0.04), "0.0");
+        assert_eq!([0.0004, 0.0131].map(p_value), ["< 0.001", "0.013"]);
+    }
+}
