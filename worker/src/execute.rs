@@ -1,0 +1,180 @@
+//! Executing a unit: the seam between the session and the engine, and the errors that cross it.
+
+mod engine;
+mod extract;
+// mod fit;
+mod models;
+mod passes;
+mod prompt;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use limbic_proto::key::Digest;
+use limbic_proto::rows::{Row, Rows};
+use limbic_proto::unit::{RowsIdentity, Unit};
+
+pub use engine::EngineExecutor;
+
+use crate::inputs::{InputError, Inputs};
+use crate::progress::Progress;
+use crate::tensors::{TensorFile, TensorFileError};
+
+/// What computes units. It lives on one thread of its own and may block.
+pub trait Executor: Send {
+    /// Computes a unit's artifacts. Looks at `progress` often enough to stop within a second or two.
+    ///
+    /// # Errors
+    /// See [`ExecuteError::advice`] for what each one means for the unit and for the worker.
+    fn execute(&mut self, unit: &Unit, inputs: &Inputs, progress: &Progress) -> Result<Output, ExecuteError>;
+
+    /// Digests of the models in memory, most recently used first.
+    fn loaded(&self) -> Vec<Digest> {
+        Vec::new()
+    }
+}
+
+/// What an attempt computed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Output {
+    /// The artifacts, by name.
+    pub artifacts: Vec<(&'static str, Bytes)>,
+    /// Tokens that went through the model.
+    pub tokens: u64,
+    /// Further counts for the provenance: `skipped_rows`, …
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// What an error means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// Another try, here or elsewhere, may succeed.
+    Retry,
+    /// The unit can't be computed; trying again gives the same.
+    Reject,
+    /// This worker can't go on.
+    Abort,
+}
+
+/// Why a unit was not computed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// It was asked to stop.
+    #[error("stopped on request")]
+    Cancelled,
+    /// Its inputs can't be had.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The model's files are not those that the sweep was planned with.
+    #[error("model `{source_name}` changed since the sweep was planned: it was {expected:?}, now it is {found:?}; restore the files, or plan the sweep again")]
+    ModelChanged {
+        /// Where the files are.
+        source_name: String,
+        /// The digest in the unit.
+        expected: Digest,
+        /// The digest of the files.
+        found: Digest,
+    },
+    /// The unit and its inputs contradict one another.
+    #[error("{what} of unit {unit:?} doesn't match: {message}")]
+    Mismatch {
+        /// The unit.
+        unit: Digest,
+        /// Which part.
+        what: &'static str,
+        /// What was expected and found.
+        message: String,
+    },
+    /// This worker doesn't know the version of the computation that the unit asks for.
+    #[error("unit {unit:?} asks for version {asked} of {what}, this worker computes version {known}: run workers and coordinator of one release")]
+    Version {
+        /// The unit.
+        unit: Digest,
+        /// `the engine` or `the probes`.
+        what: &'static str,
+        /// The version in the unit.
+        asked: u32,
+        /// The version here.
+        known: u32,
+    },
+    /// A hidden state or a likelihood is NaN or infinite.
+    #[error("{what} of row `{row}` is not finite: {hint}")]
+    NotFinite {
+        /// The tensor, such as `L12.k0`.
+        what: String,
+        /// The row's id.
+        row: String,
+        /// What may help.
+        hint: &'static str,
+    },
+    /// The model can't be loaded, or a pass through it failed.
+    #[error("{what}: {message}")]
+    Engine {
+        /// What was tried.
+        what: String,
+        /// What the engine said.
+        message: String,
+        /// What that means.
+        advice: Advice,
+    },
+    /// The results can't be put into an artifact.
+    #[error(transparent)]
+    Artifact(#[from] TensorFileError),
+    /// The executor panicked.
+    #[error("the executor panicked: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
+    /// The device thread is gone.
+    #[error("the device thread has ended")]
+    Gone,
+}
+
+impl ExecuteError {
+    /// What the error means for the unit and for the worker.
+    pub fn advice(&self) -> Advice {
+        match self {
+            ExecuteError::Cancelled | ExecuteError::Panicked { .. } => Advice::Retry,
+            ExecuteError::Input(error) => error.advice(),
+            ExecuteError::ModelChanged { .. } | ExecuteError::Mismatch { .. } | ExecuteError::NotFinite { .. } | ExecuteError::Artifact(_) => Advice::Reject,
+            // A worker of the right release may exist.
+            ExecuteError::Version { .. } => Advice::Retry,
+            ExecuteError::Engine { advice, .. } => *advice,
+            ExecuteError::Gone => Advice::Abort,
+        }
+    }
+}
+
+/// Some consecutive rows of a dataset.
+struct UnitRows {
+    all: Arc<Rows>,
+    range: std::ops::Range<usize>,
+}
+
+impl UnitRows {
+    fn slice(&self) -> &[Row] {
+        &self.all.rows[self.range.clone()]
+    }
+}
+
+/// The rows of a unit, checked against its identity.
+fn rows(unit: &Unit, identity: &RowsIdentity, inputs: &Inputs) -> Result<UnitRows, ExecuteError> {
+    let all = inputs.rows(&unit.hints.dataset)?;
+    let (from, to) = unit.hints.rows;
+    let mismatch = |message: String| ExecuteError::Mismatch { unit: unit.spec.key(), what: "the rows", message };
+    let rows = all.rows.get(from..to).ok_or_else(|| mismatch(format!("rows {from}..{to} of a dataset of {}", all.rows.len())))?;
+    if rows.len() != identity.count || Rows::texts_digest(rows) != identity.texts {
+        return Err(mismatch(format!("rows {from}..{to} are {} rows of other texts than the unit's {}", rows.len(), identity.count)));
+    }
+    Ok(UnitRows { all, range: from..to })
+}
+
+fn bytes(file: &TensorFile) -> Result<Bytes, ExecuteError> {
+    Ok(file.to_bytes()?)
+}
+
+fn counts<const N: usize>(counts: [(&str, usize); N]) -> BTreeMap<String, u64> {
+    counts.into_iter().map(|(name, count)| (name.to_owned(), count as u64)).collect()
+}

@@ -1,0 +1,102 @@
+//! The executor in production: the engine's models and probes on one device.
+
+use limbic_engine::{Backend, Placement};
+use limbic_proto::key::Digest;
+use limbic_proto::spec::Dtype;
+use limbic_proto::unit::{ENGINE_VERSION, PROBE_VERSION, Unit, UnitSpec};
+
+use super::models::Models;
+use super::{Advice, ExecuteError, Executor, Output, extract, prompt};
+use crate::inputs::Inputs;
+use crate::progress::Progress;
+use crate::settings::SettingsError;
+
+/// So many failures of the device one after another mean that it won't recover.
+const STRIKES: u32 = 3;
+
+/// Bytes of weights kept on a GPU at once, where two models are.
+const GPU_WEIGHTS: u64 = 24 << 30;
+
+/// Computes units with `limbic-engine`.
+pub struct EngineExecutor {
+    /// The number formats that the device computes in.
+    backends: Vec<(Dtype, Box<dyn Backend>)>,
+    models: Models,
+    /// Failures of the device since its last success.
+    strikes: u32,
+}
+
+impl EngineExecutor {
+    /// An executor on `cpu` or `cuda:N`, with so many threads (the default is one per core).
+    ///
+    /// # Errors
+    /// There is no such device, or this build can't use it.
+    pub fn new(device: &str, threads: Option<usize>) -> Result<EngineExecutor, SettingsError> {
+        let bad = |message: String| SettingsError::Device { device: device.to_owned(), message };
+        if let Some(threads) = threads {
+            let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+            built.map_err(|e| SettingsError::Threads { threads, message: e.to_string() })?;
+        }
+        if device == "cpu" {
+            let memory = crate::machine::memory_bytes();
+            return Ok(EngineExecutor::over(vec![(Dtype::F32, Box::new(Placement::cpu()))], memory / 2));
+        }
+        let ordinal = device.strip_prefix("cuda:").and_then(|n| n.parse().ok()).ok_or_else(|| bad("write cpu, or cuda:N such as cuda:0".to_owned()))?;
+        let placement = Placement::cuda(ordinal).map_err(|e| bad(format!("{e} (is this worker built with the feature `cuda`?)")))?;
+        let in_f32 = placement.clone().in_f32();
+        Ok(EngineExecutor::over(vec![(Dtype::Bf16, Box::new(placement)), (Dtype::F32, Box::new(in_f32))], GPU_WEIGHTS))
+    }
+
+    /// An executor over any backends; `weights` is how many bytes of weights may be in memory where two models are.
+    pub fn over(backends: Vec<(Dtype, Box<dyn Backend>)>, weights: u64) -> EngineExecutor {
+        EngineExecutor { backends, models: Models::new(weights), strikes: 0 }
+    }
+
+    fn compute(&mut self, unit: &Unit, inputs: &Inputs, progress: &Progress) -> Result<Output, ExecuteError> {
+        let version = |what, asked, known| match asked == known {
+            true => Ok(()),
+            false => Err(ExecuteError::Version { unit: unit.spec.key(), what, asked, known }),
+        };
+        match &unit.spec {
+            UnitSpec::Extract(spec) => {
+                version("the engine", spec.version, ENGINE_VERSION)?;
+                let rows = super::rows(unit, &spec.rows, inputs)?;
+                let model = self.models.get(&spec.model, unit, &self.backends, inputs)?;
+                extract::extract(spec, unit, model, rows.slice(), progress)
+            }
+            UnitSpec::Prompt(spec) => {
+                version("the engine", spec.version, ENGINE_VERSION)?;
+                let rows = super::rows(unit, &spec.rows, inputs)?;
+                let model = self.models.get(&spec.model, unit, &self.backends, inputs)?;
+                prompt::prompt(spec, model, rows.slice(), progress)
+            }
+            UnitSpec::Fit(spec) => {
+                version("the probes", spec.version, PROBE_VERSION)?;
+                let _ = progress; Err(ExecuteError::Gone)
+            }
+        }
+    }
+}
+
+impl Executor for EngineExecutor {
+    fn execute(&mut self, unit: &Unit, inputs: &Inputs, progress: &Progress) -> Result<Output, ExecuteError> {
+        let result = self.compute(unit, inputs, progress);
+        match &result {
+            Err(ExecuteError::Engine { what, message, advice: Advice::Retry }) => {
+                // What failed for lack of memory may work once the models are out of it.
+                self.models.clear();
+                self.strikes += 1;
+                if self.strikes >= STRIKES {
+                    return Err(ExecuteError::Engine { what: what.clone(), message: message.clone(), advice: Advice::Abort });
+                }
+            }
+            Ok(_) => self.strikes = 0,
+            Err(_) => {}
+        }
+        result
+    }
+
+    fn loaded(&self) -> Vec<Digest> {
+        self.models.digests()
+    }
+}

@@ -1,0 +1,91 @@
+//! Extract units: hidden states of some rows under one condition.
+
+use limbic_engine::{Continuation, Extraction, Loaded, Request};
+use limbic_proto::key::Digest;
+use limbic_proto::rows::Row;
+use limbic_proto::spec;
+use limbic_proto::unit::{ExtractUnit, RowTokens, STATES, TOKENS, Unit};
+
+use super::passes::{RowPrompts, follow};
+use super::{Advice, ExecuteError, Output};
+use crate::progress::Progress;
+use crate::tensors::TensorFile;
+
+/// Computes the unit's states and tokens.
+pub(super) fn extract(spec: &ExtractUnit, unit: &Unit, model: &dyn Loaded, rows: &[Row], progress: &Progress) -> Result<Output, ExecuteError> {
+    let filler = spec.continuation.as_ref().and_then(|c| c.filler.as_ref().map(|text| filler(model, text, c.tokens))).transpose()?;
+    let longest = filler.as_ref().map_or_else(|| spec.continuation.as_ref().and_then(|c| c.tokens).unwrap_or(0) as usize, Vec::len);
+    let prompts = RowPrompts::new(model, &spec.prompt, rows, longest, spec.too_long)?;
+    let request = Request {
+        layers: spec.layers.clone(),
+        read_outs: spec.read_outs.clone(),
+        continuation: spec.continuation.as_ref().map(|c| continuation(c, filler, spec, &prompts, rows)),
+        batch_tokens: Some(unit.hints.token_budget),
+    };
+    let found = model.extract(&prompts.built.prompts, &request, &mut follow(progress)).map_err(|e| prompts.error(e))?;
+    output(&prompts, rows, found)
+}
+
+/// The filler's tokens, at most as many as are asked for.
+fn filler(model: &dyn Loaded, text: &str, tokens: Option<u32>) -> Result<Vec<u32>, ExecuteError> {
+    let mut ids = model.ids(text).map_err(|e| ExecuteError::Engine {
+        what: "tokenizing the filler text".to_owned(),
+        message: e.to_string(),
+        advice: Advice::Reject,
+    })?;
+    ids.truncate(tokens.map_or(usize::MAX, |t| t as usize));
+    Ok(ids)
+}
+
+fn continuation(asked: &spec::Continuation, filler: Option<Vec<u32>>, unit: &ExtractUnit, prompts: &RowPrompts<'_>, rows: &[Row]) -> Continuation {
+    if let Some(ids) = filler {
+        return Continuation::Given(vec![ids; prompts.built.prompts.len()]);
+    }
+    // Each row's own seed depends on the asked seed, the row and the condition, so not on the unit the row is in.
+    let seed = |row: &usize| Digest::of_json(&("sample", asked.seed, &rows[*row].id, &unit.prompt)).seed();
+    Continuation::Generated {
+        tokens: asked.tokens.unwrap_or(0) as usize,
+        temperature: asked.temperature,
+        seeds: if asked.temperature > 0.0 { prompts.built.rows.iter().map(seed).collect() } else { Vec::new() },
+        stop_at_eos: asked.stop_at_eos,
+    }
+}
+
+fn output(prompts: &RowPrompts<'_>, rows: &[Row], found: Extraction) -> Result<Output, ExecuteError> {
+    let Extraction { width, states, replies, tokens } = found;
+    let mut file = TensorFile::default();
+    for state in states {
+        let values = prompts.scatter(state.values, width);
+        file.f32(state.read_out.tensor(state.layer), vec![rows.len(), width], values);
+    }
+    file.i64("prompt_tokens", vec![rows.len()], prompts.tokens());
+    let lengths: Vec<i64> = (0..prompts.built.prompts.len()).map(|i| replies.get(i).map_or(0, Vec::len) as i64).collect();
+    let reply_tokens: i64 = lengths.iter().sum();
+    file.i64("reply_tokens", vec![rows.len()], prompts.scatter(lengths, 1));
+    let counts = [
+        ("rows", rows.len()),
+        ("skipped_rows", prompts.built.skipped.len()),
+        ("truncated_rows", prompts.built.truncated.len()),
+        ("prompt_tokens", prompts.built.prompts.iter().map(|p| p.ids.len()).sum()),
+        ("reply_tokens", reply_tokens as usize),
+    ];
+    let row_tokens = row_tokens(prompts, rows, replies);
+    let states = super::bytes(&file)?;
+    let json = serde_json::to_vec(&row_tokens).expect("tokens serialize").into();
+    Ok(Output { artifacts: vec![(STATES, states), (TOKENS, json)], tokens, counts: super::counts(counts) })
+}
+
+fn row_tokens(prompts: &RowPrompts<'_>, rows: &[Row], mut replies: Vec<Vec<u32>>) -> Vec<RowTokens> {
+    let skipped = |row: &Row| RowTokens { id: row.id.clone(), prompt: Vec::new(), utterance: (0, 0), utterance_bytes: (0, 0), reply: Vec::new() };
+    let mut out: Vec<RowTokens> = rows.iter().map(skipped).collect();
+    for (index, (prompt, row)) in prompts.built.prompts.iter().zip(&prompts.built.rows).enumerate() {
+        // The engine counts characters.
+        let at = |chars: usize| prompt.text.char_indices().nth(chars).map_or(prompt.text.len(), |(byte, _)| byte);
+        let entry = &mut out[*row];
+        entry.prompt.clone_from(&prompt.ids);
+        entry.utterance = (prompt.utterance_tokens.start, prompt.utterance_tokens.end);
+        entry.utterance_bytes = (at(prompt.utterance_chars.start), at(prompt.utterance_chars.end));
+        entry.reply = replies.get_mut(index).map(std::mem::take).unwrap_or_default();
+    }
+    out
+}

@@ -1,0 +1,83 @@
+//! The models in memory: at most two, the least recently used one goes.
+
+use limbic_engine::{Backend, LoadError, Loaded};
+use limbic_proto::key::Digest;
+use limbic_proto::spec::Dtype;
+use limbic_proto::unit::{ModelIdentity, Unit};
+
+use super::{Advice, ExecuteError};
+use crate::inputs::Inputs;
+
+/// Models kept at once.
+const KEPT: usize = 2;
+
+struct Kept {
+    identity: ModelIdentity,
+    bytes: u64,
+    model: Box<dyn Loaded>,
+}
+
+/// Loaded models, the most recently used first.
+pub(super) struct Models {
+    kept: Vec<Kept>,
+    /// Bytes of weights that two models may have together.
+    weights: u64,
+}
+
+impl Models {
+    pub(super) fn new(weights: u64) -> Models {
+        Models { kept: Vec::new(), weights }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.kept.clear();
+    }
+
+    pub(super) fn digests(&self) -> Vec<Digest> {
+        self.kept.iter().map(|k| k.identity.digest).collect()
+    }
+
+    /// The model that a unit needs, loaded if it isn't.
+    pub(super) fn get(
+        &mut self,
+        identity: &ModelIdentity,
+        unit: &Unit,
+        backends: &[(Dtype, Box<dyn Backend>)],
+        inputs: &Inputs,
+    ) -> Result<&dyn Loaded, ExecuteError> {
+        if let Some(found) = self.kept.iter().position(|k| k.identity == *identity) {
+            self.kept[..=found].rotate_right(1);
+            return Ok(&*self.kept[0].model);
+        }
+        let mismatch = |what, message| ExecuteError::Mismatch { unit: unit.spec.key(), what, message };
+        let hint = unit.hints.model.as_ref().ok_or_else(|| mismatch("the model", "the unit doesn't say where its files are".to_owned()))?;
+        let what = || format!("loading model `{}` from {}", hint.name, hint.source);
+        let Some((_, backend)) = backends.iter().find(|(dtype, _)| *dtype == identity.dtype) else {
+            let message = format!("this worker's device doesn't compute in {}; run a worker with --device cuda:N", identity.dtype.as_str());
+            return Err(ExecuteError::Engine { what: what(), message, advice: Advice::Retry });
+        };
+        let files = inputs.model(&hint.source)?;
+        if files.digest != identity.digest {
+            return Err(ExecuteError::ModelChanged { source_name: hint.source.clone(), expected: identity.digest, found: files.digest });
+        }
+        let width = if identity.dtype == Dtype::F32 { 4 } else { 2 };
+        let bytes = files.architecture.parameters() * width;
+        while self.kept.len() >= KEPT || self.kept.iter().map(|k| k.bytes).sum::<u64>() + bytes > self.weights {
+            if self.kept.pop().is_none() {
+                break;
+            }
+        }
+        let began = std::time::Instant::now();
+        let model = backend.load(&files.path).map_err(|error| ExecuteError::Engine { what: what(), message: error.to_string(), advice: advice(&error) })?;
+        tracing::info!(model = %hint.name, digest = ?identity.digest, seconds = began.elapsed().as_secs_f64(), "model loaded");
+        self.kept.insert(0, Kept { identity: identity.clone(), bytes, model });
+        Ok(&*self.kept[0].model)
+    }
+}
+
+fn advice(error: &LoadError) -> Advice {
+    match error {
+        LoadError::Io { .. } | LoadError::Device(_) => Advice::Retry,
+        _ => Advice::Reject,
+    }
+}

@@ -1,0 +1,82 @@
+//! What extraction and scoring share: prompts of rows, progress and cancels, errors that name rows.
+
+use std::ops::ControlFlow;
+
+use limbic_engine::{ExtractError, Loaded, PromptError, Prompts};
+use limbic_proto::rows::Row;
+use limbic_proto::spec::{Prompt, TooLong};
+
+use super::{Advice, ExecuteError};
+use crate::progress::Progress;
+
+/// The prompts of a unit's rows.
+pub(super) struct RowPrompts<'a> {
+    rows: &'a [Row],
+    pub(super) built: Prompts,
+}
+
+impl<'a> RowPrompts<'a> {
+    pub(super) fn new(model: &dyn Loaded, prompt: &Prompt, rows: &'a [Row], reserve: usize, too_long: TooLong) -> Result<RowPrompts<'a>, ExecuteError> {
+        let texts: Vec<String> = rows.iter().map(|r| r.text.clone()).collect();
+        let built = model.prompts(prompt, &texts, reserve, too_long).map_err(|error| {
+            let (row, hint) = match &error {
+                PromptError::TooLong { row, .. } => (Some(*row), "; set execution.too_long to `skip` or `truncate`, or shorten the continuation"),
+                PromptError::Empty { row } | PromptError::TokenOutOfRange { row, .. } => (Some(*row), ""),
+                PromptError::Template(_) | PromptError::Tokenizer(_) => (None, ""),
+            };
+            let id = row.and_then(|row| rows.get(row)).map_or(String::new(), |row| format!(" (id `{}`)", row.id));
+            ExecuteError::Engine { what: "building prompts".to_owned(), message: format!("{error}{id}{hint}"), advice: Advice::Reject }
+        })?;
+        Ok(RowPrompts { rows, built })
+    }
+
+    /// The id of a prompt's row.
+    fn id(&self, prompt: usize) -> String {
+        self.built.rows.get(prompt).and_then(|row| self.rows.get(*row)).map_or_else(|| format!("#{prompt}"), |row| row.id.clone())
+    }
+
+    /// An engine's error in terms of the unit.
+    pub(super) fn error(&self, error: ExtractError) -> ExecuteError {
+        const HINT: &str = "the weights or the number format are at fault; try dtype f32";
+        let (row, message) = match &error {
+            ExtractError::Cancelled { .. } => return ExecuteError::Cancelled,
+            ExtractError::NotFinite { row, layer, read_out } => {
+                return ExecuteError::NotFinite { what: format!("the state {} (layer {layer})", read_out.tensor(*layer)), row: self.id(*row), hint: HINT };
+            }
+            ExtractError::ScoresNotFinite { row } => {
+                return ExecuteError::NotFinite { what: "a next-token score".to_owned(), row: self.id(*row), hint: HINT };
+            }
+            ExtractError::TooLong { row, .. } | ExtractError::NoUtterance { row, .. } => (Some(*row), error.to_string()),
+            ExtractError::Layer { .. } | ExtractError::Request { .. } | ExtractError::Device(_) => (None, error.to_string()),
+        };
+        let advice = if matches!(error, ExtractError::Device(_)) { Advice::Retry } else { Advice::Reject };
+        let id = row.map_or(String::new(), |row| format!(" (id `{}`)", self.id(row)));
+        ExecuteError::Engine { what: "running the model".to_owned(), message: format!("{message}{id}"), advice }
+    }
+
+    /// Scatters values of prompts, `[prompts, width]`, to their rows, `[rows, width]`; rows without a prompt are zeros.
+    pub(super) fn scatter<T: Copy + Default>(&self, values: Vec<T>, width: usize) -> Vec<T> {
+        if self.built.rows.len() == self.rows.len() {
+            return values;
+        }
+        let mut out = vec![T::default(); self.rows.len() * width];
+        for (value, row) in values.chunks_exact(width.max(1)).zip(&self.built.rows) {
+            out[row * width..][..width].copy_from_slice(value);
+        }
+        out
+    }
+
+    /// The number of tokens of every row's prompt; 0 = skipped.
+    pub(super) fn tokens(&self) -> Vec<i64> {
+        let tokens: Vec<i64> = self.built.prompts.iter().map(|p| p.ids.len() as i64).collect();
+        self.scatter(tokens, 1)
+    }
+}
+
+/// The engine's callback: passes progress on, stops where that was asked for.
+pub(super) fn follow(progress: &Progress) -> impl FnMut(limbic_engine::Progress) -> ControlFlow<()> + '_ {
+    move |done| {
+        progress.set(done.rows as f64 / done.total_rows.max(1) as f64, done.tokens);
+        if progress.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}

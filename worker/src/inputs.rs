@@ -1,0 +1,151 @@
+//! A unit's inputs: rows, model files and dependencies' tensors, fetched when the device thread asks for them.
+
+mod header;
+mod shard;
+mod shelf;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use limbic_proto::commit::Commit;
+use limbic_proto::key::{Digest, UnitKey};
+use limbic_proto::layout;
+use limbic_proto::rows::{Rows, RowsError};
+use limbic_store::model::{ModelError, Need};
+use limbic_store::{ModelFiles, Store, StoreError};
+
+pub use header::{Entry, Header};
+pub use shard::Shard;
+pub use shelf::Shelf;
+
+use crate::execute::Advice;
+
+/// Why a unit's inputs can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// The store can't be read, or an object in it is corrupt.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The dataset's rows are not rows.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// The dataset's bytes are not those of its name.
+    #[error("rows {expected:?} in the store are corrupt: their bytes have the digest {found:?}")]
+    RowsDigest {
+        /// The dataset's name.
+        expected: Digest,
+        /// The digest of the bytes.
+        found: Digest,
+    },
+    /// The model's files can't be had.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A dependency has no commit.
+    #[error("unit {unit:?}, which this one needs, is not committed")]
+    NotCommitted {
+        /// The dependency.
+        unit: UnitKey,
+    },
+    /// A dependency will never have a result.
+    #[error("unit {unit:?}, which this one needs, has no result: {reason}")]
+    Void {
+        /// The dependency.
+        unit: UnitKey,
+        /// Why.
+        reason: String,
+    },
+    /// A dependency's artifact is not what such a unit writes.
+    #[error("states of unit {unit:?}: {message}")]
+    Artifact {
+        /// The dependency.
+        unit: UnitKey,
+        /// What was expected and found.
+        message: String,
+    },
+}
+
+impl InputError {
+    /// What the error means for the unit that needs the input.
+    pub fn advice(&self) -> Advice {
+        match self {
+            InputError::Store(_) | InputError::RowsDigest { .. } | InputError::NotCommitted { .. } => Advice::Retry,
+            InputError::Rows(_) | InputError::Void { .. } | InputError::Artifact { .. } => Advice::Reject,
+            // Another worker may have the folder, or the hub may be back.
+            InputError::Model(ModelError::File { .. } | ModelError::Hub(_)) => Advice::Retry,
+            InputError::Model(_) => Advice::Reject,
+        }
+    }
+}
+
+/// The inputs of one attempt. Every method blocks the calling thread, which must not be one of tokio's.
+#[derive(Debug)]
+pub struct Inputs {
+    store: Store,
+    shelf: Arc<Shelf>,
+    runtime: tokio::runtime::Handle,
+    waited: AtomicU64,
+}
+
+impl Inputs {
+    /// Inputs out of a store; what was verified once stays on the shelf.
+    pub fn new(store: Store, shelf: Arc<Shelf>, runtime: tokio::runtime::Handle) -> Inputs {
+        Inputs { store, shelf, runtime, waited: AtomicU64::new(0) }
+    }
+
+    /// How long the device thread has waited for inputs.
+    pub fn waited(&self) -> Duration {
+        Duration::from_nanos(self.waited.load(Ordering::Relaxed))
+    }
+
+    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        let started = Instant::now();
+        let value = self.runtime.block_on(future);
+        self.waited.fetch_add(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        value
+    }
+
+    /// A dataset's rows, verified against their name.
+    ///
+    /// # Errors
+    /// They can't be read or are corrupt.
+    pub fn rows(&self, dataset: &Digest) -> Result<Arc<Rows>, InputError> {
+        if let Some(rows) = self.shelf.rows(dataset) {
+            return Ok(rows);
+        }
+        let bytes = self.wait(self.store.get(&layout::rows(dataset)))?;
+        let found = Digest::of(&bytes);
+        if found != *dataset {
+            return Err(InputError::RowsDigest { expected: *dataset, found });
+        }
+        let rows = Arc::new(Rows::from_bytes(&bytes)?);
+        self.shelf.keep_rows(*dataset, rows.clone());
+        Ok(rows)
+    }
+
+    /// A model's files with its weights, downloaded if they are not here.
+    ///
+    /// # Errors
+    /// They can't be had, or are no model that the engine can compute.
+    pub fn model(&self, source: &str) -> Result<ModelFiles, InputError> {
+        Ok(self.wait(ModelFiles::resolve(source, Need::Weights))?)
+    }
+
+    /// The committed states of these units, in order; a unit that was split stands for its children.
+    ///
+    /// # Errors
+    /// One of them has no result, or its artifact can't be read.
+    pub fn shards(&self, extracts: &[UnitKey]) -> Result<Vec<Shard<'_>>, InputError> {
+        let mut shards = Vec::with_capacity(extracts.len());
+        let mut pending: Vec<UnitKey> = extracts.iter().rev().copied().collect();
+        while let Some(unit) = pending.pop() {
+            match self.wait(self.store.commit(&unit))? {
+                Some(Commit::Done(done)) => shards.push(Shard::open(self, unit, done)?),
+                Some(Commit::Split { children, .. }) => pending.extend(children.iter().rev()),
+                Some(Commit::Void { reason, .. }) => return Err(InputError::Void { unit, reason }),
+                None => return Err(InputError::NotCommitted { unit }),
+            }
+        }
+        Ok(shards)
+    }
+}

@@ -1,0 +1,142 @@
+//! What was fetched and verified once, kept for the next unit: rows, and small artifacts by digest.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use limbic_proto::key::Digest;
+use limbic_proto::rows::Rows;
+
+/// Datasets kept at once.
+const DATASETS: usize = 2;
+
+/// A bounded memory of verified bytes, least recently used first out, with an optional folder behind it.
+#[derive(Debug)]
+pub struct Shelf {
+    capacity: usize,
+    folder: Option<PathBuf>,
+    kept: Mutex<Kept>,
+}
+
+/// Both lists are ordered by use, the most recent last.
+#[derive(Debug, Default)]
+struct Kept {
+    rows: Vec<(Digest, Arc<Rows>)>,
+    artifacts: Vec<(Digest, Bytes)>,
+    bytes: usize,
+}
+
+impl Shelf {
+    /// Artifacts up to this many bytes are fetched whole, verified and kept; longer ones are read by byte range.
+    pub const SMALL: u64 = 64 << 20;
+
+    /// A shelf that keeps up to `capacity` bytes of artifacts in memory and, if a folder is given, also as files there.
+    pub fn new(capacity: usize, folder: Option<PathBuf>) -> Shelf {
+        Shelf { capacity, folder, kept: Mutex::default() }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A dataset that was kept.
+    pub(super) fn rows(&self, digest: &Digest) -> Option<Arc<Rows>> {
+        self.kept().rows.iter().find(|(d, _)| d == digest).map(|(_, rows)| rows.clone())
+    }
+
+    /// Keeps a dataset.
+    pub(super) fn keep_rows(&self, digest: Digest, rows: Arc<Rows>) {
+        let mut kept = self.kept();
+        kept.rows.retain(|(d, _)| *d != digest);
+        kept.rows.push((digest, rows));
+        if kept.rows.len() > DATASETS {
+            kept.rows.remove(0);
+        }
+    }
+
+    /// An artifact that was kept. One from the folder is verified again: files may have been touched.
+    pub(super) fn artifact(&self, digest: &Digest) -> Option<Bytes> {
+        let mut kept = self.kept();
+        if let Some(found) = kept.artifacts.iter().position(|(d, _)| d == digest) {
+            let entry = kept.artifacts.remove(found);
+            let bytes = entry.1.clone();
+            kept.artifacts.push(entry);
+            return Some(bytes);
+        }
+        drop(kept);
+        let bytes = Bytes::from(std::fs::read(self.file(digest)?).ok()?);
+        if Digest::of(&bytes) != *digest {
+            return None;
+        }
+        self.remember(*digest, bytes.clone());
+        Some(bytes)
+    }
+
+    /// Keeps a verified artifact.
+    pub(super) fn keep_artifact(&self, digest: Digest, bytes: Bytes) {
+        if let Some(file) = self.file(&digest)
+            && let Err(error) = write(&file, &bytes)
+        {
+            tracing::warn!(file = %file.display(), %error, "the cache folder can't be written; going on without it");
+        }
+        self.remember(digest, bytes);
+    }
+
+    fn remember(&self, digest: Digest, bytes: Bytes) {
+        let mut kept = self.kept();
+        if bytes.len() > self.capacity || kept.artifacts.iter().any(|(d, _)| *d == digest) {
+            return;
+        }
+        kept.bytes += bytes.len();
+        kept.artifacts.push((digest, bytes));
+        while kept.bytes > self.capacity {
+            let (_, oldest) = kept.artifacts.remove(0);
+            kept.bytes -= oldest.len();
+        }
+    }
+
+    fn file(&self, digest: &Digest) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join(digest.fan_out()).join(digest.hex()))
+    }
+}
+
+/// Writes a file under its final name only once it is whole.
+fn write(file: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    if file.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(file.parent().unwrap_or(file))?;
+    let partial = file.with_extension(format!("{}.partial", std::process::id()));
+    std::fs::write(&partial, bytes)?;
+    std::fs::rename(&partial, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_artifact_goes_first() {
+        let shelf = Shelf::new(10, None);
+        let [a, b, c] = [b"aaaa", b"bbbb", b"cccc"].map(|x| (Digest::of(x), Bytes::from_static(x)));
+        shelf.keep_artifact(a.0, a.1.clone());
+        shelf.keep_artifact(b.0, b.1);
+        assert_eq!(shelf.artifact(&a.0), Some(a.1));
+        shelf.keep_artifact(c.0, c.1);
+        assert!(shelf.artifact(&b.0).is_none() && shelf.artifact(&a.0).is_some() && shelf.artifact(&c.0).is_some());
+        shelf.keep_artifact(Digest::of(b"long"), Bytes::from_static(b"more than ten bytes"));
+        assert!(shelf.artifact(&Digest::of(b"long")).is_none() && shelf.artifact(&c.0).is_some());
+    }
+
+    #[test]
+    fn a_damaged_file_in_the_folder_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = Bytes::from_static(b"states");
+        let digest = Digest::of(&bytes);
+        Shelf::new(0, Some(folder.path().to_path_buf())).keep_artifact(digest, bytes.clone());
+        let shelf = Shelf::new(0, Some(folder.path().to_path_buf()));
+        assert_eq!(shelf.artifact(&digest), Some(bytes));
+        std::fs::write(shelf.file(&digest).unwrap(), b"statez").unwrap();
+        assert!(shelf.artifact(&digest).is_none());
+    }
+}

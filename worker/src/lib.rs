@@ -1,0 +1,27 @@
+//! The worker: a session with the coordinator, a thread that owns the device, artifacts that are written once.
+//!
+//! [`run`] is the whole worker as a future; [`main`] is the same behind a command line. What computes is injected as an
+//! [`Executor`]: [`EngineExecutor`] in production, [`fake::FakeExecutor`] where only the protocol is of interest.
+
+mod args;
+mod device;
+pub mod execute;
+pub mod fake;
+pub mod inputs;
+mod inspect;
+mod machine;
+mod progress;
+mod run;
+mod session;
+mod settings;
+mod tensors;
+
+pub use args::{Args, Command, LogFormat, main};
+pub use execute::{Advice, EngineExecutor, ExecuteError, Executor, Output};
+pub use inputs::Inputs;
+pub use machine::memory_bytes;
+pub use inspect::{InspectArgs, InspectError};
+pub use progress::Progress;
+pub use run::{Components, ExitKind, WorkerError, run};
+pub use session::SessionError;
+pub use settings::{Settings, SettingsError, Timing};

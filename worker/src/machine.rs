@@ -1,0 +1,21 @@
+//! What this computer is called and how much memory it has.
+
+use std::path::Path;
+
+/// A worker's name: host, process and a random tail, so that it is chosen once per process.
+pub(crate) fn worker_id() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+    let host = host.as_deref().map(str::trim).filter(|h| !h.is_empty()).unwrap_or("worker").to_owned();
+    format!("{host}-{}-{:04x}", std::process::id(), rand::random::<u16>())
+}
+
+/// Bytes of memory this process may use: the container's limit or the computer's memory, whichever is less; 0 if unknown.
+pub fn memory_bytes() -> u64 {
+    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let container = limits.iter().filter_map(|p| std::fs::read_to_string(Path::new(p)).ok()?.trim().parse::<u64>().ok()).min();
+    let computer = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+    });
+    container.into_iter().chain(computer).min().unwrap_or(0)
+}

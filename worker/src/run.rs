@@ -1,0 +1,72 @@
+//! The whole worker as a future: components in, exit out.
+
+use std::sync::Arc;
+
+use limbic_store::Store;
+
+use crate::device::Device;
+use crate::execute::Executor;
+use crate::inputs::Shelf;
+use crate::session::{Session, SessionError};
+use crate::settings::{Settings, SettingsError};
+
+/// Bytes of verified artifacts kept in memory.
+const SHELF: usize = 512 << 20;
+
+/// What is injected into a worker.
+pub struct Components {
+    /// What computes.
+    pub executor: Box<dyn Executor>,
+    /// The store; without one, the worker opens the one that its coordinator names.
+    pub store: Option<Store>,
+}
+
+/// How a worker ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitKind {
+    /// Every sweep is finished.
+    Finished,
+    /// It was asked to leave, and has finished or given back what it held.
+    Drained,
+}
+
+/// Why a worker stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The settings make no sense.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The session with the coordinator broke down.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The device thread can't be started.
+    #[error("starting the device thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl WorkerError {
+    /// The process's exit code: 2 where the user must change something, 75 where trying again later may help.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            WorkerError::Settings(_) => 2,
+            WorkerError::Session(error) if error.is_users() => 2,
+            WorkerError::Session(_) | WorkerError::Thread(_) => 75,
+        }
+    }
+}
+
+/// Works for the coordinator until every sweep is finished (if so set), `shutdown` resolves, or neither coordinator nor
+/// store has been reachable for longer than the patience.
+///
+/// After `shutdown` the worker leases nothing more, goes on with what it holds for `settings.timing.drain`, and gives
+/// back what is not finished by then.
+///
+/// # Errors
+/// See [`WorkerError::exit_code`].
+pub async fn run(settings: Settings, components: Components, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<ExitKind, WorkerError> {
+    let Components { executor, store } = components;
+    let device = Device::start(executor).map_err(WorkerError::Thread)?;
+    let shelf = Arc::new(Shelf::new(SHELF, settings.cache_dir.clone()));
+    let session = Session::new(settings, device, shelf, store)?;
+    Ok(session.run(shutdown).await?)
+}

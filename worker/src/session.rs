@@ -1,0 +1,208 @@
+//! The session with the coordinator: register, lease, execute, upload, commit, report, until there is no more to do.
+//!
+//! One unit executes at a time; while its artifacts are uploaded the next one is leased and begun. Commits need no
+//! coordinator: when it is away, the worker finishes what it holds, and introduces itself again once it is back.
+
+mod attempt;
+mod drain;
+mod heartbeat;
+mod holding;
+mod link;
+mod pause;
+mod publish;
+
+use std::sync::Arc;
+
+use limbic_proto::wire::Grant;
+use limbic_store::{Store, StoreError};
+use tokio::task::JoinHandle;
+
+use crate::device::Device;
+use crate::inputs::Shelf;
+use crate::run::ExitKind;
+use crate::settings::{Settings, SettingsError};
+use attempt::Attempt;
+use drain::Drain;
+use holding::{Holding, Outcome};
+use link::{Leased, Link};
+
+/// Why a session ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The coordinator is of another release, or doesn't want this worker.
+    #[error("the coordinator at {url} refused this worker: {message} (this worker is limbic {software}, protocol {protocol})")]
+    Refused {
+        /// The coordinator.
+        url: String,
+        /// What it said.
+        message: String,
+        /// Our version.
+        software: &'static str,
+        /// Our protocol.
+        protocol: u32,
+    },
+    /// The coordinator was away for longer than the patience.
+    #[error("the coordinator at {url} can't be reached for {seconds} s ({message}); start it, or check --coordinator")]
+    Lost {
+        /// The coordinator.
+        url: String,
+        /// For how long.
+        seconds: u64,
+        /// What the last try gave.
+        message: String,
+    },
+    /// The store that the coordinator names can't be opened here.
+    #[error("the coordinator's store can't be opened by this worker: {0}")]
+    Store(#[from] StoreError),
+    /// The device can't compute any more.
+    #[error("the device is of no more use: {message}")]
+    Device {
+        /// What happened.
+        message: String,
+    },
+}
+
+impl SessionError {
+    /// Whether the user must change something before another try makes sense.
+    pub fn is_users(&self) -> bool {
+        matches!(self, SessionError::Refused { .. } | SessionError::Store(StoreError::Address { .. }))
+    }
+}
+
+/// What all parts of a session share.
+pub(crate) struct Shared {
+    settings: Settings,
+    device: Device,
+    shelf: Arc<Shelf>,
+    link: Link,
+    holding: Arc<Holding>,
+    drain: Drain,
+}
+
+/// A session that has not begun yet.
+pub(crate) struct Session {
+    settings: Settings,
+    device: Device,
+    shelf: Arc<Shelf>,
+    holding: Arc<Holding>,
+    link: Link,
+    store: Option<Store>,
+}
+
+impl Session {
+    pub(crate) fn new(settings: Settings, device: Device, shelf: Arc<Shelf>, store: Option<Store>) -> Result<Session, SettingsError> {
+        let holding = Arc::new(Holding::default());
+        let link = Link::new(&settings, holding.clone())?;
+        Ok(Session { settings, device, shelf, holding, link, store })
+    }
+
+    pub(crate) async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<ExitKind, SessionError> {
+        let Session { settings, device, shelf, holding, link, store: given } = self;
+        let drain = Drain::watch(shutdown, settings.timing.drain, holding.clone());
+        let shared = Arc::new(Shared { settings, device, shelf, link, holding, drain });
+        let registered = tokio::select! {
+            registered = shared.link.register(None) => registered?,
+            () = shared.drain.begun() => return Ok(ExitKind::Drained),
+        };
+        let _heartbeat = AbortOnDrop(tokio::spawn(heartbeat::beat(shared.clone())));
+        let mut work = Work { shared, given, opened: None, finishing: None };
+        work.store(&registered.store)?;
+        let ended = work.until_done().await;
+        // What is computed is published even if the coordinator is gone.
+        work.finish().await?;
+        ended
+    }
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The loop that leases and executes.
+struct Work {
+    shared: Arc<Shared>,
+    /// The injected store, if there is one.
+    given: Option<Store>,
+    /// The store that the coordinator named last.
+    opened: Option<(String, Store)>,
+    /// The attempt whose artifacts are being uploaded.
+    finishing: Option<JoinHandle<Result<(), SessionError>>>,
+}
+
+impl Work {
+    async fn until_done(&mut self) -> Result<ExitKind, SessionError> {
+        loop {
+            if self.shared.drain.has_begun() {
+                return Ok(ExitKind::Drained);
+            }
+            match self.shared.lease().await? {
+                Leased::Grant(grant) => self.execute(*grant).await?,
+                Leased::Finished if self.shared.settings.exit_when_finished => return Ok(ExitKind::Finished),
+                Leased::Finished | Leased::Nothing => {}
+            }
+        }
+    }
+
+    /// Executes a granted unit, and begins to publish what came out.
+    async fn execute(&mut self, grant: Grant) -> Result<(), SessionError> {
+        let shared = self.shared.clone();
+        let held = shared.holding.take(&grant);
+        if shared.drain.has_begun() {
+            return shared.link.report(&held, Outcome::Released).await;
+        }
+        let named = shared.link.registered().map(|r| r.store).unwrap_or_default();
+        let store = self.store(&named)?;
+        let attempt = Attempt { shared: shared.clone(), store, held, grant };
+        let computed = attempt.compute().await;
+        self.finish().await?;
+        if let attempt::Computed::Broken { message } = computed {
+            attempt.end(Outcome::Failed { error: message.clone(), permanent: false }).await?;
+            return Err(SessionError::Device { message });
+        }
+        self.finishing = Some(tokio::spawn(async move { attempt.publish(computed).await }));
+        Ok(())
+    }
+
+    /// Waits for the attempt that is being published.
+    async fn finish(&mut self) -> Result<(), SessionError> {
+        match self.finishing.take() {
+            None => Ok(()),
+            Some(task) => task.await.unwrap_or_else(|e| {
+                tracing::error!(error = %e, "publishing an attempt panicked; its lease will run out");
+                Ok(())
+            }),
+        }
+    }
+
+    fn store(&mut self, named: &str) -> Result<Store, SessionError> {
+        if let Some(store) = &self.given {
+            return Ok(store.clone());
+        }
+        if let Some((_, store)) = self.opened.as_ref().filter(|(url, _)| url == named) {
+            return Ok(store.clone());
+        }
+        let store = Store::open(named)?;
+        self.opened = Some((named.to_owned(), store.clone()));
+        Ok(store)
+    }
+}
+
+impl Shared {
+    /// Asks for a unit. A draining worker still takes an answer that is on its way, to give the unit back at once.
+    async fn lease(&self) -> Result<Leased, SessionError> {
+        let asked = self.link.lease(self.device.loaded());
+        tokio::pin!(asked);
+        tokio::select! {
+            leased = &mut asked => leased,
+            () = self.drain.begun() => match tokio::time::timeout(drain::LAST_ANSWER, asked).await {
+                Ok(leased) => leased,
+                Err(_) => Ok(Leased::Nothing),
+            },
+        }
+    }
+}

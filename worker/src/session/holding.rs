@@ -1,0 +1,106 @@
+//! The attempts that this worker holds: what heartbeats carry and what a restarted coordinator is told.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use limbic_proto::wire::{self, Grant};
+
+use crate::progress::Progress;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Outcome {
+    /// A commit stands.
+    Committed { mine: bool, tokens: u64, seconds: f64 },
+    /// It failed.
+    Failed { error: String, permanent: bool },
+    /// It was given back.
+    Released,
+}
+
+impl Outcome {
+    pub(super) fn to_wire(&self) -> wire::report_request::Outcome {
+        use wire::report_request::Outcome as Wire;
+        match self {
+            Outcome::Committed { mine, tokens, seconds } => Wire::Committed(wire::Committed { mine: *mine, tokens: *tokens, seconds: *seconds }),
+            Outcome::Failed { error, permanent } => Wire::Failed(wire::Failed { error: error.clone(), permanent: *permanent }),
+            Outcome::Released => Wire::Released(wire::Released {}),
+        }
+    }
+}
+
+/// One held attempt.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(super) sweep: String,
+    pub(super) key: String,
+    pub(super) attempt: String,
+    token: Option<wire::Token>,
+    pub(super) progress: Arc<Progress>,
+}
+
+impl Held {
+    pub(super) fn to_wire(&self) -> wire::Held {
+        wire::Held {
+            sweep: self.sweep.clone(),
+            key: self.key.clone(),
+            attempt: self.attempt.clone(),
+            token: self.token,
+            progress: self.progress.share(),
+            tokens: self.progress.tokens(),
+        }
+    }
+
+    /// The first digits of the unit's key, for people.
+    pub(super) fn unit(&self) -> &str {
+        self.key.get(..12).unwrap_or(&self.key)
+    }
+}
+
+/// All held attempts, by attempt.
+#[derive(Debug, Default)]
+pub(crate) struct Holding {
+    held: Mutex<BTreeMap<String, Arc<Held>>>,
+}
+
+impl Holding {
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Held>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds a granted attempt.
+    pub(super) fn take(&self, grant: &Grant) -> Arc<Held> {
+        let held = Arc::new(Held {
+            sweep: grant.sweep.clone(),
+            key: grant.key.clone(),
+            attempt: grant.attempt.clone(),
+            token: grant.token,
+            progress: Arc::new(Progress::new()),
+        });
+        self.held().insert(held.attempt.clone(), held.clone());
+        held
+    }
+
+    /// Lets go of an attempt whose outcome is known.
+    pub(super) fn let_go(&self, held: &Held) {
+        self.held().remove(&held.attempt);
+    }
+
+    /// Asks attempts to stop.
+    pub(super) fn cancel(&self, attempts: &[String]) {
+        let held = self.held();
+        for attempt in attempts.iter().filter_map(|a| held.get(a)) {
+            tracing::info!(unit = attempt.unit(), attempt = %attempt.attempt, "the coordinator asks to stop");
+            attempt.progress.cancel();
+        }
+    }
+
+    /// Asks all attempts to stop.
+    pub(super) fn cancel_all(&self) {
+        self.held().values().for_each(|held| held.progress.cancel());
+    }
+
+    pub(super) fn to_wire(&self) -> Vec<wire::Held> {
+        self.held().values().map(|held| held.to_wire()).collect()
+    }
+}

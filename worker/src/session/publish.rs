@@ -1,0 +1,73 @@
+//! Making a result durable: upload all artifacts, then create the commit that names them. Needs no coordinator.
+
+use bytes::Bytes;
+use limbic_proto::commit::{Artifact, Commit, Done, Provenance};
+use limbic_proto::key::UnitKey;
+use limbic_proto::layout;
+use limbic_store::create::nonce;
+use limbic_store::{Created, Store, StoreError};
+
+use super::link::SOFTWARE;
+use super::pause::Pauses;
+use crate::device::Computed;
+use crate::settings::Timing;
+
+/// What is to be made durable.
+pub(super) struct Publication<'a> {
+    pub(super) key: UnitKey,
+    pub(super) attempt: &'a str,
+    pub(super) worker: &'a str,
+    pub(super) device: &'a str,
+    pub(super) computed: Computed,
+}
+
+/// Writes publications. A store that is away is waited for as long as the patience lasts: computing again costs more.
+pub(super) struct Publish<'a> {
+    pub(super) store: &'a Store,
+    pub(super) timing: &'a Timing,
+}
+
+impl Publish<'_> {
+    /// Uploads the artifacts.
+    pub(super) async fn artifacts(&self, publication: &Publication<'_>) -> Result<Vec<Artifact>, StoreError> {
+        let mut artifacts = Vec::new();
+        for (name, bytes) in &publication.computed.output.artifacts {
+            artifacts.push(self.patiently(|| self.store.put_artifact(&publication.key, publication.attempt, name, bytes.clone())).await?);
+        }
+        Ok(artifacts)
+    }
+
+    /// Creates the commit; false where another attempt's stood first.
+    pub(super) async fn commit(&self, publication: &Publication<'_>, artifacts: Vec<Artifact>) -> Result<bool, StoreError> {
+        let nonce = nonce();
+        let (output, seconds) = (&publication.computed.output, publication.computed.seconds);
+        let commit = Commit::Done(Done {
+            nonce: nonce.clone(),
+            attempt: publication.attempt.to_owned(),
+            artifacts,
+            provenance: Provenance {
+                worker: publication.worker.to_owned(),
+                software: SOFTWARE.to_owned(),
+                device: publication.device.to_owned(),
+                seconds,
+                tokens: output.tokens,
+                counts: output.counts.clone(),
+            },
+        });
+        let body = Bytes::from(serde_json::to_vec(&commit).expect("a commit serializes"));
+        let path = layout::commit(&publication.key);
+        // The same bytes every time, so that an earlier try of unknown outcome is recognised as ours.
+        let created = self.patiently(|| self.store.create(&path, &nonce, body.clone())).await?;
+        Ok(created == Created::Won)
+    }
+
+    async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(&self, operation: impl Fn() -> F) -> Result<T, StoreError> {
+        let mut pauses = Pauses::new(self.timing);
+        loop {
+            match operation().await {
+                Err(error @ StoreError::Io { .. }) if pauses.wait().await => tracing::warn!(%error, "the store is away; trying again"),
+                result => return result,
+            }
+        }
+    }
+}

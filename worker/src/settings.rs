@@ -1,0 +1,97 @@
+//! What a worker is told from outside: flags over environment variables over defaults.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why the settings make no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The coordinator's address means nothing.
+    #[error("--coordinator `{url}`: {message}")]
+    Coordinator {
+        /// What was given.
+        url: String,
+        /// What is wrong and what to write.
+        message: String,
+    },
+    /// The device doesn't exist or this build can't use it.
+    #[error("--device `{device}`: {message}")]
+    Device {
+        /// What was given.
+        device: String,
+        /// What is wrong and what to write.
+        message: String,
+    },
+    /// The number of threads can't be set.
+    #[error("--threads {threads}: {message}")]
+    Threads {
+        /// What was given.
+        threads: usize,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// A worker's settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The coordinator's address, such as `http://127.0.0.1:7447`.
+    pub coordinator: String,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Threads of computation; the default is one per core.
+    pub threads: Option<usize>,
+    /// The worker's name, unique among all workers of the coordinator.
+    pub id: String,
+    /// Whether to leave once every sweep is finished, instead of waiting for the next.
+    pub exit_when_finished: bool,
+    /// A folder where verified artifacts are kept between runs.
+    pub cache_dir: Option<PathBuf>,
+    /// All durations.
+    pub timing: Timing,
+}
+
+impl Settings {
+    /// The settings of a worker of that coordinator on the CPU.
+    pub fn new(coordinator: &str) -> Settings {
+        Settings {
+            coordinator: coordinator.to_owned(),
+            device: "cpu".to_owned(),
+            threads: None,
+            id: crate::machine::worker_id(),
+            exit_when_finished: false,
+            cache_dir: None,
+            timing: Timing::default(),
+        }
+    }
+}
+
+/// How long the worker waits for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// How long the coordinator (or, with results in hand, the store) may be away before the worker gives up.
+    pub patience: Duration,
+    /// How long a lease request may wait for work.
+    pub poll: Duration,
+    /// How long an answer to any other request may take.
+    pub answer: Duration,
+    /// The first pause after a failed request; it doubles up to `longest_pause`, with jitter.
+    pub first_pause: Duration,
+    /// The longest pause between two tries.
+    pub longest_pause: Duration,
+    /// How long a draining worker may still compute before it gives its units back.
+    pub drain: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            patience: Duration::from_secs(600),
+            poll: Duration::from_secs(20),
+            answer: Duration::from_secs(15),
+            first_pause: Duration::from_millis(250),
+            longest_pause: Duration::from_secs(15),
+            drain: Duration::from_secs(12),
+        }
+    }
+}
