@@ -1,0 +1,43 @@
+//! `limbic run` killed at different moments and run again.
+
+use std::collections::BTreeMap;
+
+use limbic_tests::Sandbox;
+
+fn sandbox() -> Sandbox {
+    Sandbox::new(env!("CARGO_BIN_EXE_limbic-under-test"), env!("CARGO_BIN_EXE_limbic-worker-under-test"))
+}
+
+#[test]
+fn killed_five_times_it_goes_on_and_the_results_are_the_same() {
+    let undisturbed = sandbox();
+    undisturbed.small(&[]);
+    let whole = undisturbed.json(&["run", "small.yaml", "--store", "store", "--out", "out", "--json"]);
+    let units = whole["units"]["total"].as_u64().unwrap() as usize;
+
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    let run = ["run", "small.yaml", "--store", "store", "--out", "out", "--json"];
+    let mut stood: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for moment in 1..=5 {
+        // Killed when a sixth, two sixths, … of the units are committed; the first time before anything is.
+        let wanted = units * (moment - 1) / 6;
+        let running = sandbox.spawn(&run);
+        sandbox.until("enough is committed", || sandbox.objects("sweeps").len() > 1 && sandbox.objects("commit").len() >= wanted);
+        running.kill();
+        for (name, body) in &stood {
+            assert_eq!(Some(body), sandbox.objects("commit").iter().find(|(n, _)| n == name).map(|(_, b)| b), "{name} was written again");
+        }
+        stood = sandbox.objects("commit").into_iter().collect();
+        assert!(stood.len() < units, "killed too late to prove anything");
+    }
+    let before = stood.len() as u64;
+    let last = sandbox.json(&run);
+    assert_eq!(last["computed_units"].as_u64().unwrap() + before, units as u64, "only what was missing is computed");
+    let commits: BTreeMap<_, _> = sandbox.objects("commit").into_iter().collect();
+    assert!(stood.iter().all(|(name, body)| commits[name] == *body), "what was committed stands unchanged");
+    for name in ["results.parquet", "predictions.parquet"] {
+        let read = |of: &Sandbox| std::fs::read(of.path("out").join(name)).unwrap();
+        assert!(read(&undisturbed) == read(&sandbox), "{name} equals that of the undisturbed run");
+    }
+}
