@@ -61,6 +61,8 @@ impl Crew {
 async fn keep(crew: Crew, number: usize) -> Result<(), Failure> {
     for start in 0..RESTARTS {
         let mut child = crew.spawn(number, start).map_err(|e| Failure::again(format_args!("a worker can't be started: {e}")))?;
+        // Waiting for a child closes its standard input, which would end it; so that is held apart.
+        let _lifeline = child.stdin.take();
         let status = child.wait().await.map_err(|e| Failure::again(format_args!("a worker can't be watched: {e}")))?;
         match status.code() {
             Some(0) => return Ok(()),

@@ -6,6 +6,8 @@ mod measured;
 mod tabled;
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, Value};
 use serde::Serialize;
 
 use crate::figures::{self, Figure};
@@ -110,21 +112,20 @@ pub fn pages(study: &Study, results: &Results, figures: &[Figure]) -> Result<Pag
         format!("{} resamples", count(study.options.resamples as u64)),
     ];
     let view = context! {
-        title => study.title,
-        sweep => study.sweep,
-        software => study.software,
+        title => study.title.as_str(),
+        sweep => study.sweep.as_str(),
+        software => study.software.as_str(),
         facts => facts,
-        cards => findings::cards(study, results),
+        cards => Value::from(Serde(findings::cards(study, results))),
         findings => findings::sentences(study, results),
-        sections => sections,
+        sections => Value::from(Serde(sections)),
         dark => figures::dark_style(".figure"),
     };
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("the default syntax is one"));
     environment.set_auto_escape_callback(|name| if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None });
-    environment.add_filter("cell", |text: &str| text.replace('|', "\\|").replace('\n', " "));
+    environment.add_filter("cell", |text: String| text.replace('|', "\\|").replace('\n', " "));
     let mut render = |path: &'static str, source: &'static str| {
         let fail = |e: minijinja::Error| ReportError::Page { path, message: format!("{e:#}") };
         environment.add_template(path, source).map_err(fail)?;
