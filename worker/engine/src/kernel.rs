@@ -5,6 +5,7 @@
 //! from candle's operations.
 
 pub(crate) mod attention;
+pub(crate) mod blocks;
 pub(crate) mod gate;
 pub(crate) mod heads;
 pub(crate) mod lanes;

@@ -30,6 +30,7 @@ mod kernel;
 mod likelihood;
 mod model;
 mod pass;
+pub mod probe;
 mod prompt;
 mod template;
 mod tokenizer;

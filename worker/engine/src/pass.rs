@@ -5,6 +5,8 @@ use std::ops::Range;
 use candle_core::{DType, Device, Result, Tensor};
 use limbic_proto::architecture::Architecture;
 
+use crate::kernel::blocks::Blocks;
+
 /// One sequence inside a pass.
 #[derive(Debug, Clone)]
 pub(crate) struct Sequence {
@@ -25,6 +27,8 @@ pub(crate) struct Pass {
     pub positions: Vec<u32>,
     /// The sequences.
     pub sequences: Vec<Sequence>,
+    /// Masks for attention that is composed of tensor operations.
+    pub blocks: Blocks,
 }
 
 impl Pass {
@@ -50,5 +54,13 @@ impl Cache {
         let shape = (capacity, 2 * architecture.kv_width());
         let layers = (0..architecture.layers).map(|_| Tensor::zeros(shape, dtype, device)).collect::<Result<_>>()?;
         Ok(Cache { layers })
+    }
+
+    /// Copies the first `rows` rows of every layer from another cache.
+    pub(crate) fn begin_with(&self, other: &Cache, rows: usize) -> Result<()> {
+        for (to, from) in self.layers.iter().zip(&other.layers) {
+            to.slice_set(&from.narrow(0, 0, rows)?, 0, 0)?;
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Continuations behind cached prompts: decoded token by token, or given and run in one pass.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 use limbic_proto::axis::Context;
 
@@ -29,6 +31,13 @@ impl Replies<'_, '_> {
         found.into_iter().map(move |read_out| Wish { read_out, row, tokens: token..token + 1 })
     }
 
+    /// Cache rows of a row's prompt and of the first `decoded` tokens of its reply.
+    fn before(&self, row: usize, place: usize, decoded: usize) -> Vec<Range<usize>> {
+        let mut rows = self.run.before();
+        rows.push(place..place + self.run.own(row).len() + decoded);
+        rows
+    }
+
     /// Runs given replies in one pass behind their prompts.
     pub(super) fn given(&mut self) -> Result<(), ExtractError> {
         let request = self.run.sink.request;
@@ -41,8 +50,7 @@ impl Replies<'_, '_> {
             if used.is_empty() {
                 continue;
             }
-            let prefix = place..place + self.run.prompts[row].ids.len();
-            let start = pass.push(used, vec![prefix]);
+            let start = pass.push(used, self.before(row, place, 0));
             for offset in 1..=used.len() {
                 wishes.extend(self.wishes(row, offset, start + offset - 1));
             }
@@ -76,9 +84,9 @@ impl Replies<'_, '_> {
             let (mut pass, mut wishes, mut to) = (Pass::default(), Vec::new(), Vec::new());
             for &(slot, token) in &going {
                 let row = self.rows[slot];
-                let before = self.places[slot]..self.places[slot] + self.run.prompts[row].ids.len() + step - 1;
-                to.push(before.end);
-                let at = pass.push(&[token], vec![before]);
+                let before = self.before(row, self.places[slot], step - 1);
+                to.push(self.places[slot] + self.run.own(row).len() + step - 1);
+                let at = pass.push(&[token], before);
                 wishes.extend(self.wishes(row, step, at));
                 self.run.sink.out.replies[row].push(token);
             }

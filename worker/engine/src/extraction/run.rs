@@ -1,8 +1,8 @@
 //! Running an extraction: batches, the prompt pass, and what follows it.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
-use limbic_proto::axis::Context;
+use limbic_proto::axis::{Context, Pooling};
 
 use super::gather::{Sink, Wish, kept, pooled};
 use super::reply::Replies;
@@ -21,7 +21,8 @@ use crate::prompt::Prompt;
 pub fn extract(model: &Model, prompts: &[Prompt], request: &Request, on_progress: OnProgress<'_>) -> Result<Extraction, ExtractError> {
     request.check(model, prompts)?;
     let reply = request.reply_tokens();
-    let lengths: Vec<usize> = prompts.iter().map(|p| p.ids.len() + reply).collect();
+    let shared = shared(prompts, request);
+    let lengths: Vec<usize> = prompts.iter().map(|p| p.ids.len() - shared + reply).collect();
     let mut run = Run {
         model,
         prompts,
@@ -29,7 +30,10 @@ pub fn extract(model: &Model, prompts: &[Prompt], request: &Request, on_progress
         on_progress,
         rows: 0,
         blocks: request.layers.iter().map(|l| l.blocks(model.architecture().layers as u32) as usize).max().unwrap_or(0),
+        shared,
+        prefix: None,
     };
+    run.read_prefix()?;
     for batch in batches(&lengths, request.budget()) {
         run.batch(&batch)?;
         run.rows += batch.len();
@@ -48,6 +52,27 @@ pub(super) struct Run<'a> {
     rows: usize,
     /// Blocks needed for the asked layers.
     pub blocks: usize,
+    /// How many first tokens all prompts share; they are run once.
+    pub shared: usize,
+    /// Their keys and values.
+    prefix: Option<Cache>,
+}
+
+/// The shortest shared beginning that is worth a pass of its own.
+const SHORTEST_SHARED: usize = 8;
+
+/// How many first tokens of all prompts are the same and read by nothing.
+fn shared(prompts: &[Prompt], request: &Request) -> usize {
+    let poolings = || request.read_outs.iter().filter(|r| r.offset == 0).map(|r| r.pooling);
+    let Some((first, others)) = prompts.split_first().filter(|(_, others)| !others.is_empty()) else { return 0 };
+    if poolings().any(|p| matches!(p, Pooling::First | Pooling::PromptMean)) {
+        return 0;
+    }
+    let utterance = poolings().any(|p| matches!(p, Pooling::UtteranceLast | Pooling::UtteranceMean));
+    let own = |p: &Prompt| if utterance { p.utterance_tokens.start.min(p.last()) } else { p.last() };
+    let same = |p: &Prompt| p.ids.iter().zip(&first.ids).take_while(|(a, b)| a == b).count().min(own(p));
+    let shared = others.iter().map(same).min().unwrap_or(0).min(own(first));
+    if shared >= SHORTEST_SHARED { shared } else { 0 }
 }
 
 impl Run<'_> {
@@ -57,6 +82,37 @@ impl Run<'_> {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(ExtractError::Cancelled { tokens: progress.tokens }),
         }
+    }
+
+    /// Runs the shared beginning of all prompts.
+    fn read_prefix(&mut self) -> Result<(), ExtractError> {
+        if self.shared == 0 {
+            return Ok(());
+        }
+        let mut pass = Pass::default();
+        pass.push(&self.prompts[0].ids[..self.shared], Vec::new());
+        let cache = self.cache(self.shared)?;
+        let generated = matches!(self.sink.request.continuation, Some(Continuation::Generated { .. }));
+        let blocks = if generated { self.model.decoder.blocks.len() } else { self.blocks };
+        let plan = Plan { cache: Some(&cache), store: Some(&[0]), blocks, kept: &[] };
+        self.run(&pass, &plan, &[])?;
+        self.prefix = Some(cache);
+        Ok(())
+    }
+
+    fn cache(&self, capacity: usize) -> Result<Cache, ExtractError> {
+        let decoder = &self.model.decoder;
+        Ok(Cache::new(&decoder.architecture, capacity, decoder.dtype, &decoder.device)?)
+    }
+
+    /// Cache rows in front of a row's own tokens.
+    pub(super) fn before(&self) -> Vec<Range<usize>> {
+        if self.shared > 0 { vec![0..self.shared] } else { Vec::new() }
+    }
+
+    /// The tokens of a prompt that are not shared.
+    pub(super) fn own(&self, row: usize) -> &[u32] {
+        &self.prompts[row].ids[self.shared..]
     }
 
     fn batch(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
@@ -78,11 +134,11 @@ impl Run<'_> {
 
     /// What offset 0 reads of the batch's prompts, given where each starts in the pass.
     fn prompt_wishes(&self, rows: &[usize], starts: &[usize]) -> Result<Vec<Wish>, ExtractError> {
-        let mut wishes = Vec::new();
+        let (mut wishes, shared) = (Vec::new(), self.shared);
         for (read_out, asked) in self.sink.request.read_outs.iter().enumerate().filter(|(_, r)| r.offset == 0) {
             for (&row, start) in rows.iter().zip(starts) {
                 let tokens = pooled(&self.prompts[row], asked.pooling, row)?;
-                wishes.push(Wish { read_out, row, tokens: start + tokens.start..start + tokens.end });
+                wishes.push(Wish { read_out, row, tokens: start + tokens.start - shared..start + tokens.end - shared });
             }
         }
         Ok(wishes)
@@ -90,30 +146,34 @@ impl Run<'_> {
 
     fn prompts_alone(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
         let mut pass = Pass::default();
-        let starts: Vec<usize> = rows.iter().map(|&row| pass.push(&self.prompts[row].ids, Vec::new())).collect();
+        let starts: Vec<usize> = rows.iter().map(|&row| pass.push(self.own(row), self.before())).collect();
         let wishes = self.prompt_wishes(rows, &starts)?;
         let kept = kept(&wishes, []);
-        let plan = Plan { blocks: self.blocks, kept: &kept, ..Plan::default() };
-        self.run(&pass, &plan, &wishes).map(|_| ())
+        let prefix = self.prefix.take();
+        let plan = Plan { cache: prefix.as_ref(), store: None, blocks: self.blocks, kept: &kept };
+        self.run(&pass, &plan, &wishes)?;
+        self.prefix = prefix;
+        Ok(())
     }
 
     fn prompts_and_replies(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
         let request = self.sink.request;
         let given = matches!(request.continuation, Some(Continuation::Given(_)));
         let room = if given { 0 } else { request.reply_tokens() };
-        let (mut pass, mut places, mut capacity) = (Pass::default(), Vec::new(), 0);
+        let (mut pass, mut places, mut capacity) = (Pass::default(), Vec::new(), self.shared);
         let mut starts = Vec::new();
         for &row in rows {
-            let ids = &self.prompts[row].ids;
-            starts.push(pass.push(ids, Vec::new()));
+            starts.push(pass.push(self.own(row), self.before()));
             places.push(capacity);
-            capacity += ids.len() + room;
+            capacity += self.own(row).len() + room;
         }
-        let decoder = &self.model.decoder;
-        let cache = Cache::new(&decoder.architecture, capacity, decoder.dtype, &decoder.device)?;
+        let cache = self.cache(capacity)?;
+        if let Some(prefix) = &self.prefix {
+            cache.begin_with(prefix, self.shared)?;
+        }
         let wishes = self.prompt_wishes(rows, &starts)?;
-        let lasts: Vec<usize> = rows.iter().zip(&starts).map(|(&row, start)| start + self.prompts[row].last()).collect();
-        let blocks = if given { self.blocks } else { decoder.blocks.len() };
+        let lasts: Vec<usize> = rows.iter().zip(&starts).map(|(&row, start)| start + self.own(row).len() - 1).collect();
+        let blocks = if given { self.blocks } else { self.model.decoder.blocks.len() };
         let kept = kept(&wishes, lasts.iter().copied());
         let plan = Plan { cache: Some(&cache), store: Some(&places), blocks, kept: &kept };
         let last = self.run(&pass, &plan, &wishes)?;

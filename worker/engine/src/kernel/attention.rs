@@ -5,8 +5,8 @@ use rayon::prelude::*;
 
 use super::heads::Heads;
 use super::lanes::{dispatch, dot, exp, madd};
-use super::{Steps, in_place, read};
-use crate::pass::Sequence;
+use super::{Steps, blocks, in_place, read};
+use crate::pass::{Pass, Sequence};
 
 /// Queries handled by one task.
 const BLOCK: usize = 16;
@@ -24,17 +24,17 @@ pub(crate) fn attend(
     heads: Heads,
     qkv: &Tensor,
     cached: CachedLayer<'_>,
-    sequences: &[Sequence],
+    pass: &Pass,
     window: Option<usize>,
 ) -> Result<Tensor> {
     if steps == Steps::Composed {
-        return composed(heads, qkv, cached, sequences, window);
+        return blocks::attend(heads, qkv, cached, &pass.sequences, &pass.blocks, window);
     }
     let (tokens, width) = (qkv.dim(0)?, heads.key_start());
     let mut out = vec![0f32; tokens * width];
     let mut tasks = Vec::new();
     let mut rest = out.as_mut_slice();
-    for sequence in sequences {
+    for sequence in &pass.sequences {
         for first in (0..sequence.len).step_by(BLOCK) {
             let queries = BLOCK.min(sequence.len - first);
             let (mine, others) = rest.split_at_mut(queries * width);
@@ -205,42 +205,4 @@ pub(crate) fn store(steps: Steps, heads: Heads, layer: &Tensor, qkv: &Tensor, se
             }
         }
     })
-}
-
-fn composed(heads: Heads, qkv: &Tensor, cached: CachedLayer<'_>, sequences: &[Sequence], window: Option<usize>) -> Result<Tensor> {
-    let pair = 2 * heads.key_width();
-    let mut all = Vec::with_capacity(sequences.len());
-    for sequence in sequences {
-        let own = qkv.narrow(0, sequence.start, sequence.len)?;
-        let mut parts = Vec::new();
-        if let Some(cached) = cached {
-            for range in &sequence.prefix {
-                parts.push(cached.narrow(0, range.start, range.len())?);
-            }
-        }
-        parts.push(own.narrow(1, heads.key_start(), pair)?.contiguous()?);
-        let kv = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0)? };
-        let keys = kv.dim(0)?;
-        let split = |start| kv.narrow(1, start, heads.key_width())?.contiguous()?.reshape((keys, heads.keys, heads.width));
-        let (k, v) = (split(0)?, split(heads.key_width())?);
-        let q = own.narrow(1, 0, heads.key_start())?.contiguous()?.reshape((sequence.len, heads.queries, heads.width))?;
-        let lens = |n: usize| Tensor::new(&[n as u32], q.device());
-        let scale = 1.0 / (heads.width as f32).sqrt();
-        let out = candle_nn::attention::flash_attn_varlen_unfused(
-            &q,
-            &k,
-            &v,
-            None,
-            &lens(sequence.len)?,
-            &lens(keys)?,
-            sequence.len,
-            keys,
-            scale,
-            true,
-            window.map(|w| w - 1),
-            window.map(|_| 0),
-        )?;
-        all.push(out.contiguous()?.reshape((sequence.len, heads.key_start()))?);
-    }
-    Tensor::cat(&all, 0)
 }

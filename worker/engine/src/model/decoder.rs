@@ -106,7 +106,7 @@ impl Decoder {
         let cached = plan.cache.map(|cache| &cache.layers[index]);
         let qkv = linear(&norm::rms_norm(steps, &x, &block.attention_norm, eps)?, &block.qkv)?;
         let qkv = place(steps, heads, qkv, &block.heads, &self.rope, &pass.positions)?;
-        let mut mixed = attend(steps, heads, &qkv, cached, &pass.sequences, block.window)?;
+        let mut mixed = attend(steps, heads, &qkv, cached, pass, block.window)?;
         if let (Some(layer), Some(to)) = (cached, plan.store) {
             store(steps, heads, layer, &qkv, &pass.sequences, to)?;
         }

@@ -2,9 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use limbic_engine::{Continuation, ExtractError, Prompt, Request, extract, label_log_likelihoods};
+use limbic_engine::{Continuation, ExtractError, Model, Placement, Prompt, Request, extract, label_log_likelihoods};
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 
+use crate::damage::{copy, set_config};
 use crate::reference::{Reference, all_layers, chats, difference, greedy, model, prompts, raw, run};
 
 /// A prompt of given tokens.
@@ -36,27 +37,30 @@ fn the_state_behind_a_reply_is_that_of_the_longer_prompt() {
 
 #[test]
 fn a_reply_ends_at_the_end_token_and_later_states_are_absent() {
-    let (mut ended, mut rows) = (0, 0);
-    for name in crate::reference::FAMILIES {
-        let (model, meta) = (model(name), Reference::read(name).meta);
-        let prompts = prompts(&model, &raw(), &meta.texts);
-        let mut request = Request::new(vec![Layer::Final], vec![ReadOut::at(40)]);
-        request.continuation = Some(Continuation::Generated { tokens: 40, temperature: 4.0, seeds: (0..12).collect(), stop_at_eos: false });
-        let free = run(&model, &prompts, &request);
-        request.continuation = Some(Continuation::Generated { tokens: 40, temperature: 4.0, seeds: (0..12).collect(), stop_at_eos: true });
-        let stopped = run(&model, &prompts, &request);
-        for row in 0..12 {
-            let end = free.replies[row].iter().position(|t| *t == 2).unwrap_or(40);
-            assert_eq!(stopped.replies[row], free.replies[row][..end]);
-            assert_eq!(stopped.has(row, ReadOut::at(40)), end == 40);
-            let state = &stopped.states[0].values[row * stopped.width..][..stopped.width];
-            assert_eq!(state.iter().all(|x| *x == 0.0), end < 40);
-            ended += usize::from(end < 40);
-            rows += 1;
-        }
+    let (folder, meta) = (copy("llama-plain"), Reference::read("llama-plain").meta);
+    // Any token that some greedy replies hold can play the end token.
+    let end = meta.reply_ids[0][9];
+    set_config(folder.path(), serde_json::json!({"eos_token_id": [0, end]}));
+    let model = Model::load(folder.path(), &Placement::cpu()).unwrap();
+    let prompts = chats(&model, &meta.texts);
+    let read_out = ReadOut::at(24);
+    let mut request = Request::new(vec![Layer::Final], vec![read_out]);
+    request.continuation = Some(Continuation::Generated { tokens: 24, temperature: 0.0, seeds: vec![], stop_at_eos: true });
+    let stopped = run(&model, &prompts, &request);
+    request.continuation = Some(greedy(24));
+    let free = run(&model, &prompts, &request);
+    let mut ended = 0;
+    for row in 0..12 {
+        let reply = &meta.reply_ids[row];
+        let len = reply.iter().position(|t| [0, end].contains(t)).unwrap_or(24);
+        assert_eq!((&stopped.replies[row][..], &free.replies[row]), (&reply[..len], reply));
+        assert_eq!(stopped.has(row, read_out), len == 24);
+        let states = |found: &limbic_engine::Extraction| found.states[0].values[row * found.width..][..found.width].to_vec();
+        let expected = if len == 24 { states(&free) } else { vec![0.0; free.width] };
+        assert_eq!(states(&stopped), expected);
+        ended += usize::from(len < 24);
     }
-    println!("{ended} of {rows} replies ended early");
-    assert!(ended > 0 && ended < rows);
+    assert!(ended > 0 && ended < 12, "{ended} replies ended early");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::reference::{Reference, all_layers, fixture, model, prompts, raw, run}
 
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
-fn copy(name: &str) -> TempDir {
+pub fn copy(name: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"] {
         std::fs::write(folder.path().join(file), std::fs::read(fixture(name).join(file)).unwrap()).unwrap();
@@ -34,7 +34,7 @@ fn write(path: &Path, tensors: &Tensors) {
     std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
-fn set_config(folder: &Path, changes: Value) {
+pub fn set_config(folder: &Path, changes: Value) {
     let path = folder.join("config.json");
     let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());

@@ -4,6 +4,7 @@
 
 mod continuation;
 mod damage;
+mod gguf;
 mod invariance;
 mod parity;
 mod prompts;

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
-use limbic_engine::{Model, Placement, Request};
+use candle_core::{DType, Device, Tensor};
+use limbic_engine::{Model, Placement, Prompt, Request};
 use limbic_proto::axis::{Layer, ReadOut};
 
 use crate::reference::{all_layers, greedy, prompts, raw, run};
@@ -13,6 +13,21 @@ fn texts(count: usize) -> Option<Vec<String>> {
     let lines = std::fs::read_to_string(std::env::var_os("LIMBIC_SPEED_TEXTS")?).ok()?;
     let text = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned();
     Some(lines.lines().take(count).map(text).collect())
+}
+
+/// Seconds of CPU time this process has used: with `RAYON_NUM_THREADS=1`, a measure that a busy machine disturbs little.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    fields.iter().skip(11).take(2).filter_map(|f| f.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// Runs something and tells tokens per second of wall and of CPU time.
+fn measured(what: &str, run: impl FnOnce() -> u64) {
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    let tokens = run() as f64;
+    let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    println!("{what}: {tokens} tokens, {:.0} tokens/s, {:.0} tokens per CPU second", tokens / wall, tokens / cpu);
 }
 
 #[test]
@@ -29,31 +44,27 @@ fn tokens_per_second() {
     let prompts = prompts(&model, &raw(), &texts);
     for batch_tokens in [256, 512, 1024, 2048] {
         let request = Request { batch_tokens: Some(batch_tokens), ..Request::new(all_layers(a.layers), vec![ReadOut::LAST]) };
-        let start = Instant::now();
-        let found = run(&model, &prompts, &request);
-        let seconds = start.elapsed().as_secs_f64();
-        let rate = found.tokens as f64 / seconds;
-        let flops = rate * a.flops_per_token(10) as f64 / 1e9;
-        println!("extraction at {batch_tokens}: {} tokens, {rate:.0} tokens/s, {flops:.0} GFLOP/s", found.tokens);
+        measured(&format!("extraction at {batch_tokens}"), || run(&model, &prompts, &request).tokens);
     }
-    let weight = |i: usize, o: usize| Tensor::zeros((i, o), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let weight = |i: usize, o: usize| Tensor::ones((i, o), DType::F32, &Device::Cpu).unwrap();
     let (q, d, i) = (a.query_width() + 2 * a.kv_width(), a.hidden, a.intermediate);
     let products = [weight(d, q), weight(a.query_width(), d), weight(d, 2 * i), weight(i, d)];
     for tokens in [256, 512, 1024, 2048] {
-        let start = Instant::now();
-        let passes = 5000 / tokens;
-        for _ in 0..passes * a.layers {
-            for w in &products {
-                let x = weight(tokens, w.dim(0).unwrap());
+        let inputs = products.each_ref().map(|w| weight(tokens, w.dim(0).unwrap()));
+        let passes = 4096 / tokens;
+        measured(&format!("products alone at {tokens}"), || {
+            for (x, w) in inputs.iter().zip(&products).cycle().take(passes * a.layers * 4) {
                 std::hint::black_box(x.matmul(w).unwrap());
             }
-        }
-        println!("products alone at {tokens}: {:.0} tokens/s", (passes * tokens) as f64 / start.elapsed().as_secs_f64());
+            (passes * tokens) as u64
+        });
     }
     let mut request = Request::new(vec![Layer::Block(15)], vec![ReadOut::at(16)]);
     request.continuation = Some(greedy(16));
-    let start = Instant::now();
-    let found = run(&model, &prompts[..100], &request);
-    let generated: usize = found.replies.iter().map(Vec::len).sum();
-    println!("decoding: {generated} tokens behind {} in {:.2} s", found.tokens, start.elapsed().as_secs_f64());
+    measured("prompts and 16 reply tokens each", || run(&model, &prompts[..100], &request).tokens);
+    let words: String = texts.join(" ");
+    let ids = model.tokenizer().ids(&words, false).unwrap();
+    let long: Vec<Prompt> = ids.chunks_exact(1000).map(|ids| Prompt { ids: ids.to_vec(), ..prompts[0].clone() }).collect();
+    let request = Request::new(all_layers(a.layers), vec![ReadOut::LAST]);
+    measured("prompts of 1000 tokens", || run(&model, &long, &request).tokens);
 }

@@ -1,0 +1,178 @@
+//! What must hold of every fit: probabilities, invariances, monotonicity, determinism, choice of strength, storage.
+
+use limbic_engine::probe::{
+    BagOfWordsSettings, Fitted, LogisticSettings, Matrix, ProbeKind, Split, Standardizer, Texts, bag_of_words, logistic, majority,
+};
+use proptest::prelude::*;
+
+use super::{Data, furthest};
+
+fn fitted(data: &Data, strength: f64) -> (Fitted, limbic_engine::probe::PathPoint) {
+    let settings = LogisticSettings::fixed(strength);
+    let (probe, report) = logistic::fit(&data.split(), None, data.classes, &settings).unwrap();
+    (probe, report.chosen().unwrap().clone())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn probabilities_sum_to_one(seed in any::<u64>(), n in 8usize..60, d in 1usize..70, k in 2usize..8) {
+        let data = Data::drawn(seed, n, d, k);
+        let p = fitted(&data, 1.0).0.predict_proba(&data.split().x).unwrap();
+        prop_assert_eq!(p.len(), n * k);
+        for row in p.chunks_exact(k) {
+            prop_assert!(row.iter().all(|v| (0.0..=1.0).contains(v)));
+            prop_assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn the_order_of_rows_does_not_matter(seed in any::<u64>(), n in 10usize..50, d in 1usize..60) {
+        let data = Data::drawn(seed, n, d, 3);
+        let order: Vec<usize> = (0..n).map(|i| (i * 7 + 3) % n).collect();
+        prop_assume!(n % 7 != 0);
+        let x = order.iter().flat_map(|&i| data.x[i * d..(i + 1) * d].to_vec()).collect();
+        let moved = Data { x, y: order.iter().map(|&i| data.y[i]).collect(), d, classes: 3 };
+        let p = fitted(&data, 1.0).0.predict_proba(&data.split().x).unwrap();
+        let q = fitted(&moved, 1.0).0.predict_proba(&data.split().x).unwrap();
+        prop_assert!(furthest(&p, &q) < 2e-3);
+    }
+
+    #[test]
+    fn renaming_classes_renames_probabilities(seed in any::<u64>(), n in 12usize..50, d in 1usize..60) {
+        let data = Data::drawn(seed, n, d, 4);
+        let renamed = Data { x: data.x.clone(), y: data.y.iter().map(|l| (l + 1) % 4).collect(), d, classes: 4 };
+        let p = fitted(&data, 1.0).0.predict_proba(&data.split().x).unwrap();
+        let q = fitted(&renamed, 1.0).0.predict_proba(&data.split().x).unwrap();
+        let back: Vec<f32> = q.chunks_exact(4).flat_map(|r| [r[1], r[2], r[3], r[0]]).collect();
+        prop_assert!(furthest(&p, &back) < 2e-3);
+    }
+
+    #[test]
+    fn a_stronger_penalty_gives_smaller_weights(seed in any::<u64>(), n in 12usize..50, d in 1usize..60, k in 2usize..5) {
+        let data = Data::drawn(seed, n, d, k);
+        let norms: Vec<f64> = [1e-3, 1e-2, 0.1, 1.0, 10.0].iter().map(|&c| fitted(&data, c).1.norm).collect();
+        prop_assert!(norms.windows(2).all(|w| w[0] <= w[1] * 1.0001), "{:?}", norms);
+    }
+
+    #[test]
+    fn a_path_ends_where_a_cold_start_does(seed in any::<u64>(), n in 20usize..50, d in 1usize..60) {
+        let data = Data::drawn(seed, n + 10, d, 3);
+        let (train, held) = (data.part(0, n), data.part(n, n + 10));
+        let (_, report) = logistic::fit(&train, Some(&held), 3, &LogisticSettings::path()).unwrap();
+        let losses = report.path.iter().map(|p| p.validation.unwrap().log_loss);
+        prop_assert!(losses.fold(f64::INFINITY, f64::min) == report.chosen().unwrap().validation.unwrap().log_loss);
+        for point in &report.path {
+            let cold = logistic::fit(&train, None, 3, &LogisticSettings::fixed(point.strength)).unwrap().1;
+            let cold = cold.chosen().unwrap();
+            prop_assert!(point.converged && cold.converged);
+            prop_assert!((point.objective / cold.objective - 1.0).abs() < 1e-4, "{:?} {:?}", point, cold);
+        }
+    }
+}
+
+#[test]
+fn the_standardiser_sees_training_rows_only() {
+    let data = Data::drawn(5, 60, 7, 3);
+    let mut other = Data { x: data.x.clone(), y: data.y.clone(), ..data };
+    other.x[40 * 7..].iter_mut().for_each(|v| *v = *v * 100.0 + 5.0);
+    let fit = |data: &Data| {
+        let (train, held) = (data.part(0, 40), data.part(40, 60));
+        logistic::fit(&train, Some(&held), 3, &LogisticSettings::fixed(1.0)).unwrap().0
+    };
+    assert_eq!(fit(&data), fit(&other));
+}
+
+#[test]
+fn standardised_columns_have_mean_zero_and_deviation_one_or_zero() {
+    let mut data = Data::drawn(6, 50, 5, 2);
+    (0..50).for_each(|i| data.x[i * 5 + 2] = 1234.567);
+    let x = data.split().x;
+    let s = Standardizer::fit(&x).unwrap();
+    assert_eq!(s.scale[2], 1.0);
+    let z = s.apply(&x).unwrap();
+    for j in 0..5 {
+        let column = || (0..50).map(|i| f64::from(z[i * 5 + j]));
+        let mean = column().sum::<f64>() / 50.0;
+        let deviation = (column().map(|v| v * v).sum::<f64>() / 50.0).sqrt();
+        assert!(mean.abs() < 1e-5 && (deviation - if j == 2 { 0.0 } else { 1.0 }).abs() < 1e-4, "{j}: {mean} {deviation}");
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let data = Data::drawn(7, 260, 230, 5);
+    let wide = Data::drawn(8, 210, 400, 3);
+    let bits = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| [fitted(&data, 1.0).0, fitted(&wide, 1.0).0])
+    };
+    assert_eq!(bits(1), bits(3));
+}
+
+#[test]
+fn a_linear_map_of_very_unequal_columns_is_learned() {
+    let mut data = Data::drawn(9, 300, 20, 3);
+    data.x.iter_mut().enumerate().for_each(|(e, v)| *v = if e % 20 == 4 { *v * 2e3 - 5e4 } else { *v });
+    let (probe, point) = fitted(&data, 1.0);
+    assert!(point.converged);
+    let p = probe.predict_proba(&data.split().x).unwrap();
+    let right = p.chunks_exact(3).zip(&data.y).filter(|(r, y)| limbic_engine::probe::report::argmax(r) == **y as usize);
+    assert!(right.count() > 200);
+}
+
+#[test]
+fn stored_probes_come_back() {
+    let data = Data::drawn(10, 40, 6, 3);
+    let raw = LogisticSettings { standardise: false, ..LogisticSettings::default() };
+    let probes =
+        [fitted(&data, 1.0).0, logistic::fit(&data.split(), None, 3, &raw).unwrap().0, majority::fit(&data.y, None, 6, 3).unwrap()];
+    for probe in probes {
+        assert_eq!(Fitted::from_tensors(probe.kind, &probe.to_tensors()).unwrap(), probe);
+        let mut tensors = probe.to_tensors();
+        let last = tensors.len() - 1;
+        tensors.remove(last);
+        assert!(Fitted::from_tensors(probe.kind, &tensors).is_err());
+    }
+    assert_eq!(serde_json::to_string(&ProbeKind::Logistic).unwrap(), "\"logistic\"");
+}
+
+#[test]
+fn the_majority_is_the_prior() {
+    let probe = majority::fit(&[1, 1, 0, 2, 1, 2], None, 2, 3).unwrap();
+    let p = probe.predict_proba(&Matrix::new(&[9.0, -9.0], 1, 2).unwrap()).unwrap();
+    assert!(furthest(&p, &[1.0 / 6.0, 0.5, 1.0 / 3.0]) < 1e-6);
+    let weighted = majority::fit(&[0, 1], Some(&[3.0, 1.0]), 1, 2).unwrap();
+    assert!(furthest(&weighted.predict_proba(&Matrix::new(&[0.0], 1, 1).unwrap()).unwrap(), &[0.75, 0.25]) < 1e-6);
+}
+
+#[test]
+fn words_tell_classes_apart() {
+    let happy = ["what a happy happy day", "so glad and happy", "glad you came", "a glad, bright day"];
+    let sad = ["I am so sad today", "sad and lonely", "lonely nights", "such sad news, so lonely"];
+    let texts: Vec<&str> = happy.into_iter().chain(sad).collect();
+    let y = [0, 0, 0, 0, 1, 1, 1, 1];
+    let train = Texts { texts: &texts[..], y: &y };
+    let settings = BagOfWordsSettings { logistic: LogisticSettings::path(), ..BagOfWordsSettings::default() };
+    let (probe, report) = bag_of_words::fit(train, Some(train), 2, &settings).unwrap();
+    assert_eq!(report.strength, Some(100.0));
+    let p = probe.predict_proba(&["a happy, glad cat", "the sad and lonely cat", "zzz"]);
+    assert!(p[0] > 0.8 && p[3] > 0.8 && (p[4] - 0.5).abs() < 0.2, "{p:?}");
+}
+
+#[test]
+fn weights_are_repetitions() {
+    let data = Data::drawn(11, 30, 4, 3);
+    let counts: Vec<usize> = (0..30).map(|i| 1 + i % 3).collect();
+    let rows: Vec<usize> = (0..30).flat_map(|i| vec![i; counts[i]]).collect();
+    let x: Vec<f32> = rows.iter().flat_map(|&i| data.x[i * 4..(i + 1) * 4].to_vec()).collect();
+    let y: Vec<u32> = rows.iter().map(|&i| data.y[i]).collect();
+    let weights: Vec<f32> = counts.iter().map(|&c| c as f32).collect();
+    let settings = LogisticSettings { standardise: false, ..LogisticSettings::default() };
+    let repeated = Split::new(Matrix::new(&x, rows.len(), 4).unwrap(), &y);
+    let weighted = Split { weights: Some(&weights), ..data.split() };
+    let p = logistic::fit(&repeated, None, 3, &settings).unwrap().0.predict_proba(&data.split().x).unwrap();
+    let q = logistic::fit(&weighted, None, 3, &settings).unwrap().0.predict_proba(&data.split().x).unwrap();
+    assert!(furthest(&p, &q) < 1e-3);
+}

@@ -1,0 +1,67 @@
+//! The MLP probe: it learns what no linear map can, follows its seed and nothing else, and stops early.
+
+use limbic_engine::probe::{Fitted, LogisticSettings, Matrix, MlpSettings, Score, Split, logistic, mlp};
+
+use super::Data;
+
+/// Two classes on the four corners of a square, diagonally opposite ones alike.
+fn xor(n: usize) -> Data {
+    let mut data = Data::drawn(1, n, 2, 2);
+    for i in 0..n {
+        let corner = [(i % 2) as f32, (i / 2 % 2) as f32];
+        data.y[i] = ((i % 2) ^ (i / 2 % 2)) as u32;
+        for (v, c) in data.x[i * 2..i * 2 + 2].iter_mut().zip(corner) {
+            *v = (*v * 0.1).clamp(-0.3, 0.3) + c;
+        }
+    }
+    data
+}
+
+fn accuracy(probe: &Fitted, split: &Split<'_>) -> f64 {
+    Score::of(&probe.predict_proba(&split.x).unwrap(), split.y, None, probe.classes).accuracy
+}
+
+fn quick(seed: u64) -> MlpSettings {
+    MlpSettings { hidden: 32, learning_rate: 1e-2, epochs: 40, batch: 32, seed, ..MlpSettings::default() }
+}
+
+#[test]
+fn learns_what_no_linear_map_can() {
+    let data = xor(400);
+    let (probe, report) = mlp::fit(&data.split(), None, 2, &quick(1)).unwrap();
+    assert!(accuracy(&probe, &data.split()) > 0.98, "{:?}", report.chosen());
+    let (linear, _) = logistic::fit(&data.split(), None, 2, &LogisticSettings::default()).unwrap();
+    assert!(accuracy(&linear, &data.split()) < 0.8);
+}
+
+#[test]
+fn the_seed_decides_every_bit() {
+    let data = Data::drawn(2, 120, 10, 3);
+    let fit = |seed, threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| mlp::fit(&data.split(), None, 3, &quick(seed)).unwrap().0)
+    };
+    assert_eq!(fit(1, 1), fit(1, 3));
+    assert_ne!(fit(1, 1).layers, fit(2, 1).layers);
+}
+
+#[test]
+fn patience_keeps_the_best_epoch() {
+    let data = Data::drawn(3, 160, 12, 4);
+    let (train, held) = (data.part(0, 80), data.part(80, 160));
+    let settings = MlpSettings { patience: Some(3), epochs: 200, ..quick(1) };
+    let (probe, report) = mlp::fit(&train, Some(&held), 4, &settings).unwrap();
+    assert!(report.path.len() < 200 && report.path.len() == report.chosen + 4);
+    let found = Score::of(&probe.predict_proba(&held.x).unwrap(), held.y, None, 4);
+    assert!((found.log_loss - report.chosen().unwrap().validation.unwrap().log_loss).abs() < 1e-9);
+}
+
+#[test]
+fn the_papers_defaults_run_one_epoch() {
+    let data = Data::drawn(4, 200, 9, 7);
+    let (probe, report) = mlp::fit(&data.split(), None, 7, &MlpSettings::default()).unwrap();
+    assert_eq!((report.path.len(), report.chosen().unwrap().iterations), (1, 4));
+    assert_eq!(probe.layers[0].weight.len(), 256 * 9);
+    assert_eq!(Fitted::from_tensors(probe.kind, &probe.to_tensors()).unwrap(), probe);
+    assert!(probe.predict_proba(&Matrix::new(&data.x, 200, 9).unwrap()).is_ok());
+}
