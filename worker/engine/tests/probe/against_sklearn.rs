@@ -66,6 +66,7 @@ struct Sentences {
 struct Features {
     ngrams: (usize, usize),
     least_texts: usize,
+    sublinear: bool,
     terms: Vec<String>,
     rows: Vec<BTreeMap<String, f32>>,
 }
@@ -74,7 +75,7 @@ struct Features {
 fn tfidf_has_scikit_learns_values() {
     let all: Sentences = serde_json::from_str(include_str!("../fixtures/probe/tfidf.json")).unwrap();
     for case in &all.cases {
-        let settings = TfIdfSettings { ngrams: case.ngrams, least_texts: case.least_texts };
+        let settings = TfIdfSettings { ngrams: case.ngrams, least_texts: case.least_texts, sublinear: case.sublinear };
         let features = TfIdf::fit(&all.sentences, &settings).unwrap();
         let terms = features.terms();
         assert_eq!(terms, case.terms);

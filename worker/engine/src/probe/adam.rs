@@ -1,0 +1,72 @@
+//! Adam and the learning-rate schedule of the MLP probe.
+
+use super::fitted::Linear;
+
+/// Adam (Kingma & Ba 2015, arXiv 1412.6980) with torch's defaults: betas 0.9 and 0.999, epsilon 1e-8, no weight decay.
+pub(crate) struct Adam {
+    weight: Vec<[f32; 2]>,
+    bias: Vec<[f32; 2]>,
+    steps: i32,
+}
+
+const BETA: [f64; 2] = [0.9, 0.999];
+
+impl Adam {
+    /// Zero moments for the parameters of `layer`.
+    pub fn new(layer: &Linear) -> Self {
+        Self { weight: vec![[0.0; 2]; layer.weight.len()], bias: vec![[0.0; 2]; layer.bias.len()], steps: 0 }
+    }
+
+    /// One step of `rate` against `gradient`.
+    pub fn step(&mut self, layer: &mut Linear, gradient: &Linear, rate: f64) {
+        self.steps += 1;
+        let correction = BETA.map(|b| 1.0 - b.powi(self.steps));
+        let size = (rate / correction[0]) as f32;
+        let root = (1.0 / correction[1].sqrt()) as f32;
+        let (first, second) = (BETA[0] as f32, BETA[1] as f32);
+        let update = |values: &mut [f32], moments: &mut [[f32; 2]], gradient: &[f32]| {
+            for ((v, m), &g) in values.iter_mut().zip(moments).zip(gradient) {
+                m[0] = first * m[0] + (1.0 - first) * g;
+                m[1] = second * m[1] + (1.0 - second) * g * g;
+                *v -= size * m[0] / (m[1].sqrt() * root + 1e-8);
+            }
+        };
+        update(&mut layer.weight, &mut self.weight, &gradient.weight);
+        update(&mut layer.bias, &mut self.bias, &gradient.bias);
+    }
+}
+
+/// Learning rate of `step` (from 0) of `steps`: rises linearly over the first `warmup` share, then falls as a half cosine.
+///
+/// The first step takes `peak / warm` rather than 0, so that no step is idle.
+pub(crate) fn learning_rate(peak: f64, warmup: f64, step: usize, steps: usize) -> f64 {
+    let warm = (steps as f64 * warmup).round() as usize;
+    if step < warm {
+        return peak * (step + 1) as f64 / warm as f64;
+    }
+    let along = (step - warm) as f64 / (steps - warm).max(1) as f64;
+    peak * 0.5 * (1.0 + (std::f64::consts::PI * along).cos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_rises_then_falls() {
+        let rates: Vec<f64> = (0..100).map(|s| learning_rate(1e-4, 0.1, s, 100)).collect();
+        assert!((rates[0] - 1e-5).abs() < 1e-12 && (rates[9] - 1e-4).abs() < 1e-12);
+        assert!(rates[10..].windows(2).all(|w| w[1] < w[0]));
+        assert!(rates[99] > 0.0 && rates[99] < 1e-7);
+    }
+
+    #[test]
+    fn first_step_has_the_size_of_the_rate() {
+        let mut layer = Linear { weight: vec![1.0, 1.0], bias: vec![0.0] };
+        let gradient = Linear { weight: vec![3.0, -0.01], bias: vec![1e-3] };
+        Adam::new(&layer).step(&mut layer, &gradient, 0.1);
+        for (v, e) in layer.weight.iter().chain(&layer.bias).zip([0.9, 1.1, -0.1]) {
+            assert!((v - e).abs() < 1e-4, "{v} for {e}");
+        }
+    }
+}
