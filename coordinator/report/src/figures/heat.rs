@@ -85,7 +85,8 @@ fn panels(name: &str, grids: &[Grid], range: (f64, f64)) -> Result<Vec<Panel>, R
         let (lo, hi) = known.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(*v), r.1.max(*v)));
         format!("{}: {} to {}", g.title, percent(lo), percent(hi))
     };
-    grids.iter().map(|g| Ok(Panel::new(label(g), g.height(), draw(name, WIDTH, g.height(), |pen| g.draw(pen, range))?))).collect()
+    let panel = |g: &Grid| draw(name, WIDTH, g.height(), |pen| g.draw(pen, range)).map(|body| Panel::new(label(g), g.height(), body));
+    grids.iter().map(panel).collect()
 }
 
 /// Accuracy over layers and offsets, one panel per model and condition, on one scale.

@@ -42,7 +42,7 @@ impl Stroke {
 }
 
 /// Where a text lies relative to its point, and how it looks.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Script {
     /// Font size in user units.
     pub size: f64,
@@ -97,7 +97,7 @@ impl Pen<'_> {
     /// A filled shape, mostly transparent.
     pub fn band(&self, outline: &[(f64, f64)], colour: Colour, opacity: f64) -> Drawn {
         let path: Vec<_> = outline.iter().map(|p| self.at(*p)).collect();
-        self.area.draw(&Polygon::new(path, colour.rgb().mix(opacity))).map_err(|e| self.fail(e))
+        self.area.draw(&Polygon::new(path, colour.rgb().mix(opacity).filled())).map_err(|e| self.fail(e))
     }
 
     /// A filled disc with a thin rim of the page's colour.
