@@ -2,7 +2,7 @@
 
 mod engine;
 mod extract;
-// mod fit;
+mod fit;
 mod models;
 mod passes;
 mod prompt;
@@ -67,7 +67,9 @@ pub enum ExecuteError {
     #[error(transparent)]
     Input(#[from] InputError),
     /// The model's files are not those that the sweep was planned with.
-    #[error("model `{source_name}` changed since the sweep was planned: it was {expected:?}, now it is {found:?}; restore the files, or plan the sweep again")]
+    #[error(
+        "model `{source_name}` changed since the sweep was planned: it was {expected:?}, now it is {found:?}; restore the files, or plan the sweep again"
+    )]
     ModelChanged {
         /// Where the files are.
         source_name: String,
@@ -87,7 +89,9 @@ pub enum ExecuteError {
         message: String,
     },
     /// This worker doesn't know the version of the computation that the unit asks for.
-    #[error("unit {unit:?} asks for version {asked} of {what}, this worker computes version {known}: run workers and coordinator of one release")]
+    #[error(
+        "unit {unit:?} asks for version {asked} of {what}, this worker computes version {known}: run workers and coordinator of one release"
+    )]
     Version {
         /// The unit.
         unit: Digest,
@@ -138,7 +142,10 @@ impl ExecuteError {
         match self {
             ExecuteError::Cancelled | ExecuteError::Panicked { .. } => Advice::Retry,
             ExecuteError::Input(error) => error.advice(),
-            ExecuteError::ModelChanged { .. } | ExecuteError::Mismatch { .. } | ExecuteError::NotFinite { .. } | ExecuteError::Artifact(_) => Advice::Reject,
+            ExecuteError::ModelChanged { .. }
+            | ExecuteError::Mismatch { .. }
+            | ExecuteError::NotFinite { .. }
+            | ExecuteError::Artifact(_) => Advice::Reject,
             // A worker of the right release may exist.
             ExecuteError::Version { .. } => Advice::Retry,
             ExecuteError::Engine { advice, .. } => *advice,

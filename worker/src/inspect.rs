@@ -128,7 +128,10 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<(), InspectError> {
     let (texts, tensors) = (lines.len(), file.len());
     if args.json {
         let layers = &meta["layers"];
-        println!("{}", serde_json::json!({ "model": files.pinned, "texts": texts, "tensors": tensors, "layers": layers, "out": args.out, "ids": beside }));
+        println!(
+            "{}",
+            serde_json::json!({ "model": files.pinned, "texts": texts, "tensors": tensors, "layers": layers, "out": args.out, "ids": beside })
+        );
     } else {
         println!("{texts} texts through {}: {tensors} tensors in {}, token ids in {}", files.pinned, args.out.display(), beside.display());
     }
@@ -138,7 +141,11 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<(), InspectError> {
 fn lines(path: &Path) -> Result<Vec<Line>, InspectError> {
     let text = std::fs::read_to_string(path).map_err(|source| InspectError::File { path: path.to_path_buf(), source })?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines.map(|(i, line)| serde_json::from_str(line).map_err(|e| InspectError::Line { path: path.to_path_buf(), line: i + 1, message: e.to_string() })).collect()
+    lines
+        .map(|(i, line)| {
+            serde_json::from_str(line).map_err(|e| InspectError::Line { path: path.to_path_buf(), line: i + 1, message: e.to_string() })
+        })
+        .collect()
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), InspectError> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// A worker's name: host, process and a random tail, so that it is chosen once per process.
-pub(crate) fn worker_id() -> String {
+pub fn worker_id() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
     let host = host.as_deref().map(str::trim).filter(|h| !h.is_empty()).unwrap_or("worker").to_owned();
     format!("{host}-{}-{:04x}", std::process::id(), rand::random::<u16>())

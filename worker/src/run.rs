@@ -63,7 +63,11 @@ impl WorkerError {
 ///
 /// # Errors
 /// See [`WorkerError::exit_code`].
-pub async fn run(settings: Settings, components: Components, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<ExitKind, WorkerError> {
+pub async fn run(
+    settings: Settings,
+    components: Components,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<ExitKind, WorkerError> {
     let Components { executor, store } = components;
     let device = Device::start(executor).map_err(WorkerError::Thread)?;
     let shelf = Arc::new(Shelf::new(SHELF, settings.cache_dir.clone()));

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use limbic_proto::wire::Grant;
 use limbic_store::{Store, StoreError};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::device::Device;
 use crate::inputs::Shelf;
@@ -104,22 +104,14 @@ impl Session {
             registered = shared.link.register(None) => registered?,
             () = shared.drain.begun() => return Ok(ExitKind::Drained),
         };
-        let _heartbeat = AbortOnDrop(tokio::spawn(heartbeat::beat(shared.clone())));
-        let mut work = Work { shared, given, opened: None, finishing: None };
+        let mut heartbeat = JoinSet::new();
+        heartbeat.spawn(heartbeat::beat(shared.clone()));
+        let mut work = Work { shared, given, opened: None, finishing: JoinSet::new() };
         work.store(&registered.store)?;
         let ended = work.until_done().await;
         // What is computed is published even if the coordinator is gone.
         work.finish().await?;
         ended
-    }
-}
-
-/// A task that ends with its owner.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
@@ -130,8 +122,8 @@ struct Work {
     given: Option<Store>,
     /// The store that the coordinator named last.
     opened: Option<(String, Store)>,
-    /// The attempt whose artifacts are being uploaded.
-    finishing: Option<JoinHandle<Result<(), SessionError>>>,
+    /// The attempt whose artifacts are being uploaded; the task ends with its owner.
+    finishing: JoinSet<Result<(), SessionError>>,
 }
 
 impl Work {
@@ -164,15 +156,15 @@ impl Work {
             attempt.end(Outcome::Failed { error: message.clone(), permanent: false }).await?;
             return Err(SessionError::Device { message });
         }
-        self.finishing = Some(tokio::spawn(async move { attempt.publish(computed).await }));
+        self.finishing.spawn(async move { attempt.publish(computed).await });
         Ok(())
     }
 
     /// Waits for the attempt that is being published.
     async fn finish(&mut self) -> Result<(), SessionError> {
-        match self.finishing.take() {
+        match self.finishing.join_next().await {
             None => Ok(()),
-            Some(task) => task.await.unwrap_or_else(|e| {
+            Some(ended) => ended.unwrap_or_else(|e| {
                 tracing::error!(error = %e, "publishing an attempt panicked; its lease will run out");
                 Ok(())
             }),

@@ -1,7 +1,7 @@
 //! Tensors on their way into a safetensors artifact: numbers are kept once and copied once, into the file's bytes.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use safetensors::tensor::{Dtype, View};
@@ -43,6 +43,8 @@ struct Tensor {
 #[derive(Debug, Default)]
 pub(crate) struct TensorFile {
     tensors: BTreeMap<String, Tensor>,
+    /// A note in the header; a single one, because the header keeps several in no order.
+    note: Option<(&'static str, String)>,
 }
 
 impl TensorFile {
@@ -58,6 +60,11 @@ impl TensorFile {
         self.tensors.insert(name.into(), Tensor { shape, numbers: Numbers::I64(numbers) });
     }
 
+    /// A note in the file's header; it replaces the one before.
+    pub(crate) fn note(&mut self, key: &'static str, text: String) {
+        self.note = Some((key, text));
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.tensors.len()
     }
@@ -70,7 +77,8 @@ impl TensorFile {
                 return Err(TensorFileError::Shape { name: name.clone(), shape: tensor.shape.clone(), expected, found });
             }
         }
-        Ok(Bytes::from(safetensors::serialize(self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), None)?))
+        let note = self.note.as_ref().map(|(key, text)| HashMap::from([((*key).to_owned(), text.clone())]));
+        Ok(Bytes::from(safetensors::serialize(self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), note)?))
     }
 }
 

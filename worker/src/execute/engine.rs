@@ -6,7 +6,7 @@ use limbic_proto::spec::Dtype;
 use limbic_proto::unit::{ENGINE_VERSION, PROBE_VERSION, Unit, UnitSpec};
 
 use super::models::Models;
-use super::{Advice, ExecuteError, Executor, Output, extract, prompt};
+use super::{Advice, ExecuteError, Executor, Output, extract, fit, prompt};
 use crate::inputs::Inputs;
 use crate::progress::Progress;
 use crate::settings::SettingsError;
@@ -41,7 +41,10 @@ impl EngineExecutor {
             let memory = crate::machine::memory_bytes();
             return Ok(EngineExecutor::over(vec![(Dtype::F32, Box::new(Placement::cpu()))], memory / 2));
         }
-        let ordinal = device.strip_prefix("cuda:").and_then(|n| n.parse().ok()).ok_or_else(|| bad("write cpu, or cuda:N such as cuda:0".to_owned()))?;
+        let ordinal = device
+            .strip_prefix("cuda:")
+            .and_then(|n| n.parse().ok())
+            .ok_or_else(|| bad("write cpu, or cuda:N such as cuda:0".to_owned()))?;
         let placement = Placement::cuda(ordinal).map_err(|e| bad(format!("{e} (is this worker built with the feature `cuda`?)")))?;
         let in_f32 = placement.clone().in_f32();
         Ok(EngineExecutor::over(vec![(Dtype::Bf16, Box::new(placement)), (Dtype::F32, Box::new(in_f32))], GPU_WEIGHTS))
@@ -72,7 +75,7 @@ impl EngineExecutor {
             }
             UnitSpec::Fit(spec) => {
                 version("the probes", spec.version, PROBE_VERSION)?;
-                let _ = progress; Err(ExecuteError::Gone)
+                fit::fit(spec, unit, inputs, progress)
             }
         }
     }

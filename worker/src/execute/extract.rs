@@ -12,7 +12,13 @@ use crate::progress::Progress;
 use crate::tensors::TensorFile;
 
 /// Computes the unit's states and tokens.
-pub(super) fn extract(spec: &ExtractUnit, unit: &Unit, model: &dyn Loaded, rows: &[Row], progress: &Progress) -> Result<Output, ExecuteError> {
+pub(super) fn extract(
+    spec: &ExtractUnit,
+    unit: &Unit,
+    model: &dyn Loaded,
+    rows: &[Row],
+    progress: &Progress,
+) -> Result<Output, ExecuteError> {
     let filler = spec.continuation.as_ref().and_then(|c| c.filler.as_ref().map(|text| filler(model, text, c.tokens))).transpose()?;
     let longest = filler.as_ref().map_or_else(|| spec.continuation.as_ref().and_then(|c| c.tokens).unwrap_or(0) as usize, Vec::len);
     let prompts = RowPrompts::new(model, &spec.prompt, rows, longest, spec.too_long)?;
@@ -37,7 +43,13 @@ fn filler(model: &dyn Loaded, text: &str, tokens: Option<u32>) -> Result<Vec<u32
     Ok(ids)
 }
 
-fn continuation(asked: &spec::Continuation, filler: Option<Vec<u32>>, unit: &ExtractUnit, prompts: &RowPrompts<'_>, rows: &[Row]) -> Continuation {
+fn continuation(
+    asked: &spec::Continuation,
+    filler: Option<Vec<u32>>,
+    unit: &ExtractUnit,
+    prompts: &RowPrompts<'_>,
+    rows: &[Row],
+) -> Continuation {
     if let Some(ids) = filler {
         return Continuation::Given(vec![ids; prompts.built.prompts.len()]);
     }
@@ -76,7 +88,8 @@ fn output(prompts: &RowPrompts<'_>, rows: &[Row], found: Extraction) -> Result<O
 }
 
 fn row_tokens(prompts: &RowPrompts<'_>, rows: &[Row], mut replies: Vec<Vec<u32>>) -> Vec<RowTokens> {
-    let skipped = |row: &Row| RowTokens { id: row.id.clone(), prompt: Vec::new(), utterance: (0, 0), utterance_bytes: (0, 0), reply: Vec::new() };
+    let skipped =
+        |row: &Row| RowTokens { id: row.id.clone(), prompt: Vec::new(), utterance: (0, 0), utterance_bytes: (0, 0), reply: Vec::new() };
     let mut out: Vec<RowTokens> = rows.iter().map(skipped).collect();
     for (index, (prompt, row)) in prompts.built.prompts.iter().zip(&prompts.built.rows).enumerate() {
         // The engine counts characters.

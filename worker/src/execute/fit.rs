@@ -86,8 +86,11 @@ fn on_states(study: &Study<'_>, extracts: &[UnitKey], layer: Layer, inputs: &Inp
     let mut results = Results::new(study);
     for read_outs in study.spec.read_outs.chunks(together) {
         let parts = read_outs.iter().map(|read_out| states.parts(*read_out)).collect::<Result<Vec<Parts>, _>>()?;
-        let jobs: Vec<(&Parts, Wish<'_>)> =
-            read_outs.iter().zip(&parts).flat_map(|(read_out, parts)| wishes(study.spec, *read_out).map(move |wish| (parts, wish))).collect();
+        let jobs: Vec<(&Parts, Wish<'_>)> = read_outs
+            .iter()
+            .zip(&parts)
+            .flat_map(|(read_out, parts)| wishes(study.spec, *read_out).map(move |wish| (parts, wish)))
+            .collect();
         let fits = jobs.into_par_iter().map(|(parts, wish)| {
             if progress.cancelled() {
                 return Err(ExecuteError::Cancelled);

@@ -68,7 +68,11 @@ impl Models {
             }
         }
         let began = std::time::Instant::now();
-        let model = backend.load(&files.path).map_err(|error| ExecuteError::Engine { what: what(), message: error.to_string(), advice: advice(&error) })?;
+        let model = backend.load(&files.path).map_err(|error| ExecuteError::Engine {
+            what: what(),
+            message: error.to_string(),
+            advice: advice(&error),
+        })?;
         tracing::info!(model = %hint.name, digest = ?identity.digest, seconds = began.elapsed().as_secs_f64(), "model loaded");
         self.kept.insert(0, Kept { identity: identity.clone(), bytes, model });
         Ok(&*self.kept[0].model)

@@ -16,11 +16,19 @@ pub(super) struct RowPrompts<'a> {
 }
 
 impl<'a> RowPrompts<'a> {
-    pub(super) fn new(model: &dyn Loaded, prompt: &Prompt, rows: &'a [Row], reserve: usize, too_long: TooLong) -> Result<RowPrompts<'a>, ExecuteError> {
+    pub(super) fn new(
+        model: &dyn Loaded,
+        prompt: &Prompt,
+        rows: &'a [Row],
+        reserve: usize,
+        too_long: TooLong,
+    ) -> Result<RowPrompts<'a>, ExecuteError> {
         let texts: Vec<String> = rows.iter().map(|r| r.text.clone()).collect();
         let built = model.prompts(prompt, &texts, reserve, too_long).map_err(|error| {
             let (row, hint) = match &error {
-                PromptError::TooLong { row, .. } => (Some(*row), "; set execution.too_long to `skip` or `truncate`, or shorten the continuation"),
+                PromptError::TooLong { row, .. } => {
+                    (Some(*row), "; set `too_long` in the spec to `skip` or `truncate`, or shorten the continuation")
+                }
                 PromptError::Empty { row } | PromptError::TokenOutOfRange { row, .. } => (Some(*row), ""),
                 PromptError::Template(_) | PromptError::Tokenizer(_) => (None, ""),
             };
@@ -41,7 +49,11 @@ impl<'a> RowPrompts<'a> {
         let (row, message) = match &error {
             ExtractError::Cancelled { .. } => return ExecuteError::Cancelled,
             ExtractError::NotFinite { row, layer, read_out } => {
-                return ExecuteError::NotFinite { what: format!("the state {} (layer {layer})", read_out.tensor(*layer)), row: self.id(*row), hint: HINT };
+                return ExecuteError::NotFinite {
+                    what: format!("the state {} (layer {layer})", read_out.tensor(*layer)),
+                    row: self.id(*row),
+                    hint: HINT,
+                };
             }
             ExtractError::ScoresNotFinite { row } => {
                 return ExecuteError::NotFinite { what: "a next-token score".to_owned(), row: self.id(*row), hint: HINT };

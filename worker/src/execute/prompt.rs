@@ -37,7 +37,8 @@ pub(super) fn prompt(spec: &PromptUnit, model: &dyn Loaded, rows: &[Row], progre
 }
 
 fn ids(model: &dyn Loaded, answer: &str) -> Result<Vec<u32>, ExecuteError> {
-    let failed = |message: String| ExecuteError::Engine { what: format!("tokenizing the answer `{answer}`"), message, advice: Advice::Reject };
+    let failed =
+        |message: String| ExecuteError::Engine { what: format!("tokenizing the answer `{answer}`"), message, advice: Advice::Reject };
     let ids = model.ids(answer).map_err(|e| failed(e.to_string()))?;
     if ids.is_empty() { Err(failed("it has no tokens".to_owned())) } else { Ok(ids) }
 }

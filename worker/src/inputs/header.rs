@@ -43,7 +43,8 @@ impl Header {
 
     /// Reads the header's JSON; `total` is the length of the whole file.
     pub(super) fn parse(json: &[u8], total: u64) -> Result<Header, String> {
-        let mut values: BTreeMap<String, serde_json::Value> = serde_json::from_slice(json).map_err(|e| format!("its header is not JSON: {e}"))?;
+        let mut values: BTreeMap<String, serde_json::Value> =
+            serde_json::from_slice(json).map_err(|e| format!("its header is not JSON: {e}"))?;
         values.remove("__metadata__");
         let start = PREFIX + json.len() as u64;
         let mut tensors = BTreeMap::new();
@@ -69,7 +70,12 @@ impl Header {
         let (from, to) = entry.data_offsets;
         let bytes = entry.shape.iter().product::<usize>() * width;
         if entry.dtype != dtype || to - from != bytes as u64 {
-            return Err(format!("tensor `{name}` is {} {:?} of {} bytes, expected {dtype} of {bytes}", entry.dtype, entry.shape, to - from));
+            return Err(format!(
+                "tensor `{name}` is {} {:?} of {} bytes, expected {dtype} of {bytes}",
+                entry.dtype,
+                entry.shape,
+                to - from
+            ));
         }
         Ok((entry, self.start + from..self.start + to))
     }

@@ -9,7 +9,7 @@ use limbic_proto::layout;
 use limbic_proto::unit::STATES;
 
 use super::header::{Header, PREFIX};
-use super::{InputError, Inputs, Shelf};
+use super::{InputError, Inputs};
 
 /// The committed states of some consecutive rows.
 ///
@@ -35,7 +35,7 @@ impl<'a> Shard<'a> {
         if total < PREFIX {
             return Err(bad(format!("the file has {total} bytes: too few for a header")));
         }
-        let whole = if total <= Shelf::SMALL { Some(whole(inputs, &unit, &done)?) } else { None };
+        let whole = if inputs.shelf.holds(total) { Some(whole(inputs, &unit, &done)?) } else { None };
         let first = match &whole {
             Some(bytes) => bytes.clone(),
             None => inputs.wait(inputs.store.get_range(&path, 0..FIRST.min(total)))?,

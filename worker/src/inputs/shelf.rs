@@ -15,6 +15,7 @@ const DATASETS: usize = 2;
 pub struct Shelf {
     capacity: usize,
     folder: Option<PathBuf>,
+    small: u64,
     kept: Mutex<Kept>,
 }
 
@@ -28,11 +29,22 @@ struct Kept {
 
 impl Shelf {
     /// Artifacts up to this many bytes are fetched whole, verified and kept; longer ones are read by byte range.
-    pub const SMALL: u64 = 64 << 20;
+    const SMALL: u64 = 64 << 20;
 
     /// A shelf that keeps up to `capacity` bytes of artifacts in memory and, if a folder is given, also as files there.
     pub fn new(capacity: usize, folder: Option<PathBuf>) -> Shelf {
-        Shelf { capacity, folder, kept: Mutex::default() }
+        Shelf { capacity, folder, small: Shelf::SMALL, kept: Mutex::default() }
+    }
+
+    /// The same shelf, but artifacts longer than `small` bytes are read by byte range.
+    #[must_use]
+    pub fn ranges_above(self, small: u64) -> Shelf {
+        Shelf { small, ..self }
+    }
+
+    /// Whether an artifact of that length is fetched whole.
+    pub(super) fn holds(&self, bytes: u64) -> bool {
+        bytes <= self.small
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

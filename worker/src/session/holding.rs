@@ -22,7 +22,9 @@ impl Outcome {
     pub(super) fn to_wire(&self) -> wire::report_request::Outcome {
         use wire::report_request::Outcome as Wire;
         match self {
-            Outcome::Committed { mine, tokens, seconds } => Wire::Committed(wire::Committed { mine: *mine, tokens: *tokens, seconds: *seconds }),
+            Outcome::Committed { mine, tokens, seconds } => {
+                Wire::Committed(wire::Committed { mine: *mine, tokens: *tokens, seconds: *seconds })
+            }
             Outcome::Failed { error, permanent } => Wire::Failed(wire::Failed { error: error.clone(), permanent: *permanent }),
             Outcome::Released => Wire::Released(wire::Released {}),
         }

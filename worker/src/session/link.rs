@@ -104,7 +104,12 @@ impl Link {
             };
             match self.within(self.timing.answer, self.client.clone().register(request)).await {
                 Ok(answer) => break answer,
-                Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented | Code::PermissionDenied) => {
+                Err(status)
+                    if matches!(
+                        status.code(),
+                        Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented | Code::PermissionDenied
+                    ) =>
+                {
                     let (url, message) = (self.url.clone(), status.message().to_owned());
                     return Err(SessionError::Refused { url, message, software: SOFTWARE, protocol: PROTOCOL });
                 }
@@ -126,7 +131,8 @@ impl Link {
         loop {
             let registered = self.register(None).await?;
             let wait_ms = u32::try_from(self.timing.poll.as_millis()).unwrap_or(u32::MAX);
-            let request = LeaseRequest { worker: self.worker.clone(), epoch: registered.epoch, loaded_models: loaded_models.clone(), wait_ms };
+            let request =
+                LeaseRequest { worker: self.worker.clone(), epoch: registered.epoch, loaded_models: loaded_models.clone(), wait_ms };
             match self.within(self.timing.poll + self.timing.answer, self.client.clone().lease(request)).await {
                 Ok(answer) => {
                     return Ok(match answer.grant {

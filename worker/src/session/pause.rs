@@ -49,7 +49,12 @@ mod tests {
 
     #[tokio::test]
     async fn pauses_grow_and_end_with_the_patience() {
-        let timing = Timing { first_pause: Duration::from_millis(2), longest_pause: Duration::from_millis(8), patience: Duration::from_millis(60), ..Timing::default() };
+        let timing = Timing {
+            first_pause: Duration::from_millis(2),
+            longest_pause: Duration::from_millis(8),
+            patience: Duration::from_millis(60),
+            ..Timing::default()
+        };
         let mut pauses = Pauses::new(&timing);
         let began = Instant::now();
         let mut tries = 0;

@@ -82,7 +82,7 @@ impl<'a> States<'a> {
                 let message = format!("a shard has {} prompts and {} replies", prompts.len(), replies.len());
                 return Err(study.mismatch("the states", message));
             }
-            let lengths = prompts.into_iter().zip(replies).map(|(prompt, reply)| Lengths { prompt, reply }).collect();
+            let lengths: Vec<Lengths> = prompts.into_iter().zip(replies).map(|(prompt, reply)| Lengths { prompt, reply }).collect();
             shards.push((shard, lengths));
         }
         let (found, expected) = (shards.iter().map(|(_, lengths)| lengths.len()).sum::<usize>(), study.rows().len());
@@ -107,7 +107,8 @@ impl<'a> States<'a> {
             values.clear();
             let (rows, width) = shard.read_f32(&name, &mut values)?;
             if rows != lengths.len() || (parts.width != 0 && width != parts.width) {
-                let message = format!("tensor `{name}` is [{rows}, {width}] in a shard of {} rows and width {}", lengths.len(), parts.width);
+                let message =
+                    format!("tensor `{name}` is [{rows}, {width}] in a shard of {} rows and width {}", lengths.len(), parts.width);
                 return Err(self.study.mismatch("the states", message));
             }
             parts.width = width;

@@ -1,7 +1,7 @@
 //! One probe on one read-out.
 
-use limbic_engine::probe::{FitReport, Fitted, LogisticSettings, ProbeError, Split, logistic, mlp};
-use limbic_proto::spec::{LogisticSpec, ProbeSpec};
+use limbic_engine::probe::{FitReport, Fitted, LogisticSettings, MlpSettings, ProbeError, Split, logistic, mlp};
+use limbic_proto::spec::{LogisticSpec, MlpSpec, ProbeSpec};
 use limbic_proto::unit::{FitName, FitRecord};
 
 use super::Study;
@@ -33,7 +33,7 @@ fn fitted(parts: &Parts, probe: &ProbeSpec, seed: u64, classes: usize) -> Result
     let validation = if parts.validation.is_empty() { None } else { Some(split(&parts.validation)?) };
     let (fitted, report) = match probe {
         ProbeSpec::Logistic(spec) => logistic::fit(&train, validation.as_ref(), classes, &settings(spec))?,
-        ProbeSpec::Mlp(spec) => mlp::fit(&train, validation.as_ref(), classes, spec, seed)?,
+        ProbeSpec::Mlp(spec) => mlp::fit(&train, validation.as_ref(), classes, &mlp_settings(spec, seed))?,
     };
     let probabilities = fitted.predict_proba(&parts.test.matrix(parts.width)?)?;
     Ok((fitted, report, probabilities))
@@ -47,6 +47,19 @@ fn split(part: &Part, width: usize) -> Result<Split<'_>, ProbeError> {
 
 pub(super) fn settings(spec: &LogisticSpec) -> LogisticSettings {
     LogisticSettings { strengths: spec.c.clone(), ..LogisticSettings::default() }
+}
+
+fn mlp_settings(spec: &MlpSpec, seed: u64) -> MlpSettings {
+    MlpSettings {
+        hidden: spec.hidden,
+        learning_rate: spec.learning_rate,
+        warmup: spec.warmup,
+        epochs: spec.epochs,
+        batch: spec.batch,
+        patience: (spec.patience > 0).then_some(spec.patience),
+        standardise: true,
+        seed,
+    }
 }
 
 pub(super) fn record(name: FitName, report: &FitReport, (train, validation, test): (usize, usize, usize), planned: bool) -> FitRecord {
@@ -69,12 +82,14 @@ fn absence(study: &Study<'_>, parts: &Parts, probe: &ProbeSpec) -> Option<String
     let total = study.rows().len();
     let reach = parts.train.len() + parts.validation.len() + parts.test.len();
     let of = format!("{reach} of {total} rows reach this read-out");
+    let counts = |class: usize| parts.train.y.iter().zip(&parts.train.weights).any(|(y, weight)| *y as usize == class && *weight > 0.0);
     let missing: Vec<&str> =
-        study.classes().iter().enumerate().filter(|(class, _)| !parts.train.y.contains(&(*class as u32))).map(|(_, name)| name.as_str()).collect();
+        study.classes().iter().enumerate().filter(|(class, _)| !counts(*class)).map(|(_, name)| name.as_str()).collect();
     if !missing.is_empty() {
         return Some(format!("no train row of {} ({of})", missing.join(", ")));
     }
-    let chooses = matches!(probe, ProbeSpec::Logistic(spec) if spec.c.len() > 1) || matches!(probe, ProbeSpec::Mlp(spec) if spec.patience > 0);
+    let chooses =
+        matches!(probe, ProbeSpec::Logistic(spec) if spec.c.len() > 1) || matches!(probe, ProbeSpec::Mlp(spec) if spec.patience > 0);
     if chooses && parts.validation.is_empty() {
         return Some(format!("no validation row to choose by ({of})"));
     }

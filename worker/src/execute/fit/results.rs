@@ -64,6 +64,11 @@ impl Results {
         }
     }
 
+    /// Keeps names of the weights' columns beside them.
+    pub(super) fn note(&mut self, key: &'static str, names: &[&str]) {
+        self.weights.note(key, serde_json::to_string(names).expect("names serialize"));
+    }
+
     /// Adds a fit. An absent one, too, has predictions: all zeros.
     pub(super) fn add(&mut self, fit: Fit) {
         let name = fit.record.name.tensor();

@@ -1,0 +1,228 @@
+//! The executor on a tiny model, unit by unit: artifacts as `limbic_proto::unit` documents them, numbers as transformers has them.
+
+#[path = "executor/bench.rs"]
+mod bench;
+
+use bench::{Bench, fixture, tensor_f32, tensor_i64};
+use limbic_engine::probe::Score;
+use limbic_proto::axis::{Layer, Pooling, ReadOut};
+use limbic_proto::commit::Commit;
+use limbic_proto::layout;
+use limbic_proto::rows::Split;
+use limbic_proto::spec::{Chat, Continuation, LogisticSpec, MlpSpec, ProbeSpec, Prompt, TooLong};
+use limbic_proto::unit::{FITS, Features, FitRecord, PREDICTIONS, RowTokens, SCORES, STATES, TOKENS, Unit, UnitSpec, WEIGHTS};
+use limbic_worker::inputs::Shelf;
+use limbic_worker::{Advice, ExecuteError, Output};
+
+const LAYERS: [Layer; 3] = [Layer::Block(0), Layer::Block(3), Layer::Final];
+
+fn artifact<'a>(output: &'a Output, name: &str) -> &'a [u8] {
+    &output.artifacts.iter().find(|(n, _)| *n == name).unwrap().1
+}
+
+fn close(found: &[f32], expected: &[f32]) {
+    let largest = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
+    let off = found.iter().zip(expected).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+    assert!(found.len() == expected.len() && off <= 1e-4 * largest, "off by {off} of {largest}");
+}
+
+#[test]
+fn states_are_those_of_transformers_and_stored_by_name() {
+    let mut bench = Bench::new("llama-plain", 12);
+    let unit = bench.extract(0..12, Prompt::Template("{text}".into()), vec![ReadOut::LAST], None, TooLong::Error);
+    let output = bench.execute(&unit).unwrap();
+    let reference = std::fs::read(fixture("llama-plain").join("reference.safetensors")).unwrap();
+    let states = artifact(&output, STATES);
+    for (layer, hub) in LAYERS.into_iter().zip([0, 3, 5]) {
+        let (shape, found) = tensor_f32(states, &format!("L{layer}.k0"));
+        assert_eq!(shape, [12, 96]);
+        for row in 0..12 {
+            let (_, expected) = tensor_f32(&reference, &format!("raw.{row}.hidden"));
+            close(&found[row * 96..][..96], &expected[hub * 96..][..96]);
+        }
+    }
+    let tokens: Vec<RowTokens> = serde_json::from_slice(artifact(&output, TOKENS)).unwrap();
+    let lengths: Vec<i64> = tokens.iter().map(|t| t.prompt.len() as i64).collect();
+    assert_eq!(tensor_i64(states, "prompt_tokens"), lengths);
+    assert_eq!(output.tokens, lengths.iter().sum::<i64>() as u64);
+    for (row, tokens) in bench.rows().iter().zip(&tokens) {
+        assert_eq!((tokens.id.as_str(), tokens.utterance_bytes), (row.id.as_str(), (0, row.text.len())));
+    }
+}
+
+#[test]
+fn replies_skipped_rows_and_byte_spans_are_recorded() {
+    let mut bench = Bench::new("llama-plain", 12);
+    bench.lengthen(4);
+    let read_outs = vec![ReadOut::LAST, ReadOut { pooling: Pooling::UtteranceMean, ..ReadOut::LAST }, ReadOut::at(2)];
+    let continuation = Continuation { tokens: Some(3), temperature: 0.7, seed: 5, filler: None, stop_at_eos: false, controls: Vec::new() };
+    let chat = Prompt::Chat(Chat { user: "→ {text}".into(), ..Chat::default() });
+    let whole = bench.extract(0..12, chat.clone(), read_outs.clone(), Some(continuation.clone()), TooLong::Skip);
+    let output = bench.execute(&whole).unwrap();
+    let (states, tokens) = (artifact(&output, STATES), artifact(&output, TOKENS));
+    let tokens: Vec<RowTokens> = serde_json::from_slice(tokens).unwrap();
+    assert_eq!((tensor_i64(states, "prompt_tokens")[4], tensor_i64(states, "reply_tokens")[4]), (0, 0));
+    assert!(tokens[4].prompt.is_empty() && tokens.iter().enumerate().all(|(i, t)| i == 4 || t.reply.len() == 3));
+    assert!(tensor_f32(states, "L3.k2").1[4 * 96..5 * 96].iter().all(|x| *x == 0.0));
+    assert_eq!((output.counts["skipped_rows"], output.counts["reply_tokens"]), (1, 33));
+    // The span counts bytes although `→` has three of them.
+    let (from, to) = tokens[0].utterance_bytes;
+    assert_eq!(to - from, bench.rows()[0].text.len());
+    // Sampling depends on the row, not on the unit that it is in.
+    let part = bench.extract(5..9, chat, read_outs, Some(continuation), TooLong::Skip);
+    let part = bench.execute(&part).unwrap();
+    let (all, some) = (tensor_f32(states, "L3.k2").1, tensor_f32(artifact(&part, STATES), "L3.k2").1);
+    assert_eq!(&all[5 * 96..9 * 96], some.as_slice());
+}
+
+fn probes() -> Vec<ProbeSpec> {
+    let mlp = MlpSpec { hidden: 8, epochs: 3, ..MlpSpec::default() };
+    vec![ProbeSpec::Logistic(LogisticSpec { c: vec![0.01, 1.0] }), ProbeSpec::Mlp(mlp)]
+}
+
+#[test]
+fn probes_are_fitted_on_all_shards_and_absences_are_told() {
+    let mut bench = Bench::new("llama-plain", 60);
+    bench.lengthen(7);
+    bench.lengthen(59);
+    let read_outs = vec![ReadOut::LAST, ReadOut::at(1), ReadOut::at(40)];
+    let filler =
+        Continuation { tokens: Some(40), temperature: 0.0, seed: 0, filler: Some(" ok".into()), stop_at_eos: true, controls: Vec::new() };
+    let shards: Vec<Unit> = [0..25, 25..60]
+        .into_iter()
+        .map(|rows| bench.extract(rows, Prompt::Template("{text}".into()), read_outs.clone(), Some(filler.clone()), TooLong::Skip))
+        .collect();
+    let keys: Vec<_> = shards.iter().map(|unit| unit.spec.key()).collect();
+    let fit = bench.fit(Features::States { extracts: keys, layer: Layer::Block(3) }, read_outs, probes(), vec![1, 2]);
+    let early = bench.execute(&fit).unwrap_err();
+    assert!(early.to_string().contains("not committed") && early.advice() == Advice::Retry, "{early}");
+    for shard in &shards {
+        let output = bench.execute(shard).unwrap();
+        bench.commit(shard, "a1", &output);
+    }
+    let output = bench.execute(&fit).unwrap();
+    let records: Vec<FitRecord> = serde_json::from_slice(artifact(&output, FITS)).unwrap();
+    assert_eq!(records.len(), 9);
+    let test: Vec<usize> = (0..60).filter(|row| bench.rows()[*row].split == Split::Test).collect();
+    let labels: Vec<u32> = test.iter().map(|row| bench.rows()[*row].class).collect();
+    for record in &records {
+        let name = record.name.tensor();
+        let (shape, values) = tensor_f32(artifact(&output, PREDICTIONS), &name);
+        assert_eq!(shape, [test.len(), 3]);
+        if name.contains(".k40.") {
+            assert!(record.absent.as_ref().unwrap().contains("0 of 60 rows") && values.iter().all(|x| *x == 0.0), "{record:?}");
+            continue;
+        }
+        assert_eq!((record.test, record.train + record.validation + record.test, record.absent.as_ref()), (test.len() - 1, 58, None));
+        for (row, probabilities) in test.iter().zip(values.chunks_exact(3)) {
+            let sum: f32 = probabilities.iter().sum();
+            assert!((sum - if *row == 59 { 0.0 } else { 1.0 }).abs() < 1e-5, "row {row}: {probabilities:?}");
+        }
+        let score = Score::of(&values[..values.len() - 3], &labels[..labels.len() - 1], None, 3);
+        assert!(!name.starts_with("logistic.k0") || score.accuracy > 0.6, "{name}: {score:?}");
+        tensor_f32(artifact(&output, WEIGHTS), &format!("{name}.0.weight"));
+    }
+    let names: Vec<String> = records.iter().map(|r| r.name.tensor()).collect();
+    assert_eq!(names[..3], ["logistic.k0.s0", "mlp.k0.s1", "mlp.k0.s2"]);
+    // Byte ranges give the same as whole artifacts.
+    bench.shelve(Shelf::new(0, None).ranges_above(100));
+    let ranged = bench.execute(&fit).unwrap();
+    assert_eq!(artifact(&ranged, PREDICTIONS), artifact(&output, PREDICTIONS));
+}
+
+#[test]
+fn a_split_shard_stands_for_its_children_and_a_void_one_for_nothing() {
+    let mut bench = Bench::new("llama-plain", 60);
+    let mut extract = |rows| bench.extract(rows, Prompt::Template("{text}".into()), vec![ReadOut::LAST], None, TooLong::Error);
+    let (whole, children) = (extract(0..60), [extract(0..30), extract(30..60)]);
+    let features = Features::States { extracts: vec![whole.spec.key()], layer: Layer::Final };
+    let fit = bench.fit(features, vec![ReadOut::LAST], probes()[..1].to_vec(), vec![0]);
+    for child in &children {
+        let output = bench.execute(child).unwrap();
+        bench.commit(child, "a", &output);
+    }
+    let keys = children.iter().map(|c| c.spec.key()).collect();
+    bench.create_commit(&whole, &Commit::Split { nonce: "n".into(), children: keys });
+    assert!(bench.execute(&fit).is_ok());
+
+    let mut bench = Bench::new("llama-plain", 60);
+    bench.create_commit(&whole, &Commit::Void { nonce: "n".into(), reason: "its only row is empty".into() });
+    let error = bench.execute(&fit).unwrap_err();
+    assert!(error.to_string().contains("only row is empty") && error.advice() == Advice::Reject, "{error}");
+}
+
+#[test]
+fn a_corrupt_artifact_is_found_before_anything_is_fitted() {
+    let mut bench = Bench::new("llama-plain", 60);
+    let shard = bench.extract(0..60, Prompt::Template("{text}".into()), vec![ReadOut::LAST], None, TooLong::Error);
+    let features = Features::States { extracts: vec![shard.spec.key()], layer: Layer::Final };
+    let fit = bench.fit(features, vec![ReadOut::LAST], probes()[..1].to_vec(), vec![0]);
+    let output = bench.execute(&shard).unwrap();
+    bench.commit(&shard, "a", &output);
+    bench.damage(&layout::artifact(&shard.spec.key(), "a", STATES));
+    let error = bench.execute(&fit).unwrap_err();
+    assert!(error.to_string().contains("corrupt") && error.advice() == Advice::Retry, "{error}");
+}
+
+#[test]
+fn baselines_need_no_model() {
+    let mut bench = Bench::new("llama-plain", 60);
+    let majority = bench.fit(Features::Majority, Vec::new(), Vec::new(), vec![0]);
+    let output = bench.execute(&majority).unwrap();
+    let (shape, values) = tensor_f32(artifact(&output, PREDICTIONS), "majority.s0");
+    assert!(shape[1] == 3 && values.chunks_exact(3).all(|p| p == &values[..3]));
+    let words = Features::BagOfWords { texts: bench.texts() };
+    let words = bench.fit(words, Vec::new(), vec![limbic_proto::unit::bag_of_words_probe()], vec![0]);
+    let output = bench.execute(&words).unwrap();
+    let records: Vec<FitRecord> = serde_json::from_slice(artifact(&output, FITS)).unwrap();
+    assert!(records[0].name.tensor() == "bag-of-words.s0" && records[0].converged && records[0].strength == Some(1.0));
+    let (terms, _) = tensor_f32(artifact(&output, WEIGHTS), "bag-of-words.s0.idf");
+    assert_eq!(tensor_f32(artifact(&output, WEIGHTS), "bag-of-words.s0.0.weight").0, [3, terms[0]]);
+}
+
+#[test]
+fn answers_are_scored_in_class_order() {
+    let mut bench = Bench::new("qwen3-qk-norm", 12);
+    bench.lengthen(3);
+    let unit = bench.prompt(0..12, Prompt::Template("{text}\nAnswer:".into()), &[" joy", " fear", " a much longer answer"], TooLong::Skip);
+    let output = bench.execute(&unit).unwrap();
+    let scores = artifact(&output, SCORES);
+    let read = safetensors::SafeTensors::deserialize(scores).unwrap();
+    let likelihood = read.tensor("log_likelihood").unwrap();
+    assert_eq!((likelihood.shape(), likelihood.dtype()), ([12, 3].as_slice(), safetensors::Dtype::F64));
+    let values: Vec<f64> = likelihood.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect();
+    let skipped: Vec<bool> = tensor_i64(scores, "prompt_tokens").iter().map(|t| *t == 0).collect();
+    assert!(values.chunks_exact(3).zip(&skipped).all(|(v, skipped)| v.iter().all(|x| (*x == 0.0) == *skipped && *x <= 0.0)));
+    assert!(skipped[3] && tensor_i64(scores, "label_tokens")[2] > 1 && output.tokens > 0);
+}
+
+#[test]
+fn what_contradicts_the_plan_is_rejected_with_its_reason() {
+    let mut bench = Bench::new("llama-plain", 12);
+    let raw = || Prompt::Template("{text}".into());
+    let good = bench.extract(0..12, raw(), vec![ReadOut::LAST], None, TooLong::Error);
+    let with = |change: &dyn Fn(&mut Unit)| {
+        let mut unit = good.clone();
+        change(&mut unit);
+        unit
+    };
+    let changed = with(&|unit| match &mut unit.spec {
+        UnitSpec::Extract(spec) => spec.model.digest = limbic_proto::key::Digest::of(b"other weights"),
+        other => panic!("{other:?}"),
+    });
+    let shifted = with(&|unit| unit.hints.rows = (0, 11));
+    let newer = with(&|unit| match &mut unit.spec {
+        UnitSpec::Extract(spec) => spec.version += 1,
+        other => panic!("{other:?}"),
+    });
+    let error = bench.execute(&changed).unwrap_err();
+    assert!(error.to_string().contains("changed since the sweep was planned") && error.advice() == Advice::Reject, "{error}");
+    assert!(matches!(bench.execute(&shifted).unwrap_err(), ExecuteError::Mismatch { what: "the rows", .. }));
+    assert_eq!(bench.execute(&newer).unwrap_err().advice(), Advice::Retry);
+    bench.lengthen(2);
+    let long = bench.extract(0..12, raw(), vec![ReadOut::LAST], None, TooLong::Error);
+    let error = bench.execute(&long).unwrap_err();
+    assert!(error.to_string().contains("id `r2`") && error.to_string().contains("too_long") && error.advice() == Advice::Reject, "{error}");
+    bench.progress.cancel();
+    assert!(matches!(bench.execute(&good).unwrap_err(), ExecuteError::Cancelled));
+}

@@ -1,0 +1,180 @@
+//! A store, a dataset, a tiny model and an executor, put together for one test.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use limbic_proto::axis::ReadOut;
+use limbic_proto::commit::{Commit, Done, Provenance};
+use limbic_proto::key::Digest;
+use limbic_proto::layout;
+use limbic_proto::rows::{Row, Rows, Split};
+use limbic_proto::spec::{Continuation, Dtype, ProbeSpec, Prompt, TooLong};
+use limbic_proto::unit::{
+    ENGINE_VERSION, ExtractUnit, Features, FitUnit, Hints, ModelHint, ModelIdentity, PROBE_VERSION, PromptUnit, RowsIdentity, Unit,
+    UnitSpec,
+};
+use limbic_store::model::Need;
+use limbic_store::{ModelFiles, Store};
+use limbic_worker::inputs::Shelf;
+use limbic_worker::{EngineExecutor, ExecuteError, Executor, Inputs, Output, Progress};
+use tokio::runtime::Runtime;
+
+pub struct Bench {
+    runtime: Runtime,
+    folder: tempfile::TempDir,
+    store: Store,
+    shelf: Arc<Shelf>,
+    model: ModelFiles,
+    rows: Rows,
+    executor: EngineExecutor,
+    pub progress: Progress,
+}
+
+pub fn fixture(model: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("engine/tests/fixtures").join(model)
+}
+
+const WORDS: [&str; 3] = ["what a wonderful sunny day", "there is something in the dark attic", "the meeting is at three"];
+
+impl Bench {
+    /// The reference's texts first, then sentences whose words tell their class.
+    pub fn new(model: &str, rows: usize) -> Bench {
+        let runtime = Runtime::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().to_string_lossy()).unwrap();
+        let reference: serde_json::Value = serde_json::from_slice(&std::fs::read(fixture(model).join("reference.json")).unwrap()).unwrap();
+        let texts = reference["texts"].as_array().unwrap();
+        let row = |i: usize| {
+            let class = i % 3;
+            let text = if rows == texts.len() { texts[i].as_str().unwrap().to_owned() } else { format!("{} {i}", WORDS[class]) };
+            let split = if i < rows * 2 / 3 {
+                Split::Train
+            } else if i < rows * 5 / 6 {
+                Split::Validation
+            } else {
+                Split::Test
+            };
+            Row { id: format!("r{i}"), text, class: class as u32, group: format!("g{i}"), split, weight: 1 + (i % 5 == 0) as u32 }
+        };
+        let rows = Rows { classes: vec!["joy".into(), "fear".into(), "neutral".into()], rows: (0..rows).map(row).collect() };
+        let model = runtime.block_on(ModelFiles::resolve(&fixture(model).to_string_lossy(), Need::Weights)).unwrap();
+        let executor = EngineExecutor::new("cpu", None).unwrap();
+        let bench =
+            Bench { runtime, folder, store, shelf: Arc::new(Shelf::new(1 << 20, None)), model, rows, executor, progress: Progress::new() };
+        bench.store_rows();
+        bench
+    }
+
+    fn store_rows(&self) {
+        let bytes = Bytes::from(self.rows.to_bytes());
+        self.runtime.block_on(self.store.put_content(&layout::rows(&self.rows.digest()), bytes)).unwrap();
+    }
+
+    pub fn rows(&self) -> &[Row] {
+        &self.rows.rows
+    }
+
+    pub fn texts(&self) -> Digest {
+        Rows::texts_digest(&self.rows.rows)
+    }
+
+    /// Makes a row's text longer than the model's context.
+    pub fn lengthen(&mut self, row: usize) {
+        self.rows.rows[row].text = "word ".repeat(2000);
+        self.store_rows();
+    }
+
+    pub fn shelve(&mut self, shelf: Shelf) {
+        self.shelf = Arc::new(shelf);
+    }
+
+    fn unit(&self, spec: UnitSpec, rows: (usize, usize)) -> Unit {
+        let source = self.model.pinned.clone();
+        let model = Some(ModelHint { name: "tiny".into(), source, architecture: self.model.architecture.clone() });
+        let hints = Hints { model, dataset: self.rows.digest(), rows, token_budget: 64, flops: 1.0, title: "a unit".into() };
+        Unit { spec, hints }
+    }
+
+    fn identity(&self, rows: &Range<usize>) -> (ModelIdentity, RowsIdentity) {
+        let texts = Rows::texts_digest(&self.rows.rows[rows.clone()]);
+        (ModelIdentity { digest: self.model.digest, dtype: Dtype::F32 }, RowsIdentity { texts, count: rows.len() })
+    }
+
+    pub fn extract(
+        &mut self,
+        rows: Range<usize>,
+        prompt: Prompt,
+        read_outs: Vec<ReadOut>,
+        continuation: Option<Continuation>,
+        too_long: TooLong,
+    ) -> Unit {
+        let (model, identity) = self.identity(&rows);
+        let layers = crate::LAYERS.to_vec();
+        let spec = ExtractUnit { version: ENGINE_VERSION, model, prompt, rows: identity, layers, read_outs, continuation, too_long };
+        self.unit(UnitSpec::Extract(spec), (rows.start, rows.end))
+    }
+
+    pub fn prompt(&mut self, rows: Range<usize>, prompt: Prompt, answers: &[&str], too_long: TooLong) -> Unit {
+        let (model, identity) = self.identity(&rows);
+        let answers = answers.iter().map(|a| (*a).to_owned()).collect();
+        let spec = PromptUnit { version: ENGINE_VERSION, model, prompt, answers, rows: identity, too_long };
+        self.unit(UnitSpec::Prompt(spec), (rows.start, rows.end))
+    }
+
+    pub fn fit(&self, features: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>, seeds: Vec<u64>) -> Unit {
+        let targets = self.rows.targets_digest();
+        let spec = FitUnit { version: PROBE_VERSION, features, targets, read_outs, probes, seeds };
+        self.unit(UnitSpec::Fit(spec), (0, self.rows.rows.len()))
+    }
+
+    pub fn execute(&mut self, unit: &Unit) -> Result<Output, ExecuteError> {
+        let inputs = Inputs::new(self.store.clone(), self.shelf.clone(), self.runtime.handle().clone());
+        self.executor.execute(unit, &inputs, &self.progress)
+    }
+
+    /// Does what a session does with an output.
+    pub fn commit(&self, unit: &Unit, attempt: &str, output: &Output) {
+        let key = unit.spec.key();
+        let put =
+            |(name, bytes): &(&str, Bytes)| self.runtime.block_on(self.store.put_artifact(&key, attempt, name, bytes.clone())).unwrap();
+        let artifacts = output.artifacts.iter().map(put).collect();
+        let provenance = Provenance {
+            worker: "w".into(),
+            software: "s".into(),
+            device: "cpu".into(),
+            seconds: 1.0,
+            tokens: output.tokens,
+            counts: output.counts.clone(),
+        };
+        self.create_commit(unit, &Commit::Done(Done { nonce: "n".into(), attempt: attempt.into(), artifacts, provenance }));
+    }
+
+    pub fn create_commit(&self, unit: &Unit, commit: &Commit) {
+        let body = Bytes::from(serde_json::to_vec(commit).unwrap());
+        self.runtime.block_on(self.store.create(&layout::commit(&unit.spec.key()), commit.nonce(), body)).unwrap();
+    }
+
+    /// Flips the last byte of an object.
+    pub fn damage(&self, path: &str) {
+        let file = self.folder.path().join(path);
+        let mut bytes = std::fs::read(&file).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(file, bytes).unwrap();
+    }
+}
+
+pub fn tensor_f32(file: &[u8], name: &str) -> (Vec<usize>, Vec<f32>) {
+    let read = safetensors::SafeTensors::deserialize(file).unwrap();
+    let tensor = read.tensor(name).unwrap();
+    assert_eq!(tensor.dtype(), safetensors::Dtype::F32);
+    (tensor.shape().to_vec(), tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect())
+}
+
+pub fn tensor_i64(file: &[u8], name: &str) -> Vec<i64> {
+    let read = safetensors::SafeTensors::deserialize(file).unwrap();
+    let tensor = read.tensor(name).unwrap();
+    assert_eq!(tensor.dtype(), safetensors::Dtype::I64);
+    tensor.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect()
+}

@@ -1,0 +1,295 @@
+//! The session against a fake coordinator over a real socket: what is committed, reported, given back, and when.
+
+#[path = "session/coordinator.rs"]
+mod coordinator;
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use coordinator::{FakeCoordinator, State};
+use limbic_proto::commit::{Commit, Done, Provenance};
+use limbic_proto::key::Digest;
+use limbic_proto::layout;
+use limbic_proto::unit::{FITS, Features, FitUnit, Hints, Unit, UnitSpec};
+use limbic_proto::wire::{PROTOCOL, report_request::Outcome};
+use limbic_store::Store;
+use limbic_worker::fake::FakeExecutor;
+use limbic_worker::{Advice, Components, ExecuteError, ExitKind, Settings, Timing, WorkerError, run};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+fn unit(seed: u64) -> Unit {
+    let spec = UnitSpec::Fit(FitUnit {
+        version: 1,
+        features: Features::Majority,
+        targets: Digest::of(b"targets"),
+        read_outs: Vec::new(),
+        probes: Vec::new(),
+        seeds: vec![seed],
+    });
+    let hints =
+        Hints { model: None, dataset: Digest::of(b"rows"), rows: (0, 1), token_budget: 1, flops: 1.0, title: format!("fit {seed}") };
+    Unit { spec, hints }
+}
+
+fn queue(seeds: impl IntoIterator<Item = u64>) -> VecDeque<(Unit, String)> {
+    seeds.into_iter().map(|seed| (unit(seed), format!("a{seed}"))).collect()
+}
+
+struct World {
+    _folder: tempfile::TempDir,
+    store: Store,
+}
+
+impl World {
+    fn new() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().to_string_lossy()).unwrap();
+        World { _folder: folder, store }
+    }
+
+    fn state(&self, seeds: impl IntoIterator<Item = u64>) -> State {
+        let queue = queue(seeds);
+        State { epoch: 1, store: self.store.url().to_owned(), finished_after: queue.len(), queue, ..State::default() }
+    }
+
+    async fn done(&self, unit: &Unit) -> Option<Done> {
+        match self.store.commit(&unit.spec.key()).await.unwrap()? {
+            Commit::Done(done) => Some(done),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn settings(coordinator: &FakeCoordinator) -> Settings {
+    let timing = Timing {
+        patience: Duration::from_secs(20),
+        poll: Duration::from_millis(100),
+        answer: Duration::from_secs(2),
+        first_pause: Duration::from_millis(10),
+        longest_pause: Duration::from_millis(50),
+        drain: Duration::from_secs(5),
+    };
+    Settings { exit_when_finished: true, timing, ..Settings::new(&coordinator.url()) }
+}
+
+type Ended = Result<ExitKind, WorkerError>;
+
+fn start(settings: Settings, executor: FakeExecutor) -> (JoinHandle<Ended>, oneshot::Sender<()>) {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let shutdown = async move {
+        if stopped.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let components = Components { executor: Box::new(executor), store: None };
+    (tokio::spawn(run(settings, components, shutdown)), stop)
+}
+
+fn committed(outcome: &Outcome) -> Option<bool> {
+    match outcome {
+        Outcome::Committed(c) => Some(c.mine),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn units_are_executed_committed_and_reported() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(world.state([1, 2, 3]));
+    let (worker, _stop) = start(settings(&coordinator), FakeExecutor::new(Duration::from_millis(30)));
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Finished);
+    for seed in [1, 2, 3] {
+        let done = world.done(&unit(seed)).await.unwrap();
+        assert_eq!((done.attempt.as_str(), done.artifacts.len()), (format!("a{seed}").as_str(), 3));
+        assert_eq!(world.store.artifact(&unit(seed).spec.key(), &done, FITS).await.unwrap(), FakeExecutor::artifact(&unit(seed), FITS));
+        assert!(done.provenance.seconds > 0.0 && done.provenance.device == "cpu");
+    }
+    let outcomes = coordinator.outcomes();
+    assert_eq!(
+        outcomes.iter().map(|(a, o)| (a.as_str(), committed(o))).collect::<Vec<_>>(),
+        [("a1", Some(true)), ("a2", Some(true)), ("a3", Some(true))]
+    );
+    let state = coordinator.state();
+    assert_eq!((state.registered.len(), state.registered[0].protocol), (1, PROTOCOL));
+    assert!(state.heartbeats.iter().any(|h| h.held.iter().any(|held| held.token.is_some())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_coordinator_is_told_what_is_held() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(world.state([1]));
+    let executor = FakeExecutor::new(Duration::from_millis(1500));
+    let executed = executor.executed();
+    let (worker, _stop) = start(settings(&coordinator), executor);
+    coordinator.until("the lease", |s| s.queue.is_empty()).await;
+    let coordinator = coordinator.restart(State { epoch: 2, finished_after: 1, ..world.state([]) });
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Finished);
+    assert_eq!(executed.load(Ordering::SeqCst), 1);
+    assert_eq!(coordinator.state().registered[0].held[0].attempt, "a1");
+    assert_eq!(coordinator.state().reports[0].epoch, 2);
+    assert_eq!(committed(&coordinator.outcomes()[0].1), Some(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_coordinator_the_unit_is_committed_and_only_then_given_up() {
+    let world = World::new();
+    let mut coordinator = FakeCoordinator::start(world.state([1]));
+    let mut settings = settings(&coordinator);
+    settings.timing.patience = Duration::from_millis(300);
+    let (worker, _stop) = start(settings, FakeExecutor::new(Duration::from_millis(800)));
+    coordinator.until("the lease", |s| s.queue.is_empty()).await;
+    coordinator.kill();
+    let error = worker.await.unwrap().unwrap_err();
+    assert_eq!(error.exit_code(), 75, "{error}");
+    assert!(error.to_string().contains("can't be reached"), "{error}");
+    assert_eq!(world.done(&unit(1)).await.unwrap().attempt, "a1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_attempt_stops_and_is_not_committed() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(world.state([1]));
+    let (worker, _stop) = start(settings(&coordinator), FakeExecutor::new(Duration::from_secs(60)));
+    coordinator.until("progress", |s| s.heartbeats.iter().any(|h| h.held.iter().any(|held| held.progress > 0.0))).await;
+    coordinator.state().cancel = vec!["a1".to_owned()];
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Finished);
+    assert!(matches!(coordinator.outcomes()[0].1, Outcome::Released(_)));
+    assert!(world.done(&unit(1)).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_committed_unit_is_not_executed_again() {
+    let world = World::new();
+    let provenance =
+        Provenance { worker: "w".into(), software: "s".into(), device: "cpu".into(), seconds: 1.0, tokens: 0, counts: Default::default() };
+    let body = Commit::Done(Done { nonce: "other".into(), attempt: "old".into(), artifacts: Vec::new(), provenance });
+    let path = layout::commit(&unit(1).spec.key());
+    world.store.create(&path, "other", Bytes::from(serde_json::to_vec(&body).unwrap())).await.unwrap();
+    let coordinator = FakeCoordinator::start(world.state([1]));
+    let executor = FakeExecutor::default();
+    let executed = executor.executed();
+    let (worker, _stop) = start(settings(&coordinator), executor);
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Finished);
+    assert_eq!((executed.load(Ordering::SeqCst), committed(&coordinator.outcomes()[0].1)), (0, Some(false)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_dies_between_commit_and_report_loses_nothing() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(State { swallow_reports: true, ..world.state([1]) });
+    let (worker, _stop) = start(settings(&coordinator), FakeExecutor::default());
+    while world.done(&unit(1)).await.is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    worker.abort();
+    let again = VecDeque::from([(unit(1), "second".to_owned())]);
+    let coordinator = coordinator.restart(State { epoch: 2, queue: again, ..world.state([1]) });
+    let executor = FakeExecutor::default();
+    let executed = executor.executed();
+    let (worker, _stop) = start(settings(&coordinator), executor);
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Finished);
+    assert_eq!((executed.load(Ordering::SeqCst), committed(&coordinator.outcomes()[0].1)), (0, Some(false)));
+    assert_eq!(world.done(&unit(1)).await.unwrap().attempt, "a1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_workers_with_one_unit_exactly_one_commits() {
+    let world = World::new();
+    let queue = VecDeque::from([(unit(1), "first".to_owned()), (unit(1), "second".to_owned())]);
+    let coordinator = FakeCoordinator::start(State { queue, finished_after: 2, ..world.state([]) });
+    let executor = || FakeExecutor::new(Duration::from_millis(300));
+    let (one, _stop_one) = start(Settings { id: "one".into(), ..settings(&coordinator) }, executor());
+    let (two, _stop_two) = start(Settings { id: "two".into(), ..settings(&coordinator) }, executor());
+    one.await.unwrap().unwrap();
+    two.await.unwrap().unwrap();
+    let mine: Vec<bool> = coordinator.outcomes().iter().filter_map(|(_, o)| committed(o)).collect();
+    assert_eq!((mine.len(), mine.iter().filter(|m| **m).count()), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_release_is_refused_with_a_clear_message() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(State { refuse: Some("this coordinator speaks protocol 7".into()), ..world.state([]) });
+    let (worker, _stop) = start(settings(&coordinator), FakeExecutor::default());
+    let error = worker.await.unwrap().unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("protocol 7") && error.to_string().contains(&format!("protocol {PROTOCOL}")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_worker_finishes_what_it_can() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(world.state([1, 2]));
+    let (worker, stop) = start(settings(&coordinator), FakeExecutor::new(Duration::from_millis(500)));
+    coordinator.until("progress", |s| s.heartbeats.iter().any(|h| h.held.iter().any(|held| held.progress > 0.0))).await;
+    stop.send(()).unwrap();
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Drained);
+    assert_eq!(coordinator.outcomes().iter().map(|(a, o)| (a.as_str(), committed(o))).collect::<Vec<_>>(), [("a1", Some(true))]);
+    assert!(coordinator.state().heartbeats.iter().any(|h| h.draining));
+    assert_eq!(coordinator.state().queue.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_worker_gives_back_what_takes_too_long() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(world.state([1]));
+    let mut settings = settings(&coordinator);
+    settings.timing.drain = Duration::from_millis(200);
+    let (worker, stop) = start(settings, FakeExecutor::new(Duration::from_secs(60)));
+    coordinator.until("progress", |s| s.heartbeats.iter().any(|h| h.held.iter().any(|held| held.progress > 0.0))).await;
+    let began = Instant::now();
+    stop.send(()).unwrap();
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Drained);
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(matches!(coordinator.outcomes()[0].1, Outcome::Released(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_worker_drains_at_once() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(world.state([]));
+    let mut settings = settings(&coordinator);
+    settings.timing.poll = Duration::from_secs(20);
+    let (worker, stop) = start(settings, FakeExecutor::default());
+    coordinator.until("a lease request", |s| !s.leases.is_empty()).await;
+    let began = Instant::now();
+    stop.send(()).unwrap();
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Drained);
+    assert!(began.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_and_panics_are_reported_and_the_worker_goes_on() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(world.state([1, 2, 3]));
+    let executor = FakeExecutor::default().with_fault(|_, before| match before {
+        0 => Some(ExecuteError::NotFinite { what: "L3.k0".into(), row: "r17".into(), hint: "try f32" }),
+        1 => panic!("index out of bounds"),
+        _ => None,
+    });
+    let (worker, _stop) = start(settings(&coordinator), executor);
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Finished);
+    let outcomes = coordinator.outcomes();
+    let failed = |i: usize| match &outcomes[i].1 {
+        Outcome::Failed(f) => (f.error.clone(), f.permanent),
+        other => panic!("{other:?}"),
+    };
+    assert!(failed(0).0.contains("L3.k0") && failed(0).0.contains("r17") && failed(0).1);
+    assert!(failed(1).0.contains("index out of bounds") && !failed(1).1);
+    assert_eq!(committed(&outcomes[2].1), Some(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_device_ends_the_worker_after_it_has_said_so() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(world.state([1, 2]));
+    let broken = || ExecuteError::Engine { what: "running the model".into(), message: "device lost".into(), advice: Advice::Abort };
+    let (worker, _stop) = start(settings(&coordinator), FakeExecutor::default().with_fault(move |_, _| Some(broken())));
+    let error = worker.await.unwrap().unwrap_err();
+    assert_eq!(error.exit_code(), 75, "{error}");
+    assert!(matches!(&coordinator.outcomes()[0].1, Outcome::Failed(f) if !f.permanent && f.error.contains("device lost")));
+    assert_eq!(coordinator.state().queue.len(), 1);
+}
