@@ -30,7 +30,7 @@ pub struct Args {
     /// Leave once every sweep is finished.
     #[arg(long, env = "LIMBIC_EXIT_WHEN_FINISHED")]
     pub exit_when_finished: bool,
-    /// Keep verified artifacts of other units in this folder, too, for the next run.
+    /// Keep verified artifacts of other units in this folder, too, for the next run; nothing in it is ever deleted.
     #[arg(long, env = "LIMBIC_CACHE_DIR", value_name = "FOLDER")]
     pub cache_dir: Option<PathBuf>,
     /// How long the coordinator may be away before the worker gives up.

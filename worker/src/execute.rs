@@ -13,9 +13,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use limbic_proto::key::Digest;
 use limbic_proto::rows::{Row, Rows};
+use limbic_proto::spec::Dtype;
 use limbic_proto::unit::{RowsIdentity, Unit};
 
 pub use engine::EngineExecutor;
+pub(crate) use engine::placements;
 
 use crate::inputs::{InputError, Inputs};
 use crate::progress::Progress;
@@ -36,7 +38,7 @@ pub trait Executor: Send {
 }
 
 /// What an attempt computed.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Output {
     /// The artifacts, by name.
     pub artifacts: Vec<(&'static str, Bytes)>,
@@ -44,6 +46,13 @@ pub struct Output {
     pub tokens: u64,
     /// Further counts for the provenance: `skipped_rows`, …
     pub counts: BTreeMap<String, u64>,
+}
+
+impl std::fmt::Debug for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lengths: Vec<_> = self.artifacts.iter().map(|(name, bytes)| (*name, bytes.len())).collect();
+        f.debug_struct("Output").field("artifacts", &lengths).field("tokens", &self.tokens).field("counts", &self.counts).finish()
+    }
 }
 
 /// What an error means.
@@ -125,6 +134,24 @@ pub enum ExecuteError {
     /// The results can't be put into an artifact.
     #[error(transparent)]
     Artifact(#[from] TensorFileError),
+    /// This worker's device doesn't compute in the unit's number format; another's may.
+    #[error("model `{model}` is asked for in {}, which this worker's device doesn't compute in; run a worker with --device cuda:N", dtype.as_str())]
+    Format {
+        /// The model's name.
+        model: String,
+        /// The number format.
+        dtype: Dtype,
+    },
+    /// The device failed, for instance for lack of memory.
+    #[error("{what}: {message}")]
+    Device {
+        /// What was tried.
+        what: String,
+        /// What the device said.
+        message: String,
+        /// Whether it has failed so often that it won't recover.
+        lost: bool,
+    },
     /// The executor panicked.
     #[error("the executor panicked: {message}")]
     Panicked {
@@ -148,8 +175,9 @@ impl ExecuteError {
             | ExecuteError::Artifact(_) => Advice::Reject,
             // A worker of the right release may exist.
             ExecuteError::Version { .. } => Advice::Retry,
+            ExecuteError::Format { .. } | ExecuteError::Device { lost: false, .. } => Advice::Retry,
             ExecuteError::Engine { advice, .. } => *advice,
-            ExecuteError::Gone => Advice::Abort,
+            ExecuteError::Device { lost: true, .. } | ExecuteError::Gone => Advice::Abort,
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use limbic_engine::{Inspection, InspectionError, InspectionRequest, LoadError, Model, Placement};
+use limbic_engine::{Inspection, InspectionError, InspectionRequest, LoadError, Model};
 use limbic_store::ModelFiles;
 use limbic_store::model::{ModelError, Need};
 use serde::Deserialize;
 
+use crate::execute::placements;
+use crate::settings::SettingsError;
 use crate::tensors::{TensorFile, TensorFileError};
 
 /// What to inspect.
@@ -29,6 +31,12 @@ pub struct InspectArgs {
     /// Where the states go; token ids and prompts go beside it, into a file of the same name ending in `.json`.
     #[arg(long, value_name = "FILE.safetensors")]
     pub out: PathBuf,
+    /// What to compute on: `cpu` or `cuda:N`.
+    #[arg(long, env = "LIMBIC_DEVICE", default_value = "cpu", value_name = "DEVICE")]
+    pub device: String,
+    /// The number format, `f32` or (on a GPU) `bf16`.
+    #[arg(long, default_value = "f32", value_name = "FORMAT", value_parser = ["f32", "bf16"])]
+    pub dtype: String,
     /// Print a summary as JSON instead of a sentence.
     #[arg(long)]
     pub json: bool,
@@ -64,6 +72,9 @@ pub enum InspectError {
     /// The engine failed.
     #[error(transparent)]
     Inspection(#[from] InspectionError),
+    /// There is no such device.
+    #[error(transparent)]
+    Device(#[from] SettingsError),
     /// The states can't be put into a file.
     #[error(transparent)]
     Tensors(#[from] TensorFileError),
@@ -94,7 +105,12 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<(), InspectError> {
     let failed = |source| InspectError::File { path: args.model.clone().into(), source };
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
     let files = runtime.block_on(ModelFiles::resolve(&args.model, Need::Weights))?;
-    let model = Model::load(&files.path, &Placement::cpu())?;
+    let placements = placements(&args.device)?;
+    let (_, placement) = placements
+        .iter()
+        .find(|(dtype, _)| dtype.as_str() == args.dtype)
+        .ok_or_else(|| SettingsError::Device { device: args.device.clone(), message: format!("doesn't compute in {}", args.dtype) })?;
+    let model = Model::load(&files.path, placement)?;
     let kind = if args.chat { "chat" } else { "raw" };
     let mut file = TensorFile::default();
     let (mut ids, mut prompts, mut replies) = (Vec::new(), Vec::new(), Vec::new());

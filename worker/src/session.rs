@@ -23,7 +23,7 @@ use crate::run::ExitKind;
 use crate::settings::{Settings, SettingsError};
 use attempt::Attempt;
 use drain::Drain;
-use holding::{Holding, Outcome};
+use holding::{Held, Holding, Outcome};
 use link::{Leased, Link};
 
 /// Why a session ended before its time.
@@ -145,10 +145,16 @@ impl Work {
         let shared = self.shared.clone();
         let held = shared.holding.take(&grant);
         if shared.drain.has_begun() {
-            return shared.link.report(&held, Outcome::Released).await;
+            return shared.end(&held, Outcome::Released).await;
         }
         let named = shared.link.registered().map(|r| r.store).unwrap_or_default();
-        let store = self.store(&named)?;
+        let store = match self.store(&named) {
+            Ok(store) => store,
+            Err(error) => {
+                shared.end(&held, Outcome::Released).await?;
+                return Err(error);
+            }
+        };
         let attempt = Attempt { shared: shared.clone(), store, held, grant };
         let computed = attempt.compute().await;
         self.finish().await?;
@@ -195,6 +201,13 @@ impl Shared {
                 Ok(leased) => leased,
                 Err(_) => Ok(Leased::Nothing),
             },
+        }
+    }
+    /// Reports an attempt's outcome. A leaving worker doesn't wait for a coordinator that is away: its lease will run out.
+    async fn end(&self, held: &Held, outcome: Outcome) -> Result<(), SessionError> {
+        tokio::select! {
+            reported = self.link.report(held, outcome) => reported,
+            () = self.drain.over() => Ok(()),
         }
     }
 }

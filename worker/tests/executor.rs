@@ -3,7 +3,7 @@
 #[path = "executor/bench.rs"]
 mod bench;
 
-use bench::{Bench, fixture, tensor_f32, tensor_i64};
+use bench::{Bench, fixture, oversized, tensor_f32, tensor_i64};
 use limbic_engine::probe::Score;
 use limbic_proto::axis::{Layer, Pooling, ReadOut};
 use limbic_proto::commit::Commit;
@@ -194,6 +194,16 @@ fn answers_are_scored_in_class_order() {
     let skipped: Vec<bool> = tensor_i64(scores, "prompt_tokens").iter().map(|t| *t == 0).collect();
     assert!(values.chunks_exact(3).zip(&skipped).all(|(v, skipped)| v.iter().all(|x| (*x == 0.0) == *skipped && *x <= 0.0)));
     assert!(skipped[3] && tensor_i64(scores, "label_tokens")[2] > 1 && output.tokens > 0);
+}
+
+#[test]
+fn a_state_that_is_not_finite_is_a_failure_that_names_layer_and_row() {
+    let folder = oversized("llama-plain");
+    let mut bench = Bench::over(folder.path(), 12);
+    let unit = bench.extract(0..12, Prompt::Template("{text}".into()), vec![ReadOut::LAST], None, TooLong::Error);
+    let error = bench.execute(&unit).unwrap_err();
+    assert!(matches!(&error, ExecuteError::NotFinite { .. }) && error.advice() == Advice::Reject, "{error}");
+    assert!(error.to_string().contains("layer") && error.to_string().contains("row `r"), "{error}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use limbic_proto::unit::{FITS, Features, FitUnit, Hints, Unit, UnitSpec};
 use limbic_proto::wire::{PROTOCOL, report_request::Outcome};
 use limbic_store::Store;
 use limbic_worker::fake::FakeExecutor;
-use limbic_worker::{Advice, Components, ExecuteError, ExitKind, Settings, Timing, WorkerError, run};
+use limbic_worker::{Components, ExecuteError, ExitKind, Settings, Timing, WorkerError, run};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -286,7 +286,7 @@ async fn failures_and_panics_are_reported_and_the_worker_goes_on() {
 async fn a_broken_device_ends_the_worker_after_it_has_said_so() {
     let world = World::new();
     let coordinator = FakeCoordinator::start(world.state([1, 2]));
-    let broken = || ExecuteError::Engine { what: "running the model".into(), message: "device lost".into(), advice: Advice::Abort };
+    let broken = || ExecuteError::Device { what: "running the model".into(), message: "device lost".into(), lost: true };
     let (worker, _stop) = start(settings(&coordinator), FakeExecutor::default().with_fault(move |_, _| Some(broken())));
     let error = worker.await.unwrap().unwrap_err();
     assert_eq!(error.exit_code(), 75, "{error}");

@@ -6,7 +6,7 @@ use limbic_proto::spec::Dtype;
 use limbic_proto::unit::{ENGINE_VERSION, PROBE_VERSION, Unit, UnitSpec};
 
 use super::models::Models;
-use super::{Advice, ExecuteError, Executor, Output, extract, fit, prompt};
+use super::{ExecuteError, Executor, Output, extract, fit, prompt};
 use crate::inputs::Inputs;
 use crate::progress::Progress;
 use crate::settings::SettingsError;
@@ -26,28 +26,32 @@ pub struct EngineExecutor {
     strikes: u32,
 }
 
+/// Where a device's models are put, for each number format that it computes in; its default comes first.
+pub(crate) fn placements(device: &str) -> Result<Vec<(Dtype, Placement)>, SettingsError> {
+    let bad = |message: String| SettingsError::Device { device: device.to_owned(), message };
+    if device == "cpu" {
+        return Ok(vec![(Dtype::F32, Placement::cpu())]);
+    }
+    let ordinal = device.strip_prefix("cuda:").and_then(|n| n.parse().ok());
+    let ordinal = ordinal.ok_or_else(|| bad("write cpu, or cuda:N such as cuda:0".to_owned()))?;
+    let placement = Placement::cuda(ordinal).map_err(|e| bad(format!("{e} (is this worker built with the feature `cuda`?)")))?;
+    let in_f32 = placement.clone().in_f32();
+    Ok(vec![(Dtype::Bf16, placement), (Dtype::F32, in_f32)])
+}
+
 impl EngineExecutor {
     /// An executor on `cpu` or `cuda:N`, with so many threads (the default is one per core).
     ///
     /// # Errors
     /// There is no such device, or this build can't use it.
     pub fn new(device: &str, threads: Option<usize>) -> Result<EngineExecutor, SettingsError> {
-        let bad = |message: String| SettingsError::Device { device: device.to_owned(), message };
         if let Some(threads) = threads {
             let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
             built.map_err(|e| SettingsError::Threads { threads, message: e.to_string() })?;
         }
-        if device == "cpu" {
-            let memory = crate::machine::memory_bytes();
-            return Ok(EngineExecutor::over(vec![(Dtype::F32, Box::new(Placement::cpu()))], memory / 2));
-        }
-        let ordinal = device
-            .strip_prefix("cuda:")
-            .and_then(|n| n.parse().ok())
-            .ok_or_else(|| bad("write cpu, or cuda:N such as cuda:0".to_owned()))?;
-        let placement = Placement::cuda(ordinal).map_err(|e| bad(format!("{e} (is this worker built with the feature `cuda`?)")))?;
-        let in_f32 = placement.clone().in_f32();
-        Ok(EngineExecutor::over(vec![(Dtype::Bf16, Box::new(placement)), (Dtype::F32, Box::new(in_f32))], GPU_WEIGHTS))
+        let weights = if device == "cpu" { crate::machine::memory_bytes() / 2 } else { GPU_WEIGHTS };
+        let boxed = |(dtype, placement)| (dtype, Box::new(placement) as Box<dyn Backend>);
+        Ok(EngineExecutor::over(placements(device)?.into_iter().map(boxed).collect(), weights))
     }
 
     /// An executor over any backends; `weights` is how many bytes of weights may be in memory where two models are.
@@ -83,15 +87,13 @@ impl EngineExecutor {
 
 impl Executor for EngineExecutor {
     fn execute(&mut self, unit: &Unit, inputs: &Inputs, progress: &Progress) -> Result<Output, ExecuteError> {
-        let result = self.compute(unit, inputs, progress);
-        match &result {
-            Err(ExecuteError::Engine { what, message, advice: Advice::Retry }) => {
+        let mut result = self.compute(unit, inputs, progress);
+        match &mut result {
+            Err(ExecuteError::Device { lost, .. }) => {
                 // What failed for lack of memory may work once the models are out of it.
                 self.models.clear();
                 self.strikes += 1;
-                if self.strikes >= STRIKES {
-                    return Err(ExecuteError::Engine { what: what.clone(), message: message.clone(), advice: Advice::Abort });
-                }
+                *lost = self.strikes >= STRIKES;
             }
             Ok(_) => self.strikes = 0,
             Err(_) => {}

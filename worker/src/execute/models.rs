@@ -53,8 +53,7 @@ impl Models {
         let hint = unit.hints.model.as_ref().ok_or_else(|| mismatch("the model", "the unit doesn't say where its files are".to_owned()))?;
         let what = || format!("loading model `{}` from {}", hint.name, hint.source);
         let Some((_, backend)) = backends.iter().find(|(dtype, _)| *dtype == identity.dtype) else {
-            let message = format!("this worker's device doesn't compute in {}; run a worker with --device cuda:N", identity.dtype.as_str());
-            return Err(ExecuteError::Engine { what: what(), message, advice: Advice::Retry });
+            return Err(ExecuteError::Format { model: hint.name.clone(), dtype: identity.dtype });
         };
         let files = inputs.model(&hint.source)?;
         if files.digest != identity.digest {
@@ -68,20 +67,18 @@ impl Models {
             }
         }
         let began = std::time::Instant::now();
-        let model = backend.load(&files.path).map_err(|error| ExecuteError::Engine {
-            what: what(),
-            message: error.to_string(),
-            advice: advice(&error),
-        })?;
+        let model = backend.load(&files.path).map_err(|error| failed(what(), error))?;
         tracing::info!(model = %hint.name, digest = ?identity.digest, seconds = began.elapsed().as_secs_f64(), "model loaded");
         self.kept.insert(0, Kept { identity: identity.clone(), bytes, model });
         Ok(&*self.kept[0].model)
     }
 }
 
-fn advice(error: &LoadError) -> Advice {
+fn failed(what: String, error: LoadError) -> ExecuteError {
+    let message = error.to_string();
     match error {
-        LoadError::Io { .. } | LoadError::Device(_) => Advice::Retry,
-        _ => Advice::Reject,
+        LoadError::Device(_) => ExecuteError::Device { what, message, lost: false },
+        LoadError::Io { .. } => ExecuteError::Engine { what, message, advice: Advice::Retry },
+        _ => ExecuteError::Engine { what, message, advice: Advice::Reject },
     }
 }

@@ -61,9 +61,12 @@ impl<'a> RowPrompts<'a> {
             ExtractError::TooLong { row, .. } | ExtractError::NoUtterance { row, .. } => (Some(*row), error.to_string()),
             ExtractError::Layer { .. } | ExtractError::Request { .. } | ExtractError::Device(_) => (None, error.to_string()),
         };
-        let advice = if matches!(error, ExtractError::Device(_)) { Advice::Retry } else { Advice::Reject };
+        let what = "running the model".to_owned();
+        if matches!(error, ExtractError::Device(_)) {
+            return ExecuteError::Device { what, message, lost: false };
+        }
         let id = row.map_or(String::new(), |row| format!(" (id `{}`)", self.id(row)));
-        ExecuteError::Engine { what: "running the model".to_owned(), message: format!("{message}{id}"), advice }
+        ExecuteError::Engine { what, message: format!("{message}{id}"), advice: Advice::Reject }
     }
 
     /// Scatters values of prompts, `[prompts, width]`, to their rows, `[rows, width]`; rows without a prompt are zeros.

@@ -111,10 +111,6 @@ impl Attempt {
 
     /// Reports the outcome.
     pub(super) async fn end(&self, outcome: Outcome) -> Result<(), SessionError> {
-        tokio::select! {
-            reported = self.shared.link.report(&self.held, outcome) => reported,
-            // A leaving worker doesn't wait for a coordinator that is away: its lease will run out.
-            () = self.shared.drain.over() => Ok(()),
-        }
+        self.shared.end(&self.held, outcome).await
     }
 }

@@ -1,7 +1,7 @@
 //! A store, a dataset, a tiny model and an executor, put together for one test.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,15 +36,40 @@ pub fn fixture(model: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("engine/tests/fixtures").join(model)
 }
 
+/// A copy of a model with weights so large that the first block's output is infinite.
+pub fn oversized(model: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(fixture(model)).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+    }
+    let path = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let from =
+        safetensors::SafeTensors::deserialize(&bytes).unwrap().tensor("model.layers.0.mlp.down_proj.weight").unwrap().data().as_ptr_range();
+    let start = from.start as usize - bytes.as_ptr() as usize;
+    let end = from.end as usize - bytes.as_ptr() as usize;
+    for number in bytes[start..end].chunks_exact_mut(4) {
+        number.copy_from_slice(&3e38f32.to_le_bytes());
+    }
+    std::fs::write(path, bytes).unwrap();
+    folder
+}
+
 const WORDS: [&str; 3] = ["what a wonderful sunny day", "there is something in the dark attic", "the meeting is at three"];
 
 impl Bench {
     /// The reference's texts first, then sentences whose words tell their class.
     pub fn new(model: &str, rows: usize) -> Bench {
+        Bench::over(&fixture(model), rows)
+    }
+
+    /// The same with a model elsewhere.
+    pub fn over(model: &Path, rows: usize) -> Bench {
         let runtime = Runtime::new().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().to_string_lossy()).unwrap();
-        let reference: serde_json::Value = serde_json::from_slice(&std::fs::read(fixture(model).join("reference.json")).unwrap()).unwrap();
+        let reference: serde_json::Value = serde_json::from_slice(&std::fs::read(model.join("reference.json")).unwrap()).unwrap();
         let texts = reference["texts"].as_array().unwrap();
         let row = |i: usize| {
             let class = i % 3;
@@ -56,10 +81,17 @@ impl Bench {
             } else {
                 Split::Test
             };
-            Row { id: format!("r{i}"), text, class: class as u32, group: format!("g{i}"), split, weight: 1 + (i % 5 == 0) as u32 }
+            Row {
+                id: format!("r{i}"),
+                text,
+                class: class as u32,
+                group: format!("g{i}"),
+                split,
+                weight: 1 + u32::from(i.is_multiple_of(5)),
+            }
         };
         let rows = Rows { classes: vec!["joy".into(), "fear".into(), "neutral".into()], rows: (0..rows).map(row).collect() };
-        let model = runtime.block_on(ModelFiles::resolve(&fixture(model).to_string_lossy(), Need::Weights)).unwrap();
+        let model = runtime.block_on(ModelFiles::resolve(&model.to_string_lossy(), Need::Weights)).unwrap();
         let executor = EngineExecutor::new("cpu", None).unwrap();
         let bench =
             Bench { runtime, folder, store, shelf: Arc::new(Shelf::new(1 << 20, None)), model, rows, executor, progress: Progress::new() };
