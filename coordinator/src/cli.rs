@@ -72,18 +72,22 @@ impl StoreArgs {
         self.store.as_deref().or(spec).unwrap_or(DEFAULT_STORE).to_owned()
     }
 
-    /// Opens the store, made if missing.
-    fn open(&self, spec: Option<&str>) -> Result<limbic_store::Store, Failure> {
-        Ok(limbic_store::Store::open(&self.address(spec))?)
+    /// Opens the store, made if missing, and sees whether it answers.
+    async fn open(&self, spec: Option<&str>) -> Result<limbic_store::Store, Failure> {
+        let store = limbic_store::Store::open(&self.address(spec))?;
+        store.probe().await?;
+        Ok(store)
     }
 
     /// Opens a store that must be there already.
-    fn open_existing(&self) -> Result<limbic_store::Store, Failure> {
+    async fn open_existing(&self) -> Result<limbic_store::Store, Failure> {
         let address = self.address(None);
         if !address.contains("://") && !PathBuf::from(&address).is_dir() {
-            return Err(Failure::user(format_args!("--store {address}: there is no such folder; name the store that the sweep was run with")));
+            return Err(Failure::user(format_args!(
+                "--store {address}: there is no such folder; name the store that the sweep was run with"
+            )));
         }
-        self.open(None)
+        self.open(None).await
     }
 }
 
@@ -95,7 +99,11 @@ pub fn main() -> ExitCode {
         return crate::local::worker();
     }
     let cli = Cli::parse();
-    logs::init(cli.log_format);
+    #[cfg(feature = "local")]
+    let alone = matches!(cli.command, Command::Run(_));
+    #[cfg(not(feature = "local"))]
+    let alone = false;
+    logs::init(cli.log_format, alone);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be made");
     let result = match cli.command {
         #[cfg(feature = "local")]

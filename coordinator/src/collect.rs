@@ -157,7 +157,11 @@ impl<'a> Collector<'a> {
         let view = tensors.tensor("log_likelihood").map_err(|e| bad(key, SCORES, e))?;
         let scores: Vec<f64> = view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().expect("chunks of 8"))).collect();
         if view.dtype() != safetensors::Dtype::F64 || scores.len() != (rows.1 - rows.0) * classes {
-            return Err(bad(key, SCORES, format_args!("log_likelihood is {:?} {:?}, expected F64 [{}, {classes}]", view.dtype(), view.shape(), rows.1 - rows.0)));
+            return Err(bad(
+                key,
+                SCORES,
+                format_args!("log_likelihood is {:?} {:?}, expected F64 [{}, {classes}]", view.dtype(), view.shape(), rows.1 - rows.0),
+            ));
         }
         let into = self.zero_shot.entry(model).or_insert_with(|| vec![0.0; self.test.len() * classes]);
         for (slot, &row) in self.test.iter().enumerate().filter(|(_, row)| (rows.0..rows.1).contains(*row)) {
@@ -260,7 +264,9 @@ pub fn write_report(study: &Study, out: &Path) -> Result<(), Failure> {
         let path = out.join(&file.path);
         write_whole(&path, &file.bytes).map_err(|e| {
             let hint = match e.kind() {
-                std::io::ErrorKind::StorageFull => "the disk is full: free some space and run again; everything computed is kept in the store",
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge => {
+                    "the disk is full: free some space and run again; everything computed is kept in the store"
+                }
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => "choose a writable folder with --out",
                 _ => "choose another folder with --out",
             };

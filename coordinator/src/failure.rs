@@ -53,6 +53,6 @@ impl std::error::Error for Failure {}
 
 impl From<limbic_store::StoreError> for Failure {
     fn from(error: limbic_store::StoreError) -> Failure {
-        Failure::User(error.to_string())
+        if error.out_of_reach() { Failure::again(error) } else { Failure::user(error) }
     }
 }

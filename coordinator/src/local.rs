@@ -12,6 +12,9 @@ use crate::failure::{Failure, exit};
 /// How often a worker that crashed is started again.
 const RESTARTS: u32 = 20;
 
+/// What workers log by default: not the attempts that failed, which the command names at its end.
+const LOG: &str = "warn,limbic_worker::session::attempt=error";
+
 /// What a group of workers is started with.
 #[derive(Debug, Clone)]
 pub struct Crew {
@@ -49,7 +52,7 @@ impl Crew {
             .args([WORKER, "--exit-when-finished", "--coordinator", &self.coordinator, "--device", &self.device])
             .args(["--threads", &self.threads.to_string(), "--log-format", self.log_format])
             .args(["--id", &format!("local-{}-{number}-{start}", std::process::id())])
-            .env("LIMBIC_LOG", std::env::var("LIMBIC_LOG").unwrap_or_else(|_| "warn".to_owned()))
+            .env("LIMBIC_LOG", std::env::var("LIMBIC_LOG").unwrap_or_else(|_| LOG.to_owned()))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .kill_on_drop(true)
@@ -66,7 +69,9 @@ async fn keep(crew: Crew, number: usize) -> Result<(), Failure> {
         let status = child.wait().await.map_err(|e| Failure::again(format_args!("a worker can't be watched: {e}")))?;
         match status.code() {
             Some(0) => return Ok(()),
-            Some(code) if code == i32::from(exit::USER) => return Err(Failure::user("a worker refused its settings; its message stands above")),
+            Some(code) if code == i32::from(exit::USER) => {
+                return Err(Failure::user("a worker refused its settings; its message stands above"));
+            }
             _ => tracing::warn!(number, %status, "a worker ended; starting another"),
         }
         tokio::time::sleep(Duration::from_millis(200 * u64::from(start + 1))).await;

@@ -58,7 +58,8 @@ impl Sweep {
 /// # Errors
 /// The file can't be read, or isn't a spec.
 pub fn read_spec(file: &Path) -> Result<Spec, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|e| Failure::user(format_args!("{}: can't be read: {e}", file.display())))?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| Failure::user(format_args!("{}: can't be read: {e}; name a spec file", file.display())))?;
     Spec::from_yaml(&text, file).map_err(Failure::user)
 }
 
@@ -67,7 +68,7 @@ pub fn read_spec(file: &Path) -> Result<Spec, Failure> {
 /// # Errors
 /// Whatever is wrong with dataset, models or what the spec asks of them.
 pub async fn prepare(spec: Spec) -> Result<Sweep, Failure> {
-    let bytes = limbic_store::source::fetch(&spec.dataset.source).await.map_err(|e| Failure::user(format_args!("dataset: {e}")))?;
+    let bytes = limbic_store::source::fetch(&spec.dataset.source).await.map_err(|e| Failure::user(format_args!("dataset.source: {e}")))?;
     let (dataset, name) = (spec.dataset.clone(), spec.dataset.source.clone());
     let ingested = tokio::task::spawn_blocking(move || ingest(&dataset, &name, bytes)).await.expect("ingestion doesn't panic");
     let ingested = ingested.map_err(Failure::user)?;
@@ -112,7 +113,9 @@ pub async fn accept(store: &Store, sweep: Sweep) -> Result<Sweep, Failure> {
 /// There is no such sweep, or its objects can't be read.
 pub async fn open(store: &Store, id: &str) -> Result<Sweep, Failure> {
     let path = layout::spec(id, 0);
-    let unreadable = |what: &str, e: &dyn std::fmt::Display| Failure::user(format_args!("sweep {id}: {what} can't be read: {e} (was it written by another version?)"));
+    let unreadable = |what: &str, e: &dyn std::fmt::Display| {
+        Failure::user(format_args!("sweep {id}: {what} can't be read: {e} (was it written by another version?)"))
+    };
     let bytes = store.get(&path).await?;
     let accepted: Accepted = serde_json::from_slice(&bytes).map_err(|e| unreadable("spec", &e))?;
     let bytes = store.get(&layout::rows(&accepted.rows)).await?;
@@ -142,8 +145,11 @@ pub fn find<'a>(sweeps: impl IntoIterator<Item = (&'a str, &'a str)>, wanted: &s
     let list = |of: &[&(&str, &str)]| of.iter().map(|(id, name)| format!("{id} ({name})")).collect::<Vec<_>>().join(", ");
     match fitting.as_slice() {
         [(id, _)] => Ok((*id).to_owned()),
-        [] if all.is_empty() => Err(Failure::user(format_args!("sweep `{wanted}`: the store has no sweeps yet: `limbic run SPEC` or `limbic submit SPEC` makes one"))),
-        [] => Err(Failure::user(format_args!("sweep `{wanted}`: there is none of that id or name; there are {}", list(&all.iter().collect::<Vec<_>>())))),
+        [] if all.is_empty() => Err(Failure::user("there are no sweeps yet: `limbic run SPEC` or `limbic submit SPEC` makes one")),
+        [] => Err(Failure::user(format_args!(
+            "sweep `{wanted}`: there is none of that id or name; there are {}",
+            list(&all.iter().collect::<Vec<_>>())
+        ))),
         several => Err(Failure::user(format_args!("sweep `{wanted}` could be {}: write more of the id", list(several)))),
     }
 }

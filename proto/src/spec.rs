@@ -144,7 +144,8 @@ impl Spec {
     /// # Errors
     /// Unknown or mistyped fields (with line and column) and everything [`Spec::check`] finds.
     pub fn from_yaml(text: &str, file: &Path) -> Result<Spec, SpecError> {
-        let mut spec: Spec = serde_saphyr::from_str(text).map_err(|e| SpecError::Syntax { file: file.to_path_buf(), message: e.to_string() })?;
+        let mut spec: Spec =
+            serde_saphyr::from_str(text).map_err(|e| SpecError::Syntax { file: file.to_path_buf(), message: check::syntax(text, &e) })?;
         let base = file.parent().unwrap_or(Path::new(""));
         spec.dataset.source = resolve(base, &spec.dataset.source);
         for model in &mut spec.models {
@@ -203,5 +204,9 @@ pub fn sweep_id(spec: &Spec, rows: &Digest, models: &[(String, Digest, Dtype)]) 
 
 /// A local relative path made relative to `base`; URLs and absolute paths stay as they are.
 fn resolve(base: &Path, source: &str) -> String {
-    if source.contains("://") || Path::new(source).is_absolute() { source.to_owned() } else { base.join(source).to_string_lossy().into_owned() }
+    if source.contains("://") || Path::new(source).is_absolute() {
+        source.to_owned()
+    } else {
+        base.join(source).to_string_lossy().into_owned()
+    }
 }

@@ -73,7 +73,7 @@ async fn all(of: &Where) -> Result<Vec<Status>, Failure> {
     if let Some(url) = &of.coordinator {
         return RemoteArgs::at(url).list().await;
     }
-    let store = of.store.open_existing()?;
+    let store = of.store.open_existing().await?;
     let mut statuses = Vec::new();
     for id in sweep::ids(&store).await? {
         statuses.push(stored_status(&store, &sweep::open(&store, &id).await?).await?);
@@ -106,7 +106,10 @@ pub fn in_words(status: &Status) -> String {
     let state = format!("{:?}", status.state).to_lowercase();
     let mut text = format!("sweep     {} ({}): {state}\n", status.sweep, status.name);
     text += &format!("cells     {} of {} done, {} quarantined\n", c.done, c.total, c.quarantined);
-    text += &format!("units     {} of {} committed, {} running, {} pending, {} quarantined\n", u.committed, u.total, u.running, u.pending, u.quarantined);
+    text += &format!(
+        "units     {} of {} committed, {} running, {} pending, {} quarantined\n",
+        u.committed, u.total, u.running, u.pending, u.quarantined
+    );
     text += &format!("attempts  {} started, {} committed, {} failed, {} lost\n", a.started, a.committed, a.failed, a.lost);
     for worker in &status.workers {
         let running = if worker.running.is_empty() { "waiting".to_owned() } else { worker.running.join(", ") };
@@ -134,7 +137,7 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
 
 /// Writes a report from what is committed.
 pub async fn report(args: ReportArgs) -> Result<(), Failure> {
-    let store = args.store.open_existing()?;
+    let store = args.store.open_existing().await?;
     let mut sweeps = Vec::new();
     for id in sweep::ids(&store).await? {
         sweeps.push(sweep::open(&store, &id).await?);

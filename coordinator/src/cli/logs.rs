@@ -13,8 +13,11 @@ pub enum LogFormat {
 }
 
 /// Installs the subscriber. The filter is `LIMBIC_LOG` (as `RUST_LOG`, such as `info` or `limbic=debug`), by default `warn`.
-pub fn init(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("LIMBIC_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+///
+/// A command that works `alone` says at its end which attempts failed, so it doesn't log them one by one.
+pub fn init(format: LogFormat, alone: bool) {
+    let default = if alone { "warn,limbic::service::workers=error" } else { "warn" };
+    let filter = EnvFilter::try_from_env("LIMBIC_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.init(),

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use limbic_proto::spec::Dtype;
 use limbic_proto::status::Status;
 
 use super::StoreArgs;
@@ -41,9 +42,19 @@ pub struct RunArgs {
 pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let started = Instant::now();
     let spec = read_spec(&args.spec)?;
-    let store = args.store.open(spec.store.as_deref())?;
+    if args.device != "cpu" && args.device.strip_prefix("cuda:").and_then(|n| n.parse::<u32>().ok()).is_none() {
+        return Err(Failure::user(format_args!("--device {}: write cpu, or cuda:N such as cuda:0", args.device)));
+    }
+    if let Some(at) = spec.models.iter().position(|m| m.dtype == Dtype::Bf16).filter(|_| args.device == "cpu") {
+        let file = args.spec.display();
+        return Err(Failure::user(format_args!(
+            "{file}: models[{at}].dtype: bf16 is computed on GPUs only: write f32, or run with --device cuda:0"
+        )));
+    }
+    let store = args.store.open(spec.store.as_deref()).await?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("limbic-out").join(&spec.name));
-    std::fs::create_dir_all(&out).map_err(|e| Failure::user(format_args!("--out {}: can't be made ({e}): choose a writable folder", out.display())))?;
+    std::fs::create_dir_all(&out)
+        .map_err(|e| Failure::user(format_args!("--out {}: can't be made ({e}): choose a writable folder", out.display())))?;
     let prepared = prepare(spec.clone()).await?;
     let mut sweep = accept(&store, prepared).await?;
     // The report is asked for anew each time; the work is not.
@@ -152,7 +163,10 @@ fn summary(args: &RunArgs, status: &Status, done_before: usize, out: &std::path:
         );
         return;
     }
-    println!("{} cells, {} units: {} computed now, {} found done, {} quarantined", status.cells.total, status.units.total, computed, done_before, status.units.quarantined);
+    println!(
+        "{} cells, {} units: {} computed now, {} found done, {} quarantined",
+        status.cells.total, status.units.total, computed, done_before, status.units.quarantined
+    );
     println!("took {}", seconds(took.as_secs_f64()));
     println!("report: {}", report.display());
 }

@@ -32,13 +32,19 @@ pub struct CoordinatorArgs {
 /// Leads the sweeps of a store until it is stopped or superseded.
 pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
     let positive = |flag: &str, s: f64| {
-        std::time::Duration::try_from_secs_f64(s).ok().filter(|d| !d.is_zero()).ok_or_else(|| Failure::user(format_args!("--{flag} {s}: must be a number of seconds above 0")))
+        std::time::Duration::try_from_secs_f64(s)
+            .ok()
+            .filter(|d| !d.is_zero())
+            .ok_or_else(|| Failure::user(format_args!("--{flag} {s}: must be a number of seconds above 0")))
     };
     let (heartbeat, lease_ttl) = (positive("heartbeat", args.heartbeat)?, positive("lease-ttl", args.lease_ttl)?);
     if lease_ttl < 2 * heartbeat {
-        return Err(Failure::user(format_args!("--lease-ttl {}: must be at least twice --heartbeat {}, or living workers lose their leases", args.lease_ttl, args.heartbeat)));
+        return Err(Failure::user(format_args!(
+            "--lease-ttl {}: must be at least twice --heartbeat {}, or living workers lose their leases",
+            args.lease_ttl, args.heartbeat
+        )));
     }
-    let store = args.store.open(None)?;
+    let store = args.store.open(None).await?;
     let listener = server::bind(args.listen, args.insecure).await?;
     let address = listener.local_addr().map_err(Failure::again)?;
     let machine = limbic_core::machine::Settings { heartbeat, lease_ttl, adoption_window: 2 * heartbeat, ..Default::default() };
@@ -46,7 +52,11 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
     for id in sweep::ids(&store).await? {
         handle.open(sweep::open(&store, &id).await?).await?;
     }
-    eprintln!("limbic coordinator on http://{address}, store {}, {} sweep(s)", store.url(), handle.list().await.map_err(Failure::again)?.len());
+    eprintln!(
+        "limbic coordinator on http://{address}, store {}, {} sweep(s)",
+        store.url(),
+        handle.list().await.map_err(Failure::again)?.len()
+    );
     let stop = async {
         tokio::select! {
             failure = superseded => Err(failure.unwrap_or_else(|_| Failure::again("the coordinator's task ended"))),
@@ -74,7 +84,11 @@ async fn complete(handle: &crate::coordinator::Handle, wanted: bool) {
     loop {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         match handle.list().await {
-            Ok(all) if wanted && !all.is_empty() && all.iter().all(|s| s.state.terminal() && s.workers.iter().all(|w| w.silent_ms > 2000)) => return,
+            Ok(all)
+                if wanted && !all.is_empty() && all.iter().all(|s| s.state.terminal() && s.workers.iter().all(|w| w.silent_ms > 2000)) =>
+            {
+                return;
+            }
             Ok(_) => {}
             Err(_) => return,
         }

@@ -11,7 +11,7 @@ use super::probe::ProbeSpec;
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
     /// Not YAML, or not the spec's fields and types; the message carries line and column.
-    #[error("{}: {message}", file.display())]
+    #[error("{}, {message}", file.display())]
     Syntax {
         /// The spec file.
         file: PathBuf,
@@ -39,6 +39,37 @@ pub struct Finding {
     pub message: String,
 }
 
+/// What a parser found, after the place where it found it, in the words of the file.
+pub(super) fn syntax(text: &str, error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::{Error, MessageFormatter, UserMessageFormatter};
+    let error = error.without_snippet();
+    let Some(place) = error.location() else { return UserMessageFormatter.format_message(error).into_owned() };
+    let line = text.lines().nth((place.line() as usize).saturating_sub(1)).unwrap_or("");
+    let rest: String = line.chars().skip((place.column() as usize).saturating_sub(1)).collect();
+    let found = rest.split([',', ']', '}', '#']).next().unwrap_or("").trim();
+    let message = match error {
+        Error::Eof { .. } => "the file ends here; a spec needs at least `dataset` and `models`".to_owned(),
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{key}` is there twice: keep one"),
+        Error::SerdeUnknownField { field, expected, .. } => format!("unknown field `{field}`; the fields here are {}", expected.join(", ")),
+        Error::SerdeUnknownVariant { variant, expected, .. } => {
+            format!("`{variant}` is not known here; write one of {}", expected.join(", "))
+        }
+        Error::SerdeMissingField { field, .. } => format!("the field `{field}` is missing"),
+        Error::InvalidScalar { ty, .. } => {
+            let expected = match *ty {
+                "boolean" => "true or false",
+                ty if ty.starts_with('u') => "a whole number, 0 or above",
+                ty if ty.starts_with('i') => "a whole number",
+                _ => "a number",
+            };
+            format!("expected {expected}, found `{found}`")
+        }
+        other => UserMessageFormatter.format_message(other).into_owned(),
+    };
+    let shown = if line.trim().is_empty() { String::new() } else { format!("\n  {} | {}", place.line(), line.trim_end()) };
+    format!("line {}, column {}: {message}{shown}", place.line(), place.column())
+}
+
 fn finding<T>(field: impl Into<String>, message: impl Into<String>) -> Result<T, Finding> {
     Err(Finding { field: field.into(), message: message.into() })
 }
@@ -54,7 +85,9 @@ impl Spec {
             return finding("models", "is empty: name at least one model");
         }
         let names: Vec<String> = self.models.iter().map(|m| m.name()).collect();
-        unique("models", "name", &names)?;
+        if let Err(twice) = unique("models", "name", &names) {
+            return finding(twice.field, format!("{} with `name` (otherwise it is the last part of `source`)", twice.message));
+        }
         for (i, n) in names.iter().enumerate() {
             name(&format!("models[{i}].name"), n)?;
         }
@@ -113,13 +146,23 @@ impl Spec {
         unique("pooling", "pooling", &self.pooling.iter().map(|p| p.as_str()).collect::<Vec<_>>())?;
         let largest = self.offsets.iter().copied().max().unwrap_or(0);
         match &self.continuation {
-            None if largest > 0 => finding("offsets", format!("offset {largest} lies beyond the prompt, but there is no `continuation`: add one, or keep only offset 0")),
+            None if largest > 0 => finding(
+                "offsets",
+                format!("offset {largest} lies beyond the prompt, but there is no `continuation`: add one, or keep only offset 0"),
+            ),
             Some(c) if c.tokens.is_some_and(|t| t < largest) => finding(
                 "offsets",
-                format!("offset {largest} lies beyond the continuation of {} tokens: raise continuation.tokens or drop the offset", c.tokens.unwrap_or(0)),
+                format!(
+                    "offset {largest} lies beyond the continuation of {} tokens: raise continuation.tokens or drop the offset",
+                    c.tokens.unwrap_or(0)
+                ),
             ),
-            Some(c) if !(0.0..=10.0).contains(&c.temperature) => finding("continuation.temperature", format!("is {}: it must lie in 0..10 (0 = greedy)", c.temperature)),
-            Some(c) if c.filler.is_some() && c.temperature > 0.0 => finding("continuation", "has both a filler text and a temperature: a filler is fixed, keep one"),
+            Some(c) if !(0.0..=10.0).contains(&c.temperature) => {
+                finding("continuation.temperature", format!("is {}: it must lie in 0..10 (0 = greedy)", c.temperature))
+            }
+            Some(c) if c.filler.is_some() && c.temperature > 0.0 => {
+                finding("continuation", "has both a filler text and a temperature: a filler is fixed, keep one")
+            }
             Some(c) if c.filler.as_ref().is_some_and(String::is_empty) => finding("continuation.filler", "is empty"),
             _ => Ok(()),
         }
@@ -137,7 +180,9 @@ impl Spec {
                 ProbeSpec::Logistic(p) if p.c.is_empty() || p.c.iter().any(|c| !(c.is_finite() && *c > 0.0)) => {
                     return finding(format!("probes[{i}].c"), "needs at least one strength, all above 0");
                 }
-                ProbeSpec::Mlp(p) if p.hidden == 0 || p.epochs == 0 || p.batch == 0 => return finding(format!("probes[{i}]"), "hidden, epochs and batch must be at least 1"),
+                ProbeSpec::Mlp(p) if p.hidden == 0 || p.epochs == 0 || p.batch == 0 => {
+                    return finding(format!("probes[{i}]"), "hidden, epochs and batch must be at least 1");
+                }
                 ProbeSpec::Mlp(p) if !(p.learning_rate > 0.0 && (0.0..=1.0).contains(&p.warmup)) => {
                     return finding(format!("probes[{i}]"), "learning_rate must be above 0 and warmup in 0..1");
                 }
@@ -155,7 +200,10 @@ impl Spec {
         if !self.dataset.labels.is_empty()
             && let Some((from, to)) = self.dataset.label_map.iter().find(|(_, to)| !self.dataset.labels.contains(to))
         {
-            return finding("dataset.label_map", format!("maps `{from}` to `{to}`, which is not in dataset.labels ({})", self.dataset.labels.join(", ")));
+            return finding(
+                "dataset.label_map",
+                format!("maps `{from}` to `{to}`, which is not in dataset.labels ({})", self.dataset.labels.join(", ")),
+            );
         }
         let s = self.dataset.shares;
         if [s.train, s.validation, s.test].iter().any(|x| *x <= 0.0) || (s.train + s.validation + s.test - 1.0).abs() > 1e-6 {

@@ -84,7 +84,9 @@ const DESCRIPTION: [&str; 6] =
 
 fn from_path(path: &Path) -> Result<ModelFiles, ModelError> {
     let fail = |message: String| ModelError::File { path: path.to_path_buf(), message };
-    let path = path.canonicalize().map_err(|e| fail(format!("can't be opened ({e}): give a folder in Hugging Face layout, a .gguf file or hf://OWNER/NAME")))?;
+    let path = path
+        .canonicalize()
+        .map_err(|e| fail(format!("can't be opened ({e}): give a folder in Hugging Face layout, a .gguf file or hf://OWNER/NAME")))?;
     let pinned = path.to_string_lossy().into_owned();
     if path.is_file() {
         let digest = digest_file(&path)?;
@@ -94,7 +96,12 @@ fn from_path(path: &Path) -> Result<ModelFiles, ModelError> {
     let mut names: Vec<String> = DESCRIPTION.iter().map(|s| (*s).to_owned()).filter(|n| path.join(n).is_file()).collect();
     names.extend(weights(&path).map_err(|e| fail(e.to_string()))?);
     if !names.iter().any(|n| n.ends_with(".safetensors")) {
-        return Err(fail("has no .safetensors file: weights are missing (pickled .bin files are never read)".to_owned()));
+        return Err(fail("has no .safetensors file: add the weights, or convert them (pickled .bin files are never read)".to_owned()));
+    }
+    if !path.join("tokenizer.json").is_file() {
+        return Err(fail(
+            "has no tokenizer.json: add it; transformers writes one with `AutoTokenizer.from_pretrained(…).save_pretrained(…)`".to_owned(),
+        ));
     }
     let parts = names.iter().map(|n| Ok((n, digest_file(&path.join(n))?))).collect::<Result<Vec<_>, ModelError>>()?;
     let digest = Digest::of_json(&parts);
@@ -125,7 +132,10 @@ fn from_hub(source: &str, need: Need) -> Result<ModelFiles, ModelError> {
         let (architecture, chat_template) = describe(&path)?;
         return Ok(ModelFiles { path, pinned, digest, architecture, chat_template });
     }
-    let wanted = |f: &&String| DESCRIPTION.contains(&f.as_str()) || (need == Need::Weights && !f.contains('/') && (f.ends_with(".safetensors") || f.ends_with(".safetensors.index.json")));
+    let wanted = |f: &&String| {
+        DESCRIPTION.contains(&f.as_str())
+            || (need == Need::Weights && !f.contains('/') && (f.ends_with(".safetensors") || f.ends_with(".safetensors.index.json")))
+    };
     let mut folder = None;
     for file in files.iter().filter(wanted) {
         folder = id.get(file)?.parent().map(Path::to_path_buf);
@@ -140,11 +150,15 @@ fn describe(path: &Path) -> Result<(Architecture, bool), ModelError> {
     if path.is_file() {
         let file = std::fs::File::open(path).map_err(|e| ModelError::File { path: path.to_path_buf(), message: e.to_string() })?;
         let header = Header::read(std::io::BufReader::new(file)).map_err(|error| ModelError::Gguf { path: path.to_path_buf(), error })?;
-        let architecture = Architecture::from_gguf(&header).map_err(|error| ModelError::Architecture { path: path.to_path_buf(), error })?;
+        let architecture =
+            Architecture::from_gguf(&header).map_err(|error| ModelError::Architecture { path: path.to_path_buf(), error })?;
         return Ok((architecture, header.text("tokenizer.chat_template").is_some()));
     }
     let config = path.join("config.json");
-    let text = std::fs::read_to_string(&config).map_err(|e| ModelError::File { path: config.clone(), message: e.to_string() })?;
+    let text = std::fs::read_to_string(&config).map_err(|e| ModelError::File {
+        path: path.to_path_buf(),
+        message: format!("config.json can't be read ({e}): give a folder in Hugging Face layout, a .gguf file or hf://OWNER/NAME"),
+    })?;
     let architecture = Architecture::from_config(&text).map_err(|error| ModelError::Architecture { path: config, error })?;
     let in_config = std::fs::read_to_string(path.join("tokenizer_config.json"))
         .ok()

@@ -12,7 +12,7 @@ use crate::hub::{HubError, HubId};
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// No such file or folder, or it can't be read.
-    #[error("`{path}` can't be read: {source}", path = path.display())]
+    #[error("`{path}` can't be read: {source} (relative paths start at the spec's folder)", path = path.display())]
     File {
         /// The path.
         path: PathBuf,
@@ -63,9 +63,15 @@ pub async fn fetch(source: &str) -> Result<Bytes, SourceError> {
     let url = Url::parse(source).map_err(|e| bad(format!("is not a URL: {e}")))?;
     use_ring();
     let options = std::env::vars().map(|(k, v)| (k.to_lowercase(), v));
-    let (store, path) = object_store::parse_url_opts(&url, options).map_err(|e| bad(e.to_string()))?;
+    let (store, path) = object_store::parse_url_opts(&url, options)
+        .map_err(|e| bad(format!("{e}: write a path, s3://…, gs://…, az://… or hf://datasets/OWNER/NAME/FILE")))?;
     let object = |error| SourceError::Object { source_name: source.to_owned(), error };
-    store.get(&path).await.map_err(object)?.bytes().await.map_err(object)
+    // What can't be reached is said soon; how long the bytes take is not limited.
+    let answer = tokio::time::timeout(crate::store::ANSWER, store.get(&path)).await;
+    let answer = answer.map_err(|_| {
+        bad(format!("gave no answer for {} s: check the address, the network and the credentials", crate::store::ANSWER.as_secs()))
+    })?;
+    answer.map_err(object)?.bytes().await.map_err(object)
 }
 
 async fn read(path: &Path) -> Result<Bytes, SourceError> {

@@ -36,6 +36,26 @@ pub enum StoreError {
         /// What the store said.
         source: object_store::Error,
     },
+    /// The store can't be reached or fails.
+    #[error(
+        "store `{url}`: can't be reached ({message}): check the address, the network, the credentials and the endpoint (AWS_ENDPOINT and the like), and try again"
+    )]
+    Away {
+        /// The store.
+        url: String,
+        /// What the system said.
+        message: String,
+    },
+    /// The store gives no answer.
+    #[error(
+        "store `{url}`: gives no answer for {seconds} s: check the address, the network and the endpoint (AWS_ENDPOINT and the like), and try again"
+    )]
+    Silent {
+        /// The store.
+        url: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// An object's bytes are not what was written.
     #[error("store `{url}`: {path} is corrupt: {message}")]
     Corrupt {
@@ -52,6 +72,15 @@ impl StoreError {
     /// Whether the object does not exist.
     pub fn not_found(&self) -> bool {
         matches!(self, StoreError::Io { source: object_store::Error::NotFound { .. }, .. })
+    }
+
+    /// Whether the store was out of reach, so that trying again can help; a folder is always in reach.
+    pub fn out_of_reach(&self) -> bool {
+        match self {
+            StoreError::Silent { .. } | StoreError::Away { .. } => true,
+            StoreError::Io { url, source: object_store::Error::Generic { .. }, .. } => url.contains("://"),
+            _ => false,
+        }
     }
 }
 
@@ -76,13 +105,16 @@ impl Store {
             return Err(bad("is empty: write a folder or a URL such as s3://bucket/prefix".to_owned()));
         }
         if !address.contains("://") {
-            let io = |source: std::io::Error| bad(format!("this folder can't be used: {source}"));
+            let io = |source: std::io::Error| {
+                bad(format!("this folder can't be used: {source}; choose a folder that you can write with --store"))
+            };
             std::fs::create_dir_all(address).map_err(io)?;
             let folder = FsPath::new(address).canonicalize().map_err(io)?;
             let local = object_store::local::LocalFileSystem::new_with_prefix(&folder).map_err(|e| bad(e.to_string()))?;
             return Ok(Store { url: folder.to_string_lossy().into_owned(), inner: Arc::new(local) });
         }
-        let url = Url::parse(address).map_err(|e| bad(format!("is not a URL ({e}): write a folder or a URL such as s3://bucket/prefix")))?;
+        let url =
+            Url::parse(address).map_err(|e| bad(format!("is not a URL ({e}): write a folder or a URL such as s3://bucket/prefix")))?;
         if url.scheme() == "file" {
             let folder = url.to_file_path().map_err(|()| bad("is not a local file URL".to_owned()))?;
             return Store::open(&folder.to_string_lossy());
@@ -90,8 +122,23 @@ impl Store {
         crate::source::use_ring();
         let options = std::env::vars().map(|(k, v)| (k.to_lowercase(), v));
         let (inner, prefix) = object_store::parse_url_opts(&url, options)
-            .map_err(|e| bad(format!("{e}; supported are a folder, s3://, gs://, az:// and memory://")))?;
+            .map_err(|e| bad(format!("{e}: write a folder, s3://BUCKET/PREFIX, gs://… or az://…")))?;
         Ok(Store { url: address.trim_end_matches('/').to_owned(), inner: Arc::new(PrefixStore::new(inner, prefix)) })
+    }
+
+    /// Sees whether the store answers, within [`ANSWER`]; a folder always does.
+    ///
+    /// # Errors
+    /// It doesn't, or refuses.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        match tokio::time::timeout(ANSWER, self.list(layout::sweeps())).await {
+            Ok(Err(error)) if error.out_of_reach() => {
+                tracing::debug!(%error, "the store is out of reach");
+                Err(StoreError::Away { url: self.url.clone(), message: innermost(&error) })
+            }
+            Ok(answer) => answer.map(drop),
+            Err(_) => Err(StoreError::Silent { url: self.url.clone(), seconds: ANSWER.as_secs() }),
+        }
     }
 
     /// A store over any implementation, for tests.
@@ -141,7 +188,12 @@ impl Store {
     pub async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
         let prefix = Path::from(folder);
         let listing = self.inner.list_with_delimiter(Some(&prefix)).await.map_err(self.io(format!("listing {folder}")))?;
-        let mut names: Vec<String> = listing.common_prefixes.iter().chain(listing.objects.iter().map(|o| &o.location)).filter_map(|p| p.filename().map(str::to_owned)).collect();
+        let mut names: Vec<String> = listing
+            .common_prefixes
+            .iter()
+            .chain(listing.objects.iter().map(|o| &o.location))
+            .filter_map(|p| p.filename().map(str::to_owned))
+            .collect();
         names.sort();
         Ok(names)
     }
@@ -152,7 +204,8 @@ impl Store {
     /// The store can't be listed.
     pub async fn committed(&self) -> Result<std::collections::BTreeSet<UnitKey>, StoreError> {
         let prefix = Path::from("commit");
-        let listed = self.inner.list(Some(&prefix)).map_ok(|o| o.location).try_collect::<Vec<_>>().await.map_err(self.io("listing commit"))?;
+        let listed =
+            self.inner.list(Some(&prefix)).map_ok(|o| o.location).try_collect::<Vec<_>>().await.map_err(self.io("listing commit"))?;
         Ok(listed.iter().filter_map(|p| p.filename()?.parse().ok()).collect())
     }
 
@@ -163,7 +216,11 @@ impl Store {
     pub async fn commit(&self, unit: &UnitKey) -> Result<Option<Commit>, StoreError> {
         let path = layout::commit(unit);
         match self.get(&path).await {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| StoreError::Corrupt { url: self.url.clone(), path, message: e.to_string() }),
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| StoreError::Corrupt {
+                url: self.url.clone(),
+                path,
+                message: e.to_string(),
+            }),
             Err(e) if e.not_found() => Ok(None),
             Err(e) => Err(e),
         }
@@ -201,7 +258,12 @@ impl Store {
         let bytes = self.get(&path).await?;
         let found = Digest::of(&bytes);
         if bytes.len() as u64 != expected.len || found != expected.blake3 {
-            return Err(corrupt(format!("expected {} bytes with BLAKE3 {:?}, found {} with {found:?}", expected.len, expected.blake3, bytes.len())));
+            return Err(corrupt(format!(
+                "expected {} bytes with BLAKE3 {:?}, found {} with {found:?}",
+                expected.len,
+                expected.blake3,
+                bytes.len()
+            )));
         }
         Ok(bytes)
     }
@@ -218,6 +280,18 @@ impl Store {
         }
     }
 }
+
+/// The message at the end of the chain of causes.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+/// How long the first answer of a store or a source may take before it counts as out of reach.
+pub const ANSWER: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Bytes per part of a multipart upload.
 const PART: usize = 16 << 20;
