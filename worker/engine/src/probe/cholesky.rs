@@ -18,6 +18,8 @@ impl<T: Real> Cholesky<T> {
     /// `ridge` is relative to the largest diagonal element, and grows tenfold until every pivot is positive.
     pub fn new(a: &[T], p: usize, mut ridge: f64) -> Self {
         let top = (0..p).map(|i| a[i * p + i]).fold(T::ZERO, |m, v| if v > m { v } else { m });
+        // Of states that are all the same nothing is left but the ridge.
+        let top = if top > T::ZERO { top } else { T::ONE };
         loop {
             let mut lower = a.to_vec();
             (0..p).for_each(|i| lower[i * p + i] += top * T::of(ridge));
