@@ -1,0 +1,67 @@
+//! Addresses to listen on and to call.
+
+use std::net::TcpListener;
+
+use insta::assert_snapshot;
+
+use crate::{WORKER, command, limbic, port, said, sandbox};
+
+#[test]
+fn a_port_that_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    assert_snapshot!(limbic(&sandbox(), &["coordinator", "--store", "store", "--listen", &listen]), @r#"
+    exit 2
+    error: --listen 127.0.0.1:[port]: the port is taken: stop what listens there, or choose another port (0 = any free one)
+    "#);
+}
+
+#[test]
+fn an_address_beyond_this_computer() {
+    assert_snapshot!(limbic(&sandbox(), &["coordinator", "--store", "store", "--listen", "0.0.0.0:7447"]), @r#"
+    exit 2
+    error: --listen 0.0.0.0:7447: anyone who reaches this address could submit work, for connections are not authenticated; listen on 127.0.0.1, or say --insecure on a network you trust
+    "#);
+    assert_snapshot!(limbic(&sandbox(), &["coordinator", "--store", "store", "--listen", "everywhere"]), @r#"
+    exit 2
+    error: invalid value 'everywhere' for '--listen <ADDRESS>': invalid socket address syntax
+
+    For more information, try '--help'.
+    "#);
+}
+
+#[test]
+fn a_coordinator_that_is_not_there() {
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    let nowhere = format!("http://127.0.0.1:{}", port());
+    assert_snapshot!(limbic(&sandbox, &["submit", "small.yaml", "--coordinator", &nowhere]), @r#"
+    exit 75
+    error: --coordinator http://127.0.0.1:[port]: nothing answers there: is `limbic coordinator` running?
+    "#);
+    assert_snapshot!(limbic(&sandbox, &["status", "--coordinator", &nowhere]), @r#"
+    exit 75
+    error: --coordinator http://127.0.0.1:[port]: nothing answers there: is `limbic coordinator` running?
+    "#);
+    assert_snapshot!(limbic(&sandbox, &["watch", "--coordinator", "not an address"]), @r#"
+    exit 2
+    error: --coordinator not an address: invalid URI: write http://HOST:PORT
+    "#);
+    let worker = |args: &[&str]| {
+        let mut worker = command(&sandbox, WORKER, args);
+        worker.env("LIMBIC_LOG", "error");
+        said(&sandbox, worker)
+    };
+    assert_snapshot!(worker(&["--coordinator", &nowhere, "--patience", "1"]), @r#"
+    exit 75
+    error: the coordinator at http://127.0.0.1:[port] can't be reached for 1 s (register: tcp connect error); start it, or check --coordinator
+    "#);
+    assert_snapshot!(worker(&["--coordinator", "not an address"]), @r#"
+    exit 2
+    error: --coordinator `not an address`: write http://HOST:PORT
+    "#);
+    assert_snapshot!(worker(&["--coordinator", &nowhere, "--device", "gpu"]), @r#"
+    exit 2
+    error: --device `gpu`: write cpu, or cuda:N such as cuda:0
+    "#);
+}

@@ -1,0 +1,83 @@
+//! Stores and report folders.
+
+use insta::assert_snapshot;
+
+use crate::{LIMBIC, command, limbic, run, said, sandbox};
+
+#[test]
+fn a_store_that_is_no_store() {
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    sandbox.write("file", "not a folder");
+    let with = |store: &str| limbic(&sandbox, &["run", "small.yaml", "--store", store, "--out", "out"]);
+    assert_snapshot!(with("file/store"), @r#"
+    exit 2
+    error: store `file/store`: this folder can't be used: Not a directory (os error 20); choose a folder that you can write with --store
+    "#);
+    assert_snapshot!(with(""), @r#"
+    exit 2
+    error: store ``: is empty: write a folder or a URL such as s3://bucket/prefix
+    "#);
+    assert_snapshot!(with("ftp://host/store"), @r#"
+    exit 2
+    error: store `ftp://host/store`: Generic URL error: Unable to recognise URL "ftp://host/store": write a folder, s3://BUCKET/PREFIX, gs://… or az://…
+    "#);
+    assert_snapshot!(with("s3://"), @r#"
+    exit 2
+    error: store `s3://`: Generic URL error: Unable to recognise URL "s3://": write a folder, s3://BUCKET/PREFIX, gs://… or az://…
+    "#);
+    assert_snapshot!(limbic(&sandbox, &["status", "--store", "none"]), @r#"
+    exit 2
+    error: --store none: there is no such folder; name the store that the sweep was run with
+    "#);
+    assert_snapshot!(limbic(&sandbox, &["run", "small.yaml", "--store", "store", "--out", "file/out"]), @r#"
+    exit 2
+    error: --out file/out: can't be made (Not a directory (os error 20)): choose a writable folder
+    "#);
+    assert!(!sandbox.path("out").exists());
+}
+
+#[test]
+fn a_store_that_does_not_answer() {
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    let mut run = command(&sandbox, LIMBIC, &["run", "small.yaml", "--store", "s3://bucket/limbic", "--out", "out"]);
+    run.env("AWS_ENDPOINT", "http://127.0.0.1:1")
+        .env("AWS_ALLOW_HTTP", "true")
+        .env("AWS_ACCESS_KEY_ID", "id")
+        .env("AWS_SECRET_ACCESS_KEY", "secret");
+    run.env_remove("http_proxy").env_remove("HTTP_PROXY");
+    assert_snapshot!(said(&sandbox, run), @r#"
+    exit 75
+    error: store `s3://bucket/limbic`: can't be reached (Connection refused (os error 111)): check the address, the network, the credentials and the endpoint (AWS_ENDPOINT and the like), and try again
+    "#);
+}
+
+#[test]
+fn a_sweep_that_is_not_there() {
+    let sandbox = sandbox();
+    std::fs::create_dir(sandbox.path("store")).unwrap();
+    assert_snapshot!(limbic(&sandbox, &["status", "--store", "store"]), @r#"
+    exit 2
+    error: there are no sweeps yet: `limbic run SPEC` or `limbic submit SPEC` makes one
+    "#);
+    sandbox.small(&[]);
+    sandbox.json(&["run", "small.yaml", "--store", "store", "--out", "out", "--json"]);
+    assert_snapshot!(limbic(&sandbox, &["report", "large", "--store", "store"]), @r#"
+    exit 2
+    error: sweep `large`: there is none of that id or name; there are [id] (small)
+    "#);
+}
+
+#[test]
+fn an_object_that_was_damaged() {
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    sandbox.json(&["run", "small.yaml", "--store", "store", "--out", "out", "--json"]);
+    let (rows, bytes) = sandbox.objects("").into_iter().find(|(name, _)| name.contains("rows")).unwrap();
+    std::fs::write(sandbox.path("store").join(rows), &bytes[..bytes.len() / 2]).unwrap();
+    assert_snapshot!(run(&sandbox), @r#"
+    exit 2
+    error: sweep [id] rows can't be read: they are corrupt (was it written by another version?)
+    "#);
+}
