@@ -28,7 +28,9 @@ pub async fn bind(address: SocketAddr, insecure: bool) -> Result<TcpListener, Fa
         )));
     }
     TcpListener::bind(address).await.map_err(|e| match e.kind() {
-        std::io::ErrorKind::AddrInUse => Failure::user(format_args!("--listen {address}: the port is taken: stop what listens there, or choose another port (0 = any free one)")),
+        std::io::ErrorKind::AddrInUse => Failure::user(format_args!(
+            "--listen {address}: the port is taken: stop what listens there, or choose another port (0 = any free one)"
+        )),
         _ => Failure::user(format_args!("--listen {address}: can't listen: {e}")),
     })
 }

@@ -94,7 +94,8 @@ impl Rows {
         let mut lines = bytes.split(|b| *b == b'\n').enumerate();
         let (_, first) = lines.next().ok_or_else(|| fail(0, "is missing".to_owned()))?;
         let head: Head = serde_json::from_slice(first).map_err(|e| fail(0, e.to_string()))?;
-        let rows = lines.map(|(i, line)| serde_json::from_slice(line).map_err(|e| fail(i, e.to_string()))).collect::<Result<Vec<Row>, _>>()?;
+        let rows =
+            lines.map(|(i, line)| serde_json::from_slice(line).map_err(|e| fail(i, e.to_string()))).collect::<Result<Vec<Row>, _>>()?;
         if rows.len() != head.rows {
             return Err(fail(rows.len(), format!("the file ends after {} of {} rows", rows.len(), head.rows)));
         }

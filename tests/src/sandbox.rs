@@ -81,7 +81,12 @@ impl Sandbox {
 
     fn command(&self, program: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(program);
-        command.args(args).current_dir(self.folder.path()).env("LIMBIC_LOG", "warn").env_remove("LIMBIC_STORE").env_remove("LIMBIC_COORDINATOR");
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env("LIMBIC_LOG", "warn")
+            .env_remove("LIMBIC_STORE")
+            .env_remove("LIMBIC_COORDINATOR");
         command
     }
 

@@ -62,7 +62,9 @@ fn a_second_coordinator_supersedes_the_first() {
     let listen = || format!("127.0.0.1:{}", port());
     let (one, two) = (listen(), listen());
     let mut first = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &one]);
-    sandbox.until("the sweep is accepted", || sandbox.limbic(&["submit", "small.yaml", "--coordinator", &format!("http://{one}")]).code == Some(0));
+    sandbox.until("the sweep is accepted", || {
+        sandbox.limbic(&["submit", "small.yaml", "--coordinator", &format!("http://{one}")]).code == Some(0)
+    });
     let mut second = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &two]);
     assert_eq!(first.wait(), Some(75), "the superseded one says: try again");
     assert!(second.runs());

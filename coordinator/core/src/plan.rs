@@ -30,6 +30,7 @@ use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::Rows;
 use limbic_proto::spec::{Baseline, Dtype, Spec};
 use limbic_proto::unit::{FitUnit, Hints, ModelHint, ModelIdentity, Unit, UnitSpec};
+use serde::{Deserialize, Serialize};
 
 pub use check::PlanError;
 pub use estimate::{Estimate, KindEstimate};
@@ -38,7 +39,7 @@ use axes::Axes;
 use estimate::{Cost, Costs};
 
 /// What planning must know about a model.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelFacts {
     /// The name in tables and figures.

@@ -64,9 +64,7 @@ impl Bench<'_> {
     /// The predictions of a baseline, for one model or for none.
     fn baseline(&self, probe: &str, model: Option<usize>) -> Vec<usize> {
         let found = |p: &Prediction| p.probe == probe && p.layer.is_none() && p.model == model;
-        (0..self.study.predictions.len())
-            .filter(|i| found(&self.study.predictions[*i]) && self.scores[*i].accuracy().is_some())
-            .collect()
+        (0..self.study.predictions.len()).filter(|i| found(&self.study.predictions[*i]) && self.scores[*i].accuracy().is_some()).collect()
     }
 }
 
@@ -144,7 +142,7 @@ pub fn evaluate(study: &Study) -> Results {
     results.comparisons = compare::all(&bench, &results);
     results.costs = costs(study);
     results.warnings = warnings(&bench);
-    let wanted = results.baselines.iter().chain(&results.probes).map(|l| l.prediction).collect();
+    let wanted = results.baselines.iter().chain(&results.probes).flat_map(|l| l.predictions.iter().copied()).collect();
     results.scores = score::probabilities(&mut bench, &wanted, &mut results.warnings);
     results
 }
@@ -173,15 +171,7 @@ fn baselines(bench: &Bench<'_>) -> Vec<Line> {
         for model in models.clone() {
             let predictions = bench.baseline(probe, model);
             if let Some((accuracy, _)) = bench.mean_accuracy(&predictions) {
-                lines.push(Line {
-                    probe: probe.to_owned(),
-                    model,
-                    condition: None,
-                    layer: None,
-                    pooling: None,
-                    prediction: predictions[0],
-                    accuracy,
-                });
+                lines.push(Line { probe: probe.to_owned(), model, condition: None, layer: None, pooling: None, predictions, accuracy });
             }
         }
     }
@@ -217,7 +207,10 @@ fn warnings(bench: &Bench<'_>) -> Vec<String> {
         }
     };
     let cells = study.test.len() * study.classes.len();
-    say(study.predictions.iter().filter(|p| p.probabilities.len() != cells).count(), "have another shape than the test rows and were left out.");
+    say(
+        study.predictions.iter().filter(|p| p.probabilities.len() != cells).count(),
+        "have another shape than the test rows and were left out.",
+    );
     say(
         study.predictions.iter().filter(|p| p.probabilities.iter().any(|v| !v.is_finite())).count(),
         "hold numbers that are not finite; those rows count as absent.",

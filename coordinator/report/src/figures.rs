@@ -100,7 +100,11 @@ impl Figure {
         let (gap, margin) = (18.0, 20.0);
         let width = (margin * 2.0 + columns as f64 * chart::WIDTH + (columns - 1) as f64 * gap).max(560.0);
         let mut y = 40.0;
-        let mut body = format!("<text x=\"{margin}\" y=\"32\" font-size=\"16\" font-weight=\"600\" fill=\"{}\">{}</text>", Colour::Ink.hex(), escape(&self.title));
+        let mut body = format!(
+            "<text x=\"{margin}\" y=\"32\" font-size=\"16\" font-weight=\"600\" fill=\"{}\">{}</text>",
+            Colour::Ink.hex(),
+            escape(&self.title)
+        );
         let mut x = margin;
         for key in &self.keys {
             let room = 34.0 + key.label.chars().count() as f64 * 6.4 + 14.0;
@@ -108,7 +112,14 @@ impl Figure {
                 x = margin;
                 y += 20.0;
             }
-            body += &format!("{}<text x=\"{}\" y=\"{}\" font-size=\"12\" fill=\"{}\">{}</text>", mark(key, x, y + 12.0), x + 34.0, y + 16.0, Colour::Ink.hex(), escape(&key.label));
+            body += &format!(
+                "{}<text x=\"{}\" y=\"{}\" font-size=\"12\" fill=\"{}\">{}</text>",
+                mark(key, x, y + 12.0),
+                x + 34.0,
+                y + 16.0,
+                Colour::Ink.hex(),
+                escape(&key.label)
+            );
             x += room;
         }
         y += 36.0;
@@ -116,7 +127,10 @@ impl Figure {
             let height = row.iter().map(|p| p.height).fold(0.0, f64::max);
             for (column, panel) in row.iter().enumerate() {
                 let x = margin + column as f64 * (chart::WIDTH + gap);
-                body += &format!("<svg x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" viewBox=\"{}\">{}</svg>", panel.width, panel.height, panel.view_box, panel.body);
+                body += &format!(
+                    "<svg x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" viewBox=\"{}\">{}</svg>",
+                    panel.width, panel.height, panel.view_box, panel.body
+                );
             }
             y += height + gap;
         }
@@ -133,13 +147,24 @@ impl Figure {
 /// A key's mark in a standalone SVG.
 fn mark(key: &Key, x: f64, y: f64) -> String {
     let c = &key.colour;
-    let line = |more: &str| format!("<line x1=\"{}\" y1=\"{y}\" x2=\"{}\" y2=\"{y}\" stroke=\"{c}\" stroke-width=\"2.4\"{more}/>", x + 2.0, x + 26.0);
+    let line = |more: &str| {
+        format!("<line x1=\"{}\" y1=\"{y}\" x2=\"{}\" y2=\"{y}\" stroke=\"{c}\" stroke-width=\"2.4\"{more}/>", x + 2.0, x + 26.0)
+    };
     match key.mark {
         "dash" => line(" stroke-dasharray=\"5 5\""),
         "dot" => line(" stroke-dasharray=\"0.5 5\""),
         "points" => format!("<circle cx=\"{}\" cy=\"{y}\" r=\"4.5\" fill=\"{c}\"/>", x + 14.0),
         "ring" => format!("<circle cx=\"{}\" cy=\"{y}\" r=\"4.5\" fill=\"none\" stroke=\"{c}\" stroke-width=\"2\"/>", x + 14.0),
-        "heat" => (0..24).map(|i| format!("<rect x=\"{}\" y=\"{}\" width=\"1.3\" height=\"10\" fill=\"{}\"/>", x + 2.0 + f64::from(i), y - 5.0, hex(palette::heat(f64::from(i) / 23.0).0))).collect(),
+        "heat" => (0..24)
+            .map(|i| {
+                format!(
+                    "<rect x=\"{}\" y=\"{}\" width=\"1.3\" height=\"10\" fill=\"{}\"/>",
+                    x + 2.0 + f64::from(i),
+                    y - 5.0,
+                    hex(palette::heat(f64::from(i) / 23.0).0)
+                )
+            })
+            .collect(),
         _ => line(""),
     }
 }

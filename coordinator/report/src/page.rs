@@ -5,9 +5,9 @@ mod findings;
 mod measured;
 mod tabled;
 
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 use serde::Serialize;
 
 use crate::figures::{self, Figure};
@@ -79,7 +79,7 @@ impl Section {
             return;
         }
         let column = |c: &&str| Column { name: c.trim_start_matches('#').to_owned(), number: c.starts_with('#') };
-        let folded = rows.len() > 16;
+        let folded = rows.len() > 28;
         self.blocks.push(Block::Table(Table { caption: caption.into(), columns: columns.iter().map(column).collect(), rows, folded }));
     }
 }

@@ -130,8 +130,8 @@ pub struct ScaleRow {
 /// Least-squares slope of accuracy on log10(parameters): accuracy gained per tenfold size.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trend {
-    /// Index into the study's conditions.
-    pub condition: usize,
+    /// Index into the study's conditions; none for zero-shot, which has its own prompt.
+    pub condition: Option<usize>,
     /// `best layer`, `last layer` or `zero-shot`.
     pub what: &'static str,
     /// The slope; the interval is over test rows, with the models held fixed.
@@ -145,7 +145,7 @@ pub struct Trend {
 /// A paired difference in accuracy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// `baselines`, `conditions` or `contexts`: Holm's correction is within one.
+    /// `baselines`, `conditions`, `contexts` or `probes`: Holm's correction is within one.
     pub family: &'static str,
     /// The model.
     pub model: usize,
@@ -159,7 +159,7 @@ pub struct Comparison {
     pub against_accuracy: f64,
     /// Subject minus other.
     pub difference: Estimate,
-    /// Two-sided bootstrap p-value.
+    /// Two-sided bootstrap p-value, with a normal tail where no resample crosses zero.
     pub p: f64,
     /// After Holm's correction within the family.
     pub p_holm: f64,
@@ -253,8 +253,8 @@ pub struct Line {
     pub layer: Option<Layer>,
     /// The pooling, if any.
     pub pooling: Option<&'static str>,
-    /// Index into the study's predictions (first seed).
-    pub prediction: usize,
+    /// Indices into the study's predictions, one per seed.
+    pub predictions: Vec<usize>,
     /// Its accuracy, mean over seeds.
     pub accuracy: Estimate,
 }

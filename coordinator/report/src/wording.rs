@@ -12,7 +12,7 @@ pub fn percent(share: f64) -> String {
 /// `74.3% [71.0, 77.2]`, or without the bracket where there is no interval.
 pub fn estimate(e: Estimate) -> String {
     match (e.lo, e.hi) {
-        (Some(lo), Some(hi)) => format!("{} [{:.1}, {:.1}]", percent(e.value), lo * 100.0, hi * 100.0),
+        (Some(lo), Some(hi)) => format!("{} [{:.1}, {:.1}]", percent(e.value), lo * 100.0, hi * 100.0).replace('-', "−"),
         _ => percent(e.value),
     }
 }

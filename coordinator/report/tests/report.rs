@@ -28,7 +28,8 @@ fn made(study: &Study, results: &Results) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn batches(bytes: &[u8]) -> Vec<arrow::array::RecordBatch> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(bytes)).expect("a Parquet file").build().expect("a reader");
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(bytes)).expect("a Parquet file").build().expect("a reader");
     reader.map(|b| b.expect("a batch")).collect()
 }
 
@@ -46,7 +47,7 @@ fn the_planted_signal_is_found() {
     }
     let at = |model: usize| results.scale.iter().find(|r| r.place.model == model && r.place.condition == 0).expect("a row").best.value;
     assert!(at(0) < at(1) && at(1) < at(2));
-    let trend = results.trends.iter().find(|t| t.condition == 0 && t.what == "best layer").expect("a trend");
+    let trend = results.trends.iter().find(|t| t.condition == Some(0) && t.what == "best layer").expect("a trend");
     assert!(trend.slope.lo.expect("an interval") > 0.0);
     let over_words = results.comparisons.iter().filter(|c| c.family == "baselines" && c.against == "bag-of-words");
     assert_eq!(over_words.clone().count(), 3);
@@ -189,7 +190,13 @@ fn sections_without_data_say_so() {
     study.predictions.retain(|p| p.layer.is_none_or(|l| l == Layer::Final));
     let page = |study: &Study| String::from_utf8(made(study, &evaluate(study))["report.html"].clone()).expect("UTF-8");
     let html = page(&study);
-    for sentence in ["no curve over depth", "Only one offset was measured", "Only one prompt condition", "No unit has been committed yet", "No unit was quarantined"] {
+    for sentence in [
+        "no curve over depth",
+        "Only one offset was measured",
+        "Only one prompt condition",
+        "No unit has been committed yet",
+        "No unit was quarantined",
+    ] {
         assert!(html.contains(sentence), "{sentence}");
     }
     study.predictions.clear();

@@ -69,7 +69,14 @@ pub fn describe(sweep: &Sweep) {
     );
     for (model, layers) in sweep.plan.models.iter().zip(&sweep.plan.layers) {
         let a = &model.architecture;
-        println!("model   {}: {} parameters, {} blocks of width {}, {} layers probed", model.name, count(a.parameters() as f64), a.layers, a.hidden, layers.len());
+        println!(
+            "model   {}: {} parameters, {} blocks of width {}, {} layers probed",
+            model.name,
+            count(a.parameters() as f64),
+            a.layers,
+            a.hidden,
+            layers.len()
+        );
     }
     for note in &sweep.accepted.notes {
         println!("note    {note}");
@@ -93,7 +100,14 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     println!();
     println!("{:<10}{:>10}{:>14}{:>14}{:>14}", "units", "number", "tokens", "FLOPs", "stored");
     for (kind, of) in &estimate.units {
-        println!("{:<10}{:>10}{:>14}{:>14}{:>14}", kind.as_str(), of.units, count(of.tokens as f64), count(of.flops), bytes(of.bytes_stored));
+        println!(
+            "{:<10}{:>10}{:>14}{:>14}{:>14}",
+            kind.as_str(),
+            of.units,
+            count(of.tokens as f64),
+            count(of.flops),
+            bytes(of.bytes_stored)
+        );
     }
     println!(
         "{:<10}{:>10}{:>14}{:>14}{:>14}",
@@ -104,7 +118,11 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
         bytes(estimate.bytes_stored)
     );
     println!();
-    println!("time    about {} at {gflops:.0} GFLOP/s on {} worker(s); say --gflops and --workers for your machines", seconds(time), args.workers);
+    println!(
+        "time    about {} at {gflops:.0} GFLOP/s on {} worker(s); say --gflops and --workers for your machines",
+        seconds(time),
+        args.workers
+    );
     println!("tokens are estimated from the length of the texts");
     Ok(())
 }
@@ -113,7 +131,9 @@ fn to_json(sweep: &Sweep, estimate: &Estimate, gflops: f64, time: f64) -> serde_
     let kinds: serde_json::Map<_, _> = estimate
         .units
         .iter()
-        .map(|(kind, of)| (kind.as_str().to_owned(), json!({"units": of.units, "tokens": of.tokens, "flops": of.flops, "bytes": of.bytes_stored})))
+        .map(|(kind, of)| {
+            (kind.as_str().to_owned(), json!({"units": of.units, "tokens": of.tokens, "flops": of.flops, "bytes": of.bytes_stored}))
+        })
         .collect();
     json!({
         "sweep": sweep.id,

@@ -60,7 +60,9 @@ impl RemoteArgs {
             .keep_alive_timeout(Duration::from_secs(10))
             .connect()
             .await
-            .map_err(|_| Failure::again(format_args!("--coordinator {}: nothing answers there: is `limbic coordinator` running?", self.coordinator)))?;
+            .map_err(|_| {
+                Failure::again(format_args!("--coordinator {}: nothing answers there: is `limbic coordinator` running?", self.coordinator))
+            })?;
         Ok(ControlClient::new(channel))
     }
 
@@ -80,14 +82,21 @@ fn said(status: tonic::Status) -> Failure {
 }
 
 fn decode(bytes: &[u8]) -> Result<Status, Failure> {
-    serde_json::from_slice(bytes).map_err(|e| Failure::user(format_args!("the coordinator's answer can't be read ({e}): run the same version on both sides")))
+    serde_json::from_slice(bytes)
+        .map_err(|e| Failure::user(format_args!("the coordinator's answer can't be read ({e}): run the same version on both sides")))
 }
 
 /// Hands a sweep to a coordinator.
 pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
     let mut spec = read_spec(&args.spec)?;
     // The coordinator has another current directory.
-    let absolute = |source: &str| if source.contains("://") { source.to_owned() } else { std::path::absolute(source).map_or(source.to_owned(), |p| p.to_string_lossy().into_owned()) };
+    let absolute = |source: &str| {
+        if source.contains("://") {
+            source.to_owned()
+        } else {
+            std::path::absolute(source).map_or(source.to_owned(), |p| p.to_string_lossy().into_owned())
+        }
+    };
     spec.dataset.source = absolute(&spec.dataset.source);
     for model in &mut spec.models {
         model.source = absolute(&model.source);
@@ -129,5 +138,9 @@ pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
     if !args.json {
         print!("{}", in_words(&last));
     }
-    if last.state.terminal() { Ok(()) } else { Err(Failure::again("the coordinator went away before the sweep was complete: `limbic watch` again")) }
+    if last.state.terminal() {
+        Ok(())
+    } else {
+        Err(Failure::again("the coordinator went away before the sweep was complete: `limbic watch` again"))
+    }
 }

@@ -33,7 +33,8 @@ impl ControlService {
 
     async fn find(&self, wanted: &str) -> Result<SweepStatus, Status> {
         let mut all = self.coordinator.list().await?;
-        let id = sweep::find(all.iter().map(|s| (s.sweep.as_str(), s.name.as_str())), wanted).map_err(|e| Status::not_found(e.to_string()))?;
+        let id =
+            sweep::find(all.iter().map(|s| (s.sweep.as_str(), s.name.as_str())), wanted).map_err(|e| Status::not_found(e.to_string()))?;
         let at = all.iter().position(|s| s.sweep == id).expect("found among these");
         Ok(all.swap_remove(at))
     }

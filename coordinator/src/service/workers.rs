@@ -6,8 +6,8 @@ use limbic_core::machine::{Event, Held as HeldLease, Progress, SweepId, WorkerId
 use limbic_proto::key::UnitKey;
 use limbic_proto::wire::workers_server::Workers;
 use limbic_proto::wire::{
-    Held, HeartbeatRequest, HeartbeatResponse, LeaseRequest, LeaseResponse, RegisterRequest, RegisterResponse, ReportRequest, ReportResponse,
-    report_request::Outcome,
+    HeartbeatRequest, HeartbeatResponse, Held, LeaseRequest, LeaseResponse, RegisterRequest, RegisterResponse, ReportRequest,
+    ReportResponse, report_request::Outcome,
 };
 use tonic::{Request, Response, Status};
 
@@ -38,7 +38,12 @@ fn key(text: &str) -> Result<UnitKey, Status> {
 #[allow(clippy::result_large_err)]
 fn lease(held: &Held) -> Result<HeldLease, Status> {
     let token = held.token.unwrap_or_default();
-    Ok(HeldLease { sweep: SweepId(held.sweep.clone()), unit: key(&held.key)?, attempt: held.attempt.clone(), token: (token.epoch, token.counter) })
+    Ok(HeldLease {
+        sweep: SweepId(held.sweep.clone()),
+        unit: key(&held.key)?,
+        attempt: held.attempt.clone(),
+        token: (token.epoch, token.counter),
+    })
 }
 
 #[tonic::async_trait]
@@ -48,7 +53,9 @@ impl Workers for WorkersService {
         check_protocol(request.protocol)?;
         let held = request.held.iter().map(lease).collect::<Result<Vec<_>, _>>()?;
         tracing::info!(worker = %request.worker, device = %request.device, held = held.len(), "worker registered");
-        self.coordinator.event(Event::Register { worker: WorkerId(request.worker), device: request.device, memory: request.memory_bytes, held }).await?;
+        self.coordinator
+            .event(Event::Register { worker: WorkerId(request.worker), device: request.device, memory: request.memory_bytes, held })
+            .await?;
         let settings = self.coordinator.settings();
         Ok(Response::new(RegisterResponse {
             epoch: settings.session,
@@ -63,7 +70,9 @@ impl Workers for WorkersService {
         let loaded = request.loaded_models.iter().map(|d| key(d)).collect::<Result<Vec<_>, _>>()?;
         let wait = Duration::from_millis(u64::from(request.wait_ms)).min(LONGEST_WAIT);
         if !self.coordinator.knows(&request.worker, request.epoch).await? {
-            return Err(Status::not_found("this coordinator doesn't know the worker (it restarted, or the worker was silent for too long): register again"));
+            return Err(Status::not_found(
+                "this coordinator doesn't know the worker (it restarted, or the worker was silent for too long): register again",
+            ));
         }
         Ok(Response::new(self.coordinator.lease(request.worker, loaded, wait).await?))
     }
@@ -84,7 +93,9 @@ impl Workers for WorkersService {
         let HeldLease { sweep, unit, attempt, .. } = lease(held)?;
         let worker = WorkerId(request.worker);
         let event = match request.outcome {
-            Some(Outcome::Committed(c)) => Event::Committed { worker, sweep, unit, attempt, mine: c.mine, tokens: c.tokens, seconds: c.seconds },
+            Some(Outcome::Committed(c)) => {
+                Event::Committed { worker, sweep, unit, attempt, mine: c.mine, tokens: c.tokens, seconds: c.seconds }
+            }
             Some(Outcome::Failed(f)) => {
                 tracing::warn!(%worker, unit = %unit.short(), %attempt, error = %f.error, "attempt failed");
                 Event::Failed { worker, sweep, unit, attempt, error: f.error, permanent: f.permanent }

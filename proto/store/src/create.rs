@@ -45,7 +45,10 @@ pub(crate) async fn create(store: &dyn ObjectStore, path: &Path, nonce: &str, bo
             },
             Err(e) => e,
         };
-        let definite = matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. } | Error::NotImplemented { .. } | Error::InvalidPath { .. });
+        let definite = matches!(
+            error,
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } | Error::NotImplemented { .. } | Error::InvalidPath { .. }
+        );
         if definite || tries == TRIES {
             return Err(error);
         }

@@ -11,7 +11,9 @@ use hf_hub::{Repo, RepoType};
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// Not `hf://[datasets/]OWNER/NAME[@REVISION][/FILE]`.
-    #[error("`{0}` is not a hub id: write hf://OWNER/NAME[@REVISION] for a model, hf://OWNER/NAME[@REVISION]/FILE.gguf for a GGUF file or hf://datasets/OWNER/NAME[@REVISION]/FILE")]
+    #[error(
+        "`{0}` is not a hub id: write hf://OWNER/NAME[@REVISION] for a model, hf://OWNER/NAME[@REVISION]/FILE.gguf for a GGUF file or hf://datasets/OWNER/NAME[@REVISION]/FILE"
+    )]
     Id(String),
     /// The hub refused or can't be reached.
     #[error("{id}: {message} (is there a network, does the repository exist, and is HF_TOKEN set if it is gated?)")]

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::damage::Model;
+use crate::damage::{Model, Tensor};
 use crate::{limbic, run, sandbox, validate};
 
 const UP: &str = "model.layers.1.mlp.up_proj.weight";
@@ -110,7 +110,18 @@ fn a_tokenizer_of_another_model() {
 }
 
 #[test]
-fn a_state_that_is_not_a_number() {
+fn a_state_that_is_not_finite() {
+    // The largest number of bf16: finite as a weight, but not what it is multiplied with.
+    let largest = |t: &mut Tensor| t.bytes.chunks_exact_mut(2).for_each(|b| b.copy_from_slice(&0x7f7f_u16.to_le_bytes()));
+    assert_snapshot!(quarantined(|model| model.tensor("model.layers.2.input_layernorm.weight", largest)), @r#"
+    exit 2
+    error: extract model raw rows 0..30: the state L3.k0 (layer 3) of row `p1-011-neutral` is not finite: the weights or the number format are at fault; try dtype f32 (and 20 more units)
+    the report holds everything else; mend the cause and run again
+    "#);
+}
+
+#[test]
+fn a_weight_that_is_not_a_number() {
     assert_snapshot!(quarantined(|model| model.tensor("model.layers.2.input_layernorm.weight", |t| t.bytes[..2].copy_from_slice(&0x7fc0_u16.to_le_bytes()))), @r#"
     exit 2
     error: extract model raw rows 0..30: loading model `model` from [sandbox]/model: [sandbox]/model/model.safetensors: tensor `model.layers.2.input_layernorm.weight` holds a NaN or an infinity (and 20 more units)

@@ -38,7 +38,7 @@ pub(crate) fn add(steps: Steps, x: Tensor, y: &Tensor) -> Result<Tensor> {
     if steps == Steps::Composed {
         return &x + y;
     }
-    in_place(&x, y, |x, y| lanes::add(x, y))?;
+    in_place(&x, y, lanes::add)?;
     Ok(x)
 }
 

@@ -85,7 +85,7 @@ fn batch(model: &Model, prompts: &[Prompt], labels: &[Vec<u32>], rows: &[usize])
     };
     let mut at = 0;
     let mut out = Vec::with_capacity(rows.len());
-    for slot in 0..rows.len() {
+    for (slot, &row) in rows.iter().enumerate() {
         let inner: usize = labels.iter().map(|l| l.len() - 1).sum();
         let later = match &following {
             Some(states) => Some(Scores::new(model, &states.narrow(0, at, inner)?.contiguous()?)?),
@@ -100,7 +100,7 @@ fn batch(model: &Model, prompts: &[Prompt], labels: &[Vec<u32>], rows: &[usize])
                 place += 1;
             }
             if !sum.is_finite() {
-                return Err(ExtractError::ScoresNotFinite { row: rows[slot] });
+                return Err(ExtractError::ScoresNotFinite { row });
             }
             scores.push(sum);
         }

@@ -7,7 +7,7 @@ use limbic_proto::status::SweepState;
 use super::Machine;
 use super::event::{Action, Held, Progress, SweepId, WorkerId};
 use super::lease::{Ending, Lease};
-use super::sweep::lost_error;
+use super::sweep::{Sweep, lost_error};
 use super::worker::Worker;
 
 impl Machine {
@@ -201,8 +201,11 @@ impl Machine {
         }
     }
 
+    /// Pauses or resumes a sweep. One that is complete can't be paused, but a paused one that has become complete can be
+    /// resumed, for a late commit may take it up again.
     pub(super) fn on_pause(&mut self, id: &SweepId, pause: bool) {
-        let Some(sweep) = self.sweeps.get_mut(id).filter(|sweep| !sweep.state().terminal() && sweep.paused != pause) else { return };
+        let over = |sweep: &Sweep| if pause { sweep.state().terminal() } else { sweep.cancelled };
+        let Some(sweep) = self.sweeps.get_mut(id).filter(|sweep| !over(sweep) && sweep.paused != pause) else { return };
         sweep.paused = pause;
         sweep.dirty = true;
         let record = if pause { Record::Pause } else { Record::Resume };

@@ -1,92 +1,21 @@
 //! One sweep: the phase of each of its units, kept consistent with the facts, and the counts that follow from it.
 
+mod open;
+mod slot;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use limbic_proto::key::UnitKey;
-use limbic_proto::spec::Dtype;
 use limbic_proto::status::{CellCounts, SweepState, UnitCounts};
 use limbic_proto::unit::ModelIdentity;
 
 use super::event::SweepId;
-use super::settings::Settings;
-use crate::history::History;
 use crate::plan::Plan;
 
-/// Where a unit stands. It follows from the facts in its [`Slot`]; see [`Sweep::settle`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// A dependency is not done.
-    Waiting,
-    /// It failed and rests until then.
-    Resting(Duration),
-    /// It can be granted.
-    Ready,
-    /// It is leased.
-    Running,
-    /// Its commit stands.
-    Committed,
-    /// It failed for good.
-    Quarantined,
-    /// A dependency failed for good.
-    Blocked,
-}
-
-impl Phase {
-    /// Nothing will come of it as things stand.
-    pub fn hopeless(self) -> bool {
-        matches!(self, Phase::Quarantined | Phase::Blocked)
-    }
-}
-
-/// The facts of one unit.
-#[derive(Debug, Clone)]
-pub(super) struct Slot {
-    pub key: UnitKey,
-    pub phase: Phase,
-    pub committed: bool,
-    pub leased: bool,
-    /// The last error, once it failed for good.
-    pub quarantined: Option<String>,
-    /// Dependencies that are not committed.
-    waiting: usize,
-    /// Dependencies that are hopeless.
-    blocked: usize,
-    /// It rests until then.
-    rests: Duration,
-    pub fails: u32,
-    pub losses: u32,
-    flops: f64,
-    model: Option<ModelIdentity>,
-    dependants: Vec<usize>,
-    cells: Vec<usize>,
-}
-
-/// How far a cell is.
-#[derive(Debug, Clone, Copy, Default)]
-struct CellState {
-    missing: usize,
-    hopeless: usize,
-}
-
-/// Units that can be granted and need the same model.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    /// Bytes of the model's weights; 0 for none.
-    pub bytes: u64,
-    /// Ranks in plan order.
-    pub ready: BTreeSet<usize>,
-}
-
-/// How many attempts of this sweep ended how.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Attempts {
-    pub started: u64,
-    pub committed: u64,
-    pub failed: u64,
-    pub lost: u64,
-    pub released: u64,
-}
+pub(super) use open::lost_error;
+use slot::CellState;
+pub(super) use slot::{Attempts, Phase, Queue, Slot};
 
 /// One open sweep.
 #[derive(Debug)]
@@ -118,109 +47,6 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    #[allow(clippy::too_many_arguments)]
-    pub fn new(
-        id: SweepId,
-        name: &str,
-        plan: Plan,
-        epoch: u64,
-        seniority: usize,
-        now: Duration,
-        held_until: Duration,
-        history: &History,
-        committed: &[UnitKey],
-    ) -> Sweep {
-        let ended = history.attempts();
-        let inherited = committed.len() as u64;
-        let mut sweep = Sweep {
-            id,
-            name: name.to_owned(),
-            epoch,
-            seniority,
-            opened: now,
-            held_until,
-            paused: history.paused,
-            cancelled: history.cancelled,
-            attempts: Attempts {
-                started: ended.started + inherited,
-                committed: inherited,
-                failed: ended.failed,
-                lost: ended.lost,
-                released: 0,
-            },
-            units: UnitCounts { total: plan.units.len() as u64, pending: plan.units.len() as u64, ..UnitCounts::default() },
-            cells: CellCounts { total: plan.cells.len() as u64, ..CellCounts::default() },
-            done_flops: 0.0,
-            inherited_flops: 0.0,
-            tokens: 0,
-            slots: Vec::with_capacity(plan.units.len()),
-            queues: BTreeMap::new(),
-            dirty: true,
-            ranks: plan.order.iter().enumerate().map(|(rank, key)| (*key, rank)).collect(),
-            timers: BTreeSet::new(),
-            cell_states: Vec::with_capacity(plan.cells.len()),
-            plan,
-        };
-        sweep.fill(history);
-        for key in committed {
-            sweep.commit(key, now);
-        }
-        sweep.inherited_flops = sweep.done_flops;
-        for (key, error) in &history.quarantined {
-            sweep.quarantine(key, error.clone(), now);
-        }
-        for rank in 0..sweep.slots.len() {
-            sweep.settle(rank, now);
-        }
-        sweep
-    }
-
-    /// Makes a slot of every unit and the links between them; all wait.
-    fn fill(&mut self, history: &History) {
-        for key in &self.plan.order {
-            let unit = &self.plan.units[key].unit;
-            let model = unit.spec.model().cloned();
-            let queue = self.queues.entry(model.clone()).or_default();
-            if let (Some(model), Some(hint)) = (&model, &unit.hints.model) {
-                let width = if model.dtype == Dtype::F32 { 4 } else { 2 };
-                queue.bytes = hint.architecture.parameters() * width;
-            }
-            self.slots.push(Slot {
-                key: *key,
-                phase: Phase::Waiting,
-                committed: false,
-                leased: false,
-                quarantined: None,
-                waiting: 0,
-                blocked: 0,
-                rests: Duration::ZERO,
-                fails: history.fails(key),
-                losses: history.losses(key),
-                flops: unit.hints.flops,
-                model,
-                dependants: Vec::new(),
-                cells: Vec::new(),
-            });
-        }
-        for rank in 0..self.slots.len() {
-            let planned = &self.plan.units[&self.slots[rank].key];
-            for dependency in planned.unit.spec.dependencies() {
-                // One that is not in the plan can only be there already; the worker will say if it is not.
-                if let Some(&on) = self.ranks.get(dependency) {
-                    self.slots[on].dependants.push(rank);
-                    self.slots[rank].waiting += 1;
-                }
-            }
-        }
-        for (index, cell) in self.plan.cells.iter().enumerate() {
-            let ranks: Vec<usize> = cell.units.iter().filter_map(|key| self.ranks.get(key).copied()).collect();
-            self.cell_states.push(CellState { missing: ranks.len(), hopeless: 0 });
-            for rank in ranks {
-                self.slots[rank].cells.push(index);
-            }
-        }
-    }
-
     pub fn slot(&self, key: &UnitKey) -> Option<&Slot> {
         self.ranks.get(key).map(|rank| &self.slots[*rank])
     }
@@ -254,15 +80,6 @@ impl Sweep {
         } else {
             SweepState::Running
         }
-    }
-
-    /// Units whose budgets are spent although nobody wrote that down (the coordinator died in between).
-    pub fn exhausted(&self, settings: &Settings, history: &History) -> Vec<(UnitKey, String)> {
-        let spent = |slot: &&Slot| slot.fails >= settings.fail_budget || slot.losses >= settings.lost_budget;
-        let open = self.slots.iter().filter(|slot| !self.cancelled && !slot.committed && slot.quarantined.is_none());
-        open.filter(spent)
-            .map(|slot| (slot.key, history.last_error(&slot.key).map_or_else(|| lost_error(slot.losses, None), str::to_owned)))
-            .collect()
     }
 
     pub fn commit(&mut self, key: &UnitKey, now: Duration) {
@@ -309,7 +126,7 @@ impl Sweep {
         let mut open = vec![rank];
         while let Some(rank) = open.pop() {
             let slot = &self.slots[rank];
-            let (from, to) = (slot.phase, phase(slot, now));
+            let (from, to) = (slot.phase, slot.due_phase(now));
             if from == to {
                 continue;
             }
@@ -378,32 +195,5 @@ impl Sweep {
         let (done, lost) = (|c: &CellState| u64::from(c.missing == 0), |c: &CellState| u64::from(c.hopeless > 0));
         self.cells.done = self.cells.done + done(cell) - done(&before);
         self.cells.quarantined = self.cells.quarantined + lost(cell) - lost(&before);
-    }
-}
-
-/// What is said of a unit whose workers keep getting lost.
-pub(super) fn lost_error(losses: u32, last: Option<&str>) -> String {
-    match last {
-        Some(worker) => format!("its worker was lost {losses} times, last `{worker}`"),
-        None => format!("its worker was lost {losses} times"),
-    }
-}
-
-/// What a unit's facts amount to; the first that holds counts.
-fn phase(slot: &Slot, now: Duration) -> Phase {
-    if slot.committed {
-        Phase::Committed
-    } else if slot.quarantined.is_some() {
-        Phase::Quarantined
-    } else if slot.blocked > 0 {
-        Phase::Blocked
-    } else if slot.leased {
-        Phase::Running
-    } else if slot.waiting > 0 {
-        Phase::Waiting
-    } else if slot.rests > now {
-        Phase::Resting(slot.rests)
-    } else {
-        Phase::Ready
     }
 }

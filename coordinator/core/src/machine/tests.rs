@@ -1,1 +1,194 @@
+//! The machine under test: a bench that plays shell and workers, tables of every timer and budget, random worlds.
 
+mod budgets;
+mod placing;
+mod recovery;
+mod sharing;
+mod world;
+
+use limbic_proto::key::Digest;
+use limbic_proto::status::{Status, UnitCounts};
+use limbic_proto::unit::UnitKind;
+
+use super::*;
+use crate::testkit::small_plan;
+
+/// A grant as the worker got it.
+#[derive(Debug, Clone, PartialEq)]
+struct Granted {
+    worker: WorkerId,
+    held: Held,
+}
+
+/// A machine with one sweep `s`, and what it asked for so far.
+struct Bench {
+    machine: Machine,
+    now: Duration,
+    epoch: u64,
+    /// All records but those of epochs.
+    journal: Vec<Record>,
+    cancelled: Vec<String>,
+    grants: VecDeque<Granted>,
+    committed: BTreeSet<UnitKey>,
+}
+
+fn secs(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+fn one() -> SweepId {
+    SweepId::from("s")
+}
+
+/// Two shards and four layers of one model: two extracts, four fits, nothing else.
+fn six_units() -> Plan {
+    small_plan(&["a"], "execution: {rows_per_unit: 10}\nbaselines: []")
+}
+
+impl Bench {
+    fn new(plan: Plan) -> Bench {
+        Bench::with(plan, Settings::default())
+    }
+
+    fn with(plan: Plan, settings: Settings) -> Bench {
+        let mut bench = Bench {
+            machine: Machine::new(settings),
+            now: Duration::ZERO,
+            epoch: 1,
+            journal: Vec::new(),
+            cancelled: Vec::new(),
+            grants: VecDeque::new(),
+            committed: BTreeSet::new(),
+        };
+        bench.open("s", plan);
+        bench
+    }
+
+    fn open(&mut self, id: &str, plan: Plan) {
+        self.machine.open_sweep(self.now, id.into(), "name", plan, 1, &self.committed, History::default());
+        self.carry_out();
+    }
+
+    /// The coordinator dies and another takes the sweep up from journal and store.
+    fn restart(&mut self, plan: Plan) {
+        let epochs = (1..=self.epoch).map(|epoch| Record::Epoch { epoch, holder: "h".into(), software: "0".into() });
+        let records: Vec<Record> = epochs.chain(self.journal.iter().cloned()).collect();
+        self.epoch += 1;
+        let mut machine = Machine::new(self.machine.settings.clone());
+        machine.open_sweep(self.now, one(), "name", plan, self.epoch, &self.committed, History::replay(&records));
+        self.machine = machine;
+        self.carry_out();
+    }
+
+    fn send(&mut self, event: Event) {
+        if let Event::Committed { unit, .. } = &event {
+            self.committed.insert(*unit);
+        }
+        self.machine.handle(self.now, event);
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Grant { worker, sweep, unit, attempt, token } => {
+                    self.grants.push_back(Granted { worker, held: Held { sweep, unit, attempt, token } });
+                }
+                Action::Append { record, .. } => self.journal.push(record),
+                Action::CancelAttempt { attempt, .. } => self.cancelled.push(attempt),
+                Action::Changed { .. } => {}
+            }
+        }
+    }
+
+    /// Time passes, in which these workers send heartbeats with what they hold.
+    fn pass(&mut self, time: Duration, alive: &[(&str, &[&Granted])]) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now = end.min(self.now + secs(10));
+            for (worker, held) in alive {
+                let held = held.iter().map(|g| Progress { held: g.held.clone(), share: 0.5, tokens: 1 }).collect();
+                self.send(Event::Heartbeat { worker: (*worker).into(), held, draining: false });
+            }
+            self.send(Event::Tick);
+        }
+    }
+
+    fn register(&mut self, worker: &str) {
+        self.send(Event::Register { worker: worker.into(), device: "cpu".into(), memory: 0, held: Vec::new() });
+    }
+
+    fn ready(&mut self, worker: &str, loaded: &[&str]) {
+        let loaded = loaded.iter().map(|name| Digest::of(name.as_bytes())).collect();
+        self.send(Event::Ready { worker: worker.into(), loaded });
+    }
+
+    /// Registers a worker and lets it ask until it is granted something.
+    fn grant(&mut self, worker: &str) -> Option<Granted> {
+        if !self.machine.known(&worker.into()) {
+            self.register(worker);
+        }
+        self.ready(worker, &["a"]);
+        let granted = self.grants.pop_front();
+        if granted.is_none() {
+            self.send(Event::Unready { worker: worker.into() });
+        }
+        granted
+    }
+
+    fn commit(&mut self, g: &Granted) {
+        self.send(Event::Committed {
+            worker: g.worker.clone(),
+            sweep: g.held.sweep.clone(),
+            unit: g.held.unit,
+            attempt: g.held.attempt.clone(),
+            mine: true,
+            tokens: 7,
+            seconds: 1.0,
+        });
+    }
+
+    fn fail(&mut self, g: &Granted, permanent: bool) {
+        self.send(Event::Failed {
+            worker: g.worker.clone(),
+            sweep: g.held.sweep.clone(),
+            unit: g.held.unit,
+            attempt: g.held.attempt.clone(),
+            error: "boom".into(),
+            permanent,
+        });
+    }
+
+    fn release(&mut self, g: &Granted) {
+        self.send(Event::Released {
+            worker: g.worker.clone(),
+            sweep: g.held.sweep.clone(),
+            unit: g.held.unit,
+            attempt: g.held.attempt.clone(),
+        });
+    }
+
+    fn status(&self) -> Status {
+        self.machine.status(self.now, &one()).unwrap()
+    }
+
+    fn units(&self) -> UnitCounts {
+        self.status().units
+    }
+
+    fn kind(&self, g: &Granted) -> UnitKind {
+        self.machine.unit(&g.held.sweep, &g.held.unit).unwrap().spec.kind()
+    }
+
+    fn records(&self, of: impl Fn(&Record) -> bool) -> usize {
+        self.journal.iter().filter(|record| of(record)).count()
+    }
+}
+
+fn is_quarantine(record: &Record) -> bool {
+    matches!(record, Record::Quarantine { .. })
+}
+
+fn is_lost(record: &Record) -> bool {
+    matches!(record, Record::Lost { .. })
+}

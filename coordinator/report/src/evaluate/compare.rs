@@ -62,16 +62,16 @@ pub fn all(bench: &Bench<'_>, results: &Results) -> Vec<Comparison> {
     for (place, probe) in results.depth.iter().map(|c| (c.place, c)) {
         let others = results.probes.iter().filter(|l| l.probe != probe.probe && l.pooling == Some(probe.pooling));
         for line in others.filter(|l| (l.model, l.condition) == (Some(place.model), Some(place.condition))) {
-            let p = &bench.study.predictions[line.prediction];
-            let seeds = bench.cells.iter().find(|(_, predictions)| predictions.contains(&line.prediction));
-            if let (Some((_, predictions)), Some(layer)) = (seeds, p.layer) {
+            if let Some(layer) = line.layer {
                 let name = format!("{}, {}, layer {layer}", line.probe, bench.study.condition_name(line.condition));
-                pairs.push(("probes", place.model, Side { name, predictions: predictions.clone() }, side(bench, probe)));
+                pairs.push(("probes", place.model, Side { name, predictions: line.predictions.clone() }, side(bench, probe)));
             }
         }
     }
-    let mut comparisons: Vec<Comparison> =
-        pairs.into_par_iter().filter_map(|(family, model, subject, against)| difference(bench, family, model, &subject, &against)).collect();
+    let mut comparisons: Vec<Comparison> = pairs
+        .into_par_iter()
+        .filter_map(|(family, model, subject, against)| difference(bench, family, model, &subject, &against))
+        .collect();
     for family in ["baselines", "conditions", "contexts", "probes"] {
         let members: Vec<usize> = (0..comparisons.len()).filter(|i| comparisons[*i].family == family).collect();
         let corrected = holm(&members.iter().map(|i| comparisons[*i].p).collect::<Vec<_>>());
@@ -111,12 +111,10 @@ fn contexts(bench: &Bench<'_>, results: &Results, persistence: &crate::results::
     };
     let (masked, control) = ours(Context::MaskedPrompt).max_by_key(|(c, _)| c.read_out.offset)?;
     let (_, full) = ours(Context::Full).find(|(c, _)| twin(c.read_out, masked.read_out))?;
-    let name = |what: &str| {
-        let condition = bench.study.condition_name(Some(persistence.place.condition));
-        format!("{condition}, layer {}, offset {}, {what}", persistence.layer, masked.read_out.offset)
-    };
-    let subject = Side { name: name("full context"), predictions: full.clone() };
-    Some(("contexts", persistence.place.model, subject, Side { name: name("masked prompt"), predictions: control.clone() }))
+    let condition = bench.study.condition_name(Some(persistence.place.condition));
+    let name = format!("{condition}, layer {}, offset {}, full context", persistence.layer, masked.read_out.offset);
+    let subject = Side { name, predictions: full.clone() };
+    Some(("contexts", persistence.place.model, subject, Side { name: "masked prompt".to_owned(), predictions: control.clone() }))
 }
 
 /// Mean accuracy of one side minus the other's, on the rows that every prediction of both has.
@@ -147,7 +145,7 @@ fn difference(bench: &Bench<'_>, family: &'static str, model: usize, subject: &S
     // Sums of thirds and the like: what should be zero must count as zero in both tails.
     let draws: Vec<f64> = draws.into_iter().map(|d| if d.abs() < 1e-12 { 0.0 } else { d }).collect();
     let (a, b) = (mean(&ours), mean(&theirs));
-    let p = p_value(&draws);
+    let p = p_value(a - b, &draws);
     Some(Comparison {
         family,
         model,

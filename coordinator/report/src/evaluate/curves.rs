@@ -101,7 +101,7 @@ pub fn line(curve: &DepthCurve) -> Line {
         condition: Some(curve.place.condition),
         layer: Some(best.layer),
         pooling: Some(curve.pooling),
-        prediction: best.predictions[0],
+        predictions: best.predictions.clone(),
         accuracy: best.accuracy,
     }
 }

@@ -22,7 +22,8 @@ fn one(bench: &Bench<'_>, place: Place, probe: &str, pooling: &str, floor: f64) 
     // Beyond the prompt there is no pooling to choose.
     let ours = |c: &&Cell| c.place == place && c.probe == probe && (c.read_out.offset > 0 || c.read_out.pooling.as_str() == pooling);
     let cells: Vec<&Cell> = bench.cells.keys().filter(ours).collect();
-    let set = |context: Context| -> BTreeSet<u32> { cells.iter().filter(|c| c.read_out.context == context).map(|c| c.read_out.offset).collect() };
+    let set =
+        |context: Context| -> BTreeSet<u32> { cells.iter().filter(|c| c.read_out.context == context).map(|c| c.read_out.offset).collect() };
     let (offsets, masked_offsets) = (set(Context::Full), set(Context::MaskedPrompt));
     if offsets.len() < 2 {
         return None;
@@ -45,7 +46,9 @@ fn one(bench: &Bench<'_>, place: Place, probe: &str, pooling: &str, floor: f64) 
     let losses: Option<Vec<f64>> = layers.iter().map(|l| mean_over(&|p| validation(bench, p), *l)).collect();
     let layer = match losses {
         Some(losses) => layers[argmax(losses.iter().map(|l| -l))],
-        None => layers[argmax(layers.iter().map(|l| mean_over(&|p| Some(bench.mean_accuracy(p)?.0.value), *l).unwrap_or(f64::NEG_INFINITY)))],
+        None => {
+            layers[argmax(layers.iter().map(|l| mean_over(&|p| Some(bench.mean_accuracy(p)?.0.value), *l).unwrap_or(f64::NEG_INFINITY)))]
+        }
     };
     let mut decays = Vec::new();
     for (context, offsets) in [(Context::Full, &offsets), (Context::MaskedPrompt, &masked_offsets.iter().copied().collect())] {
@@ -114,9 +117,8 @@ fn decay(
         HalfLife::NoSignal
     } else {
         let found = fit.fit(&values.iter().map(|v| v.0.value - floor).collect::<Vec<_>>());
-        let draws: Vec<f64> = (0..bench.resamples.count())
-            .map(|r| fit.fit(&values.iter().map(|v| v.1[r] - floor).collect::<Vec<_>>()).half_life)
-            .collect();
+        let draws: Vec<f64> =
+            (0..bench.resamples.count()).map(|r| fit.fit(&values.iter().map(|v| v.1[r] - floor).collect::<Vec<_>>()).half_life).collect();
         let interval = bench.resamples.interval(&draws);
         let within_span = |v: f64| (v <= span).then_some(v);
         if found.half_life <= span {
@@ -127,7 +129,8 @@ fn decay(
         }
     };
     let retained = signal.then(|| {
-        let draws: Vec<f64> = first.1.iter().zip(&last.1).map(|(a, b)| if *a > floor { (b - floor) / (a - floor) } else { f64::NAN }).collect();
+        let draws: Vec<f64> =
+            first.1.iter().zip(&last.1).map(|(a, b)| if *a > floor { (b - floor) / (a - floor) } else { f64::NAN }).collect();
         bench.resamples.estimate((last.0.value - floor) / (first.0.value - floor), &draws, last.0.n)
     });
     let points = offsets.iter().copied().zip(values.iter().map(|v| v.0)).collect();

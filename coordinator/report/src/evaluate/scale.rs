@@ -25,14 +25,18 @@ pub fn scale(bench: &Bench<'_>, curves: &[DepthCurve]) -> (Vec<ScaleRow>, Vec<Tr
         let model = |c: &DepthCurve| c.place.model;
         let best = here.iter().map(|c| (model(c), c.points[c.best].predictions.clone())).collect();
         let last = here.iter().map(|c| (model(c), c.points[c.points.len() - 1].predictions.clone())).collect();
-        let zero = here.iter().map(|c| (model(c), bench.baseline("zero-shot", Some(model(c))))).filter(|z| !z.1.is_empty()).collect();
-        trends.extend([("best layer", best), ("last layer", last), ("zero-shot", zero)].into_iter().filter_map(|(what, sets)| trend(bench, condition, what, sets)));
+        trends.extend(
+            [("best layer", best), ("last layer", last)].into_iter().filter_map(|(what, sets)| trend(bench, Some(condition), what, sets)),
+        );
     }
+    let models = 0..bench.study.models.len();
+    let zero = models.map(|model| (model, bench.baseline("zero-shot", Some(model)))).filter(|z| !z.1.is_empty()).collect();
+    trends.extend(trend(bench, None, "zero-shot", zero));
     (rows, trends)
 }
 
 /// The slope over at least three models; the models are held fixed, the test rows resampled.
-fn trend(bench: &Bench<'_>, condition: usize, what: &'static str, sets: Vec<(usize, Vec<usize>)>) -> Option<Trend> {
+fn trend(bench: &Bench<'_>, condition: Option<usize>, what: &'static str, sets: Vec<(usize, Vec<usize>)>) -> Option<Trend> {
     let sized: Vec<(f64, _, Vec<f64>)> = sets
         .iter()
         .filter(|(model, _)| bench.study.models[*model].parameters > 0)

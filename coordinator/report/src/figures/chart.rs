@@ -170,7 +170,13 @@ pub fn thin(ticks: Vec<(f64, String)>, most: usize) -> Vec<(f64, String)> {
         return ticks;
     }
     let step = (n - 1).div_ceil(most - 1).max(1);
-    ticks.into_iter().enumerate().filter(|(i, _)| i % step == 0 || i + 1 == n).filter(|(i, _)| i + 1 == n || n - 1 - i >= step.div_ceil(2)).map(|t| t.1).collect()
+    ticks
+        .into_iter()
+        .enumerate()
+        .filter(|(i, _)| i % step == 0 || i + 1 == n)
+        .filter(|(i, _)| i + 1 == n || n - 1 - i >= step.div_ceil(2))
+        .map(|t| t.1)
+        .collect()
 }
 
 #[cfg(test)]

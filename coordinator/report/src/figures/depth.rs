@@ -17,7 +17,12 @@ fn range(results: &Results) -> (f64, f64) {
 }
 
 /// Bands first, then lines, then the rings at the peaks, so that no band covers a line.
-fn curves(chart: &Chart<'_, '_>, results: &Results, curves: &[(&DepthCurve, Colour)], x: impl Fn(&DepthCurve, Layer) -> f64) -> Result<(), ReportError> {
+fn curves(
+    chart: &Chart<'_, '_>,
+    results: &Results,
+    curves: &[(&DepthCurve, Colour)],
+    x: impl Fn(&DepthCurve, Layer) -> f64,
+) -> Result<(), ReportError> {
     for line in results.baselines.iter().filter(|b| b.model.is_none()) {
         chart.level(line.accuracy.value, baseline(&line.probe))?;
     }
@@ -89,7 +94,8 @@ pub fn per_model(study: &Study, results: &Results) -> Result<Option<Figure>, Rep
     Ok(Some(Figure {
         name: "depth",
         title: "Accuracy over layers".to_owned(),
-        caption: "Test accuracy of the probe at every measured layer. Bands are bootstrap intervals; rings mark the highest layer.".to_owned(),
+        caption: "Test accuracy of the probe at every measured layer. Bands are bootstrap intervals; rings mark the highest layer."
+            .to_owned(),
         alt: "Curves of accuracy over layers, one panel per model, one curve per prompt condition.".to_owned(),
         keys: keys(results, shown.map(|c| (study.conditions[c].name.clone(), Colour::Series(c)))),
         panels,
@@ -99,7 +105,13 @@ pub fn per_model(study: &Study, results: &Results) -> Result<Option<Figure>, Rep
 fn label(study: &Study, title: &str, here: &[(&DepthCurve, Colour)]) -> String {
     let peak = |c: &DepthCurve| {
         let at = c.points.iter().find(|p| p.layer == c.peak.layer).map_or(f64::NAN, |p| p.accuracy.value);
-        format!("{} under {} peaks at layer {} with {}", study.models[c.place.model].name, study.conditions[c.place.condition].name, c.peak.layer, percent(at))
+        format!(
+            "{} under {} peaks at layer {} with {}",
+            study.models[c.place.model].name,
+            study.conditions[c.place.condition].name,
+            c.peak.layer,
+            percent(at)
+        )
     };
     format!("{title}: {}", here.iter().map(|c| peak(c.0)).collect::<Vec<_>>().join("; "))
 }
@@ -137,7 +149,9 @@ pub fn per_condition(study: &Study, results: &Results) -> Result<Option<Figure>,
     Ok(Some(Figure {
         name: "depth-models",
         title: "Models compared over relative depth".to_owned(),
-        caption: "The same curves with models side by side. Depth is a share of each model's blocks; norm is the state after the final norm.".to_owned(),
+        caption:
+            "The same curves with models side by side. Depth is a share of each model's blocks; norm is the state after the final norm."
+                .to_owned(),
         alt: "Curves of accuracy over relative depth, one panel per prompt condition, one curve per model.".to_owned(),
         keys: keys(results, shown.map(|m| (study.models[m].name.clone(), Colour::Series(m)))),
         panels,

@@ -48,7 +48,11 @@ impl Grid {
                 pen.cell((x + gap, y + gap), (x + w - gap, y + h - gap), colour)?;
                 if let Some(v) = cell.filter(|_| w >= 24.0 && h >= 13.0) {
                     let colour = if light { RGBColor(250, 250, 250) } else { RGBColor(20, 20, 20) };
-                    pen.text((x + w / 2.0, y + h / 2.0), &format!("{:.0}", v * 100.0), Script { colour, ..Script::new(10.0, Colour::Ink, HPos::Center) })?;
+                    pen.text(
+                        (x + w / 2.0, y + h / 2.0),
+                        &format!("{:.0}", v * 100.0),
+                        Script { colour, ..Script::new(10.0, Colour::Ink, HPos::Center) },
+                    )?;
                 }
             }
         }
@@ -149,7 +153,8 @@ pub fn recall(study: &Study, results: &Results) -> Result<Option<Figure>, Report
     Ok(Some(Figure {
         name: "conditions-recall",
         title: "Recall per class and condition".to_owned(),
-        caption: "Share (in percent) of each class's test rows that the probe at the representative layer finds, per prompt condition.".to_owned(),
+        caption: "Share (in percent) of each class's test rows that the probe at the representative layer finds, per prompt condition."
+            .to_owned(),
         alt: "Heat maps of recall, conditions as rows and classes as columns, one per model.".to_owned(),
         keys: vec![key(range)],
         panels: panels("conditions-recall", &grids, range)?,

@@ -185,7 +185,7 @@ pub fn draw(name: &str, width: f64, height: f64, with: impl FnOnce(&Pen<'_>) -> 
     }
     let start = svg.find('>').map_or(0, |i| i + 1);
     let end = svg.rfind("</svg>").unwrap_or(svg.len());
-    Ok(svg[start..end].trim().replace(" opacity=\"1\"", ""))
+    Ok(svg[start..end].trim().replace(" opacity=\"1\"", "").replace(" font-family=\"sans-serif\"", ""))
 }
 
 /// The view box of a panel, in backend pixels.
@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn text_is_escaped() {
-        let svg = draw("t", 10.0, 10.0, |pen| pen.text((1.0, 1.0), "a < b & c", Script::new(10.0, Colour::Ink, HPos::Left))).expect("drawn");
+        let svg =
+            draw("t", 10.0, 10.0, |pen| pen.text((1.0, 1.0), "a < b & c", Script::new(10.0, Colour::Ink, HPos::Left))).expect("drawn");
         assert!(svg.contains("a &lt; b &amp; c"), "{svg}");
     }
 }

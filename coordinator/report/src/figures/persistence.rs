@@ -50,9 +50,11 @@ fn axes(results: &Results, title: String, y: (f64, f64), y_label: &str) -> Axes 
 
 /// Bands, then lines; full context solid, masked prompt dashed.
 fn both(chart: &Chart<'_, '_>, series: &[(&Persistence, Colour)], class: Option<usize>) -> Result<(), ReportError> {
-    for context in [Context::MaskedPrompt, Context::Full] {
+    // Bands of both contexts and all classes would hide the curves.
+    let banded: &[Context] = if class.is_none() { &[Context::MaskedPrompt, Context::Full] } else { &[Context::Full] };
+    for context in banded {
         for (p, colour) in series {
-            if let Some(d) = decay(p, context, class) {
+            if let Some(d) = decay(p, *context, class) {
                 chart.band(&points(d), *colour)?;
             }
         }
@@ -99,10 +101,15 @@ pub fn conditions(study: &Study, results: &Results) -> Result<Option<Figure>, Re
             both(&chart, &here, None)
         })?;
         let words = |p: &Persistence| {
-            let half = decay(p, Context::Full, None).map_or_else(String::new, |d| half_life_words(&d.half_life, *p.offsets.last().unwrap_or(&0)));
+            let half =
+                decay(p, Context::Full, None).map_or_else(String::new, |d| half_life_words(&d.half_life, *p.offsets.last().unwrap_or(&0)));
             format!("{}, layer {}, half-life {half}", study.conditions[p.place.condition].name, p.layer)
         };
-        panels.push(Panel::new(format!("{}: {}", entry.name, here.iter().map(|h| words(h.0)).collect::<Vec<_>>().join("; ")), HEIGHT, body));
+        panels.push(Panel::new(
+            format!("{}: {}", entry.name, here.iter().map(|h| words(h.0)).collect::<Vec<_>>().join("; ")),
+            HEIGHT,
+            body,
+        ));
     }
     let shown = (0..study.conditions.len()).filter(|c| results.persistence.iter().any(|p| p.place.condition == *c));
     Ok(Some(Figure {
@@ -188,7 +195,15 @@ pub fn half_life(study: &Study, results: &Results) -> Result<Option<Figure>, Rep
                     }
                     HalfLife::NotReached { lo, .. } => {
                         chart.line(&[(lo.map_or(top, x), y), (top * 1.07, y)], Stroke::solid(colour, 1.8))?;
-                        pen.text((WIDTH - 12.0, chart_y(&axes, y, height)), "›", super::pen::Script { bold: true, colour: colour.rgb(), ..super::pen::Script::new(16.0, Colour::Ink, HPos::Center) })?;
+                        pen.text(
+                            (WIDTH - 12.0, chart_y(&axes, y, height)),
+                            "›",
+                            super::pen::Script {
+                                bold: true,
+                                colour: colour.rgb(),
+                                ..super::pen::Script::new(16.0, Colour::Ink, HPos::Center)
+                            },
+                        )?;
                     }
                     HalfLife::NoSignal | HalfLife::TooFew => {}
                 }

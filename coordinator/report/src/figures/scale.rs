@@ -45,7 +45,7 @@ pub fn scale(study: &Study, results: &Results) -> Result<Option<Figure>, ReportE
             for line in &flat {
                 chart.level(line.accuracy.value, baseline(&line.probe))?;
             }
-            for trend in results.trends.iter().filter(|t| t.condition == condition) {
+            for trend in results.trends.iter().filter(|t| t.condition.is_none_or(|c| c == condition)) {
                 let colour = match trend.what {
                     "best layer" => BEST,
                     "last layer" => LAST,
@@ -73,7 +73,11 @@ pub fn scale(study: &Study, results: &Results) -> Result<Option<Figure>, ReportE
     }
     for line in &flat {
         let stroke = baseline(&line.probe);
-        keys.push(Key::new(line.probe.clone(), if stroke.dash == Stroke::dotted(Colour::Ink, 1.0).dash { "dot" } else { "dash" }, stroke.colour));
+        keys.push(Key::new(
+            line.probe.clone(),
+            if stroke.dash == Stroke::dotted(Colour::Ink, 1.0).dash { "dot" } else { "dash" },
+            stroke.colour,
+        ));
     }
     Ok(Some(Figure {
         name: "scale",

@@ -53,7 +53,15 @@ pub fn provenance(study: &Study, results: &Results) -> Section {
     ));
     let short = |digest: &str| digest.chars().take(16).collect::<String>();
     let rows = study.models.iter().map(|m| {
-        vec![m.name.clone(), m.source.clone(), short(&m.digest), parameters(m.parameters), m.layers.to_string(), m.hidden.to_string(), m.dtype.clone()]
+        vec![
+            m.name.clone(),
+            m.source.clone(),
+            short(&m.digest),
+            parameters(m.parameters),
+            m.layers.to_string(),
+            m.hidden.to_string(),
+            m.dtype.clone(),
+        ]
     });
     section.table("Models", &["model", "source", "digest", "#parameters", "#blocks", "#width", "number format"], rows.collect());
     let seeds: BTreeSet<u64> = study.predictions.iter().map(|p| p.seed).collect();

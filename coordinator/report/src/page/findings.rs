@@ -34,12 +34,21 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
     if let Some(curve) = headline(results) {
         let best = &curve.points[curve.best];
         card(percent(best.accuracy.value), "best probe accuracy", where_is(study, curve));
-        let against = |name: &str| results.comparisons.iter().find(|c| c.family == "baselines" && c.model == curve.place.model && c.against == name);
+        let against =
+            |name: &str| results.comparisons.iter().find(|c| c.family == "baselines" && c.model == curve.place.model && c.against == name);
         if let Some(c) = against("bag-of-words").or_else(|| against("majority")) {
-            card(format!("{} pts", signed(c.difference.value * 100.0)), &format!("over {}", c.against), format!("{}, p {}", interval(c), p_words(c.p_holm)));
+            card(
+                format!("{} pts", signed(c.difference.value * 100.0)),
+                &format!("over {}", c.against),
+                format!("{}, p {}", interval(c), p_words(c)),
+            );
         }
         let peak = &curve.peak;
-        let note = if peak.from == peak.to { format!("layer {}", layer(peak.layer)) } else { format!("layer {}, interval {} to {}", layer(peak.layer), layer(peak.from), layer(peak.to)) };
+        let note = if peak.from == peak.to {
+            format!("layer {}", layer(peak.layer))
+        } else {
+            format!("layer {}, interval {} to {}", layer(peak.layer), layer(peak.from), layer(peak.to))
+        };
         if curve.points.len() > 1 {
             card(format!("{:.0}%", peak.depth.value * 100.0), "depth of the peak", note);
         }
@@ -53,7 +62,8 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
                 HalfLife::NoSignal | HalfLife::TooFew => "–".to_owned(),
             };
             let words = half_life(&d.half_life, within);
-            let note = words.split_once('[').map_or(String::new(), |(_, i)| format!("interval {}", i.trim_end_matches(']').replace(", ", " to ")));
+            let note =
+                words.split_once('[').map_or(String::new(), |(_, i)| format!("interval {}", i.trim_end_matches(']').replace(", ", " to ")));
             card(value, "half-life of the signal", note);
         }
     }
@@ -67,8 +77,8 @@ fn interval(c: &Comparison) -> String {
     }
 }
 
-fn p_words(p: f64) -> String {
-    let words = p_value(p);
+fn p_words(c: &Comparison) -> String {
+    let words = p_value(c.p_holm);
     if words.starts_with('<') { words } else { format!("= {words}") }
 }
 
@@ -80,7 +90,11 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
         return out;
     };
     let best = &curve.points[curve.best];
-    let chosen = if curve.chosen_on_validation { "chosen on validation rows" } else { "chosen on the test rows themselves, so its accuracy is flattered" };
+    let chosen = if curve.chosen_on_validation {
+        "chosen on validation rows"
+    } else {
+        "chosen on the test rows themselves, so its accuracy is flattered"
+    };
     out.push(format!(
         "A {} probe tells the {} classes apart best in {}: {} of the test rows are right, against {} for the majority class (layer {chosen}).",
         curve.probe,
@@ -93,7 +107,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
         let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "baselines" && c.against == name).collect();
         out.extend(against(study, name, &found));
     }
-    for trend in results.trends.iter().filter(|t| t.condition == curve.place.condition && t.what == "best layer") {
+    for trend in results.trends.iter().filter(|t| t.condition == Some(curve.place.condition) && t.what == "best layer") {
         let sure = trend.slope.lo.is_some_and(|lo| lo > 0.0) || trend.slope.hi.is_some_and(|hi| hi < 0.0);
         let direction = match (sure, trend.slope.value > 0.0) {
             (true, true) => "Larger models carry more",
@@ -119,10 +133,14 @@ fn against(study: &Study, name: &str, found: &[&Comparison]) -> Option<String> {
         (1, 0, 1) => format!("{} beats it", capital(name)),
         (1, ..) => format!("It can't be told from {name}"),
         (n, b, 0) if b == n => format!("In all {n} models the probe beats {name}"),
-        (n, b, w) => format!("The probe beats {name} in {b} of {n} models, loses in {w} and can't be told from it in {}", n - b - w),
+        (n, b, w) => {
+            let parts = [(b, "beats"), (w, "loses to"), (n - b - w, "can't be told from")];
+            let parts: Vec<String> = parts.iter().filter(|p| p.0 > 0).map(|(k, verb)| format!("{verb} it in {k}")).collect();
+            format!("Against {name} in {n} models, the probe {}", list(&parts))
+        }
     };
     let numbers = if found.len() == 1 {
-        format!("by {} points (p {})", points(low.difference), p_words(low.p_holm))
+        format!("by {} points (p {})", points(low.difference), p_words(low))
     } else {
         format!(
             "differences run from {} ({}) to {} ({}) points",
@@ -134,7 +152,7 @@ fn against(study: &Study, name: &str, found: &[&Comparison]) -> Option<String> {
     };
     Some(match (found.len(), better + worse) {
         (1, 1) => format!("{what} {numbers}."),
-        (1, _) => format!("{what}: the difference is {} points (p {}).", points(low.difference), p_words(low.p_holm)),
+        (1, _) => format!("{what}: the difference is {} points (p {}).", points(low.difference), p_words(low)),
         _ => format!("{what}; {numbers}."),
     })
 }
@@ -145,21 +163,30 @@ fn capital(word: &str) -> String {
 }
 
 fn depth(study: &Study, results: &Results, curve: &DepthCurve) -> Option<String> {
-    let same: Vec<&DepthCurve> = results.depth.iter().filter(|c| c.place.condition == curve.place.condition && c.points.len() > 2).collect();
+    let same: Vec<&DepthCurve> =
+        results.depth.iter().filter(|c| c.place.condition == curve.place.condition && c.points.len() > 2).collect();
     let (low, high) = same.iter().map(|c| c.peak.depth.value).fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(v), r.1.max(v)));
     if same.is_empty() {
         return None;
     }
-    let place = if high - low < 0.005 { format!("{:.0}%", high * 100.0) } else { format!("between {:.0}% and {:.0}%", low * 100.0, high * 100.0) };
+    let place = if high - low < 0.005 {
+        format!("at {:.0}%", high * 100.0)
+    } else {
+        format!("between {:.0}% and {:.0}%", low * 100.0, high * 100.0)
+    };
     let last = &curve.points[curve.points.len() - 1];
     let top = curve.points.iter().find(|p| p.layer == curve.peak.layer)?;
     let fall = if last.layer == top.layer {
         "and is highest at the last measured layer".to_owned()
     } else {
-        format!("and falls by {:.1} points to the last measured layer ({})", (top.accuracy.value - last.accuracy.value) * 100.0, percent(last.accuracy.value))
+        format!(
+            "and falls by {:.1} points to the last measured layer ({})",
+            (top.accuracy.value - last.accuracy.value) * 100.0,
+            percent(last.accuracy.value)
+        )
     };
     Some(format!(
-        "Accuracy peaks at {place} of the depth; in {} it rises from {} at layer {} to {} at layer {} {fall}.",
+        "Accuracy peaks {place} of the depth; in {} it rises from {} at layer {} to {} at layer {} {fall}.",
         study.models[curve.place.model].name,
         percent(curve.points[0].accuracy.value),
         layer(curve.points[0].layer),
@@ -175,7 +202,8 @@ fn persistence(study: &Study, results: &Results, curve: &DepthCurve) -> Vec<Stri
     if let Some(d) = overall(p, Context::Full)
         && let (Some(first), Some(last)) = (d.points.first(), d.points.last())
     {
-        let masked = overall(p, Context::MaskedPrompt).map_or_else(String::new, |m| format!("; with the prompt masked: {}", half_life(&m.half_life, within)));
+        let masked = overall(p, Context::MaskedPrompt)
+            .map_or_else(String::new, |m| format!("; with the prompt masked: {}", half_life(&m.half_life, within)));
         out.push(format!(
             "In {} (layer {}) accuracy goes from {} at offset {} to {} at offset {}; half-life: {}{masked}.",
             study.models[p.place.model].name,
@@ -223,11 +251,8 @@ fn conditions(study: &Study, results: &Results) -> Option<String> {
     } else {
         format!("{sure} of {} differences from {reference} survive Holm's correction", found.len())
     };
-    let models: std::collections::BTreeSet<usize> = found.iter().map(|c| c.model).collect();
-    let names: Vec<String> = models.iter().map(|m| study.models[*m].name.clone()).collect();
     Some(format!(
-        "How the utterance is put to the model ({}): {rest}; the largest is {} points ({}, {}).",
-        list(&names),
+        "Putting the utterance to the model in another way: {rest}; the largest is {} points ({}, {}).",
         points(strongest.difference),
         study.models[strongest.model].name,
         strongest.subject,

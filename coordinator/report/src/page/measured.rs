@@ -4,7 +4,7 @@ use limbic_proto::axis::Context;
 
 use super::Section;
 use crate::figures::Figure;
-use crate::results::Results;
+use crate::results::{Estimate, Results};
 use crate::study::Study;
 use crate::wording::{count, estimate, half_life, layer, list, parameters, points};
 
@@ -16,12 +16,6 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Section {
         return section;
     }
     section.say("Does a larger model carry more? The best layer is the one with the lowest validation log-loss where fits report it, so its test accuracy is not flattered by the choice.");
-    for trend in &results.trends {
-        section.say(format!(
-            "Trend, {}, {}: {} points per tenfold parameters over {} models (interval over test rows; the models are held fixed).",
-            study.conditions[trend.condition].name, trend.what, points(trend.slope), trend.models
-        ));
-    }
     if results.trends.is_empty() {
         section.say("A trend needs at least three models of known, different size.");
     }
@@ -43,6 +37,13 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Section {
         &["model", "#parameters", "condition", "#best layer", "#accuracy there", "#last layer", "#zero-shot"],
         rows.collect(),
     );
+    let condition = |c: Option<usize>| c.map_or_else(|| "–".to_owned(), |c| study.conditions[c].name.clone());
+    let rows = results.trends.iter().map(|t| vec![t.what.to_owned(), condition(t.condition), points(t.slope), t.models.to_string()]);
+    section.table(
+        "Points of accuracy per tenfold parameters; the intervals are over test rows, with the models held fixed",
+        &["trend of", "condition", "#slope", "#models"],
+        rows.collect(),
+    );
     section
 }
 
@@ -56,24 +57,25 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Section {
     section.say("Where in the stack is it? Layer 0 is the embedding output, layer l the residual stream after block l, norm the state after the final norm.");
     section.figure(figures, "depth");
     section.figure(figures, "depth-models");
+    let seeded = results.depth.iter().any(|c| c.points.iter().any(|p| p.seed_sd.is_some()));
     let rows = results.depth.iter().filter_map(|c| {
         let top = c.points.iter().find(|p| p.layer == c.peak.layer)?;
         let ends = if c.peak.from == c.peak.to { layer(c.peak.from) } else { format!("{} to {}", layer(c.peak.from), layer(c.peak.to)) };
-        Some(vec![
+        let mut row = vec![
             study.models[c.place.model].name.clone(),
             study.conditions[c.place.condition].name.clone(),
             layer(c.peak.layer),
             ends,
             format!("{:.0}%", c.peak.depth.value * 100.0),
             estimate(top.accuracy),
-            top.seed_sd.map_or_else(|| "–".to_owned(), |sd| format!("{:.1}", sd * 100.0)),
-        ])
+        ];
+        if seeded {
+            row.push(top.seed_sd.map_or_else(|| "–".to_owned(), |sd| format!("{:.1}", sd * 100.0)));
+        }
+        Some(row)
     });
-    section.table(
-        "Peak layer, with the interval of the bootstrapped argmax",
-        &["model", "condition", "#peak layer", "#interval", "#depth", "#accuracy", "#sd over seeds"],
-        rows.collect(),
-    );
+    let columns = ["model", "condition", "#peak layer", "#interval", "#depth", "#accuracy", "#sd over seeds"];
+    section.table("Peak layer, with the interval of the bootstrapped argmax", &columns[..6 + usize::from(seeded)], rows.collect());
     section
 }
 
@@ -90,7 +92,13 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Sect
     } else {
         "For how long after the prompt is it still there? No masked-prompt control was run, so what persists can't be told from what is read back out of the prompt."
     });
-    let fewest = results.persistence.iter().flat_map(|p| &p.decays).filter(|d| d.class.is_none()).flat_map(|d| d.points.iter().map(|p| (p.1.n, p.0))).min();
+    let fewest = results
+        .persistence
+        .iter()
+        .flat_map(|p| &p.decays)
+        .filter(|d| d.class.is_none())
+        .flat_map(|d| d.points.iter().map(|p| (p.1.n, p.0)))
+        .min();
     if let Some((n, offset)) = fewest.filter(|(n, _)| *n < results.rows) {
         section.say(format!(
             "Replies end: only {} of {} test rows reach offset {offset}, so late offsets rest on rows with longer replies.",
@@ -101,33 +109,36 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Sect
     for figure in ["persistence-heat", "persistence-conditions", "persistence-classes", "half-life"] {
         section.figure(figures, figure);
     }
-    let mut overall = Vec::new();
-    let mut per_class = Vec::new();
+    let (mut overall, mut per_class) = (Vec::new(), Vec::new());
     for p in &results.persistence {
         let within = *p.offsets.last().unwrap_or(&0);
-        for d in &p.decays {
-            let mut row = vec![study.models[p.place.model].name.clone(), study.conditions[p.place.condition].name.clone()];
-            row.extend(d.class.map(|c| study.classes[c].clone()));
-            row.push(if d.context == Context::Full { "full".to_owned() } else { "masked prompt".to_owned() });
-            if d.class.is_none() {
-                row.push(layer(p.layer));
-            }
-            row.push(d.points.first().map_or_else(String::new, |(k, e)| format!("{} at {k}", estimate(*e))));
-            row.push(d.points.last().map_or_else(String::new, |(k, e)| format!("{} at {k}", estimate(*e))));
-            row.push(half_life(&d.half_life, within));
-            row.push(d.retained.map_or_else(|| "–".to_owned(), estimate));
+        for d in p.decays.iter().filter(|d| d.context == Context::Full) {
+            let twin = p.decays.iter().find(|m| m.context == Context::MaskedPrompt && m.class == d.class);
+            let end = |point: Option<&(u32, Estimate)>| point.map_or_else(String::new, |(k, e)| format!("{} at {k}", estimate(*e)));
+            let row = vec![
+                study.models[p.place.model].name.clone(),
+                study.conditions[p.place.condition].name.clone(),
+                d.class.map_or_else(|| layer(p.layer), |c| study.classes[c].clone()),
+                end(d.points.first()),
+                end(d.points.last()),
+                d.retained.map_or_else(|| "–".to_owned(), estimate),
+                half_life(&d.half_life, within),
+                twin.map_or_else(|| "–".to_owned(), |m| half_life(&m.half_life, within)),
+            ];
             if d.class.is_none() { overall.push(row) } else { per_class.push(row) }
         }
     }
+    let columns = |third| ["model", "condition", third, "#first offset", "#last offset", "#kept", "#half-life", "#prompt masked"];
     section.table(
-        "Half-life of accuracy; kept: share of the first offset's signal above the majority class that is left at the last offset",
-        &["model", "condition", "context", "#layer", "#first offset", "#last offset", "#half-life", "#kept"],
+        "Half-life of accuracy; kept: share of the first offset's signal (above the majority class) that is left at the last offset",
+        &columns("#layer"),
         overall,
     );
+    section.table("Half-life of each class's recall", &columns("class"), per_class);
     section.table(
-        "Half-life of each class's recall",
-        &["model", "condition", "class", "context", "#first offset", "#last offset", "#half-life", "#kept"],
-        per_class,
+        "Full context minus masked prompt at the last offset, paired, in points of accuracy; p after Holm's correction",
+        super::tabled::DIFFERENCE,
+        super::tabled::differences(study, results, "contexts"),
     );
     section
 }

@@ -1,7 +1,7 @@
 //! The section of tables: baselines, probes and their paired differences.
 
 use super::Section;
-use crate::results::{Line, Results};
+use crate::results::{Estimate, Line, Results};
 use crate::study::Study;
 use crate::wording::{count, estimate, layer, p_value, percent, points};
 
@@ -26,9 +26,17 @@ pub fn differences(study: &Study, results: &Results, family: &str) -> Vec<Vec<St
 }
 
 fn line(study: &Study, results: &Results, l: &Line) -> Vec<String> {
-    let scores = &results.scores[l.prediction];
-    let share = |name: &str| scores.get(name).map_or_else(|| "–".to_owned(), estimate);
-    let real = |name: &str| scores.get(name).map_or_else(|| "–".to_owned(), |e| format!("{:.3}", e.value));
+    // The mean over seeds; with one seed, with its interval.
+    let metric = |name: &str| -> Option<Estimate> {
+        let values: Option<Vec<Estimate>> = l.predictions.iter().map(|i| results.scores[*i].get(name)).collect();
+        match values?.as_slice() {
+            [] => None,
+            [one] => Some(*one),
+            many => Some(Estimate::point(many.iter().map(|e| e.value).sum::<f64>() / many.len() as f64, many[0].n)),
+        }
+    };
+    let share = |name: &str| metric(name).map_or_else(|| "–".to_owned(), estimate);
+    let real = |name: &str| metric(name).map_or_else(|| "–".to_owned(), |e| format!("{:.3}", e.value));
     let or_dash = |s: &str| if s.is_empty() { "–".to_owned() } else { s.to_owned() };
     vec![
         l.probe.clone(),
@@ -57,8 +65,11 @@ pub fn baselines(study: &Study, results: &Results) -> Section {
     let columns = ["probe", "model", "condition", "#layer", "#accuracy", "#macro-F1", "#AUROC", "#log-loss", "#ECE"];
     section.table("Baselines", &columns, results.baselines.iter().map(|l| line(study, results, l)).collect());
     section.table("Probes at their representative layer", &columns, results.probes.iter().map(|l| line(study, results, l)).collect());
-    section.table("Probe minus baseline, paired over the same test rows, in points of accuracy; p after Holm's correction", DIFFERENCE, differences(study, results, "baselines"));
-    section.table("Full context minus masked prompt at the last offset, paired", DIFFERENCE, differences(study, results, "contexts"));
+    section.table(
+        "Probe minus baseline, paired over the same test rows, in points of accuracy; p after Holm's correction",
+        DIFFERENCE,
+        differences(study, results, "baselines"),
+    );
     section.table("Other probes minus the main one, paired", DIFFERENCE, differences(study, results, "probes"));
     section
 }

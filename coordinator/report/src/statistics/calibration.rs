@@ -59,9 +59,7 @@ pub fn log_loss_draws(calls: &[Option<Call>], groups: &RowGroups, resamples: &Re
 pub fn ece_draws(calls: &[Option<Call>], groups: &RowGroups, resamples: &Resamples) -> Vec<f64> {
     let mut total = vec![0.0; resamples.count()];
     for bin in 0..BINS {
-        let gap = groups.column_real(|row| {
-            calls[row].filter(|c| c.bin() == bin).map(|c| c.confidence - f64::from(u8::from(c.right)))
-        });
+        let gap = groups.column_real(|row| calls[row].filter(|c| c.bin() == bin).map(|c| c.confidence - f64::from(u8::from(c.right))));
         for (t, g) in total.iter_mut().zip(resamples.sum_real(&gap)) {
             *t += g.abs();
         }

@@ -37,7 +37,8 @@ pub fn predictions(study: &Study) -> Result<Vec<u8>, ReportError> {
     let classes = study.classes.len();
     for p in &study.predictions {
         let predicted = crate::evaluate::predicted(p, study.test.len(), classes);
-        let rows: Vec<(usize, usize)> = predicted.iter().enumerate().filter_map(|(r, c)| Some((r, c.as_ref().copied()? as usize))).collect();
+        let rows: Vec<(usize, usize)> =
+            predicted.iter().enumerate().filter_map(|(r, c)| Some((r, c.as_ref().copied()? as usize))).collect();
         let n = rows.len();
         let id = Identity::new(study, p);
         let texts = |values: Vec<&str>| -> ArrayRef { Arc::new(StringArray::from(values)) };

@@ -200,9 +200,11 @@ fn predictions(world: &mut World, size: Size) -> Vec<Prediction> {
 fn runs(size: Size) -> Vec<Run> {
     let mut runs = Vec::new();
     for (model, (name, parameters, _)) in MODELS[..size.models].iter().enumerate() {
-        for (kind, units, seconds, tokens, bytes) in
-            [(UnitKind::Extract, 8, 94.0, 1_900_000, 310_000_000), (UnitKind::Fit, 10, 21.0, 0, 2_400_000), (UnitKind::Prompt, 2, 33.0, 240_000, 90_000)]
-        {
+        for (kind, units, seconds, tokens, bytes) in [
+            (UnitKind::Extract, 8, 94.0, 1_900_000, 310_000_000),
+            (UnitKind::Fit, 10, 21.0, 0, 2_400_000),
+            (UnitKind::Prompt, 2, 33.0, 240_000, 90_000),
+        ] {
             for unit in 0..units {
                 runs.push(Run {
                     unit: format!("{model:02x}{unit:02x}{:060x}", kind as u64 + 1),

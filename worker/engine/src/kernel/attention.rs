@@ -1,15 +1,19 @@
 //! Exact causal attention over packed sequences, with keys and values of earlier passes in front.
 
+use std::ops::Range;
+
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::heads::Heads;
-use super::lanes::{dispatch, dot, exp, madd};
+use super::lanes::{dispatch, dots, exp, madd};
 use super::{Steps, blocks, in_place, read};
 use crate::pass::{Pass, Sequence};
 
 /// Queries handled by one task.
 const BLOCK: usize = 16;
+/// Keys visited together by all queries of a task: their keys and values stay in the first-level cache.
+const TILE: usize = 32;
 
 /// Keys and values a pass may read besides its own: one layer of a cache, `[capacity, 2 * hk * w]` (key, then value).
 pub(crate) type CachedLayer<'a> = Option<&'a Tensor>;
@@ -70,68 +74,96 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// Calls `f` with runs of (key rows, stride, first key's index, number of keys) that cover the keys `from..to`.
-    #[inline(always)]
-    fn runs(&self, from: usize, to: usize, mut f: impl FnMut(Run<'a>)) {
+    /// The keys `from..to` as tiles of at most [`TILE`] that lie at one stride.
+    fn tiles(&self, from: usize, to: usize) -> Vec<Tile<'a>> {
         let key_width = self.heads.key_width();
+        let mut tiles = Vec::new();
         let mut base = 0;
-        let own = (self.sequence.start, self.sequence.len);
-        let parts = self.sequence.prefix.iter().map(|r| (true, r.start, r.len())).chain([(false, own.0, own.1)]);
-        for (is_cached, start, len) in parts {
-            let (a, b) = (from.max(base), to.min(base + len));
-            if a < b {
-                let row = start + a - base;
-                let (stride, data, key) = match is_cached {
-                    true => (2 * key_width, self.cached, 0),
-                    false => (self.heads.row(), self.qkv, self.heads.key_start()),
-                };
-                f(Run { data: &data[row * stride + key..], stride, first: a, len: b - a });
+        let own = (false, self.sequence.start, self.sequence.len);
+        for (cached, start, len) in self.sequence.prefix.iter().map(|r| (true, r.start, r.len())).chain([own]) {
+            let (stride, data, key) = match cached {
+                true => (2 * key_width, self.cached, 0),
+                false => (self.heads.row(), self.qkv, self.heads.key_start()),
+            };
+            for first in (from.max(base)..to.min(base + len)).step_by(TILE) {
+                let len = TILE.min(to.min(base + len) - first);
+                tiles.push(Tile { data: &data[(start + first - base) * stride + key..], stride, first, len });
             }
             base += len;
         }
+        tiles
     }
 }
 
 /// Rows that hold successive keys, and at `+ key_width` their values.
-struct Run<'a> {
+struct Tile<'a> {
     data: &'a [f32],
     stride: usize,
+    /// Index of the first key in its sequence.
     first: usize,
     len: usize,
+}
+
+impl Tile<'_> {
+    /// The part of `from..to` that is in this tile.
+    #[inline(always)]
+    fn part(&self, from: usize, to: usize) -> Range<usize> {
+        let start = from.max(self.first);
+        start..to.min(self.first + self.len).max(start)
+    }
 }
 
 fn block(work: &Work<'_>, scores: &mut Vec<f32>, out: &mut [f32]) {
     #[inline(always)]
     fn body<const FMA: bool>(work: &Work<'_>, scores: &mut Vec<f32>, out: &mut [f32]) {
         let Heads { queries, keys, width } = work.heads;
-        let (group, key_width) = (queries / keys, work.heads.key_width());
+        let (group, row, out_row) = (queries / keys, work.heads.row(), work.heads.key_start());
         let scale = 1.0 / (width as f32).sqrt();
+        let count = out.len() / out_row;
         let before: usize = work.sequence.prefix.iter().map(ExactSizeIterator::len).sum();
+        // What query i sees, and what any of them sees.
+        let seen = |i: usize| {
+            let to = before + work.first + i + 1;
+            (work.window.map_or(0, |w| to.saturating_sub(w)), to)
+        };
+        let (least, most) = (seen(0).0, seen(count - 1).1);
+        let span = most - least;
+        let tiles = work.tiles(least, most);
+        scores.clear();
+        scores.resize(count * group * span, 0.0);
         for key_head in 0..keys {
-            for (i, out) in out.chunks_exact_mut(work.heads.key_start()).enumerate() {
-                let query = work.first + i;
-                let to = before + query + 1;
-                let from = work.window.map_or(0, |w| to.saturating_sub(w));
-                scores.resize((to - from).max(scores.len()), 0.0);
-                let scores = &mut scores[..to - from];
-                let row = &work.qkv[(work.sequence.start + query) * work.heads.row()..];
-                for head in key_head * group..(key_head + 1) * group {
-                    let q = &row[head * width..][..width];
-                    work.runs(from, to, |run| {
-                        let scores = &mut scores[run.first - from..][..run.len];
-                        for (score, key) in scores.iter_mut().zip(run.data.chunks(run.stride)) {
-                            *score = dot::<FMA>(q, &key[key_head * width..][..width]) * scale;
-                        }
-                    });
-                    let total = softmax::<FMA>(scores);
-                    let out = &mut out[head * width..][..width];
-                    work.runs(from, to, |run| {
-                        let scores = &scores[run.first - from..][..run.len];
-                        let values = &run.data[key_width + key_head * width..];
-                        accumulate::<FMA>(out, scores, values, run.stride);
-                    });
-                    for x in out.iter_mut() {
-                        *x /= total;
+            let head = key_head * width;
+            for tile in &tiles {
+                for i in 0..count {
+                    let (from, to) = seen(i);
+                    let part = tile.part(from, to);
+                    if part.is_empty() {
+                        continue;
+                    }
+                    let q = &work.qkv[(work.sequence.start + work.first + i) * row + key_head * group * width..];
+                    for g in 0..group {
+                        let q = &q[g * width..][..width];
+                        let scores = &mut scores[(i * group + g) * span..][part.start - least..part.end - least];
+                        dots::<FMA>(q, &tile.data[(part.start - tile.first) * tile.stride + head..], tile.stride, scores);
+                    }
+                }
+            }
+            for (r, scores) in scores.chunks_exact_mut(span).enumerate() {
+                let (from, to) = seen(r / group);
+                softmax::<FMA>(&mut scores[from - least..to - least], scale);
+            }
+            for tile in &tiles {
+                for i in 0..count {
+                    let (from, to) = seen(i);
+                    let part = tile.part(from, to);
+                    if part.is_empty() {
+                        continue;
+                    }
+                    let values = &tile.data[(part.start - tile.first) * tile.stride + keys * width + head..];
+                    for g in 0..group {
+                        let shares = &scores[(i * group + g) * span..][part.start - least..part.end - least];
+                        let out = &mut out[i * out_row + (key_head * group + g) * width..][..width];
+                        accumulate::<FMA>(out, shares, values, tile.stride);
                     }
                 }
             }
@@ -140,49 +172,66 @@ fn block(work: &Work<'_>, scores: &mut Vec<f32>, out: &mut [f32]) {
     dispatch!(body(work: &Work<'_>, scores: &mut Vec<f32>, out: &mut [f32]))
 }
 
-/// Replaces scores by e^(score - max) and returns their sum.
+/// Replaces scores by the softmax of `scores * scale`; `scale` is positive.
 #[inline(always)]
-fn softmax<const FMA: bool>(scores: &mut [f32]) -> f32 {
+fn softmax<const FMA: bool>(scores: &mut [f32], scale: f32) {
+    let (whole, rest) = scores.as_chunks::<8>();
     let mut most = [f32::NEG_INFINITY; 8];
-    for chunk in scores.chunks(8) {
-        for (m, s) in most.iter_mut().zip(chunk) {
-            *m = if *s > *m { *s } else { *m };
+    for chunk in whole {
+        for i in 0..8 {
+            most[i] = if chunk[i] > most[i] { chunk[i] } else { most[i] };
         }
     }
-    let most = most.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let most = most.iter().chain(rest).fold(f32::NEG_INFINITY, |m, s| if *s > m { *s } else { m });
     for s in scores.iter_mut() {
-        *s = exp::<FMA>(*s - most);
+        *s = exp::<FMA>((*s - most) * scale);
     }
+    let (whole, rest) = scores.as_chunks::<8>();
     let mut sums = [0f32; 8];
-    for chunk in scores.chunks(8) {
-        for (sum, s) in sums.iter_mut().zip(chunk) {
-            *sum += s;
+    for chunk in whole {
+        for i in 0..8 {
+            sums[i] += chunk[i];
         }
     }
-    ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]))
+    for (sum, s) in sums.iter_mut().zip(rest) {
+        *sum += s;
+    }
+    let total = ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+    let share = 1.0 / total;
+    for s in scores.iter_mut() {
+        *s *= share;
+    }
 }
 
-/// `out += sum over j of weights[j] * values[j * stride..]`, in order of j.
+/// `out += sum over j of shares[j] * values[j * stride..]`, in order of j.
 #[inline(always)]
-fn accumulate<const FMA: bool>(out: &mut [f32], weights: &[f32], values: &[f32], stride: usize) {
-    let n = out.len();
-    let mut j = 0;
-    while j + 4 <= weights.len() {
-        let w = &weights[j..j + 4];
-        let (a, b) = (&values[j * stride..][..n], &values[(j + 1) * stride..][..n]);
-        let (c, d) = (&values[(j + 2) * stride..][..n], &values[(j + 3) * stride..][..n]);
-        for i in 0..n {
-            let x = madd::<FMA>(w[1], b[i], madd::<FMA>(w[0], a[i], out[i]));
-            out[i] = madd::<FMA>(w[3], d[i], madd::<FMA>(w[2], c[i], x));
+fn accumulate<const FMA: bool>(out: &mut [f32], shares: &[f32], values: &[f32], stride: usize) {
+    let at = accumulate_lanes::<FMA, 64>(out, 0, shares, values, stride);
+    let at = accumulate_lanes::<FMA, 16>(out, at, shares, values, stride);
+    accumulate_lanes::<FMA, 1>(out, at, shares, values, stride);
+}
+
+/// [`accumulate`] for as many blocks of `LANES` numbers as fit behind `at`; returns where they end.
+#[inline(always)]
+fn accumulate_lanes<const FMA: bool, const LANES: usize>(
+    out: &mut [f32],
+    mut at: usize,
+    shares: &[f32],
+    values: &[f32],
+    stride: usize,
+) -> usize {
+    for part in out[at..].as_chunks_mut::<LANES>().0 {
+        let mut sums = *part;
+        for (j, share) in shares.iter().enumerate() {
+            let value = &values[j * stride + at..][..LANES];
+            for i in 0..LANES {
+                sums[i] = madd::<FMA>(*share, value[i], sums[i]);
+            }
         }
-        j += 4;
+        *part = sums;
+        at += LANES;
     }
-    while j < weights.len() {
-        for (o, v) in out.iter_mut().zip(&values[j * stride..][..n]) {
-            *o = madd::<FMA>(weights[j], *v, *o);
-        }
-        j += 1;
-    }
+    at
 }
 
 /// Copies keys and values of a pass into a cache layer: token `start + i` of a sequence goes to row `to + i`.

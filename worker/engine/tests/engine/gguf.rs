@@ -70,8 +70,7 @@ fn tensors(name: &str, a: &Architecture) -> Vec<(String, QTensor)> {
 }
 
 fn metadata(name: &str, a: &Architecture) -> Vec<(String, Value)> {
-    let tokenizer: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(fixture(name).join("tokenizer.json")).unwrap()).unwrap();
+    let tokenizer: serde_json::Value = serde_json::from_slice(&std::fs::read(fixture(name).join("tokenizer.json")).unwrap()).unwrap();
     let mut tokens = vec![String::new(); a.vocab];
     for (token, id) in tokenizer["model"]["vocab"].as_object().unwrap() {
         tokens[id.as_u64().unwrap() as usize] = token.clone();
@@ -91,10 +90,7 @@ fn metadata(name: &str, a: &Architecture) -> Vec<(String, Value)> {
         ("tokenizer.ggml.token_type".to_owned(), Value::Array(kinds)),
         ("tokenizer.ggml.merges".to_owned(), Value::Array(merges)),
         ("tokenizer.ggml.eos_token_id".to_owned(), Value::U32(2)),
-        (
-            "tokenizer.chat_template".to_owned(),
-            Value::String(std::fs::read_to_string(fixture(name).join("chat_template.jinja")).unwrap()),
-        ),
+        ("tokenizer.chat_template".to_owned(), Value::String(std::fs::read_to_string(fixture(name).join("chat_template.jinja")).unwrap())),
     ];
     let mut add = |key: &str, value: Value| all.push((format!("{arch}.{key}"), value));
     add("block_count", size(a.layers));

@@ -1,0 +1,137 @@
+//! Taking a sweep up: slots and the links between them, then what the store and the journal say of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use limbic_proto::key::UnitKey;
+use limbic_proto::spec::Dtype;
+use limbic_proto::status::{CellCounts, UnitCounts};
+
+use super::slot::CellState;
+use super::{Attempts, Phase, Slot, Sweep};
+use crate::history::History;
+use crate::machine::event::SweepId;
+use crate::machine::settings::Settings;
+use crate::plan::Plan;
+
+impl Sweep {
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        id: SweepId,
+        name: &str,
+        plan: Plan,
+        epoch: u64,
+        seniority: usize,
+        now: Duration,
+        held_until: Duration,
+        history: &History,
+        committed: &[UnitKey],
+    ) -> Sweep {
+        let ended = history.attempts();
+        let inherited = committed.len() as u64;
+        let mut sweep = Sweep {
+            id,
+            name: name.to_owned(),
+            epoch,
+            seniority,
+            opened: now,
+            held_until,
+            paused: history.paused,
+            cancelled: history.cancelled,
+            attempts: Attempts {
+                started: ended.started + inherited,
+                committed: inherited,
+                failed: ended.failed,
+                lost: ended.lost,
+                released: 0,
+            },
+            units: UnitCounts { total: plan.units.len() as u64, pending: plan.units.len() as u64, ..UnitCounts::default() },
+            cells: CellCounts { total: plan.cells.len() as u64, ..CellCounts::default() },
+            done_flops: 0.0,
+            inherited_flops: 0.0,
+            tokens: 0,
+            slots: Vec::with_capacity(plan.units.len()),
+            queues: BTreeMap::new(),
+            dirty: true,
+            ranks: plan.order.iter().enumerate().map(|(rank, key)| (*key, rank)).collect(),
+            timers: BTreeSet::new(),
+            cell_states: Vec::with_capacity(plan.cells.len()),
+            plan,
+        };
+        sweep.fill(history);
+        for key in committed {
+            sweep.commit(key, now);
+        }
+        sweep.inherited_flops = sweep.done_flops;
+        for (key, error) in &history.quarantined {
+            sweep.quarantine(key, error.clone(), now);
+        }
+        for rank in 0..sweep.slots.len() {
+            sweep.settle(rank, now);
+        }
+        sweep
+    }
+
+    /// Makes a slot of every unit and the links between them; all wait.
+    fn fill(&mut self, history: &History) {
+        for key in &self.plan.order {
+            let unit = &self.plan.units[key].unit;
+            let model = unit.spec.model().cloned();
+            let queue = self.queues.entry(model.clone()).or_default();
+            if let (Some(model), Some(hint)) = (&model, &unit.hints.model) {
+                let width = if model.dtype == Dtype::F32 { 4 } else { 2 };
+                queue.bytes = hint.architecture.parameters() * width;
+            }
+            self.slots.push(Slot {
+                key: *key,
+                phase: Phase::Waiting,
+                committed: false,
+                leased: false,
+                quarantined: None,
+                waiting: 0,
+                blocked: 0,
+                rests: Duration::ZERO,
+                fails: history.fails(key),
+                losses: history.losses(key),
+                flops: unit.hints.flops,
+                model,
+                dependants: Vec::new(),
+                cells: Vec::new(),
+            });
+        }
+        for rank in 0..self.slots.len() {
+            let planned = &self.plan.units[&self.slots[rank].key];
+            for dependency in planned.unit.spec.dependencies() {
+                // One that is not in the plan can only be there already; the worker will say if it is not.
+                if let Some(&on) = self.ranks.get(dependency) {
+                    self.slots[on].dependants.push(rank);
+                    self.slots[rank].waiting += 1;
+                }
+            }
+        }
+        for (index, cell) in self.plan.cells.iter().enumerate() {
+            let ranks: Vec<usize> = cell.units.iter().filter_map(|key| self.ranks.get(key).copied()).collect();
+            self.cell_states.push(CellState { missing: ranks.len(), hopeless: 0 });
+            for rank in ranks {
+                self.slots[rank].cells.push(index);
+            }
+        }
+    }
+
+    /// Units whose budgets are spent although nobody wrote that down (the coordinator died in between).
+    pub fn exhausted(&self, settings: &Settings, history: &History) -> Vec<(UnitKey, String)> {
+        let spent = |slot: &&Slot| slot.fails >= settings.fail_budget || slot.losses >= settings.lost_budget;
+        let open = self.slots.iter().filter(|slot| !self.cancelled && !slot.committed && slot.quarantined.is_none());
+        open.filter(spent)
+            .map(|slot| (slot.key, history.last_error(&slot.key).map_or_else(|| lost_error(slot.losses, None), str::to_owned)))
+            .collect()
+    }
+}
+
+/// What is said of a unit whose workers keep getting lost.
+pub(in crate::machine) fn lost_error(losses: u32, last: Option<&str>) -> String {
+    match last {
+        Some(worker) => format!("its worker was lost {losses} times, last `{worker}`"),
+        None => format!("its worker was lost {losses} times"),
+    }
+}

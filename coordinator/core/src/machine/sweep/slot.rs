@@ -1,0 +1,103 @@
+//! One unit in a sweep: the facts known of it and the phase that follows from them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use limbic_proto::key::UnitKey;
+use limbic_proto::unit::ModelIdentity;
+
+/// Where a unit stands. It follows from the facts in its [`Slot`]; see [`Slot::due_phase`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::machine) enum Phase {
+    /// A dependency is not done.
+    Waiting,
+    /// It failed and rests until then.
+    Resting(Duration),
+    /// It can be granted.
+    Ready,
+    /// It is leased.
+    Running,
+    /// Its commit stands.
+    Committed,
+    /// It failed for good.
+    Quarantined,
+    /// A dependency failed for good.
+    Blocked,
+}
+
+impl Phase {
+    /// Nothing will come of it as things stand.
+    pub fn hopeless(self) -> bool {
+        matches!(self, Phase::Quarantined | Phase::Blocked)
+    }
+}
+
+/// The facts of one unit.
+#[derive(Debug, Clone)]
+pub(in crate::machine) struct Slot {
+    pub key: UnitKey,
+    pub phase: Phase,
+    pub committed: bool,
+    pub leased: bool,
+    /// The last error, once it failed for good.
+    pub quarantined: Option<String>,
+    /// Dependencies that are not committed.
+    pub waiting: usize,
+    /// Dependencies that are hopeless.
+    pub blocked: usize,
+    /// It rests until then.
+    pub rests: Duration,
+    pub fails: u32,
+    pub losses: u32,
+    pub flops: f64,
+    pub model: Option<ModelIdentity>,
+    pub dependants: Vec<usize>,
+    pub cells: Vec<usize>,
+}
+
+/// How far a cell is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::machine) struct CellState {
+    pub missing: usize,
+    pub hopeless: usize,
+}
+
+/// Units that can be granted and need the same model.
+#[derive(Debug, Default)]
+pub(in crate::machine) struct Queue {
+    /// Bytes of the model's weights; 0 for none.
+    pub bytes: u64,
+    /// Ranks in plan order.
+    pub ready: BTreeSet<usize>,
+}
+
+/// How many attempts of this sweep ended how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::machine) struct Attempts {
+    pub started: u64,
+    pub committed: u64,
+    pub failed: u64,
+    pub lost: u64,
+    pub released: u64,
+}
+
+impl Slot {
+    /// What a unit's facts amount to; the first that holds counts.
+    pub fn due_phase(&self, now: Duration) -> Phase {
+        if self.committed {
+            Phase::Committed
+        } else if self.quarantined.is_some() {
+            Phase::Quarantined
+        } else if self.blocked > 0 {
+            Phase::Blocked
+        } else if self.leased {
+            Phase::Running
+        } else if self.waiting > 0 {
+            Phase::Waiting
+        } else if self.rests > now {
+            Phase::Resting(self.rests)
+        } else {
+            Phase::Ready
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Random worlds: thousands of event sequences, sensible and senseless, against a second, simpler bookkeeping.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+use super::super::sweep::Phase;
+use super::*;
+
+/// One step. Numbers choose among workers, sweeps and all grants ever made, so that most outcomes are stale.
+#[derive(Debug, Clone)]
+enum Step {
+    Pass(u64),
+    Register(u8, Vec<u8>),
+    Ready(u8, bool),
+    Unready(u8),
+    Heartbeat(u8, Vec<u8>, bool),
+    Commit(u8, bool),
+    CommitUnit(u8),
+    Fail(u8, bool),
+    Release(u8),
+    Pause(u8),
+    Resume(u8),
+    Cancel(u8),
+    Restart,
+}
+
+const WORKERS: [&str; 4] = ["u", "v", "w", "x"];
+const SWEEPS: [&str; 2] = ["s", "t"];
+
+static PLANS: LazyLock<[Plan; 2]> = LazyLock::new(|| {
+    let base = "layers: [0, 1]\nexecution: {rows_per_unit: 10}";
+    [
+        small_plan(&["a"], base),
+        small_plan(&["a", "b"], &format!("{base}\nconditions: [{{name: raw}}, {{name: x, template: 'x {{text}}'}}]")),
+    ]
+});
+
+fn step() -> impl Strategy<Value = Step> {
+    let some = || prop::collection::vec(any::<u8>(), 0..4);
+    prop_oneof![
+        4 => prop_oneof![1u64..5_000, Just(15_000), 15_000u64..70_000].prop_map(Step::Pass),
+        4 => (any::<u8>(), some()).prop_map(|(w, held)| Step::Register(w, held)),
+        12 => (any::<u8>(), any::<bool>()).prop_map(|(w, loaded)| Step::Ready(w, loaded)),
+        1 => any::<u8>().prop_map(Step::Unready),
+        4 => (any::<u8>(), some(), prop::bool::weighted(0.1)).prop_map(|(w, held, drain)| Step::Heartbeat(w, held, drain)),
+        8 => (any::<u8>(), prop::bool::weighted(0.9)).prop_map(|(g, mine)| Step::Commit(g, mine)),
+        1 => any::<u8>().prop_map(Step::CommitUnit),
+        6 => (any::<u8>(), prop::bool::weighted(0.1)).prop_map(|(g, permanent)| Step::Fail(g, permanent)),
+        2 => any::<u8>().prop_map(Step::Release),
+        1 => any::<u8>().prop_map(Step::Pause),
+        2 => any::<u8>().prop_map(Step::Resume),
+        1 => (prop::bool::weighted(0.2), any::<u8>()).prop_map(|(cancel, s)| if cancel { Step::Cancel(s) } else { Step::Resume(s) }),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// The world around a machine: store, journals, workers' memory, and leases as grants and heartbeats alone define them.
+struct World {
+    machine: Machine,
+    now: Duration,
+    epoch: u64,
+    journals: BTreeMap<SweepId, Vec<Record>>,
+    store: BTreeSet<UnitKey>,
+    grants: Vec<Granted>,
+    leases: BTreeMap<String, (UnitKey, WorkerId, Duration)>,
+    trace: Vec<Action>,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut world = World {
+            machine: Machine::new(Settings { seed, ..Settings::default() }),
+            now: Duration::ZERO,
+            epoch: 0,
+            journals: SWEEPS.iter().map(|id| (SweepId::from(*id), Vec::new())).collect(),
+            store: BTreeSet::new(),
+            grants: Vec::new(),
+            leases: BTreeMap::new(),
+            trace: Vec::new(),
+        };
+        world.start();
+        world
+    }
+
+    /// A coordinator takes both sweeps up.
+    fn start(&mut self) {
+        self.epoch += 1;
+        self.machine = Machine::new(self.machine.settings.clone());
+        self.leases.clear();
+        for (id, plan) in SWEEPS.iter().zip(PLANS.iter()) {
+            let journal = self.journals.get_mut(&SweepId::from(*id)).unwrap();
+            journal.push(Record::Epoch { epoch: self.epoch, holder: "h".into(), software: "0".into() });
+            let history = History::replay(&*journal);
+            self.machine.open_sweep(self.now, (*id).into(), "name", plan.clone(), self.epoch, &self.store, history);
+        }
+        self.carry_out(None);
+    }
+
+    fn terminal(&self) -> Vec<(SweepId, UnitKey, bool)> {
+        let all = self.machine.sweeps.iter().flat_map(|(id, sweep)| sweep.slots.iter().map(move |slot| (id, slot)));
+        let over = all.filter(|(_, slot)| slot.phase == Phase::Committed || slot.phase.hopeless());
+        over.map(|(id, slot)| (id.clone(), slot.key, slot.phase == Phase::Committed)).collect()
+    }
+
+    fn play(&mut self, step: &Step) {
+        let worker = |w: u8| WorkerId::from(WORKERS[w as usize % WORKERS.len()]);
+        let sweep = |s: u8| SweepId::from(SWEEPS[s as usize % SWEEPS.len()]);
+        let granted = |g: u8| self.grants.get(self.grants.len().saturating_sub(1 + g as usize % 12)).cloned();
+        let held = |list: &[u8]| list.iter().filter_map(|g| granted(*g)).map(|g| g.held).collect::<Vec<_>>();
+        let event = match step {
+            Step::Pass(ms) => {
+                self.now += Duration::from_millis(*ms);
+                Event::Tick
+            }
+            Step::Register(w, list) => {
+                Event::Register { worker: worker(*w), device: "cpu".into(), memory: u64::from(*w % 3) * 100_000, held: held(list) }
+            }
+            Step::Ready(w, loaded) => Event::Ready { worker: worker(*w), loaded: loaded.then(|| Digest::of(b"b")).into_iter().collect() },
+            Step::Unready(w) => Event::Unready { worker: worker(*w) },
+            Step::Heartbeat(w, list, draining) => {
+                let held = held(list).into_iter().map(|held| Progress { held, share: 0.5, tokens: 1 }).collect();
+                Event::Heartbeat { worker: worker(*w), held, draining: *draining }
+            }
+            Step::Commit(g, mine) => match granted(*g) {
+                // Nothing is committed before what it reads, and only what stands can be another's.
+                Some(g) if *mine || self.store.contains(&g.held.unit) => {
+                    let mine = *mine && !self.store.contains(&g.held.unit);
+                    let Held { sweep, unit, attempt, .. } = g.held;
+                    Event::Committed { worker: g.worker, sweep, unit, attempt, mine, tokens: 1, seconds: 1.0 }
+                }
+                _ => Event::Tick,
+            },
+            Step::CommitUnit(u) => {
+                let order = &PLANS[1].order;
+                let unit = order[*u as usize % order.len()];
+                let ready = PLANS[1].units[&unit].unit.spec.dependencies().iter().all(|d| self.store.contains(d));
+                let attempt = format!("foreign-{u}");
+                let mine = !self.store.contains(&unit);
+                let event = Event::Committed { worker: "y".into(), sweep: "t".into(), unit, attempt, mine, tokens: 1, seconds: 1.0 };
+                if ready { event } else { Event::Tick }
+            }
+            Step::Fail(g, permanent) => granted(*g).map_or(Event::Tick, |g| Event::Failed {
+                worker: g.worker,
+                sweep: g.held.sweep,
+                unit: g.held.unit,
+                attempt: g.held.attempt,
+                error: "boom".into(),
+                permanent: *permanent,
+            }),
+            Step::Release(g) => granted(*g).map_or(Event::Tick, |g| Event::Released {
+                worker: g.worker,
+                sweep: g.held.sweep,
+                unit: g.held.unit,
+                attempt: g.held.attempt,
+            }),
+            Step::Pause(s) => Event::Pause { sweep: sweep(*s) },
+            Step::Resume(s) => Event::Resume { sweep: sweep(*s) },
+            Step::Cancel(s) => Event::Cancel { sweep: sweep(*s) },
+            Step::Restart => {
+                let before = self.terminal();
+                self.start();
+                assert_eq!(before, self.terminal(), "journal and store give the same terminal set");
+                return self.check();
+            }
+        };
+        self.send(event);
+    }
+
+    fn send(&mut self, event: Event) {
+        self.leases.retain(|_, (.., expires)| *expires > self.now);
+        if let Event::Committed { unit, .. } = &event {
+            self.store.insert(*unit);
+        }
+        self.machine.handle(self.now, event.clone());
+        self.carry_out(Some(&event));
+        self.check();
+    }
+
+    /// Carries actions out, and judges every grant by what the world knows.
+    fn carry_out(&mut self, event: Option<&Event>) {
+        match event {
+            Some(Event::Committed { unit, .. }) => self.leases.retain(|_, (of, ..)| of != unit),
+            Some(Event::Failed { worker, attempt, .. } | Event::Released { worker, attempt, .. }) => {
+                self.leases.retain(|of, (_, holder, _)| of != attempt || holder != worker);
+            }
+            _ => {}
+        }
+        while let Some(action) = self.machine.poll_action() {
+            match &action {
+                Action::Grant { worker, sweep, unit, attempt, token } => {
+                    let state = self.machine.sweeps[sweep].state();
+                    assert!(!state.terminal() && !self.machine.sweeps[sweep].paused, "granted while {state:?}");
+                    assert!(self.leases.values().all(|(of, ..)| of != unit), "granted twice");
+                    assert!(!self.store.contains(unit), "granted although committed");
+                    let dependencies = self.machine.unit(sweep, unit).unwrap().spec.dependencies();
+                    assert!(dependencies.iter().all(|d| self.store.contains(d)), "granted before its dependencies");
+                    assert!(self.machine.known(worker) && !self.machine.workers[worker].draining);
+                    assert!(!self.machine.workers[worker].ready, "one grant for each time it asked");
+                    assert!(self.grants.iter().all(|g| g.held.attempt != *attempt), "attempts are new");
+                    self.leases.insert(attempt.clone(), (*unit, worker.clone(), self.now + self.machine.settings.lease_ttl));
+                    let held = Held { sweep: sweep.clone(), unit: *unit, attempt: attempt.clone(), token: *token };
+                    self.grants.push(Granted { worker: worker.clone(), held });
+                }
+                Action::Append { sweep, record } => self.journals.get_mut(sweep).unwrap().push(record.clone()),
+                Action::CancelAttempt { worker, attempt } => self.leases.retain(|of, (_, holder, _)| of != attempt || holder != worker),
+                Action::Changed { sweep } => assert!(self.machine.sweeps.contains_key(sweep)),
+            }
+            self.trace.push(action);
+        }
+        if let Some(Event::Heartbeat { held, worker, .. }) = event {
+            held.iter().for_each(|progress| self.renewed(worker, &progress.held));
+        }
+        if let Some(Event::Register { held, worker, .. }) = event {
+            held.iter().for_each(|held| self.renewed(worker, held));
+        }
+    }
+
+    /// The machine may have renewed or adopted; if so the world's lease is as long.
+    fn renewed(&mut self, worker: &WorkerId, held: &Held) {
+        let holds = |lease: &lease::Lease| lease.attempt == held.attempt && lease.worker == *worker;
+        if self.machine.known(worker) && self.machine.leases.of_unit(&held.unit).any(holds) {
+            let expires = self.now + self.machine.settings.lease_ttl;
+            self.leases.insert(held.attempt.clone(), (held.unit, worker.clone(), expires));
+        }
+    }
+
+    /// What must hold in every state, counted anew from the facts.
+    fn check(&self) {
+        assert!(self.machine.poll_deadline().is_none_or(|due| due > self.now), "nothing is overdue");
+        let mut running: Vec<_> = self.machine.leases.iter().map(|lease| (lease.attempt.clone(), lease.unit)).collect();
+        running.sort();
+        let known: Vec<_> = self.leases.iter().map(|(attempt, (unit, ..))| (attempt.clone(), *unit)).collect();
+        assert_eq!(running, known, "leases are what grants and heartbeats say");
+        for (id, sweep) in &self.machine.sweeps {
+            let status = self.machine.status(self.now, id).unwrap();
+            let units = status.units;
+            assert_eq!(units.committed + units.running + units.pending + units.quarantined, units.total);
+            let count = |of: &dyn Fn(Phase) -> bool| sweep.slots.iter().filter(|slot| of(slot.phase)).count() as u64;
+            assert_eq!(units.committed, count(&|p| p == Phase::Committed));
+            assert_eq!(units.running, count(&|p| p == Phase::Running));
+            assert_eq!(units.quarantined, count(&Phase::hopeless));
+            let phase = |key: &UnitKey| sweep.slot(key).unwrap().phase;
+            for (rank, slot) in sweep.slots.iter().enumerate() {
+                assert_eq!(slot.phase, slot.due_phase(self.now), "phases follow from facts");
+                assert_eq!(slot.committed, self.store.contains(&slot.key));
+                assert_eq!(slot.leased, self.machine.leases.runs(&slot.key));
+                let dependencies = sweep.plan.units[&slot.key].unit.spec.dependencies();
+                assert_eq!(slot.waiting, dependencies.iter().filter(|d| phase(d) != Phase::Committed).count());
+                assert_eq!(slot.blocked, dependencies.iter().filter(|d| phase(d).hopeless()).count());
+                let queued = sweep.queues.values().any(|queue| queue.ready.contains(&rank));
+                assert_eq!(queued, slot.phase == Phase::Ready);
+            }
+            let cells = |of: &dyn Fn(&[Phase]) -> bool| {
+                let phases = |keys: &[UnitKey]| keys.iter().map(phase).collect::<Vec<_>>();
+                sweep.plan.cells.iter().filter(|cell| of(&phases(&cell.units))).count() as u64
+            };
+            assert_eq!(status.cells.done, cells(&|all| all.iter().all(|p| *p == Phase::Committed)));
+            assert_eq!(status.cells.quarantined, cells(&|all| all.iter().any(|p| p.hopeless())));
+            let a = sweep.attempts;
+            let leased = self.machine.leases.iter().filter(|lease| lease.sweep == *id).count() as u64;
+            assert_eq!(a.started, a.committed + a.failed + a.lost + a.released + leased, "{a:?}");
+        }
+    }
+
+    /// A live worker that does what it is told, for as long as there is something to do.
+    fn finish(&mut self) {
+        for id in SWEEPS {
+            self.send(Event::Resume { sweep: id.into() });
+        }
+        let worker = WorkerId::from("good");
+        for _ in 0..10_000 {
+            if self.machine.finished() {
+                return;
+            }
+            if !self.machine.known(&worker) {
+                self.send(Event::Register { worker: worker.clone(), device: "cpu".into(), memory: 0, held: Vec::new() });
+            }
+            let before = self.grants.len();
+            self.send(Event::Ready { worker: worker.clone(), loaded: Vec::new() });
+            match self.grants[before..].iter().find(|g| g.worker == worker).cloned() {
+                Some(g) => {
+                    let Held { sweep, unit, attempt, .. } = g.held;
+                    self.send(Event::Committed { worker: worker.clone(), sweep, unit, attempt, mine: true, tokens: 1, seconds: 1.0 });
+                }
+                None => {
+                    self.now = self.machine.poll_deadline().expect("something is due while a sweep is not finished");
+                    self.send(Event::Tick);
+                }
+            }
+        }
+        panic!("a live cooperative worker did not bring the sweeps to their end");
+    }
+}
+
+fn run(seed: u64, steps: &[Step]) -> World {
+    let mut world = World::new(seed);
+    for step in steps {
+        world.play(step);
+    }
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn invariants_hold_and_every_world_ends(seed in any::<u64>(), steps in prop::collection::vec(step(), 1..120)) {
+        let mut world = run(seed, &steps);
+        let again = run(seed, &steps);
+        prop_assert_eq!(&world.trace, &again.trace, "the same seed and events give the same actions");
+        world.finish();
+        world.play(&Step::Restart);
+        prop_assert!(world.machine.finished(), "what is finished stays finished");
+    }
+}
