@@ -19,6 +19,9 @@ const MEMORY: usize = 12;
 /// Iterations without progress of the decrement after which rounding is held responsible.
 const STALL: usize = 20;
 
+/// Relative gap below which such a lack of progress ends the search; above it the decrement may rise for a while.
+const STALLED: f64 = 1e-6;
+
 /// The loss to be minimised and when to stop.
 pub(crate) struct Problem<'a> {
     /// Class of each row, `[n]`.
@@ -101,9 +104,9 @@ impl Run<'_> {
             }
             if -start < 0.7 * least {
                 (least, least_at) = (-start, iterations);
-            } else if iterations - least_at >= STALL {
+            } else if iterations - least_at >= STALL && least / 2.0 <= STALLED * objective {
                 // Single-precision passes give no better gradient than this.
-                converged = least / 2.0 <= 1e-6 * objective;
+                converged = true;
                 break;
             }
             self.logits(&direction, &mut along);

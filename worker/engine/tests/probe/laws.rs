@@ -73,6 +73,21 @@ proptest! {
 }
 
 #[test]
+fn a_weak_penalty_on_wide_data_converges_from_cold() {
+    let data = Data::drawn(12, 300, 900, 7);
+    let (train, held) = (data.part(0, 240), data.part(240, 300));
+    let strengths = vec![0.01, 1.0, 100.0, 1e4];
+    let settings = LogisticSettings { strengths: strengths.clone(), ..LogisticSettings::default() };
+    let (_, warm) = logistic::fit(&train, Some(&held), 7, &settings).unwrap();
+    for (point, strength) in warm.path.iter().zip(strengths) {
+        let (_, cold) = logistic::fit(&train, None, 7, &LogisticSettings::fixed(strength)).unwrap();
+        let cold = cold.chosen().unwrap();
+        assert!(point.converged && cold.converged, "{point:?} {cold:?}");
+        assert!((point.objective / cold.objective - 1.0).abs() < 1e-4, "{point:?} {cold:?}");
+    }
+}
+
+#[test]
 fn the_standardiser_sees_training_rows_only() {
     let data = Data::drawn(5, 60, 7, 3);
     let mut other = Data { x: data.x.clone(), y: data.y.clone(), ..data };
