@@ -75,19 +75,20 @@ impl<'a> Line<'a> {
             *p = f + t * a;
         }
         softmax(p, n);
+        // Relative to the label's own direction, so that a row that is nearly certain keeps its precision.
+        let own: Vec<f32> = self.labels.iter().enumerate().map(|(i, &label)| self.along[label as usize * n + i]).collect();
         let (mut mean, mut square) = (vec![0f32; n], vec![0f32; n]);
         for (p, a) in p.chunks_exact(n).zip(self.along.chunks_exact(n)) {
-            for (((p, a), m), s) in p.iter().zip(a).zip(&mut mean).zip(&mut square) {
-                let pa = p * a;
-                *m += pa;
-                *s += pa * a;
+            for ((((p, a), o), m), s) in p.iter().zip(a).zip(&own).zip(&mut mean).zip(&mut square) {
+                let away = a - o;
+                *m += p * away;
+                *s += p * away * away;
             }
         }
         let (mut slope, mut bend) = (0f64, 0f64);
-        for (i, &label) in self.labels.iter().enumerate() {
-            let w = f64::from(self.weights[i]);
-            slope += w * f64::from(mean[i] - self.along[label as usize * n + i]);
-            bend += w * f64::from((square[i] - mean[i] * mean[i]).max(0.0));
+        for ((m, s), &weight) in mean.iter().zip(&square).zip(self.weights) {
+            slope += f64::from(weight) * f64::from(*m);
+            bend += f64::from(weight) * f64::from((s - m * m).max(0.0));
         }
         (slope, bend)
     }

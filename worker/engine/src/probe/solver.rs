@@ -152,11 +152,14 @@ impl Run<'_> {
         let (n, k) = (self.problem.labels.len(), self.problem.classes);
         let mut intercept = vec![0f64; k];
         for (i, row) in self.lanes.chunks_exact_mut(k).enumerate() {
-            let weight = self.problem.weights[i];
+            let label = self.problem.labels[i] as usize;
+            let mut others = 0f32;
             for (c, r) in row.iter_mut().enumerate() {
-                *r = weight * self.probabilities[c * n + i];
+                *r = self.problem.weights[i] * self.probabilities[c * n + i];
+                others += if c == label { 0.0 } else { *r };
             }
-            row[self.problem.labels[i] as usize] -= weight;
+            // Not `p - 1`, which would round away what is left of a row that is nearly certain.
+            row[label] = -others;
             intercept.iter_mut().zip(&*row).for_each(|(s, &r)| *s += f64::from(r));
         }
         self.space.gather(&self.lanes, k, &mut self.narrow);
