@@ -170,7 +170,7 @@ pub struct Comparison {
 pub struct Decay {
     /// The context.
     pub context: Context,
-    /// The class whose recall decays; none = accuracy over all classes.
+    /// The class whose informedness (recall minus false-alarm rate) decays; none = accuracy over all classes.
     pub class: Option<usize>,
     /// `(offset, value)`, offsets ascending.
     pub points: Vec<(u32, Estimate)>,

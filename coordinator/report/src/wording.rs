@@ -91,12 +91,11 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// `12`, or `after the final norm`.
+/// `12`, `0 (embeddings)`, `final`.
 pub fn layer(layer: Layer) -> String {
     match layer {
         Layer::Block(0) => "0 (embeddings)".to_owned(),
-        Layer::Block(l) => l.to_string(),
-        Layer::Final => "norm".to_owned(),
+        other => other.to_string(),
     }
 }
 

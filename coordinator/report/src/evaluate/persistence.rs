@@ -61,7 +61,7 @@ fn one(bench: &Bench<'_>, place: Place, probe: &str, pooling: &str, floor: f64) 
     Some(Persistence { place, full: grid(Context::Full), masked, layers, offsets, layer, decays })
 }
 
-/// The decay of accuracy and of every class's recall over some offsets.
+/// The decay of accuracy and of every class's informedness over some offsets.
 fn series(bench: &Bench<'_>, sets: &[(u32, &Vec<usize>)], context: Context, floor: f64) -> Vec<Decay> {
     let classes = bench.study.classes.len();
     let offsets: Vec<u32> = sets.iter().map(|s| s.0).collect();
@@ -80,19 +80,20 @@ fn series(bench: &Bench<'_>, sets: &[(u32, &Vec<usize>)], context: Context, floo
         })
         .collect();
     for class in 0..classes {
-        let share = bench.truth.iter().filter(|t| **t as usize == class).count() as f64 / bench.truth.len().max(1) as f64;
-        let recalls: Option<Vec<(Estimate, Vec<f64>)>> = drawn
+        // Not the recall: a probe that has lost everything may still name one class for every row.
+        let values: Option<Vec<(Estimate, Vec<f64>)>> = drawn
             .iter()
             .map(|seeds| {
-                let value = seeds.iter().map(|(totals, _)| metrics::recall(totals, class)).sum::<f64>() / seeds.len() as f64;
-                let lists: Vec<Vec<f64>> = seeds.iter().map(|(_, draws)| draws.map(|t| [metrics::recall(t, class)])).map(|[d]| d).collect();
+                let value = seeds.iter().map(|(totals, _)| metrics::informedness(totals, class)).sum::<f64>() / seeds.len() as f64;
+                let lists: Vec<Vec<f64>> =
+                    seeds.iter().map(|(_, draws)| draws.map(|t| [metrics::informedness(t, class)])).map(|[d]| d).collect();
                 let draws = super::mean_draws(lists.iter());
                 let n = seeds.iter().map(|(totals, _)| totals.truth[class]).min()?;
                 (n > 0).then(|| (bench.resamples.estimate(value, &draws, n as usize), draws))
             })
             .collect();
-        if let Some(recalls) = recalls {
-            decays.push(decay(bench, &fit, &offsets, recalls, context, Some(class), share));
+        if let Some(values) = values {
+            decays.push(decay(bench, &fit, &offsets, values, context, Some(class), 0.0));
         }
     }
     decays

@@ -150,12 +150,18 @@ pub fn ticks(range: (f64, f64), n: usize, label: impl Fn(f64) -> String) -> Vec<
 
 /// A range that holds all values, widened to whole twentieths and kept in 0..=1.
 pub fn share_range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (lo, hi) = signed_range(values);
+    (lo.max(0.0), hi)
+}
+
+/// The same for values that may lie below zero.
+pub fn signed_range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (lo, hi) = values.filter(|v| v.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(v), r.1.max(v)));
     if lo > hi {
         return (0.0, 1.0);
     }
     let (lo, hi) = (((lo - 0.01) * 20.0).floor() / 20.0, ((hi + 0.01) * 20.0).ceil() / 20.0);
-    (lo.max(0.0), if hi - lo < 0.1 { lo + 0.1 } else { hi }.min(1.0).max(lo + 0.05))
+    (lo, if hi - lo < 0.1 { lo + 0.1 } else { hi }.min(1.0).max(lo + 0.05))
 }
 
 /// Every value of some estimates, with the interval's ends: what a range must hold.

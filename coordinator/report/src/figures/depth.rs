@@ -72,9 +72,9 @@ pub fn per_model(study: &Study, results: &Results) -> Result<Option<Figure>, Rep
         let blocks = layers.iter().filter(|l| !l.normed()).map(|l| (x(here[0].0, *l), l.to_string())).collect();
         let mut x_ticks = thin(blocks, 9);
         if layers.contains(&Layer::Final) {
-            // The last block's label would touch `norm`.
+            // The last block's label would touch `final`.
             x_ticks.retain(|t| beyond - t.0 > f64::from(entry.layers) * 0.1);
-            x_ticks.push((beyond, "norm".to_owned()));
+            x_ticks.push((beyond, "final".to_owned()));
         }
         let last = if layers.contains(&Layer::Final) { beyond } else { f64::from(entry.layers) };
         let pad = (f64::from(entry.layers) * 0.03).max(0.1);
@@ -84,7 +84,7 @@ pub fn per_model(study: &Study, results: &Results) -> Result<Option<Figure>, Rep
             y,
             x_ticks,
             y_ticks: ticks(y, 5, percent0),
-            x_label: "layer (0 = embeddings, norm = after the final norm)".to_owned(),
+            x_label: "layer (0 = embeddings, final = after the final norm)".to_owned(),
             y_label: "test accuracy".to_owned(),
         };
         let body = draw("depth", WIDTH, HEIGHT, |pen| curves(&Chart::new(pen, &axes, HEIGHT, 54.0)?, results, &here, x))?;
@@ -132,7 +132,7 @@ pub fn per_condition(study: &Study, results: &Results) -> Result<Option<Figure>,
         let normed = here.iter().any(|c| c.0.points.iter().any(|p| p.layer.normed()));
         let x = |c: &DepthCurve, layer: Layer| if layer.normed() { 1.07 } else { layer.depth(study.models[c.place.model].layers) };
         let mut x_ticks: Vec<(f64, String)> = [0.0, 0.25, 0.5, 0.75].into_iter().map(|v| (v, percent0(v))).collect();
-        x_ticks.push(if normed { (1.07, "norm".to_owned()) } else { (1.0, "100%".to_owned()) });
+        x_ticks.push(if normed { (1.07, "final".to_owned()) } else { (1.0, "100%".to_owned()) });
         let axes = Axes {
             title: entry.name.clone(),
             x: (-0.03, if normed { 1.12 } else { 1.03 }),
@@ -150,7 +150,7 @@ pub fn per_condition(study: &Study, results: &Results) -> Result<Option<Figure>,
         name: "depth-models",
         title: "Models compared over relative depth".to_owned(),
         caption:
-            "The same curves with models side by side. Depth is a share of each model's blocks; norm is the state after the final norm."
+            "The same curves with models side by side. Depth is a share of each model's blocks; final is the state after the final norm."
                 .to_owned(),
         alt: "Curves of accuracy over relative depth, one panel per prompt condition, one curve per model.".to_owned(),
         keys: keys(results, shown.map(|m| (study.models[m].name.clone(), Colour::Series(m)))),

@@ -102,7 +102,7 @@ pub fn persistence(study: &Study, results: &Results) -> Result<Option<Figure>, R
         .map(|p| Grid {
             title: format!("{} · {}", study.models[p.place.model].name, study.conditions[p.place.condition].name),
             // The last layer on top, as in a stack of blocks.
-            rows: p.layers.iter().rev().map(|l| if l.normed() { "norm".to_owned() } else { l.to_string() }).collect(),
+            rows: p.layers.iter().rev().map(|l| l.to_string()).collect(),
             columns: p.offsets.iter().map(u32::to_string).collect(),
             cells: p.full.iter().rev().map(|row| row.iter().map(|e| e.map(|e| e.value)).collect()).collect(),
             x_label: "offset (tokens after the prompt)",

@@ -3,7 +3,7 @@
 use limbic_proto::axis::Context;
 use plotters::style::text_anchor::HPos;
 
-use super::chart::{Axes, Chart, HEIGHT, WIDTH, ends, share_range, thin, ticks};
+use super::chart::{Axes, Chart, HEIGHT, WIDTH, ends, share_range, signed_range, thin, ticks};
 use super::palette::Colour;
 use super::pen::{Stroke, draw};
 use super::scale::percent0;
@@ -127,17 +127,17 @@ pub fn shown_condition(results: &Results) -> Option<usize> {
     results.persistence.iter().map(|p| p.place.condition).min()
 }
 
-/// Recall over offsets, one panel per class, one colour per model, under one condition.
+/// Informedness over offsets, one panel per class, one colour per model, under one condition.
 pub fn classes(study: &Study, results: &Results) -> Result<Option<Figure>, ReportError> {
     let Some(condition) = shown_condition(results) else { return Ok(None) };
     let series: Vec<(&Persistence, Colour)> =
         results.persistence.iter().filter(|p| p.place.condition == condition).map(|p| (p, Colour::Series(p.place.model))).collect();
     let all = series.iter().flat_map(|(p, _)| &p.decays).filter(|d| d.class.is_some());
-    let y = share_range(ends(all.flat_map(|d| d.points.iter().map(|p| p.1))));
+    let y = signed_range(ends(all.flat_map(|d| d.points.iter().map(|p| p.1))));
     let mut panels = Vec::new();
     for (class, name) in study.classes.iter().enumerate().take(super::PANELS) {
         let Some(floor) = series.iter().find_map(|(p, _)| Some(decay(p, Context::Full, Some(class))?.floor)) else { continue };
-        let axes = axes(results, name.clone(), y, "recall");
+        let axes = axes(results, name.clone(), y, "informedness");
         let body = draw("persistence-classes", WIDTH, HEIGHT, |pen| {
             let chart = Chart::new(pen, &axes, HEIGHT, 54.0)?;
             chart.level(floor, Stroke::dotted(Colour::Muted, 1.6))?;
@@ -148,15 +148,15 @@ pub fn classes(study: &Study, results: &Results) -> Result<Option<Figure>, Repor
     let models = series.iter().map(|(p, colour)| (study.models[p.place.model].name.clone(), *colour));
     Ok(Some(Figure {
         name: "persistence-classes",
-        title: format!("Decay of each class's recall, condition {}", study.conditions[condition].name),
-        caption: "Share of each class's test rows that is found, against the number of tokens after the prompt (log scale). Solid: full context. Dashed: masked prompt. Dotted: the class's share of the test rows.".to_owned(),
-        alt: "Curves of recall over offsets, one panel per class, one colour per model.".to_owned(),
-        keys: keys(results, models, "class share"),
+        title: format!("Decay of each class, condition {}", study.conditions[condition].name),
+        caption: "Informedness of each class: its recall minus the share of other rows that are falsely called so, which is 0 for a probe that has lost the signal, however often it names the class. Offsets on a log scale. Solid: full context. Dashed: masked prompt.".to_owned(),
+        alt: "Curves of informedness over offsets, one panel per class, one colour per model.".to_owned(),
+        keys: keys(results, models, "no signal"),
         panels,
     }))
 }
 
-/// Half-life of each class's recall with its interval, one panel per model, under one condition.
+/// Half-life of each class's informedness with its interval, one panel per model, under one condition.
 pub fn half_life(study: &Study, results: &Results) -> Result<Option<Figure>, ReportError> {
     let Some(condition) = shown_condition(results) else { return Ok(None) };
     let longest = study.classes.iter().map(|c| c.chars().count()).max().unwrap_or(0);
@@ -216,7 +216,7 @@ pub fn half_life(study: &Study, results: &Results) -> Result<Option<Figure>, Rep
     Ok(Some(Figure {
         name: "half-life",
         title: format!("How long each class lasts, condition {}", study.conditions[condition].name),
-        caption: "Half-life of an exponential decay fitted to each class's recall above its floor, with bootstrap intervals (log scale). A line that runs off the panel (›) has no end within the measured offsets; a class without a mark has no signal to lose.".to_owned(),
+        caption: "Half-life of an exponential decay fitted to each class's informedness (recall minus false-alarm rate), with bootstrap intervals (log scale). A line that runs off the panel (›) has no end within the measured offsets; a class without a mark has no signal to lose.".to_owned(),
         alt: "Dots with whiskers: half-life in tokens per class, one panel per model.".to_owned(),
         keys: Vec::new(),
         panels,

@@ -99,7 +99,7 @@ pub fn baseline(probe: &str) -> Stroke {
 
 /// A whole percentage for an axis.
 pub fn percent0(share: f64) -> String {
-    format!("{:.0}%", share * 100.0)
+    format!("{:.0}%", share * 100.0).replace("-0%", "0%").replace('-', "−")
 }
 
 /// A tick under every size, unless two would touch.

@@ -39,7 +39,7 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
         if let Some(c) = against("bag-of-words").or_else(|| against("majority")) {
             card(
                 format!("{} pts", signed(c.difference.value * 100.0)),
-                &format!("over {}", c.against),
+                &format!("against {}", c.against),
                 format!("{}, p {}", interval(c), p_words(c)),
             );
         }
@@ -56,14 +56,15 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
             && let Some(d) = overall(p, Context::Full)
         {
             let within = *p.offsets.last().unwrap_or(&0);
+            let words = half_life(&d.half_life, within);
+            let (value, note) = words.split_once(" [").unwrap_or((&words, ""));
+            let note =
+                if note.is_empty() { String::new() } else { format!("interval {}", note.trim_end_matches(']').replace(", ", " to ")) };
             let value = match d.half_life {
-                HalfLife::Reached { tokens, .. } => format!("{tokens:.0} tokens"),
                 HalfLife::NotReached { within, .. } => format!("> {within} tokens"),
+                HalfLife::Reached { .. } => value.to_owned(),
                 HalfLife::NoSignal | HalfLife::TooFew => "–".to_owned(),
             };
-            let words = half_life(&d.half_life, within);
-            let note =
-                words.split_once('[').map_or(String::new(), |(_, i)| format!("interval {}", i.trim_end_matches(']').replace(", ", " to ")));
             card(value, "half-life of the signal", note);
         }
     }
@@ -133,6 +134,8 @@ fn against(study: &Study, name: &str, found: &[&Comparison]) -> Option<String> {
         (1, 0, 1) => format!("{} beats it", capital(name)),
         (1, ..) => format!("It can't be told from {name}"),
         (n, b, 0) if b == n => format!("In all {n} models the probe beats {name}"),
+        (n, 0, w) if w == n => format!("In all {n} models {name} beats the probe"),
+        (n, 0, 0) => format!("The probe can't be told from {name} in any of {n} models"),
         (n, b, w) => {
             let parts = [(b, "beats"), (w, "loses to"), (n - b - w, "can't be told from")];
             let parts: Vec<String> = parts.iter().filter(|p| p.0 > 0).map(|(k, verb)| format!("{verb} it in {k}")).collect();
@@ -217,28 +220,34 @@ fn persistence(study: &Study, results: &Results, curve: &DepthCurve) -> Vec<Stri
     }
     let Some(condition) = shown_condition(results) else { return out };
     let p = results.persistence.iter().find(|p| p.place.model == curve.place.model && p.place.condition == condition).unwrap_or(p);
-    let mut lasting: Vec<(f64, &Decay)> = Vec::new();
+    out.extend(classes(study, p, within));
+    out
+}
+
+/// Which class lasts longest and which shortest, if their intervals tell them apart.
+fn classes(study: &Study, p: &Persistence, within: u32) -> Option<String> {
+    // (half-life, lower end, upper end), infinite beyond the measured offsets.
+    let mut lasting: Vec<(f64, f64, f64, &Decay)> = Vec::new();
     for d in p.decays.iter().filter(|d| d.context == Context::Full && d.class.is_some()) {
         match d.half_life {
-            HalfLife::Reached { tokens, .. } => lasting.push((tokens, d)),
-            HalfLife::NotReached { .. } => lasting.push((f64::INFINITY, d)),
+            HalfLife::Reached { tokens, lo, hi } => lasting.push((tokens, lo, hi.unwrap_or(f64::INFINITY), d)),
+            HalfLife::NotReached { within, lo } => lasting.push((f64::INFINITY, lo.unwrap_or(f64::from(within)), f64::INFINITY, d)),
             HalfLife::NoSignal | HalfLife::TooFew => {}
         }
     }
     lasting.sort_by(|a, b| a.0.total_cmp(&b.0));
-    if let ([(_, shortest), ..], [.., (_, longest)]) = (lasting.as_slice(), lasting.as_slice())
-        && lasting.len() > 1
-    {
-        let name = |d: &Decay| d.class.map_or("", |c| &study.classes[c]).to_owned();
-        out.push(format!(
-            "{} lasts longest ({}), {} shortest ({}), judged by recall.",
-            capital(&name(longest)),
-            half_life(&longest.half_life, within),
-            name(shortest),
-            half_life(&shortest.half_life, within)
-        ));
-    }
-    out
+    let [shortest, .., longest] = lasting.as_slice() else { return None };
+    let words = |d: &Decay| format!("{} ({})", d.class.map_or("", |c| &study.classes[c]), half_life(&d.half_life, within));
+    let place = format!("{}, {}", study.models[p.place.model].name, study.conditions[p.place.condition].name);
+    Some(if longest.1 > shortest.2 {
+        format!("{} lasts longest and {} shortest ({place}).", capital(&words(longest.3)), words(shortest.3))
+    } else {
+        format!(
+            "No class clearly outlasts another ({place}): the intervals of the longest, {}, and the shortest, {}, overlap.",
+            words(longest.3),
+            words(shortest.3)
+        )
+    })
 }
 
 fn conditions(study: &Study, results: &Results) -> Option<String> {

@@ -54,7 +54,7 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Section {
         section.say("At most one layer was measured, so there is no curve over depth.");
         return section;
     }
-    section.say("Where in the stack is it? Layer 0 is the embedding output, layer l the residual stream after block l, norm the state after the final norm.");
+    section.say("Where in the stack is it? Layer 0 is the embedding output, layer l the residual stream after block l, final the state after the final norm.");
     section.figure(figures, "depth");
     section.figure(figures, "depth-models");
     let seeded = results.depth.iter().any(|c| c.points.iter().any(|p| p.seed_sd.is_some()));
@@ -134,7 +134,7 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Sect
         &columns("#layer"),
         overall,
     );
-    section.table("Half-life of each class's recall", &columns("class"), per_class);
+    section.table("Half-life of each class's informedness (recall minus false-alarm rate)", &columns("class"), per_class);
     section.table(
         "Full context minus masked prompt at the last offset, paired, in points of accuracy; p after Holm's correction",
         super::tabled::DIFFERENCE,

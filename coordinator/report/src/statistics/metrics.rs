@@ -17,6 +17,13 @@ pub fn precision(totals: &Totals, class: usize) -> f64 {
     ratio(totals.hit[class], totals.predicted[class])
 }
 
+/// How much likelier a row of the class is to be called so than a row of another: recall minus false-alarm rate, in
+/// -1..=1, and 0 for whatever doesn't look at the row, however often it names the class (Youden 1950; Powers 2011).
+pub fn informedness(totals: &Totals, class: usize) -> f64 {
+    let others = totals.truth.iter().sum::<u32>() - totals.truth[class];
+    recall(totals, class) - ratio(totals.predicted[class] - totals.hit[class], others)
+}
+
 /// Harmonic mean of precision and recall, as 2·hit / (truth + predicted); NaN if the class neither occurs nor is
 /// predicted (van Rijsbergen 1979).
 pub fn f1(totals: &Totals, class: usize) -> f64 {
@@ -68,6 +75,15 @@ mod tests {
         // sklearn's docs: balanced_accuracy_score([0,1,0,0,1,0], [0,1,0,0,0,1]) = 0.625.
         let t = totals(&[0, 1, 0, 0, 1, 0], &[0, 1, 0, 0, 0, 1], 2);
         assert!((balanced_accuracy(&t) - 0.625).abs() < 1e-12);
+    }
+
+    #[test]
+    fn informedness_ignores_bias() {
+        // 2 of 2 found, 1 of 4 falsely: 1 - .25.
+        let t = totals(&[0, 0, 1, 1, 2, 2], &[0, 0, 0, 1, 1, 2], 3);
+        assert!((informedness(&t, 0) - 0.75).abs() < 1e-12);
+        let always = totals(&[0, 0, 1, 1, 2, 2], &[0; 6], 3);
+        assert!((0..3).all(|class| informedness(&always, class) == 0.0));
     }
 
     #[test]
