@@ -58,7 +58,7 @@ fn an_attempt_that_comes_back_too_late_is_told_to_stop() {
     let new = bench.grant("v").unwrap();
     assert_eq!(new.held.unit, old.held.unit);
     register_with(&mut bench, &[&old]);
-    assert_eq!(bench.cancelled, [old.held.attempt.clone()]);
+    assert_eq!(bench.cancelled, std::slice::from_ref(&old.held.attempt));
     // It has committed in the meantime: that is the truth, and the other attempt may stop.
     bench.commit(&old);
     assert_eq!(bench.cancelled, [old.held.attempt, new.held.attempt]);
@@ -186,7 +186,7 @@ fn pause_and_cancel_are_written_once_and_survive_a_restart() {
     bench.send(Event::Cancel { sweep: one() });
     bench.send(Event::Pause { sweep: one() });
     assert_eq!(bench.journal, [Record::Pause, Record::Resume, Record::Cancel]);
-    assert_eq!(bench.cancelled, [granted.held.attempt.clone()]);
+    assert_eq!(bench.cancelled, std::slice::from_ref(&granted.held.attempt));
     assert_eq!(bench.status().state, SweepState::Cancelled);
     assert!(bench.machine.finished());
     bench.restart(six_units());

@@ -65,6 +65,8 @@ struct World {
     grants: Vec<Granted>,
     leases: BTreeMap<String, (UnitKey, WorkerId, Duration)>,
     trace: Vec<Action>,
+    /// How often a lease began with a worker's word instead of a grant.
+    adoptions: usize,
 }
 
 impl World {
@@ -78,6 +80,7 @@ impl World {
             grants: Vec::new(),
             leases: BTreeMap::new(),
             trace: Vec::new(),
+            adoptions: 0,
         };
         world.start();
         world
@@ -221,7 +224,8 @@ impl World {
         let holds = |lease: &lease::Lease| lease.attempt == held.attempt && lease.worker == *worker;
         if self.machine.known(worker) && self.machine.leases.of_unit(&held.unit).any(holds) {
             let expires = self.now + self.machine.settings.lease_ttl;
-            self.leases.insert(held.attempt.clone(), (held.unit, worker.clone(), expires));
+            let before = self.leases.insert(held.attempt.clone(), (held.unit, worker.clone(), expires));
+            self.adoptions += usize::from(before.is_none());
         }
     }
 
@@ -302,7 +306,7 @@ fn run(seed: u64, steps: &[Step]) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn invariants_hold_and_every_world_ends(seed in any::<u64>(), steps in prop::collection::vec(step(), 1..120)) {
@@ -312,5 +316,56 @@ proptest! {
         world.finish();
         world.play(&Step::Restart);
         prop_assert!(world.machine.finished(), "what is finished stays finished");
+    }
+}
+
+#[test]
+fn worlds_are_eventful() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::deterministic();
+    let steps = prop::collection::vec(step(), 60..120);
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for seed in 0..200 {
+        let mut world = run(seed, &steps.new_tree(&mut runner).unwrap().current());
+        *seen.entry("adoption").or_default() += world.adoptions;
+        let inherited = |id: &SweepId| world.machine.sweeps[id].epoch > 1 && world.machine.sweeps[id].inherited_flops > 0.0;
+        *seen.entry("restart with commits").or_default() += SWEEPS.iter().filter(|id| inherited(&SweepId::from(**id))).count();
+        world.finish();
+        for action in &world.trace {
+            let what = match action {
+                Action::Grant { .. } => "grant",
+                Action::CancelAttempt { .. } => "cancelled attempt",
+                Action::Changed { .. } => "change",
+                Action::Append { record, .. } => match record {
+                    Record::Fail { .. } => "failure",
+                    Record::Lost { .. } => "loss",
+                    Record::Quarantine { .. } => "quarantine",
+                    Record::Pause => "pause",
+                    Record::Resume => "resume",
+                    Record::Cancel => "cancel",
+                    Record::Epoch { .. } | Record::Regen { .. } => "other",
+                },
+            };
+            *seen.entry(what).or_default() += 1;
+        }
+    }
+    println!("{seen:?}");
+    let expected = [
+        "adoption",
+        "restart with commits",
+        "grant",
+        "cancelled attempt",
+        "change",
+        "failure",
+        "loss",
+        "quarantine",
+        "pause",
+        "resume",
+        "cancel",
+    ];
+    for what in expected {
+        assert!(seen.get(what).is_some_and(|count| *count >= 50), "too little of `{what}` to test anything: {seen:?}");
     }
 }
