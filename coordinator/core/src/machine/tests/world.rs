@@ -43,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (any::<u8>(), some()).prop_map(|(w, held)| Step::Register(w, held)),
         12 => (any::<u8>(), any::<bool>()).prop_map(|(w, loaded)| Step::Ready(w, loaded)),
         1 => any::<u8>().prop_map(Step::Unready),
-        4 => (any::<u8>(), some(), prop::bool::weighted(0.1)).prop_map(|(w, held, drain)| Step::Heartbeat(w, held, drain)),
+        8 => (any::<u8>(), some(), prop::bool::weighted(0.1)).prop_map(|(w, held, drain)| Step::Heartbeat(w, held, drain)),
         8 => (any::<u8>(), prop::bool::weighted(0.9)).prop_map(|(g, mine)| Step::Commit(g, mine)),
         1 => any::<u8>().prop_map(Step::CommitUnit),
         6 => (any::<u8>(), prop::bool::weighted(0.1)).prop_map(|(g, permanent)| Step::Fail(g, permanent)),
@@ -110,19 +110,27 @@ impl World {
         let worker = |w: u8| WorkerId::from(WORKERS[w as usize % WORKERS.len()]);
         let sweep = |s: u8| SweepId::from(SWEEPS[s as usize % SWEEPS.len()]);
         let granted = |g: u8| self.grants.get(self.grants.len().saturating_sub(1 + g as usize % 12)).cloned();
-        let held = |list: &[u8]| list.iter().filter_map(|g| granted(*g)).map(|g| g.held).collect::<Vec<_>>();
+        // Mostly a worker names what it was granted, at times what another was.
+        let named = |worker: &WorkerId, g: u8| match g % 8 {
+            0 => granted(g),
+            back => self.grants.iter().rev().filter(|granted| granted.worker == *worker).nth(back as usize / 3).cloned(),
+        };
+        let held = |worker: &WorkerId, list: &[u8]| list.iter().filter_map(|g| named(worker, *g)).map(|g| g.held).collect::<Vec<_>>();
         let event = match step {
             Step::Pass(ms) => {
                 self.now += Duration::from_millis(*ms);
                 Event::Tick
             }
-            Step::Register(w, list) => {
-                Event::Register { worker: worker(*w), device: "cpu".into(), memory: u64::from(*w % 3) * 100_000, held: held(list) }
-            }
+            Step::Register(w, list) => Event::Register {
+                worker: worker(*w),
+                device: "cpu".into(),
+                memory: u64::from(*w % 3) * 100_000,
+                held: held(&worker(*w), list),
+            },
             Step::Ready(w, loaded) => Event::Ready { worker: worker(*w), loaded: loaded.then(|| Digest::of(b"b")).into_iter().collect() },
             Step::Unready(w) => Event::Unready { worker: worker(*w) },
             Step::Heartbeat(w, list, draining) => {
-                let held = held(list).into_iter().map(|held| Progress { held, share: 0.5, tokens: 1 }).collect();
+                let held = held(&worker(*w), list).into_iter().map(|held| Progress { held, share: 0.5, tokens: 1 }).collect();
                 Event::Heartbeat { worker: worker(*w), held, draining: *draining }
             }
             Step::Commit(g, mine) => match granted(*g) {
