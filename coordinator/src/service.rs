@@ -1,4 +1,4 @@
-//! What workers and people reach the coordinator through: thin translations between the wire and its [`Handle`].
+//! What workers and people reach the coordinator through: thin translations between the wire and its [`Handle`](crate::coordinator::Handle).
 
 mod control;
 mod workers;

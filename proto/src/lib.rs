@@ -1,4 +1,4 @@
-//! The shared vocabulary of Limbic: what a sweep asks for ([`spec`]), what a worker leases ([`unit`]), what makes a
+//! The shared vocabulary of Limbic: what a sweep asks for ([`spec`]), what a worker leases ([`mod@unit`]), what makes a
 //! unit done ([`commit`]), where everything lies in the store ([`layout`]) and what the services say ([`wire`]).
 //!
 //! This crate is plain data and pure functions: no runtime, no clock, no tensors. Whatever bytes come from outside (a

@@ -70,8 +70,8 @@ pub struct RowsIdentity {
 
 /// Hidden states of some rows under one condition.
 ///
-/// Artifacts: `states.safetensors` with one f32 tensor [rows, d] per (layer, read-out) named by [`ReadOut::tensor`],
-/// and I64 [rows] tensors `prompt_tokens` (0 = the row was skipped) and `reply_tokens`; `tokens.json` with
+/// Artifacts: `states.safetensors` with one f32 tensor `[rows, d]` per (layer, read-out) named by [`ReadOut::tensor`],
+/// and I64 `[rows]` tensors `prompt_tokens` (0 = the row was skipped) and `reply_tokens`; `tokens.json` with
 /// [`RowTokens`] per row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,7 +145,7 @@ pub enum Features {
 
 /// Probes on one layer's states (every read-out, every probe, every seed), or a baseline.
 ///
-/// Artifacts: `predictions.safetensors` with one f32 tensor [test rows, classes] of probabilities per fit, named by
+/// Artifacts: `predictions.safetensors` with one f32 tensor `[test rows, classes]` of probabilities per fit, named by
 /// [`FitName`] (test rows in dataset order; a row without a state at that read-out is all zeros); `fits.json`, a list
 /// of [`FitRecord`]; `weights.safetensors` with each fit's weights and standardiser.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -213,8 +213,8 @@ pub struct FitRecord {
 
 /// Label likelihoods of some rows.
 ///
-/// Artifact: `scores.safetensors` with one f64 tensor `log_likelihood` [rows, labels] of summed log-probabilities, and
-/// I64 tensors `label_tokens` [labels] and `prompt_tokens` [rows] (0 = skipped).
+/// Artifact: `scores.safetensors` with one f64 tensor `log_likelihood` `[rows, labels]` of summed log-probabilities, and
+/// I64 tensors `label_tokens` `[labels]` and `prompt_tokens` `[rows]` (0 = skipped).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptUnit {
