@@ -26,7 +26,7 @@ pub struct Sandbox {
 /// A sweep of the smallest shipped model that still has every kind of unit in it.
 const SMALL: &str = "\
 name: small
-dataset: {source: CORPUS, group: group, limit: 210}
+dataset: {group: group, limit: 210, source: CORPUS}
 models: [{source: MODEL}]
 conditions: [{name: raw}, {name: calm, chat: {system: You always remain calm and composed.}}]
 offsets: [0, 1, 3]

@@ -7,7 +7,7 @@ use crate::{limbic, sandbox, validate};
 /// What `limbic validate` says of a dataset of that text.
 fn of(name: &str, bytes: &[u8]) -> String {
     let sandbox = sandbox();
-    sandbox.small(&[("{source: CORPUS, group: group, limit: 210}", &format!("{{source: {name}}}"))]);
+    sandbox.small(&[("{group: group, limit: 210, source: CORPUS}", &format!("{{source: {name}}}"))]);
     std::fs::write(sandbox.path(name), bytes).unwrap();
     limbic(&sandbox, &["validate", "small.yaml"])
 }
@@ -79,7 +79,7 @@ fn a_split_without_a_class() {
     "#);
     let given = |class: &str, split: &str| format!("{class} in {split},{class},{split}\n");
     let sandbox = sandbox();
-    sandbox.small(&[("{source: CORPUS, group: group, limit: 210}", "{source: rows.csv, split: split}")]);
+    sandbox.small(&[("{group: group, limit: 210, source: CORPUS}", "{source: rows.csv, split: split}")]);
     let rows = [("joy", "train"), ("fear", "train"), ("joy", "validation"), ("fear", "validation"), ("joy", "test")];
     sandbox.write("rows.csv", &("text,label,split\n".to_owned() + &rows.map(|(class, split)| given(class, split)).concat()));
     assert_snapshot!(limbic(&sandbox, &["validate", "small.yaml"]), @r#"

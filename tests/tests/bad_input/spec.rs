@@ -13,8 +13,8 @@ fn a_field_that_is_not_known() {
     "#);
     assert_snapshot!(validate(&[("limit: 210", "limt: 210")]), @r#"
     exit 2
-    error: small.yaml, line 2, column 77: unknown field `limt`; the fields here are source, format, text, label, id, group, split, labels, label_map, multiple_labels, balance, shares, near_duplicates, limit, seed
-      2 | dataset: {source: [repository]/configs/quickstart/corpus.jsonl, group: group, limt: 210}
+    error: small.yaml, line 2, column 25: unknown field `limt`; the fields here are source, format, text, label, id, group, split, labels, label_map, multiple_labels, balance, shares, near_duplicates, limit, seed
+      2 | dataset: {group: group, limt: 210, source: [repository]/configs/quickstart/corpus.jsonl}
     "#);
 }
 
@@ -31,8 +31,8 @@ fn a_field_that_is_missing() {
 fn a_value_of_the_wrong_type() {
     assert_snapshot!(validate(&[("limit: 210", "limit: many")]), @r#"
     exit 2
-    error: small.yaml, line 2, column 84: expected a whole number, 0 or above, found `many`
-      2 | dataset: {source: [repository]/configs/quickstart/corpus.jsonl, group: group, limit: many}
+    error: small.yaml, line 2, column 32: expected a whole number, 0 or above, found `many`
+      2 | dataset: {group: group, limit: many, source: [repository]/configs/quickstart/corpus.jsonl}
     "#);
     assert_snapshot!(validate(&[("[0, 1, 3]", "[0, -1]")]), @r#"
     exit 2
