@@ -70,7 +70,7 @@ async fn keep(crew: Crew, number: usize) -> Result<(), Failure> {
         match status.code() {
             Some(0) => return Ok(()),
             Some(code) if code == i32::from(exit::USER) => {
-                return Err(Failure::user("a worker refused its settings; its message stands above"));
+                return Err(Failure::user("a worker can't go on; its message stands above"));
             }
             _ => tracing::warn!(number, %status, "a worker ended; starting another"),
         }

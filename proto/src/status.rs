@@ -83,6 +83,9 @@ pub struct AttemptCounts {
     pub failed: u64,
     /// Ended with their worker.
     pub lost: u64,
+    /// Given back or stopped before they ended.
+    #[serde(default)]
+    pub released: u64,
 }
 
 /// Estimated work, in floating-point operations, and what was observed.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::execute::EngineExecutor;
@@ -95,6 +96,19 @@ impl ProcessError {
             ProcessError::Runtime(_) => 75,
         }
     }
+}
+
+/// The program `limbic-worker`.
+#[derive(Debug, Parser)]
+#[command(name = "limbic-worker", version, about = "Computes units for a Limbic coordinator, or inspects a model.")]
+struct Cli {
+    #[command(flatten)]
+    args: Args,
+}
+
+/// [`main`] with the arguments of this process's command line.
+pub fn cli() -> ExitCode {
+    main(Cli::parse().args)
 }
 
 /// The process: logs to standard error, works, and gives the exit code: 0 finished or drained, 2 something the user must

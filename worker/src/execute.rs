@@ -62,8 +62,10 @@ pub enum Advice {
     Retry,
     /// The unit can't be computed; trying again gives the same.
     Reject,
-    /// This worker can't go on.
+    /// This worker can't go on, and the unit may be why.
     Abort,
+    /// This worker can't go on, and the unit has nothing to do with it.
+    Leave,
 }
 
 /// Why a unit was not computed.
@@ -167,7 +169,7 @@ impl ExecuteError {
     /// What the error means for the unit and for the worker.
     pub fn advice(&self) -> Advice {
         match self {
-            ExecuteError::Cancelled | ExecuteError::Panicked { .. } => Advice::Retry,
+            ExecuteError::Cancelled | ExecuteError::Input(InputError::Cancelled) | ExecuteError::Panicked { .. } => Advice::Retry,
             ExecuteError::Input(error) => error.advice(),
             ExecuteError::ModelChanged { .. }
             | ExecuteError::Mismatch { .. }
@@ -177,7 +179,8 @@ impl ExecuteError {
             ExecuteError::Version { .. } => Advice::Retry,
             ExecuteError::Format { .. } | ExecuteError::Device { lost: false, .. } => Advice::Retry,
             ExecuteError::Engine { advice, .. } => *advice,
-            ExecuteError::Device { lost: true, .. } | ExecuteError::Gone => Advice::Abort,
+            ExecuteError::Device { lost: true, .. } => Advice::Abort,
+            ExecuteError::Gone => Advice::Leave,
         }
     }
 }

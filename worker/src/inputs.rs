@@ -20,10 +20,16 @@ pub use shard::Shard;
 pub use shelf::Shelf;
 
 use crate::execute::Advice;
+use crate::pause::patiently;
+use crate::progress::Progress;
+use crate::settings::Timing;
 
 /// Why a unit's inputs can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
+    /// The attempt was asked to stop while it waited.
+    #[error("stopped on request")]
+    Cancelled,
     /// The store can't be read, or an object in it is corrupt.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -69,7 +75,9 @@ impl InputError {
     /// What the error means for the unit that needs the input.
     pub fn advice(&self) -> Advice {
         match self {
-            InputError::Store(_) | InputError::RowsDigest { .. } | InputError::NotCommitted { .. } => Advice::Retry,
+            // Out of reach for longer than the patience: that is not the unit's fault.
+            InputError::Store(error) if error.out_of_reach() => Advice::Leave,
+            InputError::Cancelled | InputError::Store(_) | InputError::RowsDigest { .. } | InputError::NotCommitted { .. } => Advice::Retry,
             InputError::Rows(_) | InputError::Void { .. } | InputError::Artifact { .. } => Advice::Reject,
             // Another worker may have the folder, or the hub may be back.
             InputError::Model(ModelError::File { .. } | ModelError::Hub(_)) => Advice::Retry,
@@ -84,13 +92,16 @@ pub struct Inputs {
     store: Store,
     shelf: Arc<Shelf>,
     runtime: tokio::runtime::Handle,
+    timing: Timing,
+    progress: Arc<Progress>,
     waited: AtomicU64,
 }
 
 impl Inputs {
-    /// Inputs out of a store; what was verified once stays on the shelf.
-    pub fn new(store: Store, shelf: Arc<Shelf>, runtime: tokio::runtime::Handle) -> Inputs {
-        Inputs { store, shelf, runtime, waited: AtomicU64::new(0) }
+    /// Inputs out of a store; what was verified once stays on the shelf. A store that is out of reach is waited for, until
+    /// the patience is over or the attempt should stop.
+    pub fn new(store: Store, shelf: Arc<Shelf>, runtime: tokio::runtime::Handle, timing: Timing, progress: Arc<Progress>) -> Inputs {
+        Inputs { store, shelf, runtime, timing, progress, waited: AtomicU64::new(0) }
     }
 
     /// How long the device thread has waited for inputs.
@@ -105,6 +116,16 @@ impl Inputs {
         value
     }
 
+    /// Reads from the store.
+    fn read<T, F: Future<Output = Result<T, StoreError>>>(&self, operation: impl Fn(Store) -> F) -> Result<T, InputError> {
+        self.wait(async {
+            tokio::select! {
+                result = patiently(&self.timing, || operation(self.store.clone())) => Ok(result?),
+                () = self.progress.cancellation() => Err(InputError::Cancelled),
+            }
+        })
+    }
+
     /// A dataset's rows, verified against their name.
     ///
     /// # Errors
@@ -113,7 +134,7 @@ impl Inputs {
         if let Some(rows) = self.shelf.rows(dataset) {
             return Ok(rows);
         }
-        let bytes = self.wait(self.store.get(&layout::rows(dataset)))?;
+        let bytes = self.read(|store| async move { store.get(&layout::rows(dataset)).await })?;
         let found = Digest::of(&bytes);
         if found != *dataset {
             return Err(InputError::RowsDigest { expected: *dataset, found });
@@ -139,7 +160,7 @@ impl Inputs {
         let mut shards = Vec::with_capacity(extracts.len());
         let mut pending: Vec<UnitKey> = extracts.iter().rev().copied().collect();
         while let Some(unit) = pending.pop() {
-            match self.wait(self.store.commit(&unit))? {
+            match self.read(|store| async move { store.commit(&unit).await })? {
                 Some(Commit::Done(done)) => shards.push(Shard::open(self, unit, done)?),
                 Some(Commit::Split { children, .. }) => pending.extend(children.iter().rev()),
                 Some(Commit::Void { reason, .. }) => return Err(InputError::Void { unit, reason }),

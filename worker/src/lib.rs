@@ -10,13 +10,14 @@ pub mod fake;
 pub mod inputs;
 mod inspect;
 mod machine;
+mod pause;
 mod progress;
 mod run;
 mod session;
 mod settings;
 mod tensors;
 
-pub use args::{Args, Command, LogFormat, main};
+pub use args::{Args, Command, LogFormat, cli, main};
 pub use execute::{Advice, EngineExecutor, ExecuteError, Executor, Output};
 pub use inputs::Inputs;
 pub use inspect::{InspectArgs, InspectError};

@@ -8,7 +8,6 @@ mod drain;
 mod heartbeat;
 mod holding;
 mod link;
-mod pause;
 mod publish;
 
 use std::sync::Arc;
@@ -51,8 +50,8 @@ pub enum SessionError {
         /// What the last try gave.
         message: String,
     },
-    /// The store that the coordinator names can't be opened here.
-    #[error("the coordinator's store can't be opened by this worker: {0}")]
+    /// The coordinator's store can't be opened here, takes nothing, or was out of reach for longer than the patience.
+    #[error("{0}; this worker ends, its unit is another's now, and everything committed is kept")]
     Store(#[from] StoreError),
     /// The device can't compute any more.
     #[error("the device is of no more use: {message}")]
@@ -65,7 +64,11 @@ pub enum SessionError {
 impl SessionError {
     /// Whether the user must change something before another try makes sense.
     pub fn is_users(&self) -> bool {
-        matches!(self, SessionError::Refused { .. } | SessionError::Store(StoreError::Address { .. }))
+        match self {
+            SessionError::Refused { .. } => true,
+            SessionError::Store(error) => !error.out_of_reach(),
+            SessionError::Lost { .. } | SessionError::Device { .. } => false,
+        }
     }
 }
 
@@ -158,9 +161,8 @@ impl Work {
         let attempt = Attempt { shared: shared.clone(), store, held, grant };
         let computed = attempt.compute().await;
         self.finish().await?;
-        if let attempt::Computed::Broken { message } = computed {
-            attempt.end(Outcome::Failed { error: message.clone(), permanent: false }).await?;
-            return Err(SessionError::Device { message });
+        if matches!(computed, attempt::Computed::Leave { .. }) {
+            return attempt.publish(computed).await;
         }
         self.finishing.spawn(async move { attempt.publish(computed).await });
         Ok(())

@@ -293,3 +293,18 @@ async fn a_broken_device_ends_the_worker_after_it_has_said_so() {
     assert!(matches!(&coordinator.outcomes()[0].1, Outcome::Failed(f) if !f.permanent && f.error.contains("device lost")));
     assert_eq!(coordinator.state().queue.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_takes_nothing_ends_the_worker_and_is_not_the_units_fault() {
+    let world = World::new();
+    // A file where the folder of artifacts should be: no write into it can succeed, and waiting doesn't help.
+    std::fs::write(std::path::Path::new(world.store.url()).join("data"), "").unwrap();
+    let coordinator = FakeCoordinator::start(world.state([1]));
+    let began = Instant::now();
+    let (worker, _stop) = start(settings(&coordinator), FakeExecutor::new(Duration::ZERO));
+    let error = worker.await.unwrap().unwrap_err();
+    assert_eq!(error.exit_code(), 2, "{error}");
+    assert!(error.to_string().contains("writing data/") && error.to_string().contains("everything committed is kept"), "{error}");
+    assert!(matches!(coordinator.outcomes().as_slice(), [(attempt, Outcome::Released(_))] if attempt == "a1"));
+    assert!(began.elapsed() < Duration::from_secs(15), "it was waited for, although waiting can't help");
+}

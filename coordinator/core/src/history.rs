@@ -107,7 +107,7 @@ impl History {
     /// Attempts whose end the journal knows. Commits are not among them: they speak for themselves.
     pub fn attempts(&self) -> AttemptCounts {
         let (failed, lost) = (self.failed.len() as u64, self.lost.len() as u64);
-        AttemptCounts { started: failed + lost, committed: 0, failed, lost }
+        AttemptCounts { started: failed + lost, committed: 0, failed, lost, released: 0 }
     }
 }
 
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!((once.fails(&unit(1)), once.losses(&unit(1))), (2, 1));
         assert_eq!((once.fails(&unit(2)), once.losses(&unit(2))), (0, 1));
         assert_eq!(once.last_error(&unit(1)), Some("error of b"));
-        assert_eq!(once.attempts(), AttemptCounts { started: 4, committed: 0, failed: 2, lost: 2 });
+        assert_eq!(once.attempts(), AttemptCounts { started: 4, committed: 0, failed: 2, lost: 2, released: 0 });
         assert_eq!(once.max_epoch(), 2);
         assert!(once.led_before(2) && !once.led_before(1));
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::Spec;
 use super::model::LayerSelector;
 use super::probe::ProbeSpec;
+use crate::axis::Context;
 
 /// Why a spec was refused.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +163,9 @@ impl Spec {
             }
             Some(c) if c.filler.is_some() && c.temperature > 0.0 => {
                 finding("continuation", "has both a filler text and a temperature: a filler is fixed, keep one")
+            }
+            Some(c) if c.controls.contains(&Context::Full) => {
+                finding("continuation.controls", "holds `full`, which is what the controls are compared with: leave it out")
             }
             Some(c) if c.filler.as_ref().is_some_and(String::is_empty) => finding("continuation.filler", "is empty"),
             _ => Ok(()),

@@ -36,6 +36,14 @@ pub enum StoreError {
         /// What the store said.
         source: object_store::Error,
     },
+    /// There is no room left.
+    #[error("store `{url}`: {what}: the disk is full: free some space, or choose another store; everything committed is kept")]
+    Full {
+        /// The store.
+        url: String,
+        /// What was tried.
+        what: String,
+    },
     /// The store can't be reached or fails.
     #[error(
         "store `{url}`: can't be reached ({message}): check the address, the network, the credentials and the endpoint (AWS_ENDPOINT and the like), and try again"
@@ -153,7 +161,7 @@ impl Store {
 
     pub(crate) fn io(&self, what: impl Into<String>) -> impl FnOnce(object_store::Error) -> StoreError {
         let (url, what) = (self.url.clone(), what.into());
-        move |source| StoreError::Io { url, what, source }
+        move |source| if full(&source) { StoreError::Full { url, what } } else { StoreError::Io { url, what, source } }
     }
 
     /// Creates an object whose body carries `nonce`; see [`Created`].
@@ -279,6 +287,14 @@ impl Store {
             Err(e) => Err(self.io(format!("writing {path}"))(e)),
         }
     }
+}
+
+/// Whether somewhere in the chain of causes the system says that there is no room.
+fn full(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind;
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge))
 }
 
 /// The message at the end of the chain of causes.

@@ -29,7 +29,7 @@ fn no_room_for_the_store() {
     let args = ["-c", script, LIMBIC, "run", "small.yaml", "--store", "store", "--out", "out"];
     assert_snapshot!(said(&sandbox, command(&sandbox, "sh", &args)), @r#"
     exit 2
-    error: store `[sandbox]/store`: writing [id] Generic LocalFileSystem error: Unable to copy data to file: File too large (os error 27)
+    error: store `[sandbox]/store`: writing [id] the disk is full: free some space, or choose another store; everything committed is kept
     "#);
     assert_eq!(sandbox.objects("").len(), 0, "no half of an object stands");
     assert_eq!(sandbox.json(&["run", "small.yaml", "--store", "store", "--out", "out", "--json"])["state"], "complete");

@@ -57,14 +57,18 @@ pub enum PromptError {
         vocab: usize,
     },
     /// A prompt and its continuation don't fit the context, and the policy is to stop.
-    #[error("row {row} has {tokens} tokens; the model's context leaves room for {room}")]
+    #[error("{many} of {of} rows don't fit the {room} tokens that the model's context leaves them; the longest, row {row}, has {tokens}")]
     TooLong {
-        /// Index of the utterance.
+        /// Index of the longest utterance.
         row: usize,
         /// Its tokens.
         tokens: usize,
         /// What fits.
         room: usize,
+        /// How many don't fit.
+        many: usize,
+        /// Of how many.
+        of: usize,
     },
 }
 
@@ -124,7 +128,7 @@ impl Prompts {
     /// Builds the prompts of many utterances, each with `reserve` tokens of the context left for a continuation.
     ///
     /// # Errors
-    /// The first utterance that has no prompt, or is too long where the policy says to stop.
+    /// The first utterance that has no prompt, or the longest that is too long where the policy says to stop.
     pub fn new(
         model: &Model,
         condition: &spec::Prompt,
@@ -135,6 +139,7 @@ impl Prompts {
         let (context, vocab) = (model.architecture().context, model.architecture().vocab);
         let room = context.saturating_sub(reserve);
         let mut out = Prompts::default();
+        let (mut many, mut longest) = (0, None);
         for (row, utterance) in utterances.iter().enumerate() {
             let mut prompt = Prompt::new(model, condition, utterance.as_ref())?;
             let tokens = prompt.ids.len();
@@ -154,11 +159,18 @@ impl Prompts {
                         out.skipped.push(row);
                         continue;
                     }
-                    _ => return Err(PromptError::TooLong { row, tokens, room }),
+                    _ => {
+                        many += 1;
+                        longest = longest.max(Some((tokens, std::cmp::Reverse(row))));
+                        continue;
+                    }
                 }
             }
             out.prompts.push(prompt);
             out.rows.push(row);
+        }
+        if let Some((tokens, std::cmp::Reverse(row))) = longest {
+            return Err(PromptError::TooLong { row, tokens, room, many, of: utterances.len() });
         }
         Ok(out)
     }

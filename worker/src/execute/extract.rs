@@ -21,7 +21,7 @@ pub(super) fn extract(
 ) -> Result<Output, ExecuteError> {
     let filler = spec.continuation.as_ref().and_then(|c| c.filler.as_ref().map(|text| filler(model, text, c.tokens))).transpose()?;
     let longest = filler.as_ref().map_or_else(|| spec.continuation.as_ref().and_then(|c| c.tokens).unwrap_or(0) as usize, Vec::len);
-    let prompts = RowPrompts::new(model, &spec.prompt, rows, longest, spec.too_long)?;
+    let prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, rows, longest, spec.too_long)?;
     let request = Request {
         layers: spec.layers.clone(),
         read_outs: spec.read_outs.clone(),

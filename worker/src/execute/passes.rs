@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use limbic_engine::{ExtractError, Loaded, PromptError, Prompts};
 use limbic_proto::rows::Row;
-use limbic_proto::spec::{Prompt, TooLong};
+use limbic_proto::spec::{Dtype, Prompt, TooLong};
 
 use super::{Advice, ExecuteError};
 use crate::progress::Progress;
@@ -12,12 +12,14 @@ use crate::progress::Progress;
 /// The prompts of a unit's rows.
 pub(super) struct RowPrompts<'a> {
     rows: &'a [Row],
+    dtype: Dtype,
     pub(super) built: Prompts,
 }
 
 impl<'a> RowPrompts<'a> {
     pub(super) fn new(
         model: &dyn Loaded,
+        dtype: Dtype,
         prompt: &Prompt,
         rows: &'a [Row],
         reserve: usize,
@@ -35,7 +37,7 @@ impl<'a> RowPrompts<'a> {
             let id = row.and_then(|row| rows.get(row)).map_or(String::new(), |row| format!(" (id `{}`)", row.id));
             ExecuteError::Engine { what: "building prompts".to_owned(), message: format!("{error}{id}{hint}"), advice: Advice::Reject }
         })?;
-        Ok(RowPrompts { rows, built })
+        Ok(RowPrompts { rows, dtype, built })
     }
 
     /// The id of a prompt's row.
@@ -45,18 +47,21 @@ impl<'a> RowPrompts<'a> {
 
     /// An engine's error in terms of the unit.
     pub(super) fn error(&self, error: ExtractError) -> ExecuteError {
-        const HINT: &str = "the weights or the number format are at fault; try dtype f32";
+        let hint = match self.dtype {
+            Dtype::F32 => "the model's weights are at fault: compare their digest with the publisher's",
+            _ => "the weights or the number format are at fault: try dtype f32",
+        };
         let (row, message) = match &error {
             ExtractError::Cancelled { .. } => return ExecuteError::Cancelled,
             ExtractError::NotFinite { row, layer, read_out } => {
                 return ExecuteError::NotFinite {
                     what: format!("the state {} (layer {layer})", read_out.tensor(*layer)),
                     row: self.id(*row),
-                    hint: HINT,
+                    hint,
                 };
             }
             ExtractError::ScoresNotFinite { row } => {
-                return ExecuteError::NotFinite { what: "a next-token score".to_owned(), row: self.id(*row), hint: HINT };
+                return ExecuteError::NotFinite { what: "a next-token score".to_owned(), row: self.id(*row), hint };
             }
             ExtractError::TooLong { row, .. } | ExtractError::NoUtterance { row, .. } => (Some(*row), error.to_string()),
             ExtractError::Layer { .. } | ExtractError::Request { .. } | ExtractError::Device(_) => (None, error.to_string()),

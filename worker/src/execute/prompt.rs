@@ -13,7 +13,7 @@ use crate::tensors::TensorFile;
 pub(super) fn prompt(spec: &PromptUnit, model: &dyn Loaded, rows: &[Row], progress: &Progress) -> Result<Output, ExecuteError> {
     let labels = spec.answers.iter().map(|answer| ids(model, answer)).collect::<Result<Vec<_>, _>>()?;
     let longest = labels.iter().map(Vec::len).max().unwrap_or(0);
-    let prompts = RowPrompts::new(model, &spec.prompt, rows, longest, spec.too_long)?;
+    let prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, rows, longest, spec.too_long)?;
     let tokens = std::cell::Cell::new(0);
     let mut follow = follow(progress);
     let scores = model

@@ -7,6 +7,7 @@ use limbic_proto::commit::Done;
 use limbic_proto::key::UnitKey;
 use limbic_proto::layout;
 use limbic_proto::unit::STATES;
+use limbic_store::{Store, StoreError};
 
 use super::header::{Header, PREFIX};
 use super::{InputError, Inputs};
@@ -38,12 +39,12 @@ impl<'a> Shard<'a> {
         let whole = if inputs.shelf.holds(total) { Some(whole(inputs, &unit, &done)?) } else { None };
         let first = match &whole {
             Some(bytes) => bytes.clone(),
-            None => inputs.wait(inputs.store.get_range(&path, 0..FIRST.min(total)))?,
+            None => inputs.read(|store| get_range(store, path.clone(), 0..FIRST.min(total)))?,
         };
         let length = Header::length(first.get(..PREFIX as usize).unwrap_or_default(), total).map_err(bad)?;
         let json = match first.get(PREFIX as usize..(PREFIX + length) as usize) {
             Some(json) => Bytes::copy_from_slice(json),
-            None => inputs.wait(inputs.store.get_range(&path, PREFIX..PREFIX + length))?,
+            None => inputs.read(|store| get_range(store, path.clone(), PREFIX..PREFIX + length))?,
         };
         let header = Header::parse(&json, total).map_err(bad)?;
         Ok(Shard { inputs, unit, path, header, whole })
@@ -59,7 +60,7 @@ impl<'a> Shard<'a> {
             return Ok(whole.slice(range.start as usize..range.end as usize));
         }
         let expected = range.end - range.start;
-        let bytes = self.inputs.wait(self.inputs.store.get_range(&self.path, range))?;
+        let bytes = self.inputs.read(|store| get_range(store, self.path.clone(), range.clone()))?;
         if bytes.len() as u64 != expected {
             return Err(InputError::Artifact { unit: self.unit, message: format!("asked for {expected} bytes, got {}", bytes.len()) });
         }
@@ -93,13 +94,17 @@ impl<'a> Shard<'a> {
     }
 }
 
+async fn get_range(store: Store, path: String, range: Range<u64>) -> Result<Bytes, StoreError> {
+    store.get_range(&path, range).await
+}
+
 /// The whole artifact, verified, from the shelf or the store.
 fn whole(inputs: &Inputs, unit: &UnitKey, done: &Done) -> Result<Bytes, InputError> {
     let digest = done.artifact(STATES).map(|a| a.blake3);
     if let Some(bytes) = digest.and_then(|d| inputs.shelf.artifact(&d)) {
         return Ok(bytes);
     }
-    let bytes = inputs.wait(inputs.store.artifact(unit, done, STATES))?;
+    let bytes = inputs.read(|store| async move { store.artifact(unit, done, STATES).await })?;
     if let Some(digest) = digest {
         inputs.shelf.keep_artifact(digest, bytes.clone());
     }

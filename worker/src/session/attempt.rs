@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use limbic_proto::key::UnitKey;
 use limbic_proto::wire::Grant;
-use limbic_store::Store;
+use limbic_store::{Store, StoreError};
 
 use super::holding::{Held, Outcome};
 use super::publish::{Publication, Publish};
 use super::{SessionError, Shared};
 use crate::device;
 use crate::execute::{Advice, ExecuteError};
-use crate::inputs::Inputs;
+use crate::inputs::{InputError, Inputs};
 
 /// A granted unit on its way.
 pub(super) struct Attempt {
@@ -27,8 +27,8 @@ pub(super) enum Computed {
     Output { key: UnitKey, computed: device::Computed },
     /// The attempt ended without.
     Ended(Outcome),
-    /// The device is of no more use.
-    Broken { message: String },
+    /// It ended without, and the worker can't go on.
+    Leave { outcome: Outcome, error: SessionError },
 }
 
 impl Attempt {
@@ -43,25 +43,37 @@ impl Attempt {
             return Computed::Ended(ended);
         }
         tracing::info!(unit = self.held.unit(), attempt = %self.held.attempt, title = %unit.hints.title, "begun");
-        let inputs = Inputs::new(self.store.clone(), self.shared.shelf.clone(), tokio::runtime::Handle::current());
+        let inputs = Inputs::new(
+            self.store.clone(),
+            self.shared.shelf.clone(),
+            tokio::runtime::Handle::current(),
+            self.shared.settings.timing,
+            self.held.progress.clone(),
+        );
         let result = tokio::select! {
             result = self.shared.device.execute(unit, inputs, self.held.progress.clone()) => result,
             () = self.shared.drain.over() => Err(ExecuteError::Cancelled),
         };
         match result {
             Ok(computed) => Computed::Output { key, computed },
-            Err(error) => Self::failed(&error),
+            Err(error) => Self::failed(error),
         }
     }
 
-    fn failed(error: &ExecuteError) -> Computed {
-        if matches!(error, ExecuteError::Cancelled) {
+    fn failed(error: ExecuteError) -> Computed {
+        if matches!(error, ExecuteError::Cancelled | ExecuteError::Input(InputError::Cancelled)) {
             return Computed::Ended(Outcome::Released);
         }
         tracing::warn!(%error, "the unit failed");
-        match error.advice() {
-            Advice::Abort => Computed::Broken { message: error.to_string() },
-            advice => Computed::Ended(Outcome::Failed { error: error.to_string(), permanent: advice == Advice::Reject }),
+        let (message, advice) = (error.to_string(), error.advice());
+        let failed = Outcome::Failed { error: message.clone(), permanent: advice == Advice::Reject };
+        match (advice, error) {
+            (Advice::Leave, ExecuteError::Input(InputError::Store(error))) => {
+                Computed::Leave { outcome: Outcome::Released, error: SessionError::Store(error) }
+            }
+            (Advice::Leave, _) => Computed::Leave { outcome: Outcome::Released, error: SessionError::Device { message } },
+            (Advice::Abort, _) => Computed::Leave { outcome: failed, error: SessionError::Device { message } },
+            (Advice::Retry | Advice::Reject, _) => Computed::Ended(failed),
         }
     }
 
@@ -79,34 +91,38 @@ impl Attempt {
     /// Uploads and commits what was computed, and reports.
     pub(super) async fn publish(&self, computed: Computed) -> Result<(), SessionError> {
         let outcome = match computed {
-            Computed::Ended(outcome) => outcome,
-            Computed::Broken { message } => Outcome::Failed { error: message, permanent: false },
+            Computed::Ended(outcome) => Ok(outcome),
+            Computed::Leave { outcome, error } => {
+                self.end(outcome).await?;
+                return Err(error);
+            }
             Computed::Output { key, computed } => match self.committed_already(&key).await {
-                Some(ended) => ended,
+                Some(ended) => Ok(ended),
                 None => self.upload(key, computed).await,
             },
         };
-        self.end(outcome).await
+        match outcome {
+            Ok(outcome) => self.end(outcome).await,
+            // That the store takes nothing is not the unit's fault. It is given back, and this worker ends and says why.
+            Err(error) => {
+                self.end(Outcome::Released).await?;
+                Err(SessionError::Store(error))
+            }
+        }
     }
 
-    async fn upload(&self, key: UnitKey, computed: device::Computed) -> Outcome {
+    async fn upload(&self, key: UnitKey, computed: device::Computed) -> Result<Outcome, StoreError> {
         let settings = &self.shared.settings;
         let publication = Publication { key, attempt: &self.held.attempt, worker: &settings.id, device: &settings.device, computed };
         let publish = Publish { store: &self.store, timing: &settings.timing };
         // Uploads stop when the coordinator says so; a create that is on its way does not.
         let artifacts = tokio::select! {
             artifacts = publish.artifacts(&publication) => artifacts,
-            () = self.held.progress.cancellation() => return Outcome::Released,
-            () = self.shared.drain.over() => return Outcome::Released,
+            () = self.held.progress.cancellation() => return Ok(Outcome::Released),
+            () = self.shared.drain.over() => return Ok(Outcome::Released),
         };
-        let created = match artifacts {
-            Ok(artifacts) => publish.commit(&publication, artifacts).await,
-            Err(error) => Err(error),
-        };
-        match created {
-            Ok(mine) => Outcome::Committed { mine, tokens: publication.computed.output.tokens, seconds: publication.computed.seconds },
-            Err(error) => Outcome::Failed { error: error.to_string(), permanent: false },
-        }
+        let mine = publish.commit(&publication, artifacts?).await?;
+        Ok(Outcome::Committed { mine, tokens: publication.computed.output.tokens, seconds: publication.computed.seconds })
     }
 
     /// Reports the outcome.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
-use super::pause::jittered;
+use crate::pause::jittered;
 
 /// The interval while no coordinator has named one.
 const UNTOLD: Duration = Duration::from_secs(15);

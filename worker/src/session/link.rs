@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::SessionError;
 use super::holding::{Held, Holding, Outcome};
-use super::pause::Pauses;
+use crate::pause::Pauses;
 use crate::settings::{Settings, SettingsError, Timing};
 
 /// The version of this software.

@@ -8,8 +8,8 @@ use limbic_store::create::nonce;
 use limbic_store::{Created, Store, StoreError};
 
 use super::link::SOFTWARE;
-use super::pause::Pauses;
 use crate::device::Computed;
+use crate::pause::patiently;
 use crate::settings::Timing;
 
 /// What is to be made durable.
@@ -32,7 +32,9 @@ impl Publish<'_> {
     pub(super) async fn artifacts(&self, publication: &Publication<'_>) -> Result<Vec<Artifact>, StoreError> {
         let mut artifacts = Vec::new();
         for (name, bytes) in &publication.computed.output.artifacts {
-            artifacts.push(self.patiently(|| self.store.put_artifact(&publication.key, publication.attempt, name, bytes.clone())).await?);
+            artifacts.push(
+                patiently(self.timing, || self.store.put_artifact(&publication.key, publication.attempt, name, bytes.clone())).await?,
+            );
         }
         Ok(artifacts)
     }
@@ -57,17 +59,7 @@ impl Publish<'_> {
         let body = Bytes::from(serde_json::to_vec(&commit).expect("a commit serializes"));
         let path = layout::commit(&publication.key);
         // The same bytes every time, so that an earlier try of unknown outcome is recognised as ours.
-        let created = self.patiently(|| self.store.create(&path, &nonce, body.clone())).await?;
+        let created = patiently(self.timing, || self.store.create(&path, &nonce, body.clone())).await?;
         Ok(created == Created::Won)
-    }
-
-    async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(&self, operation: impl Fn() -> F) -> Result<T, StoreError> {
-        let mut pauses = Pauses::new(self.timing);
-        loop {
-            match operation().await {
-                Err(error @ StoreError::Io { .. }) if pauses.wait().await => tracing::warn!(%error, "the store is away; trying again"),
-                result => return result,
-            }
-        }
     }
 }

@@ -18,7 +18,7 @@ use limbic_proto::unit::{
 use limbic_store::model::Need;
 use limbic_store::{ModelFiles, Store};
 use limbic_worker::inputs::Shelf;
-use limbic_worker::{EngineExecutor, ExecuteError, Executor, Inputs, Output, Progress};
+use limbic_worker::{EngineExecutor, ExecuteError, Executor, Inputs, Output, Progress, Timing};
 use tokio::runtime::Runtime;
 
 pub struct Bench {
@@ -162,7 +162,7 @@ impl Bench {
     }
 
     pub fn execute(&mut self, unit: &Unit) -> Result<Output, ExecuteError> {
-        let inputs = Inputs::new(self.store.clone(), self.shelf.clone(), self.runtime.handle().clone());
+        let inputs = Inputs::new(self.store.clone(), self.shelf.clone(), self.runtime.handle().clone(), Timing::default(), Arc::default());
         self.executor.execute(unit, &inputs, &self.progress)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use limbic_proto::status::{AttemptCounts, Quarantined, Status, Work, WorkerStatus};
+use limbic_proto::status::{Quarantined, Status, Work, WorkerStatus};
 
 use super::Machine;
 use super::event::{SweepId, WorkerId};
@@ -19,12 +19,7 @@ impl Machine {
             state: sweep.state(),
             cells: sweep.cells,
             units: sweep.units,
-            attempts: AttemptCounts {
-                started: sweep.attempts.started,
-                committed: sweep.attempts.committed,
-                failed: sweep.attempts.failed,
-                lost: sweep.attempts.lost,
-            },
+            attempts: sweep.attempts,
             work: Work {
                 total_flops: sweep.plan.estimate.flops,
                 done_flops: sweep.done_flops,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use limbic_proto::key::UnitKey;
-use limbic_proto::status::{CellCounts, SweepState, UnitCounts};
+use limbic_proto::status::{AttemptCounts, CellCounts, SweepState, UnitCounts};
 use limbic_proto::unit::ModelIdentity;
 
 use super::event::SweepId;
@@ -15,7 +15,7 @@ use crate::plan::Plan;
 
 pub(super) use open::lost_error;
 use slot::CellState;
-pub(super) use slot::{Attempts, Phase, Queue, Slot};
+pub(super) use slot::{Phase, Queue, Slot};
 
 /// One open sweep.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Sweep {
     pub held_until: Duration,
     pub paused: bool,
     pub cancelled: bool,
-    pub attempts: Attempts,
+    pub attempts: AttemptCounts,
     pub units: UnitCounts,
     pub cells: CellCounts,
     pub done_flops: f64,

@@ -16,6 +16,9 @@ impl<T: Real> Cholesky<T> {
     /// Factors the symmetric positive definite `a`, column-major `[p, p]`, whose lower triangle is read.
     ///
     /// `ridge` is relative to the largest diagonal element, and grows tenfold until every pivot is positive.
+    ///
+    /// # Panics
+    /// A value is not finite; hidden states that are not are refused before anything is fitted to them.
     pub fn new(a: &[T], p: usize, mut ridge: f64) -> Self {
         let top = (0..p).map(|i| a[i * p + i]).fold(T::ZERO, |m, v| if v > m { v } else { m });
         // Of states that are all the same nothing is left but the ridge.
@@ -26,6 +29,8 @@ impl<T: Real> Cholesky<T> {
             if factor(&mut lower, p) {
                 return Self { lower, p };
             }
+            // With a ridge far above every eigenvalue only NaN and infinity are left without a factor.
+            assert!(ridge < 1e6, "a matrix of {p} x {p} with values that are not finite was to be factored");
             ridge *= 10.0;
         }
     }
@@ -128,6 +133,12 @@ fn factor<T: Real>(a: &mut [T], p: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "not finite")]
+    fn values_that_are_not_finite_are_named() {
+        let _ = Cholesky::new(&[1.0, f64::NAN, f64::NAN, 1.0], 2, 1e-7);
+    }
 
     #[test]
     fn solves_what_it_factored() {

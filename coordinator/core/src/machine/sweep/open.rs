@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use limbic_proto::key::UnitKey;
 use limbic_proto::spec::Dtype;
-use limbic_proto::status::{CellCounts, UnitCounts};
+use limbic_proto::status::{AttemptCounts, CellCounts, UnitCounts};
 
 use super::slot::CellState;
-use super::{Attempts, Phase, Slot, Sweep};
+use super::{Phase, Slot, Sweep};
 use crate::history::History;
 use crate::machine::event::SweepId;
 use crate::machine::settings::Settings;
@@ -38,13 +38,7 @@ impl Sweep {
             held_until,
             paused: history.paused,
             cancelled: history.cancelled,
-            attempts: Attempts {
-                started: ended.started + inherited,
-                committed: inherited,
-                failed: ended.failed,
-                lost: ended.lost,
-                released: 0,
-            },
+            attempts: AttemptCounts { started: ended.started + inherited, committed: inherited, ..ended },
             units: UnitCounts { total: plan.units.len() as u64, pending: plan.units.len() as u64, ..UnitCounts::default() },
             cells: CellCounts { total: plan.cells.len() as u64, ..CellCounts::default() },
             done_flops: 0.0,

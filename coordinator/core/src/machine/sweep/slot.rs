@@ -71,16 +71,6 @@ pub(in crate::machine) struct Queue {
     pub ready: BTreeSet<usize>,
 }
 
-/// How many attempts of this sweep ended how.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::machine) struct Attempts {
-    pub started: u64,
-    pub committed: u64,
-    pub failed: u64,
-    pub lost: u64,
-    pub released: u64,
-}
-
 impl Slot {
     /// What a unit's facts amount to; the first that holds counts.
     pub fn due_phase(&self, now: Duration) -> Phase {

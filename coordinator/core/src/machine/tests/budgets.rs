@@ -76,7 +76,7 @@ fn three_failures_quarantine_with_growing_pauses_between() {
     assert_eq!((bench.journal.len(), bench.records(is_quarantine)), (4, 1));
     let status = bench.status();
     assert_eq!((status.state, status.quarantined[0].error.as_str()), (SweepState::Complete, "boom"));
-    assert_eq!(status.attempts, AttemptCounts { started: 3, committed: 0, failed: 3, lost: 0 });
+    assert_eq!(status.attempts, AttemptCounts { started: 3, committed: 0, failed: 3, lost: 0, released: 0 });
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_whole_sweep_runs_to_its_end() {
     let status = bench.status();
     assert_eq!((kinds.len() as u64, status.units.committed, status.state), (total, total, SweepState::Complete));
     assert_eq!((status.cells.done, status.cells.total), (8, 8));
-    assert_eq!(status.attempts, AttemptCounts { started: total, committed: total, failed: 0, lost: 0 });
+    assert_eq!(status.attempts, AttemptCounts { started: total, committed: total, failed: 0, lost: 0, released: 0 });
     assert_eq!((status.work.tokens, status.workers[0].committed), (7 * total, total), "each report counts once");
     assert!((status.work.done_flops / status.work.total_flops - 1.0).abs() < 1e-9);
     assert!(bench.journal.is_empty(), "commits are not in the journal");

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use limbic_store::StoreError;
 use tokio::time::Instant;
 
 use crate::settings::Timing;
 
 /// The pauses of one request that is tried again.
 #[derive(Debug)]
-pub(super) struct Pauses {
+pub(crate) struct Pauses {
     next: Duration,
     longest: Duration,
     patience: Duration,
@@ -16,12 +17,12 @@ pub(super) struct Pauses {
 }
 
 impl Pauses {
-    pub(super) fn new(timing: &Timing) -> Pauses {
+    pub(crate) fn new(timing: &Timing) -> Pauses {
         Pauses { next: timing.first_pause, longest: timing.longest_pause, patience: timing.patience, began: None }
     }
 
     /// Waits before the next try; false (at once) where the first failure is longer ago than the patience.
-    pub(super) async fn wait(&mut self) -> bool {
+    pub(crate) async fn wait(&mut self) -> bool {
         let began = *self.began.get_or_insert_with(Instant::now);
         let left = self.patience.saturating_sub(began.elapsed());
         if left.is_zero() {
@@ -33,13 +34,28 @@ impl Pauses {
     }
 
     /// Seconds since the first failure.
-    pub(super) fn seconds(&self) -> u64 {
+    pub(crate) fn seconds(&self) -> u64 {
         self.began.map_or(0, |b| b.elapsed().as_secs())
     }
 }
 
+/// Tries a store operation until it succeeds, fails for good, or the store has been out of reach for longer than the
+/// patience: computing again costs more than waiting.
+pub(crate) async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
+    timing: &Timing,
+    operation: impl Fn() -> F,
+) -> Result<T, StoreError> {
+    let mut pauses = Pauses::new(timing);
+    loop {
+        match operation().await {
+            Err(error) if error.out_of_reach() && pauses.wait().await => tracing::warn!(%error, "the store is away; trying again"),
+            result => return result,
+        }
+    }
+}
+
 /// Between 80 % and 120 % of a duration, so that many workers don't move in step.
-pub(super) fn jittered(duration: Duration) -> Duration {
+pub(crate) fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(0.8 + 0.4 * rand::random::<f64>())
 }
 
