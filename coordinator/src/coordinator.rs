@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use limbic_core::history::History;
 use limbic_core::machine::{Event, Progress, Settings, WorkerId};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::status::Status;
@@ -167,10 +166,11 @@ impl Handle {
             return Ok(());
         }
         let holder = format!("{}@{}", std::process::id(), self.settings.session);
-        let (journal, records) = Journal::lead(&self.store, &sweep.id, &holder).await.map_err(Failure::again)?;
+        let journal = Journal::lead(&self.store, &sweep.id, &holder).await.map_err(Failure::again)?;
         let committed = committed(&self.store, &sweep).await?;
         tracing::info!(sweep = %sweep.id, epoch = journal.epoch(), units = sweep.plan.units.len(), committed = committed.len(), "leading");
-        let opening = Opening { sweep, journal, committed, history: History::replay(&records) };
+        let history = journal.history().clone();
+        let opening = Opening { sweep, journal, committed, history };
         self.ask(|done| Command::Open { opening: Box::new(opening), done }).await.map_err(Failure::again)
     }
 }

@@ -1,12 +1,25 @@
 //! The journal on the object store: lead a sweep by creating the next entry, then append to it.
 //!
 //! Nothing is ever overwritten. Whoever creates entry `n` with a higher epoch leads; whoever finds its own next place
-//! taken has been superseded and must stop.
+//! taken has been superseded and must stop. Snapshots, folds of all entries before one, only make reading short: where
+//! none can be read, the entries are.
 
+mod snapshot;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use limbic_core::history::History;
 use limbic_proto::journal::{Entry, Record};
 use limbic_proto::layout;
 use limbic_store::create::nonce;
 use limbic_store::{Created, Store, StoreError};
+
+use snapshot::Snapshot;
+
+/// Entries that are read at the same time.
+const READS: usize = 32;
+
+/// Entries after which the next snapshot is written: reading this many takes about a second on a distant store.
+const SNAPSHOT_EVERY: u64 = 512;
 
 /// Why a journal can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +35,7 @@ pub enum JournalError {
     /// The store can't be reached.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An entry is not one.
+    /// An entry is not one, or is not there although later ones are.
     #[error("journal entry {path} can't be read: {message}")]
     Entry {
         /// The object.
@@ -38,25 +51,53 @@ pub struct Journal {
     store: Store,
     sweep: String,
     epoch: u64,
+    /// What stands, folded.
+    history: History,
     next: u64,
+    /// The place of the latest snapshot.
+    snapshot: u64,
 }
 
-/// Reads a sweep's records, in order, and the place after them.
+/// What stands in a journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replayed {
+    /// The fold of all entries.
+    pub history: History,
+    /// The place behind the last entry.
+    pub next: u64,
+    /// The place of the snapshot that it was read from; 0 without one.
+    pub snapshot: u64,
+}
+
+/// Reads a sweep's journal: the latest snapshot, and the entries behind it.
 ///
 /// # Errors
 /// The store can't be read, or an entry is not one.
-pub async fn read(store: &Store, sweep: &str) -> Result<(Vec<Record>, u64), JournalError> {
-    let mut records = Vec::new();
-    let mut next = 0;
-    for name in store.list(&layout::log_folder(sweep)).await? {
-        let Ok(seq) = name.parse::<u64>() else { continue };
-        let path = layout::log(sweep, seq);
-        let bytes = store.get(&path).await?;
-        let entry: Entry = serde_json::from_slice(&bytes).map_err(|e| JournalError::Entry { path, message: e.to_string() })?;
-        records.extend(entry.records);
-        next = seq + 1;
+pub async fn read(store: &Store, sweep: &str) -> Result<Replayed, JournalError> {
+    let Snapshot { mut history, next: snapshot, .. } = snapshot::latest(store, sweep).await?;
+    let folder = layout::log_folder(sweep);
+    let names = match snapshot.checked_sub(1) {
+        Some(last) => store.list_after(&folder, &format!("{last:020}")).await?,
+        None => store.list(&folder).await?,
+    };
+    let places: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    let mut entries = stream::iter(places).map(|seq| entry(store.clone(), layout::log(sweep, seq), seq)).buffered(READS);
+    let mut next = snapshot;
+    while let Some((seq, entry)) = entries.try_next().await? {
+        if seq != next {
+            let message = format!("it is missing, although entry {seq} is there: was it deleted?");
+            return Err(JournalError::Entry { path: layout::log(sweep, next), message });
+        }
+        entry.records.iter().for_each(|record| history.apply(record));
+        next += 1;
     }
-    Ok((records, next))
+    Ok(Replayed { history, next, snapshot })
+}
+
+async fn entry(store: Store, path: String, seq: u64) -> Result<(u64, Entry), JournalError> {
+    let bytes = store.get(&path).await?;
+    let entry = serde_json::from_slice(&bytes).map_err(|e| JournalError::Entry { path, message: e.to_string() })?;
+    Ok((seq, entry))
 }
 
 impl Journal {
@@ -64,17 +105,14 @@ impl Journal {
     ///
     /// # Errors
     /// As [`read`].
-    pub async fn lead(store: &Store, sweep: &str, holder: &str) -> Result<(Journal, Vec<Record>), JournalError> {
+    pub async fn lead(store: &Store, sweep: &str, holder: &str) -> Result<Journal, JournalError> {
         loop {
-            let (mut records, next) = read(store, sweep).await?;
-            let epoch = 1 + records.iter().map(|r| if let Record::Epoch { epoch, .. } = r { *epoch } else { 0 }).max().unwrap_or(0);
-            let mut journal = Journal { store: store.clone(), sweep: sweep.to_owned(), epoch, next };
+            let Replayed { history, next, snapshot } = read(store, sweep).await?;
+            let epoch = 1 + history.max_epoch();
+            let mut journal = Journal { store: store.clone(), sweep: sweep.to_owned(), epoch, history, next, snapshot };
             let record = Record::Epoch { epoch, holder: holder.to_owned(), software: crate::SOFTWARE.to_owned() };
-            match journal.append(vec![record.clone()]).await {
-                Ok(()) => {
-                    records.push(record);
-                    return Ok((journal, records));
-                }
+            match journal.append(&journal.entry(vec![record])).await {
+                Ok(()) => return Ok(journal),
                 // Somebody appended between our reading and our writing: read again.
                 Err(JournalError::Superseded { .. }) => {}
                 Err(e) => return Err(e),
@@ -87,19 +125,41 @@ impl Journal {
         self.epoch
     }
 
-    /// Appends records as one entry.
+    /// What stands, folded.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// An entry for the next place. It carries its nonce, so that appending the very same one again is harmless.
+    pub fn entry(&self, records: Vec<Record>) -> Entry {
+        Entry { epoch: self.epoch, nonce: nonce(), records }
+    }
+
+    /// Appends an entry. After an error of unknown outcome the same entry must be appended again, not another one.
     ///
     /// # Errors
     /// [`JournalError::Superseded`] if the place is taken; or the store can't be written.
-    pub async fn append(&mut self, records: Vec<Record>) -> Result<(), JournalError> {
-        let entry = Entry { epoch: self.epoch, nonce: nonce(), records };
-        let body = serde_json::to_vec(&entry).expect("an entry serializes").into();
+    pub async fn append(&mut self, entry: &Entry) -> Result<(), JournalError> {
+        let body = serde_json::to_vec(entry).expect("an entry serializes").into();
         match self.store.create(&layout::log(&self.sweep, self.next), &entry.nonce, body).await? {
             Created::Won => {
+                entry.records.iter().for_each(|record| self.history.apply(record));
                 self.next += 1;
+                self.keep_short().await;
                 Ok(())
             }
             Created::Lost { .. } => Err(self.superseded()),
+        }
+    }
+
+    /// Writes a snapshot where the latest one is far behind. One that fails is tried again with a later entry.
+    async fn keep_short(&mut self) {
+        if self.next - self.snapshot < SNAPSHOT_EVERY {
+            return;
+        }
+        match snapshot::write(&self.store, &self.sweep, &self.history, self.next).await {
+            Ok(()) => self.snapshot = self.next,
+            Err(error) => tracing::warn!(sweep = %self.sweep, %error, "no snapshot can be written now"),
         }
     }
 
@@ -121,22 +181,4 @@ impl Journal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_second_leader_supersedes_the_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
-        let (mut first, _) = Journal::lead(&store, "s", "a").await.unwrap();
-        first.append(vec![Record::Pause]).await.unwrap();
-        first.check().await.unwrap();
-        let (second, records) = Journal::lead(&store, "s", "b").await.unwrap();
-        assert_eq!((first.epoch(), second.epoch()), (1, 2));
-        assert_eq!(records.len(), 3, "epoch 1, pause, epoch 2");
-        assert!(matches!(first.check().await, Err(JournalError::Superseded { .. })));
-        assert!(matches!(first.append(vec![Record::Resume]).await, Err(JournalError::Superseded { .. })));
-        let (records, next) = read(&store, "s").await.unwrap();
-        assert_eq!((records.len(), next), (3, 3), "the superseded append left nothing");
-    }
-}
+mod tests;

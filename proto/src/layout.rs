@@ -23,6 +23,16 @@ pub fn log(sweep: &str, seq: u64) -> String {
     format!("sweeps/{sweep}/log/{seq:020}")
 }
 
+/// The folder of a sweep's snapshots.
+pub fn snap_folder(sweep: &str) -> String {
+    format!("sweeps/{sweep}/snap")
+}
+
+/// The fold of a sweep's journal up to, and without, entry `seq`.
+pub fn snap(sweep: &str, seq: u64) -> String {
+    format!("sweeps/{sweep}/snap/{seq:020}")
+}
+
 /// A dataset's canonical rows.
 pub fn rows(digest: &Digest) -> String {
     format!("rows/{}/{digest}", digest.fan_out())

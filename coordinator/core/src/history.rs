@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use limbic_proto::journal::Record;
 use limbic_proto::key::UnitKey;
 use limbic_proto::status::AttemptCounts;
+use serde::{Deserialize, Serialize};
 
 /// What a sweep's journal says, folded.
 ///
 /// The fold is total: every sequence of records has one. It tolerates repetition: an ending (attempt and how it
 /// ended) counts once however often it was written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// The epochs that coordinators have claimed.
     pub epochs: BTreeSet<u64>,
@@ -26,7 +27,7 @@ pub struct History {
 }
 
 /// What went wrong with one unit so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Trouble {
     fails: u32,
     losses: u32,

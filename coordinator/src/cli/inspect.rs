@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use limbic_core::history::History;
 use limbic_core::machine::{Machine, Settings, SweepId};
 use limbic_proto::status::Status;
 use limbic_store::Store;
@@ -61,11 +60,11 @@ pub struct ReportArgs {
 
 /// Where a sweep stands, from the store alone: commits and journal.
 pub async fn stored_status(store: &Store, sweep: &Sweep) -> Result<Status, Failure> {
-    let (records, _) = journal::read(store, &sweep.id).await.map_err(Failure::again)?;
+    let history = journal::read(store, &sweep.id).await.map_err(Failure::again)?.history;
     let committed = committed(store, sweep).await?;
     let mut machine = Machine::new(Settings::default());
     let id = SweepId(sweep.id.clone());
-    machine.open_sweep(Duration::ZERO, id.clone(), sweep.name(), sweep.plan.clone(), 0, &committed, History::replay(&records));
+    machine.open_sweep(Duration::ZERO, id.clone(), sweep.name(), sweep.plan.clone(), 0, &committed, history);
     Ok(machine.status(Duration::ZERO, &id).expect("the sweep was just opened"))
 }
 

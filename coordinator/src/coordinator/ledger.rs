@@ -41,8 +41,10 @@ pub(super) async fn write(mut journal: Journal, mut records: mpsc::UnboundedRece
 
 /// Appends, waiting out a store that can't be reached.
 async fn append(journal: &mut Journal, batch: Vec<Record>) -> Result<(), JournalError> {
+    // The same entry each time: a try whose answer was lost may have taken effect.
+    let entry = journal.entry(batch);
     loop {
-        match journal.append(batch.clone()).await {
+        match journal.append(&entry).await {
             Err(JournalError::Store(e)) => {
                 tracing::warn!(error = %e, "the journal can't be written now; trying again");
                 tokio::time::sleep(PAUSE).await;

@@ -206,6 +206,19 @@ impl Store {
         Ok(names)
     }
 
+    /// The names of the objects directly in a folder that sort behind `last`, sorted.
+    ///
+    /// # Errors
+    /// The store can't be listed.
+    pub async fn list_after(&self, folder: &str, last: &str) -> Result<Vec<String>, StoreError> {
+        let (prefix, offset) = (Path::from(folder), Path::from(format!("{folder}/{last}")));
+        let listed = self.inner.list_with_offset(Some(&prefix), &offset).map_ok(|o| o.location).try_collect::<Vec<_>>();
+        let mut names: Vec<String> =
+            listed.await.map_err(self.io(format!("listing {folder}")))?.iter().filter_map(|p| p.filename().map(str::to_owned)).collect();
+        names.sort();
+        Ok(names)
+    }
+
     /// The keys of all committed units, by listing.
     ///
     /// # Errors
