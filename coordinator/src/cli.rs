@@ -1,5 +1,6 @@
 //! The command line of `limbic`.
 
+mod change;
 mod inspect;
 mod logs;
 mod plan;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use limbic_proto::wire::Change;
 
 use crate::failure::Failure;
 
@@ -45,6 +47,12 @@ enum Command {
     Status(inspect::StatusArgs),
     /// Shows a sweep's progress until it is complete.
     Watch(remote::WatchArgs),
+    /// Grants no more units of a sweep; what runs goes on.
+    Pause(change::ChangeArgs),
+    /// Grants a paused sweep's units again.
+    Resume(change::ChangeArgs),
+    /// Ends a sweep: nothing more is granted, what runs is stopped, everything committed is kept.
+    Cancel(change::ChangeArgs),
     /// Lists the sweeps of a store or a coordinator.
     List(inspect::ListArgs),
     /// Writes tables, figures and pages from what is committed.
@@ -115,6 +123,9 @@ pub fn main() -> ExitCode {
         Command::Submit(args) => runtime.block_on(remote::submit(args)),
         Command::Status(args) => runtime.block_on(inspect::status(args)),
         Command::Watch(args) => runtime.block_on(remote::watch(args)),
+        Command::Pause(args) => runtime.block_on(change::change(args, Change::Pause)),
+        Command::Resume(args) => runtime.block_on(change::change(args, Change::Resume)),
+        Command::Cancel(args) => runtime.block_on(change::change(args, Change::Cancel)),
         Command::List(args) => runtime.block_on(inspect::list(args)),
         Command::Report(args) => runtime.block_on(inspect::report(args)),
         Command::Completions { shell } => {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use limbic_core::machine::{Event, Progress, Settings, WorkerId};
+use limbic_core::machine::{Event, Progress, Settings, SweepId, WorkerId};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::status::Status;
 use limbic_proto::wire::{HeartbeatResponse, LeaseResponse};
@@ -97,6 +97,15 @@ impl Handle {
     /// The coordinator has ended.
     pub async fn event(&self, event: Event) -> Result<(), Gone> {
         self.ask(|done| Command::Event { event, done }).await
+    }
+
+    /// Tells the machine of a user's wish, and waits until it stands in the sweep's journal.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn change(&self, sweep: &str, event: Event) -> Result<(), Gone> {
+        self.event(event).await?;
+        self.ask(|done| Command::Written { sweep: SweepId(sweep.to_owned()), done }).await
     }
 
     /// Waits for a unit, at most that long. A worker of another session is told to register again by an error from

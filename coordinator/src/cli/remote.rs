@@ -51,7 +51,7 @@ impl RemoteArgs {
         RemoteArgs { coordinator: url.to_owned() }
     }
 
-    async fn connect(&self) -> Result<ControlClient<Channel>, Failure> {
+    pub(super) async fn connect(&self) -> Result<ControlClient<Channel>, Failure> {
         let endpoint = Endpoint::from_shared(self.coordinator.clone())
             .map_err(|e| Failure::user(format_args!("--coordinator {}: {e}: write http://HOST:PORT", self.coordinator)))?;
         let channel = endpoint
@@ -74,14 +74,14 @@ impl RemoteArgs {
 }
 
 /// What the coordinator refused, in its own words.
-fn said(status: tonic::Status) -> Failure {
+pub(super) fn said(status: tonic::Status) -> Failure {
     match status.code() {
         tonic::Code::Unavailable | tonic::Code::Cancelled => Failure::again(status.message()),
         _ => Failure::user(status.message()),
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Status, Failure> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Status, Failure> {
     serde_json::from_slice(bytes)
         .map_err(|e| Failure::user(format_args!("the coordinator's answer can't be read ({e}): run the same version on both sides")))
 }

@@ -49,25 +49,34 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(Failure::again)?;
     let machine = limbic_core::machine::Settings { heartbeat, lease_ttl, adoption_window: 2 * heartbeat, ..Default::default() };
     let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: args.exit_when_complete });
-    for id in sweep::ids(&store).await? {
-        handle.open(sweep::open(&store, &id).await?).await?;
-    }
-    eprintln!(
-        "limbic coordinator on http://{address}, store {}, {} sweep(s)",
-        store.url(),
-        handle.list().await.map_err(Failure::again)?.len()
-    );
-    let stop = async {
+    let lead = async {
+        take_up(&store, &handle).await?;
+        let sweeps = handle.list().await.map_err(Failure::again)?.len();
+        eprintln!("limbic coordinator on http://{address}, store {}, {sweeps} sweep(s)", store.url());
         tokio::select! {
-            failure = superseded => Err(failure.unwrap_or_else(|_| Failure::again("the coordinator's task ended"))),
-            () = stop_signal() => Ok(()),
-            () = complete(&handle, args.exit_when_complete) => Ok(()),
+            served = server::serve(listener, handle.clone(), std::future::pending()) => served,
+            () = complete(&handle), if args.exit_when_complete => Ok(()),
         }
     };
+    // Signals are heard from the start: taking up many sweeps takes its time.
     tokio::select! {
-        outcome = stop => outcome,
-        served = server::serve(listener, handle.clone(), std::future::pending()) => served,
+        failure = superseded => Err(failure.unwrap_or_else(|_| Failure::again("the coordinator's task ended"))),
+        () = stop_signal() => Ok(()),
+        outcome = lead => outcome,
     }
+}
+
+/// Leads every sweep of the store. One that can't be taken up (written by another release, damaged) stays as it is and
+/// keeps nobody from the others.
+async fn take_up(store: &limbic_store::Store, handle: &crate::coordinator::Handle) -> Result<(), Failure> {
+    for id in sweep::ids(store).await? {
+        match sweep::open(store, &id).await {
+            Ok(sweep) => handle.open(sweep).await?,
+            Err(Failure::User(message)) => eprintln!("warning: left alone: {message}"),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(())
 }
 
 /// Resolves at ctrl-c or SIGTERM.
@@ -79,16 +88,14 @@ pub async fn stop_signal() {
     }
 }
 
-/// Resolves once every sweep is terminal and every worker had the time to hear of it, if that is wanted.
-async fn complete(handle: &crate::coordinator::Handle, wanted: bool) {
+/// Resolves once every sweep is terminal and every worker that waits has been told so.
+async fn complete(handle: &crate::coordinator::Handle) {
+    /// For workers that were just publishing to ask once more.
+    const GOODBYE: std::time::Duration = std::time::Duration::from_secs(2);
     loop {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::time::sleep(GOODBYE).await;
         match handle.list().await {
-            Ok(all)
-                if wanted && !all.is_empty() && all.iter().all(|s| s.state.terminal() && s.workers.iter().all(|w| w.silent_ms > 2000)) =>
-            {
-                return;
-            }
+            Ok(all) if !all.is_empty() && all.iter().all(|s| s.state.terminal()) => return tokio::time::sleep(GOODBYE).await,
             Ok(_) => {}
             Err(_) => return,
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use limbic_proto::journal::Record;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::failure::Failure;
 use crate::journal::{Journal, JournalError};
@@ -13,17 +13,38 @@ const CHECK: Duration = Duration::from_secs(15);
 /// The pause after the store failed; nothing is lost meanwhile, for commits don't need the journal.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// What a ledger is given to do.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// A record to write.
+    Record(Record),
+    /// Says when everything before it stands in the journal.
+    Written(oneshot::Sender<()>),
+}
+
 /// Writes records until the channel closes; reports to `fatal` when another coordinator leads.
-pub(super) async fn write(mut journal: Journal, mut records: mpsc::UnboundedReceiver<Record>, fatal: mpsc::UnboundedSender<Failure>) {
+pub(super) async fn write(mut journal: Journal, mut notes: mpsc::UnboundedReceiver<Note>, fatal: mpsc::UnboundedSender<Failure>) {
     loop {
-        let outcome = match tokio::time::timeout(CHECK, records.recv()).await {
+        let outcome = match tokio::time::timeout(CHECK, notes.recv()).await {
             Ok(None) => return,
             Ok(Some(first)) => {
-                let mut batch = vec![first];
-                while let Ok(next) = records.try_recv() {
-                    batch.push(next);
+                let (mut records, mut told) = (Vec::new(), Vec::new());
+                let mut next = Some(first);
+                while let Some(note) = next {
+                    match note {
+                        Note::Record(record) => records.push(record),
+                        Note::Written(done) => told.push(done),
+                    }
+                    next = notes.try_recv().ok();
                 }
-                append(&mut journal, batch).await
+                let written = append(&mut journal, records).await;
+                if written.is_ok() {
+                    // Whoever asked may have gone meanwhile.
+                    for done in told {
+                        let _ = done.send(());
+                    }
+                }
+                written
             }
             Err(_) => journal.check().await,
         };
@@ -39,10 +60,13 @@ pub(super) async fn write(mut journal: Journal, mut records: mpsc::UnboundedRece
     }
 }
 
-/// Appends, waiting out a store that can't be reached.
-async fn append(journal: &mut Journal, batch: Vec<Record>) -> Result<(), JournalError> {
+/// Appends records, waiting out a store that can't be reached.
+async fn append(journal: &mut Journal, records: Vec<Record>) -> Result<(), JournalError> {
+    if records.is_empty() {
+        return Ok(());
+    }
     // The same entry each time: a try whose answer was lost may have taken effect.
-    let entry = journal.entry(batch);
+    let entry = journal.entry(records);
     loop {
         match journal.append(&entry).await {
             Err(JournalError::Store(e)) => {

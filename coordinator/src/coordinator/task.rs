@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use limbic_core::history::History;
 use limbic_core::machine::{Action, Event, Machine, Progress, SweepId, WorkerId};
-use limbic_proto::journal::Record;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::status::Status;
 use limbic_proto::wire::{Grant, LeaseResponse, Token};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Options, ledger};
+use super::Options;
+use super::ledger::{self, Note};
 use crate::failure::Failure;
 use crate::journal::Journal;
 use crate::sweep::Sweep;
@@ -29,6 +29,7 @@ pub(super) struct Opening {
 #[derive(Debug)]
 pub(super) enum Command {
     Event { event: Event, done: oneshot::Sender<()> },
+    Written { sweep: SweepId, done: oneshot::Sender<()> },
     Lease { worker: WorkerId, loaded: Vec<Digest>, reply: oneshot::Sender<LeaseResponse> },
     LeaseOver { worker: WorkerId },
     Knows { worker: WorkerId, reply: oneshot::Sender<bool> },
@@ -47,7 +48,7 @@ pub(super) struct Task {
     waiting: BTreeMap<WorkerId, oneshot::Sender<LeaseResponse>>,
     /// Attempts to stop, until the worker's next heartbeat.
     cancels: BTreeMap<WorkerId, Vec<String>>,
-    journals: BTreeMap<SweepId, mpsc::UnboundedSender<Record>>,
+    journals: BTreeMap<SweepId, mpsc::UnboundedSender<Note>>,
     superseded: (mpsc::UnboundedSender<Failure>, mpsc::UnboundedReceiver<Failure>),
 }
 
@@ -102,6 +103,11 @@ impl Task {
                 self.handle(event);
                 let _ = done.send(());
             }
+            Command::Written { sweep, done } => {
+                if let Some(journal) = self.journals.get(&sweep) {
+                    let _ = journal.send(Note::Written(done));
+                }
+            }
             Command::Lease { worker, loaded, reply } => {
                 // An older wait of the same worker is over: its connection broke or its call was repeated.
                 if let Some(older) = self.waiting.insert(worker.clone(), reply) {
@@ -111,7 +117,7 @@ impl Task {
             }
             Command::LeaseOver { worker } => {
                 if let Some(reply) = self.waiting.remove(&worker) {
-                    let _ = reply.send(LeaseResponse::default());
+                    let _ = reply.send(LeaseResponse { grant: None, finished: self.finished() });
                     self.handle(Event::Unready { worker });
                 }
             }
@@ -137,9 +143,9 @@ impl Task {
         let Opening { sweep, journal, committed, history } = opening;
         let id = SweepId(sweep.id.clone());
         let epoch = journal.epoch();
-        let (records, inbox) = mpsc::unbounded_channel();
+        let (notes, inbox) = mpsc::unbounded_channel();
         tokio::spawn(ledger::write(journal, inbox, self.superseded.0.clone()));
-        self.journals.insert(id.clone(), records);
+        self.journals.insert(id.clone(), notes);
         let name = sweep.name().to_owned();
         self.machine.open_sweep(self.now(), id, &name, sweep.plan, epoch, &committed, history);
     }
@@ -153,19 +159,24 @@ impl Task {
                     Action::Append { sweep, record } => {
                         let journal = self.journals.get(&sweep).expect("every open sweep has a journal");
                         // The journal's task ends only with the coordinator.
-                        let _ = journal.send(record);
+                        let _ = journal.send(Note::Record(record));
                     }
                     Action::CancelAttempt { worker, attempt } => self.cancels.entry(worker).or_default().push(attempt),
                     Action::Changed { sweep } => tracing::debug!(%sweep, "changed"),
                 }
             }
-            if !(self.dismiss_workers && self.machine.sweeps().next().is_some() && self.machine.finished()) {
+            if !(self.dismiss_workers && self.finished()) {
                 return;
             }
             let Some((worker, reply)) = self.waiting.pop_first() else { return };
             let _ = reply.send(LeaseResponse { grant: None, finished: true });
             self.handle(Event::Unready { worker });
         }
+    }
+
+    /// Whether there is nothing more to do: not before the first sweep, which workers wait for.
+    fn finished(&self) -> bool {
+        self.machine.sweeps().next().is_some() && self.machine.finished()
     }
 
     fn grant(&mut self, worker: WorkerId, sweep: &SweepId, unit: UnitKey, attempt: String, token: (u64, u64)) {

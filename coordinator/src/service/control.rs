@@ -3,10 +3,11 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use limbic_core::machine::{Event, SweepId};
 use limbic_proto::spec::Spec;
 use limbic_proto::status::Status as SweepStatus;
 use limbic_proto::wire::control_server::Control;
-use limbic_proto::wire::{ListRequest, ListResponse, StatusRequest, StatusResponse, SubmitRequest, SubmitResponse};
+use limbic_proto::wire::{Change, ChangeRequest, ListRequest, ListResponse, StatusRequest, StatusResponse, SubmitRequest, SubmitResponse};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -89,6 +90,20 @@ impl Control for ControlService {
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn change(&self, request: Request<ChangeRequest>) -> Result<Response<StatusResponse>, Status> {
+        let request = request.into_inner();
+        let id = self.find(&request.sweep).await?.sweep;
+        let sweep = SweepId(id.clone());
+        let event = match request.change() {
+            Change::Pause => Event::Pause { sweep },
+            Change::Resume => Event::Resume { sweep },
+            Change::Cancel => Event::Cancel { sweep },
+            Change::Unspecified => return Err(Status::invalid_argument("ChangeRequest.change is missing")),
+        };
+        self.coordinator.change(&id, event).await?;
+        Ok(Response::new(encode(&self.find(&id).await?)))
     }
 
     async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
