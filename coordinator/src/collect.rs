@@ -75,7 +75,7 @@ pub async fn study(store: &Store, sweep: &Sweep, quarantined: Vec<Quarantined>) 
         classes: sweep.rows.classes.clone(),
         test: collector.test.iter().map(|&i| &sweep.rows.rows[i]).map(test_row).collect(),
         models: sweep.plan.models.iter().map(model_entry).collect(),
-        conditions: spec.conditions.iter().map(|c| ConditionEntry { name: c.name.clone(), description: describe(c) }).collect(),
+        conditions: sweep.plan.conditions.iter().map(|c| ConditionEntry { name: c.name.clone(), description: describe(c) }).collect(),
         predictions: collector.finish(),
         runs,
         options: spec.report.clone(),

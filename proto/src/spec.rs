@@ -2,6 +2,7 @@
 
 mod check;
 mod dataset;
+mod extension;
 mod model;
 mod probe;
 mod prompt;

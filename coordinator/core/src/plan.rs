@@ -9,6 +9,9 @@
 //! - The zero-shot baseline: one `prompt` unit per (model, shard of the rows between the first and the last test row).
 //!   Shards without a test row are left out: every reported number is measured on test.
 //!
+//! A sweep may have several revisions, each of which adds models, layers, conditions or offsets. Cells of a later one
+//! are planned beside what is there: their extract units hold just the layers and offsets that were missing.
+//!
 //! A spec without probes plans extraction alone: a cell is then done when its states are.
 //!
 //! Keys hold what determines a result in one spelling: layers, read-outs, probes and seeds are sorted, a seed that
@@ -17,6 +20,7 @@
 mod axes;
 mod check;
 mod estimate;
+mod planner;
 mod zero_shot;
 
 #[cfg(test)]
@@ -28,15 +32,14 @@ use limbic_proto::architecture::Architecture;
 use limbic_proto::axis::Layer;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::Rows;
-use limbic_proto::spec::{Baseline, Dtype, Spec};
-use limbic_proto::unit::{FitUnit, Hints, ModelHint, ModelIdentity, Unit, UnitSpec};
+use limbic_proto::spec::{Baseline, Condition, Dtype, Spec};
+use limbic_proto::unit::{ModelHint, ModelIdentity, Unit};
 use serde::{Deserialize, Serialize};
 
 pub use check::PlanError;
 pub use estimate::{Estimate, KindEstimate};
 
-use axes::Axes;
-use estimate::{Cost, Costs};
+use planner::Planner;
 
 /// What planning must know about a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -130,137 +133,51 @@ pub struct PlannedUnit {
 /// What a sweep consists of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The models, in the spec's order.
+    /// The models, in the spec's order; those of later revisions behind.
     pub models: Vec<ModelFacts>,
     /// Each model's layers, ascending.
     pub layers: Vec<Vec<Layer>>,
-    /// The conditions' names, in the spec's order.
-    pub conditions: Vec<String>,
+    /// The conditions, in the spec's order.
+    pub conditions: Vec<Condition>,
     /// All cells: model by model, condition by condition, layer by layer, offset by offset.
     pub cells: Vec<Cell>,
     /// All units.
     pub units: BTreeMap<UnitKey, PlannedUnit>,
-    /// The units in the order in which they had best be done; every unit comes after those it depends on.
+    /// The units in the order in which they had best be done, revision by revision; every unit comes after those it depends on.
     pub order: Vec<UnitKey>,
     /// What it all costs.
     pub estimate: Estimate,
 }
 
-/// Plans a sweep. `models` are the facts of `spec.models`, in the same order.
+/// One revision of a sweep: a spec, and the facts of its models in the same order.
+#[derive(Debug, Clone, Copy)]
+pub struct Revision<'a> {
+    /// What was asked.
+    pub spec: &'a Spec,
+    /// The facts of `spec.models`.
+    pub models: &'a [ModelFacts],
+}
+
+/// Plans a sweep of one revision. `models` are the facts of `spec.models`, in the same order.
 ///
 /// # Errors
 /// What the spec asks of the models or the rows that they don't have; see [`PlanError`].
 pub fn plan(spec: &Spec, rows: &Rows, models: &[ModelFacts]) -> Result<Plan, PlanError> {
-    plan_counted(spec, rows, models, None)
+    plan_revisions(&[Revision { spec, models }], rows)
 }
 
-/// [`plan`] with estimates from exact token counts, `counts[model][row]` of the bare texts, instead of from their
-/// bytes. Keys are the same.
+/// Plans a sweep of several revisions, the first one first. A revision plans the cells that no earlier one has, so what
+/// is done stays done, and a model's bytes are sought where its last revision says.
 ///
 /// # Errors
-/// As [`plan`].
-pub fn plan_counted(spec: &Spec, rows: &Rows, models: &[ModelFacts], counts: Option<&[Vec<u32>]>) -> Result<Plan, PlanError> {
-    check::rows(spec, rows)?;
-    check::models(spec, models)?;
-    let axes = Axes::new(spec, rows, models)?;
-    let costs = Costs::new(rows, counts);
-    let mut planner = Planner { spec, rows, axes, costs, cells: Vec::new(), units: BTreeMap::new(), order: Vec::new() };
-    planner.baselines();
-    for (index, model) in models.iter().enumerate() {
-        for condition in 0..spec.conditions.len() {
-            let extracts = planner.extracts(index, model, condition);
-            planner.fits(index, model, condition, &extracts);
-        }
-        if spec.baselines.contains(&Baseline::ZeroShot) {
-            planner.zero_shot(index, model)?;
-        }
+/// As [`plan`], and what a later revision changes instead of adding to it.
+pub fn plan_revisions(revisions: &[Revision<'_>], rows: &Rows) -> Result<Plan, PlanError> {
+    let mut planner = Planner::new(rows);
+    for (number, revision) in revisions.iter().enumerate() {
+        check::rows(revision.spec, rows)?;
+        check::models(revision.spec, revision.models)?;
+        check::only_adds(revisions[0].spec, revision.spec, number)?;
+        planner.revision(revision, number)?;
     }
-    let estimate = Estimate::of(planner.cells.len(), rows.rows.len(), planner.units.values());
-    Ok(Plan {
-        models: models.to_vec(),
-        layers: planner.axes.layers,
-        conditions: spec.conditions.iter().map(|c| c.name.clone()).collect(),
-        cells: planner.cells,
-        units: planner.units,
-        order: planner.order,
-        estimate,
-    })
-}
-
-/// A plan in the making.
-struct Planner<'a> {
-    spec: &'a Spec,
-    rows: &'a Rows,
-    axes: Axes,
-    costs: Costs,
-    cells: Vec<Cell>,
-    units: BTreeMap<UnitKey, PlannedUnit>,
-    order: Vec<UnitKey>,
-}
-
-impl Planner<'_> {
-    fn add(&mut self, spec: UnitSpec, place: Place, model: Option<ModelHint>, rows: (usize, usize), cost: Cost, title: String) -> UnitKey {
-        let key = spec.key();
-        let hints =
-            Hints { model, dataset: self.axes.dataset, rows, token_budget: self.spec.execution.token_budget, flops: cost.flops, title };
-        let planned = PlannedUnit { unit: Unit { spec, hints }, place, tokens: cost.tokens, bytes: cost.bytes };
-        let before = self.units.insert(key, planned);
-        debug_assert!(before.is_none(), "checked models and conditions give each unit its own key");
-        self.order.push(key);
-        key
-    }
-
-    fn baselines(&mut self) {
-        for baseline in [Baseline::Majority, Baseline::BagOfWords] {
-            if self.spec.baselines.contains(&baseline) {
-                let unit = self.axes.baseline(baseline, self.rows);
-                let cost = self.costs.baseline(baseline);
-                let all = (0, self.rows.rows.len());
-                self.add(UnitSpec::Fit(unit), Place::Baseline(baseline), None, all, cost, format!("fit {}", baseline.name()));
-            }
-        }
-    }
-
-    fn extracts(&mut self, index: usize, model: &ModelFacts, condition: usize) -> Vec<UnitKey> {
-        let name = &self.spec.conditions[condition].name;
-        let shards = self.axes.shards.clone();
-        let mut keys = Vec::with_capacity(shards.len());
-        for (range, identity) in shards {
-            let unit = self.axes.extract(self.spec, index, model, condition, identity);
-            let cost = self.costs.extract(index, model, &unit, range);
-            let title = format!("extract {} {name} rows {}..{}", model.name, range.0, range.1);
-            let place = Place::Extract { model: index, condition, rows: range };
-            keys.push(self.add(UnitSpec::Extract(unit), place, Some(model.hint()), range, cost, title));
-        }
-        keys
-    }
-
-    fn fits(&mut self, index: usize, model: &ModelFacts, condition: usize, extracts: &[UnitKey]) {
-        for layer in self.axes.layers[index].clone() {
-            let units =
-                if self.spec.probes.is_empty() { extracts.to_vec() } else { vec![self.fit(index, model, condition, extracts, layer)] };
-            for &offset in &self.spec.offsets {
-                self.cells.push(Cell { model: index, layer, condition, offset, units: units.clone() });
-            }
-        }
-    }
-
-    fn fit(&mut self, index: usize, model: &ModelFacts, condition: usize, extracts: &[UnitKey], layer: Layer) -> UnitKey {
-        let unit: FitUnit = self.axes.fit(extracts, layer);
-        let cost = self.costs.fit(&unit, model.architecture.hidden);
-        let title = format!("fit {} {} layer {layer}", model.name, self.spec.conditions[condition].name);
-        let place = Place::Fit { model: index, condition, layer };
-        self.add(UnitSpec::Fit(unit), place, None, (0, self.rows.rows.len()), cost, title)
-    }
-
-    fn zero_shot(&mut self, index: usize, model: &ModelFacts) -> Result<(), PlanError> {
-        for range in zero_shot::shards(self.rows, self.axes.rows_per_unit) {
-            let texts = Rows::texts_digest(&self.rows.rows[range.0..range.1]);
-            let unit = zero_shot::unit(self.spec, &self.rows.classes, model, texts, range)?;
-            let cost = self.costs.prompt(index, model, &unit, range);
-            let title = format!("prompt {} rows {}..{}", model.name, range.0, range.1);
-            self.add(UnitSpec::Prompt(unit), Place::Prompt { model: index, rows: range }, Some(model.hint()), range, cost, title);
-        }
-        Ok(())
-    }
+    Ok(planner.finish())
 }

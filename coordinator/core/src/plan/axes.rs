@@ -16,14 +16,16 @@ pub(super) struct Axes {
     pub shards: Vec<((usize, usize), RowsIdentity)>,
     /// Rows per shard.
     pub rows_per_unit: usize,
-    /// The rows artifact.
-    pub dataset: Digest,
-    prompts: Vec<Prompt>,
-    read_outs: Vec<ReadOut>,
-    continuation: Option<Continuation>,
     probes: Vec<ProbeSpec>,
     seeds: Vec<u64>,
     targets: Digest,
+}
+
+/// What is read in the same passes: some layers at some offsets.
+pub(super) struct Reading {
+    layers: Vec<Layer>,
+    read_outs: Vec<ReadOut>,
+    continuation: Option<Continuation>,
 }
 
 impl Axes {
@@ -34,44 +36,39 @@ impl Axes {
             let shard = &rows.rows[range.0..range.1];
             (range, RowsIdentity { texts: Rows::texts_digest(shard), count: shard.len() })
         });
-        let mut read_outs = spec.read_outs();
-        read_outs.sort();
-        read_outs.dedup();
         let mut probes = spec.probes.clone();
         probes.sort_by_key(ProbeSpec::name);
-        Ok(Axes {
-            layers,
-            shards: shards.collect(),
-            rows_per_unit,
-            dataset: rows.digest(),
-            prompts: spec.conditions.iter().map(|c| c.prompt()).collect(),
-            read_outs,
-            continuation: continuation(spec),
-            seeds: seeds(spec, &probes),
-            probes,
-            targets: rows.targets_digest(),
-        })
+        Ok(Axes { layers, shards: shards.collect(), rows_per_unit, seeds: seeds(spec, &probes), probes, targets: rows.targets_digest() })
     }
 
-    pub fn extract(&self, spec: &Spec, index: usize, model: &ModelFacts, condition: usize, rows: RowsIdentity) -> ExtractUnit {
+    /// Those layers at those of the spec's offsets, with the continuation that they need.
+    pub fn reading(&self, spec: &Spec, layers: &[Layer], offsets: &[u32]) -> Reading {
+        let part = Spec { offsets: offsets.to_vec(), ..spec.clone() };
+        let mut read_outs = part.read_outs();
+        read_outs.sort();
+        read_outs.dedup();
+        Reading { layers: layers.to_vec(), read_outs, continuation: continuation(&part) }
+    }
+
+    pub fn extract(&self, spec: &Spec, reading: &Reading, model: &ModelFacts, prompt: Prompt, rows: RowsIdentity) -> ExtractUnit {
         ExtractUnit {
             version: ENGINE_VERSION,
             model: model.identity(),
-            prompt: self.prompts[condition].clone(),
+            prompt,
             rows,
-            layers: self.layers[index].clone(),
-            read_outs: self.read_outs.clone(),
-            continuation: self.continuation.clone(),
+            layers: reading.layers.clone(),
+            read_outs: reading.read_outs.clone(),
+            continuation: reading.continuation.clone(),
             too_long: spec.too_long,
         }
     }
 
-    pub fn fit(&self, extracts: &[UnitKey], layer: Layer) -> FitUnit {
+    pub fn fit(&self, reading: &Reading, extracts: &[UnitKey], layer: Layer) -> FitUnit {
         FitUnit {
             version: PROBE_VERSION,
             features: Features::States { extracts: extracts.to_vec(), layer },
             targets: self.targets,
-            read_outs: self.read_outs.clone(),
+            read_outs: reading.read_outs.clone(),
             probes: self.probes.clone(),
             seeds: self.seeds.clone(),
         }

@@ -66,6 +66,35 @@ pub enum PlanError {
         /// The model's name.
         model: String,
     },
+    /// A later revision takes the name of another model.
+    #[error(
+        "models: `{model}` of revision {revision} has other weights, another tokenizer or dtype than the sweep's `{model}`: give it another name"
+    )]
+    OtherModel {
+        /// The revision.
+        revision: usize,
+        /// The model's name.
+        model: String,
+    },
+    /// A later revision takes the name of another condition.
+    #[error("conditions: `{condition}` of revision {revision} puts another prompt than the sweep's `{condition}`: give it another name")]
+    OtherCondition {
+        /// The revision.
+        revision: usize,
+        /// The condition's name.
+        condition: String,
+    },
+    /// A later revision changes what it may not.
+    #[error(
+        "{field}: differs between the sweep's first revision and revision {revision}; a sweep can be extended by models, layers, \
+         conditions and offsets only: submit this as a sweep of its own (states that both need are shared)"
+    )]
+    Changed {
+        /// The revision.
+        revision: usize,
+        /// The field.
+        field: String,
+    },
     /// There is nothing to tell apart.
     #[error("dataset.labels: there must be at least 2 classes, but there are {found}; check dataset.label and dataset.label_map")]
     Classes {
@@ -161,6 +190,14 @@ pub(super) fn rows(spec: &Spec, rows: &Rows) -> Result<(), PlanError> {
         }
     }
     Ok(())
+}
+
+/// A later revision may add, but not change. (That the rows are the same is seen by their digest, not here.)
+pub(super) fn only_adds(first: &Spec, later: &Spec, revision: usize) -> Result<(), PlanError> {
+    match first.changed_by(later) {
+        Some(field) => Err(PlanError::Changed { revision, field }),
+        None => Ok(()),
+    }
 }
 
 /// Models and conditions must differ from one another, and chat needs a template.

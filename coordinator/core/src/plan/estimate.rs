@@ -77,7 +77,6 @@ pub(super) struct Cost {
 /// The dataset's sizes.
 pub(super) struct Costs {
     guessed: Vec<u32>,
-    counted: Option<Vec<Vec<u32>>>,
     classes: usize,
     train: usize,
     repeated: usize,
@@ -85,11 +84,10 @@ pub(super) struct Costs {
 }
 
 impl Costs {
-    pub fn new(rows: &Rows, counts: Option<&[Vec<u32>]>) -> Costs {
+    pub fn new(rows: &Rows) -> Costs {
         let of = |split| rows.rows.iter().filter(move |r| r.split == split);
         Costs {
             guessed: rows.rows.iter().map(|r| r.text.len().div_ceil(4).max(1) as u32).collect(),
-            counted: counts.map(<[_]>::to_vec),
             classes: rows.classes.len(),
             train: of(Split::Train).count(),
             repeated: of(Split::Train).map(|r| r.weight as usize).sum(),
@@ -98,17 +96,16 @@ impl Costs {
     }
 
     /// The mean number of tokens of some texts, at least 1.
-    fn mean(&self, model: usize, rows: (usize, usize)) -> usize {
-        let exact = self.counted.as_ref().and_then(|c| c.get(model)).and_then(|c| c.get(rows.0..rows.1));
-        let counts = exact.unwrap_or(&self.guessed[rows.0..rows.1]);
+    fn mean(&self, rows: (usize, usize)) -> usize {
+        let counts = &self.guessed[rows.0..rows.1];
         let sum: u64 = counts.iter().map(|n| u64::from(*n)).sum();
         (sum.div_ceil(counts.len().max(1) as u64) as usize).max(1)
     }
 
-    pub fn extract(&self, index: usize, model: &ModelFacts, unit: &ExtractUnit, rows: (usize, usize)) -> Cost {
+    pub fn extract(&self, model: &ModelFacts, unit: &ExtractUnit, rows: (usize, usize)) -> Cost {
         let count = rows.1 - rows.0;
         let architecture = &model.architecture;
-        let prompt = self.mean(index, rows) + around(&unit.prompt);
+        let prompt = self.mean(rows) + around(&unit.prompt);
         let reply = unit.continuation.as_ref().and_then(|c| c.tokens).unwrap_or(0) as usize;
         let generated = unit.continuation.as_ref().is_some_and(|c| c.filler.is_none());
         let masked = if unit.read_outs.iter().any(|r| r.context == Context::MaskedPrompt) { reply } else { 0 };
@@ -125,9 +122,9 @@ impl Costs {
         }
     }
 
-    pub fn prompt(&self, index: usize, model: &ModelFacts, unit: &PromptUnit, rows: (usize, usize)) -> Cost {
+    pub fn prompt(&self, model: &ModelFacts, unit: &PromptUnit, rows: (usize, usize)) -> Cost {
         let count = rows.1 - rows.0;
-        let prompt = self.mean(index, rows) + around(&unit.prompt);
+        let prompt = self.mean(rows) + around(&unit.prompt);
         let answers = unit.answers.len() * ANSWER_TOKENS;
         let head = 2.0 * model.architecture.vocab as f64 * model.architecture.hidden as f64 * answers as f64;
         Cost {

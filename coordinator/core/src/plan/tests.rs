@@ -1,5 +1,7 @@
 //! Properties of plans, and every refusal.
 
+mod revisions;
+
 use std::collections::BTreeSet;
 
 use limbic_proto::axis::Layer;
@@ -158,19 +160,6 @@ fn lists_read_naturally() {
     assert_eq!(list(&["joy"]), "joy");
     assert_eq!(list(&["joy", "fear"]), "joy or fear");
     assert_eq!(list(&["joy", "fear", "anger"]), "joy, fear or anger");
-}
-
-#[test]
-fn exact_token_counts_change_estimates_and_no_keys() {
-    let (spec, data, models) = (spec(&["a"], ""), rows(20, &["joy", "anger"]), [facts("a", 2)]);
-    let guessed = plan(&spec, &data, &models).unwrap();
-    let counted = plan_counted(&spec, &data, &models, Some(&[vec![100; 20]])).unwrap();
-    assert_eq!(guessed.order, counted.order);
-    let extract = |plan: &Plan| plan.estimate.units[&UnitKind::Extract];
-    assert_eq!(extract(&counted).tokens, 2000);
-    assert!(extract(&counted).flops > extract(&guessed).flops);
-    // 20 rows x 4 layers x 64 f32, and 4 bytes a token.
-    assert_eq!(extract(&counted).bytes_stored, 20 * 4 * 64 * 4 + 20 * 100 * 4);
 }
 
 /// A spec, rows and models with something wrong, and what is said about it.
