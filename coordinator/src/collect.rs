@@ -6,8 +6,9 @@ use std::path::Path;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use limbic_core::plan::{Place, PlannedUnit};
-use limbic_proto::commit::{Commit, Done};
+use limbic_proto::commit::{self, Commit, Done};
 use limbic_proto::key::UnitKey;
+use limbic_proto::layout;
 use limbic_proto::rows::Split;
 use limbic_proto::spec::Condition;
 use limbic_proto::status::Quarantined;
@@ -25,9 +26,12 @@ const PARALLEL: usize = 16;
 /// Why results can't be collected.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
-    /// The store can't be read, or an artifact is corrupt.
+    /// The store can't be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Results are missing from the store, or are not what was committed.
+    #[error("{} units' results are corrupt, first: {}", .0.len(), .0[0].reason)]
+    Corrupt(Vec<Corrupt>),
     /// An artifact doesn't hold what its unit promises.
     #[error("unit {unit}: {artifact}: {message}")]
     Artifact {
@@ -40,27 +44,71 @@ pub enum CollectError {
     },
 }
 
+/// A committed result that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Corrupt {
+    /// The unit.
+    pub unit: UnitKey,
+    /// The generation of the result.
+    pub generation: u32,
+    /// What was found.
+    pub reason: String,
+}
+
+impl CollectError {
+    /// What a user is told who asked for a report.
+    pub fn explain(&self, sweep: &Sweep) -> Failure {
+        let CollectError::Corrupt(all) = self else { return Failure::user(self) };
+        let title = |c: &Corrupt| sweep.plan.units.get(&c.unit).map_or_else(|| c.unit.short(), |planned| planned.unit.hints.title.clone());
+        let each = all.iter().take(5).map(|c| format!("{}: {}", title(c), c.reason)).collect::<Vec<_>>().join("\n");
+        let others = if all.len() > 5 { format!("\n(and {} more units)", all.len() - 5) } else { String::new() };
+        Failure::user(format_args!(
+            "{each}{others}\nwhat was computed from it is still good; `limbic run SPEC` with the same store computes it again"
+        ))
+    }
+}
+
 /// A committed unit's commit and those of its artifacts that reports need.
 struct Fetched {
     done: Done,
     artifacts: Vec<Bytes>,
 }
 
-/// Reads everything committed of a sweep. Units that are not committed are left out, and a note says so.
+/// Reads everything committed of a sweep; `links` are the highest links of its units. Units that are not committed are
+/// left out, and a note says so.
 ///
 /// # Errors
-/// The store can't be read, or an artifact is not what was committed.
-pub async fn study(store: &Store, sweep: &Sweep, quarantined: Vec<Quarantined>) -> Result<Study, CollectError> {
-    let planned: Vec<(&UnitKey, &PlannedUnit)> = sweep.plan.units.iter().collect();
-    let fetched: Vec<(UnitKey, Option<Fetched>)> =
-        stream::iter(planned).map(|(key, unit)| fetch(store, *key, &unit.place)).buffer_unordered(PARALLEL).try_collect().await?;
-    let fetched: BTreeMap<UnitKey, Fetched> = fetched.into_iter().filter_map(|(key, f)| Some((key, f?))).collect();
+/// The store can't be read, or results are not what was committed (all such units are named).
+pub async fn study(
+    store: &Store,
+    sweep: &Sweep,
+    links: &BTreeMap<UnitKey, u32>,
+    quarantined: Vec<Quarantined>,
+) -> Result<Study, CollectError> {
+    let standing = |key: &&UnitKey| links.get(key).is_some_and(|link| commit::stands(*link));
+    let committed: Vec<(UnitKey, u32)> =
+        sweep.plan.order.iter().filter(standing).map(|key| (*key, commit::generation(links[key]))).collect();
+    let fetched: Vec<Result<(UnitKey, Fetched), Corrupt>> = stream::iter(committed)
+        .map(|(key, generation)| fetch(store, key, generation, &sweep.plan.units[&key].place))
+        .buffered(PARALLEL)
+        .try_collect()
+        .await?;
+    let (mut good, mut corrupt) = (BTreeMap::new(), Vec::new());
+    for unit in fetched {
+        match unit {
+            Ok((key, fetched)) => drop(good.insert(key, fetched)),
+            Err(bad) => corrupt.push(bad),
+        }
+    }
+    if !corrupt.is_empty() {
+        return Err(CollectError::Corrupt(corrupt));
+    }
 
     let mut collector = Collector::new(sweep);
     let mut runs = Vec::new();
     // The plan's order, so that the same results give the same report whoever computed them when.
     for key in &sweep.plan.order {
-        let (planned, Some(fetched)) = (&sweep.plan.units[key], fetched.get(key)) else { continue };
+        let (planned, Some(fetched)) = (&sweep.plan.units[key], good.get(key)) else { continue };
         collector.take(key, planned, fetched)?;
         runs.push(run(key, planned, &fetched.done));
     }
@@ -87,18 +135,34 @@ pub async fn study(store: &Store, sweep: &Sweep, quarantined: Vec<Quarantined>) 
     })
 }
 
-async fn fetch(store: &Store, key: UnitKey, place: &Place) -> Result<(UnitKey, Option<Fetched>), CollectError> {
+/// One unit's result; a missing or corrupt one is no error of the whole.
+async fn fetch(store: &Store, unit: UnitKey, generation: u32, place: &Place) -> Result<Result<(UnitKey, Fetched), Corrupt>, StoreError> {
+    match read(store, unit, generation, place).await {
+        Ok(fetched) => Ok(Ok((unit, fetched))),
+        Err(e) if e.not_found() || matches!(e, StoreError::Corrupt { .. }) => Ok(Err(Corrupt { unit, generation, reason: e.to_string() })),
+        Err(e) => Err(e),
+    }
+}
+
+async fn read(store: &Store, key: UnitKey, generation: u32, place: &Place) -> Result<Fetched, StoreError> {
     let names: &[&str] = match place {
         Place::Extract { .. } => &[],
         Place::Fit { .. } | Place::Baseline(_) => &[FITS, PREDICTIONS],
         Place::Prompt { .. } => &[SCORES],
     };
-    let Some(Commit::Done(done)) = store.commit(&key).await? else { return Ok((key, None)) };
+    let done = match store.commit(&key, generation).await? {
+        Some(Commit::Done(done)) => done,
+        found => {
+            let path = layout::commit(&key, commit::result(generation));
+            let message = format!("expected a result, found {found:?}");
+            return Err(StoreError::Corrupt { url: store.url().to_owned(), path, message });
+        }
+    };
     let mut artifacts = Vec::new();
     for name in names {
         artifacts.push(store.artifact(&key, &done, name).await?);
     }
-    Ok((key, Some(Fetched { done, artifacts })))
+    Ok(Fetched { done, artifacts })
 }
 
 /// Puts predictions together; zero-shot scores come in several shards per model.

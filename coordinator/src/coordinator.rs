@@ -3,14 +3,16 @@
 //! Decisions are the machine's. This task feeds it events with the time of day, hands its grants to the workers that
 //! wait for one, and its records to each sweep's journal. It never waits for the store or the network itself.
 
+mod chain;
 mod ledger;
 mod task;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use limbic_core::machine::{Event, Progress, Settings, SweepId, WorkerId};
+use limbic_proto::commit;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::status::Status;
 use limbic_proto::wire::{HeartbeatResponse, LeaseResponse};
@@ -70,7 +72,7 @@ pub fn start(store: Store, options: Options) -> (Handle, oneshot::Receiver<Failu
     let (commands, inbox) = mpsc::unbounded_channel();
     let (fatal, stopped) = oneshot::channel();
     let handle = Handle { commands, store, settings: Arc::new(settings), opening: Arc::default() };
-    tokio::spawn(Task::new(options, handle.settings.session).run(inbox, fatal));
+    tokio::spawn(Task::new(handle.store.clone(), options, handle.settings.session).run(inbox, fatal));
     (handle, stopped)
 }
 
@@ -176,19 +178,25 @@ impl Handle {
         }
         let holder = format!("{}@{}", std::process::id(), self.settings.session);
         let journal = Journal::lead(&self.store, &sweep.id, &holder).await.map_err(Failure::again)?;
-        let committed = committed(&self.store, &sweep).await?;
-        tracing::info!(sweep = %sweep.id, epoch = journal.epoch(), units = sweep.plan.units.len(), committed = committed.len(), "leading");
+        let links = links(&self.store, &sweep).await?;
+        tracing::info!(sweep = %sweep.id, epoch = journal.epoch(), units = sweep.plan.units.len(), committed = committed(&links), "leading");
         let history = journal.history().clone();
-        let opening = Opening { sweep, journal, committed, history };
+        let opening = Opening { sweep, journal, links, history };
         self.ask(|done| Command::Open { opening: Box::new(opening), done }).await.map_err(Failure::again)
     }
 }
 
-/// The sweep's units whose commit stands in the store.
+/// The sweep's units that have links in the store, with the highest of each (see [`limbic_proto::commit`]).
 ///
 /// # Errors
 /// The store can't be listed.
-pub async fn committed(store: &Store, sweep: &Sweep) -> Result<BTreeSet<UnitKey>, Failure> {
-    let all = store.committed().await?;
-    Ok(sweep.plan.units.keys().filter(|key| all.contains(key)).copied().collect())
+pub async fn links(store: &Store, sweep: &Sweep) -> Result<BTreeMap<UnitKey, u32>, Failure> {
+    let mut all = store.committed().await?;
+    all.retain(|key, _| sweep.plan.units.contains_key(key));
+    Ok(all)
+}
+
+/// How many of these units are committed.
+pub fn committed(links: &BTreeMap<UnitKey, u32>) -> usize {
+    links.values().filter(|link| commit::stands(**link)).count()
 }

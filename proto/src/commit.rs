@@ -1,4 +1,10 @@
 //! Commits: the immutable objects that say what became of a unit. Done-ness is the commit and nothing else.
+//!
+//! A unit's commits form a chain of links, each created once and never overwritten or deleted. Link 2g is the result of
+//! generation g ([`Commit::Done`] or [`Commit::Split`]); link 2g + 1 voids it ([`Commit::Void`]): its artifacts were found
+//! corrupt, or somebody asked for it again. The highest link decides: even, the unit is committed; odd (or no link at
+//! all), it is to be computed in [`generation`] of it. Old results stay addressable, and a missing link below the highest
+//! means nothing.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::{Digest, UnitKey};
 
-/// The body of `commit/{hh}/{unit}`.
+/// The body of one link: `commit/{hh}/{unit}` or `commit/{hh}/{unit}.{link}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Commit {
@@ -19,7 +25,7 @@ pub enum Commit {
         /// The units that replace it, in row order.
         children: Vec<UnitKey>,
     },
-    /// The unit will never have a result.
+    /// The result of the link before is not to be used any more.
     Void {
         /// Drawn at random: whose create won.
         nonce: String,
@@ -70,6 +76,26 @@ pub struct Provenance {
     pub tokens: u64,
     /// Further counts: `skipped_rows`, …
     pub counts: BTreeMap<String, u64>,
+}
+
+/// The link of a generation's result.
+pub fn result(generation: u32) -> u32 {
+    2 * generation
+}
+
+/// The link that voids a generation's result.
+pub fn void(generation: u32) -> u32 {
+    2 * generation + 1
+}
+
+/// Whether a unit is committed whose highest link this is.
+pub fn stands(highest: u32) -> bool {
+    highest.is_multiple_of(2)
+}
+
+/// The generation that a unit is in whose highest link this is: of the result that stands, or of the next attempt.
+pub fn generation(highest: u32) -> u32 {
+    highest.div_ceil(2)
 }
 
 impl Commit {

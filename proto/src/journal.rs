@@ -55,10 +55,17 @@ pub enum Record {
     Resume,
     /// No new leases ever; running attempts are told to stop.
     Cancel,
-    /// The unit gets a new generation.
-    Regen {
+    /// A unit's result is to be voided: written before the link that voids it, so that it is done even if the
+    /// coordinator dies in between.
+    Void {
         /// The unit.
         unit: UnitKey,
+        /// The generation of the result.
+        generation: u32,
+        /// Why.
+        reason: String,
+        /// Whether somebody asked for it; else the result was found corrupt, which counts towards the unit's budget.
+        asked: bool,
     },
     /// The unit failed for good; its error is kept and the sweep goes on.
     Quarantine {

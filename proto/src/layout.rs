@@ -43,7 +43,45 @@ pub fn artifact(unit: &UnitKey, attempt: &str, name: &str) -> String {
     format!("data/{}/{unit}/{attempt}/{name}", unit.fan_out())
 }
 
-/// A unit's commit.
-pub fn commit(unit: &UnitKey) -> String {
-    format!("commit/{}/{unit}", unit.fan_out())
+/// The folder of all commits.
+pub fn commits() -> &'static str {
+    "commit"
+}
+
+/// One link of a unit's chain of commits: link 2g is the result of generation g, link 2g + 1 voids it; see
+/// [`crate::commit`].
+pub fn commit(unit: &UnitKey, link: u32) -> String {
+    match link {
+        0 => format!("commit/{}/{unit}", unit.fan_out()),
+        _ => format!("commit/{}/{unit}.{link}", unit.fan_out()),
+    }
+}
+
+/// The unit and the link that a name in the commits' folders stands for; none if it is no commit's name.
+pub fn link(name: &str) -> Option<(UnitKey, u32)> {
+    match name.split_once('.') {
+        None => Some((name.parse().ok()?, 0)),
+        // Only the one spelling that `commit` writes counts.
+        Some((unit, link)) => {
+            let number: u32 = link.parse().ok().filter(|n: &u32| *n > 0 && n.to_string() == link)?;
+            Some((unit.parse().ok()?, number))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commits_name_says_unit_and_link() {
+        let unit = Digest::of(b"unit");
+        for n in [0, 1, 2, 17] {
+            let path = commit(&unit, n);
+            assert_eq!(link(path.rsplit('/').next().unwrap()), Some((unit, n)));
+        }
+        for name in [format!("{unit}.0"), format!("{unit}.01"), format!("{unit}.x"), format!("{unit}#1"), "x".to_owned()] {
+            assert_eq!(link(&name), None, "{name}");
+        }
+    }
 }

@@ -7,13 +7,16 @@ mod generated {
 
 pub use generated::*;
 
+use std::collections::BTreeMap;
+
+use crate::key::UnitKey;
 use crate::unit::Unit;
 
 /// The file descriptors of all services, for reflection.
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("limbic");
 
 /// Both sides of a session must have the same one; raised with every incompatible change.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// A message that doesn't mean anything to us.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +29,12 @@ pub struct WireError {
 }
 
 impl Grant {
-    /// A grant of that unit.
-    pub fn of(unit: &Unit, sweep: &str, attempt: &str, token: Token) -> Grant {
+    /// A grant of that unit in a generation; `inputs` are its dependencies whose generation is not 0.
+    pub fn of(unit: &Unit, sweep: &str, attempt: &str, token: Token, generation: u32, inputs: &[(UnitKey, u32)]) -> Grant {
+        let input = |(key, generation): &(UnitKey, u32)| Input { key: key.hex(), generation: *generation };
         Grant {
+            generation,
+            inputs: inputs.iter().map(input).collect(),
             sweep: sweep.to_owned(),
             attempt: attempt.to_owned(),
             token: Some(token),
@@ -48,5 +54,17 @@ impl Grant {
             return Err(WireError { message: "Grant.key", what: format!("is {}, but the unit's content gives {key}", self.key) });
         }
         Ok(unit)
+    }
+
+    /// The generation of each dependency that is not in generation 0.
+    ///
+    /// # Errors
+    /// A key that is none.
+    pub fn generations(&self) -> Result<BTreeMap<UnitKey, u32>, WireError> {
+        let of = |input: &Input| match input.key.parse() {
+            Ok(key) => Ok((key, input.generation)),
+            Err(what) => Err(WireError { message: "Grant.inputs", what }),
+        };
+        self.inputs.iter().map(of).collect()
     }
 }

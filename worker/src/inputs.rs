@@ -4,6 +4,7 @@ mod header;
 mod shard;
 mod shelf;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -47,19 +48,15 @@ pub enum InputError {
     /// The model's files can't be had.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A dependency has no commit.
-    #[error("unit {unit:?}, which this one needs, is not committed")]
-    NotCommitted {
+    /// A dependency's commit or an artifact of it is missing, or not what was written: it must be computed again.
+    #[error("the result of unit {unit:?}, which this one needs, is corrupt: {message}")]
+    Corrupt {
         /// The dependency.
         unit: UnitKey,
-    },
-    /// A dependency will never have a result.
-    #[error("unit {unit:?}, which this one needs, has no result: {reason}")]
-    Void {
-        /// The dependency.
-        unit: UnitKey,
-        /// Why.
-        reason: String,
+        /// The generation that was read.
+        generation: u32,
+        /// What was found.
+        message: String,
     },
     /// A dependency's artifact is not what such a unit writes.
     #[error("states of unit {unit:?}: {message}")]
@@ -77,11 +74,32 @@ impl InputError {
         match self {
             // Out of reach for longer than the patience: that is not the unit's fault.
             InputError::Store(error) if error.out_of_reach() => Advice::Leave,
-            InputError::Cancelled | InputError::Store(_) | InputError::RowsDigest { .. } | InputError::NotCommitted { .. } => Advice::Retry,
-            InputError::Rows(_) | InputError::Void { .. } | InputError::Artifact { .. } => Advice::Reject,
+            InputError::Cancelled | InputError::Store(_) | InputError::RowsDigest { .. } | InputError::Corrupt { .. } => Advice::Retry,
+            InputError::Rows(_) | InputError::Artifact { .. } => Advice::Reject,
             // Another worker may have the folder, or the hub may be back.
             InputError::Model(ModelError::File { .. } | ModelError::Hub(_)) => Advice::Retry,
             InputError::Model(_) => Advice::Reject,
+        }
+    }
+}
+
+/// Which result is read.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    unit: UnitKey,
+    generation: u32,
+}
+
+impl Source {
+    fn corrupt(self, message: String) -> InputError {
+        InputError::Corrupt { unit: self.unit, generation: self.generation, message }
+    }
+
+    /// What is missing or not what was written is the result's fault, anything else the store's.
+    fn judge(self, error: InputError) -> InputError {
+        match error {
+            InputError::Store(e) if e.not_found() || matches!(e, StoreError::Corrupt { .. }) => self.corrupt(e.to_string()),
+            other => other,
         }
     }
 }
@@ -94,6 +112,8 @@ pub struct Inputs {
     runtime: tokio::runtime::Handle,
     timing: Timing,
     progress: Arc<Progress>,
+    /// The generation of each dependency that is not in generation 0.
+    generations: BTreeMap<UnitKey, u32>,
     waited: AtomicU64,
 }
 
@@ -101,7 +121,13 @@ impl Inputs {
     /// Inputs out of a store; what was verified once stays on the shelf. A store that is out of reach is waited for, until
     /// the patience is over or the attempt should stop.
     pub fn new(store: Store, shelf: Arc<Shelf>, runtime: tokio::runtime::Handle, timing: Timing, progress: Arc<Progress>) -> Inputs {
-        Inputs { store, shelf, runtime, timing, progress, waited: AtomicU64::new(0) }
+        Inputs { store, shelf, runtime, timing, progress, generations: BTreeMap::new(), waited: AtomicU64::new(0) }
+    }
+
+    /// The same inputs, with dependencies read in these generations instead of 0.
+    #[must_use]
+    pub fn in_generations(self, generations: BTreeMap<UnitKey, u32>) -> Inputs {
+        Inputs { generations, ..self }
     }
 
     /// How long the device thread has waited for inputs.
@@ -160,11 +186,12 @@ impl Inputs {
         let mut shards = Vec::with_capacity(extracts.len());
         let mut pending: Vec<UnitKey> = extracts.iter().rev().copied().collect();
         while let Some(unit) = pending.pop() {
-            match self.read(|store| async move { store.commit(&unit).await })? {
-                Some(Commit::Done(done)) => shards.push(Shard::open(self, unit, done)?),
+            let of = Source { unit, generation: self.generations.get(&unit).copied().unwrap_or(0) };
+            match self.read(|store| async move { store.commit(&unit, of.generation).await }).map_err(|e| of.judge(e))? {
+                Some(Commit::Done(done)) => shards.push(Shard::open(self, of, done)?),
                 Some(Commit::Split { children, .. }) => pending.extend(children.iter().rev()),
-                Some(Commit::Void { reason, .. }) => return Err(InputError::Void { unit, reason }),
-                None => return Err(InputError::NotCommitted { unit }),
+                Some(Commit::Void { .. }) => return Err(of.corrupt("its commit is a void where a result should be".to_owned())),
+                None => return Err(of.corrupt("its commit is missing".to_owned())),
             }
         }
         Ok(shards)

@@ -56,7 +56,7 @@ impl World {
     }
 
     async fn done(&self, unit: &Unit) -> Option<Done> {
-        match self.store.commit(&unit.spec.key()).await.unwrap()? {
+        match self.store.commit(&unit.spec.key(), 0).await.unwrap()? {
             Commit::Done(done) => Some(done),
             other => panic!("{other:?}"),
         }
@@ -166,7 +166,7 @@ async fn a_committed_unit_is_not_executed_again() {
     let provenance =
         Provenance { worker: "w".into(), software: "s".into(), device: "cpu".into(), seconds: 1.0, tokens: 0, counts: Default::default() };
     let body = Commit::Done(Done { nonce: "other".into(), attempt: "old".into(), artifacts: Vec::new(), provenance });
-    let path = layout::commit(&unit(1).spec.key());
+    let path = layout::commit(&unit(1).spec.key(), 0);
     world.store.create(&path, "other", Bytes::from(serde_json::to_vec(&body).unwrap())).await.unwrap();
     let coordinator = FakeCoordinator::start(world.state([1]));
     let executor = FakeExecutor::default();

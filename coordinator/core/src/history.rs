@@ -24,6 +24,16 @@ pub struct History {
     troubles: BTreeMap<UnitKey, Trouble>,
     failed: BTreeSet<String>,
     lost: BTreeSet<String>,
+    voids: BTreeMap<UnitKey, Void>,
+}
+
+/// The last result of a unit that was to be voided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Void {
+    /// The generation of the result.
+    pub generation: u32,
+    /// Why.
+    pub reason: String,
 }
 
 /// What went wrong with one unit so far.
@@ -31,6 +41,8 @@ pub struct History {
 struct Trouble {
     fails: u32,
     losses: u32,
+    /// The generations whose result was found corrupt.
+    corrupt: BTreeSet<u32>,
     error: Option<String>,
 }
 
@@ -65,9 +77,14 @@ impl History {
             Record::Pause => self.paused = true,
             Record::Resume => self.paused = false,
             Record::Cancel => self.cancelled = true,
-            Record::Regen { unit } => {
-                self.troubles.remove(unit);
-                self.quarantined.remove(unit);
+            Record::Void { unit, generation, reason, asked } => {
+                if !asked {
+                    self.troubles.entry(*unit).or_default().corrupt.insert(*generation);
+                }
+                let void = Void { generation: *generation, reason: reason.clone() };
+                if self.voids.get(unit).is_none_or(|known| known.generation < *generation) {
+                    self.voids.insert(*unit, void);
+                }
             }
             Record::Quarantine { unit, error } => {
                 self.quarantined.insert(*unit, error.clone());
@@ -85,14 +102,24 @@ impl History {
         self.epochs.first().is_some_and(|first| *first < epoch)
     }
 
-    /// How many attempts at the unit failed in its present generation.
+    /// How many attempts at the unit failed.
     pub fn fails(&self, unit: &UnitKey) -> u32 {
         self.troubles.get(unit).map_or(0, |t| t.fails)
     }
 
-    /// How many attempts at the unit were lost in its present generation.
+    /// How many attempts at the unit were lost.
     pub fn losses(&self, unit: &UnitKey) -> u32 {
         self.troubles.get(unit).map_or(0, |t| t.losses)
+    }
+
+    /// How often the unit's result was found corrupt.
+    pub fn void_count(&self, unit: &UnitKey) -> u32 {
+        self.troubles.get(unit).map_or(0, |t| t.corrupt.len() as u32)
+    }
+
+    /// What was to be voided: of each unit the last.
+    pub fn voids(&self) -> impl Iterator<Item = (&UnitKey, &Void)> {
+        self.voids.iter()
     }
 
     /// The unit's last error.
@@ -100,9 +127,14 @@ impl History {
         self.troubles.get(unit)?.error.as_deref()
     }
 
-    /// Whether that attempt failed.
-    pub fn has_failed(&self, attempt: &str) -> bool {
-        self.failed.contains(attempt)
+    /// Attempts that failed.
+    pub fn failed(&self) -> impl Iterator<Item = &String> {
+        self.failed.iter()
+    }
+
+    /// Attempts that were lost, of which some may have come back.
+    pub fn lost(&self) -> impl Iterator<Item = &String> {
+        self.lost.iter()
     }
 
     /// Attempts whose end the journal knows. Commits are not among them: they speak for themselves.
@@ -162,13 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn a_new_generation_starts_with_full_budgets() {
-        let quarantine = Record::Quarantine { unit: unit(1), error: "bad".into() };
-        let history = History::replay(&[fail(1, "a"), quarantine.clone(), Record::Regen { unit: unit(1) }, fail(1, "a")]);
-        assert_eq!(history.fails(&unit(1)), 0);
-        assert!(history.quarantined.is_empty());
-        assert_eq!(history.attempts().failed, 1);
-        let again = History::replay(&[quarantine]);
-        assert_eq!(again.quarantined[&unit(1)], "bad");
+    fn corruption_counts_once_for_each_generation_and_what_was_asked_does_not() {
+        let void = |generation, asked| Record::Void { unit: unit(1), generation, reason: format!("of {generation}"), asked };
+        let history = History::replay(&[void(0, false), void(0, false), void(1, true), void(2, false), void(1, true)]);
+        assert_eq!((history.void_count(&unit(1)), history.void_count(&unit(2))), (2, 0));
+        let last = Void { generation: 2, reason: "of 2".into() };
+        assert_eq!(history.voids().collect::<Vec<_>>(), [(&unit(1), &last)]);
     }
 }

@@ -6,8 +6,9 @@
 //! ignored or refused.
 //!
 //! What is true here in every state:
-//! - A unit is done when its commit stands in the store, whoever wrote it: a `Committed` of any attempt, stale or
-//!   unknown, marks it done, in every sweep that has it.
+//! - A unit is done when the highest link of its chain of commits is a result, whoever wrote it: a `Committed` of any
+//!   attempt, stale or unknown, marks it done, in every sweep that has it. A result that is found corrupt is voided, and
+//!   the unit comes again in its next generation once the void stands; what was committed from it stays.
 //! - A unit is granted only while it is neither leased nor done nor quarantined, and its dependencies are done.
 //! - Budgets, backoff and quarantine belong to a sweep and are in its journal; leases and commits are shared.
 //! - A unit that depends on a quarantined one counts as quarantined too. Should the commit turn up after all (a worker
@@ -20,6 +21,7 @@ mod placement;
 mod settings;
 mod status;
 mod sweep;
+mod void;
 mod worker;
 
 #[cfg(test)]
@@ -28,6 +30,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use limbic_proto::commit;
 use limbic_proto::journal::Record;
 use limbic_proto::key::UnitKey;
 use limbic_proto::unit::Unit;
@@ -42,6 +45,23 @@ use lease::{Ending, Leases};
 use sweep::Sweep;
 use worker::Worker;
 
+/// What is known of a sweep that is taken up.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// Its id.
+    pub id: SweepId,
+    /// Its label.
+    pub name: String,
+    /// Its work.
+    pub plan: Plan,
+    /// This coordinator's epoch; its [`Record::Epoch`] stands in the journal already.
+    pub epoch: u64,
+    /// The highest link of the chains of commits that stand in the store (of the plan's units, or of more).
+    pub committed: BTreeMap<UnitKey, u32>,
+    /// What its journal says.
+    pub history: History,
+}
+
 /// All sweeps, workers and leases of one coordinator.
 #[derive(Debug)]
 pub struct Machine {
@@ -50,9 +70,14 @@ pub struct Machine {
     sweeps: BTreeMap<SweepId, Sweep>,
     workers: BTreeMap<WorkerId, Worker>,
     leases: Leases,
-    committed: BTreeSet<UnitKey>,
-    /// How attempts ended that are over for good.
+    /// The highest link of each unit's chain of commits, as far as it is known (or was asked for).
+    links: BTreeMap<UnitKey, u32>,
+    /// Units whose result is being voided in the store.
+    voiding: BTreeSet<UnitKey>,
+    /// How attempts ended.
     ended: BTreeMap<String, Ending>,
+    /// Attempts that were ever lost: one that comes back and is lost again counts once.
+    lost: BTreeSet<String>,
     counter: u64,
     actions: VecDeque<Action>,
 }
@@ -66,42 +91,42 @@ impl Machine {
             sweeps: BTreeMap::new(),
             workers: BTreeMap::new(),
             leases: Leases::default(),
-            committed: BTreeSet::new(),
+            links: BTreeMap::new(),
+            voiding: BTreeSet::new(),
             ended: BTreeMap::new(),
+            lost: BTreeSet::new(),
             counter: 0,
             actions: VecDeque::new(),
         }
     }
 
-    /// Takes a sweep up: a new one, or one whose journal an earlier coordinator wrote. `epoch` is this coordinator's, its
-    /// [`Record::Epoch`] stands in the journal already; `committed` are the units whose commit stands in the store.
+    /// Takes a sweep up: a new one, or one whose journal an earlier coordinator wrote.
     ///
     /// Where an earlier epoch led, nothing of this sweep is granted for [`Settings::adoption_window`], so that workers can
     /// name what they still run. Opening an open sweep changes nothing.
-    #[allow(clippy::too_many_arguments)]
-    pub fn open_sweep(
-        &mut self,
-        now: Duration,
-        id: SweepId,
-        name: &str,
-        plan: Plan,
-        epoch: u64,
-        committed: &BTreeSet<UnitKey>,
-        history: History,
-    ) {
+    pub fn open_sweep(&mut self, now: Duration, opening: Opening) {
         self.advance(now);
-        if self.sweeps.contains_key(&id) {
+        if self.sweeps.contains_key(&opening.id) {
             return;
         }
+        let Opening { id, name, plan, epoch, committed, history } = opening;
         let held_until = if history.led_before(epoch) { self.now + self.settings.adoption_window } else { self.now };
-        let known: Vec<UnitKey> =
-            plan.units.keys().filter(|key| committed.contains(key) || self.committed.contains(key)).copied().collect();
-        for unit in &known {
-            self.commit(*unit);
+        for (unit, link) in committed {
+            if plan.units.contains_key(&unit) {
+                self.link(unit, link);
+            }
         }
-        let mut sweep = Sweep::new(id.clone(), name, plan, epoch, self.sweeps.len(), self.now, held_until, &history, &known);
+        self.void_as_written(&plan, &history);
+        self.ended.extend(history.failed().map(|attempt| (attempt.clone(), Ending::Failed)));
+        self.lost.extend(history.lost().cloned());
+        let known: Vec<UnitKey> = plan.units.keys().filter(|key| self.committed(key)).copied().collect();
+        let seniority = self.sweeps.len();
+        let mut sweep = Sweep::new(id.clone(), &name, plan, epoch, seniority, self.now, held_until, &history, &known);
         for unit in self.leases.units() {
             sweep.set_leased(&unit, true, self.now);
+        }
+        for unit in &self.voiding {
+            sweep.set_voiding(unit, true, self.now);
         }
         for (unit, error) in sweep.exhausted(&self.settings, &history) {
             self.actions.push_back(Action::Append { sweep: id.clone(), record: Record::Quarantine { unit, error: error.clone() } });
@@ -128,9 +153,13 @@ impl Machine {
             }),
             Event::Unready { worker } => self.with_worker(&worker, |w| w.ready = false),
             Event::Heartbeat { worker, held, draining } => self.heartbeat(&worker, &held, draining),
-            Event::Committed { worker, sweep, unit, attempt, mine, tokens, seconds: _ } => {
-                self.on_committed(&worker, &sweep, unit, &attempt, mine, tokens);
+            Event::Committed { worker, sweep, unit, attempt, generation, mine, tokens, seconds: _ } => {
+                self.on_committed(&worker, &sweep, unit, &attempt, generation, mine.then_some(tokens));
             }
+            Event::Corrupt { worker, sweep: _, unit, attempt, bad, generation, error } => {
+                self.on_corrupt(&worker, unit, &attempt, bad, generation, error);
+            }
+            Event::Voided { unit, generation } => self.on_voided(unit, generation),
             Event::Failed { worker, sweep: _, unit, attempt, error, permanent } => {
                 self.on_failed(&worker, unit, &attempt, error, permanent)
             }
@@ -171,9 +200,14 @@ impl Machine {
         self.sweeps.get(sweep)?.plan.units.get(key).map(|planned| &planned.unit)
     }
 
-    /// Whether that unit's commit is known to stand.
+    /// Whether a result of that unit is known to stand.
     pub fn committed(&self, key: &UnitKey) -> bool {
-        self.committed.contains(key)
+        self.links.get(key).is_some_and(|link| commit::stands(*link))
+    }
+
+    /// The unit's generation: of the result that stands, or of its next attempt.
+    pub fn generation(&self, key: &UnitKey) -> u32 {
+        self.links.get(key).map_or(0, |link| commit::generation(*link))
     }
 
     /// Whether every open sweep is terminal (also when none is open).

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use limbic_core::machine::{Machine, Settings, SweepId};
+use limbic_core::machine::{Machine, Opening, Settings, SweepId};
 use limbic_proto::status::Status;
 use limbic_store::Store;
 
 use super::StoreArgs;
 use super::remote::RemoteArgs;
-use crate::coordinator::committed;
+use crate::coordinator::links;
 use crate::failure::Failure;
 use crate::sweep::{self, Sweep};
 use crate::{collect, journal};
@@ -61,10 +61,11 @@ pub struct ReportArgs {
 /// Where a sweep stands, from the store alone: commits and journal.
 pub async fn stored_status(store: &Store, sweep: &Sweep) -> Result<Status, Failure> {
     let history = journal::read(store, &sweep.id).await.map_err(Failure::again)?.history;
-    let committed = committed(store, sweep).await?;
+    let committed = links(store, sweep).await?;
     let mut machine = Machine::new(Settings::default());
     let id = SweepId(sweep.id.clone());
-    machine.open_sweep(Duration::ZERO, id.clone(), sweep.name(), sweep.plan.clone(), 0, &committed, history);
+    let (name, plan) = (sweep.name().to_owned(), sweep.plan.clone());
+    machine.open_sweep(Duration::ZERO, Opening { id: id.clone(), name, plan, epoch: 0, committed, history });
     Ok(machine.status(Duration::ZERO, &id).expect("the sweep was just opened"))
 }
 
@@ -145,7 +146,8 @@ pub async fn report(args: ReportArgs) -> Result<(), Failure> {
     let sweep = sweeps.into_iter().find(|s| s.id == id).expect("found among these");
     let status = stored_status(&store, &sweep).await?;
     let out = args.out.unwrap_or_else(|| PathBuf::from("limbic-out").join(sweep.name()));
-    let study = collect::study(&store, &sweep, status.quarantined).await.map_err(Failure::user)?;
+    let links = links(&store, &sweep).await?;
+    let study = collect::study(&store, &sweep, &links, status.quarantined).await.map_err(|e| e.explain(&sweep))?;
     collect::write_report(&study, &out)?;
     println!("{}", out.join("report.html").display());
     Ok(())

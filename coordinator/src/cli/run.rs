@@ -5,17 +5,23 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use limbic_proto::spec::Dtype;
-use limbic_proto::status::Status;
+use limbic_proto::status::{Status, SweepState};
+use limbic_report::Study;
+use limbic_store::Store;
 
 use super::StoreArgs;
 use super::inspect::stored_status;
 use super::serve::stop_signal;
-use crate::coordinator::{Handle, Options, committed, start};
+use crate::collect::CollectError;
+use crate::coordinator::{Handle, Options, committed, links, start};
 use crate::failure::Failure;
 use crate::local::{Crew, default_workers};
 use crate::progress::{SweepBar, bytes, count, seconds};
 use crate::sweep::{Sweep, accept, prepare, read_spec};
 use crate::{collect, server};
+
+/// How often results that are found corrupt are computed again; a store that corrupts them each time is no store.
+const ROUNDS: u32 = 3;
 
 /// Arguments of `limbic run`.
 #[derive(Debug, clap::Args)]
@@ -59,14 +65,12 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let mut sweep = accept(&store, prepared).await?;
     // The report is asked for anew each time; the work is not.
     (sweep.accepted.spec.name, sweep.accepted.spec.report) = (spec.name, spec.report);
-    let done = committed(&store, &sweep).await?.len();
+    let done = committed(&links(&store, &sweep).await?);
     announce(&args, &sweep, done);
-    let status = if done == sweep.plan.units.len() { stored_status(&store, &sweep).await? } else { compute(&args, &store, &sweep).await? };
-
-    let study = collect::study(&store, &sweep, status.quarantined.clone()).await.map_err(Failure::user)?;
+    let Computed { status, study, units } = sound(&args, &store, &sweep).await?;
     let folder = out.clone();
     tokio::task::spawn_blocking(move || collect::write_report(&study, &folder)).await.expect("writing a report doesn't panic")?;
-    summary(&args, &status, done, &out, started.elapsed());
+    summary(&args, &status, units, done, &out, started.elapsed());
     match status.quarantined.first() {
         None => Ok(()),
         Some(first) => {
@@ -103,8 +107,39 @@ fn announce(args: &RunArgs, sweep: &Sweep, done: usize) {
     }
 }
 
+/// What a run came to.
+struct Computed {
+    status: Status,
+    study: Study,
+    /// How many units were computed.
+    units: u64,
+}
+
+/// Computes what is missing and reads the results. Results that are found corrupt are voided and computed again.
+async fn sound(args: &RunArgs, store: &Store, sweep: &Sweep) -> Result<Computed, Failure> {
+    let (mut units, mut round) = (0, 0);
+    loop {
+        let done = committed(&links(store, sweep).await?);
+        let whole = done == sweep.plan.units.len();
+        let status = if whole { stored_status(store, sweep).await? } else { compute(args, store, sweep).await? };
+        units += status.attempts.committed - done as u64;
+        let links = links(store, sweep).await?;
+        match collect::study(store, sweep, &links, status.quarantined.clone()).await {
+            Ok(study) => return Ok(Computed { status, study, units }),
+            Err(CollectError::Corrupt(all)) if round < ROUNDS && status.state == SweepState::Complete => {
+                for bad in all {
+                    eprintln!("note: a result is computed again: {}", bad.reason);
+                    store.void(&bad.unit, bad.generation, &bad.reason).await?;
+                }
+                round += 1;
+            }
+            Err(e) => return Err(e.explain(sweep)),
+        }
+    }
+}
+
 /// Computes what is missing: coordinator in this process, workers as children.
-async fn compute(args: &RunArgs, store: &limbic_store::Store, sweep: &Sweep) -> Result<Status, Failure> {
+async fn compute(args: &RunArgs, store: &Store, sweep: &Sweep) -> Result<Status, Failure> {
     let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false).await?;
     let address = listener.local_addr().map_err(Failure::again)?;
     // Workers of an earlier run ended with it, so there is nobody to wait for.
@@ -150,9 +185,8 @@ async fn until_terminal(handle: &Handle, sweep: &str, bar: &SweepBar) -> Result<
     }
 }
 
-fn summary(args: &RunArgs, status: &Status, done_before: usize, out: &std::path::Path, took: Duration) {
+fn summary(args: &RunArgs, status: &Status, computed: u64, done_before: usize, out: &std::path::Path, took: Duration) {
     let report = out.join("report.html");
-    let computed = status.units.committed - done_before as u64;
     if args.json {
         println!(
             "{}",

@@ -1,17 +1,18 @@
 //! The task that owns the machine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use limbic_core::history::History;
-use limbic_core::machine::{Action, Event, Machine, Progress, SweepId, WorkerId};
+use limbic_core::machine::{self, Action, Event, Machine, Progress, SweepId, WorkerId};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::status::Status;
 use limbic_proto::wire::{Grant, LeaseResponse, Token};
+use limbic_store::Store;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Options;
 use super::ledger::{self, Note};
+use super::{Options, chain};
 use crate::failure::Failure;
 use crate::journal::Journal;
 use crate::sweep::Sweep;
@@ -21,7 +22,8 @@ use crate::sweep::Sweep;
 pub(super) struct Opening {
     pub sweep: Sweep,
     pub journal: Journal,
-    pub committed: BTreeSet<UnitKey>,
+    /// The highest links of its units.
+    pub links: BTreeMap<UnitKey, u32>,
     pub history: History,
 }
 
@@ -41,6 +43,7 @@ pub(super) enum Command {
 
 pub(super) struct Task {
     machine: Machine,
+    store: Store,
     dismiss_workers: bool,
     session: u64,
     start: Instant,
@@ -50,12 +53,15 @@ pub(super) struct Task {
     cancels: BTreeMap<WorkerId, Vec<String>>,
     journals: BTreeMap<SweepId, mpsc::UnboundedSender<Note>>,
     superseded: (mpsc::UnboundedSender<Failure>, mpsc::UnboundedReceiver<Failure>),
+    /// What the store has carried out.
+    stands: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
 }
 
 impl Task {
-    pub fn new(options: Options, session: u64) -> Task {
+    pub fn new(store: Store, options: Options, session: u64) -> Task {
         Task {
             machine: Machine::new(options.machine),
+            store,
             dismiss_workers: options.dismiss_workers,
             session,
             start: Instant::now(),
@@ -63,6 +69,7 @@ impl Task {
             cancels: BTreeMap::new(),
             journals: BTreeMap::new(),
             superseded: mpsc::unbounded_channel(),
+            stands: mpsc::unbounded_channel(),
         }
     }
 
@@ -81,6 +88,7 @@ impl Task {
                     let _ = fatal.send(failure);
                     return;
                 }
+                event = self.stands.1.recv() => self.handle(event.expect("the task holds a sender itself")),
                 () = tokio::time::sleep(deadline) => self.handle(Event::Tick),
             }
             self.act();
@@ -140,14 +148,15 @@ impl Task {
     }
 
     fn open(&mut self, opening: Opening) {
-        let Opening { sweep, journal, committed, history } = opening;
+        let Opening { sweep, journal, links, history } = opening;
         let id = SweepId(sweep.id.clone());
         let epoch = journal.epoch();
         let (notes, inbox) = mpsc::unbounded_channel();
         tokio::spawn(ledger::write(journal, inbox, self.superseded.0.clone()));
         self.journals.insert(id.clone(), notes);
         let name = sweep.name().to_owned();
-        self.machine.open_sweep(self.now(), id, &name, sweep.plan, epoch, &committed, history);
+        let opening = machine::Opening { id, name, plan: sweep.plan, epoch, committed: links, history };
+        self.machine.open_sweep(self.now(), opening);
     }
 
     /// Carries out what the machine asks for.
@@ -155,7 +164,15 @@ impl Task {
         loop {
             while let Some(action) = self.machine.poll_action() {
                 match action {
-                    Action::Grant { worker, sweep, unit, attempt, token } => self.grant(worker, &sweep, unit, attempt, token),
+                    Action::Grant { worker, sweep, unit, attempt, token, generation, inputs } => {
+                        let granted = self.machine.unit(&sweep, &unit).expect("granted units are planned");
+                        let token = Token { epoch: token.0, counter: token.1 };
+                        let grant = Grant::of(granted, &sweep.0, &attempt, token, generation, &inputs);
+                        self.grant(worker, sweep, unit, attempt, grant);
+                    }
+                    Action::Void { unit, generation, reason } => {
+                        tokio::spawn(chain::void(self.store.clone(), unit, generation, reason, self.stands.0.clone()));
+                    }
                     Action::Append { sweep, record } => {
                         let journal = self.journals.get(&sweep).expect("every open sweep has a journal");
                         // The journal's task ends only with the coordinator.
@@ -179,14 +196,12 @@ impl Task {
         self.machine.sweeps().next().is_some() && self.machine.finished()
     }
 
-    fn grant(&mut self, worker: WorkerId, sweep: &SweepId, unit: UnitKey, attempt: String, token: (u64, u64)) {
-        let granted = self.machine.unit(sweep, &unit).expect("granted units are planned");
-        let token = Token { epoch: token.0, counter: token.1 };
-        let response = LeaseResponse { grant: Some(Grant::of(granted, &sweep.0, &attempt, token)), finished: false };
-        tracing::debug!(session = self.session, %worker, unit = %unit.short(), %attempt, title = %granted.hints.title, "granted");
+    fn grant(&mut self, worker: WorkerId, sweep: SweepId, unit: UnitKey, attempt: String, grant: Grant) {
+        tracing::debug!(session = self.session, %worker, unit = %unit.short(), %attempt, generation = grant.generation, "granted");
+        let response = LeaseResponse { grant: Some(grant), finished: false };
         let delivered = self.waiting.remove(&worker).is_some_and(|reply| reply.send(response).is_ok());
         if !delivered {
-            self.handle(Event::Released { worker, sweep: sweep.clone(), unit, attempt });
+            self.handle(Event::Released { worker, sweep, unit, attempt });
         }
     }
 }

@@ -43,6 +43,7 @@ fn lease(held: &Held) -> Result<HeldLease, Status> {
         unit: key(&held.key)?,
         attempt: held.attempt.clone(),
         token: (token.epoch, token.counter),
+        generation: held.generation,
     })
 }
 
@@ -90,15 +91,19 @@ impl Workers for WorkersService {
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
         let request = request.into_inner();
         let held = request.held.as_ref().ok_or_else(|| Status::invalid_argument("ReportRequest.held is missing"))?;
-        let HeldLease { sweep, unit, attempt, .. } = lease(held)?;
+        let HeldLease { sweep, unit, attempt, generation, .. } = lease(held)?;
         let worker = WorkerId(request.worker);
         let event = match request.outcome {
             Some(Outcome::Committed(c)) => {
-                Event::Committed { worker, sweep, unit, attempt, mine: c.mine, tokens: c.tokens, seconds: c.seconds }
+                Event::Committed { worker, sweep, unit, attempt, generation, mine: c.mine, tokens: c.tokens, seconds: c.seconds }
             }
             Some(Outcome::Failed(f)) => {
                 tracing::warn!(%worker, unit = %unit.short(), %attempt, error = %f.error, "attempt failed");
                 Event::Failed { worker, sweep, unit, attempt, error: f.error, permanent: f.permanent }
+            }
+            Some(Outcome::Corrupt(c)) => {
+                tracing::warn!(%worker, unit = %unit.short(), %attempt, bad = %c.key, error = %c.error, "a dependency is corrupt");
+                Event::Corrupt { worker, sweep, unit, attempt, bad: key(&c.key)?, generation: c.generation, error: c.error }
             }
             Some(Outcome::Released(_)) => Event::Released { worker, sweep, unit, attempt },
             None => return Err(Status::invalid_argument("ReportRequest.outcome is missing")),

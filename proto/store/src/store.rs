@@ -1,11 +1,12 @@
 //! A store root: open it by path or URL, read objects, write artifacts and commits.
 
+use std::collections::BTreeMap;
 use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use limbic_proto::commit::{Artifact, Commit, Done};
+use limbic_proto::commit::{self, Artifact, Commit, Done};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
 use object_store::path::Path;
@@ -219,23 +220,31 @@ impl Store {
         Ok(names)
     }
 
-    /// The keys of all committed units, by listing.
+    /// The highest link of every unit's chain of commits, by one listing: even = the unit is committed (see
+    /// [`limbic_proto::commit`]). Units without any link are not in it.
     ///
     /// # Errors
     /// The store can't be listed.
-    pub async fn committed(&self) -> Result<std::collections::BTreeSet<UnitKey>, StoreError> {
-        let prefix = Path::from("commit");
-        let listed =
-            self.inner.list(Some(&prefix)).map_ok(|o| o.location).try_collect::<Vec<_>>().await.map_err(self.io("listing commit"))?;
-        Ok(listed.iter().filter_map(|p| p.filename()?.parse().ok()).collect())
+    pub async fn committed(&self) -> Result<BTreeMap<UnitKey, u32>, StoreError> {
+        let prefix = Path::from(layout::commits());
+        let mut listing = self.inner.list(Some(&prefix));
+        let mut highest = BTreeMap::new();
+        while let Some(object) = listing.try_next().await.map_err(self.io("listing commit"))? {
+            if let Some((unit, link)) = object.location.filename().and_then(layout::link) {
+                let known = highest.entry(unit).or_insert(link);
+                *known = link.max(*known);
+            }
+        }
+        Ok(highest)
     }
 
-    /// A unit's commit, if there is one.
+    /// The result of a unit's generation, if there is one. That it is not voided is for the caller to know: see
+    /// [`Store::committed`].
     ///
     /// # Errors
     /// The store can't be reached, or the object is not a commit.
-    pub async fn commit(&self, unit: &UnitKey) -> Result<Option<Commit>, StoreError> {
-        let path = layout::commit(unit);
+    pub async fn commit(&self, unit: &UnitKey, generation: u32) -> Result<Option<Commit>, StoreError> {
+        let path = layout::commit(unit, commit::result(generation));
         match self.get(&path).await {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| StoreError::Corrupt {
                 url: self.url.clone(),
@@ -245,6 +254,17 @@ impl Store {
             Err(e) if e.not_found() => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    /// Voids the result of a unit's generation; one that is void already stays so, whoever voided it.
+    ///
+    /// # Errors
+    /// The store can't be reached or written.
+    pub async fn void(&self, unit: &UnitKey, generation: u32, reason: &str) -> Result<(), StoreError> {
+        let nonce = crate::create::nonce();
+        let void = Commit::Void { nonce: nonce.clone(), reason: reason.to_owned() };
+        let body = Bytes::from(serde_json::to_vec(&void).expect("a commit serializes"));
+        self.create(&layout::commit(unit, commit::void(generation)), &nonce, body).await.map(drop)
     }
 
     /// Writes one artifact of an attempt. Names are unique to the attempt, so writing it again is harmless.
@@ -324,3 +344,35 @@ pub const ANSWER: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Bytes per part of a multipart upload.
 const PART: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_highest_link_of_each_chain_is_listed_and_a_generations_result_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+        let [done, void, again] = [b"1", b"2", b"3"].map(|text| Digest::of(text));
+        let put = async |unit: &UnitKey, generation: u32| {
+            let children = vec![*unit];
+            let commit = Commit::Split { nonce: crate::create::nonce(), children };
+            let body = Bytes::from(serde_json::to_vec(&commit).unwrap());
+            store.create(&layout::commit(unit, commit::result(generation)), commit.nonce(), body).await.unwrap();
+        };
+        for unit in [&done, &void, &again] {
+            put(unit, 0).await;
+        }
+        for unit in [&void, &again] {
+            store.void(unit, 0, "its bytes rotted").await.unwrap();
+            store.void(unit, 0, "said twice").await.unwrap();
+        }
+        put(&again, 1).await;
+        assert_eq!(store.committed().await.unwrap(), BTreeMap::from([(done, 0), (void, 1), (again, 2)]));
+        assert!(store.commit(&again, 0).await.unwrap().is_some(), "old results stay addressable");
+        assert!(store.commit(&again, 1).await.unwrap().is_some());
+        assert!(store.commit(&void, 1).await.unwrap().is_none());
+        let voided = store.get(&layout::commit(&void, 1)).await.unwrap();
+        assert!(String::from_utf8_lossy(&voided).contains("its bytes rotted"), "the first word stands");
+    }
+}

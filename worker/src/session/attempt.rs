@@ -34,8 +34,8 @@ pub(super) enum Computed {
 impl Attempt {
     /// Computes the unit, unless a commit stands already.
     pub(super) async fn compute(&self) -> Computed {
-        let unit = match self.grant.unit() {
-            Ok(unit) => Arc::new(unit),
+        let (unit, generations) = match self.grant.unit().and_then(|unit| Ok((unit, self.grant.generations()?))) {
+            Ok((unit, generations)) => (Arc::new(unit), generations),
             Err(error) => return Computed::Ended(Outcome::Failed { error: error.to_string(), permanent: true }),
         };
         let key = unit.spec.key();
@@ -49,7 +49,8 @@ impl Attempt {
             tokio::runtime::Handle::current(),
             self.shared.settings.timing,
             self.held.progress.clone(),
-        );
+        )
+        .in_generations(generations);
         let result = tokio::select! {
             result = self.shared.device.execute(unit, inputs, self.held.progress.clone()) => result,
             () = self.shared.drain.over() => Err(ExecuteError::Cancelled),
@@ -63,6 +64,10 @@ impl Attempt {
     fn failed(error: ExecuteError) -> Computed {
         if matches!(error, ExecuteError::Cancelled | ExecuteError::Input(InputError::Cancelled)) {
             return Computed::Ended(Outcome::Released);
+        }
+        if let ExecuteError::Input(InputError::Corrupt { unit, generation, .. }) = &error {
+            tracing::warn!(%error, "a dependency is corrupt");
+            return Computed::Ended(Outcome::Corrupt { bad: *unit, generation: *generation, error: error.to_string() });
         }
         tracing::warn!(%error, "the unit failed");
         let (message, advice) = (error.to_string(), error.advice());
@@ -79,7 +84,7 @@ impl Attempt {
 
     /// The outcome where a commit stands. A store that can't be asked is no reason not to compute.
     async fn committed_already(&self, key: &UnitKey) -> Option<Outcome> {
-        match self.store.commit(key).await {
+        match self.store.commit(key, self.held.generation).await {
             Ok(commit) => commit.map(|_| Outcome::Committed { mine: false, tokens: 0, seconds: 0.0 }),
             Err(error) => {
                 tracing::warn!(unit = self.held.unit(), %error, "can't see whether the unit is committed");
@@ -113,7 +118,14 @@ impl Attempt {
 
     async fn upload(&self, key: UnitKey, computed: device::Computed) -> Result<Outcome, StoreError> {
         let settings = &self.shared.settings;
-        let publication = Publication { key, attempt: &self.held.attempt, worker: &settings.id, device: &settings.device, computed };
+        let publication = Publication {
+            key,
+            generation: self.held.generation,
+            attempt: &self.held.attempt,
+            worker: &settings.id,
+            device: &settings.device,
+            computed,
+        };
         let publish = Publish { store: &self.store, timing: &settings.timing };
         // Uploads stop when the coordinator says so; a create that is on its way does not.
         let artifacts = tokio::select! {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use limbic_proto::key::UnitKey;
 use limbic_proto::wire::{self, Grant};
 
 use crate::progress::Progress;
@@ -14,6 +15,8 @@ pub(crate) enum Outcome {
     Committed { mine: bool, tokens: u64, seconds: f64 },
     /// It failed.
     Failed { error: String, permanent: bool },
+    /// A dependency's result is corrupt.
+    Corrupt { bad: UnitKey, generation: u32, error: String },
     /// It was given back.
     Released,
 }
@@ -26,6 +29,9 @@ impl Outcome {
                 Wire::Committed(wire::Committed { mine: *mine, tokens: *tokens, seconds: *seconds })
             }
             Outcome::Failed { error, permanent } => Wire::Failed(wire::Failed { error: error.clone(), permanent: *permanent }),
+            Outcome::Corrupt { bad, generation, error } => {
+                Wire::Corrupt(wire::Corrupt { key: bad.hex(), generation: *generation, error: error.clone() })
+            }
             Outcome::Released => Wire::Released(wire::Released {}),
         }
     }
@@ -38,6 +44,8 @@ pub(crate) struct Held {
     pub(super) key: String,
     pub(super) attempt: String,
     token: Option<wire::Token>,
+    /// Which generation of the unit it computes.
+    pub(super) generation: u32,
     pub(super) progress: Arc<Progress>,
 }
 
@@ -50,6 +58,7 @@ impl Held {
             token: self.token,
             progress: self.progress.share(),
             tokens: self.progress.tokens(),
+            generation: self.generation,
         }
     }
 
@@ -77,6 +86,7 @@ impl Holding {
             key: grant.key.clone(),
             attempt: grant.attempt.clone(),
             token: grant.token,
+            generation: grant.generation,
             progress: Arc::new(Progress::new()),
         });
         self.held().insert(held.attempt.clone(), held.clone());

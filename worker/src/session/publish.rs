@@ -1,7 +1,7 @@
 //! Making a result durable: upload all artifacts, then create the commit that names them. Needs no coordinator.
 
 use bytes::Bytes;
-use limbic_proto::commit::{Artifact, Commit, Done, Provenance};
+use limbic_proto::commit::{self, Artifact, Commit, Done, Provenance};
 use limbic_proto::key::UnitKey;
 use limbic_proto::layout;
 use limbic_store::create::nonce;
@@ -15,6 +15,7 @@ use crate::settings::Timing;
 /// What is to be made durable.
 pub(super) struct Publication<'a> {
     pub(super) key: UnitKey,
+    pub(super) generation: u32,
     pub(super) attempt: &'a str,
     pub(super) worker: &'a str,
     pub(super) device: &'a str,
@@ -57,7 +58,7 @@ impl Publish<'_> {
             },
         });
         let body = Bytes::from(serde_json::to_vec(&commit).expect("a commit serializes"));
-        let path = layout::commit(&publication.key);
+        let path = layout::commit(&publication.key, commit::result(publication.generation));
         // The same bytes every time, so that an earlier try of unknown outcome is recognised as ours.
         let created = patiently(self.timing, || self.store.create(&path, &nonce, body.clone())).await?;
         Ok(created == Created::Won)

@@ -185,7 +185,7 @@ impl Bench {
 
     pub fn create_commit(&self, unit: &Unit, commit: &Commit) {
         let body = Bytes::from(serde_json::to_vec(commit).unwrap());
-        self.runtime.block_on(self.store.create(&layout::commit(&unit.spec.key()), commit.nonce(), body)).unwrap();
+        self.runtime.block_on(self.store.create(&layout::commit(&unit.spec.key(), 0), commit.nonce(), body)).unwrap();
     }
 
     /// Flips the last byte of an object.

@@ -146,7 +146,10 @@ impl Workers for Service {
             state.leases.push(request);
             if let Some((unit, attempt)) = state.queue.pop_front() {
                 let token = Token { epoch: state.epoch, counter: state.leases.len() as u64 };
-                return Ok(Response::new(LeaseResponse { grant: Some(Grant::of(&unit, "sweep", &attempt, token)), finished: false }));
+                return Ok(Response::new(LeaseResponse {
+                    grant: Some(Grant::of(&unit, "sweep", &attempt, token, 0, &[])),
+                    finished: false,
+                }));
             }
             if state.finished_after > 0 && state.reports.len() >= state.finished_after {
                 return Ok(Response::new(LeaseResponse { grant: None, finished: true }));

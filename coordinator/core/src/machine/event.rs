@@ -54,6 +54,8 @@ pub struct Held {
     pub attempt: String,
     /// Its token.
     pub token: Token,
+    /// Which generation of the unit it computes.
+    pub generation: u32,
 }
 
 /// An attempt that a worker says it runs, and how far it is.
@@ -112,6 +114,8 @@ pub enum Event {
         unit: UnitKey,
         /// The attempt that says so.
         attempt: String,
+        /// Which generation of the unit stands.
+        generation: u32,
         /// Whether the commit names this attempt; else another's was found.
         mine: bool,
         /// Tokens that went through the model.
@@ -133,6 +137,30 @@ pub enum Event {
         error: String,
         /// Whether trying again can't help.
         permanent: bool,
+    },
+    /// An attempt could not read a dependency: its commit or an artifact of it is missing, or not what was written.
+    Corrupt {
+        /// The worker.
+        worker: WorkerId,
+        /// The sweep its attempt was granted for.
+        sweep: SweepId,
+        /// The unit.
+        unit: UnitKey,
+        /// The attempt.
+        attempt: String,
+        /// The dependency.
+        bad: UnitKey,
+        /// The generation of it that was read.
+        generation: u32,
+        /// What was found.
+        error: String,
+    },
+    /// The link that voids a unit's result stands in the store, as [`Action::Void`] asked.
+    Voided {
+        /// The unit.
+        unit: UnitKey,
+        /// The generation of the result.
+        generation: u32,
     },
     /// A worker gives an attempt back without having tried, or a grant never reached it.
     Released {
@@ -173,8 +201,14 @@ impl Event {
             | Event::Heartbeat { worker, .. }
             | Event::Committed { worker, .. }
             | Event::Failed { worker, .. }
+            | Event::Corrupt { worker, .. }
             | Event::Released { worker, .. } => Some(worker),
-            Event::Unready { .. } | Event::Pause { .. } | Event::Resume { .. } | Event::Cancel { .. } | Event::Tick => None,
+            Event::Unready { .. }
+            | Event::Voided { .. }
+            | Event::Pause { .. }
+            | Event::Resume { .. }
+            | Event::Cancel { .. }
+            | Event::Tick => None,
         }
     }
 }
@@ -194,6 +228,20 @@ pub enum Action {
         attempt: String,
         /// Its token.
         token: Token,
+        /// Which generation of the unit to compute.
+        generation: u32,
+        /// The dependencies whose result is not that of generation 0, with the generation that stands.
+        inputs: Vec<(UnitKey, u32)>,
+    },
+    /// Void the result of a unit's generation in the store, trying until the outcome is definite, then say
+    /// [`Event::Voided`]. Until then the unit is granted to nobody.
+    Void {
+        /// The unit.
+        unit: UnitKey,
+        /// The generation of the result.
+        generation: u32,
+        /// Why.
+        reason: String,
     },
     /// Append to the sweep's journal. If another coordinator has, this one must stop.
     Append {

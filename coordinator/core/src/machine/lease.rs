@@ -16,6 +16,8 @@ pub(super) struct Lease {
     pub attempt: String,
     pub token: Token,
     pub worker: WorkerId,
+    /// Which generation of the unit it computes.
+    pub generation: u32,
     pub expires: Duration,
     /// Share done, as the worker says.
     pub share: f64,

@@ -1,5 +1,6 @@
 //! What workers and users say, and what becomes of attempts and units.
 
+use limbic_proto::commit;
 use limbic_proto::journal::Record;
 use limbic_proto::key::UnitKey;
 use limbic_proto::status::SweepState;
@@ -42,7 +43,7 @@ impl Machine {
             return;
         }
         let over = self.ended.get(&held.attempt).is_some_and(|ending| *ending != Ending::Lost);
-        if !over && !self.committed.contains(&held.unit) && !self.sweeps.values().any(|sweep| sweep.slot(&held.unit).is_some()) {
+        if !over && !self.committed(&held.unit) && !self.sweeps.values().any(|sweep| sweep.slot(&held.unit).is_some()) {
             return;
         }
         let adopter = if over || self.leases.runs(&held.unit) { None } else { self.adopter(held) };
@@ -56,6 +57,7 @@ impl Machine {
             attempt: held.attempt.clone(),
             token: held.token,
             worker: worker.clone(),
+            generation: held.generation,
             expires,
             share,
         });
@@ -63,6 +65,9 @@ impl Machine {
 
     /// The sweep on whose budgets a returning attempt goes on: its own, else any other that wants the unit.
     fn adopter(&self, held: &Held) -> Option<SweepId> {
+        if held.generation != self.generation(&held.unit) {
+            return None;
+        }
         let adopts = |id: &&SweepId| {
             let sweep = &self.sweeps[*id];
             let own = **id == held.sweep;
@@ -87,7 +92,7 @@ impl Machine {
 
     /// A lease that was taken out of the table has ended. The unit counts as free until the caller's next step says more;
     /// nothing is granted in between.
-    fn ended(&mut self, lease: &Lease, ending: Ending) {
+    pub(super) fn ended(&mut self, lease: &Lease, ending: Ending) {
         self.ended.insert(lease.attempt.clone(), ending);
         if let Some(sweep) = self.sweeps.get_mut(&lease.sweep) {
             let attempts = &mut sweep.attempts;
@@ -105,37 +110,53 @@ impl Machine {
         }
     }
 
-    /// A unit's commit stands: it is done in every sweep, and whoever still runs it is told to stop.
-    pub(super) fn commit(&mut self, unit: UnitKey) {
-        if !self.committed.insert(unit) {
+    /// A link of a unit's chain stands. If none is higher, the unit is done in every sweep and whoever still runs it is
+    /// told to stop; or its result is void, and it is done in none.
+    pub(super) fn link(&mut self, unit: UnitKey, link: u32) {
+        if self.links.get(&unit).is_some_and(|known| *known >= link) {
             return;
         }
+        self.links.insert(unit, link);
+        let (voided, stands) = (self.voiding.remove(&unit), commit::stands(link));
         for sweep in self.sweeps.values_mut() {
-            sweep.commit(&unit, self.now);
+            if voided {
+                sweep.set_voiding(&unit, false, self.now);
+            }
+            sweep.set_committed(&unit, stands, self.now);
         }
-        let others: Vec<Lease> = self.leases.of_unit(&unit).cloned().collect();
+        let generation = commit::generation(link);
+        let over = |lease: &&Lease| stands || lease.generation < generation;
+        let others: Vec<Lease> = self.leases.of_unit(&unit).filter(over).cloned().collect();
         for lease in others {
             self.stop(&lease);
         }
     }
 
     /// Tells a worker to stop an attempt, which is over from now on.
-    fn stop(&mut self, lease: &Lease) {
+    pub(super) fn stop(&mut self, lease: &Lease) {
         self.leases.remove(&lease.unit, &lease.attempt);
         self.actions.push_back(Action::CancelAttempt { worker: lease.worker.clone(), attempt: lease.attempt.clone() });
         self.ended(lease, Ending::Released);
     }
 
-    pub(super) fn on_committed(&mut self, worker: &WorkerId, sweep: &SweepId, unit: UnitKey, attempt: &str, mine: bool, tokens: u64) {
+    /// `mine` are the attempt's tokens, where the commit names this attempt.
+    pub(super) fn on_committed(
+        &mut self,
+        worker: &WorkerId,
+        sweep: &SweepId,
+        unit: UnitKey,
+        attempt: &str,
+        generation: u32,
+        mine: Option<u64>,
+    ) {
         let lease = self.leases.remove(&unit, attempt);
         if let Some(lease) = &lease {
-            self.ended(lease, if mine { Ending::Committed } else { Ending::Released });
+            self.ended(lease, if mine.is_some() { Ending::Committed } else { Ending::Released });
         }
-        let news = lease.is_some() || !self.committed.contains(&unit);
-        self.commit(unit);
-        if !mine || !news {
-            return;
-        }
+        let link = commit::result(generation);
+        let news = lease.is_some() || self.links.get(&unit).is_none_or(|known| *known < link);
+        self.link(unit, link);
+        let Some(tokens) = mine.filter(|_| news) else { return };
         self.with_worker(worker, Worker::committed);
         let unheard = lease.is_none() && !self.ended.contains_key(attempt);
         let on = lease.as_ref().map_or(sweep, |lease| &lease.sweep);
@@ -170,9 +191,12 @@ impl Machine {
 
     /// A lease has run out.
     pub(super) fn lose(&mut self, lease: Lease) {
+        self.ended(&lease, Ending::Lost);
+        if !self.lost.insert(lease.attempt.clone()) {
+            return;
+        }
         let lost = Record::Lost { unit: lease.unit, attempt: lease.attempt.clone(), worker: lease.worker.0.clone() };
         self.actions.push_back(Action::Append { sweep: lease.sweep.clone(), record: lost });
-        self.ended(&lease, Ending::Lost);
         let budget = self.settings.lost_budget;
         let Some(slot) = self.sweeps.get_mut(&lease.sweep).and_then(|sweep| sweep.slot_mut(&lease.unit)) else { return };
         slot.losses += 1;
@@ -189,12 +213,12 @@ impl Machine {
     }
 
     /// Takes a lease out of the table, if that worker has it.
-    fn take(&mut self, worker: &WorkerId, unit: &UnitKey, attempt: &str) -> Option<Lease> {
+    pub(super) fn take(&mut self, worker: &WorkerId, unit: &UnitKey, attempt: &str) -> Option<Lease> {
         self.leases.get_mut(unit, attempt).filter(|lease| lease.worker == *worker)?;
         self.leases.remove(unit, attempt)
     }
 
-    fn quarantine(&mut self, id: &SweepId, unit: UnitKey, error: String) {
+    pub(super) fn quarantine(&mut self, id: &SweepId, unit: UnitKey, error: String) {
         if let Some(sweep) = self.sweeps.get_mut(id) {
             self.actions.push_back(Action::Append { sweep: id.clone(), record: Record::Quarantine { unit, error: error.clone() } });
             sweep.quarantine(&unit, error, self.now);

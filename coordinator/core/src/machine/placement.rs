@@ -43,10 +43,20 @@ impl Machine {
             // name an attempt that no one else can have named.
             let attempt = format!("{sweep}-e{epoch}-{}", self.counter);
             self.with_worker(&worker, |w| w.ready = false);
-            let expires = self.now + self.settings.lease_ttl;
-            self.start(Lease { sweep: sweep.clone(), unit, attempt: attempt.clone(), token, worker: worker.clone(), expires, share: 0.0 });
-            self.actions.push_back(Action::Grant { worker, sweep, unit, attempt, token });
+            let (expires, generation) = (self.now + self.settings.lease_ttl, self.generation(&unit));
+            let inputs = self.inputs(&sweep, &unit);
+            let lease = Lease { sweep, unit, attempt, token, worker, generation, expires, share: 0.0 };
+            self.start(lease.clone());
+            let Lease { sweep, attempt, worker, .. } = lease;
+            self.actions.push_back(Action::Grant { worker, sweep, unit, attempt, token, generation, inputs });
         }
+    }
+
+    /// The dependencies of a unit that are not in generation 0.
+    fn inputs(&self, sweep: &SweepId, unit: &UnitKey) -> Vec<(UnitKey, u32)> {
+        let dependencies = self.unit(sweep, unit).map(|unit| unit.spec.dependencies()).unwrap_or_default();
+        let generations = dependencies.iter().map(|key| (*key, self.generation(key)));
+        generations.filter(|(_, generation)| *generation > 0).collect()
     }
 
     fn best_match(&self) -> Option<(WorkerId, SweepId, UnitKey)> {

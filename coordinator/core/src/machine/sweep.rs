@@ -82,8 +82,12 @@ impl Sweep {
         }
     }
 
-    pub fn commit(&mut self, key: &UnitKey, now: Duration) {
-        self.change(key, now, |slot| slot.committed = true);
+    pub fn set_committed(&mut self, key: &UnitKey, committed: bool, now: Duration) {
+        self.change(key, now, |slot| slot.committed = committed);
+    }
+
+    pub fn set_voiding(&mut self, key: &UnitKey, voiding: bool, now: Duration) {
+        self.change(key, now, |slot| slot.voiding = voiding);
     }
 
     pub fn quarantine(&mut self, key: &UnitKey, error: String, now: Duration) {
@@ -157,6 +161,9 @@ impl Sweep {
         *self.counter(to) += 1;
         if to == Phase::Committed {
             self.done_flops += self.slots[rank].flops;
+        }
+        if from == Phase::Committed {
+            self.done_flops -= self.slots[rank].flops;
         }
         self.dirty |=
             !matches!((from, to), (Phase::Waiting | Phase::Resting(_) | Phase::Ready, Phase::Waiting | Phase::Resting(_) | Phase::Ready));

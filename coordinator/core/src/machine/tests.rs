@@ -3,6 +3,7 @@
 mod budgets;
 mod placing;
 mod recovery;
+mod rot;
 mod sharing;
 mod world;
 
@@ -29,7 +30,12 @@ struct Bench {
     journal: Vec<Record>,
     cancelled: Vec<String>,
     grants: VecDeque<Granted>,
-    committed: BTreeSet<UnitKey>,
+    /// The highest link of each chain in the store.
+    store: BTreeMap<UnitKey, u32>,
+    /// Links that are asked for and don't stand yet.
+    voids: VecDeque<(UnitKey, u32)>,
+    /// What the last grant said of its inputs.
+    inputs: Vec<(UnitKey, u32)>,
 }
 
 fn secs(s: u64) -> Duration {
@@ -58,14 +64,18 @@ impl Bench {
             journal: Vec::new(),
             cancelled: Vec::new(),
             grants: VecDeque::new(),
-            committed: BTreeSet::new(),
+            store: BTreeMap::new(),
+            voids: VecDeque::new(),
+            inputs: Vec::new(),
         };
         bench.open("s", plan);
         bench
     }
 
     fn open(&mut self, id: &str, plan: Plan) {
-        self.machine.open_sweep(self.now, id.into(), "name", plan, 1, &self.committed, History::default());
+        let (name, committed) = ("name".to_owned(), self.store.clone());
+        let opening = Opening { id: id.into(), name, plan, epoch: 1, committed, history: History::default() };
+        self.machine.open_sweep(self.now, opening);
         self.carry_out();
     }
 
@@ -75,25 +85,47 @@ impl Bench {
         let records: Vec<Record> = epochs.chain(self.journal.iter().cloned()).collect();
         self.epoch += 1;
         let mut machine = Machine::new(self.machine.settings.clone());
-        machine.open_sweep(self.now, one(), "name", plan, self.epoch, &self.committed, History::replay(&records));
+        let (name, committed, history) = ("name".to_owned(), self.store.clone(), History::replay(&records));
+        machine.open_sweep(self.now, Opening { id: one(), name, plan, epoch: self.epoch, committed, history });
+        self.voids.clear();
         self.machine = machine;
         self.carry_out();
     }
 
     fn send(&mut self, event: Event) {
-        if let Event::Committed { unit, .. } = &event {
-            self.committed.insert(*unit);
+        if let Event::Committed { unit, generation, .. } = &event {
+            self.stand(*unit, commit::result(*generation));
         }
         self.machine.handle(self.now, event);
         self.carry_out();
     }
 
+    fn stand(&mut self, unit: UnitKey, link: u32) {
+        let known = self.store.entry(unit).or_insert(link);
+        *known = link.max(*known);
+    }
+
+    /// The store has carried out every void that was asked for.
+    fn void(&mut self) {
+        while let Some((unit, generation)) = self.voids.pop_front() {
+            self.stand(unit, commit::void(generation));
+            self.send(Event::Voided { unit, generation });
+        }
+    }
+
+    fn corrupt(&mut self, g: &Granted, bad: UnitKey, generation: u32) {
+        let (worker, sweep, attempt) = (g.worker.clone(), g.held.sweep.clone(), g.held.attempt.clone());
+        self.send(Event::Corrupt { worker, sweep, unit: g.held.unit, attempt, bad, generation, error: "a byte flipped".into() });
+    }
+
     fn carry_out(&mut self) {
         while let Some(action) = self.machine.poll_action() {
             match action {
-                Action::Grant { worker, sweep, unit, attempt, token } => {
-                    self.grants.push_back(Granted { worker, held: Held { sweep, unit, attempt, token } });
+                Action::Grant { worker, sweep, unit, attempt, token, generation, inputs } => {
+                    self.inputs = inputs;
+                    self.grants.push_back(Granted { worker, held: Held { sweep, unit, attempt, token, generation } });
                 }
+                Action::Void { unit, generation, .. } => self.voids.push_back((unit, generation)),
                 Action::Append { record, .. } => self.journal.push(record),
                 Action::CancelAttempt { attempt, .. } => self.cancelled.push(attempt),
                 Action::Changed { .. } => {}
@@ -142,6 +174,7 @@ impl Bench {
             sweep: g.held.sweep.clone(),
             unit: g.held.unit,
             attempt: g.held.attempt.clone(),
+            generation: g.held.generation,
             mine: true,
             tokens: 7,
             seconds: 1.0,

@@ -12,6 +12,7 @@ use super::{Phase, Slot, Sweep};
 use crate::history::History;
 use crate::machine::event::SweepId;
 use crate::machine::settings::Settings;
+use crate::machine::void::corrupt_error;
 use crate::plan::Plan;
 
 impl Sweep {
@@ -54,7 +55,7 @@ impl Sweep {
         };
         sweep.fill(history);
         for key in committed {
-            sweep.commit(key, now);
+            sweep.set_committed(key, true, now);
         }
         sweep.inherited_flops = sweep.done_flops;
         for (key, error) in &history.quarantined {
@@ -80,6 +81,7 @@ impl Sweep {
                 key: *key,
                 phase: Phase::Waiting,
                 committed: false,
+                voiding: false,
                 leased: false,
                 quarantined: None,
                 waiting: 0,
@@ -87,6 +89,7 @@ impl Sweep {
                 rests: Duration::ZERO,
                 fails: history.fails(key),
                 losses: history.losses(key),
+                voids: history.void_count(key),
                 flops: unit.hints.flops,
                 model,
                 dependants: Vec::new(),
@@ -114,12 +117,21 @@ impl Sweep {
 
     /// Units whose budgets are spent although nobody wrote that down (the coordinator died in between).
     pub fn exhausted(&self, settings: &Settings, history: &History) -> Vec<(UnitKey, String)> {
-        let spent = |slot: &&Slot| slot.fails >= settings.fail_budget || slot.losses >= settings.lost_budget;
+        let failed = |slot: &Slot| slot.fails >= settings.fail_budget || slot.voids >= settings.fail_budget;
+        let spent = |slot: &&Slot| failed(slot) || slot.losses >= settings.lost_budget;
         let open = self.slots.iter().filter(|slot| !self.cancelled && !slot.committed && slot.quarantined.is_none());
-        open.filter(spent)
-            .map(|slot| (slot.key, history.last_error(&slot.key).map_or_else(|| lost_error(slot.losses, None), str::to_owned)))
-            .collect()
+        open.filter(spent).map(|slot| (slot.key, exhausted_by(slot, settings, history))).collect()
     }
+}
+
+/// Why a unit's budgets are spent.
+fn exhausted_by(slot: &Slot, settings: &Settings, history: &History) -> String {
+    if slot.voids >= settings.fail_budget
+        && let Some((_, void)) = history.voids().find(|(unit, _)| **unit == slot.key)
+    {
+        return corrupt_error(slot.voids, &void.reason);
+    }
+    history.last_error(&slot.key).map_or_else(|| lost_error(slot.losses, None), str::to_owned)
 }
 
 /// What is said of a unit whose workers keep getting lost.

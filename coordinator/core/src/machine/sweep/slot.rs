@@ -9,7 +9,7 @@ use limbic_proto::unit::ModelIdentity;
 /// Where a unit stands. It follows from the facts in its [`Slot`]; see [`Slot::due_phase`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::machine) enum Phase {
-    /// A dependency is not done.
+    /// A dependency is not done, or its own old result is being voided.
     Waiting,
     /// It failed and rests until then.
     Resting(Duration),
@@ -38,6 +38,8 @@ pub(in crate::machine) struct Slot {
     pub key: UnitKey,
     pub phase: Phase,
     pub committed: bool,
+    /// Its result is being voided; until that stands it must not run again.
+    pub voiding: bool,
     pub leased: bool,
     /// The last error, once it failed for good.
     pub quarantined: Option<String>,
@@ -49,6 +51,8 @@ pub(in crate::machine) struct Slot {
     pub rests: Duration,
     pub fails: u32,
     pub losses: u32,
+    /// How often its result was found corrupt.
+    pub voids: u32,
     pub flops: f64,
     pub model: Option<ModelIdentity>,
     pub dependants: Vec<usize>,
@@ -82,7 +86,7 @@ impl Slot {
             Phase::Blocked
         } else if self.leased {
             Phase::Running
-        } else if self.waiting > 0 {
+        } else if self.voiding || self.waiting > 0 {
             Phase::Waiting
         } else if self.rests > now {
             Phase::Resting(self.rests)

@@ -46,7 +46,8 @@ fn a_waiting_worker_is_served_when_the_adoption_window_ends() {
 fn a_first_epoch_holds_nothing_back() {
     let mut machine = Machine::new(Settings::default());
     let own = [Record::Epoch { epoch: 1, holder: "h".into(), software: "0".into() }];
-    machine.open_sweep(secs(0), one(), "n", six_units(), 1, &BTreeSet::new(), History::replay(&own));
+    let (plan, committed, history) = (six_units(), BTreeMap::new(), History::replay(&own));
+    machine.open_sweep(secs(0), Opening { id: one(), name: "n".into(), plan, epoch: 1, committed, history });
     assert_eq!(machine.poll_deadline(), None);
 }
 
@@ -92,7 +93,7 @@ fn a_heartbeat_that_crossed_an_ending_revives_nothing() {
 #[test]
 fn attempts_of_sweeps_that_are_not_open_are_left_alone() {
     let mut bench = Bench::new(six_units());
-    let elsewhere = Held { sweep: "other".into(), unit: Digest::of(b"x"), attempt: "other-e1-1".into(), token: (1, 1) };
+    let elsewhere = Held { sweep: "other".into(), unit: Digest::of(b"x"), attempt: "other-e1-1".into(), token: (1, 1), generation: 0 };
     bench.send(Event::Register { worker: "w".into(), device: "cpu".into(), memory: 0, held: vec![elsewhere] });
     assert!(bench.cancelled.is_empty());
 }
@@ -101,7 +102,7 @@ fn attempts_of_sweeps_that_are_not_open_are_left_alone() {
 fn a_token_of_a_later_epoch_is_not_adopted() {
     let mut bench = Bench::new(six_units());
     let unit = bench.machine.plan(&one()).unwrap().order[0];
-    let held = Held { sweep: one(), unit, attempt: "s-e9-1".into(), token: (9, 1) };
+    let held = Held { sweep: one(), unit, attempt: "s-e9-1".into(), token: (9, 1), generation: 0 };
     bench.send(Event::Register { worker: "w".into(), device: "cpu".into(), memory: 0, held: vec![held] });
     assert_eq!(bench.units().running, 0);
 }
@@ -110,7 +111,8 @@ fn a_token_of_a_later_epoch_is_not_adopted() {
 fn a_commit_of_an_unknown_attempt_counts() {
     let mut bench = Bench::new(six_units());
     let unit = bench.machine.plan(&one()).unwrap().order[0];
-    let stranger = Granted { worker: "x".into(), held: Held { sweep: one(), unit, attempt: "s-e0-9".into(), token: (0, 9) } };
+    let stranger =
+        Granted { worker: "x".into(), held: Held { sweep: one(), unit, attempt: "s-e0-9".into(), token: (0, 9), generation: 0 } };
     bench.commit(&stranger);
     assert_eq!(bench.units().committed, 1);
     assert_eq!((bench.status().attempts.started, bench.status().attempts.committed), (1, 1));
@@ -125,6 +127,7 @@ fn anothers_commit_makes_the_attempt_superfluous_not_successful() {
         sweep: one(),
         unit: g.held.unit,
         attempt: g.held.attempt.clone(),
+        generation: 0,
         mine: false,
         tokens: 7,
         seconds: 1.0,

@@ -38,7 +38,7 @@ fn a_sweep_opened_later_finds_what_is_done_and_what_runs() {
     let mut bench = Bench::new(small_plan(&["a"], ONE));
     let (one, _two) = (bench.grant("w").unwrap(), bench.grant("w").unwrap());
     bench.commit(&one);
-    bench.committed.clear();
+    bench.store.clear();
     bench.open("t", small_plan(&["a"], MORE));
     assert_eq!((counts(&bench, "t").committed, counts(&bench, "t").running), (1, 1));
     let status = bench.machine.status(bench.now, &"t".into()).unwrap();
@@ -50,7 +50,7 @@ fn a_sweep_opened_later_finds_what_is_done_and_what_runs() {
 fn what_the_store_says_when_one_is_opened_counts_in_the_other() {
     let mut bench = Bench::new(small_plan(&["a"], ONE));
     let granted = bench.grant("w").unwrap();
-    bench.committed.insert(granted.held.unit);
+    bench.stand(granted.held.unit, 0);
     bench.open("t", small_plan(&["a"], MORE));
     assert_eq!((counts(&bench, "s").committed, counts(&bench, "s").running), (1, 0));
     assert_eq!(bench.cancelled, [granted.held.attempt], "another has committed it");

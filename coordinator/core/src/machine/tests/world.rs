@@ -15,14 +15,20 @@ enum Step {
     Ready(u8, bool),
     Unready(u8),
     Heartbeat(u8, Vec<u8>, bool),
+    /// A worker that does what it is told asks for units, so many times; of what it reads, some is rotten.
+    Serve(u8, u8, bool),
     Commit(u8, bool),
     CommitUnit(u8),
     Fail(u8, bool),
     Release(u8),
+    /// Which grant, which of its dependencies, which generation.
+    Corrupt(u8, u8, u8),
+    VoidStands,
     Pause(u8),
     Resume(u8),
     Cancel(u8),
-    Restart,
+    /// Whether what was asked of the store in the meantime took effect.
+    Restart(bool),
 }
 
 const WORKERS: [&str; 4] = ["u", "v", "w", "x"];
@@ -43,15 +49,18 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (any::<u8>(), some()).prop_map(|(w, held)| Step::Register(w, held)),
         12 => (any::<u8>(), any::<bool>()).prop_map(|(w, loaded)| Step::Ready(w, loaded)),
         1 => any::<u8>().prop_map(Step::Unready),
+        6 => (any::<u8>(), 1u8..8, prop::bool::weighted(0.3)).prop_map(|(w, times, rot)| Step::Serve(w, times, rot)),
         8 => (any::<u8>(), some(), prop::bool::weighted(0.1)).prop_map(|(w, held, drain)| Step::Heartbeat(w, held, drain)),
         8 => (any::<u8>(), prop::bool::weighted(0.9)).prop_map(|(g, mine)| Step::Commit(g, mine)),
         1 => any::<u8>().prop_map(Step::CommitUnit),
         6 => (any::<u8>(), prop::bool::weighted(0.1)).prop_map(|(g, permanent)| Step::Fail(g, permanent)),
         2 => any::<u8>().prop_map(Step::Release),
+        3 => (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(g, bad, generation)| Step::Corrupt(g, bad, generation)),
+        2 => Just(Step::VoidStands),
         1 => any::<u8>().prop_map(Step::Pause),
         2 => any::<u8>().prop_map(Step::Resume),
         1 => (prop::bool::weighted(0.2), any::<u8>()).prop_map(|(cancel, s)| if cancel { Step::Cancel(s) } else { Step::Resume(s) }),
-        1 => Just(Step::Restart),
+        1 => any::<bool>().prop_map(Step::Restart),
     ]
 }
 
@@ -61,7 +70,10 @@ struct World {
     now: Duration,
     epoch: u64,
     journals: BTreeMap<SweepId, Vec<Record>>,
-    store: BTreeSet<UnitKey>,
+    /// The highest link of each chain.
+    store: BTreeMap<UnitKey, u32>,
+    /// Results to be voided that are not yet.
+    voids: VecDeque<(UnitKey, u32)>,
     grants: Vec<Granted>,
     leases: BTreeMap<String, (UnitKey, WorkerId, Duration)>,
     trace: Vec<Action>,
@@ -76,7 +88,8 @@ impl World {
             now: Duration::ZERO,
             epoch: 0,
             journals: SWEEPS.iter().map(|id| (SweepId::from(*id), Vec::new())).collect(),
-            store: BTreeSet::new(),
+            store: BTreeMap::new(),
+            voids: VecDeque::new(),
             grants: Vec::new(),
             leases: BTreeMap::new(),
             trace: Vec::new(),
@@ -94,16 +107,33 @@ impl World {
         for (id, plan) in SWEEPS.iter().zip(PLANS.iter()) {
             let journal = self.journals.get_mut(&SweepId::from(*id)).unwrap();
             journal.push(Record::Epoch { epoch: self.epoch, holder: "h".into(), software: "0".into() });
-            let history = History::replay(&*journal);
-            self.machine.open_sweep(self.now, (*id).into(), "name", plan.clone(), self.epoch, &self.store, history);
+            let (history, committed) = (History::replay(&*journal), self.store.clone());
+            let opening = Opening { id: (*id).into(), name: "name".into(), plan: plan.clone(), epoch: self.epoch, committed, history };
+            self.machine.open_sweep(self.now, opening);
         }
         self.carry_out(None);
     }
 
-    fn terminal(&self) -> Vec<(SweepId, UnitKey, bool)> {
-        let all = self.machine.sweeps.iter().flat_map(|(id, sweep)| sweep.slots.iter().map(move |slot| (id, slot)));
-        let over = all.filter(|(_, slot)| slot.phase == Phase::Committed || slot.phase.hopeless());
-        over.map(|(id, slot)| (id.clone(), slot.key, slot.phase == Phase::Committed)).collect()
+    /// Everything that must survive a restart.
+    fn covered(&self) -> Vec<String> {
+        let of = |sweep: &super::super::sweep::Sweep| {
+            let head = format!("{} {} {}", sweep.id, sweep.paused, sweep.cancelled);
+            let slots = sweep.slots.iter().map(|slot| {
+                let budgets = (slot.fails, slot.losses, slot.voids);
+                format!("{} {} {} {budgets:?} {:?}", sweep.id, slot.key.short(), slot.committed, slot.quarantined)
+            });
+            std::iter::once(head).chain(slots).collect::<Vec<_>>()
+        };
+        self.machine.sweeps.values().flat_map(of).collect()
+    }
+
+    fn stands(&self, unit: &UnitKey) -> bool {
+        self.store.get(unit).is_some_and(|link| commit::stands(*link))
+    }
+
+    fn write(&mut self, unit: UnitKey, link: u32) {
+        let highest = self.store.entry(unit).or_insert(link);
+        *highest = link.max(*highest);
     }
 
     fn play(&mut self, step: &Step) {
@@ -115,6 +145,9 @@ impl World {
             0 => granted(g),
             back => self.grants.iter().rev().filter(|granted| granted.worker == *worker).nth(back as usize / 3).cloned(),
         };
+        let reads = |g: &&Granted| !self.machine.unit(&g.held.sweep, &g.held.unit).unwrap().spec.dependencies().is_empty();
+        // Mostly an attempt that reads something.
+        let reader = |g: u8| if g < 230 { self.grants.iter().rev().filter(reads).nth(g as usize % 4).cloned() } else { granted(g) };
         let held = |worker: &WorkerId, list: &[u8]| list.iter().filter_map(|g| named(worker, *g)).map(|g| g.held).collect::<Vec<_>>();
         let event = match step {
             Step::Pass(ms) => {
@@ -133,22 +166,32 @@ impl World {
                 let held = held(&worker(*w), list).into_iter().map(|held| Progress { held, share: 0.5, tokens: 1 }).collect();
                 Event::Heartbeat { worker: worker(*w), held, draining: *draining }
             }
+            Step::Serve(w, times, rot) => {
+                let worker = worker(*w);
+                for _ in 0..*times {
+                    self.serve(&worker, *rot);
+                }
+                return;
+            }
             Step::Commit(g, mine) => match granted(*g) {
                 // Nothing is committed before what it reads, and only what stands can be another's.
-                Some(g) if *mine || self.store.contains(&g.held.unit) => {
-                    let mine = *mine && !self.store.contains(&g.held.unit);
-                    let Held { sweep, unit, attempt, .. } = g.held;
-                    Event::Committed { worker: g.worker, sweep, unit, attempt, mine, tokens: 1, seconds: 1.0 }
+                Some(g) => {
+                    let Held { sweep, unit, attempt, generation, .. } = g.held;
+                    let taken = self.store.get(&unit).is_some_and(|highest| *highest >= commit::result(generation));
+                    let mine = *mine && !taken;
+                    let event = Event::Committed { worker: g.worker, sweep, unit, attempt, generation, mine, tokens: 1, seconds: 1.0 };
+                    if mine || taken { event } else { Event::Tick }
                 }
                 _ => Event::Tick,
             },
             Step::CommitUnit(u) => {
                 let order = &PLANS[1].order;
                 let unit = order[*u as usize % order.len()];
-                let ready = PLANS[1].units[&unit].unit.spec.dependencies().iter().all(|d| self.store.contains(d));
-                let attempt = format!("foreign-{u}");
-                let mine = !self.store.contains(&unit);
-                let event = Event::Committed { worker: "y".into(), sweep: "t".into(), unit, attempt, mine, tokens: 1, seconds: 1.0 };
+                let ready = PLANS[1].units[&unit].unit.spec.dependencies().iter().all(|d| self.stands(d));
+                let generation = self.store.get(&unit).map_or(0, |link| commit::generation(*link));
+                let (worker, sweep, attempt) = ("y".into(), "t".into(), format!("foreign-{u}"));
+                let mine = !self.stands(&unit);
+                let event = Event::Committed { worker, sweep, unit, attempt, generation, mine, tokens: 1, seconds: 1.0 };
                 if ready { event } else { Event::Tick }
             }
             Step::Fail(g, permanent) => granted(*g).map_or(Event::Tick, |g| Event::Failed {
@@ -165,13 +208,30 @@ impl World {
                 unit: g.held.unit,
                 attempt: g.held.attempt,
             }),
+            Step::Corrupt(g, bad, generation) => reader(*g).map_or(Event::Tick, |g| {
+                let dependencies = self.machine.unit(&g.held.sweep, &g.held.unit).unwrap().spec.dependencies();
+                let own = || g.held.unit;
+                let bad = dependencies.get(*bad as usize % 4).copied().unwrap_or_else(own);
+                let generation = if *generation < 200 { self.machine.generation(&bad) } else { u32::from(*generation) % 3 };
+                let Held { sweep, unit, attempt, .. } = g.held;
+                Event::Corrupt { worker: g.worker, sweep, unit, attempt, bad, generation, error: "rotten".into() }
+            }),
+            Step::VoidStands => match self.voids.pop_front() {
+                Some((unit, generation)) => Event::Voided { unit, generation },
+                None => Event::Tick,
+            },
             Step::Pause(s) => Event::Pause { sweep: sweep(*s) },
             Step::Resume(s) => Event::Resume { sweep: sweep(*s) },
             Step::Cancel(s) => Event::Cancel { sweep: sweep(*s) },
-            Step::Restart => {
-                let before = self.terminal();
+            Step::Restart(took_effect) => {
+                let before = self.covered();
+                for (unit, generation) in std::mem::take(&mut self.voids) {
+                    if *took_effect {
+                        self.write(unit, commit::void(generation));
+                    }
+                }
                 self.start();
-                assert_eq!(before, self.terminal(), "journal and store give the same terminal set");
+                assert_eq!(before, self.covered(), "journal and store give the same state");
                 return self.check();
             }
         };
@@ -180,8 +240,10 @@ impl World {
 
     fn send(&mut self, event: Event) {
         self.leases.retain(|_, (.., expires)| *expires > self.now);
-        if let Event::Committed { unit, .. } = &event {
-            self.store.insert(*unit);
+        match &event {
+            Event::Committed { unit, generation, .. } => self.write(*unit, commit::result(*generation)),
+            Event::Voided { unit, generation } => self.write(*unit, commit::void(*generation)),
+            _ => {}
         }
         self.machine.handle(self.now, event.clone());
         self.carry_out(Some(&event));
@@ -191,30 +253,42 @@ impl World {
     /// Carries actions out, and judges every grant by what the world knows.
     fn carry_out(&mut self, event: Option<&Event>) {
         match event {
-            Some(Event::Committed { unit, .. }) => self.leases.retain(|_, (of, ..)| of != unit),
-            Some(Event::Failed { worker, attempt, .. } | Event::Released { worker, attempt, .. }) => {
+            // Whoever else runs it is told to stop, which is seen below.
+            Some(Event::Committed { attempt, .. }) => drop(self.leases.remove(attempt)),
+            Some(
+                Event::Failed { worker, attempt, .. } | Event::Released { worker, attempt, .. } | Event::Corrupt { worker, attempt, .. },
+            ) => {
                 self.leases.retain(|of, (_, holder, _)| of != attempt || holder != worker);
             }
             _ => {}
         }
         while let Some(action) = self.machine.poll_action() {
             match &action {
-                Action::Grant { worker, sweep, unit, attempt, token } => {
+                Action::Grant { worker, sweep, unit, attempt, token, generation, inputs } => {
                     let state = self.machine.sweeps[sweep].state();
                     assert!(!state.terminal() && !self.machine.sweeps[sweep].paused, "granted while {state:?}");
                     assert!(self.leases.values().all(|(of, ..)| of != unit), "granted twice");
-                    assert!(!self.store.contains(unit), "granted although committed");
+                    assert!(!self.stands(unit), "granted although committed");
+                    let next = self.store.get(unit).map_or(0, |link| commit::generation(*link));
+                    assert_eq!(*generation, next, "the generation after the last void");
                     let dependencies = self.machine.unit(sweep, unit).unwrap().spec.dependencies();
-                    assert!(dependencies.iter().all(|d| self.store.contains(d)), "granted before its dependencies");
+                    assert!(dependencies.iter().all(|d| self.stands(d)), "granted before its dependencies");
+                    let later = dependencies.iter().map(|d| (*d, commit::generation(self.store[d]))).filter(|(_, g)| *g > 0);
+                    assert_eq!(*inputs, later.collect::<Vec<_>>(), "what stands is what it reads");
                     assert!(self.machine.known(worker) && !self.machine.workers[worker].draining);
                     assert!(!self.machine.workers[worker].ready, "one grant for each time it asked");
                     assert!(self.grants.iter().all(|g| g.held.attempt != *attempt), "attempts are new");
                     self.leases.insert(attempt.clone(), (*unit, worker.clone(), self.now + self.machine.settings.lease_ttl));
-                    let held = Held { sweep: sweep.clone(), unit: *unit, attempt: attempt.clone(), token: *token };
+                    let (sweep, attempt) = (sweep.clone(), attempt.clone());
+                    let held = Held { sweep, unit: *unit, attempt, token: *token, generation: *generation };
                     self.grants.push(Granted { worker: worker.clone(), held });
                 }
                 Action::Append { sweep, record } => self.journals.get_mut(sweep).unwrap().push(record.clone()),
                 Action::CancelAttempt { worker, attempt } => self.leases.retain(|of, (_, holder, _)| of != attempt || holder != worker),
+                Action::Void { unit, generation, .. } => {
+                    assert_eq!(self.store.get(unit), Some(&commit::result(*generation)), "only what stands is voided");
+                    self.voids.push_back((*unit, *generation));
+                }
                 Action::Changed { sweep } => assert!(self.machine.sweeps.contains_key(sweep)),
             }
             self.trace.push(action);
@@ -255,7 +329,8 @@ impl World {
             let phase = |key: &UnitKey| sweep.slot(key).unwrap().phase;
             for (rank, slot) in sweep.slots.iter().enumerate() {
                 assert_eq!(slot.phase, slot.due_phase(self.now), "phases follow from facts");
-                assert_eq!(slot.committed, self.store.contains(&slot.key));
+                assert_eq!(slot.committed, self.stands(&slot.key) && !slot.voiding);
+                assert_eq!(slot.voiding, self.voids.iter().any(|(unit, _)| *unit == slot.key));
                 assert_eq!(slot.leased, self.machine.leases.runs(&slot.key));
                 let dependencies = sweep.plan.units[&slot.key].unit.spec.dependencies();
                 assert_eq!(slot.waiting, dependencies.iter().filter(|d| phase(d) != Phase::Committed).count());
@@ -275,6 +350,23 @@ impl World {
         }
     }
 
+    /// A worker asks for a unit and commits what it gets; false where it gets none.
+    fn serve(&mut self, worker: &WorkerId, rot: bool) -> bool {
+        let before = self.grants.len();
+        self.send(Event::Ready { worker: worker.clone(), loaded: Vec::new() });
+        let Some(g) = self.grants[before..].iter().find(|g| g.worker == *worker).cloned() else { return false };
+        let Held { sweep, unit, attempt, generation, .. } = g.held;
+        let mine = self.store.get(&unit).is_none_or(|highest| *highest < commit::result(generation));
+        let worker = worker.clone();
+        if let Some(bad) = self.machine.unit(&sweep, &unit).unwrap().spec.dependencies().first().copied().filter(|_| rot) {
+            let generation = self.machine.generation(&bad);
+            self.send(Event::Corrupt { worker, sweep, unit, attempt, bad, generation, error: "rotten".into() });
+            return true;
+        }
+        self.send(Event::Committed { worker, sweep, unit, attempt, generation, mine, tokens: 1, seconds: 1.0 });
+        true
+    }
+
     /// A live worker that does what it is told, for as long as there is something to do.
     fn finish(&mut self) {
         for id in SWEEPS {
@@ -288,17 +380,12 @@ impl World {
             if !self.machine.known(&worker) {
                 self.send(Event::Register { worker: worker.clone(), device: "cpu".into(), memory: 0, held: Vec::new() });
             }
-            let before = self.grants.len();
-            self.send(Event::Ready { worker: worker.clone(), loaded: Vec::new() });
-            match self.grants[before..].iter().find(|g| g.worker == worker).cloned() {
-                Some(g) => {
-                    let Held { sweep, unit, attempt, .. } = g.held;
-                    self.send(Event::Committed { worker: worker.clone(), sweep, unit, attempt, mine: true, tokens: 1, seconds: 1.0 });
-                }
-                None => {
-                    self.now = self.machine.poll_deadline().expect("something is due while a sweep is not finished");
-                    self.send(Event::Tick);
-                }
+            while let Some((unit, generation)) = self.voids.pop_front() {
+                self.send(Event::Voided { unit, generation });
+            }
+            if !self.serve(&worker, false) {
+                self.now = self.machine.poll_deadline().expect("something is due while a sweep is not finished");
+                self.send(Event::Tick);
             }
         }
         panic!("a live cooperative worker did not bring the sweeps to their end");
@@ -322,7 +409,7 @@ proptest! {
         let again = run(seed, &steps);
         prop_assert_eq!(&world.trace, &again.trace, "the same seed and events give the same actions");
         world.finish();
-        world.play(&Step::Restart);
+        world.play(&Step::Restart(true));
         prop_assert!(world.machine.finished(), "what is finished stays finished");
     }
 }
@@ -333,9 +420,9 @@ fn worlds_are_eventful() {
     use proptest::test_runner::TestRunner;
 
     let mut runner = TestRunner::deterministic();
-    let steps = prop::collection::vec(step(), 60..120);
+    let steps = prop::collection::vec(step(), 60..160);
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for seed in 0..200 {
+    for seed in 0..600 {
         let mut world = run(seed, &steps.new_tree(&mut runner).unwrap().current());
         *seen.entry("adoption").or_default() += world.adoptions;
         let inherited = |id: &SweepId| world.machine.sweeps[id].epoch > 1 && world.machine.sweeps[id].inherited_flops > 0.0;
@@ -343,9 +430,11 @@ fn worlds_are_eventful() {
         world.finish();
         for action in &world.trace {
             let what = match action {
+                Action::Grant { generation: 1.., .. } => "later generation",
                 Action::Grant { .. } => "grant",
                 Action::CancelAttempt { .. } => "cancelled attempt",
                 Action::Changed { .. } => "change",
+                Action::Void { .. } => "void",
                 Action::Append { record, .. } => match record {
                     Record::Fail { .. } => "failure",
                     Record::Lost { .. } => "loss",
@@ -353,7 +442,7 @@ fn worlds_are_eventful() {
                     Record::Pause => "pause",
                     Record::Resume => "resume",
                     Record::Cancel => "cancel",
-                    Record::Epoch { .. } | Record::Regen { .. } => "other",
+                    Record::Epoch { .. } | Record::Void { .. } => "other",
                 },
             };
             *seen.entry(what).or_default() += 1;
@@ -365,6 +454,8 @@ fn worlds_are_eventful() {
         "restart with commits",
         "grant",
         "cancelled attempt",
+        "void",
+        "later generation",
         "change",
         "failure",
         "loss",
