@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use limbic_core::plan::{ModelFacts, Plan, plan};
+use limbic_core::plan::{ModelFacts, Plan, PlanError, Revision, plan, plan_revisions};
 use limbic_proto::key::Digest;
 use limbic_proto::rows::Rows;
 use limbic_proto::spec::{Spec, sweep_id};
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::ingest;
 use crate::failure::Failure;
 
-/// The body of a sweep's first spec object: everything that planning needs, so that a coordinator can take the sweep up
-/// with nothing but the store.
+/// The body of a spec object, one per revision: everything that planning needs, so that a coordinator can take the sweep
+/// up with nothing but the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accepted {
@@ -36,10 +36,12 @@ pub struct Accepted {
 /// A sweep with its rows and its plan.
 #[derive(Debug, Clone)]
 pub struct Sweep {
-    /// Its id.
+    /// Its id: that of its first revision.
     pub id: String,
-    /// What was accepted.
+    /// What was accepted last.
     pub accepted: Accepted,
+    /// The revisions before.
+    pub earlier: Vec<Accepted>,
     /// Its rows.
     pub rows: Rows,
     /// Its work.
@@ -89,22 +91,68 @@ pub async fn prepare(spec: Spec) -> Result<Sweep, Failure> {
     let contents: Vec<_> = models.iter().map(|m| (m.name.clone(), m.digest, m.dtype)).collect();
     let id = sweep_id(&spec, &digest, &contents);
     let accepted = Accepted { nonce: nonce(), spec, rows: digest, models, notes: ingested.notes };
-    Ok(Sweep { id, accepted, rows: ingested.rows, plan })
+    Ok(Sweep { id, accepted, earlier: Vec::new(), rows: ingested.rows, plan })
 }
 
-/// Writes an accepted sweep down; if the same sweep stands already, that one is returned.
+/// Writes an accepted sweep down; if the same sweep stands already, that one is returned. Where its models lie elsewhere
+/// by now, a new revision says so.
 ///
 /// # Errors
 /// The store can't be written.
 pub async fn accept(store: &Store, sweep: Sweep) -> Result<Sweep, Failure> {
     store.put_content(&layout::rows(&sweep.accepted.rows), Bytes::from(sweep.rows.to_bytes())).await?;
-    let body = serde_json::to_vec(&sweep.accepted).expect("an accepted sweep serializes").into();
-    match store.create(&layout::spec(&sweep.id, 0), &sweep.accepted.nonce, body).await? {
+    match create(store, &sweep.id, 0, &sweep.accepted).await? {
         Created::Won => Ok(sweep),
-        // The axes and contents are the same, for the id is; where the files lie and how the work is cut may differ, and
-        // then what stands counts, for its units are under way.
-        Created::Lost { .. } => open(store, &sweep.id).await,
+        // The axes and contents are the same, for the id is; how the work is cut may differ, and then what stands counts,
+        // for its units are under way.
+        Created::Lost { .. } => {
+            let id = sweep.id.clone();
+            revise(store, &id, sweep).await
+        }
     }
+}
+
+/// Extends a sweep by what another spec asks beyond it. Nothing that is planned already changes.
+///
+/// # Errors
+/// The other spec changes what it may not, or is over other rows; or the store can't be written.
+pub async fn extend(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure> {
+    revise(store, id, by).await
+}
+
+/// Adds a revision to a sweep, unless there is nothing new in it.
+async fn revise(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure> {
+    loop {
+        let standing = open(store, id).await?;
+        if standing.accepted.rows != by.accepted.rows {
+            return Err(Failure::user(format_args!(
+                "dataset: its rows are not those of sweep {id} ({}): a sweep is extended over the same rows only; submit this as a sweep of its own",
+                standing.name()
+            )));
+        }
+        let number = standing.earlier.len() as u64 + 1;
+        let Sweep { accepted, mut earlier, rows, plan, .. } = standing;
+        earlier.push(accepted);
+        let revised = planned(&earlier, &by.accepted, &rows).map_err(Failure::user)?;
+        if revised.order == plan.order && revised.models == plan.models {
+            let accepted = earlier.pop().expect("one was just pushed");
+            return Ok(Sweep { id: id.to_owned(), accepted, earlier, rows, plan });
+        }
+        if create(store, id, number, &by.accepted).await? == Created::Won {
+            return Ok(Sweep { id: id.to_owned(), accepted: by.accepted, earlier, rows, plan: revised });
+        }
+        // Somebody else was faster: what is missing now may be less.
+    }
+}
+
+async fn create(store: &Store, id: &str, revision: u64, accepted: &Accepted) -> Result<Created, Failure> {
+    let body = serde_json::to_vec(accepted).expect("an accepted sweep serializes").into();
+    Ok(store.create(&layout::spec(id, revision), &accepted.nonce, body).await?)
+}
+
+fn planned(earlier: &[Accepted], last: &Accepted, rows: &Rows) -> Result<Plan, PlanError> {
+    let all: Vec<Revision<'_>> = earlier.iter().chain([last]).map(|a| Revision { spec: &a.spec, models: &a.models }).collect();
+    plan_revisions(&all, rows)
 }
 
 /// Takes up a sweep from the store.
@@ -112,19 +160,25 @@ pub async fn accept(store: &Store, sweep: Sweep) -> Result<Sweep, Failure> {
 /// # Errors
 /// There is no such sweep, or its objects can't be read.
 pub async fn open(store: &Store, id: &str) -> Result<Sweep, Failure> {
-    let path = layout::spec(id, 0);
     let unreadable = |what: &str, e: &dyn std::fmt::Display| {
         Failure::user(format_args!("sweep {id}: {what} can't be read: {e} (was it written by another version?)"))
     };
-    let bytes = store.get(&path).await?;
-    let accepted: Accepted = serde_json::from_slice(&bytes).map_err(|e| unreadable("spec", &e))?;
+    let mut revisions: Vec<Accepted> = Vec::new();
+    // The first one is there, or the folder is no sweep.
+    let names = store.list(&layout::spec_folder(id)).await?;
+    let count = names.iter().filter(|name| name.parse::<u64>().is_ok()).count().max(1) as u64;
+    for revision in 0..count {
+        let bytes = store.get(&layout::spec(id, revision)).await?;
+        revisions.push(serde_json::from_slice(&bytes).map_err(|e| unreadable("spec", &e))?);
+    }
+    let accepted = revisions.pop().expect("at least one was read");
     let bytes = store.get(&layout::rows(&accepted.rows)).await?;
     if Digest::of(&bytes) != accepted.rows {
         return Err(unreadable("rows", &"they are corrupt"));
     }
     let rows = rows::Rows::from_bytes(&bytes).map_err(|e| unreadable("rows", &e))?;
-    let plan = plan(&accepted.spec, &rows, &accepted.models).map_err(|e| unreadable("plan", &e))?;
-    Ok(Sweep { id: id.to_owned(), accepted, rows, plan })
+    let plan = planned(&revisions, &accepted, &rows).map_err(|e| unreadable("plan", &e))?;
+    Ok(Sweep { id: id.to_owned(), accepted, earlier: revisions, rows, plan })
 }
 
 /// The ids of all sweeps of a store.
@@ -133,6 +187,22 @@ pub async fn open(store: &Store, id: &str) -> Result<Sweep, Failure> {
 /// The store can't be listed.
 pub async fn ids(store: &Store) -> Result<Vec<String>, Failure> {
     Ok(store.list(layout::sweeps()).await?)
+}
+
+/// The one sweep of a store that a user means; see [`find`]. Sweeps that can't be read are passed over.
+///
+/// # Errors
+/// None or several fit, or the store can't be read.
+pub async fn stored(store: &Store, wanted: &str) -> Result<String, Failure> {
+    let mut all = Vec::new();
+    for id in ids(store).await? {
+        match open(store, &id).await {
+            Ok(sweep) => all.push((id, sweep.name().to_owned())),
+            Err(Failure::User(message)) => tracing::warn!("passed over: {message}"),
+            Err(failure) => return Err(failure),
+        }
+    }
+    find(all.iter().map(|(id, name)| (id.as_str(), name.as_str())), wanted)
 }
 
 /// The one sweep that a user means by an id, a unique prefix of one, or a name.

@@ -8,6 +8,11 @@ pub fn spec(sweep: &str, revision: u64) -> String {
     format!("sweeps/{sweep}/spec/{revision:010}")
 }
 
+/// The folder of a sweep's specs.
+pub fn spec_folder(sweep: &str) -> String {
+    format!("sweeps/{sweep}/spec")
+}
+
 /// The folder of all sweeps.
 pub fn sweeps() -> &'static str {
     "sweeps"

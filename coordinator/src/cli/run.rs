@@ -17,7 +17,7 @@ use crate::coordinator::{Handle, Options, committed, links, start};
 use crate::failure::Failure;
 use crate::local::{Crew, default_workers};
 use crate::progress::{SweepBar, bytes, count, seconds};
-use crate::sweep::{Sweep, accept, prepare, read_spec};
+use crate::sweep::{Sweep, accept, extend, prepare, read_spec, stored};
 use crate::{collect, server};
 
 /// How often results that are found corrupt are computed again; a store that corrupts them each time is no store.
@@ -39,6 +39,10 @@ pub struct RunArgs {
     /// `cpu` or `cuda:N`.
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Adds what the spec asks beyond this sweep to it, instead of making a sweep of its own: an id, a unique prefix of one,
+    /// or a name.
+    #[arg(long, value_name = "SWEEP")]
+    extend: Option<String>,
     /// Prints a JSON summary instead of words.
     #[arg(long)]
     json: bool,
@@ -62,7 +66,10 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     std::fs::create_dir_all(&out)
         .map_err(|e| Failure::user(format_args!("--out {}: can't be made ({e}): choose a writable folder", out.display())))?;
     let prepared = prepare(spec.clone()).await?;
-    let mut sweep = accept(&store, prepared).await?;
+    let mut sweep = match &args.extend {
+        None => accept(&store, prepared).await?,
+        Some(wanted) => extend(&store, &stored(&store, wanted).await?, prepared).await?,
+    };
     // The report is asked for anew each time; the work is not.
     (sweep.accepted.spec.name, sweep.accepted.spec.report) = (spec.name, spec.report);
     let done = committed(&links(&store, &sweep).await?);

@@ -1,0 +1,96 @@
+//! Sweeps that are extended, and sweeps whose files have moved: only what is missing is computed.
+
+use limbic_tests::Sandbox;
+
+fn sandbox() -> Sandbox {
+    Sandbox::new(env!("CARGO_BIN_EXE_limbic-under-test"), env!("CARGO_BIN_EXE_limbic-worker-under-test"))
+}
+
+const MODELS: &str = "[{source: MODEL}]";
+const RUN: [&str; 6] = ["run", "small.yaml", "--store", "store", "--out", "out"];
+
+#[test]
+fn a_finished_sweep_is_extended_by_a_model_and_a_layer_and_only_those_run() {
+    let sandbox = sandbox();
+    let second = Sandbox::repository().join("configs/quickstart/models/tiny-1m");
+    let two = format!("[{{source: MODEL}}, {{source: {}}}]", second.display());
+    sandbox.small(&[("offsets:", "layers: [0, 2]\noffsets:")]);
+    let first = sandbox.json(&[&RUN[..], &["--json"]].concat());
+    let before = sandbox.objects("commit");
+
+    // One model more, and layer 1.
+    sandbox.small(&[(MODELS, &two), ("offsets:", "layers: [0, 1, 2]\noffsets:")]);
+    let extend = [&RUN[..], &["--extend", "small", "--json"]].concat();
+    let extended = sandbox.json(&extend);
+    assert_eq!(extended["sweep"], first["sweep"], "it is the same sweep");
+    // 1 model x 2 conditions x 2 layers x 3 offsets, then 2 x 2 x 3 x 3.
+    assert_eq!((&first["cells"]["total"], &extended["cells"]["done"]), (&12.into(), &36.into()));
+    let new = extended["units"]["total"].as_u64().unwrap() - first["units"]["total"].as_u64().unwrap();
+    assert_eq!(extended["computed_units"], new);
+    // Of the first model 7 shards x 2 conditions of the new layer, and its 2 fits. Of the second 14 shards, 6 fits and the
+    // zero-shot prompts.
+    assert!(new > 14 + 2 + 14 + 6, "{new}");
+    let after = sandbox.objects("commit");
+    assert_eq!(after.len() as u64, extended["units"]["total"].as_u64().unwrap());
+    assert!(before.iter().all(|object| after.contains(object)), "no commit changed");
+    assert_eq!(sandbox.json(&extend)["computed_units"], 0, "again, it adds nothing");
+
+    // The numbers are those of one sweep over all of it.
+    let whole = self::sandbox();
+    whole.small(&[(MODELS, &two), ("offsets:", "layers: [0, 1, 2]\noffsets:")]);
+    whole.json(&[&RUN[..], &["--json"]].concat());
+    let sorted = |of: &Sandbox| {
+        let mut values = accuracies(of);
+        values.sort();
+        values
+    };
+    assert_eq!(sorted(&sandbox), sorted(&whole));
+
+    // What would change it is refused, and nothing is lost.
+    sandbox.small(&[("kind: mlp, hidden: 8", "kind: mlp, hidden: 9")]);
+    let refused = sandbox.limbic(&[&RUN[..], &["--extend", "small"]].concat());
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("probes: differs between the sweep's first revision and revision 2"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_sweep_goes_on_where_its_files_have_moved_to() {
+    let sandbox = sandbox();
+    let shipped = Sandbox::repository().join("configs/quickstart/models/tiny-0.3m");
+    let copy = |to: &str| {
+        std::fs::create_dir_all(sandbox.path(to)).unwrap();
+        for file in std::fs::read_dir(&shipped).unwrap().map(|f| f.unwrap().path()) {
+            std::fs::copy(&file, sandbox.path(to).join(file.file_name().unwrap())).unwrap();
+        }
+    };
+    copy("here/tiny-0.3m");
+    sandbox.small(&[(MODELS, "[{source: here/tiny-0.3m}]")]);
+    // Accepted, and killed before anything is computed.
+    let killed = sandbox.spawn(&RUN);
+    sandbox.until("the sweep is accepted", || sandbox.objects("sweeps").iter().any(|(name, _)| name.contains("/spec/")));
+    killed.kill();
+    std::fs::rename(sandbox.path("here"), sandbox.path("there")).unwrap();
+    sandbox.small(&[(MODELS, "[{source: there/tiny-0.3m}]")]);
+    let done = sandbox.json(&[&RUN[..], &["--json"]].concat());
+    assert_eq!(done["state"], "complete");
+    assert_eq!((&done["units"]["quarantined"], &done["attempts"]["failed"]), (&0.into(), &0.into()));
+}
+
+/// Every accuracy of the report, as (what it is of, bits of the value).
+fn accuracies(sandbox: &Sandbox) -> Vec<(String, u64)> {
+    use arrow::array::{Array, Float64Array};
+    use arrow::util::display::array_value_to_string;
+    let file = std::fs::File::open(sandbox.path("out/results.parquet")).unwrap();
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let mut all = Vec::new();
+    for batch in reader.map(Result::unwrap) {
+        let text = |name: &str, row: usize| array_value_to_string(batch.column_by_name(name).unwrap(), row).unwrap();
+        let values = batch.column_by_name("value").unwrap().as_any().downcast_ref::<Float64Array>().unwrap();
+        for row in (0..batch.num_rows()).filter(|&row| text("metric", row) == "accuracy" && !values.is_null(row)) {
+            let names = ["model", "layer", "condition", "offset", "pooling", "context", "probe", "seed", "split"];
+            all.push((names.map(|name| text(name, row)).join(" "), values.value(row).to_bits()));
+        }
+    }
+    assert!(!all.is_empty());
+    all
+}
