@@ -86,6 +86,10 @@ impl History {
                     self.voids.insert(*unit, void);
                 }
             }
+            Record::Retry { unit } => {
+                self.troubles.remove(unit);
+                self.quarantined.remove(unit);
+            }
             Record::Quarantine { unit, error } => {
                 self.quarantined.insert(*unit, error.clone());
             }
@@ -191,6 +195,15 @@ mod tests {
         assert!(History::replay(&[Record::Pause, Record::Resume, Record::Pause]).paused);
         let history = History::replay(&[Record::Pause, Record::Cancel, Record::Resume]);
         assert!(!history.paused && history.cancelled);
+    }
+
+    #[test]
+    fn a_retry_gives_fresh_budgets_and_forgets_no_attempt() {
+        let quarantine = Record::Quarantine { unit: unit(1), error: "bad".into() };
+        let history = History::replay(&[fail(1, "a"), quarantine.clone(), Record::Retry { unit: unit(1) }, fail(1, "a"), fail(1, "b")]);
+        assert_eq!((history.fails(&unit(1)), history.attempts().failed), (1, 2), "`a` is known already");
+        assert!(history.quarantined.is_empty());
+        assert_eq!(History::replay(&[quarantine]).quarantined[&unit(1)], "bad");
     }
 
     #[test]

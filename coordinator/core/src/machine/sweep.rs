@@ -102,6 +102,45 @@ impl Sweep {
         self.change(key, now, |slot| slot.leased = leased);
     }
 
+    /// Fresh budgets.
+    pub fn retry(&mut self, key: &UnitKey, now: Duration) {
+        self.change(key, now, |slot| {
+            slot.quarantined = None;
+            (slot.fails, slot.losses, slot.voids) = (0, 0, 0);
+            slot.rests = Duration::ZERO;
+        });
+    }
+
+    /// Those of the units that had trouble and are not done, or for units that wait for such, the latter; in plan order.
+    pub fn troubled(&self, units: &[UnitKey]) -> Vec<UnitKey> {
+        let mut open: Vec<usize> = units.iter().filter_map(|key| self.ranks.get(key).copied()).collect();
+        let mut found = BTreeSet::new();
+        while let Some(rank) = open.pop() {
+            let slot = &self.slots[rank];
+            if slot.phase == Phase::Blocked {
+                let on = self.plan.units[&slot.key].unit.spec.dependencies().iter().filter_map(|key| self.ranks.get(key).copied());
+                open.extend(on.filter(|rank| self.slots[*rank].phase.hopeless()));
+            }
+            if !slot.committed && slot.troubled() {
+                found.insert(rank);
+            }
+        }
+        found.into_iter().map(|rank| self.slots[rank].key).collect()
+    }
+
+    /// Those of the units that are committed, and everything that depends on them, each in plan order.
+    pub fn derived(&self, units: &[UnitKey]) -> (Vec<UnitKey>, Vec<UnitKey>) {
+        let committed = |rank: &usize| self.slots[*rank].committed;
+        let asked: BTreeSet<usize> = units.iter().filter_map(|key| self.ranks.get(key).copied()).filter(committed).collect();
+        let mut open: Vec<usize> = asked.iter().copied().collect();
+        let mut found = BTreeSet::new();
+        while let Some(rank) = open.pop() {
+            open.extend(self.slots[rank].dependants.iter().copied().filter(|dependant| found.insert(*dependant)));
+        }
+        let keys = |ranks: &mut dyn Iterator<Item = &usize>| ranks.map(|rank| self.slots[*rank].key).collect();
+        (keys(&mut asked.difference(&found)), keys(&mut found.iter()))
+    }
+
     fn change(&mut self, key: &UnitKey, now: Duration, change: impl FnOnce(&mut Slot)) {
         if let Some(&rank) = self.ranks.get(key) {
             change(&mut self.slots[rank]);

@@ -3,6 +3,7 @@
 mod budgets;
 mod placing;
 mod recovery;
+mod retry;
 mod rot;
 mod sharing;
 mod world;

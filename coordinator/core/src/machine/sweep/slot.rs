@@ -76,6 +76,11 @@ pub(in crate::machine) struct Queue {
 }
 
 impl Slot {
+    /// Whether anything was written against it.
+    pub fn troubled(&self) -> bool {
+        self.quarantined.is_some() || self.fails + self.losses + self.voids > 0
+    }
+
     /// What a unit's facts amount to; the first that holds counts.
     pub fn due_phase(&self, now: Duration) -> Phase {
         if self.committed {
