@@ -21,9 +21,11 @@ mod outcome;
 mod placement;
 mod retry;
 mod settings;
+mod show;
 mod status;
 mod sweep;
 mod void;
+mod waiting;
 mod worker;
 
 #[cfg(test)]
@@ -124,19 +126,19 @@ impl Machine {
         self.lost.extend(history.lost().cloned());
         let known: Vec<UnitKey> = plan.units.keys().filter(|key| self.committed(key)).copied().collect();
         let seniority = self.sweeps.len();
-        let mut sweep = Sweep::new(id.clone(), &name, plan, epoch, seniority, self.now, held_until, &history, &known);
+        let mut sweep = Sweep::new(id.clone(), &name, plan, epoch, seniority, self.now, held_until, history, &known);
         for unit in self.leases.units() {
             sweep.set_leased(&unit, true, self.now);
         }
         for unit in &self.voiding {
             sweep.set_voiding(unit, true, self.now);
         }
-        for (unit, error) in sweep.exhausted(&self.settings, &history) {
-            self.actions.push_back(Action::Append { sweep: id.clone(), record: Record::Quarantine { unit, error: error.clone() } });
-            sweep.quarantine(&unit, error, self.now);
-        }
+        let exhausted = sweep.exhausted(&self.settings);
         sweep.dirty = true;
-        self.sweeps.insert(id, sweep);
+        self.sweeps.insert(id.clone(), sweep);
+        for (unit, error) in exhausted {
+            self.quarantine(&id, unit, error);
+        }
         self.settle();
     }
 

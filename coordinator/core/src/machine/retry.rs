@@ -4,7 +4,7 @@ use limbic_proto::journal::Record;
 use limbic_proto::key::UnitKey;
 
 use super::Machine;
-use super::event::{Action, SweepId};
+use super::event::SweepId;
 use super::lease::Lease;
 
 /// The reason of voids that somebody asked for.
@@ -20,8 +20,8 @@ impl Machine {
     }
 
     fn retry(&mut self, id: &SweepId, unit: UnitKey) {
+        self.append(id, Record::Retry { unit });
         let Some(sweep) = self.sweeps.get_mut(id) else { return };
-        self.actions.push_back(Action::Append { sweep: id.clone(), record: Record::Retry { unit } });
         sweep.retry(&unit, self.now);
         sweep.dirty = true;
     }

@@ -1,5 +1,6 @@
 //! One sweep: the phase of each of its units, kept consistent with the facts, and the counts that follow from it.
 
+mod group;
 mod open;
 mod slot;
 
@@ -11,8 +12,10 @@ use limbic_proto::status::{AttemptCounts, CellCounts, SweepState, UnitCounts};
 use limbic_proto::unit::ModelIdentity;
 
 use super::event::SweepId;
+use crate::history::History;
 use crate::plan::Plan;
 
+pub(super) use group::Groups;
 pub(super) use open::lost_error;
 use slot::CellState;
 pub(super) use slot::{Phase, Queue, Slot};
@@ -39,6 +42,9 @@ pub(super) struct Sweep {
     pub tokens: u64,
     pub slots: Vec<Slot>,
     pub queues: BTreeMap<Option<ModelIdentity>, Queue>,
+    pub groups: Groups,
+    /// The journal, folded.
+    pub history: History,
     /// Something that [`super::Machine::status`] shows has changed.
     pub dirty: bool,
     ranks: BTreeMap<UnitKey, usize>,
@@ -148,6 +154,11 @@ impl Sweep {
         }
     }
 
+    /// Units that rest after a failure, and until when.
+    pub fn resting(&self) -> impl Iterator<Item = (&Slot, Duration)> {
+        self.timers.iter().map(|(due, rank)| (&self.slots[*rank], *due))
+    }
+
     /// Wakes units that have rested.
     pub fn advance(&mut self, now: Duration) {
         while let Some(&(due, rank)) = self.timers.first()
@@ -204,6 +215,7 @@ impl Sweep {
         if from == Phase::Committed {
             self.done_flops -= self.slots[rank].flops;
         }
+        self.groups.count(self.slots[rank].group, from, to);
         self.dirty |=
             !matches!((from, to), (Phase::Waiting | Phase::Resting(_) | Phase::Ready, Phase::Waiting | Phase::Resting(_) | Phase::Ready));
     }

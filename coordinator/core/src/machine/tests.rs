@@ -6,6 +6,7 @@ mod recovery;
 mod retry;
 mod rot;
 mod sharing;
+mod waiting;
 mod world;
 
 use limbic_proto::key::Digest;

@@ -39,7 +39,7 @@ impl Machine {
     /// would only rot again.
     pub(super) fn void(&mut self, id: &SweepId, unit: UnitKey, generation: u32, reason: String, asked: bool) {
         let record = Record::Void { unit, generation, reason: reason.clone(), asked };
-        self.actions.push_back(Action::Append { sweep: id.clone(), record });
+        self.append(id, record);
         self.begin_void(unit, generation, &reason);
         let budget = self.settings.fail_budget;
         let Some(slot) = self.sweeps.get_mut(id).and_then(|sweep| sweep.slot_mut(&unit)) else { return };

@@ -36,6 +36,8 @@ impl Phase {
 #[derive(Debug, Clone)]
 pub(in crate::machine) struct Slot {
     pub key: UnitKey,
+    /// Which of [`super::Groups`] it belongs to.
+    pub group: usize,
     pub phase: Phase,
     pub committed: bool,
     /// Its result is being voided; until that stands it must not run again.

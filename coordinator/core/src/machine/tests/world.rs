@@ -333,6 +333,10 @@ impl World {
             let status = self.machine.status(self.now, id).unwrap();
             let units = status.units;
             assert_eq!(units.committed + units.running + units.pending + units.quarantined, units.total);
+            let waits: u64 = status.waiting.iter().map(|waiting| waiting.count).sum();
+            assert_eq!(waits, if status.state.terminal() { 0 } else { units.pending }, "all that is pending waits for something");
+            let records = &self.journals[id];
+            assert_eq!(sweep.history, History::replay(records), "the fold is what the journal says");
             let count = |of: &dyn Fn(Phase) -> bool| sweep.slots.iter().filter(|slot| of(slot.phase)).count() as u64;
             assert_eq!(units.committed, count(&|p| p == Phase::Committed));
             assert_eq!(units.running, count(&|p| p == Phase::Running));
