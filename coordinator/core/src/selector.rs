@@ -157,7 +157,12 @@ impl Selector {
     fn check(&self, plan: &Plan) -> Result<(), SelectorError> {
         let models: Vec<&String> = plan.models.iter().map(|model| &model.name).collect();
         known("model", &self.models, &models, |wanted, name| wanted == *name)?;
-        known("condition", &self.conditions, &plan.conditions.iter().collect::<Vec<_>>(), |wanted, name| wanted == *name)?;
+        known(
+            "condition",
+            &self.conditions,
+            &plan.conditions.iter().map(|condition| &condition.name).collect::<Vec<_>>(),
+            |wanted, name| wanted == *name,
+        )?;
         let layers: Vec<Layer> = plan.layers.iter().flatten().copied().collect::<BTreeSet<_>>().into_iter().collect();
         known("layer", &self.layers, &layers, |wanted, layer| wanted.hold(*layer))?;
         let offsets: Vec<u32> = plan.cells.iter().map(|cell| cell.offset).collect::<BTreeSet<_>>().into_iter().collect();
@@ -171,7 +176,7 @@ impl Selector {
             return false;
         }
         let model = |index: &usize| self.models.as_ref().is_none_or(|all| all.contains(&plan.models[*index].name));
-        let condition = |index: &usize| self.conditions.as_ref().is_none_or(|all| all.contains(&plan.conditions[*index]));
+        let condition = |index: &usize| self.conditions.as_ref().is_none_or(|all| all.contains(&plan.conditions[*index].name));
         let by_cell = self.layers.is_some() || self.offsets.is_some();
         match &planned.place {
             Place::Fit { model: m, condition: c, layer } => {
