@@ -159,6 +159,20 @@ impl Handle {
         self.ask(|reply| Command::Status { sweep, reply }).await
     }
 
+    /// Gives every unit of a sweep that failed for good fresh budgets, and says how many there were.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn retry_quarantined(&self, sweep: &str) -> Result<usize, Gone> {
+        let quarantined = self.status(sweep).await?.map(|status| status.quarantined).unwrap_or_default();
+        let units: Vec<UnitKey> = quarantined.iter().filter_map(|unit| unit.unit.parse().ok()).collect();
+        let count = units.len();
+        if count > 0 {
+            self.event(Event::Retry { sweep: sweep.into(), units }).await?;
+        }
+        Ok(count)
+    }
+
     /// Where every sweep stands.
     ///
     /// # Errors

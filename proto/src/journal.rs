@@ -67,6 +67,11 @@ pub enum Record {
         /// Whether somebody asked for it; else the result was found corrupt, which counts towards the unit's budget.
         asked: bool,
     },
+    /// Somebody asked for the unit to be tried again: it is no longer quarantined, and its budgets are fresh.
+    Retry {
+        /// The unit.
+        unit: UnitKey,
+    },
     /// The unit failed for good; its error is kept and the sweep goes on.
     Quarantine {
         /// The unit.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::unit::UnitKind;
+
 /// Where a sweep stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -23,6 +25,87 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// Units that failed for good, with their errors.
     pub quarantined: Vec<Quarantined>,
+    /// What pending units wait for.
+    #[serde(default)]
+    pub waiting: Vec<Waiting>,
+}
+
+/// Pending units of one kind and model that wait for the same thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// How many.
+    pub count: u64,
+    /// What they are, in words: `fit tiny-1m`.
+    pub what: String,
+    /// What they wait for, in words.
+    pub reason: String,
+}
+
+/// What is known of one unit in a sweep: `limbic show UNIT`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnitView {
+    /// The sweep.
+    pub sweep: String,
+    /// The unit's key.
+    pub unit: String,
+    /// What it is, in words.
+    pub title: String,
+    /// Its kind.
+    pub kind: UnitKind,
+    /// Where it stands, in words.
+    pub phase: String,
+    /// The generation of the result that stands, or of the next attempt.
+    pub generation: u32,
+    /// Failed attempts that count towards its budget.
+    pub fails: u32,
+    /// Lost attempts that count towards its budget.
+    pub losses: u32,
+    /// How often its result was found corrupt.
+    pub voids: u32,
+    /// Why it is quarantined.
+    pub error: Option<String>,
+    /// Attempts that ended badly, oldest first, then those that run. (What was committed is in its commit.)
+    pub attempts: Vec<AttemptView>,
+    /// The units it reads.
+    pub dependencies: Done,
+    /// The units of the sweep that read it.
+    pub dependants: Done,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Its id.
+    pub attempt: String,
+    /// The worker.
+    pub worker: String,
+    /// Where it stands.
+    pub state: AttemptState,
+    /// What it said when it failed.
+    pub error: Option<String>,
+    /// Share done, 0..1, of one that runs.
+    pub share: Option<f64>,
+}
+
+/// Where an attempt stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttemptState {
+    /// It holds a lease.
+    Running,
+    /// It ended in an error.
+    Failed,
+    /// Its worker was lost.
+    Lost,
+}
+
+/// How many of some units are done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// All.
+    pub total: u64,
+    /// Those that are committed.
+    pub committed: u64,
 }
 
 /// Where a sweep stands.

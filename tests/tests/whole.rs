@@ -67,3 +67,54 @@ fn work_is_shared_between_sweeps_of_one_store() {
     let ended = sandbox.limbic(&["report", first["sweep"].as_str().unwrap(), "--store", "store", "--out", "later"]);
     assert_eq!((ended.code, ended.stdout.trim()), (Some(0), "later/report.html"));
 }
+
+/// A coordinator with the small sweep, whose model was moved away before any worker came: everything that needs the
+/// model is quarantined.
+fn without_its_model(sandbox: &Sandbox) -> (limbic_tests::Running, String) {
+    let shipped = Sandbox::repository().join("configs/quickstart/models/tiny-0.3m");
+    std::fs::create_dir(sandbox.path("model")).unwrap();
+    for entry in std::fs::read_dir(shipped).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), sandbox.path("model").join(entry.file_name())).unwrap();
+    }
+    sandbox.small(&[("source: MODEL", "source: model"), ("limit: 210", "limit: 70")]);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (listen, url) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}"));
+    let coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
+    sandbox.until("the sweep is accepted", || sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code == Some(0));
+    std::fs::rename(sandbox.path("model"), sandbox.path("away")).unwrap();
+    let worker = sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1"]);
+    sandbox.until("everything is given up", || status(sandbox, &url)["state"] == "complete");
+    drop(worker);
+    let status = status(sandbox, &url);
+    assert!(status["units"]["quarantined"].as_u64().unwrap() > 20, "{status}");
+    std::fs::rename(sandbox.path("away"), sandbox.path("model")).unwrap();
+    (coordinator, url)
+}
+
+fn status(sandbox: &Sandbox, url: &str) -> serde_json::Value {
+    sandbox.json(&["status", "small", "--coordinator", url, "--json"])
+}
+
+#[test]
+fn what_was_quarantined_is_tried_again_when_the_sweep_is_run_again() {
+    let sandbox = sandbox();
+    let (coordinator, _) = without_its_model(&sandbox);
+    coordinator.kill();
+    let done = sandbox.json(&["run", "small.yaml", "--store", "store", "--out", "out", "--json"]);
+    assert_eq!((&done["state"], &done["units"]["quarantined"]), (&"complete".into(), &0.into()), "{done}");
+    assert_eq!(done["units"]["committed"], done["units"]["total"]);
+}
+
+#[test]
+fn what_was_quarantined_is_tried_again_when_the_sweep_is_submitted_again() {
+    let sandbox = sandbox();
+    let (_coordinator, url) = without_its_model(&sandbox);
+    let said = sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]);
+    assert!(said.stdout.contains("are tried again"), "{said:?}");
+    let _worker = sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1"]);
+    sandbox.until("all is done", || {
+        let status = status(&sandbox, &url);
+        status["units"]["committed"] == status["units"]["total"]
+    });
+}

@@ -25,6 +25,18 @@ pub struct History {
     failed: BTreeSet<String>,
     lost: BTreeSet<String>,
     voids: BTreeMap<UnitKey, Void>,
+    endings: BTreeMap<UnitKey, Vec<Ended>>,
+}
+
+/// An attempt that ended badly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The attempt.
+    pub attempt: String,
+    /// The worker.
+    pub worker: String,
+    /// What it said when it failed; none if it was lost.
+    pub error: Option<String>,
 }
 
 /// The last result of a unit that was to be voided.
@@ -62,15 +74,17 @@ impl History {
             Record::Epoch { epoch, .. } => {
                 self.epochs.insert(*epoch);
             }
-            Record::Fail { unit, attempt, error, .. } => {
+            Record::Fail { unit, attempt, worker, error } => {
                 if self.failed.insert(attempt.clone()) {
+                    self.end(*unit, attempt, worker, Some(error));
                     let trouble = self.troubles.entry(*unit).or_default();
                     trouble.fails += 1;
                     trouble.error = Some(error.clone());
                 }
             }
-            Record::Lost { unit, attempt, .. } => {
+            Record::Lost { unit, attempt, worker } => {
                 if self.lost.insert(attempt.clone()) {
+                    self.end(*unit, attempt, worker, None);
                     self.troubles.entry(*unit).or_default().losses += 1;
                 }
             }
@@ -86,10 +100,24 @@ impl History {
                     self.voids.insert(*unit, void);
                 }
             }
+            Record::Retry { unit } => {
+                self.troubles.remove(unit);
+                self.quarantined.remove(unit);
+            }
             Record::Quarantine { unit, error } => {
                 self.quarantined.insert(*unit, error.clone());
             }
         }
+    }
+
+    fn end(&mut self, unit: UnitKey, attempt: &str, worker: &str, error: Option<&String>) {
+        let ended = Ended { attempt: attempt.to_owned(), worker: worker.to_owned(), error: error.cloned() };
+        self.endings.entry(unit).or_default().push(ended);
+    }
+
+    /// The unit's attempts that ended badly, oldest first, those before a retry included.
+    pub fn endings(&self, unit: &UnitKey) -> &[Ended] {
+        self.endings.get(unit).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The largest epoch claimed; 0 if none was.
@@ -176,6 +204,8 @@ mod tests {
         assert_eq!((once.fails(&unit(2)), once.losses(&unit(2))), (0, 1));
         assert_eq!(once.last_error(&unit(1)), Some("error of b"));
         assert_eq!(once.attempts(), AttemptCounts { started: 4, committed: 0, failed: 2, lost: 2, released: 0 });
+        let ended = |attempt: &str| Ended { attempt: attempt.into(), worker: "w".into(), error: Some(format!("error of {attempt}")) };
+        assert_eq!(once.endings(&unit(1)), [ended("a"), ended("b"), Ended { error: None, ..ended("c") }]);
         assert_eq!(once.max_epoch(), 2);
         assert!(once.led_before(2) && !once.led_before(1));
     }
@@ -191,6 +221,15 @@ mod tests {
         assert!(History::replay(&[Record::Pause, Record::Resume, Record::Pause]).paused);
         let history = History::replay(&[Record::Pause, Record::Cancel, Record::Resume]);
         assert!(!history.paused && history.cancelled);
+    }
+
+    #[test]
+    fn a_retry_gives_fresh_budgets_and_forgets_no_attempt() {
+        let quarantine = Record::Quarantine { unit: unit(1), error: "bad".into() };
+        let history = History::replay(&[fail(1, "a"), quarantine.clone(), Record::Retry { unit: unit(1) }, fail(1, "a"), fail(1, "b")]);
+        assert_eq!((history.fails(&unit(1)), history.attempts().failed), (1, 2), "`a` is known already");
+        assert!(history.quarantined.is_empty());
+        assert_eq!(History::replay(&[quarantine]).quarantined[&unit(1)], "bad");
     }
 
     #[test]

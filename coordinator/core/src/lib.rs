@@ -8,5 +8,6 @@
 pub mod history;
 pub mod machine;
 pub mod plan;
+pub mod selector;
 #[cfg(test)]
 mod testkit;

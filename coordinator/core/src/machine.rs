@@ -10,6 +10,7 @@
 //!   attempt, stale or unknown, marks it done, in every sweep that has it. A result that is found corrupt is voided, and
 //!   the unit comes again in its next generation once the void stands; what was committed from it stays.
 //! - A unit is granted only while it is neither leased nor done nor quarantined, and its dependencies are done.
+//! - What failed for good is tried again only if somebody asks for it: [`Event::Retry`].
 //! - Budgets, backoff and quarantine belong to a sweep and are in its journal; leases and commits are shared.
 //! - A unit that depends on a quarantined one counts as quarantined too. Should the commit turn up after all (a worker
 //!   that was thought lost), both are taken up again.
@@ -18,10 +19,13 @@ mod event;
 mod lease;
 mod outcome;
 mod placement;
+mod retry;
 mod settings;
+mod show;
 mod status;
 mod sweep;
 mod void;
+mod waiting;
 mod worker;
 
 #[cfg(test)]
@@ -39,6 +43,7 @@ use crate::history::History;
 use crate::plan::Plan;
 
 pub use event::{Action, Event, Held, Progress, SweepId, Token, WorkerId};
+pub use retry::AGAIN;
 pub use settings::Settings;
 
 use lease::{Ending, Leases};
@@ -121,19 +126,19 @@ impl Machine {
         self.lost.extend(history.lost().cloned());
         let known: Vec<UnitKey> = plan.units.keys().filter(|key| self.committed(key)).copied().collect();
         let seniority = self.sweeps.len();
-        let mut sweep = Sweep::new(id.clone(), &name, plan, epoch, seniority, self.now, held_until, &history, &known);
+        let mut sweep = Sweep::new(id.clone(), &name, plan, epoch, seniority, self.now, held_until, history, &known);
         for unit in self.leases.units() {
             sweep.set_leased(&unit, true, self.now);
         }
         for unit in &self.voiding {
             sweep.set_voiding(unit, true, self.now);
         }
-        for (unit, error) in sweep.exhausted(&self.settings, &history) {
-            self.actions.push_back(Action::Append { sweep: id.clone(), record: Record::Quarantine { unit, error: error.clone() } });
-            sweep.quarantine(&unit, error, self.now);
-        }
+        let exhausted = sweep.exhausted(&self.settings);
         sweep.dirty = true;
-        self.sweeps.insert(id, sweep);
+        self.sweeps.insert(id.clone(), sweep);
+        for (unit, error) in exhausted {
+            self.quarantine(&id, unit, error);
+        }
         self.settle();
     }
 
@@ -167,6 +172,8 @@ impl Machine {
             Event::Pause { sweep } => self.on_pause(&sweep, true),
             Event::Resume { sweep } => self.on_pause(&sweep, false),
             Event::Cancel { sweep } => self.on_cancel(&sweep),
+            Event::Retry { sweep, units } => self.on_retry(&sweep, &units),
+            Event::Again { sweep, units } => self.on_again(&sweep, &units),
             Event::Tick => {}
         }
         self.settle();
@@ -208,6 +215,12 @@ impl Machine {
     /// The unit's generation: of the result that stands, or of its next attempt.
     pub fn generation(&self, key: &UnitKey) -> u32 {
         self.links.get(key).map_or(0, |link| commit::generation(*link))
+    }
+
+    /// The units of a sweep that failed for good themselves, in plan order.
+    pub fn quarantined(&self, sweep: &SweepId) -> Vec<UnitKey> {
+        let slots = self.sweeps.get(sweep).map(|sweep| sweep.slots.as_slice()).unwrap_or_default();
+        slots.iter().filter(|slot| slot.phase == sweep::Phase::Quarantined).map(|slot| slot.key).collect()
     }
 
     /// Whether every open sweep is terminal (also when none is open).

@@ -128,7 +128,7 @@ async fn sound(args: &RunArgs, store: &Store, sweep: &Sweep) -> Result<Computed,
     loop {
         let done = committed(&links(store, sweep).await?);
         let whole = done == sweep.plan.units.len();
-        let status = if whole { stored_status(store, sweep).await? } else { compute(args, store, sweep).await? };
+        let status = if whole { stored_status(store, sweep).await? } else { compute(args, store, sweep, round == 0).await? };
         units += status.attempts.committed - done as u64;
         let links = links(store, sweep).await?;
         match collect::study(store, sweep, &links, status.quarantined.clone()).await {
@@ -146,13 +146,18 @@ async fn sound(args: &RunArgs, store: &Store, sweep: &Sweep) -> Result<Computed,
 }
 
 /// Computes what is missing: coordinator in this process, workers as children.
-async fn compute(args: &RunArgs, store: &Store, sweep: &Sweep) -> Result<Status, Failure> {
+///
+/// With `retry`, what failed for good is tried again: whoever runs a sweep again has mended the cause, or hopes so.
+async fn compute(args: &RunArgs, store: &Store, sweep: &Sweep, retry: bool) -> Result<Status, Failure> {
     let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false).await?;
     let address = listener.local_addr().map_err(Failure::again)?;
     // Workers of an earlier run ended with it, so there is nobody to wait for.
     let machine = limbic_core::machine::Settings { adoption_window: Duration::ZERO, ..Default::default() };
     let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: true });
     handle.open(sweep.clone()).await?;
+    if retry && let count @ 1.. = handle.retry_quarantined(&sweep.id).await.map_err(Failure::again)? {
+        eprintln!("note: {count} units that had failed are tried again");
+    }
     let served = tokio::spawn(server::serve(listener, handle.clone(), std::future::pending()));
 
     let largest = sweep.plan.models.iter().map(|m| m.architecture.parameters() * 4).max().unwrap_or(0);

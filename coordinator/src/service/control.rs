@@ -61,8 +61,13 @@ impl Control for ControlService {
         spec.check().map_err(|f| Status::invalid_argument(format!("{}: {}", f.field, f.message)))?;
         let prepared = sweep::prepare(spec).await.map_err(refused)?;
         let accepted = sweep::accept(self.coordinator.store(), prepared).await.map_err(refused)?;
-        let response = SubmitResponse { sweep: accepted.id.clone(), notes: accepted.accepted.notes.clone() };
+        let mut response = SubmitResponse { sweep: accepted.id.clone(), notes: accepted.accepted.notes.clone() };
         self.coordinator.open(accepted).await.map_err(refused)?;
+        // Who submits a sweep again that could not be completed wants it to be tried again.
+        match self.coordinator.retry_quarantined(&response.sweep).await? {
+            0 => {}
+            count => response.notes.push(format!("{count} units that had failed are tried again")),
+        }
         Ok(Response::new(response))
     }
 

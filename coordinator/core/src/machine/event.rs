@@ -188,6 +188,22 @@ pub enum Event {
         /// The sweep.
         sweep: SweepId,
     },
+    /// Try units again that had trouble: they are no longer quarantined, and their budgets are fresh. Where one only waits
+    /// for others that are quarantined, those are meant.
+    Retry {
+        /// The sweep.
+        sweep: SweepId,
+        /// The units.
+        units: Vec<UnitKey>,
+    },
+    /// Compute units again that are committed, in a new generation, and after them everything of the sweep that was
+    /// computed from them. Old results stay in the store.
+    Again {
+        /// The sweep.
+        sweep: SweepId,
+        /// The units.
+        units: Vec<UnitKey>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -208,6 +224,8 @@ impl Event {
             | Event::Pause { .. }
             | Event::Resume { .. }
             | Event::Cancel { .. }
+            | Event::Retry { .. }
+            | Event::Again { .. }
             | Event::Tick => None,
         }
     }

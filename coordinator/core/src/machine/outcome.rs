@@ -174,7 +174,7 @@ impl Machine {
     pub(super) fn on_failed(&mut self, worker: &WorkerId, unit: UnitKey, attempt: &str, error: String, permanent: bool) {
         let Some(lease) = self.take(worker, &unit, attempt) else { return };
         let failed = Record::Fail { unit, attempt: attempt.to_owned(), worker: worker.0.clone(), error: error.clone() };
-        self.actions.push_back(Action::Append { sweep: lease.sweep.clone(), record: failed });
+        self.append(&lease.sweep, failed);
         self.with_worker(worker, |w| w.failed(unit));
         self.ended(&lease, Ending::Failed);
         let (settings, now) = (&self.settings, self.now);
@@ -196,7 +196,7 @@ impl Machine {
             return;
         }
         let lost = Record::Lost { unit: lease.unit, attempt: lease.attempt.clone(), worker: lease.worker.0.clone() };
-        self.actions.push_back(Action::Append { sweep: lease.sweep.clone(), record: lost });
+        self.append(&lease.sweep, lost);
         let budget = self.settings.lost_budget;
         let Some(slot) = self.sweeps.get_mut(&lease.sweep).and_then(|sweep| sweep.slot_mut(&lease.unit)) else { return };
         slot.losses += 1;
@@ -220,9 +220,17 @@ impl Machine {
 
     pub(super) fn quarantine(&mut self, id: &SweepId, unit: UnitKey, error: String) {
         if let Some(sweep) = self.sweeps.get_mut(id) {
-            self.actions.push_back(Action::Append { sweep: id.clone(), record: Record::Quarantine { unit, error: error.clone() } });
-            sweep.quarantine(&unit, error, self.now);
+            sweep.quarantine(&unit, error.clone(), self.now);
+            self.append(id, Record::Quarantine { unit, error });
         }
+    }
+
+    /// Writes a record into a sweep's journal.
+    pub(super) fn append(&mut self, id: &SweepId, record: Record) {
+        if let Some(sweep) = self.sweeps.get_mut(id) {
+            sweep.history.apply(&record);
+        }
+        self.actions.push_back(Action::Append { sweep: id.clone(), record });
     }
 
     /// Pauses or resumes a sweep. One that is complete can't be paused, but a paused one that has become complete can be
@@ -232,8 +240,7 @@ impl Machine {
         let Some(sweep) = self.sweeps.get_mut(id).filter(|sweep| !over(sweep) && sweep.paused != pause) else { return };
         sweep.paused = pause;
         sweep.dirty = true;
-        let record = if pause { Record::Pause } else { Record::Resume };
-        self.actions.push_back(Action::Append { sweep: id.clone(), record });
+        self.append(id, if pause { Record::Pause } else { Record::Resume });
     }
 
     /// Cancels a sweep. Its attempts stop, but for those whose unit another sweep wants: they go on for that one.
@@ -244,7 +251,7 @@ impl Machine {
         }
         sweep.cancelled = true;
         sweep.dirty = true;
-        self.actions.push_back(Action::Append { sweep: id.clone(), record: Record::Cancel });
+        self.append(id, Record::Cancel);
         let running: Vec<Lease> = self.leases.iter().filter(|lease| lease.sweep == *id).cloned().collect();
         for lease in running {
             match self.sweeps.values().find(|other| other.wants(&lease.unit)).map(|other| other.id.clone()) {

@@ -96,7 +96,7 @@ impl Machine {
 
     /// Whether a worker may get units: not if it drains, and not if it is set aside while others are not. Where all are
     /// set aside the fault is likely not theirs, and units must come to their end.
-    fn eligible(&self, worker: &Worker) -> bool {
+    pub(super) fn eligible(&self, worker: &Worker) -> bool {
         let strikes = self.settings.strikes;
         !worker.draining && (!worker.set_aside(strikes) || !self.workers.values().any(|w| !w.draining && !w.set_aside(strikes)))
     }

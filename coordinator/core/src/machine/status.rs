@@ -29,6 +29,7 @@ impl Machine {
             },
             workers: self.workers.keys().map(|worker| self.worker_status(now, worker)).collect(),
             quarantined: quarantined(sweep),
+            waiting: self.waiting(now, sweep),
         })
     }
 

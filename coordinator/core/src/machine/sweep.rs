@@ -1,5 +1,6 @@
 //! One sweep: the phase of each of its units, kept consistent with the facts, and the counts that follow from it.
 
+mod group;
 mod open;
 mod slot;
 
@@ -11,8 +12,10 @@ use limbic_proto::status::{AttemptCounts, CellCounts, SweepState, UnitCounts};
 use limbic_proto::unit::ModelIdentity;
 
 use super::event::SweepId;
+use crate::history::History;
 use crate::plan::Plan;
 
+pub(super) use group::Groups;
 pub(super) use open::lost_error;
 use slot::CellState;
 pub(super) use slot::{Phase, Queue, Slot};
@@ -39,6 +42,9 @@ pub(super) struct Sweep {
     pub tokens: u64,
     pub slots: Vec<Slot>,
     pub queues: BTreeMap<Option<ModelIdentity>, Queue>,
+    pub groups: Groups,
+    /// The journal, folded.
+    pub history: History,
     /// Something that [`super::Machine::status`] shows has changed.
     pub dirty: bool,
     ranks: BTreeMap<UnitKey, usize>,
@@ -102,11 +108,55 @@ impl Sweep {
         self.change(key, now, |slot| slot.leased = leased);
     }
 
+    /// Fresh budgets.
+    pub fn retry(&mut self, key: &UnitKey, now: Duration) {
+        self.change(key, now, |slot| {
+            slot.quarantined = None;
+            (slot.fails, slot.losses, slot.voids) = (0, 0, 0);
+            slot.rests = Duration::ZERO;
+        });
+    }
+
+    /// Those of the units that had trouble and are not done, or for units that wait for such, the latter; in plan order.
+    pub fn troubled(&self, units: &[UnitKey]) -> Vec<UnitKey> {
+        let mut open: Vec<usize> = units.iter().filter_map(|key| self.ranks.get(key).copied()).collect();
+        let mut found = BTreeSet::new();
+        while let Some(rank) = open.pop() {
+            let slot = &self.slots[rank];
+            if slot.phase == Phase::Blocked {
+                let on = self.plan.units[&slot.key].unit.spec.dependencies().iter().filter_map(|key| self.ranks.get(key).copied());
+                open.extend(on.filter(|rank| self.slots[*rank].phase.hopeless()));
+            }
+            if !slot.committed && slot.troubled() {
+                found.insert(rank);
+            }
+        }
+        found.into_iter().map(|rank| self.slots[rank].key).collect()
+    }
+
+    /// Those of the units that are committed, and everything that depends on them, each in plan order.
+    pub fn derived(&self, units: &[UnitKey]) -> (Vec<UnitKey>, Vec<UnitKey>) {
+        let committed = |rank: &usize| self.slots[*rank].committed;
+        let asked: BTreeSet<usize> = units.iter().filter_map(|key| self.ranks.get(key).copied()).filter(committed).collect();
+        let mut open: Vec<usize> = asked.iter().copied().collect();
+        let mut found = BTreeSet::new();
+        while let Some(rank) = open.pop() {
+            open.extend(self.slots[rank].dependants.iter().copied().filter(|dependant| found.insert(*dependant)));
+        }
+        let keys = |ranks: &mut dyn Iterator<Item = &usize>| ranks.map(|rank| self.slots[*rank].key).collect();
+        (keys(&mut asked.difference(&found)), keys(&mut found.iter()))
+    }
+
     fn change(&mut self, key: &UnitKey, now: Duration, change: impl FnOnce(&mut Slot)) {
         if let Some(&rank) = self.ranks.get(key) {
             change(&mut self.slots[rank]);
             self.settle(rank, now);
         }
+    }
+
+    /// Units that rest after a failure, and until when.
+    pub fn resting(&self) -> impl Iterator<Item = (&Slot, Duration)> {
+        self.timers.iter().map(|(due, rank)| (&self.slots[*rank], *due))
     }
 
     /// Wakes units that have rested.
@@ -165,6 +215,7 @@ impl Sweep {
         if from == Phase::Committed {
             self.done_flops -= self.slots[rank].flops;
         }
+        self.groups.count(self.slots[rank].group, from, to);
         self.dirty |=
             !matches!((from, to), (Phase::Waiting | Phase::Resting(_) | Phase::Ready, Phase::Waiting | Phase::Resting(_) | Phase::Ready));
     }

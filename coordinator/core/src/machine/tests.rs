@@ -3,8 +3,10 @@
 mod budgets;
 mod placing;
 mod recovery;
+mod retry;
 mod rot;
 mod sharing;
+mod waiting;
 mod world;
 
 use limbic_proto::key::Digest;

@@ -1,4 +1,4 @@
-//! Results that are not to be used any more: found corrupt by whoever reads them.
+//! Results that are not to be used any more: found corrupt by whoever reads them, or asked for again by a user.
 //!
 //! What is decided stands in the journal first, then the link is created in the store; the unit comes again only once
 //! that link stands, so nothing that the store calls committed is ever leased.
@@ -39,12 +39,12 @@ impl Machine {
     /// would only rot again.
     pub(super) fn void(&mut self, id: &SweepId, unit: UnitKey, generation: u32, reason: String, asked: bool) {
         let record = Record::Void { unit, generation, reason: reason.clone(), asked };
-        self.actions.push_back(Action::Append { sweep: id.clone(), record });
+        self.append(id, record);
         self.begin_void(unit, generation, &reason);
         let budget = self.settings.fail_budget;
         let Some(slot) = self.sweeps.get_mut(id).and_then(|sweep| sweep.slot_mut(&unit)) else { return };
         slot.voids += u32::from(!asked);
-        if slot.voids >= budget {
+        if !asked && slot.voids >= budget {
             let error = corrupt_error(slot.voids, &reason);
             self.quarantine(id, unit, error);
         }

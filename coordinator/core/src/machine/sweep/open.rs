@@ -7,6 +7,7 @@ use limbic_proto::key::UnitKey;
 use limbic_proto::spec::Dtype;
 use limbic_proto::status::{AttemptCounts, CellCounts, UnitCounts};
 
+use super::group::Groups;
 use super::slot::CellState;
 use super::{Phase, Slot, Sweep};
 use crate::history::History;
@@ -25,7 +26,7 @@ impl Sweep {
         seniority: usize,
         now: Duration,
         held_until: Duration,
-        history: &History,
+        history: History,
         committed: &[UnitKey],
     ) -> Sweep {
         let ended = history.attempts();
@@ -51,9 +52,11 @@ impl Sweep {
             ranks: plan.order.iter().enumerate().map(|(rank, key)| (*key, rank)).collect(),
             timers: BTreeSet::new(),
             cell_states: Vec::with_capacity(plan.cells.len()),
+            groups: Groups::default(),
+            history: History::default(),
             plan,
         };
-        sweep.fill(history);
+        sweep.fill(&history);
         for key in committed {
             sweep.set_committed(key, true, now);
         }
@@ -61,6 +64,7 @@ impl Sweep {
         for (key, error) in &history.quarantined {
             sweep.quarantine(key, error.clone(), now);
         }
+        sweep.history = history;
         for rank in 0..sweep.slots.len() {
             sweep.settle(rank, now);
         }
@@ -77,8 +81,11 @@ impl Sweep {
                 let width = if model.dtype == Dtype::F32 { 4 } else { 2 };
                 queue.bytes = hint.architecture.parameters() * width;
             }
+            let group = self.groups.of(&self.plan, key);
+            self.groups.add(group);
             self.slots.push(Slot {
                 key: *key,
+                group,
                 phase: Phase::Waiting,
                 committed: false,
                 voiding: false,
@@ -102,6 +109,8 @@ impl Sweep {
                 // One that is not in the plan can only be there already; the worker will say if it is not.
                 if let Some(&on) = self.ranks.get(dependency) {
                     self.slots[on].dependants.push(rank);
+                    let (reader, read) = (self.slots[rank].group, self.slots[on].group);
+                    self.groups.reads(reader, read);
                     self.slots[rank].waiting += 1;
                 }
             }
@@ -116,11 +125,11 @@ impl Sweep {
     }
 
     /// Units whose budgets are spent although nobody wrote that down (the coordinator died in between).
-    pub fn exhausted(&self, settings: &Settings, history: &History) -> Vec<(UnitKey, String)> {
+    pub fn exhausted(&self, settings: &Settings) -> Vec<(UnitKey, String)> {
         let failed = |slot: &Slot| slot.fails >= settings.fail_budget || slot.voids >= settings.fail_budget;
         let spent = |slot: &&Slot| failed(slot) || slot.losses >= settings.lost_budget;
         let open = self.slots.iter().filter(|slot| !self.cancelled && !slot.committed && slot.quarantined.is_none());
-        open.filter(spent).map(|slot| (slot.key, exhausted_by(slot, settings, history))).collect()
+        open.filter(spent).map(|slot| (slot.key, exhausted_by(slot, settings, &self.history))).collect()
     }
 }
 

@@ -36,6 +36,8 @@ impl Phase {
 #[derive(Debug, Clone)]
 pub(in crate::machine) struct Slot {
     pub key: UnitKey,
+    /// Which of [`super::Groups`] it belongs to.
+    pub group: usize,
     pub phase: Phase,
     pub committed: bool,
     /// Its result is being voided; until that stands it must not run again.
@@ -76,6 +78,11 @@ pub(in crate::machine) struct Queue {
 }
 
 impl Slot {
+    /// Whether anything was written against it.
+    pub fn troubled(&self) -> bool {
+        self.quarantined.is_some() || self.fails + self.losses + self.voids > 0
+    }
+
     /// What a unit's facts amount to; the first that holds counts.
     pub fn due_phase(&self, now: Duration) -> Phase {
         if self.committed {

@@ -24,6 +24,9 @@ enum Step {
     /// Which grant, which of its dependencies, which generation.
     Corrupt(u8, u8, u8),
     VoidStands,
+    /// Which sweep, and which of its units.
+    Retry(u8, Vec<u8>),
+    Again(u8, Vec<u8>),
     Pause(u8),
     Resume(u8),
     Cancel(u8),
@@ -57,6 +60,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<u8>().prop_map(Step::Release),
         3 => (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(g, bad, generation)| Step::Corrupt(g, bad, generation)),
         2 => Just(Step::VoidStands),
+        3 => (any::<u8>(), some()).prop_map(|(s, units)| Step::Retry(s, units)),
+        1 => (any::<u8>(), some()).prop_map(|(s, units)| Step::Again(s, units)),
         1 => any::<u8>().prop_map(Step::Pause),
         2 => any::<u8>().prop_map(Step::Resume),
         1 => (prop::bool::weighted(0.2), any::<u8>()).prop_map(|(cancel, s)| if cancel { Step::Cancel(s) } else { Step::Resume(s) }),
@@ -139,6 +144,10 @@ impl World {
     fn play(&mut self, step: &Step) {
         let worker = |w: u8| WorkerId::from(WORKERS[w as usize % WORKERS.len()]);
         let sweep = |s: u8| SweepId::from(SWEEPS[s as usize % SWEEPS.len()]);
+        let units = |s: u8, list: &[u8]| {
+            let order = &PLANS[s as usize % SWEEPS.len()].order;
+            list.iter().map(|u| order[*u as usize % order.len()]).collect()
+        };
         let granted = |g: u8| self.grants.get(self.grants.len().saturating_sub(1 + g as usize % 12)).cloned();
         // Mostly a worker names what it was granted, at times what another was.
         let named = |worker: &WorkerId, g: u8| match g % 8 {
@@ -220,6 +229,8 @@ impl World {
                 Some((unit, generation)) => Event::Voided { unit, generation },
                 None => Event::Tick,
             },
+            Step::Retry(s, list) => Event::Retry { sweep: sweep(*s), units: units(*s, list) },
+            Step::Again(s, list) => Event::Again { sweep: sweep(*s), units: units(*s, list) },
             Step::Pause(s) => Event::Pause { sweep: sweep(*s) },
             Step::Resume(s) => Event::Resume { sweep: sweep(*s) },
             Step::Cancel(s) => Event::Cancel { sweep: sweep(*s) },
@@ -322,6 +333,10 @@ impl World {
             let status = self.machine.status(self.now, id).unwrap();
             let units = status.units;
             assert_eq!(units.committed + units.running + units.pending + units.quarantined, units.total);
+            let waits: u64 = status.waiting.iter().map(|waiting| waiting.count).sum();
+            assert_eq!(waits, if status.state.terminal() { 0 } else { units.pending }, "all that is pending waits for something");
+            let records = &self.journals[id];
+            assert_eq!(sweep.history, History::replay(records), "the fold is what the journal says");
             let count = |of: &dyn Fn(Phase) -> bool| sweep.slots.iter().filter(|slot| of(slot.phase)).count() as u64;
             assert_eq!(units.committed, count(&|p| p == Phase::Committed));
             assert_eq!(units.running, count(&|p| p == Phase::Running));
@@ -439,9 +454,11 @@ fn worlds_are_eventful() {
                     Record::Fail { .. } => "failure",
                     Record::Lost { .. } => "loss",
                     Record::Quarantine { .. } => "quarantine",
+                    Record::Retry { .. } => "retry",
                     Record::Pause => "pause",
                     Record::Resume => "resume",
                     Record::Cancel => "cancel",
+                    Record::Void { asked: true, .. } => "asked again",
                     Record::Epoch { .. } | Record::Void { .. } => "other",
                 },
             };
@@ -456,10 +473,12 @@ fn worlds_are_eventful() {
         "cancelled attempt",
         "void",
         "later generation",
+        "asked again",
         "change",
         "failure",
         "loss",
         "quarantine",
+        "retry",
         "pause",
         "resume",
         "cancel",

@@ -1,0 +1,118 @@
+//! What units wait for, in words, and what is known of one.
+
+use limbic_proto::status::{AttemptState, Done};
+
+use super::*;
+
+/// `count what: reason` for each group that waits.
+fn waiting(bench: &Bench) -> Vec<String> {
+    bench.status().waiting.iter().map(|w| format!("{} {}: {}", w.count, w.what, w.reason)).collect()
+}
+
+fn register(bench: &mut Bench, worker: &str, memory: u64) {
+    bench.send(Event::Register { worker: worker.into(), device: "cpu".into(), memory, held: Vec::new() });
+}
+
+#[test]
+fn every_pending_unit_waits_for_something_that_is_said() {
+    let mut bench = Bench::new(six_units());
+    let fits = "4 fit a: their dependencies: 0 of 2 units of `extract a` are committed";
+    assert_eq!(waiting(&bench), ["2 extract a: a worker: none is connected", fits]);
+    let one_runs = bench.grant("w").unwrap();
+    assert_eq!(waiting(&bench), ["1 extract a: a worker: all 1 are busy", fits]);
+    bench.fail(&one_runs, false);
+    let resting = waiting(&bench);
+    assert!(resting[0].starts_with("1 extract a: a pause after a failure, the first for "), "{resting:?}");
+    assert!(resting[0].ends_with(" s more"), "{resting:?}");
+    bench.send(Event::Pause { sweep: one() });
+    assert!(waiting(&bench)[1].contains("1 extract a: the sweep is paused"), "{:?}", waiting(&bench));
+    let status = bench.status();
+    assert_eq!(status.waiting.iter().map(|w| w.count).sum::<u64>(), status.units.pending);
+}
+
+#[test]
+fn after_a_restart_it_is_the_adoption_window() {
+    let mut bench = Bench::new(six_units());
+    bench.restart(six_units());
+    assert!(waiting(&bench)[0].contains("30 s more, in which workers may name"), "{:?}", waiting(&bench));
+    bench.now = secs(31);
+    bench.send(Event::Tick);
+    assert!(waiting(&bench)[0].contains("none is connected"));
+}
+
+#[test]
+fn a_large_model_waits_for_a_large_worker() {
+    let mut bench = Bench::new(six_units());
+    register(&mut bench, "small", 1000);
+    register(&mut bench, "large", 1 << 30);
+    bench.ready("large", &[]);
+    bench.ready("small", &[]);
+    assert_eq!(bench.grants.len(), 1, "the small one gets nothing");
+    let said = &waiting(&bench)[0];
+    assert!(said.contains("a worker with 0.0 GiB for model `a`: 1 of 2 have as much, and all those are busy"), "{said}");
+}
+
+#[test]
+fn draining_workers_are_no_hope() {
+    let mut bench = Bench::new(six_units());
+    bench.register("w");
+    bench.send(Event::Heartbeat { worker: "w".into(), held: Vec::new(), draining: true });
+    assert!(waiting(&bench)[0].ends_with("a worker: all 1 are draining"));
+}
+
+#[test]
+fn a_result_that_is_being_voided_says_so_and_a_finished_sweep_says_nothing() {
+    let mut bench = Bench::new(six_units());
+    let mut extract = None;
+    while let Some(granted) = bench.grant("w") {
+        extract.get_or_insert(granted.held.unit);
+        bench.commit(&granted);
+    }
+    assert!(waiting(&bench).is_empty());
+    bench.send(Event::Again { sweep: one(), units: vec![extract.unwrap()] });
+    let said = waiting(&bench);
+    assert_eq!(said[0], "1 extract a: the store: their old result is being voided");
+    assert_eq!(said[1], "4 fit a: their dependencies: 1 of 2 units of `extract a` are committed");
+}
+
+#[test]
+fn a_unit_is_shown_with_its_attempts_and_neighbours() {
+    let mut bench = Bench::new(six_units());
+    let first = bench.grant("w").unwrap();
+    let unit = first.held.unit;
+    let show = |bench: &Bench| bench.machine.show(bench.now, &one(), &unit).unwrap();
+    assert_eq!(show(&bench).phase, "runs");
+    bench.pass(secs(61), &[]);
+    let second = bench.grant("w").unwrap();
+    assert_eq!(second.held.unit, unit);
+    bench.fail(&second, false);
+    let view = show(&bench);
+    assert!(view.phase.starts_with("rests after a failure"), "{view:?}");
+    bench.pass(secs(10), &[("w", &[])]);
+    let other = bench.grant("w").unwrap();
+    bench.commit(&other);
+    let third = bench.grant("v").unwrap();
+    bench.send(Event::Heartbeat {
+        worker: "v".into(),
+        held: vec![Progress { held: third.held.clone(), share: 0.25, tokens: 1 }],
+        draining: false,
+    });
+    let view = show(&bench);
+    let states: Vec<_> = view.attempts.iter().map(|a| (a.worker.as_str(), a.state, a.error.as_deref(), a.share)).collect();
+    let expected = [
+        ("w", AttemptState::Lost, None, None),
+        ("w", AttemptState::Failed, Some("boom"), None),
+        ("v", AttemptState::Running, None, Some(0.25)),
+    ];
+    assert_eq!(states, expected);
+    assert_eq!((view.fails, view.losses, view.generation), (1, 1, 0));
+    assert_eq!((view.dependencies, view.dependants), (Done::default(), Done { total: 4, committed: 0 }));
+    let fit = bench.machine.plan(&one()).unwrap().order[5];
+    let view = bench.machine.show(bench.now, &one(), &fit).unwrap();
+    assert_eq!((view.phase.as_str(), view.dependencies), ("waits for 1 dependencies", Done { total: 2, committed: 1 }));
+    bench.fail(&third, true);
+    bench.restart(six_units());
+    let view = show(&bench);
+    assert_eq!((view.phase.as_str(), view.error.as_deref(), view.attempts.len()), ("quarantined", Some("boom"), 3), "the journal knows");
+    assert_eq!(bench.machine.show(bench.now, &one(), &Digest::of(b"unknown")), None);
+}

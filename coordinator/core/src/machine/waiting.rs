@@ -1,0 +1,94 @@
+//! Why is it waiting? What the pending units of a sweep wait for, in words.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use limbic_proto::status::Waiting;
+
+use super::Machine;
+use super::sweep::Sweep;
+use super::worker::Worker;
+
+impl Machine {
+    /// What pending units wait for, by group. A sweep that is over waits for nothing.
+    pub(super) fn waiting(&self, now: Duration, sweep: &Sweep) -> Vec<Waiting> {
+        if sweep.state().terminal() {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        let voiding = self.voided(sweep);
+        let mut resting: BTreeMap<usize, (u64, Duration)> = BTreeMap::new();
+        for (slot, due) in sweep.resting() {
+            let of = resting.entry(slot.group).or_insert((0, due));
+            of.0 += 1;
+        }
+        for (index, group) in sweep.groups.iter() {
+            let what = group.title(&sweep.plan);
+            let mut say = |count: u64, reason: String| {
+                if count > 0 {
+                    found.push(Waiting { count, what: what.clone(), reason });
+                }
+            };
+            let voided = voiding.get(&index).copied().unwrap_or(0);
+            let reads = group.reads.iter().map(|read| sweep.groups.get(*read));
+            let missing = reads
+                .filter(|read| read.committed < read.total)
+                .map(|read| format!("{} of {} units of `{}` are committed", read.committed, read.total, read.title(&sweep.plan)));
+            let missing = missing.collect::<Vec<_>>().join(", ");
+            say(group.waiting.saturating_sub(voided), format!("their dependencies: {missing}"));
+            say(voided, "the store: their old result is being voided".to_owned());
+            if let Some((count, first)) = resting.get(&index) {
+                let seconds = first.saturating_sub(now).as_secs_f64().ceil();
+                say(*count, format!("a pause after a failure, the first for {seconds} s more"));
+            }
+            say(group.ready, self.ready_for(now, sweep, group.model));
+        }
+        found
+    }
+
+    /// By group, the units whose result is being voided and that would otherwise not wait for long.
+    fn voided(&self, sweep: &Sweep) -> BTreeMap<usize, u64> {
+        let mut counts = BTreeMap::new();
+        let slots = self.voiding.iter().filter_map(|unit| sweep.slot(unit));
+        for slot in slots.filter(|slot| slot.phase == super::sweep::Phase::Waiting && slot.waiting == 0) {
+            *counts.entry(slot.group).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    /// Why a unit that could run doesn't.
+    fn ready_for(&self, now: Duration, sweep: &Sweep, model: Option<usize>) -> String {
+        if sweep.paused {
+            return "the sweep is paused: `limbic resume` goes on".to_owned();
+        }
+        if sweep.held_until > now {
+            let seconds = (sweep.held_until - now).as_secs_f64().ceil();
+            return format!("{seconds} s more, in which workers may name what they run for the coordinator before this one");
+        }
+        if self.workers.is_empty() {
+            return "a worker: none is connected".to_owned();
+        }
+        let willing: Vec<&Worker> = self.workers.values().filter(|worker| self.eligible(worker)).collect();
+        if willing.is_empty() {
+            return format!("a worker: all {} are draining", self.workers.len());
+        }
+        let queue = model.and_then(|model| {
+            let model = &sweep.plan.models[model];
+            Some((model, sweep.queues.get(&Some(model.identity()))?.bytes))
+        });
+        let Some((model, bytes)) = queue else { return format!("a worker: all {} are busy", willing.len()) };
+        let fitting = willing.iter().filter(|worker| worker.fits(bytes)).count();
+        let gib = bytes as f64 / f64::from(1u32 << 30);
+        if fitting == 0 {
+            format!("a worker: none has the {gib:.1} GiB that model `{}` takes, so that any will be tried, and all are busy", model.name)
+        } else if fitting < willing.len() {
+            format!(
+                "a worker with {gib:.1} GiB for model `{}`: {fitting} of {} have as much, and all those are busy",
+                model.name,
+                willing.len()
+            )
+        } else {
+            format!("a worker: all {fitting} are busy")
+        }
+    }
+}
