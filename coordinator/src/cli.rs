@@ -8,6 +8,7 @@ mod remote;
 #[cfg(feature = "local")]
 mod run;
 mod serve;
+mod show;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +54,12 @@ enum Command {
     Resume(change::ChangeArgs),
     /// Ends a sweep: nothing more is granted, what runs is stopped, everything committed is kept.
     Cancel(change::ChangeArgs),
+    /// Tries units again that failed for good.
+    Retry(change::RetryArgs),
+    /// Computes committed units again, and what was computed from them; the old results stay in the store.
+    Again(change::AgainArgs),
+    /// Shows what is known of single units: attempts, errors, results.
+    Show(show::ShowArgs),
     /// Lists the sweeps of a store or a coordinator.
     List(inspect::ListArgs),
     /// Writes tables, figures and pages from what is committed.
@@ -126,6 +133,9 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => runtime.block_on(change::change(args, Change::Pause)),
         Command::Resume(args) => runtime.block_on(change::change(args, Change::Resume)),
         Command::Cancel(args) => runtime.block_on(change::change(args, Change::Cancel)),
+        Command::Retry(args) => runtime.block_on(change::retry(args)),
+        Command::Again(args) => runtime.block_on(change::again(args)),
+        Command::Show(args) => runtime.block_on(show::show(args)),
         Command::List(args) => runtime.block_on(inspect::list(args)),
         Command::Report(args) => runtime.block_on(inspect::report(args)),
         Command::Completions { shell } => {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use limbic_core::machine::{Event, Progress, Settings, SweepId, WorkerId};
 use limbic_proto::commit;
 use limbic_proto::key::{Digest, UnitKey};
-use limbic_proto::status::Status;
+use limbic_proto::status::{Status, UnitView};
 use limbic_proto::wire::{HeartbeatResponse, LeaseResponse};
 use limbic_store::Store;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -173,6 +173,24 @@ impl Handle {
         Ok(count)
     }
 
+    /// The units of a sweep that somebody means; see [`crate::show::meant`]. The inner error says that none fits.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn meant(&self, sweep: &str, wanted: &str) -> Result<Result<Vec<UnitKey>, Failure>, Gone> {
+        let (sweep, wanted) = (SweepId(sweep.to_owned()), wanted.to_owned());
+        self.ask(|reply| Command::Meant { sweep, wanted, reply }).await
+    }
+
+    /// What is known of one unit of a sweep.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn show(&self, sweep: &str, unit: UnitKey) -> Result<Option<UnitView>, Gone> {
+        let sweep = SweepId(sweep.to_owned());
+        self.ask(|reply| Command::Show { sweep, unit, reply }).await
+    }
+
     /// Where every sweep stands.
     ///
     /// # Errors
@@ -181,14 +199,16 @@ impl Handle {
         self.ask(|reply| Command::List { reply }).await
     }
 
-    /// Takes the lead of an accepted sweep and starts granting its units. A sweep that is open stays as it is.
+    /// Takes the lead of an accepted sweep and starts granting its units. A sweep that is open goes on; if it has been
+    /// extended meanwhile, by all its units.
     ///
     /// # Errors
     /// The store can't be read or written.
     pub async fn open(&self, sweep: Sweep) -> Result<(), Failure> {
         let _one_at_a_time = self.opening.lock().await;
         if self.status(&sweep.id).await.map_err(Failure::again)?.is_some() {
-            return Ok(());
+            let links = links(&self.store, &sweep).await?;
+            return self.ask(|done| Command::Extend { sweep: Box::new(sweep), links, done }).await.map_err(Failure::again);
         }
         let holder = format!("{}@{}", std::process::id(), self.settings.session);
         let journal = Journal::lead(&self.store, &sweep.id, &holder).await.map_err(Failure::again)?;

@@ -3,7 +3,7 @@
 //!
 //! The deciding is done by `limbic-core`, which is pure; this crate is the shell: [`coordinator`] is the one task that
 //! owns the machine, [`service`] what workers and people reach it through, [`journal`] what it writes down,
-//! [`sweep`] how a spec becomes an accepted sweep, [`collect`] how committed artifacts become a report.
+//! [`sweep`] how a spec becomes an accepted sweep, [`show`] what is known of single units, [`collect`] how committed artifacts become a report.
 
 pub mod cli;
 pub mod collect;
@@ -16,6 +16,7 @@ pub mod local;
 pub mod progress;
 pub mod server;
 pub mod service;
+pub mod show;
 pub mod sweep;
 
 /// The program and its version, as it stands in journals, commits and reports.

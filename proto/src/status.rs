@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::commit::Commit;
 use crate::unit::UnitKind;
 
 /// Where a sweep stands.
@@ -70,6 +71,16 @@ pub struct UnitView {
     pub dependencies: Done,
     /// The units of the sweep that read it.
     pub dependants: Done,
+}
+
+/// A unit and its result: what `limbic show --json` prints one a line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShownUnit {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub view: UnitView,
+    /// Its commit, if one stands.
+    pub commit: Option<Commit>,
 }
 
 /// One attempt.

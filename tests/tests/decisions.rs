@@ -1,4 +1,4 @@
-//! What users decide about sweeps that a coordinator leads: pause, resume, cancel.
+//! What users decide about sweeps that a coordinator leads: pause, resume, cancel, retry, again, extend; and what they are shown.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,11 @@ impl Led {
     fn new() -> Led {
         let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_limbic-under-test"), env!("CARGO_BIN_EXE_limbic-worker-under-test"));
         sandbox.small(&[]);
+        Led::over(sandbox)
+    }
+
+    /// Leads the sweep whose spec stands in the sandbox.
+    fn over(sandbox: Sandbox) -> Led {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let listen = format!("127.0.0.1:{port}");
         let mut led = Led { sandbox, url: format!("http://{listen}"), listen, coordinator: None };
@@ -90,4 +95,96 @@ fn a_cancelled_sweep_stops_within_a_heartbeat_and_stays_cancelled() {
     led.restart();
     assert_eq!(led.status()["state"], "cancelled");
     assert_eq!(led.limbic("resume", &["small"]).0, Some(2));
+}
+
+#[test]
+fn only_what_failed_for_good_is_tried_again() {
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_limbic-under-test"), env!("CARGO_BIN_EXE_limbic-worker-under-test"));
+    let shipped = Sandbox::repository().join("configs/quickstart/models/tiny-0.3m");
+    std::fs::create_dir(sandbox.path("model")).unwrap();
+    for file in std::fs::read_dir(&shipped).unwrap().map(|f| f.unwrap().path()) {
+        std::fs::copy(&file, sandbox.path("model").join(file.file_name().unwrap())).unwrap();
+    }
+    sandbox.small(&[("MODEL", "model"), ("limit: 210", "limit: 70")]);
+    let led = Led::over(sandbox);
+    std::fs::rename(led.sandbox.path("model"), led.sandbox.path("away")).unwrap();
+    let _worker = led.worker();
+    led.sandbox.until("everything that needs the model has failed for good", || led.status()["state"] == "complete");
+    let failed = led.status();
+    let (quarantined, committed) = (failed["quarantined"].as_array().unwrap().len() as u64, led.units("committed"));
+    assert!(quarantined > 0 && committed == 2, "the baselines need no model: {failed}");
+    let before = led.sandbox.objects("commit");
+
+    std::fs::rename(led.sandbox.path("away"), led.sandbox.path("model")).unwrap();
+    let (code, said) = led.limbic("retry", &["small"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with(&format!("{quarantined} units are tried again")), "{said}");
+    led.sandbox.until("the sweep is complete", || led.units("committed") == led.units("total"));
+    let attempts = |of: &Value, what: &str| of["attempts"][what].as_u64().unwrap();
+    let done = led.status();
+    assert_eq!(done["attempts"]["failed"], failed["attempts"]["failed"], "none failed again");
+    let (total, ended) = (led.units("total"), attempts(&done, "released"));
+    assert_eq!(attempts(&done, "started"), total + attempts(&done, "failed") + ended, "what was committed did not run again");
+    let after = led.sandbox.objects("commit");
+    assert!(before.iter().all(|object| after.contains(object)));
+}
+
+#[test]
+fn selected_results_are_computed_again_beside_the_old_ones() {
+    let led = Led::new();
+    let _worker = led.worker();
+    led.sandbox.until("the sweep is complete", || led.status()["state"] == "complete");
+    let before = led.sandbox.objects("commit");
+
+    let selected = "kind=fit layer=1..2 condition=calm";
+    let shown = |of: &[&str]| {
+        let (code, said) = led.limbic("show", &[of, &["--json"]].concat());
+        assert_eq!(code, Some(0), "{said}");
+        said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>()
+    };
+    let old = shown(&[selected]);
+    assert_eq!(old.len(), 2);
+    let (code, said) = led.limbic("again", &["small", "--select", selected]);
+    assert_eq!(code, Some(0), "{said}");
+    led.sandbox.until("the sweep is complete again", || led.status()["state"] == "complete" && led.units("running") == 0);
+
+    let after = led.sandbox.objects("commit");
+    assert!(before.iter().all(|object| after.contains(object)), "old results stay as they are");
+    assert_eq!(after.len(), before.len() + 4, "two voids and two new results");
+    for (old, new) in old.iter().zip(shown(&[selected])) {
+        assert_eq!((&old["unit"], &old["generation"], &new["generation"]), (&new["unit"], &0.into(), &1.into()));
+        assert_ne!(old["commit"]["attempt"], new["commit"]["attempt"]);
+        assert_eq!(old["commit"]["artifacts"], new["commit"]["artifacts"], "the same bytes");
+    }
+    // A unit by the beginning of its key, from the store alone and for people.
+    let key = old[0]["unit"].as_str().unwrap();
+    let ended = led.sandbox.limbic(&["show", &key[..10], "--store", "store"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains(key) && ended.stdout.contains("generation 1") && ended.stdout.contains("artifact"), "{}", ended.stdout);
+    let ended = led.sandbox.limbic(&["show", "layer=77", "--store", "store"]);
+    assert_eq!(ended.code, Some(2));
+}
+
+#[test]
+fn a_led_sweep_is_extended_and_says_what_it_waits_for() {
+    let led = Led::new();
+    let worker = led.worker();
+    led.sandbox.until("the sweep is complete", || led.status()["state"] == "complete");
+    let (total, attempts) = (led.units("total"), led.status()["attempts"]["started"].as_u64().unwrap());
+    worker.kill();
+    led.sandbox.until("the worker is gone", || led.status()["workers"].as_array().unwrap().is_empty());
+
+    led.sandbox.small(&[("{name: raw},", "{name: raw}, {name: asked, template: 'How does this feel? {text}'},")]);
+    let (code, said) = led.limbic("submit", &["small.yaml", "--extend", "small"]);
+    assert_eq!(code, Some(0), "{said}");
+    let status = led.status();
+    assert_eq!((&status["state"], led.units("committed")), (&"running".into(), total));
+    let new = led.units("total") - total;
+    assert!(new > 0);
+    let (_, words) = led.limbic("status", &["small"]);
+    assert!(words.contains("waiting ") && words.contains("worker"), "{words}");
+
+    let _worker = led.worker();
+    led.sandbox.until("the sweep is complete again", || led.status()["state"] == "complete");
+    assert_eq!((led.units("committed"), led.status()["attempts"]["started"].as_u64().unwrap()), (total + new, attempts + new));
 }

@@ -35,8 +35,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use limbic_proto::commit;
-use limbic_proto::journal::Record;
 use limbic_proto::key::UnitKey;
+use limbic_proto::status::AttemptCounts;
 use limbic_proto::unit::Unit;
 
 use crate::history::History;
@@ -114,8 +114,30 @@ impl Machine {
         if self.sweeps.contains_key(&opening.id) {
             return;
         }
+        let held_until = if opening.history.led_before(opening.epoch) { self.now + self.settings.adoption_window } else { self.now };
+        self.take_up(opening, self.sweeps.len(), held_until);
+        self.settle();
+    }
+
+    /// Replaces an open sweep's plan by that of a later revision, which holds all its units and more. What runs goes on;
+    /// budgets, backoff apart, and decisions stay as they are. `committed` is as in [`Opening::committed`].
+    pub fn extend_sweep(&mut self, now: Duration, id: &SweepId, plan: Plan, committed: BTreeMap<UnitKey, u32>) {
+        self.advance(now);
+        let Some(old) = self.sweeps.remove(id) else { return };
+        let Sweep { id, name, epoch, seniority, held_until, opened, attempts, tokens, done_flops, inherited_flops, history, .. } = old;
+        let known = old.units.committed;
+        self.take_up(Opening { id: id.clone(), name, plan, epoch, committed, history }, seniority, held_until);
+        let sweep = self.sweeps.get_mut(&id).expect("it was just taken up");
+        let found = sweep.units.committed.saturating_sub(known);
+        sweep.attempts = AttemptCounts { started: attempts.started + found, committed: attempts.committed + found, ..attempts };
+        (sweep.opened, sweep.tokens) = (opened, tokens);
+        sweep.inherited_flops = sweep.done_flops - (done_flops - inherited_flops);
+        self.settle();
+    }
+
+    /// Makes a sweep of what the store and the journal say of it.
+    fn take_up(&mut self, opening: Opening, seniority: usize, held_until: Duration) {
         let Opening { id, name, plan, epoch, committed, history } = opening;
-        let held_until = if history.led_before(epoch) { self.now + self.settings.adoption_window } else { self.now };
         for (unit, link) in committed {
             if plan.units.contains_key(&unit) {
                 self.link(unit, link);
@@ -125,7 +147,6 @@ impl Machine {
         self.ended.extend(history.failed().map(|attempt| (attempt.clone(), Ending::Failed)));
         self.lost.extend(history.lost().cloned());
         let known: Vec<UnitKey> = plan.units.keys().filter(|key| self.committed(key)).copied().collect();
-        let seniority = self.sweeps.len();
         let mut sweep = Sweep::new(id.clone(), &name, plan, epoch, seniority, self.now, held_until, history, &known);
         for unit in self.leases.units() {
             sweep.set_leased(&unit, true, self.now);
@@ -139,7 +160,6 @@ impl Machine {
         for (unit, error) in exhausted {
             self.quarantine(&id, unit, error);
         }
-        self.settle();
     }
 
     /// Takes note of an event. Times must not run backwards; one that does counts as the latest seen.

@@ -1,4 +1,4 @@
-//! `limbic pause`, `limbic resume` and `limbic cancel`: what a user decides about a sweep that a coordinator leads.
+//! `limbic pause`, `resume`, `cancel`, `retry` and `again`: what a user decides about a sweep that a coordinator leads.
 
 use limbic_proto::status::{Status, SweepState};
 use limbic_proto::wire::{Change, ChangeRequest};
@@ -18,26 +18,69 @@ pub struct ChangeArgs {
     json: bool,
 }
 
-/// Asks for the change, and says where the sweep stands then.
+/// Arguments of `limbic retry`.
+#[derive(Debug, clap::Args)]
+pub struct RetryArgs {
+    #[command(flatten)]
+    of: ChangeArgs,
+    /// Only these: terms such as `model=NAME layer=10..20 condition=calm offset=1 kind=fit`; default: all that failed for
+    /// good.
+    #[arg(long, value_name = "TERMS", default_value = "")]
+    select: String,
+}
+
+/// Arguments of `limbic again`.
+#[derive(Debug, clap::Args)]
+pub struct AgainArgs {
+    #[command(flatten)]
+    of: ChangeArgs,
+    /// Which: terms such as `model=NAME layer=10..20 condition=calm offset=1 kind=fit`.
+    #[arg(long, value_name = "TERMS")]
+    select: String,
+}
+
+/// Pauses, resumes or cancels.
 pub async fn change(args: ChangeArgs, change: Change) -> Result<(), Failure> {
-    let request = ChangeRequest { sweep: args.sweep.unwrap_or_default(), change: change.into() };
-    let response = args.remote.connect().await?.change(request).await.map_err(said)?.into_inner();
-    let status = decode(&response.status)?;
-    let wanted = match change {
+    let (status, _) = ask(&args, change, String::new()).await?;
+    let done = match change {
         Change::Pause => status.state == SweepState::Paused,
         Change::Cancel => status.state == SweepState::Cancelled,
-        Change::Resume | Change::Unspecified => matches!(status.state, SweepState::Running | SweepState::Complete),
+        _ => matches!(status.state, SweepState::Running | SweepState::Complete),
     };
-    if !wanted {
+    if !done {
         let state = format!("{:?}", status.state).to_lowercase();
         return Err(Failure::user(format_args!("sweep {} ({}) is {state}: that can't be changed any more", status.sweep, status.name)));
     }
-    if args.json {
-        println!("{}", serde_json::to_string(&status).expect("a status serializes"));
-    } else {
-        println!("{}", in_words(&status));
-    }
+    print(&args, &status, String::new());
     Ok(())
+}
+
+/// Gives units that failed for good fresh budgets.
+pub async fn retry(args: RetryArgs) -> Result<(), Failure> {
+    let (status, units) = ask(&args.of, Change::Retry, args.select).await?;
+    print(&args.of, &status, format!("{units} units are tried again: "));
+    Ok(())
+}
+
+/// Computes units again.
+pub async fn again(args: AgainArgs) -> Result<(), Failure> {
+    let (status, units) = ask(&args.of, Change::Again, args.select).await?;
+    print(&args.of, &status, format!("{units} units, and what was computed from them, are computed again: "));
+    Ok(())
+}
+
+async fn ask(args: &ChangeArgs, change: Change, select: String) -> Result<(Status, u64), Failure> {
+    let request = ChangeRequest { sweep: args.sweep.clone().unwrap_or_default(), change: change.into(), select };
+    let response = args.remote.connect().await?.change(request).await.map_err(said)?.into_inner();
+    Ok((decode(&response.status)?, response.units))
+}
+
+fn print(args: &ChangeArgs, status: &Status, what: String) {
+    if args.json {
+        println!("{}", serde_json::to_string(status).expect("a status serializes"));
+    } else {
+        println!("{what}{}", in_words(status));
+    }
 }
 
 fn in_words(status: &Status) -> String {

@@ -16,12 +16,12 @@ use crate::{collect, journal};
 
 /// Where sweeps are looked up.
 #[derive(Debug, clap::Args)]
-struct Where {
+pub(super) struct Where {
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: StoreArgs,
     /// Asks a running coordinator instead of reading the store.
     #[arg(long, value_name = "URL", conflicts_with = "store")]
-    coordinator: Option<String>,
+    pub(super) coordinator: Option<String>,
 }
 
 /// Arguments of `limbic status`.
@@ -60,13 +60,18 @@ pub struct ReportArgs {
 
 /// Where a sweep stands, from the store alone: commits and journal.
 pub async fn stored_status(store: &Store, sweep: &Sweep) -> Result<Status, Failure> {
+    let machine = stored_machine(store, sweep).await?;
+    Ok(machine.status(Duration::ZERO, &SweepId(sweep.id.clone())).expect("the sweep was just opened"))
+}
+
+/// The machine as a coordinator would take the sweep up, from the store alone.
+pub(super) async fn stored_machine(store: &Store, sweep: &Sweep) -> Result<Machine, Failure> {
     let history = journal::read(store, &sweep.id).await.map_err(Failure::again)?.history;
     let committed = links(store, sweep).await?;
     let mut machine = Machine::new(Settings::default());
-    let id = SweepId(sweep.id.clone());
-    let (name, plan) = (sweep.name().to_owned(), sweep.plan.clone());
-    machine.open_sweep(Duration::ZERO, Opening { id: id.clone(), name, plan, epoch: 0, committed, history });
-    Ok(machine.status(Duration::ZERO, &id).expect("the sweep was just opened"))
+    let (id, name, plan) = (SweepId(sweep.id.clone()), sweep.name().to_owned(), sweep.plan.clone());
+    machine.open_sweep(Duration::ZERO, Opening { id, name, plan, epoch: 0, committed, history });
+    Ok(machine)
 }
 
 async fn all(of: &Where) -> Result<Vec<Status>, Failure> {
@@ -111,6 +116,9 @@ pub fn in_words(status: &Status) -> String {
         u.committed, u.total, u.running, u.pending, u.quarantined
     );
     text += &format!("attempts  {} started, {} committed, {} failed, {} lost\n", a.started, a.committed, a.failed, a.lost);
+    for waiting in &status.waiting {
+        text += &format!("waiting   {} x {}: {}\n", waiting.count, waiting.what, waiting.reason);
+    }
     for worker in &status.workers {
         let running = if worker.running.is_empty() { "waiting".to_owned() } else { worker.running.join(", ") };
         text += &format!("worker    {} on {}: {running}\n", worker.id, worker.device);

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use limbic_proto::status::Status;
+use limbic_proto::status::{ShownUnit, Status};
 use limbic_proto::wire::control_client::ControlClient;
-use limbic_proto::wire::{ListRequest, PROTOCOL, StatusRequest, SubmitRequest};
+use limbic_proto::wire::{ListRequest, PROTOCOL, ShowRequest, StatusRequest, SubmitRequest};
 use tonic::transport::{Channel, Endpoint};
 
 use super::inspect::in_words;
@@ -28,6 +28,10 @@ pub struct SubmitArgs {
     spec: PathBuf,
     #[command(flatten)]
     remote: RemoteArgs,
+    /// Adds what the spec asks beyond this sweep to it, instead of making a sweep of its own: an id, a unique prefix of one,
+    /// or a name.
+    #[arg(long, value_name = "SWEEP", default_value = "")]
+    extend: String,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -73,6 +77,12 @@ impl RemoteArgs {
     }
 }
 
+/// What a coordinator knows of some units.
+pub async fn shown(remote: &RemoteArgs, sweep: String, unit: String) -> Result<Vec<ShownUnit>, Failure> {
+    let response = remote.connect().await?.show(ShowRequest { sweep, unit }).await.map_err(said)?.into_inner();
+    response.units.iter().map(|unit| decode(unit)).collect()
+}
+
 /// What the coordinator refused, in its own words.
 pub(super) fn said(status: tonic::Status) -> Failure {
     match status.code() {
@@ -81,7 +91,7 @@ pub(super) fn said(status: tonic::Status) -> Failure {
     }
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Status, Failure> {
+pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(bytes)
         .map_err(|e| Failure::user(format_args!("the coordinator's answer can't be read ({e}): run the same version on both sides")))
 }
@@ -101,7 +111,7 @@ pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
     for model in &mut spec.models {
         model.source = absolute(&model.source);
     }
-    let request = SubmitRequest { spec: serde_json::to_vec(&spec).expect("a spec serializes"), protocol: PROTOCOL };
+    let request = SubmitRequest { spec: serde_json::to_vec(&spec).expect("a spec serializes"), protocol: PROTOCOL, extend: args.extend };
     let response = args.remote.connect().await?.submit(request).await.map_err(said)?.into_inner();
     if args.json {
         println!("{}", serde_json::json!({"sweep": response.sweep, "notes": response.notes}));

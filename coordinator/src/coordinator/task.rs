@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use limbic_core::history::History;
 use limbic_core::machine::{self, Action, Event, Machine, Progress, SweepId, WorkerId};
 use limbic_proto::key::{Digest, UnitKey};
-use limbic_proto::status::Status;
+use limbic_proto::status::{Status, UnitView};
 use limbic_proto::wire::{Grant, LeaseResponse, Token};
 use limbic_store::Store;
 use tokio::sync::{mpsc, oneshot};
@@ -15,6 +15,7 @@ use super::ledger::{self, Note};
 use super::{Options, chain};
 use crate::failure::Failure;
 use crate::journal::Journal;
+use crate::show;
 use crate::sweep::Sweep;
 
 /// A sweep that is about to be led.
@@ -38,6 +39,9 @@ pub(super) enum Command {
     Heartbeat { worker: WorkerId, held: Vec<Progress>, draining: bool, reply: oneshot::Sender<Vec<String>> },
     Status { sweep: String, reply: oneshot::Sender<Option<Status>> },
     List { reply: oneshot::Sender<Vec<Status>> },
+    Meant { sweep: SweepId, wanted: String, reply: oneshot::Sender<Result<Vec<UnitKey>, Failure>> },
+    Show { sweep: SweepId, unit: UnitKey, reply: oneshot::Sender<Option<UnitView>> },
+    Extend { sweep: Box<Sweep>, links: BTreeMap<UnitKey, u32>, done: oneshot::Sender<()> },
     Open { opening: Box<Opening>, done: oneshot::Sender<()> },
 }
 
@@ -139,6 +143,18 @@ impl Task {
             Command::List { reply } => {
                 let now = self.now();
                 drop(reply.send(self.machine.sweeps().filter_map(|id| self.machine.status(now, id)).collect()));
+            }
+            Command::Meant { sweep, wanted, reply } => {
+                let found = self.machine.plan(&sweep).ok_or_else(|| Failure::user(format_args!("sweep {sweep} is not open")));
+                let _ = reply.send(found.and_then(|plan| show::meant(plan, &wanted)));
+            }
+            Command::Show { sweep, unit, reply } => drop(reply.send(self.machine.show(self.now(), &sweep, &unit))),
+            Command::Extend { sweep, links, done } => {
+                let id = SweepId(sweep.id.clone());
+                if self.machine.plan(&id).is_some_and(|plan| *plan != sweep.plan) {
+                    self.machine.extend_sweep(self.now(), &id, sweep.plan, links);
+                }
+                let _ = done.send(());
             }
             Command::Open { opening, done } => {
                 self.open(*opening);

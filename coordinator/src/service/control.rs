@@ -4,10 +4,14 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use limbic_core::machine::{Event, SweepId};
+use limbic_proto::key::UnitKey;
 use limbic_proto::spec::Spec;
 use limbic_proto::status::Status as SweepStatus;
 use limbic_proto::wire::control_server::Control;
-use limbic_proto::wire::{Change, ChangeRequest, ListRequest, ListResponse, StatusRequest, StatusResponse, SubmitRequest, SubmitResponse};
+use limbic_proto::wire::{
+    Change, ChangeRequest, ChangeResponse, ListRequest, ListResponse, ShowRequest, ShowResponse, StatusRequest, StatusResponse,
+    SubmitRequest, SubmitResponse,
+};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -15,7 +19,7 @@ use tonic::{Request, Response, Status};
 use super::check_protocol;
 use crate::coordinator::Handle;
 use crate::failure::Failure;
-use crate::sweep;
+use crate::{show, sweep};
 
 /// How often a watched status is looked at.
 const WATCH_PERIOD: Duration = Duration::from_millis(500);
@@ -60,7 +64,13 @@ impl Control for ControlService {
         let spec: Spec = serde_json::from_slice(&request.spec).map_err(|e| Status::invalid_argument(format!("spec: {e}")))?;
         spec.check().map_err(|f| Status::invalid_argument(format!("{}: {}", f.field, f.message)))?;
         let prepared = sweep::prepare(spec).await.map_err(refused)?;
-        let accepted = sweep::accept(self.coordinator.store(), prepared).await.map_err(refused)?;
+        let store = self.coordinator.store();
+        let accepted = if request.extend.is_empty() {
+            sweep::accept(store, prepared).await.map_err(refused)?
+        } else {
+            let id = self.find(&request.extend).await?.sweep;
+            sweep::extend(store, &id, prepared).await.map_err(refused)?
+        };
         let mut response = SubmitResponse { sweep: accepted.id.clone(), notes: accepted.accepted.notes.clone() };
         self.coordinator.open(accepted).await.map_err(refused)?;
         // Who submits a sweep again that could not be completed wants it to be tried again.
@@ -97,18 +107,41 @@ impl Control for ControlService {
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
-    async fn change(&self, request: Request<ChangeRequest>) -> Result<Response<StatusResponse>, Status> {
+    async fn change(&self, request: Request<ChangeRequest>) -> Result<Response<ChangeResponse>, Status> {
         let request = request.into_inner();
-        let id = self.find(&request.sweep).await?.sweep;
-        let sweep = SweepId(id.clone());
-        let event = match request.change() {
-            Change::Pause => Event::Pause { sweep },
-            Change::Resume => Event::Resume { sweep },
-            Change::Cancel => Event::Cancel { sweep },
+        let status = self.find(&request.sweep).await?;
+        let (id, sweep) = (status.sweep.clone(), SweepId(status.sweep.clone()));
+        let (event, units) = match request.change() {
+            Change::Pause => (Event::Pause { sweep }, status.units.total),
+            Change::Resume => (Event::Resume { sweep }, status.units.total),
+            Change::Cancel => (Event::Cancel { sweep }, status.units.total),
+            Change::Retry if request.select.is_empty() => {
+                let units: Vec<UnitKey> = status.quarantined.iter().filter_map(|unit| unit.unit.parse().ok()).collect();
+                let count = units.len() as u64;
+                (Event::Retry { sweep, units }, count)
+            }
+            change @ (Change::Retry | Change::Again) => {
+                let units = self.coordinator.meant(&id, &request.select).await?.map_err(refused)?;
+                let count = units.len() as u64;
+                let event = if change == Change::Retry { Event::Retry { sweep, units } } else { Event::Again { sweep, units } };
+                (event, count)
+            }
             Change::Unspecified => return Err(Status::invalid_argument("ChangeRequest.change is missing")),
         };
         self.coordinator.change(&id, event).await?;
-        Ok(Response::new(encode(&self.find(&id).await?)))
+        Ok(Response::new(ChangeResponse { status: encode(&self.find(&id).await?).status, units }))
+    }
+
+    async fn show(&self, request: Request<ShowRequest>) -> Result<Response<ShowResponse>, Status> {
+        let request = request.into_inner();
+        let id = self.find(&request.sweep).await?.sweep;
+        let mut units = Vec::new();
+        for key in self.coordinator.meant(&id, &request.unit).await?.map_err(refused)? {
+            let Some(view) = self.coordinator.show(&id, key).await? else { continue };
+            let shown = show::with_commit(self.coordinator.store(), &key, view).await.map_err(|e| refused(e.into()))?;
+            units.push(serde_json::to_vec(&shown).expect("a unit serializes"));
+        }
+        Ok(Response::new(ShowResponse { units }))
     }
 
     async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {

@@ -1,6 +1,7 @@
 //! The machine under test: a bench that plays shell and workers, tables of every timer and budget, random worlds.
 
 mod budgets;
+mod extension;
 mod placing;
 mod recovery;
 mod retry;
@@ -9,6 +10,7 @@ mod sharing;
 mod waiting;
 mod world;
 
+use limbic_proto::journal::Record;
 use limbic_proto::key::Digest;
 use limbic_proto::status::{Status, UnitCounts};
 use limbic_proto::unit::UnitKind;
