@@ -29,7 +29,7 @@ pub struct History {
 }
 
 /// An attempt that ended badly.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// The attempt.
     pub attempt: String,

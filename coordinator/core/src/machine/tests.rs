@@ -9,6 +9,7 @@ mod sharing;
 mod waiting;
 mod world;
 
+use limbic_proto::journal::Record;
 use limbic_proto::key::Digest;
 use limbic_proto::status::{Status, UnitCounts};
 use limbic_proto::unit::UnitKind;
