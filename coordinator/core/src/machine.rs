@@ -59,7 +59,7 @@ pub struct Opening {
     pub name: String,
     /// Its work.
     pub plan: Plan,
-    /// This coordinator's epoch; its [`Record::Epoch`] stands in the journal already.
+    /// This coordinator's epoch; its [`Record::Epoch`](limbic_proto::journal::Record::Epoch) stands in the journal already.
     pub epoch: u64,
     /// The highest link of the chains of commits that stand in the store (of the plan's units, or of more).
     pub committed: BTreeMap<UnitKey, u32>,
