@@ -5,11 +5,14 @@
 //! the workers stand on it.
 
 pub mod create;
+pub mod error;
 pub mod hub;
 pub mod model;
+pub mod open;
 pub mod source;
 pub mod store;
 
 pub use create::Created;
+pub use error::StoreError;
 pub use model::ModelFiles;
-pub use store::{Store, StoreError};
+pub use store::Store;
