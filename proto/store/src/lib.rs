@@ -7,6 +7,7 @@
 pub mod check;
 pub mod create;
 pub mod error;
+pub mod garbage;
 pub mod hub;
 pub mod model;
 pub mod open;
