@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use limbic_proto::commit::Commit;
 use limbic_proto::key::UnitKey;
+use limbic_proto::layout;
 use object_store::path::Path;
 
 use crate::error::StoreError;
@@ -138,9 +139,8 @@ impl Store {
     /// The links of the chains in a part, by listing.
     async fn links(&self, part: &str) -> Result<BTreeMap<UnitKey, BTreeSet<u32>>, StoreError> {
         let mut links: BTreeMap<UnitKey, BTreeSet<u32>> = BTreeMap::new();
-        for name in self.list(&format!("commit/{part}")).await? {
-            let (unit, link) = name.split_once('.').unwrap_or((&name, "0"));
-            if let (Ok(unit), Ok(link)) = (unit.parse(), link.parse()) {
+        for name in self.list(&format!("{}/{part}", layout::commits())).await? {
+            if let Some((unit, link)) = layout::link(&name) {
                 links.entry(unit).or_default().insert(link);
             }
         }
@@ -154,7 +154,7 @@ impl Store {
         let mut names = BTreeSet::new();
         let (mut link, mut missing) = (0, 0);
         while missing < 2 || listed.last().is_some_and(|last| link <= *last) {
-            match self.get(&path(unit, link)).await {
+            match self.get(&layout::commit(unit, link)).await {
                 Ok(bytes) => match serde_json::from_slice::<Commit>(&bytes) {
                     Ok(Commit::Done(done)) => {
                         missing = 0;
@@ -172,13 +172,5 @@ impl Store {
             link += 1;
         }
         Ok(Some(names))
-    }
-}
-
-/// Where a link of a unit's chain lies.
-fn path(unit: &UnitKey, link: u32) -> String {
-    match link {
-        0 => format!("commit/{}/{unit}", unit.fan_out()),
-        _ => format!("commit/{}/{unit}.{link}", unit.fan_out()),
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use limbic_proto::commit::{Commit, Done, Provenance};
 use limbic_proto::key::{Digest, UnitKey};
+use limbic_proto::layout;
 use limbic_store::Store;
 use limbic_store::garbage::Leftovers;
 
@@ -28,17 +29,13 @@ impl World {
     async fn attempt(&self, unit: &UnitKey, attempt: &str, days: u32) {
         for name in ["states.safetensors", "rows.json"] {
             self.store.put_artifact(unit, attempt, name, Bytes::from_static(b"0123456789")).await.unwrap();
-            let path = self.folder.path().join(format!("data/{}/{unit}/{attempt}/{name}", unit.fan_out()));
+            let path = self.folder.path().join(layout::artifact(unit, attempt, name));
             std::fs::File::open(path).unwrap().set_modified(SystemTime::now() - DAY * days).unwrap();
         }
     }
 
     async fn link(&self, unit: &UnitKey, link: u32, commit: &Commit) {
-        let path = match link {
-            0 => format!("commit/{}/{unit}", unit.fan_out()),
-            _ => format!("commit/{}/{unit}.{link}", unit.fan_out()),
-        };
-        self.store.create(&path, commit.nonce(), serde_json::to_vec(commit).unwrap().into()).await.unwrap();
+        self.store.create(&layout::commit(unit, link), commit.nonce(), serde_json::to_vec(commit).unwrap().into()).await.unwrap();
     }
 
     async fn found(&self) -> Leftovers {
@@ -151,8 +148,11 @@ async fn a_unit_whose_commit_is_not_understood_is_left_alone() {
     let unit = Digest::of(b"unit");
     world.attempt(&unit, "1-1", 30).await;
     let garbage = world.found().await.garbage;
-    let path = format!("commit/{}/{unit}", unit.fan_out());
-    world.store.create(&path, "n", Bytes::from_static(b"{\"nonce\":\"n\",\"state\":\"of a later release\"}")).await.unwrap();
+    world
+        .store
+        .create(&layout::commit(&unit, 0), "n", Bytes::from_static(b"{\"nonce\":\"n\",\"state\":\"of a later release\"}"))
+        .await
+        .unwrap();
     let found = world.found().await;
     assert_eq!((found.garbage.len(), found.unclear), (0, 2));
     assert!(!world.store.discard(&garbage[0]).await.unwrap());
