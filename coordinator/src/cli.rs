@@ -1,6 +1,8 @@
 //! The command line of `limbic`.
 
 mod change;
+mod doctor;
+mod gc;
 mod inspect;
 mod logs;
 mod plan;
@@ -64,6 +66,10 @@ enum Command {
     List(inspect::ListArgs),
     /// Writes tables, figures and pages from what is committed.
     Report(inspect::ReportArgs),
+    /// Tries the store, this computer and the coordinator, and says what to mend.
+    Doctor(doctor::DoctorArgs),
+    /// Removes artifacts that no commit names: what lost or failed attempts left behind.
+    Gc(gc::GcArgs),
     /// Prints a shell's completion script.
     Completions {
         /// The shell.
@@ -91,6 +97,13 @@ impl StoreArgs {
     async fn open(&self, spec: Option<&str>) -> Result<limbic_store::Store, Failure> {
         let store = limbic_store::Store::open(&self.address(spec))?;
         store.probe().await?;
+        Ok(store)
+    }
+
+    /// Opens the store to lead sweeps on it: it must keep the promises that commits rest on.
+    async fn open_to_lead(&self, spec: Option<&str>) -> Result<limbic_store::Store, Failure> {
+        let store = self.open(spec).await?;
+        store.demand().await?;
         Ok(store)
     }
 
@@ -138,6 +151,8 @@ pub fn main() -> ExitCode {
         Command::Show(args) => runtime.block_on(show::show(args)),
         Command::List(args) => runtime.block_on(inspect::list(args)),
         Command::Report(args) => runtime.block_on(inspect::report(args)),
+        Command::Doctor(args) => runtime.block_on(doctor::doctor(args)),
+        Command::Gc(args) => runtime.block_on(gc::gc(args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "limbic", &mut std::io::stdout());
             Ok(())

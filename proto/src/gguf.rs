@@ -4,8 +4,12 @@
 //! arrays such as the vocabulary are counted and skipped. Layout:
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
+mod vocabulary;
+
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+
+pub use vocabulary::{Splitting, Unsupported};
 
 /// Arrays longer than this are counted, not kept.
 const KEPT_ITEMS: u64 = 64;

@@ -21,6 +21,7 @@ pub struct Sandbox {
     folder: tempfile::TempDir,
     limbic: PathBuf,
     worker: PathBuf,
+    env: Vec<(String, String)>,
 }
 
 /// A sweep of the smallest shipped model that still has every kind of unit in it.
@@ -42,7 +43,19 @@ impl Sandbox {
     /// # Panics
     /// If no folder can be made.
     pub fn new(limbic: &str, worker: &str) -> Sandbox {
-        Sandbox { folder: tempfile::tempdir().expect("a temporary folder can be made"), limbic: limbic.into(), worker: worker.into() }
+        Sandbox {
+            folder: tempfile::tempdir().expect("a temporary folder can be made"),
+            limbic: limbic.into(),
+            worker: worker.into(),
+            env: Vec::new(),
+        }
+    }
+
+    /// The same folder, with variables that every program there gets.
+    #[must_use]
+    pub fn with_env(mut self, env: Vec<(String, String)>) -> Sandbox {
+        self.env.extend(env);
+        self
     }
 
     /// The repository's root.
@@ -86,7 +99,8 @@ impl Sandbox {
             .current_dir(self.folder.path())
             .env("LIMBIC_LOG", "warn")
             .env_remove("LIMBIC_STORE")
-            .env_remove("LIMBIC_COORDINATOR");
+            .env_remove("LIMBIC_COORDINATOR")
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 

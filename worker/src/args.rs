@@ -31,9 +31,12 @@ pub struct Args {
     /// Leave once every sweep is finished.
     #[arg(long, env = "LIMBIC_EXIT_WHEN_FINISHED")]
     pub exit_when_finished: bool,
-    /// Keep verified artifacts of other units in this folder, too, for the next run; nothing in it is ever deleted.
+    /// Keep verified artifacts of other units in this folder, too, for the next run; several workers may share it.
     #[arg(long, env = "LIMBIC_CACHE_DIR", value_name = "FOLDER")]
     pub cache_dir: Option<PathBuf>,
+    /// How much the cache folder may hold, such as 20GiB; what was used longest ago goes first.
+    #[arg(long, env = "LIMBIC_CACHE_SIZE", value_name = "SIZE", default_value = "20GiB", value_parser = size)]
+    pub cache_size: u64,
     /// How long the coordinator may be away before the worker gives up.
     #[arg(long, env = "LIMBIC_PATIENCE", default_value_t = 600, value_name = "SECONDS")]
     pub patience: u64,
@@ -72,9 +75,30 @@ impl Args {
             id,
             exit_when_finished: self.exit_when_finished,
             cache_dir: self.cache_dir.clone(),
+            cache_size: self.cache_size,
             timing: Timing { patience: Duration::from_secs(self.patience), ..Timing::default() },
         }
     }
+}
+
+/// Reads `20GiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let usual = || format!("`{text}`: write bytes, or a number with KiB, MiB, GiB, TiB (powers of 1024) or kB, MB, GB, TB (of 1000)");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| usual())?;
+    let unit: u64 = match text[digits..].trim_start() {
+        "" | "B" => 1,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        "G" | "GiB" => 1 << 30,
+        "T" | "TiB" => 1 << 40,
+        "kB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        _ => return Err(usual()),
+    };
+    number.checked_mul(unit).ok_or_else(usual)
 }
 
 /// Why the process ends with an error.
@@ -179,4 +203,22 @@ fn log(format: LogFormat) {
         LogFormat::Text => log.with_target(false).try_init(),
         LogFormat::Json => log.json().try_init(),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, bytes) in
+            [("0", 0), ("512", 512), ("20GiB", 20 << 30), ("20G", 20 << 30), ("1 TB", 1_000_000_000_000), ("3MiB", 3 << 20)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        assert_eq!(size("20GiB"), Ok(crate::settings::CACHE_SIZE), "the flag's default is the setting's");
+        for bad in ["", "GiB", "-1", "1.5GiB", "1PiB", "99999999TiB"] {
+            assert!(size(bad).unwrap_err().contains("powers of 1024"), "{bad}");
+        }
+    }
 }

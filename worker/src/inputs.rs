@@ -1,5 +1,6 @@
 //! A unit's inputs: rows, model files and dependencies' tensors, fetched when the device thread asks for them.
 
+mod cache;
 mod header;
 mod shard;
 mod shelf;

@@ -70,7 +70,11 @@ pub async fn run(
 ) -> Result<ExitKind, WorkerError> {
     let Components { executor, store } = components;
     let device = Device::start(executor).map_err(WorkerError::Thread)?;
-    let shelf = Arc::new(Shelf::new(SHELF, settings.cache_dir.clone()));
+    let shelf = Shelf::new(SHELF);
+    let shelf = Arc::new(match settings.cache_dir.clone() {
+        Some(folder) => shelf.cached_in(folder, settings.cache_size),
+        None => shelf,
+    });
     let session = Session::new(settings, device, shelf, store)?;
     Ok(session.run(shutdown).await?)
 }

@@ -186,7 +186,7 @@ impl Work {
         if let Some((_, store)) = self.opened.as_ref().filter(|(url, _)| url == named) {
             return Ok(store.clone());
         }
-        let store = Store::open(named)?;
+        let store = Store::open_existing(named)?;
         self.opened = Some((named.to_owned(), store.clone()));
         Ok(store)
     }

@@ -32,6 +32,9 @@ pub enum SettingsError {
     },
 }
 
+/// How many bytes of artifacts a cache folder holds unless another size is set: 20 GiB.
+pub const CACHE_SIZE: u64 = 20 << 30;
+
 /// A worker's settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -47,6 +50,8 @@ pub struct Settings {
     pub exit_when_finished: bool,
     /// A folder where verified artifacts are kept between runs.
     pub cache_dir: Option<PathBuf>,
+    /// How many bytes of them.
+    pub cache_size: u64,
     /// All durations.
     pub timing: Timing,
 }
@@ -61,6 +66,7 @@ impl Settings {
             id: crate::machine::worker_id(),
             exit_when_finished: false,
             cache_dir: None,
+            cache_size: CACHE_SIZE,
             timing: Timing::default(),
         }
     }

@@ -125,7 +125,7 @@ fn probes_are_fitted_on_all_shards_and_absences_are_told() {
     let names: Vec<String> = records.iter().map(|r| r.name.tensor()).collect();
     assert_eq!(names[..3], ["logistic.k0.s0", "mlp.k0.s1", "mlp.k0.s2"]);
     // Byte ranges give the same as whole artifacts.
-    bench.shelve(Shelf::new(0, None).ranges_above(100));
+    bench.shelve(Shelf::new(0).ranges_above(100));
     let ranged = bench.execute(&fit).unwrap();
     assert_eq!(artifact(&ranged, PREDICTIONS), artifact(&output, PREDICTIONS));
 }

@@ -61,7 +61,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
             "{file}: models[{at}].dtype: bf16 is computed on GPUs only: write f32, or run with --device cuda:0"
         )));
     }
-    let store = args.store.open(spec.store.as_deref()).await?;
+    let store = args.store.open_to_lead(spec.store.as_deref()).await?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("limbic-out").join(&spec.name));
     std::fs::create_dir_all(&out)
         .map_err(|e| Failure::user(format_args!("--out {}: can't be made ({e}): choose a writable folder", out.display())))?;

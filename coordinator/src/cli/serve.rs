@@ -44,7 +44,7 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
             args.lease_ttl, args.heartbeat
         )));
     }
-    let store = args.store.open(None).await?;
+    let store = args.store.open_to_lead(None).await?;
     let listener = server::bind(args.listen, args.insecure).await?;
     let address = listener.local_addr().map_err(Failure::again)?;
     let machine = limbic_core::machine::Settings { heartbeat, lease_ttl, adoption_window: 2 * heartbeat, ..Default::default() };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use tokio::time::Instant;
 
 /// The definite outcome of a create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,34 +23,44 @@ pub enum Created {
     },
 }
 
-/// How often a create of unknown outcome is sent before the store counts as unreachable.
+/// How often a create of unknown outcome is sent before the store counts as unreachable, and for how long at most; each
+/// time the store's own client has tried for some seconds already.
 const TRIES: u32 = 6;
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Creates an object; see the module's description.
 ///
 /// # Errors
 /// The store refuses (permissions, no such bucket) or stays unreachable.
 pub(crate) async fn create(store: &dyn ObjectStore, path: &Path, nonce: &str, body: Bytes) -> Result<Created, Error> {
+    let began = Instant::now();
     let mut pause = Duration::from_millis(50);
     let mut tries = 0;
     loop {
         tries += 1;
         let put = store.put_opts(path, PutPayload::from_bytes(body.clone()), PutMode::Create.into()).await;
-        let error = match put {
+        let (error, definite) = match put {
             Ok(_) => return Ok(Created::Won),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => match winner(store, path).await {
                 Ok(winner) if carries(&winner, nonce) => return Ok(Created::Won),
                 Ok(winner) => return Ok(Created::Lost { winner }),
                 // Not found: the other create did not take effect after all, so it is ours to try.
-                Err(e) => e,
+                Err(error) => (error, false),
             },
-            Err(e) => e,
+            // Here it is the bucket that is not found.
+            Err(error @ Error::NotFound { .. }) => (error, true),
+            Err(error) => (error, false),
         };
-        let definite = matches!(
-            error,
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } | Error::NotImplemented { .. } | Error::InvalidPath { .. }
-        );
-        if definite || tries == TRIES {
+        let definite = definite
+            || matches!(
+                error,
+                Error::PermissionDenied { .. }
+                    | Error::Unauthenticated { .. }
+                    | Error::NotImplemented { .. }
+                    | Error::NotSupported { .. }
+                    | Error::InvalidPath { .. }
+            );
+        if definite || tries == TRIES || began.elapsed() > LONGEST {
             return Err(error);
         }
         tracing::warn!(%path, tries, %error, "create of unknown outcome; sending the same bytes again");

@@ -4,12 +4,17 @@
 //! `limbic-proto` says what the objects are and where they lie; this crate moves the bytes. Both the coordinator and
 //! the workers stand on it.
 
+pub mod check;
 pub mod create;
+pub mod error;
+pub mod garbage;
 pub mod hub;
 pub mod model;
+pub mod open;
 pub mod source;
 pub mod store;
 
 pub use create::Created;
+pub use error::StoreError;
 pub use model::ModelFiles;
-pub use store::{Store, StoreError};
+pub use store::Store;

@@ -1,9 +1,10 @@
 //! A model's files: resolved to local paths, named by content, described without loading a tensor.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use limbic_proto::architecture::{Architecture, ArchitectureError};
-use limbic_proto::gguf::{GgufError, Header};
+use limbic_proto::gguf::{GgufError, Header, Unsupported};
 use limbic_proto::key::Digest;
 use tokio::task::spawn_blocking;
 
@@ -30,6 +31,14 @@ pub enum ModelError {
         path: PathBuf,
         /// Why.
         error: ArchitectureError,
+    },
+    /// The GGUF file's tokenizer can't be rebuilt, and none lies beside it.
+    #[error("model `{path}`: {error}", path = path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: Unsupported,
     },
     /// The GGUF header can't be read.
     #[error("model `{path}`: {error}", path = path.display())]
@@ -89,37 +98,76 @@ fn from_path(path: &Path) -> Result<ModelFiles, ModelError> {
         .map_err(|e| fail(format!("can't be opened ({e}): give a folder in Hugging Face layout, a .gguf file or hf://OWNER/NAME")))?;
     let pinned = path.to_string_lossy().into_owned();
     if path.is_file() {
-        let digest = digest_file(&path)?;
-        let (architecture, chat_template) = describe(&path)?;
-        return Ok(ModelFiles { path, pinned, digest, architecture, chat_template });
+        return from_gguf(path, pinned);
     }
-    let mut names: Vec<String> = DESCRIPTION.iter().map(|s| (*s).to_owned()).filter(|n| path.join(n).is_file()).collect();
-    names.extend(weights(&path).map_err(|e| fail(e.to_string()))?);
-    if !names.iter().any(|n| n.ends_with(".safetensors")) {
-        return Err(fail("has no .safetensors file: add the weights, or convert them (pickled .bin files are never read)".to_owned()));
-    }
-    if !path.join("tokenizer.json").is_file() {
-        return Err(fail(
-            "has no tokenizer.json: add it; transformers writes one with `AutoTokenizer.from_pretrained(…).save_pretrained(…)`".to_owned(),
-        ));
-    }
-    let parts = names.iter().map(|n| Ok((n, digest_file(&path.join(n))?))).collect::<Result<Vec<_>, ModelError>>()?;
-    let digest = Digest::of_json(&parts);
+    let names: Vec<String> = std::fs::read_dir(&path)
+        .map_err(|e| fail(e.to_string()))?
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+        .collect();
     let (architecture, chat_template) = describe(&path)?;
+    let index = std::fs::read_to_string(path.join(INDEX)).ok();
+    choose(&names, index.as_deref()).map_err(fail)?;
+    let mut digested: Vec<&String> =
+        names.iter().filter(|n| n.ends_with(".safetensors") || n.ends_with(".safetensors.index.json")).collect();
+    digested.sort();
+    let description = DESCRIPTION.iter().filter(|n| path.join(n).is_file()).map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    let parts = description.iter().chain(digested).map(|n| Ok((n, digest_file(&path.join(n))?))).collect::<Result<Vec<_>, ModelError>>()?;
+    let digest = Digest::of_json(&parts);
     Ok(ModelFiles { path, pinned, digest, architecture, chat_template })
 }
 
-/// The weight files of a folder and their index, sorted.
-fn weights(folder: &Path) -> std::io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json") {
-            names.push(name);
-        }
+/// A GGUF file; where its own tokenizer can't be rebuilt, the `tokenizer.json` beside it is part of what it computes.
+fn from_gguf(path: PathBuf, pinned: String) -> Result<ModelFiles, ModelError> {
+    let (architecture, chat_template) = describe(&path)?;
+    let weights = digest_file(&path)?;
+    let digest = match beside(&path)? {
+        None => weights,
+        Some(tokenizer) => Digest::of_json(&("gguf", weights, "tokenizer.json", digest_file(&tokenizer)?)),
+    };
+    Ok(ModelFiles { path, pinned, digest, architecture, chat_template })
+}
+
+/// The `tokenizer.json` beside a GGUF file, if its own tokenizer can't be rebuilt.
+fn beside(path: &Path) -> Result<Option<PathBuf>, ModelError> {
+    let Err(error) = header(path)?.splitting() else { return Ok(None) };
+    let tokenizer = path.with_file_name("tokenizer.json");
+    if tokenizer.is_file() { Ok(Some(tokenizer)) } else { Err(ModelError::Tokenizer { path: path.to_path_buf(), error }) }
+}
+
+/// The index of a model in several files.
+const INDEX: &str = "model.safetensors.index.json";
+
+/// The weight files among a folder's or a repository's names: those of the index, else `model.safetensors`. Other copies of
+/// the weights, such as `consolidated.safetensors`, are left alone. Fails with what is missing and what to do.
+fn choose(names: &[String], index: Option<&str>) -> Result<Vec<String>, String> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
     }
-    names.sort();
-    Ok(names)
+    let there = |name: &str| names.iter().any(|n| n == name);
+    let weights: Vec<String> = match index {
+        Some(text) => {
+            let index: Index = serde_json::from_str(text).map_err(|e| format!("{INDEX} can't be read ({e}): fetch it again"))?;
+            let mut files: Vec<String> = index.weight_map.into_values().collect();
+            files.sort();
+            files.dedup();
+            files
+        }
+        None if there("model.safetensors") => vec!["model.safetensors".to_owned()],
+        None if names.iter().any(|n| n.ends_with(".safetensors")) => {
+            return Err(format!("has .safetensors files, but neither model.safetensors nor {INDEX}, which says what is in which: add it"));
+        }
+        None => return Err("has no .safetensors file: add the weights, or convert them (pickled .bin files are never read)".to_owned()),
+    };
+    if let Some(missing) = weights.iter().find(|name| !there(name)) {
+        return Err(format!("has no {missing}, which {INDEX} names: add it"));
+    }
+    if !there("tokenizer.json") {
+        return Err(
+            "has no tokenizer.json: add it; transformers writes one with `AutoTokenizer.from_pretrained(…).save_pretrained(…)`".to_owned()
+        );
+    }
+    Ok(weights)
 }
 
 fn from_hub(source: &str, need: Need) -> Result<ModelFiles, ModelError> {
@@ -127,29 +175,51 @@ fn from_hub(source: &str, need: Need) -> Result<ModelFiles, ModelError> {
     // A commit names its content, so the weights need not be here to be named.
     let digest = Digest::of_json(&("hub", &id.repository, &id.revision, &id.file));
     let pinned = id.to_string();
-    if id.file.is_some() {
+    let fail = |message: String| ModelError::File { path: PathBuf::from(&pinned), message };
+    if let Some(file) = &id.file {
         let path = id.file()?;
+        // A repository's folder is the place beside the file; the commit names both.
+        let tokenizer = Path::new(file).with_file_name("tokenizer.json").to_string_lossy().into_owned();
+        if header(&path)?.splitting().is_err() && files.contains(&tokenizer) {
+            id.get(&tokenizer)?;
+        }
+        beside(&path)?;
         let (architecture, chat_template) = describe(&path)?;
         return Ok(ModelFiles { path, pinned, digest, architecture, chat_template });
     }
-    let wanted = |f: &&String| {
-        DESCRIPTION.contains(&f.as_str())
-            || (need == Need::Weights && !f.contains('/') && (f.ends_with(".safetensors") || f.ends_with(".safetensors.index.json")))
-    };
-    let mut folder = None;
-    for file in files.iter().filter(wanted) {
-        folder = id.get(file)?.parent().map(Path::to_path_buf);
+    if !files.iter().any(|f| f == "config.json") {
+        return Err(fail(
+            "the repository has no config.json: name one in Hugging Face layout, or a file, as in hf://OWNER/NAME/FILE.gguf".to_owned(),
+        ));
     }
-    let path = folder.ok_or_else(|| HubError::Api { id: pinned.clone(), message: "the repository has no config.json".to_owned() })?;
+    let index = match files.iter().any(|f| f == INDEX) {
+        true => Some(std::fs::read_to_string(id.get(INDEX)?).map_err(|e| fail(format!("{INDEX} can't be read: {e}")))?),
+        false => None,
+    };
+    let weights = choose(&files, index.as_deref()).map_err(fail)?;
+    for file in files.iter().filter(|f| DESCRIPTION.contains(&f.as_str())) {
+        id.get(file)?;
+    }
+    if need == Need::Weights {
+        for file in &weights {
+            id.get(file)?;
+        }
+    }
+    let path = id.get("config.json")?.parent().map(Path::to_path_buf).expect("a file lies in a folder");
     let (architecture, chat_template) = describe(&path)?;
     Ok(ModelFiles { path, pinned, digest, architecture, chat_template })
+}
+
+/// The header of a GGUF file.
+fn header(path: &Path) -> Result<Header, ModelError> {
+    let file = std::fs::File::open(path).map_err(|e| ModelError::File { path: path.to_path_buf(), message: e.to_string() })?;
+    Header::read(std::io::BufReader::new(file)).map_err(|error| ModelError::Gguf { path: path.to_path_buf(), error })
 }
 
 /// What the model looks like, and whether it has a chat template.
 fn describe(path: &Path) -> Result<(Architecture, bool), ModelError> {
     if path.is_file() {
-        let file = std::fs::File::open(path).map_err(|e| ModelError::File { path: path.to_path_buf(), message: e.to_string() })?;
-        let header = Header::read(std::io::BufReader::new(file)).map_err(|error| ModelError::Gguf { path: path.to_path_buf(), error })?;
+        let header = header(path)?;
         let architecture =
             Architecture::from_gguf(&header).map_err(|error| ModelError::Architecture { path: path.to_path_buf(), error })?;
         return Ok((architecture, header.text("tokenizer.chat_template").is_some()));
@@ -171,4 +241,37 @@ fn digest_file(path: &Path) -> Result<Digest, ModelError> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_mmap_rayon(path).map_err(|e| ModelError::File { path: path.to_path_buf(), message: e.to_string() })?;
     Ok(Digest::from_hasher(&hasher))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|n| (*n).to_owned()).collect()
+    }
+
+    const MAP: &str = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-1.safetensors"}}"#;
+
+    #[test]
+    fn the_index_says_which_weights_count() {
+        let there =
+            names(&["config.json", "tokenizer.json", "consolidated.safetensors", INDEX, "model-1.safetensors", "model-2.safetensors"]);
+        assert_eq!(choose(&there, Some(MAP)).unwrap(), names(&["model-1.safetensors", "model-2.safetensors"]));
+        let one = names(&["model.safetensors", "consolidated.safetensors", "tokenizer.json"]);
+        assert_eq!(choose(&one, None).unwrap(), names(&["model.safetensors"]));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_before_anything_is_fetched() {
+        let refused = |there: &[&str], index| choose(&names(there), index).unwrap_err();
+        assert!(
+            refused(&["tokenizer.json", "model-1.safetensors"], Some(MAP))
+                .contains("no model-2.safetensors, which model.safetensors.index.json names")
+        );
+        assert!(refused(&["model.safetensors"], None).contains("has no tokenizer.json"));
+        assert!(refused(&["tokenizer.json", "pytorch_model.bin"], None).contains("has no .safetensors file"));
+        assert!(refused(&["tokenizer.json", "consolidated.safetensors"], None).contains("neither model.safetensors nor"));
+        assert!(refused(&["tokenizer.json"], Some("{")).contains("can't be read"));
+    }
 }

@@ -7,6 +7,7 @@ use object_store::ObjectStoreExt;
 use url::Url;
 
 use crate::hub::{HubError, HubId};
+use crate::open::{ANSWER, service};
 
 /// Why a source can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -61,16 +62,12 @@ pub async fn fetch(source: &str) -> Result<Bytes, SourceError> {
     }
     let bad = |message: String| SourceError::Address { source_name: source.to_owned(), message };
     let url = Url::parse(source).map_err(|e| bad(format!("is not a URL: {e}")))?;
-    use_ring();
-    let options = std::env::vars().map(|(k, v)| (k.to_lowercase(), v));
-    let (store, path) = object_store::parse_url_opts(&url, options)
-        .map_err(|e| bad(format!("{e}: write a path, s3://…, gs://…, az://… or hf://datasets/OWNER/NAME/FILE")))?;
+    let (store, path) = service(&url, "write a path, s3://…, gs://…, az://… or hf://datasets/OWNER/NAME/FILE").map_err(bad)?;
     let object = |error| SourceError::Object { source_name: source.to_owned(), error };
     // What can't be reached is said soon; how long the bytes take is not limited.
-    let answer = tokio::time::timeout(crate::store::ANSWER, store.get(&path)).await;
-    let answer = answer.map_err(|_| {
-        bad(format!("gave no answer for {} s: check the address, the network and the credentials", crate::store::ANSWER.as_secs()))
-    })?;
+    let answer = tokio::time::timeout(ANSWER, store.get(&path)).await;
+    let answer = answer
+        .map_err(|_| bad(format!("gave no answer for {} s: check the address, the network and the credentials", ANSWER.as_secs())))?;
     answer.map_err(object)?.bytes().await.map_err(object)
 }
 

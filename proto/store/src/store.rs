@@ -1,7 +1,6 @@
-//! A store root: open it by path or URL, read objects, write artifacts and commits.
+//! A store root: read objects, write artifacts and commits.
 
 use std::collections::BTreeMap;
-use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,146 +9,19 @@ use limbic_proto::commit::{self, Artifact, Commit, Done};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
 use object_store::path::Path;
-use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
-use url::Url;
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use crate::create::{Created, create};
-
-/// Why the store could not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The address means nothing.
-    #[error("store `{url}`: {message}")]
-    Address {
-        /// What was given.
-        url: String,
-        /// What is wrong with it and what to write.
-        message: String,
-    },
-    /// The store can't be reached or written.
-    #[error("store `{url}`: {what}: {source}")]
-    Io {
-        /// The store.
-        url: String,
-        /// What was tried.
-        what: String,
-        /// What the store said.
-        source: object_store::Error,
-    },
-    /// There is no room left.
-    #[error("store `{url}`: {what}: the disk is full: free some space, or choose another store; everything committed is kept")]
-    Full {
-        /// The store.
-        url: String,
-        /// What was tried.
-        what: String,
-    },
-    /// The store can't be reached or fails.
-    #[error(
-        "store `{url}`: can't be reached ({message}): check the address, the network, the credentials and the endpoint (AWS_ENDPOINT and the like), and try again"
-    )]
-    Away {
-        /// The store.
-        url: String,
-        /// What the system said.
-        message: String,
-    },
-    /// The store gives no answer.
-    #[error(
-        "store `{url}`: gives no answer for {seconds} s: check the address, the network and the endpoint (AWS_ENDPOINT and the like), and try again"
-    )]
-    Silent {
-        /// The store.
-        url: String,
-        /// How long it was waited for.
-        seconds: u64,
-    },
-    /// An object's bytes are not what was written.
-    #[error("store `{url}`: {path} is corrupt: {message}")]
-    Corrupt {
-        /// The store.
-        url: String,
-        /// The object.
-        path: String,
-        /// What was found.
-        message: String,
-    },
-}
-
-impl StoreError {
-    /// Whether the object does not exist.
-    pub fn not_found(&self) -> bool {
-        matches!(self, StoreError::Io { source: object_store::Error::NotFound { .. }, .. })
-    }
-
-    /// Whether the store was out of reach, so that trying again can help; a folder is always in reach.
-    pub fn out_of_reach(&self) -> bool {
-        match self {
-            StoreError::Silent { .. } | StoreError::Away { .. } => true,
-            StoreError::Io { url, source: object_store::Error::Generic { .. }, .. } => url.contains("://"),
-            _ => false,
-        }
-    }
-}
+use crate::error::StoreError;
 
 /// A store root.
 #[derive(Clone, Debug)]
 pub struct Store {
     url: String,
-    inner: Arc<dyn ObjectStore>,
+    pub(crate) inner: Arc<dyn ObjectStore>,
 }
 
 impl Store {
-    /// Opens a folder (made if missing) or an object-store URL: `s3://`, `gs://`, `az://`, `file://`, `memory://`.
-    ///
-    /// Credentials, region, endpoint and path style come from the usual environment variables (`AWS_*`,
-    /// `GOOGLE_*`, `AZURE_*`).
-    ///
-    /// # Errors
-    /// An address that means nothing, or a folder that can't be made.
-    pub fn open(address: &str) -> Result<Store, StoreError> {
-        let bad = |message: String| StoreError::Address { url: address.to_owned(), message };
-        if address.is_empty() {
-            return Err(bad("is empty: write a folder or a URL such as s3://bucket/prefix".to_owned()));
-        }
-        if !address.contains("://") {
-            let io = |source: std::io::Error| {
-                bad(format!("this folder can't be used: {source}; choose a folder that you can write with --store"))
-            };
-            std::fs::create_dir_all(address).map_err(io)?;
-            let folder = FsPath::new(address).canonicalize().map_err(io)?;
-            let local = object_store::local::LocalFileSystem::new_with_prefix(&folder).map_err(|e| bad(e.to_string()))?;
-            return Ok(Store { url: folder.to_string_lossy().into_owned(), inner: Arc::new(local) });
-        }
-        let url =
-            Url::parse(address).map_err(|e| bad(format!("is not a URL ({e}): write a folder or a URL such as s3://bucket/prefix")))?;
-        if url.scheme() == "file" {
-            let folder = url.to_file_path().map_err(|()| bad("is not a local file URL".to_owned()))?;
-            return Store::open(&folder.to_string_lossy());
-        }
-        crate::source::use_ring();
-        let options = std::env::vars().map(|(k, v)| (k.to_lowercase(), v));
-        let (inner, prefix) = object_store::parse_url_opts(&url, options)
-            .map_err(|e| bad(format!("{e}: write a folder, s3://BUCKET/PREFIX, gs://… or az://…")))?;
-        Ok(Store { url: address.trim_end_matches('/').to_owned(), inner: Arc::new(PrefixStore::new(inner, prefix)) })
-    }
-
-    /// Sees whether the store answers, within [`ANSWER`]; a folder always does.
-    ///
-    /// # Errors
-    /// It doesn't, or refuses.
-    pub async fn probe(&self) -> Result<(), StoreError> {
-        match tokio::time::timeout(ANSWER, self.list(layout::sweeps())).await {
-            Ok(Err(error)) if error.out_of_reach() => {
-                tracing::debug!(%error, "the store is out of reach");
-                Err(StoreError::Away { url: self.url.clone(), message: innermost(&error) })
-            }
-            Ok(answer) => answer.map(drop),
-            Err(_) => Err(StoreError::Silent { url: self.url.clone(), seconds: ANSWER.as_secs() }),
-        }
-    }
-
     /// A store over any implementation, for tests.
     pub fn over(url: &str, inner: Arc<dyn ObjectStore>) -> Store {
         Store { url: url.to_owned(), inner }
@@ -162,7 +34,7 @@ impl Store {
 
     pub(crate) fn io(&self, what: impl Into<String>) -> impl FnOnce(object_store::Error) -> StoreError {
         let (url, what) = (self.url.clone(), what.into());
-        move |source| if full(&source) { StoreError::Full { url, what } } else { StoreError::Io { url, what, source } }
+        move |source| StoreError::of(&url, what, source)
     }
 
     /// Creates an object whose body carries `nonce`; see [`Created`].
@@ -272,20 +144,34 @@ impl Store {
     /// # Errors
     /// The store can't be written.
     pub async fn put_artifact(&self, unit: &UnitKey, attempt: &str, name: &str, bytes: Bytes) -> Result<Artifact, StoreError> {
-        let path = layout::artifact(unit, attempt, name);
         let artifact = Artifact { name: name.to_owned(), len: bytes.len() as u64, blake3: Digest::of(&bytes) };
-        let what = format!("writing {path}");
-        if bytes.len() <= PART {
-            self.inner.put(&Path::from(path.as_str()), PutPayload::from_bytes(bytes)).await.map_err(self.io(what))?;
-            return Ok(artifact);
-        }
-        let mut upload = self.inner.put_multipart(&Path::from(path.as_str())).await.map_err(self.io(what.clone()))?;
-        for part in (0..bytes.len()).step_by(PART) {
-            let end = (part + PART).min(bytes.len());
-            upload.put_part(PutPayload::from_bytes(bytes.slice(part..end))).await.map_err(self.io(what.clone()))?;
-        }
-        upload.complete().await.map_err(self.io(what))?;
+        self.upload(&layout::artifact(unit, attempt, name), bytes).await?;
         Ok(artifact)
+    }
+
+    /// Writes an object that nobody else writes, a large one in parts.
+    pub(crate) async fn upload(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let what = format!("writing {path}");
+        let path = Path::from(path);
+        if bytes.len() <= PART {
+            return self.inner.put(&path, PutPayload::from_bytes(bytes)).await.map(drop).map_err(self.io(what));
+        }
+        let mut upload = self.inner.put_multipart(&path).await.map_err(self.io(what.clone()))?;
+        let sent = async {
+            for part in (0..bytes.len()).step_by(PART) {
+                let end = (part + PART).min(bytes.len());
+                upload.put_part(PutPayload::from_bytes(bytes.slice(part..end))).await?;
+            }
+            upload.complete().await
+        };
+        let sent = sent.await;
+        if sent.is_err() {
+            // Parts that nobody will complete cost money; whether they can be taken back changes nothing here.
+            if let Err(error) = upload.abort().await {
+                tracing::debug!(%path, %error, "an upload that failed can't be taken back");
+            }
+        }
+        sent.map(drop).map_err(self.io(what))
     }
 
     /// Reads an artifact and verifies its length and digest.
@@ -314,36 +200,27 @@ impl Store {
     /// # Errors
     /// The store can't be written.
     pub async fn put_content(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
-        let options = object_store::PutMode::Create.into();
-        match self.inner.put_opts(&Path::from(path), PutPayload::from_bytes(bytes), options).await {
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-            Err(e) => Err(self.io(format!("writing {path}"))(e)),
+        let location = Path::from(path);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let put = self.inner.put_opts(&location, PutPayload::from_bytes(bytes.clone()), PutMode::Create.into()).await;
+            match put {
+                Ok(_) => return Ok(()),
+                // It stands, unless the other writer was still at it and gave up.
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => match self.inner.head(&location).await {
+                    Ok(_) => return Ok(()),
+                    Err(Error::NotFound { .. }) if tries < 5 => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                    Err(e) => return Err(self.io(format!("writing {path}"))(e)),
+                },
+                Err(e) => return Err(self.io(format!("writing {path}"))(e)),
+            }
         }
     }
 }
 
-/// Whether somewhere in the chain of causes the system says that there is no room.
-fn full(error: &(dyn std::error::Error + 'static)) -> bool {
-    use std::io::ErrorKind;
-    std::iter::successors(Some(error), |error| error.source())
-        .filter_map(|error| error.downcast_ref::<std::io::Error>())
-        .any(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge))
-}
-
-/// The message at the end of the chain of causes.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
-}
-
-/// How long the first answer of a store or a source may take before it counts as out of reach.
-pub const ANSWER: std::time::Duration = std::time::Duration::from_secs(10);
-
 /// Bytes per part of a multipart upload.
-const PART: usize = 16 << 20;
+pub(crate) const PART: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {

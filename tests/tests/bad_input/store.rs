@@ -49,7 +49,7 @@ fn a_store_that_does_not_answer() {
     run.env_remove("http_proxy").env_remove("HTTP_PROXY");
     assert_snapshot!(said(&sandbox, run), @r#"
     exit 75
-    error: store `s3://bucket/limbic`: can't be reached (Connection refused (os error 111)): check the address, the network, the credentials and the endpoint (AWS_ENDPOINT and the like), and try again
+    error: store `s3://bucket/limbic`: can't be reached (Connection refused (os error 111)): check the address, the network, the credentials and the endpoint (AWS_ENDPOINT_URL and the like), and try again
     "#);
 }
 

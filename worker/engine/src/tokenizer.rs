@@ -5,6 +5,7 @@ mod gguf;
 use std::path::Path;
 
 use candle_core::quantized::gguf_file::Content;
+use limbic_proto::gguf::{Splitting, Unsupported};
 use tokenizers::Encoding;
 
 /// Why a tokenizer can't be used.
@@ -27,13 +28,8 @@ pub enum TokenizerError {
         vocab: usize,
     },
     /// A GGUF file's vocabulary is of a kind that is not rebuilt.
-    #[error("the file's own tokenizer ({key} = `{found}`) is not supported; put the model's tokenizer.json beside the file")]
-    Kind {
-        /// The metadata key.
-        key: &'static str,
-        /// Its value.
-        found: String,
-    },
+    #[error(transparent)]
+    Kind(#[from] Unsupported),
     /// Encoding one text failed.
     #[error("encoding a text of {chars} characters: {what}")]
     Encoding {
@@ -61,8 +57,8 @@ impl Tokenizer {
     }
 
     /// Rebuilds the tokenizer of a GGUF file.
-    pub(crate) fn from_gguf(content: &mut Content, vocab: usize) -> Result<Tokenizer, TokenizerError> {
-        Tokenizer { inner: gguf::rebuilt(content)? }.fitting(vocab)
+    pub(crate) fn from_gguf(content: &mut Content, splitting: Splitting, vocab: usize) -> Result<Tokenizer, TokenizerError> {
+        Tokenizer { inner: gguf::rebuilt(content, splitting)? }.fitting(vocab)
     }
 
     fn fitting(self, vocab: usize) -> Result<Tokenizer, TokenizerError> {

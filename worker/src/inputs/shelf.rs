@@ -7,6 +7,8 @@ use bytes::Bytes;
 use limbic_proto::key::Digest;
 use limbic_proto::rows::Rows;
 
+use super::cache::Cache;
+
 /// Datasets kept at once.
 const DATASETS: usize = 2;
 
@@ -14,7 +16,7 @@ const DATASETS: usize = 2;
 #[derive(Debug)]
 pub struct Shelf {
     capacity: usize,
-    folder: Option<PathBuf>,
+    cache: Option<Cache>,
     small: u64,
     kept: Mutex<Kept>,
 }
@@ -31,9 +33,15 @@ impl Shelf {
     /// Artifacts up to this many bytes are fetched whole, verified and kept; longer ones are read by byte range.
     const SMALL: u64 = 64 << 20;
 
-    /// A shelf that keeps up to `capacity` bytes of artifacts in memory and, if a folder is given, also as files there.
-    pub fn new(capacity: usize, folder: Option<PathBuf>) -> Shelf {
-        Shelf { capacity, folder, small: Shelf::SMALL, kept: Mutex::default() }
+    /// A shelf that keeps up to `capacity` bytes of artifacts in memory.
+    pub fn new(capacity: usize) -> Shelf {
+        Shelf { capacity, cache: None, small: Shelf::SMALL, kept: Mutex::default() }
+    }
+
+    /// The same shelf, which also keeps artifacts as files in a folder, up to `limit` bytes of them.
+    #[must_use]
+    pub fn cached_in(self, folder: PathBuf, limit: u64) -> Shelf {
+        Shelf { cache: Some(Cache::new(folder, limit)), ..self }
     }
 
     /// The same shelf, but artifacts longer than `small` bytes are read by byte range.
@@ -76,20 +84,15 @@ impl Shelf {
             return Some(bytes);
         }
         drop(kept);
-        let bytes = Bytes::from(std::fs::read(self.file(digest)?).ok()?);
-        if Digest::of(&bytes) != *digest {
-            return None;
-        }
+        let bytes = self.cache.as_ref()?.get(digest)?;
         self.remember(*digest, bytes.clone());
         Some(bytes)
     }
 
     /// Keeps a verified artifact.
     pub(super) fn keep_artifact(&self, digest: Digest, bytes: Bytes) {
-        if let Some(file) = self.file(&digest)
-            && let Err(error) = write(&file, &bytes)
-        {
-            tracing::warn!(file = %file.display(), %error, "the cache folder can't be written; going on without it");
+        if let Some(cache) = &self.cache {
+            cache.put(&digest, &bytes);
         }
         self.remember(digest, bytes);
     }
@@ -106,21 +109,6 @@ impl Shelf {
             kept.bytes -= oldest.len();
         }
     }
-
-    fn file(&self, digest: &Digest) -> Option<PathBuf> {
-        Some(self.folder.as_ref()?.join(digest.fan_out()).join(digest.hex()))
-    }
-}
-
-/// Writes a file under its final name only once it is whole.
-fn write(file: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
-    if file.exists() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(file.parent().unwrap_or(file))?;
-    let partial = file.with_extension(format!("{}.partial", std::process::id()));
-    std::fs::write(&partial, bytes)?;
-    std::fs::rename(&partial, file)
 }
 
 #[cfg(test)]
@@ -129,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_artifact_goes_first() {
-        let shelf = Shelf::new(10, None);
+        let shelf = Shelf::new(10);
         let [a, b, c] = [b"aaaa", b"bbbb", b"cccc"].map(|x| (Digest::of(x), Bytes::from_static(x)));
         shelf.keep_artifact(a.0, a.1.clone());
         shelf.keep_artifact(b.0, b.1);
@@ -145,10 +133,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let bytes = Bytes::from_static(b"states");
         let digest = Digest::of(&bytes);
-        Shelf::new(0, Some(folder.path().to_path_buf())).keep_artifact(digest, bytes.clone());
-        let shelf = Shelf::new(0, Some(folder.path().to_path_buf()));
-        assert_eq!(shelf.artifact(&digest), Some(bytes));
-        std::fs::write(shelf.file(&digest).unwrap(), b"statez").unwrap();
+        let shelf = || Shelf::new(0).cached_in(folder.path().to_path_buf(), 1000);
+        shelf().keep_artifact(digest, bytes.clone());
+        assert_eq!(shelf().artifact(&digest), Some(bytes));
+        std::fs::write(Cache::new(folder.path().to_path_buf(), 0).file(&digest), b"statez").unwrap();
+        let shelf = shelf();
         assert!(shelf.artifact(&digest).is_none());
     }
 }

@@ -94,7 +94,7 @@ impl Bench {
         let model = runtime.block_on(ModelFiles::resolve(&model.to_string_lossy(), Need::Weights)).unwrap();
         let executor = EngineExecutor::new("cpu", None).unwrap();
         let bench =
-            Bench { runtime, folder, store, shelf: Arc::new(Shelf::new(1 << 20, None)), model, rows, executor, progress: Progress::new() };
+            Bench { runtime, folder, store, shelf: Arc::new(Shelf::new(1 << 20)), model, rows, executor, progress: Progress::new() };
         bench.store_rows();
         bench
     }

@@ -38,9 +38,10 @@ pub(super) fn gguf(path: &Path, placement: &Placement) -> Result<Model, LoadErro
     let (mut file, architecture, header) = GgufFile::open(path)?;
     let template = chat::of_gguf(&header, &file.content, path)?;
     let beside = path.with_file_name("tokenizer.json");
-    let tokenizer = match Tokenizer::from_gguf(&mut file.content, architecture.vocab) {
-        Err(TokenizerError::Kind { .. }) if beside.exists() => Tokenizer::from_file(&beside, architecture.vocab),
-        other => other,
+    let tokenizer = match header.splitting() {
+        Ok(splitting) => Tokenizer::from_gguf(&mut file.content, splitting, architecture.vocab),
+        Err(_) if beside.exists() => Tokenizer::from_file(&beside, architecture.vocab),
+        Err(unsupported) => Err(TokenizerError::Kind(unsupported)),
     };
     let tokenizer = tokenizer.map_err(|source| LoadError::Tokenizer { path: path.to_owned(), source })?;
     let decoder = decoder(architecture, &mut file, placement)?;

@@ -2,6 +2,7 @@
 
 use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::quantized::tokenizer::TokenizerFromGguf;
+use limbic_proto::gguf::Splitting;
 use tokenizers::Tokenizer;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -12,37 +13,29 @@ use tokenizers::processors::PostProcessorWrapper;
 use super::TokenizerError;
 
 const PRE: &str = "tokenizer.ggml.pre";
-const MODEL: &str = "tokenizer.ggml.model";
 
 /// The tokenizer that `content` describes.
 ///
 /// Candle builds vocabulary, merges and special tokens. What GGUF only names (`tokenizer.ggml.pre`) is filled in here:
 /// LLaMA 3 files call themselves `llama-bpe`, begin with BOS and ignore merges for whole words; GPT-2 style files must
 /// not put a space in front of the text.
-pub(super) fn rebuilt(content: &mut Content) -> Result<Tokenizer, TokenizerError> {
-    let text = |content: &Content, key: &str| content.metadata.get(key).and_then(|v| v.to_string().ok().cloned());
-    let model = text(content, MODEL).unwrap_or_default();
-    if model != "gpt2" {
-        return Err(TokenizerError::Kind { key: MODEL, found: model });
-    }
-    let pre = text(content, PRE).unwrap_or_else(|| "default".to_owned());
-    let split = match pre.as_str() {
-        "llama-bpe" | "llama3" | "llama-v3" => {
+pub(super) fn rebuilt(content: &mut Content, splitting: Splitting) -> Result<Tokenizer, TokenizerError> {
+    let split = match splitting {
+        Splitting::Llama3 => {
             set(content, PRE, Value::String("llama3".to_owned()));
             content.metadata.entry("tokenizer.ggml.add_bos_token".to_owned()).or_insert(Value::Bool(true));
             set(content, "tokenizer.ggml.ignore_merges", Value::Bool(true));
             None
         }
-        "qwen2" | "qwen25" => {
+        Splitting::Qwen2 => {
             set(content, PRE, Value::String("qwen2".to_owned()));
             None
         }
-        "smollm" => {
+        Splitting::SmolLm => {
             let parts = vec![PreTokenizerWrapper::Digits(Digits::new(true)), byte_level()];
             Some(PreTokenizerWrapper::Sequence(Sequence::new(parts)))
         }
-        "gpt-2" | "default" => Some(byte_level()),
-        _ => return Err(TokenizerError::Kind { key: PRE, found: pre }),
+        Splitting::Gpt2 => Some(byte_level()),
     };
     let mut tokenizer = Tokenizer::from_gguf(content).map_err(|e| TokenizerError::Unreadable { what: e.to_string() })?;
     if let Some(split) = split {

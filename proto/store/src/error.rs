@@ -1,0 +1,178 @@
+//! Why a store can't do what was asked, and whether trying again can help.
+
+use std::error::Error as StdError;
+
+use object_store::Error;
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The address means nothing.
+    #[error("store `{url}`: {message}")]
+    Address {
+        /// What was given.
+        url: String,
+        /// What is wrong with it and what to write.
+        message: String,
+    },
+    /// The store can't be read or written.
+    #[error("store `{url}`: {what}: {source}")]
+    Io {
+        /// The store.
+        url: String,
+        /// What was tried.
+        what: String,
+        /// What the store said.
+        source: Error,
+    },
+    /// There is no room left.
+    #[error("store `{url}`: {what}: the disk is full: free some space, or choose another store; everything committed is kept")]
+    Full {
+        /// The store.
+        url: String,
+        /// What was tried.
+        what: String,
+    },
+    /// The store can't be reached or fails.
+    #[error(
+        "store `{url}`: can't be reached ({message}): check the address, the network, the credentials and the endpoint (AWS_ENDPOINT_URL and the like), and try again"
+    )]
+    Away {
+        /// The store.
+        url: String,
+        /// What the system said.
+        message: String,
+    },
+    /// The store gives no answer.
+    #[error(
+        "store `{url}`: gives no answer for {seconds} s: check the address, the network and the endpoint (AWS_ENDPOINT_URL and the like), and try again"
+    )]
+    Silent {
+        /// The store.
+        url: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The store answers, and says no.
+    #[error("store `{url}`: refuses ({message}): check that the bucket is there, the region, and that the credentials may list it")]
+    Refused {
+        /// The store.
+        url: String,
+        /// What the store said.
+        message: String,
+    },
+    /// The store doesn't keep the promises that commits rest on.
+    #[error("store `{url}`: can't be used: {failed}")]
+    Unfit {
+        /// The store.
+        url: String,
+        /// Each promise that was not kept, what was seen, and what that means.
+        failed: String,
+    },
+    /// An object's bytes are not what was written.
+    #[error("store `{url}`: {path} is corrupt: {message}")]
+    Corrupt {
+        /// The store.
+        url: String,
+        /// The object.
+        path: String,
+        /// What was found.
+        message: String,
+    },
+}
+
+impl StoreError {
+    /// What a store's own error means; `what` says what was tried.
+    pub(crate) fn of(url: &str, what: String, source: Error) -> StoreError {
+        let url = url.to_owned();
+        if full(&source) { StoreError::Full { url, what } } else { StoreError::Io { url, what, source } }
+    }
+
+    /// Whether the object does not exist.
+    pub fn not_found(&self) -> bool {
+        matches!(self, StoreError::Io { source: Error::NotFound { .. }, .. })
+    }
+
+    /// Whether the store was out of reach, so that trying again can help: no connection, no answer, 5xx, too many requests.
+    /// What it refuses (another 4xx, a redirect to another region) it will refuse again; a folder is always in reach.
+    pub fn out_of_reach(&self) -> bool {
+        match self {
+            StoreError::Silent { .. } | StoreError::Away { .. } => true,
+            StoreError::Io { url, source: source @ Error::Generic { .. }, .. } => url.contains("://") && !refused(source),
+            _ => false,
+        }
+    }
+}
+
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+/// Whether somewhere in the chain of causes the system says that there is no room.
+fn full(error: &(dyn StdError + 'static)) -> bool {
+    use std::io::ErrorKind;
+    chain(error)
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge))
+}
+
+/// Whether the server answered, and the answer would be the same again.
+fn refused(error: &(dyn StdError + 'static)) -> bool {
+    // The types that hold the status are private to object_store, so their words have to do.
+    let last = innermost(error);
+    last.contains("redirect without LOCATION") || status(&last).is_some_and(|s| (300..500).contains(&s) && s != 408 && s != 429)
+}
+
+/// The HTTP status in `Server returned non-2xx status code: 403 Forbidden: …`.
+fn status(message: &str) -> Option<u16> {
+    message.split_once("status code: ")?.1.get(..3)?.parse().ok()
+}
+
+/// The message at the end of the chain of causes; of an XML answer just the code and message it holds.
+pub(crate) fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let last = chain(error).last().map(ToString::to_string).unwrap_or_default();
+    let tag = |name: &str| Some(last.split_once(&format!("<{name}>"))?.1.split_once('<')?.0);
+    match (status(&last), tag("Code")) {
+        (Some(status), Some(code)) => format!("status code: {status} {code}: {}", tag("Message").unwrap_or_default()),
+        _ => last,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("listing failed: {source}")]
+    struct Outer {
+        source: Inner,
+    }
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Inner(&'static str);
+
+    fn said(url: &str, words: &'static str) -> StoreError {
+        StoreError::of(url, String::new(), Error::Generic { store: "S3", source: Box::new(Outer { source: Inner(words) }) })
+    }
+
+    #[test]
+    fn what_a_server_refuses_is_not_out_of_reach() {
+        let of = |words| said("s3://bucket", words).out_of_reach();
+        for away in ["503 Service Unavailable: x", "500 Internal Server Error", "429 Too Many Requests", "408 Request Timeout"] {
+            assert!(of(Box::leak(format!("Server returned non-2xx status code: {away}").into_boxed_str())), "{away}");
+        }
+        for no in ["403 Forbidden: ", "404 Not Found: <Error><Code>NoSuchBucket</Code></Error>", "301 Moved Permanently", "400 Bad Request"]
+        {
+            assert!(!of(Box::leak(format!("Server returned non-2xx status code: {no}").into_boxed_str())), "{no}");
+        }
+        assert!(of("connection refused"));
+        assert!(!of("Received redirect without LOCATION, this normally indicates an incorrectly configured region"));
+        assert!(!said("/a/folder", "connection refused").out_of_reach(), "a folder is always in reach");
+    }
+
+    #[test]
+    fn of_an_xml_answer_only_the_words_are_shown() {
+        let xml = "Server returned non-2xx status code: 404 Not Found: <?xml?><Error><Code>NoSuchBucket</Code><Message>It is not there</Message></Error>";
+        assert_eq!(innermost(&Outer { source: Inner(xml) }), "status code: 404 NoSuchBucket: It is not there");
+    }
+}
