@@ -7,8 +7,8 @@ use limbic_proto::wire::DESCRIPTORS;
 use limbic_proto::wire::control_server::ControlServer;
 use limbic_proto::wire::workers_server::WorkersServer;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::coordinator::Handle;
 use crate::failure::Failure;
@@ -16,6 +16,9 @@ use crate::service::{ControlService, WorkersService};
 
 /// The largest message: a unit of a sweep with very many shards names each of them.
 const LARGEST_MESSAGE: usize = 64 << 20;
+
+/// How long a connection may be silent before the other side is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// Binds an address; anything but loopback needs `insecure`, because nothing is authenticated or encrypted yet.
 ///
@@ -48,15 +51,17 @@ pub async fn serve(listener: TcpListener, coordinator: Handle, stop: impl Future
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("our descriptors are well formed");
+    // The server's own TCP settings count for nothing where the listener is given. Without `nodelay` an answer may wait for
+    // the other side's delayed acknowledgement, about 40 ms.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
     Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .tcp_nodelay(true)
         .add_service(health_service)
         .add_service(reflection)
         .add_service(WorkersServer::new(WorkersService::new(coordinator.clone())).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(ControlServer::new(ControlService::new(coordinator)).max_decoding_message_size(LARGEST_MESSAGE))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+        .serve_with_incoming_shutdown(incoming, stop)
         .await
         .map_err(|e| Failure::again(format_args!("the server stopped: {e}")))
 }
