@@ -1,6 +1,7 @@
 //! A unit's inputs: rows, model files and dependencies' tensors, fetched when the device thread asks for them.
 
 mod header;
+mod parts;
 mod shard;
 mod shelf;
 
@@ -17,6 +18,7 @@ use limbic_store::model::{ModelError, Need};
 use limbic_store::{ModelFiles, Store, StoreError};
 
 pub use header::{Entry, Header};
+pub(crate) use parts::Parts;
 pub use shard::Shard;
 pub use shelf::Shelf;
 

@@ -4,12 +4,14 @@
 //! `limbic-proto` says what the objects are and where they lie; this crate moves the bytes. Both the coordinator and
 //! the workers stand on it.
 
+pub mod content;
 pub mod create;
 pub mod hub;
 pub mod model;
 pub mod source;
 pub mod store;
 
+pub use content::Content;
 pub use create::Created;
 pub use model::ModelFiles;
 pub use store::{Store, StoreError};

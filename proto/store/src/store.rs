@@ -5,7 +5,7 @@ use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use limbic_proto::commit::{self, Artifact, Commit, Done};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
@@ -14,6 +14,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use url::Url;
 
+use crate::content::Content;
 use crate::create::{Created, create};
 
 /// Why the store could not do what was asked.
@@ -267,25 +268,35 @@ impl Store {
         self.create(&layout::commit(unit, commit::void(generation)), &nonce, body).await.map(drop)
     }
 
-    /// Writes one artifact of an attempt. Names are unique to the attempt, so writing it again is harmless.
+    /// Writes one artifact of an attempt. Names are unique to the attempt, so writing it again is harmless. A large one is
+    /// sent in parts, a few at a time, without being copied.
     ///
     /// # Errors
     /// The store can't be written.
-    pub async fn put_artifact(&self, unit: &UnitKey, attempt: &str, name: &str, bytes: Bytes) -> Result<Artifact, StoreError> {
-        let path = layout::artifact(unit, attempt, name);
-        let artifact = Artifact { name: name.to_owned(), len: bytes.len() as u64, blake3: Digest::of(&bytes) };
-        let what = format!("writing {path}");
-        if bytes.len() <= PART {
-            self.inner.put(&Path::from(path.as_str()), PutPayload::from_bytes(bytes)).await.map_err(self.io(what))?;
+    pub async fn put_artifact(
+        &self,
+        unit: &UnitKey,
+        attempt: &str,
+        name: &str,
+        content: impl Into<Content>,
+    ) -> Result<Artifact, StoreError> {
+        let (path, content) = (layout::artifact(unit, attempt, name), content.into());
+        let len = content.len() as u64;
+        let artifact = Artifact { name: name.to_owned(), len, blake3: content.digest(), header: content.header() };
+        let (location, what) = (Path::from(path.as_str()), format!("writing {path}"));
+        if content.len() <= PART {
+            self.inner.put(&location, content.payload()).await.map_err(self.io(what))?;
             return Ok(artifact);
         }
-        let mut upload = self.inner.put_multipart(&Path::from(path.as_str())).await.map_err(self.io(what.clone()))?;
-        for part in (0..bytes.len()).step_by(PART) {
-            let end = (part + PART).min(bytes.len());
-            upload.put_part(PutPayload::from_bytes(bytes.slice(part..end))).await.map_err(self.io(what.clone()))?;
+        let mut upload = self.inner.put_multipart(&location).await.map_err(self.io(what.clone()))?;
+        let parts = futures::stream::iter(content.parts(PART).map(|part| upload.put_part(part)));
+        let mut result = parts.buffer_unordered(IN_FLIGHT).try_collect::<()>().await;
+        match result {
+            Ok(()) => result = upload.complete().await.map(drop),
+            // Parts that nobody completes cost money until they are given up; whether that works changes nothing here.
+            Err(_) => drop(upload.abort().await),
         }
-        upload.complete().await.map_err(self.io(what))?;
-        Ok(artifact)
+        result.map(|()| artifact).map_err(self.io(what))
     }
 
     /// Reads an artifact and verifies its length and digest.
@@ -345,6 +356,8 @@ pub const ANSWER: std::time::Duration = std::time::Duration::from_secs(10);
 /// Bytes per part of a multipart upload.
 const PART: usize = 16 << 20;
 
+/// Parts of an upload that are on their way at once.
+const IN_FLIGHT: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,5 +387,21 @@ mod tests {
         assert!(store.commit(&void, 1).await.unwrap().is_none());
         let voided = store.get(&layout::commit(&void, 1)).await.unwrap();
         assert!(String::from_utf8_lossy(&voided).contains("its bytes rotted"), "the first word stands");
+    }
+
+    #[tokio::test]
+    async fn a_large_artifact_in_pieces_arrives_whole_through_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let local = Store::open(folder.path().to_str().unwrap()).unwrap();
+        let memory = Store::over("memory", Arc::new(object_store::memory::InMemory::new()));
+        let piece = |n: usize, len: usize| Bytes::from((0..len).map(|i| (i * 31 + n * 7) as u8).collect::<Vec<u8>>());
+        let content = Content::of_pieces(vec![piece(0, 100), piece(1, PART + 17), piece(2, 3 * PART), piece(3, 1), piece(4, 5 * PART / 2)]);
+        for store in [local, memory] {
+            let unit = Digest::of(b"unit");
+            let artifact = store.put_artifact(&unit, "a1", "states", content.clone()).await.unwrap();
+            assert_eq!((artifact.len, artifact.blake3), (content.len() as u64, Digest::of(&content.to_bytes())));
+            let read = store.get(&layout::artifact(&unit, "a1", "states")).await.unwrap();
+            assert!(read == content.to_bytes());
+        }
     }
 }
