@@ -43,6 +43,13 @@ pub async fn bind(address: SocketAddr, insecure: bool) -> Result<TcpListener, Fa
 /// # Errors
 /// The transport fails.
 pub async fn serve(listener: TcpListener, coordinator: Handle, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    // The server's own TCP settings count for nothing where the listener is given. Without `nodelay` an answer may wait for
+    // the other side's delayed acknowledgement, about 40 ms.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
+    serve_on(incoming, coordinator, stop).await
+}
+
+async fn serve_on(incoming: TcpIncoming, coordinator: Handle, stop: impl Future<Output = ()>) -> Result<(), Failure> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkersServer<WorkersService>>().await;
     health.set_serving::<ControlServer<ControlService>>().await;
@@ -51,9 +58,6 @@ pub async fn serve(listener: TcpListener, coordinator: Handle, stop: impl Future
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("our descriptors are well formed");
-    // The server's own TCP settings count for nothing where the listener is given. Without `nodelay` an answer may wait for
-    // the other side's delayed acknowledgement, about 40 ms.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
@@ -64,4 +68,44 @@ pub async fn serve(listener: TcpListener, coordinator: Handle, stop: impl Future
         .serve_with_incoming_shutdown(incoming, stop)
         .await
         .map_err(|e| Failure::again(format_args!("the server stopped: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use limbic_proto::wire::workers_client::WorkersClient;
+    use limbic_proto::wire::{HeartbeatRequest, PROTOCOL, RegisterRequest};
+    use limbic_store::Store;
+
+    use super::*;
+    use crate::coordinator::{Options, start};
+
+    /// How long an answer takes.
+    async fn answer(nodelay: bool) -> Duration {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().to_string_lossy()).unwrap();
+        let (handle, _superseded) = start(store, Options { machine: Default::default(), dismiss_workers: false });
+        let listener = bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(nodelay));
+        let served = tokio::spawn(serve_on(incoming, handle, std::future::pending()));
+        let mut client = WorkersClient::connect(url).await.unwrap();
+        let register = RegisterRequest { protocol: PROTOCOL, worker: "w".into(), ..RegisterRequest::default() };
+        let epoch = client.register(register).await.unwrap().into_inner().epoch;
+        let began = Instant::now();
+        for _ in 0..50 {
+            let beat = HeartbeatRequest { worker: "w".into(), epoch, ..HeartbeatRequest::default() };
+            assert!(!client.heartbeat(beat).await.unwrap().into_inner().unknown);
+        }
+        served.abort();
+        began.elapsed() / 50
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn answers_wait_for_no_acknowledgement() {
+        let (with, without) = (answer(true).await, answer(false).await);
+        println!("an answer takes {with:?}, without nodelay {without:?}");
+        assert!(with < Duration::from_millis(20), "{with:?}");
+    }
 }

@@ -19,7 +19,7 @@ use limbic_store::{ModelFiles, Store, StoreError};
 
 pub use header::{Entry, Header};
 pub(crate) use parts::Parts;
-pub use shard::Shard;
+pub use shard::{Matrix, Shard};
 pub use shelf::Shelf;
 
 use crate::execute::Advice;
