@@ -4,7 +4,6 @@ mod change;
 mod doctor;
 mod gc;
 mod inspect;
-mod logs;
 mod plan;
 mod remote;
 #[cfg(feature = "local")]
@@ -18,6 +17,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use limbic_proto::wire::Change;
 
+use limbic_proto::logs::{self, LogFormat};
+
 use crate::failure::Failure;
 
 /// Maps how, where and for how long emotion (or any labelled property) is represented inside language models.
@@ -28,7 +29,7 @@ struct Cli {
     command: Command,
     /// How logs are written to standard error.
     #[arg(long, global = true, value_enum, default_value_t, env = "LIMBIC_LOG_FORMAT")]
-    log_format: logs::LogFormat,
+    log_format: LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -131,11 +132,12 @@ pub fn main() -> ExitCode {
     let alone = matches!(cli.command, Command::Run(_));
     #[cfg(not(feature = "local"))]
     let alone = false;
-    logs::init(cli.log_format, alone);
+    // A command that works alone says at its end which attempts failed, so it doesn't log them one by one.
+    logs::init(cli.log_format, if alone { "warn,limbic::service::workers=error" } else { "warn" });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be made");
     let result = match cli.command {
         #[cfg(feature = "local")]
-        Command::Run(args) => runtime.block_on(run::run(args)),
+        Command::Run(args) => runtime.block_on(run::run(args, cli.log_format)),
         Command::Plan(args) => runtime.block_on(plan::plan(args)),
         Command::Validate(args) => runtime.block_on(plan::validate(args)),
         Command::Schema => plan::schema(),
@@ -161,7 +163,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            logs::fail(cli.log_format, &failure);
             ExitCode::from(failure.code())
         }
     }

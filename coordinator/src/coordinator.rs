@@ -199,6 +199,14 @@ impl Handle {
         self.ask(|reply| Command::List { reply }).await
     }
 
+    /// Whether there are sweeps, every one of them is terminal, and every worker was told so.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn dismissed(&self) -> Result<bool, Gone> {
+        self.ask(|reply| Command::Dismissed { reply }).await
+    }
+
     /// Takes the lead of an accepted sweep and starts granting its units. A sweep that is open goes on; if it has been
     /// extended meanwhile, by all its units.
     ///

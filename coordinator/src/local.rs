@@ -5,6 +5,7 @@ use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::Parser;
+use limbic_proto::logs::LogFormat;
 use tokio::process::{Child, Command};
 
 use crate::failure::{Failure, exit};
@@ -26,8 +27,8 @@ pub struct Crew {
     pub threads: usize,
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// `text` or `json`.
-    pub log_format: &'static str,
+    /// How they log.
+    pub log_format: LogFormat,
 }
 
 impl Crew {
@@ -50,7 +51,7 @@ impl Crew {
     fn spawn(&self, number: usize, start: u32) -> std::io::Result<Child> {
         Command::new(std::env::current_exe()?)
             .args([WORKER, "--exit-when-finished", "--coordinator", &self.coordinator, "--device", &self.device])
-            .args(["--threads", &self.threads.to_string(), "--log-format", self.log_format])
+            .args(["--threads", &self.threads.to_string(), "--log-format", self.log_format.as_str()])
             .args(["--id", &format!("local-{}-{number}-{start}", std::process::id())])
             .env("LIMBIC_LOG", std::env::var("LIMBIC_LOG").unwrap_or_else(|_| LOG.to_owned()))
             .stdin(Stdio::piped())
@@ -101,8 +102,12 @@ pub fn worker() -> ExitCode {
     limbic_worker::main(args)
 }
 
-/// How many workers this computer takes: one per core up to four, as long as half the memory holds their weights.
-pub fn default_workers(largest_model_bytes: u64) -> usize {
+/// How many workers this computer takes. On the CPU: one per core up to four, as long as half the memory holds their
+/// weights. On a GPU: one, which keeps it busy; each further one would hold the weights once more.
+pub fn default_workers(device: &str, largest_model_bytes: u64) -> usize {
+    if device != "cpu" {
+        return 1;
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = match limbic_worker::memory_bytes() {
         0 => u64::MAX,
@@ -110,4 +115,17 @@ pub fn default_workers(largest_model_bytes: u64) -> usize {
     };
     let fitting = memory / 2 / largest_model_bytes.max(1);
     cores.min(4).min(usize::try_from(fitting).unwrap_or(usize::MAX)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_has_one_worker_and_a_cpu_as_many_as_its_memory_holds() {
+        assert_eq!((default_workers("cuda:0", 1), default_workers("cuda:1", u64::MAX)), (1, 1));
+        assert_eq!(default_workers("cpu", u64::MAX), 1);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        assert_eq!(default_workers("cpu", 1), cores.min(4));
+    }
 }

@@ -7,8 +7,8 @@ use limbic_proto::wire::DESCRIPTORS;
 use limbic_proto::wire::control_server::ControlServer;
 use limbic_proto::wire::workers_server::WorkersServer;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::coordinator::Handle;
 use crate::failure::Failure;
@@ -16,6 +16,9 @@ use crate::service::{ControlService, WorkersService};
 
 /// The largest message: a unit of a sweep with very many shards names each of them.
 const LARGEST_MESSAGE: usize = 64 << 20;
+
+/// How long a connection may be silent before the other side is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// Binds an address; anything but loopback needs `insecure`, because nothing is authenticated or encrypted yet.
 ///
@@ -40,6 +43,13 @@ pub async fn bind(address: SocketAddr, insecure: bool) -> Result<TcpListener, Fa
 /// # Errors
 /// The transport fails.
 pub async fn serve(listener: TcpListener, coordinator: Handle, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    // The server's own TCP settings count for nothing where the listener is given. Without `nodelay` an answer may wait for
+    // the other side's delayed acknowledgement, about 40 ms.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
+    serve_on(incoming, coordinator, stop).await
+}
+
+async fn serve_on(incoming: TcpIncoming, coordinator: Handle, stop: impl Future<Output = ()>) -> Result<(), Failure> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkersServer<WorkersService>>().await;
     health.set_serving::<ControlServer<ControlService>>().await;
@@ -49,14 +59,53 @@ pub async fn serve(listener: TcpListener, coordinator: Handle, stop: impl Future
         .build_v1()
         .expect("our descriptors are well formed");
     Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .tcp_nodelay(true)
         .add_service(health_service)
         .add_service(reflection)
         .add_service(WorkersServer::new(WorkersService::new(coordinator.clone())).max_decoding_message_size(LARGEST_MESSAGE))
         .add_service(ControlServer::new(ControlService::new(coordinator)).max_decoding_message_size(LARGEST_MESSAGE))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+        .serve_with_incoming_shutdown(incoming, stop)
         .await
         .map_err(|e| Failure::again(format_args!("the server stopped: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use limbic_proto::wire::workers_client::WorkersClient;
+    use limbic_proto::wire::{HeartbeatRequest, PROTOCOL, RegisterRequest};
+    use limbic_store::Store;
+
+    use super::*;
+    use crate::coordinator::{Options, start};
+
+    /// How long an answer takes.
+    async fn answer(nodelay: bool) -> Duration {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().to_string_lossy()).unwrap();
+        let (handle, _superseded) = start(store, Options { machine: Default::default(), dismiss_workers: false });
+        let listener = bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(nodelay));
+        let served = tokio::spawn(serve_on(incoming, handle, std::future::pending()));
+        let mut client = WorkersClient::connect(url).await.unwrap();
+        let register = RegisterRequest { protocol: PROTOCOL, worker: "w".into(), ..RegisterRequest::default() };
+        let epoch = client.register(register).await.unwrap().into_inner().epoch;
+        let began = Instant::now();
+        for _ in 0..50 {
+            let beat = HeartbeatRequest { worker: "w".into(), epoch, ..HeartbeatRequest::default() };
+            assert!(!client.heartbeat(beat).await.unwrap().into_inner().unknown);
+        }
+        served.abort();
+        began.elapsed() / 50
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn answers_wait_for_no_acknowledgement() {
+        let (with, without) = (answer(true).await, answer(false).await);
+        println!("an answer takes {with:?}, without nodelay {without:?}");
+        assert!(with < Duration::from_millis(20), "{with:?}");
+    }
 }

@@ -58,6 +58,10 @@ pub struct Artifact {
     pub len: u64,
     /// The digest of its bytes.
     pub blake3: Digest,
+    /// Of a safetensors file: the digest of its header with the length before it. The header holds the digest of every
+    /// tensor, so that each can be read alone and verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<Digest>,
 }
 
 /// Where and how a result was computed.

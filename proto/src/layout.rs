@@ -48,6 +48,16 @@ pub fn artifact(unit: &UnitKey, attempt: &str, name: &str) -> String {
     format!("data/{}/{unit}/{attempt}/{name}", unit.fan_out())
 }
 
+/// The folder of the finished blocks of a unit that was interrupted. An accelerator, never the truth.
+pub fn parts(unit: &UnitKey) -> String {
+    format!("data/{}/{unit}/parts", unit.fan_out())
+}
+
+/// One finished block of a unit that was interrupted.
+pub fn part(unit: &UnitKey, name: &str) -> String {
+    format!("data/{}/{unit}/parts/{name}", unit.fan_out())
+}
+
 /// The folder of all commits.
 pub fn commits() -> &'static str {
     "commit"

@@ -11,6 +11,8 @@ pub mod gguf;
 pub mod journal;
 pub mod key;
 pub mod layout;
+#[cfg(feature = "logs")]
+pub mod logs;
 pub mod rows;
 pub mod spec;
 pub mod status;

@@ -16,7 +16,7 @@ pub use check::SpecError;
 pub use dataset::{Balance, DatasetSpec, Format, MultipleLabels, NearDuplicates, SplitShares};
 pub use model::{Dtype, LayerSelector, ModelSpec};
 pub use probe::{Baseline, LogisticSpec, MlpSpec, ProbeSpec};
-pub use prompt::{Chat, Condition, Continuation, Prompt, TooLong, ZeroShot};
+pub use prompt::{BadRows, Chat, Condition, Continuation, Prompt, TooLong, ZeroShot};
 
 use crate::axis::{Pooling, ReadOut};
 use crate::key::Digest;
@@ -56,6 +56,9 @@ pub struct Spec {
     /// What to do with a prompt (and its continuation) longer than the model's context.
     #[serde(default)]
     pub too_long: TooLong,
+    /// What to do with a row whose text can't be tokenized, or whose states are NaN or infinite.
+    #[serde(default, skip_serializing_if = "BadRows::is_default")]
+    pub bad_rows: BadRows,
     /// The probes trained on every cell.
     #[serde(default = "default_probes")]
     pub probes: Vec<ProbeSpec>,
@@ -80,15 +83,17 @@ pub struct Spec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Execution {
-    /// Rows per `extract` unit: smaller units lose less when a worker dies, larger ones have less overhead.
-    pub rows_per_unit: usize,
+    /// Rows per `extract` unit: smaller units lose less when a worker dies, larger ones have less overhead. The default
+    /// is 512, or as many as have 1 GiB of states.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows_per_unit: Option<usize>,
     /// Tokens per forward pass.
     pub token_budget: usize,
 }
 
 impl Default for Execution {
     fn default() -> Self {
-        Execution { rows_per_unit: 512, token_budget: 2048 }
+        Execution { rows_per_unit: None, token_budget: 2048 }
     }
 }
 

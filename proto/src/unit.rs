@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::Architecture;
 use crate::axis::{Layer, ReadOut};
 use crate::key::{Digest, UnitKey};
-use crate::spec::{Continuation, Dtype, LogisticSpec, ProbeSpec, Prompt, TooLong};
+use crate::spec::{BadRows, Continuation, Dtype, LogisticSpec, ProbeSpec, Prompt, TooLong};
 
-/// Raised whenever hidden states, likelihoods or their artifacts change for the same input.
+/// Raised whenever hidden states, likelihoods or what is read of their artifacts change for the same input.
 pub const ENGINE_VERSION: u32 = 1;
 /// Raised whenever fits or their artifacts change for the same input.
 pub const PROBE_VERSION: u32 = 1;
@@ -92,6 +92,9 @@ pub struct ExtractUnit {
     pub continuation: Option<Continuation>,
     /// The policy for prompts longer than the context.
     pub too_long: TooLong,
+    /// The policy for rows that can't be computed.
+    #[serde(default, skip_serializing_if = "BadRows::is_default")]
+    pub bad_rows: BadRows,
 }
 
 /// The artifact name of an extract unit's states.
@@ -230,6 +233,9 @@ pub struct PromptUnit {
     pub rows: RowsIdentity,
     /// The policy for prompts longer than the context.
     pub too_long: TooLong,
+    /// The policy for rows that can't be computed.
+    #[serde(default, skip_serializing_if = "BadRows::is_default")]
+    pub bad_rows: BadRows,
 }
 
 impl UnitSpec {
@@ -308,4 +314,37 @@ pub struct Unit {
     pub spec: UnitSpec,
     /// How to get at its input.
     pub hints: Hints,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_is_the_default_is_not_in_the_key() {
+        let unit = |bad_rows| {
+            let model = ModelIdentity { digest: Digest::of(b"model"), dtype: Dtype::F32 };
+            let rows = RowsIdentity { texts: Digest::of(b"texts"), count: 3 };
+            let prompt = Prompt::Template("{text}".into());
+            UnitSpec::Prompt(PromptUnit {
+                version: 1,
+                model,
+                prompt,
+                answers: vec![" joy".into()],
+                rows,
+                too_long: TooLong::Error,
+                bad_rows,
+            })
+        };
+        let (stop, skip) = (unit(BadRows::Stop), unit(BadRows::Skip));
+        let text = crate::key::canonical_json(&stop);
+        let (model, texts) = (Digest::of(b"model"), Digest::of(b"texts"));
+        // As it was before the field came to be.
+        let before = format!(
+            r#"{{"answers":[" joy"],"kind":"prompt","model":{{"digest":"{model}","dtype":"f32"}},"prompt":{{"template":"{{text}}"}},"rows":{{"count":3,"texts":"{texts}"}},"too_long":"error","version":1}}"#
+        );
+        assert_eq!(text, before);
+        assert_ne!(stop.key(), skip.key());
+        assert_eq!(serde_json::from_str::<UnitSpec>(&text).unwrap(), stop, "units from before there was such a policy");
+    }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use limbic_proto::logs::{self, LogFormat};
 
 use crate::execute::EngineExecutor;
 use crate::inspect::{InspectArgs, InspectError};
@@ -41,20 +41,11 @@ pub struct Args {
     #[arg(long, env = "LIMBIC_PATIENCE", default_value_t = 600, value_name = "SECONDS")]
     pub patience: u64,
     /// How the log on standard error is written; what is logged is set by LIMBIC_LOG (such as `info` or `debug`).
-    #[arg(long, env = "LIMBIC_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, env = "LIMBIC_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
     /// Something else than working.
     #[command(subcommand)]
     pub command: Option<Command>,
-}
-
-/// How the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// What a worker can do besides working for a coordinator.
@@ -138,7 +129,7 @@ pub fn cli() -> ExitCode {
 /// The process: logs to standard error, works, and gives the exit code: 0 finished or drained, 2 something the user must
 /// change, 75 trying again later may help.
 pub fn main(args: Args) -> ExitCode {
-    log(args.log_format);
+    logs::init(args.log_format, "info");
     let result = match &args.command {
         Some(Command::Inspect(inspect)) => crate::inspect::inspect(inspect).map_err(ProcessError::from),
         None => work(&args.settings()),
@@ -146,7 +137,7 @@ pub fn main(args: Args) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            logs::fail(args.log_format, &error);
             ExitCode::from(error.exit_code())
         }
     }
@@ -168,41 +159,43 @@ fn work(settings: &Settings) -> Result<(), ProcessError> {
 
 /// Resolves at the first SIGTERM or ctrl-c; the second one ends the process at once.
 async fn stop_signal() {
-    signal().await;
-    tokio::spawn(async {
-        signal().await;
+    let mut signals = Signals::new();
+    signals.next().await;
+    tokio::spawn(async move {
+        signals.next().await;
         std::process::exit(130);
     });
 }
 
-#[cfg(unix)]
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let term = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut term) => drop(term.recv().await),
-            Err(_) => std::future::pending().await,
+/// The signals to leave. They are listened to without a gap, so that a second one is never taken for none.
+struct Signals {
+    #[cfg(unix)]
+    terminate: Option<tokio::signal::unix::Signal>,
+}
+
+impl Signals {
+    fn new() -> Signals {
+        Signals {
+            #[cfg(unix)]
+            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok(),
         }
-    };
-    tokio::select! {
-        () = term => {}
-        _ = tokio::signal::ctrl_c() => {}
     }
-}
 
-#[cfg(not(unix))]
-async fn signal() {
-    let _ = tokio::signal::ctrl_c().await;
-}
-
-fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("LIMBIC_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // An error only says that the process logs already.
-    let _ = match format {
-        LogFormat::Text => log.with_target(false).try_init(),
-        LogFormat::Json => log.json().try_init(),
-    };
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        let terminate = async {
+            match &mut self.terminate {
+                Some(terminate) => drop(terminate.recv().await),
+                None => std::future::pending().await,
+            }
+        };
+        #[cfg(not(unix))]
+        let terminate = std::future::pending::<()>();
+        tokio::select! {
+            () = terminate => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,18 +10,18 @@ mod prompt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use limbic_proto::key::Digest;
 use limbic_proto::rows::{Row, Rows};
 use limbic_proto::spec::Dtype;
 use limbic_proto::unit::{RowsIdentity, Unit};
+use limbic_store::Content;
 
 pub use engine::EngineExecutor;
 pub(crate) use engine::placements;
 
 use crate::inputs::{InputError, Inputs};
 use crate::progress::Progress;
-use crate::tensors::{TensorFile, TensorFileError};
+use crate::tensors::TensorFileError;
 
 /// What computes units. It lives on one thread of its own and may block.
 pub trait Executor: Send {
@@ -41,7 +41,7 @@ pub trait Executor: Send {
 #[derive(Clone, Default, PartialEq)]
 pub struct Output {
     /// The artifacts, by name.
-    pub artifacts: Vec<(&'static str, Bytes)>,
+    pub artifacts: Vec<(&'static str, Content)>,
     /// Tokens that went through the model.
     pub tokens: u64,
     /// Further counts for the provenance: `skipped_rows`, …
@@ -207,10 +207,6 @@ fn rows(unit: &Unit, identity: &RowsIdentity, inputs: &Inputs) -> Result<UnitRow
         return Err(mismatch(format!("rows {from}..{to} are {} rows of other texts than the unit's {}", rows.len(), identity.count)));
     }
     Ok(UnitRows { all, range: from..to })
-}
-
-fn bytes(file: &TensorFile) -> Result<Bytes, ExecuteError> {
-    Ok(file.to_bytes()?)
 }
 
 fn counts<const N: usize>(counts: [(&str, usize); N]) -> BTreeMap<String, u64> {

@@ -70,7 +70,7 @@ impl Executor for FakeExecutor {
             UnitKind::Fit => &[PREDICTIONS, FITS, WEIGHTS],
             UnitKind::Prompt => &[SCORES],
         };
-        let artifacts = names.iter().map(|name| (*name, FakeExecutor::artifact(unit, name))).collect();
+        let artifacts = names.iter().map(|name| (*name, FakeExecutor::artifact(unit, name).into())).collect();
         Ok(Output { artifacts, tokens: 1, ..Output::default() })
     }
 

@@ -2,6 +2,7 @@
 
 mod cache;
 mod header;
+mod parts;
 mod shard;
 mod shelf;
 
@@ -18,7 +19,8 @@ use limbic_store::model::{ModelError, Need};
 use limbic_store::{ModelFiles, Store, StoreError};
 
 pub use header::{Entry, Header};
-pub use shard::Shard;
+pub(crate) use parts::Parts;
+pub use shard::{Matrix, Shard};
 pub use shelf::Shelf;
 
 use crate::execute::Advice;

@@ -139,9 +139,9 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<(), InspectError> {
     meta[format!("{kind}_ids")] = ids.into();
     meta[format!("{kind}_prompts")] = prompts.into();
     let beside = args.out.with_extension("json");
-    write(&args.out, &file.to_bytes()?)?;
-    write(&beside, format!("{meta:#}\n").as_bytes())?;
     let (texts, tensors) = (lines.len(), file.len());
+    write(&args.out, &file.content()?.to_bytes())?;
+    write(&beside, format!("{meta:#}\n").as_bytes())?;
     if args.json {
         let layers = &meta["layers"];
         println!(

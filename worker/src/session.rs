@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::device::Device;
 use crate::inputs::Shelf;
+use crate::pause::jittered;
 use crate::run::ExitKind;
 use crate::settings::{Settings, SettingsError};
 use attempt::Attempt;
@@ -138,7 +139,8 @@ impl Work {
             match self.shared.lease().await? {
                 Leased::Grant(grant) => self.execute(*grant).await?,
                 Leased::Finished if self.shared.settings.exit_when_finished => return Ok(ExitKind::Finished),
-                Leased::Finished | Leased::Nothing => {}
+                Leased::Finished => self.shared.rest().await,
+                Leased::Nothing => {}
             }
         }
     }
@@ -159,7 +161,10 @@ impl Work {
             }
         };
         let attempt = Attempt { shared: shared.clone(), store, held, grant };
-        let computed = attempt.compute().await;
+        let computed = tokio::select! {
+            computed = attempt.compute() => computed,
+            () = shared.drain.over() => attempt::Computed::Ended(Outcome::Released),
+        };
         self.finish().await?;
         if matches!(computed, attempt::Computed::Leave { .. }) {
             return attempt.publish(computed).await;
@@ -205,11 +210,21 @@ impl Shared {
             },
         }
     }
+
+    /// Pauses where every sweep is finished: the next one may come at any time, but asking at once again and again helps
+    /// nobody.
+    async fn rest(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(jittered(self.settings.timing.poll)) => {}
+            () = self.drain.begun() => {}
+        }
+    }
+
     /// Reports an attempt's outcome. A leaving worker doesn't wait for a coordinator that is away: its lease will run out.
     async fn end(&self, held: &Held, outcome: Outcome) -> Result<(), SessionError> {
         tokio::select! {
             reported = self.link.report(held, outcome) => reported,
-            () = self.drain.over() => Ok(()),
+            () = self.drain.gone() => Ok(()),
         }
     }
 }

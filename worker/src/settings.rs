@@ -85,7 +85,8 @@ pub struct Timing {
     pub first_pause: Duration,
     /// The longest pause between two tries.
     pub longest_pause: Duration,
-    /// How long a draining worker may still compute before it gives its units back.
+    /// How long a draining worker may still compute and upload before it gives its units back; it is gone two seconds
+    /// later.
     pub drain: Duration,
 }
 

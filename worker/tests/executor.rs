@@ -9,15 +9,16 @@ use limbic_proto::axis::{Layer, Pooling, ReadOut};
 use limbic_proto::commit::Commit;
 use limbic_proto::layout;
 use limbic_proto::rows::Split;
-use limbic_proto::spec::{Chat, Continuation, LogisticSpec, MlpSpec, ProbeSpec, Prompt, TooLong};
+use limbic_proto::spec::{BadRows, Chat, Continuation, LogisticSpec, MlpSpec, ProbeSpec, Prompt, TooLong};
 use limbic_proto::unit::{FITS, Features, FitRecord, PREDICTIONS, RowTokens, SCORES, STATES, TOKENS, Unit, UnitSpec, WEIGHTS};
 use limbic_worker::inputs::Shelf;
 use limbic_worker::{Advice, ExecuteError, Output};
 
 const LAYERS: [Layer; 3] = [Layer::Block(0), Layer::Block(3), Layer::Final];
 
-fn artifact<'a>(output: &'a Output, name: &str) -> &'a [u8] {
-    &output.artifacts.iter().find(|(n, _)| *n == name).unwrap().1
+/// An artifact's bytes, for as long as the test runs.
+fn artifact(output: &Output, name: &str) -> &'static [u8] {
+    output.artifacts.iter().find(|(n, _)| *n == name).unwrap().1.to_bytes().to_vec().leak()
 }
 
 fn close(found: &[f32], expected: &[f32]) {
@@ -159,9 +160,104 @@ fn a_corrupt_artifact_is_found_before_anything_is_fitted() {
     let fit = bench.fit(features, vec![ReadOut::LAST], probes()[..1].to_vec(), vec![0]);
     let output = bench.execute(&shard).unwrap();
     bench.commit(&shard, "a", &output);
-    bench.damage(&layout::artifact(&shard.spec.key(), "a", STATES));
-    let error = bench.execute(&fit).unwrap_err();
-    assert!(error.to_string().contains("corrupt") && error.advice() == Advice::Retry, "{error}");
+    let path = layout::artifact(&shard.spec.key(), "a", STATES);
+    let header = u64::from_le_bytes(artifact(&output, STATES)[..8].try_into().unwrap()) as isize;
+    // Read whole or by ranges: a bit of the header's length, of the header, of the rows' lengths, of the states.
+    for ranges_above in [u64::MAX, 100] {
+        for at in [1, 20, 8 + header, -1] {
+            bench.damage(&path, at);
+            bench.shelve(Shelf::new(1 << 20).ranges_above(ranges_above));
+            let error = bench.execute(&fit).unwrap_err();
+            assert!(error.to_string().contains("corrupt") && error.advice() == Advice::Retry, "{at}: {error}");
+            bench.damage(&path, at);
+        }
+        bench.execute(&fit).unwrap();
+    }
+}
+
+#[test]
+fn a_commit_without_a_headers_digest_is_read_whole() {
+    let mut bench = Bench::new("llama-plain", 60);
+    let shard = bench.extract(0..60, Prompt::Template("{text}".into()), vec![ReadOut::LAST], None, TooLong::Error);
+    let features = Features::States { extracts: vec![shard.spec.key()], layer: Layer::Final };
+    let fit = bench.fit(features, vec![ReadOut::LAST], probes()[..1].to_vec(), vec![0]);
+    let mut output = bench.execute(&shard).unwrap();
+    for (_, content) in &mut output.artifacts {
+        *content = content.to_bytes().into();
+    }
+    bench.commit(&shard, "a", &output);
+    bench.shelve(Shelf::new(1 << 20).ranges_above(100));
+    bench.execute(&fit).unwrap();
+    bench.shelve(Shelf::new(1 << 20).ranges_above(100));
+    bench.damage(&layout::artifact(&shard.spec.key(), "a", STATES), -1);
+    assert!(bench.execute(&fit).unwrap_err().to_string().contains("corrupt"));
+}
+
+#[test]
+fn rows_that_cannot_be_computed_stop_the_unit_or_are_skipped_everywhere() {
+    let mut bench = Bench::new("llama-plain", 60);
+    bench.say(7, "");
+    bench.say(58, "");
+    let raw = || Prompt::Template("{text}".into());
+    let stop = bench.extract(0..60, raw(), vec![ReadOut::LAST], None, TooLong::Error);
+    let error = bench.execute(&stop).unwrap_err();
+    assert!(error.to_string().contains("id `r7`") && error.to_string().contains("bad_rows") && error.advice() == Advice::Reject, "{error}");
+    bench.bad_rows = BadRows::Skip;
+    let skip = bench.extract(0..60, raw(), vec![ReadOut::LAST], None, TooLong::Error);
+    assert_ne!(skip.spec.key(), stop.spec.key());
+    let output = bench.execute(&skip).unwrap();
+    assert_eq!((output.counts["rows"], output.counts["skipped_rows"], output.counts["bad_rows"]), (60, 2, 2));
+    let states = artifact(&output, STATES);
+    assert!([7, 58].iter().all(|row| tensor_i64(states, "prompt_tokens")[*row] == 0));
+    assert!(tensor_f32(states, "L3.k0").1[7 * 96..8 * 96].iter().all(|x| *x == 0.0));
+    bench.commit(&skip, "a", &output);
+    let features = Features::States { extracts: vec![skip.spec.key()], layer: Layer::Final };
+    let fit = bench.fit(features, vec![ReadOut::LAST], probes()[..1].to_vec(), vec![0]);
+    let records: Vec<FitRecord> = serde_json::from_slice(artifact(&bench.execute(&fit).unwrap(), FITS)).unwrap();
+    assert_eq!((records[0].train + records[0].validation + records[0].test, records[0].test), (58, 9));
+    let scored = bench.prompt(0..60, raw(), &[" joy", " fear"], TooLong::Error);
+    let output = bench.execute(&scored).unwrap();
+    assert_eq!(output.counts["skipped_rows"], 2);
+    assert_eq!(tensor_i64(artifact(&output, SCORES), "prompt_tokens").iter().filter(|tokens| **tokens == 0).count(), 2);
+
+    // Every state of this model is infinite: all rows are left out, at both seams.
+    let folder = oversized("llama-plain");
+    let mut bench = Bench::over(folder.path(), 12);
+    bench.bad_rows = BadRows::Skip;
+    let unit = bench.extract(0..12, raw(), vec![ReadOut::LAST], None, TooLong::Error);
+    let output = bench.execute(&unit).unwrap();
+    assert_eq!((output.counts["skipped_rows"], output.counts["prompt_tokens"], output.tokens), (12, 0, 0));
+    assert!(tensor_i64(artifact(&output, STATES), "prompt_tokens").iter().all(|tokens| *tokens == 0));
+    let tokens: Vec<RowTokens> = serde_json::from_slice(artifact(&output, TOKENS)).unwrap();
+    assert!(tokens.iter().all(|t| t.prompt.is_empty() && t.reply.is_empty()));
+    let scored = bench.prompt(0..12, raw(), &[" joy"], TooLong::Error);
+    assert_eq!(bench.execute(&scored).unwrap().counts["bad_rows"], 12);
+}
+
+#[test]
+fn too_little_memory_is_counted_and_changes_no_artifact() {
+    let mut bench = Bench::new("llama-plain", 60);
+    let continuation = Continuation { tokens: Some(3), temperature: 0.7, seed: 5, filler: None, stop_at_eos: false, controls: Vec::new() };
+    let read_outs = vec![ReadOut::LAST, ReadOut::at(3)];
+    let mut extract = bench.extract(0..60, Prompt::Template("{text}".into()), read_outs, Some(continuation), TooLong::Error);
+    extract.hints.token_budget = 4096;
+    let prompt = bench.prompt(0..60, Prompt::Template("{text}\nAnswer:".into()), &[" joy", " fear"], TooLong::Error);
+    let units = [(extract, vec![STATES, TOKENS]), (prompt, vec![SCORES])];
+    let roomy: Vec<Output> = units.iter().map(|(unit, _)| bench.execute(unit).unwrap()).collect();
+    bench.cramp(40);
+    for ((unit, names), roomy) in units.iter().zip(&roomy) {
+        let cramped = bench.execute(unit).unwrap();
+        assert!(roomy.counts["memory_retries"] == 0 && cramped.counts["memory_retries"] > 0, "{:?}", cramped.counts);
+        assert_eq!(cramped.tokens, roomy.tokens);
+        for name in names {
+            assert!(artifact(&cramped, name) == artifact(roomy, name), "{name}");
+        }
+    }
+    // Not even one row: the unit fails, another worker may have more, and after the third time this one leaves.
+    bench.cramp(3);
+    let advice: Vec<Advice> = (0..3).map(|_| bench.execute(&units[0].0).unwrap_err().advice()).collect();
+    assert_eq!(advice, [Advice::Retry, Advice::Retry, Advice::Abort]);
+    assert!(bench.execute(&units[0].0).unwrap_err().to_string().contains("out of memory"));
 }
 
 #[test]
@@ -235,4 +331,36 @@ fn what_contradicts_the_plan_is_rejected_with_its_reason() {
     assert!(error.to_string().contains("id `r2`") && error.to_string().contains("too_long") && error.advice() == Advice::Reject, "{error}");
     bench.progress.cancel();
     assert!(matches!(bench.execute(&good).unwrap_err(), ExecuteError::Cancelled));
+}
+
+#[test]
+fn a_second_attempt_goes_on_where_a_killed_worker_was() {
+    let mut bench = Bench::new("llama-plain", 60);
+    let continuation = Continuation { tokens: Some(3), temperature: 0.7, seed: 5, filler: None, stop_at_eos: false, controls: Vec::new() };
+    let read_outs = vec![ReadOut::LAST, ReadOut::at(3)];
+    let unit = bench.extract(0..60, Prompt::Template("{text}".into()), read_outs, Some(continuation), TooLong::Error);
+    let whole = bench.execute(&unit).unwrap();
+    assert!(bench.parts(&unit).is_empty(), "a unit that takes no time keeps nothing");
+    let same = |output: &Output| [STATES, TOKENS].iter().all(|name| artifact(output, name) == artifact(&whole, name));
+    bench.doom(Some(4));
+    let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.execute(&unit)));
+    assert!(killed.is_err());
+    let kept = bench.parts(&unit);
+    assert_eq!(kept.len(), 4);
+
+    bench.doom(None);
+    let second = bench.execute(&unit).unwrap();
+    let resumed = second.counts["resumed_rows"];
+    assert!((8..60).contains(&resumed) && whole.counts["resumed_rows"] == 0, "{resumed} rows");
+    assert!(second.tokens < whole.tokens * (64 - resumed) / 60, "{} of {} tokens for {resumed} of 60 rows", second.tokens, whole.tokens);
+    assert!(same(&second), "the same bytes");
+
+    // Blocks that are damaged are computed.
+    bench.damage(&kept[0], -1);
+    bench.damage(&kept[1], 3);
+    let third = bench.execute(&unit).unwrap();
+    assert!(third.tokens > 0 && third.tokens < second.tokens && same(&third), "the second attempt kept the rest");
+    // So are those of other units.
+    let other = bench.extract(0..59, Prompt::Template("{text}".into()), vec![ReadOut::LAST], None, TooLong::Error);
+    assert_eq!(bench.execute(&other).unwrap().counts["resumed_rows"], 0);
 }

@@ -17,6 +17,7 @@ use limbic_proto::wire::{PROTOCOL, report_request::Outcome};
 use limbic_store::Store;
 use limbic_worker::fake::FakeExecutor;
 use limbic_worker::{Components, ExecuteError, ExitKind, Settings, Timing, WorkerError, run};
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -78,13 +79,17 @@ fn settings(coordinator: &FakeCoordinator) -> Settings {
 type Ended = Result<ExitKind, WorkerError>;
 
 fn start(settings: Settings, executor: FakeExecutor) -> (JoinHandle<Ended>, oneshot::Sender<()>) {
+    start_on(None, settings, executor)
+}
+
+fn start_on(store: Option<Store>, settings: Settings, executor: FakeExecutor) -> (JoinHandle<Ended>, oneshot::Sender<()>) {
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
         if stopped.await.is_err() {
             std::future::pending::<()>().await;
         }
     };
-    let components = Components { executor: Box::new(executor), store: None };
+    let components = Components { executor: Box::new(executor), store };
     (tokio::spawn(run(settings, components, shutdown)), stop)
 }
 
@@ -245,6 +250,84 @@ async fn a_draining_worker_gives_back_what_takes_too_long() {
     assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Drained);
     assert!(began.elapsed() < Duration::from_secs(5));
     assert!(matches!(coordinator.outcomes()[0].1, Outcome::Released(_)));
+}
+
+/// Whether some unit has begun to run.
+fn progress(state: &State) -> bool {
+    state.heartbeats.iter().any(|h| h.held.iter().any(|held| held.progress > 0.0))
+}
+
+/// An executor that computes for a minute and doesn't look whether it should stop.
+fn stubborn() -> FakeExecutor {
+    FakeExecutor::default().with_fault(|_, _| {
+        std::thread::sleep(Duration::from_secs(60));
+        None
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_go_on_while_draining_and_the_worker_is_gone_within_fifteen_seconds() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(world.state([1]));
+    let mut settings = settings(&coordinator);
+    settings.timing = Timing { poll: settings.timing.poll, ..Timing::default() };
+    let (worker, stop) = start(settings, stubborn());
+    coordinator.until("the unit is held", |s| s.heartbeats.iter().any(|h| !h.held.is_empty())).await;
+    let began = Instant::now();
+    stop.send(()).unwrap();
+    let mut renewed = Vec::new();
+    while !worker.is_finished() {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let mut state = coordinator.state();
+        renewed.push(state.heartbeats.drain(..).filter(|h| h.draining && h.held.iter().any(|held| held.attempt == "a1")).count());
+    }
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Drained);
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(renewed.len() > 20 && renewed[..renewed.len() - 3].iter().all(|beats| *beats > 0), "{renewed:?}");
+    assert!(matches!(coordinator.outcomes().as_slice(), [(attempt, Outcome::Released(_))] if attempt == "a1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_worker_waits_for_no_store_and_no_coordinator() {
+    let world = World::new();
+    let slow = |put| {
+        let local = object_store::local::LocalFileSystem::new_with_prefix(world.store.url()).unwrap();
+        let throttle = ThrottleConfig { wait_put_per_call: put, ..ThrottleConfig::default() };
+        Store::over("slow", std::sync::Arc::new(ThrottledStore::new(local, throttle)))
+    };
+    for gone in [false, true] {
+        let mut coordinator = FakeCoordinator::start(world.state([1]));
+        let mut settings = settings(&coordinator);
+        settings.timing.drain = Duration::from_millis(700);
+        let (worker, stop) = start_on(Some(slow(Duration::from_secs(600))), settings, FakeExecutor::new(Duration::from_millis(100)));
+        coordinator.until("progress", progress).await;
+        if gone {
+            coordinator.kill();
+        }
+        let began = Instant::now();
+        stop.send(()).unwrap();
+        assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Drained);
+        assert!(began.elapsed() < Duration::from_millis(3500), "{:?}", began.elapsed());
+        assert!(gone || matches!(coordinator.outcomes()[0].1, Outcome::Released(_)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_stays_rests_where_every_sweep_is_finished() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(world.state([1]));
+    let settings = Settings { exit_when_finished: false, ..settings(&coordinator) };
+    let (worker, stop) = start(settings, FakeExecutor::default());
+    coordinator.until("the report", |s| !s.reports.is_empty()).await;
+    let before = coordinator.state().leases.len();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let asked = coordinator.state().leases.len() - before;
+    assert!((2..=20).contains(&asked), "asked {asked} times in a second, with a pause of 100 ms");
+    // A sweep that comes later is worked on, and a drain ends the rest.
+    coordinator.state().queue = queue([2]);
+    coordinator.until("the second report", |s| s.reports.len() == 2).await;
+    stop.send(()).unwrap();
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Drained);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,8 @@ impl RemoteArgs {
             .map_err(|e| Failure::user(format_args!("--coordinator {}: {e}: write http://HOST:PORT", self.coordinator)))?;
         let channel = endpoint
             .connect_timeout(Duration::from_secs(5))
+            .tcp_nodelay(true)
+            .tcp_keepalive(Some(Duration::from_secs(20)))
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10))
             .connect()

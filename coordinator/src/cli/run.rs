@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use limbic_proto::logs::LogFormat;
 use limbic_proto::spec::Dtype;
 use limbic_proto::status::{Status, SweepState};
 use limbic_report::Study;
@@ -33,7 +34,7 @@ pub struct RunArgs {
     /// The report's folder; default: limbic-out/NAME.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Worker processes; default: one per core, at most four, as memory allows.
+    /// Worker processes; default: one per core, at most four, as memory allows; on a GPU one.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: Option<u16>,
     /// `cpu` or `cuda:N`.
@@ -49,7 +50,7 @@ pub struct RunArgs {
 }
 
 /// Runs a sweep on this computer and writes its report.
-pub async fn run(args: RunArgs) -> Result<(), Failure> {
+pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     let started = Instant::now();
     let spec = read_spec(&args.spec)?;
     if args.device != "cpu" && args.device.strip_prefix("cuda:").and_then(|n| n.parse::<u32>().ok()).is_none() {
@@ -74,7 +75,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     (sweep.accepted.spec.name, sweep.accepted.spec.report) = (spec.name, spec.report);
     let done = committed(&links(&store, &sweep).await?);
     announce(&args, &sweep, done);
-    let Computed { status, study, units } = sound(&args, &store, &sweep).await?;
+    let Computed { status, study, units } = sound(&args, log_format, &store, &sweep).await?;
     let folder = out.clone();
     tokio::task::spawn_blocking(move || collect::write_report(&study, &folder)).await.expect("writing a report doesn't panic")?;
     summary(&args, &status, units, done, &out, started.elapsed());
@@ -123,12 +124,12 @@ struct Computed {
 }
 
 /// Computes what is missing and reads the results. Results that are found corrupt are voided and computed again.
-async fn sound(args: &RunArgs, store: &Store, sweep: &Sweep) -> Result<Computed, Failure> {
+async fn sound(args: &RunArgs, log_format: LogFormat, store: &Store, sweep: &Sweep) -> Result<Computed, Failure> {
     let (mut units, mut round) = (0, 0);
     loop {
         let done = committed(&links(store, sweep).await?);
         let whole = done == sweep.plan.units.len();
-        let status = if whole { stored_status(store, sweep).await? } else { compute(args, store, sweep, round == 0).await? };
+        let status = if whole { stored_status(store, sweep).await? } else { compute(args, log_format, store, sweep, round == 0).await? };
         units += status.attempts.committed - done as u64;
         let links = links(store, sweep).await?;
         match collect::study(store, sweep, &links, status.quarantined.clone()).await {
@@ -148,7 +149,7 @@ async fn sound(args: &RunArgs, store: &Store, sweep: &Sweep) -> Result<Computed,
 /// Computes what is missing: coordinator in this process, workers as children.
 ///
 /// With `retry`, what failed for good is tried again: whoever runs a sweep again has mended the cause, or hopes so.
-async fn compute(args: &RunArgs, store: &Store, sweep: &Sweep, retry: bool) -> Result<Status, Failure> {
+async fn compute(args: &RunArgs, log_format: LogFormat, store: &Store, sweep: &Sweep, retry: bool) -> Result<Status, Failure> {
     let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false).await?;
     let address = listener.local_addr().map_err(Failure::again)?;
     // Workers of an earlier run ended with it, so there is nobody to wait for.
@@ -161,14 +162,14 @@ async fn compute(args: &RunArgs, store: &Store, sweep: &Sweep, retry: bool) -> R
     let served = tokio::spawn(server::serve(listener, handle.clone(), std::future::pending()));
 
     let largest = sweep.plan.models.iter().map(|m| m.architecture.parameters() * 4).max().unwrap_or(0);
-    let workers = args.workers.map_or_else(|| default_workers(largest), usize::from);
+    let workers = args.workers.map_or_else(|| default_workers(&args.device, largest), usize::from);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let crew = Crew {
         coordinator: format!("http://{address}"),
         workers,
         threads: (cores / workers).max(1),
         device: args.device.clone(),
-        log_format: "text",
+        log_format,
     };
     let bar = SweepBar::new(sweep.name());
     let outcome = tokio::select! {

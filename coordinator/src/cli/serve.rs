@@ -24,7 +24,7 @@ pub struct CoordinatorArgs {
     /// Seconds that a lease lasts without a heartbeat.
     #[arg(long, value_name = "S", default_value_t = 60.0)]
     lease_ttl: f64,
-    /// Ends, with its workers, once every sweep is complete.
+    /// Ends once every sweep is complete and every worker was told so; workers started with --exit-when-finished leave, too.
     #[arg(long)]
     exit_when_complete: bool,
 }
@@ -88,14 +88,13 @@ pub async fn stop_signal() {
     }
 }
 
-/// Resolves once every sweep is terminal and every worker that waits has been told so.
+/// Resolves once every sweep is terminal and every worker was told so (one that died is waited for until its lease would
+/// have run out).
 async fn complete(handle: &crate::coordinator::Handle) {
-    /// For workers that were just publishing to ask once more.
-    const GOODBYE: std::time::Duration = std::time::Duration::from_secs(2);
     loop {
-        tokio::time::sleep(GOODBYE).await;
-        match handle.list().await {
-            Ok(all) if !all.is_empty() && all.iter().all(|s| s.state.terminal()) => return tokio::time::sleep(GOODBYE).await,
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        match handle.dismissed().await {
+            Ok(true) => return,
             Ok(_) => {}
             Err(_) => return,
         }

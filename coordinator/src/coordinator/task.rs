@@ -1,6 +1,6 @@
 //! The task that owns the machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use limbic_core::history::History;
@@ -42,6 +42,7 @@ pub(super) enum Command {
     Meant { sweep: SweepId, wanted: String, reply: oneshot::Sender<Result<Vec<UnitKey>, Failure>> },
     Show { sweep: SweepId, unit: UnitKey, reply: oneshot::Sender<Option<UnitView>> },
     Extend { sweep: Box<Sweep>, links: BTreeMap<UnitKey, u32>, done: oneshot::Sender<()> },
+    Dismissed { reply: oneshot::Sender<bool> },
     Open { opening: Box<Opening>, done: oneshot::Sender<()> },
 }
 
@@ -53,6 +54,8 @@ pub(super) struct Task {
     start: Instant,
     /// Workers that wait for a unit.
     waiting: BTreeMap<WorkerId, oneshot::Sender<LeaseResponse>>,
+    /// Workers that were told that there is no more to do, and have not asked since.
+    dismissed: BTreeSet<WorkerId>,
     /// Attempts to stop, until the worker's next heartbeat.
     cancels: BTreeMap<WorkerId, Vec<String>>,
     journals: BTreeMap<SweepId, mpsc::UnboundedSender<Note>>,
@@ -70,6 +73,7 @@ impl Task {
             session,
             start: Instant::now(),
             waiting: BTreeMap::new(),
+            dismissed: BTreeSet::new(),
             cancels: BTreeMap::new(),
             journals: BTreeMap::new(),
             superseded: mpsc::unbounded_channel(),
@@ -122,6 +126,7 @@ impl Task {
             }
             Command::Lease { worker, loaded, reply } => {
                 // An older wait of the same worker is over: its connection broke or its call was repeated.
+                self.dismissed.remove(&worker);
                 if let Some(older) = self.waiting.insert(worker.clone(), reply) {
                     let _ = older.send(LeaseResponse::default());
                 }
@@ -156,6 +161,7 @@ impl Task {
                 }
                 let _ = done.send(());
             }
+            Command::Dismissed { reply } => drop(reply.send(self.dismissed())),
             Command::Open { opening, done } => {
                 self.open(*opening);
                 let _ = done.send(());
@@ -173,6 +179,13 @@ impl Task {
         let name = sweep.name().to_owned();
         let opening = machine::Opening { id, name, plan: sweep.plan, epoch, committed: links, history };
         self.machine.open_sweep(self.now(), opening);
+    }
+
+    /// Whether all is done and every worker was told so.
+    fn dismissed(&self) -> bool {
+        let Some(first) = self.machine.sweeps().next().filter(|_| self.machine.finished()) else { return false };
+        let status = self.machine.status(self.now(), first);
+        status.is_some_and(|status| status.workers.into_iter().all(|worker| self.dismissed.contains(&WorkerId(worker.id))))
     }
 
     /// Carries out what the machine asks for.
@@ -202,8 +215,11 @@ impl Task {
                 return;
             }
             let Some((worker, reply)) = self.waiting.pop_first() else { return };
-            let _ = reply.send(LeaseResponse { grant: None, finished: true });
-            self.handle(Event::Unready { worker });
+            let told = reply.send(LeaseResponse { grant: None, finished: true }).is_ok();
+            self.handle(Event::Unready { worker: worker.clone() });
+            if told {
+                self.dismissed.insert(worker);
+            }
         }
     }
 

@@ -101,7 +101,7 @@ impl Spec {
         self.check_offsets()?;
         self.check_probes()?;
         self.check_dataset()?;
-        if self.execution.rows_per_unit == 0 || self.execution.token_budget == 0 {
+        if self.execution.rows_per_unit == Some(0) || self.execution.token_budget == 0 {
             return finding("execution", "rows_per_unit and token_budget must be at least 1");
         }
         if !(0.5..1.0).contains(&self.report.confidence) {

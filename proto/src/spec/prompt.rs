@@ -117,6 +117,24 @@ pub enum TooLong {
     Truncate,
 }
 
+/// What to do with a row whose text can't be tokenized, or whose states are not finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BadRows {
+    /// Stop, naming the row.
+    #[default]
+    Stop,
+    /// Leave the row out (their number is told).
+    Skip,
+}
+
+impl BadRows {
+    /// Whether it is the default, which is not written: keys of units are older than this field.
+    pub fn is_default(&self) -> bool {
+        *self == BadRows::default()
+    }
+}
+
 /// How the zero-shot baseline asks: the model's likelihood of each answer after the question is the score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

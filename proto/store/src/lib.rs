@@ -5,6 +5,7 @@
 //! the workers stand on it.
 
 pub mod check;
+pub mod content;
 pub mod create;
 pub mod error;
 pub mod garbage;
@@ -14,6 +15,7 @@ pub mod open;
 pub mod source;
 pub mod store;
 
+pub use content::Content;
 pub use create::Created;
 pub use error::StoreError;
 pub use model::ModelFiles;

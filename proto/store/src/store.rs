@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use limbic_proto::commit::{self, Artifact, Commit, Done};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
+use crate::content::Content;
 use crate::create::{Created, create};
 use crate::error::StoreError;
 
@@ -139,39 +140,44 @@ impl Store {
         self.create(&layout::commit(unit, commit::void(generation)), &nonce, body).await.map(drop)
     }
 
-    /// Writes one artifact of an attempt. Names are unique to the attempt, so writing it again is harmless.
+    /// Writes one artifact of an attempt. Names are unique to the attempt, so writing it again is harmless. A large one is
+    /// sent in parts, a few at a time, without being copied.
     ///
     /// # Errors
     /// The store can't be written.
-    pub async fn put_artifact(&self, unit: &UnitKey, attempt: &str, name: &str, bytes: Bytes) -> Result<Artifact, StoreError> {
-        let artifact = Artifact { name: name.to_owned(), len: bytes.len() as u64, blake3: Digest::of(&bytes) };
-        self.upload(&layout::artifact(unit, attempt, name), bytes).await?;
+    pub async fn put_artifact(
+        &self,
+        unit: &UnitKey,
+        attempt: &str,
+        name: &str,
+        content: impl Into<Content>,
+    ) -> Result<Artifact, StoreError> {
+        let content = content.into();
+        let artifact =
+            Artifact { name: name.to_owned(), len: content.len() as u64, blake3: content.digest(), header: content.header() };
+        self.upload(&layout::artifact(unit, attempt, name), content).await?;
         Ok(artifact)
     }
 
-    /// Writes an object that nobody else writes, a large one in parts.
-    pub(crate) async fn upload(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
-        let what = format!("writing {path}");
-        let path = Path::from(path);
-        if bytes.len() <= PART {
-            return self.inner.put(&path, PutPayload::from_bytes(bytes)).await.map(drop).map_err(self.io(what));
+    /// Writes an object that nobody else writes, a large one in parts, of which a few are on their way at once.
+    pub(crate) async fn upload(&self, path: &str, content: impl Into<Content>) -> Result<(), StoreError> {
+        let (content, what, path) = (content.into(), format!("writing {path}"), Path::from(path));
+        if content.len() <= PART {
+            return self.inner.put(&path, content.payload()).await.map(drop).map_err(self.io(what));
         }
         let mut upload = self.inner.put_multipart(&path).await.map_err(self.io(what.clone()))?;
-        let sent = async {
-            for part in (0..bytes.len()).step_by(PART) {
-                let end = (part + PART).min(bytes.len());
-                upload.put_part(PutPayload::from_bytes(bytes.slice(part..end))).await?;
-            }
-            upload.complete().await
-        };
-        let sent = sent.await;
-        if sent.is_err() {
-            // Parts that nobody will complete cost money; whether they can be taken back changes nothing here.
-            if let Err(error) = upload.abort().await {
-                tracing::debug!(%path, %error, "an upload that failed can't be taken back");
+        let parts = futures::stream::iter(content.parts(PART).map(|part| upload.put_part(part)));
+        let mut sent = parts.buffer_unordered(IN_FLIGHT).try_collect::<()>().await;
+        match sent {
+            Ok(()) => sent = upload.complete().await.map(drop),
+            Err(_) => {
+                // Parts that nobody will complete cost money; whether they can be taken back changes nothing here.
+                if let Err(error) = upload.abort().await {
+                    tracing::debug!(%path, %error, "an upload that failed can't be taken back");
+                }
             }
         }
-        sent.map(drop).map_err(self.io(what))
+        sent.map_err(self.io(what))
     }
 
     /// Reads an artifact and verifies its length and digest.
@@ -222,6 +228,9 @@ impl Store {
 /// Bytes per part of a multipart upload.
 pub(crate) const PART: usize = 16 << 20;
 
+/// Parts of an upload that are on their way at once.
+const IN_FLIGHT: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,5 +260,21 @@ mod tests {
         assert!(store.commit(&void, 1).await.unwrap().is_none());
         let voided = store.get(&layout::commit(&void, 1)).await.unwrap();
         assert!(String::from_utf8_lossy(&voided).contains("its bytes rotted"), "the first word stands");
+    }
+
+    #[tokio::test]
+    async fn a_large_artifact_in_pieces_arrives_whole_through_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let local = Store::open(folder.path().to_str().unwrap()).unwrap();
+        let memory = Store::over("memory", Arc::new(object_store::memory::InMemory::new()));
+        let piece = |n: usize, len: usize| Bytes::from((0..len).map(|i| (i * 31 + n * 7) as u8).collect::<Vec<u8>>());
+        let content = Content::of_pieces(vec![piece(0, 100), piece(1, PART + 17), piece(2, 3 * PART), piece(3, 1), piece(4, 5 * PART / 2)]);
+        for store in [local, memory] {
+            let unit = Digest::of(b"unit");
+            let artifact = store.put_artifact(&unit, "a1", "states", content.clone()).await.unwrap();
+            assert_eq!((artifact.len, artifact.blake3), (content.len() as u64, Digest::of(&content.to_bytes())));
+            let read = store.get(&layout::artifact(&unit, "a1", "states")).await.unwrap();
+            assert!(read == content.to_bytes());
+        }
     }
 }

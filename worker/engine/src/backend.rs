@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use limbic_proto::architecture::Architecture;
-use limbic_proto::spec::{self, TooLong};
+use limbic_proto::spec::{self, BadRows};
 
 use crate::extraction::{ExtractError, Extraction, OnProgress, Request, extract};
-use crate::likelihood::label_log_likelihoods;
+use crate::likelihood::{Likelihoods, label_log_likelihoods};
 use crate::model::{Model, Placement};
-use crate::prompt::{Prompt, PromptError, Prompts};
+use crate::prompt::{Prompt, PromptError, Prompts, RowPolicy};
 use crate::tokenizer::TokenizerError;
 use crate::weights::LoadError;
 
@@ -33,13 +33,19 @@ pub trait Loaded: Send + Sync {
     fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError>;
 
     /// See [`Prompts::new`].
-    fn prompts(&self, condition: &spec::Prompt, utterances: &[String], reserve: usize, too_long: TooLong) -> Result<Prompts, PromptError>;
+    fn prompts(&self, condition: &spec::Prompt, utterances: &[String], reserve: usize, policy: RowPolicy) -> Result<Prompts, PromptError>;
 
     /// See [`extract`].
     fn extract(&self, prompts: &[Prompt], request: &Request, on_progress: OnProgress<'_>) -> Result<Extraction, ExtractError>;
 
     /// See [`label_log_likelihoods`].
-    fn score(&self, prompts: &[Prompt], labels: &[Vec<u32>], on_progress: OnProgress<'_>) -> Result<Vec<Vec<f64>>, ExtractError>;
+    fn score(
+        &self,
+        prompts: &[Prompt],
+        labels: &[Vec<u32>],
+        bad_rows: BadRows,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Likelihoods, ExtractError>;
 }
 
 impl Backend for Placement {
@@ -65,15 +71,21 @@ impl Loaded for Model {
         self.tokenizer().decode(ids)
     }
 
-    fn prompts(&self, condition: &spec::Prompt, utterances: &[String], reserve: usize, too_long: TooLong) -> Result<Prompts, PromptError> {
-        Prompts::new(self, condition, utterances, reserve, too_long)
+    fn prompts(&self, condition: &spec::Prompt, utterances: &[String], reserve: usize, policy: RowPolicy) -> Result<Prompts, PromptError> {
+        Prompts::new(self, condition, utterances, reserve, policy)
     }
 
     fn extract(&self, prompts: &[Prompt], request: &Request, on_progress: OnProgress<'_>) -> Result<Extraction, ExtractError> {
         extract(self, prompts, request, on_progress)
     }
 
-    fn score(&self, prompts: &[Prompt], labels: &[Vec<u32>], on_progress: OnProgress<'_>) -> Result<Vec<Vec<f64>>, ExtractError> {
-        label_log_likelihoods(self, prompts, labels, on_progress)
+    fn score(
+        &self,
+        prompts: &[Prompt],
+        labels: &[Vec<u32>],
+        bad_rows: BadRows,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Likelihoods, ExtractError> {
+        label_log_likelihoods(self, prompts, labels, bad_rows, on_progress)
     }
 }

@@ -9,11 +9,12 @@ mod sampling;
 use std::ops::ControlFlow;
 
 use limbic_proto::axis::{Context, Layer, ReadOut};
+use limbic_proto::spec::BadRows;
 
 use crate::model::Model;
 use crate::prompt::Prompt;
 
-pub(crate) use batch::batches;
+pub(crate) use batch::{Queue, Verdict};
 pub use run::extract;
 pub(crate) use sampling::{Sampler, log_sum_exp};
 
@@ -61,12 +62,14 @@ pub struct Request {
     pub continuation: Option<Continuation>,
     /// Tokens per batch; `None` = a default. Batches depend on this and on the prompts only.
     pub batch_tokens: Option<usize>,
+    /// What to do with a row whose states can't be computed or are not finite.
+    pub bad_rows: BadRows,
 }
 
 impl Request {
     /// States in the prompt only.
     pub fn new(layers: Vec<Layer>, read_outs: Vec<ReadOut>) -> Request {
-        Request { layers, read_outs, continuation: None, batch_tokens: None }
+        Request { layers, read_outs, continuation: None, batch_tokens: None, bad_rows: BadRows::Stop }
     }
 
     /// How many tokens of the continuation are run at most.
@@ -106,8 +109,12 @@ pub struct Extraction {
     /// The continuation tokens of every row (empty lists without a continuation). A generated reply that ended at the
     /// end-of-sequence token is shorter than asked and does not hold that token: at later offsets the row is absent.
     pub replies: Vec<Vec<u32>>,
-    /// Tokens that were run through the model.
+    /// Tokens that were run through the model, without passes that failed.
     pub tokens: u64,
+    /// Rows that were left out, ascending: their states are zeros and their replies empty.
+    pub bad: Vec<usize>,
+    /// How often the token budget was halved for lack of memory.
+    pub memory_retries: u64,
 }
 
 impl Extraction {
@@ -193,9 +200,41 @@ pub enum ExtractError {
         /// The pooling.
         pooling: &'static str,
     },
-    /// The device failed, for instance for lack of memory; another attempt elsewhere may work.
+    /// The memory does not even suffice for one row; another attempt elsewhere may work.
+    #[error("out of memory {what}: {message}")]
+    OutOfMemory {
+        /// What it was asked for.
+        what: String,
+        /// What the device or the system said.
+        message: String,
+    },
+    /// The device failed; another attempt elsewhere may work.
     #[error("computing on the device: {0}")]
     Device(#[from] candle_core::Error),
+}
+
+impl ExtractError {
+    /// The same error where the prompts were `rows` of others: it names the row among those.
+    #[must_use]
+    pub fn renumbered(mut self, rows: &[usize]) -> ExtractError {
+        match &mut self {
+            ExtractError::NotFinite { row, .. }
+            | ExtractError::TooLong { row, .. }
+            | ExtractError::ScoresNotFinite { row }
+            | ExtractError::NoUtterance { row, .. } => *row = rows.get(*row).copied().unwrap_or(*row),
+            ExtractError::Cancelled { .. }
+            | ExtractError::Layer { .. }
+            | ExtractError::Request { .. }
+            | ExtractError::OutOfMemory { .. }
+            | ExtractError::Device(_) => {}
+        }
+        self
+    }
+
+    /// Whether a single row is at fault, so that the others can be computed without it.
+    pub(crate) fn names_a_row(&self) -> bool {
+        matches!(self, ExtractError::NotFinite { .. } | ExtractError::ScoresNotFinite { .. } | ExtractError::NoUtterance { .. })
+    }
 }
 
 impl Request {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use limbic_proto::axis::{Layer, ReadOut};
-use limbic_proto::spec::{self, TooLong};
+use limbic_proto::spec::{self, BadRows, TooLong};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
@@ -79,6 +79,7 @@ impl Inspection {
                 stop_at_eos: false,
             }),
             batch_tokens: None,
+            bad_rows: BadRows::Stop,
         };
         let found = extract(model, &prompts, &wanted, &mut |_| ControlFlow::Continue(()))?;
         let kind = if request.chat { "chat" } else { "raw" };

@@ -3,15 +3,28 @@
 use std::ops::ControlFlow;
 
 use candle_core::Tensor;
+use limbic_proto::spec::BadRows;
 
-use crate::extraction::{BATCH_TOKENS, ExtractError, OnProgress, Progress, batches, log_sum_exp};
+use crate::extraction::{BATCH_TOKENS, ExtractError, OnProgress, Progress, Queue, Verdict, log_sum_exp};
 use crate::model::{Model, Plan};
 use crate::pass::{Cache, Pass};
 use crate::prompt::Prompt;
 
-/// The log-probability of every label after every prompt: the sum over the label's tokens, natural logarithm.
-///
-/// Returns `[rows][labels]`. A prompt's keys and values are computed once and reused by all labels, which run packed in
+/// What scoring yields.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Likelihoods {
+    /// The log-probability of every label after every prompt, `[rows][labels]`: the sum over the label's tokens, natural
+    /// logarithm.
+    pub rows: Vec<Vec<f64>>,
+    /// Rows that were left out, ascending: their numbers are zeros.
+    pub bad: Vec<usize>,
+    /// Tokens that were run through the model, without passes that failed.
+    pub tokens: u64,
+    /// How often the token budget was halved for lack of memory.
+    pub memory_retries: u64,
+}
+
+/// Measures how likely every label is after every prompt. A prompt's keys and values are computed once and reused by all labels, which run packed in
 /// one pass behind it.
 ///
 /// # Errors
@@ -20,8 +33,9 @@ pub fn label_log_likelihoods(
     model: &Model,
     prompts: &[Prompt],
     labels: &[Vec<u32>],
+    bad_rows: BadRows,
     on_progress: OnProgress<'_>,
-) -> Result<Vec<Vec<f64>>, ExtractError> {
+) -> Result<Likelihoods, ExtractError> {
     let a = model.architecture();
     let longest = labels.iter().map(Vec::len).max().unwrap_or(0);
     let bad = |what: String| Err(ExtractError::Request { what });
@@ -39,17 +53,31 @@ pub fn label_log_likelihoods(
     }
     let behind: usize = labels.iter().map(|l| l.len() - 1).sum();
     let lengths: Vec<usize> = prompts.iter().map(|p| p.ids.len() + behind).collect();
-    let (mut out, mut done) = (vec![Vec::new(); prompts.len()], Progress { rows: 0, total_rows: prompts.len(), tokens: 0 });
-    for rows in batches(&lengths, BATCH_TOKENS) {
-        let (scored, tokens) = batch(model, prompts, labels, &rows)?;
-        for (&row, scores) in rows.iter().zip(scored) {
-            out[row] = scores;
+    let mut out = Likelihoods { rows: vec![vec![0.0; labels.len()]; prompts.len()], ..Likelihoods::default() };
+    let mut queue = Queue::new(&lengths, BATCH_TOKENS);
+    let mut done = 0;
+    while let Some(rows) = queue.next() {
+        match batch(model, prompts, labels, &rows) {
+            Ok((scored, tokens)) => {
+                for (&row, scores) in rows.iter().zip(scored) {
+                    out.rows[row] = scores;
+                }
+                out.tokens += tokens;
+                done += rows.len();
+            }
+            Err(error) => {
+                if let Verdict::LeaveOut(row) = queue.judge(error, rows, bad_rows)? {
+                    out.bad.push(row);
+                    done += 1;
+                }
+            }
         }
-        done = Progress { rows: done.rows + rows.len(), tokens: done.tokens + tokens, ..done };
-        if let ControlFlow::Break(()) = on_progress(done) {
-            return Err(ExtractError::Cancelled { tokens: done.tokens });
+        if let ControlFlow::Break(()) = on_progress(Progress { rows: done, total_rows: prompts.len(), tokens: out.tokens }) {
+            return Err(ExtractError::Cancelled { tokens: out.tokens });
         }
     }
+    out.bad.sort_unstable();
+    out.memory_retries = queue.memory_retries;
     Ok(out)
 }
 

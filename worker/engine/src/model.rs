@@ -23,12 +23,13 @@ pub struct Placement {
     device: Device,
     dtype: DType,
     steps: Steps,
+    room: Option<usize>,
 }
 
 impl Placement {
     /// The CPU in f32: the reference, and the default.
     pub fn cpu() -> Placement {
-        Placement { device: Device::Cpu, dtype: DType::F32, steps: Steps::Fused }
+        Placement { device: Device::Cpu, dtype: DType::F32, steps: Steps::Fused, room: None }
     }
 
     /// The CPU in f32 through the same tensor operations that run on GPUs: slow, for checking one against the other.
@@ -41,7 +42,13 @@ impl Placement {
     /// # Errors
     /// Without the `cuda` feature, or where the device is absent.
     pub fn cuda(ordinal: usize) -> Result<Placement, LoadError> {
-        Ok(Placement { device: Device::new_cuda(ordinal)?, dtype: DType::BF16, steps: Steps::Composed })
+        Ok(Placement { device: Device::new_cuda(ordinal)?, dtype: DType::BF16, steps: Steps::Composed, room: None })
+    }
+
+    /// The same device as if its memory held passes of at most so many tokens: to see what becomes of larger ones.
+    #[must_use]
+    pub fn with_room(self, tokens: usize) -> Placement {
+        Placement { room: Some(tokens), ..self }
     }
 
     /// The same device in f32.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use limbic_proto::spec;
-use limbic_proto::spec::TooLong;
+use limbic_proto::spec::{BadRows, TooLong};
 
 use crate::model::Model;
 use crate::template::{Message, TemplateError};
@@ -40,6 +40,14 @@ pub enum PromptError {
     /// The tokenizer failed.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// One text can't be tokenized.
+    #[error("row {row} can't be tokenized: {source}")]
+    Unreadable {
+        /// Index of the utterance.
+        row: usize,
+        /// Why.
+        source: TokenizerError,
+    },
     /// Nothing is left to read a state from.
     #[error("row {row} has an empty prompt")]
     Empty {
@@ -72,6 +80,21 @@ pub enum PromptError {
     },
 }
 
+/// What to do with rows that can't be put to the model as they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowPolicy {
+    /// Prompts longer than the context.
+    pub too_long: TooLong,
+    /// Texts that can't be tokenized.
+    pub bad_rows: BadRows,
+}
+
+impl From<TooLong> for RowPolicy {
+    fn from(too_long: TooLong) -> RowPolicy {
+        RowPolicy { too_long, ..RowPolicy::default() }
+    }
+}
+
 /// The prompts of many utterances.
 #[derive(Debug, Clone, Default)]
 pub struct Prompts {
@@ -81,6 +104,8 @@ pub struct Prompts {
     pub rows: Vec<usize>,
     /// Utterances that were left out as too long.
     pub skipped: Vec<usize>,
+    /// Utterances that were left out because they have no usable tokens.
+    pub bad: Vec<usize>,
     /// Utterances that were cut.
     pub truncated: Vec<usize>,
 }
@@ -134,21 +159,24 @@ impl Prompts {
         condition: &spec::Prompt,
         utterances: &[impl AsRef<str>],
         reserve: usize,
-        too_long: TooLong,
+        policy: impl Into<RowPolicy>,
     ) -> Result<Prompts, PromptError> {
+        let RowPolicy { too_long, bad_rows } = policy.into();
         let (context, vocab) = (model.architecture().context, model.architecture().vocab);
         let room = context.saturating_sub(reserve);
         let mut out = Prompts::default();
         let (mut many, mut longest) = (0, None);
         for (row, utterance) in utterances.iter().enumerate() {
-            let mut prompt = Prompt::new(model, condition, utterance.as_ref())?;
+            let mut prompt = match usable(model, condition, utterance.as_ref(), row, vocab) {
+                Err(PromptError::Unreadable { .. } | PromptError::Empty { .. } | PromptError::TokenOutOfRange { .. })
+                    if bad_rows == BadRows::Skip =>
+                {
+                    out.bad.push(row);
+                    continue;
+                }
+                result => result?,
+            };
             let tokens = prompt.ids.len();
-            if tokens == 0 {
-                return Err(PromptError::Empty { row });
-            }
-            if let Some(&id) = prompt.ids.iter().find(|id| **id as usize >= vocab) {
-                return Err(PromptError::TokenOutOfRange { row, id, vocab });
-            }
             if tokens > room {
                 match too_long {
                     TooLong::Truncate if room > 0 => {
@@ -173,6 +201,21 @@ impl Prompts {
             return Err(PromptError::TooLong { row, tokens, room, many, of: utterances.len() });
         }
         Ok(out)
+    }
+}
+
+/// The prompt of one row, with at least one token and none that the model doesn't know.
+fn usable(model: &Model, condition: &spec::Prompt, utterance: &str, row: usize, vocab: usize) -> Result<Prompt, PromptError> {
+    let prompt = Prompt::new(model, condition, utterance).map_err(|error| match error {
+        PromptError::Tokenizer(source) => PromptError::Unreadable { row, source },
+        other => other,
+    })?;
+    if prompt.ids.is_empty() {
+        return Err(PromptError::Empty { row });
+    }
+    match prompt.ids.iter().find(|id| **id as usize >= vocab) {
+        Some(&id) => Err(PromptError::TokenOutOfRange { row, id, vocab }),
+        None => Ok(prompt),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The executor in production: the engine's models and probes on one device.
 
+use std::time::Duration;
+
 use limbic_engine::{Backend, Placement};
 use limbic_proto::key::Digest;
 use limbic_proto::spec::Dtype;
@@ -24,7 +26,12 @@ pub struct EngineExecutor {
     models: Models,
     /// Failures of the device since its last success.
     strikes: u32,
+    /// How much computing on an unfinished unit is worth keeping.
+    keep_after: Duration,
 }
+
+/// Computing that a killed worker may lose, unless keeping more of it costs too much.
+const KEEP_AFTER: Duration = Duration::from_secs(5);
 
 /// Where a device's models are put, for each number format that it computes in; its default comes first.
 pub(crate) fn placements(device: &str) -> Result<Vec<(Dtype, Placement)>, SettingsError> {
@@ -56,7 +63,13 @@ impl EngineExecutor {
 
     /// An executor over any backends; `weights` is how many bytes of weights may be in memory where two models are.
     pub fn over(backends: Vec<(Dtype, Box<dyn Backend>)>, weights: u64) -> EngineExecutor {
-        EngineExecutor { backends, models: Models::new(weights), strikes: 0 }
+        EngineExecutor { backends, models: Models::new(weights), strikes: 0, keep_after: KEEP_AFTER }
+    }
+
+    /// The same executor, but finished blocks of an extract unit are kept each time that so much was spent on them.
+    #[must_use]
+    pub fn keeping_after(self, spent: Duration) -> EngineExecutor {
+        EngineExecutor { keep_after: spent, ..self }
     }
 
     fn compute(&mut self, unit: &Unit, inputs: &Inputs, progress: &Progress) -> Result<Output, ExecuteError> {
@@ -69,7 +82,8 @@ impl EngineExecutor {
                 version("the engine", spec.version, ENGINE_VERSION)?;
                 let rows = super::rows(unit, &spec.rows, inputs)?;
                 let model = self.models.get(&spec.model, unit, &self.backends, inputs)?;
-                extract::extract(spec, unit, model, rows.slice(), progress)
+                let parts = inputs.parts(unit.spec.key(), self.keep_after);
+                extract::extract(spec, unit, model, rows.slice(), &parts, progress)
             }
             UnitSpec::Prompt(spec) => {
                 version("the engine", spec.version, ENGINE_VERSION)?;

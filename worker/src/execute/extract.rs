@@ -1,13 +1,19 @@
 //! Extract units: hidden states of some rows under one condition.
 
-use limbic_engine::{Continuation, Extraction, Loaded, Request};
+mod blocks;
+mod part;
+
+use blocks::Found;
+use bytes::Bytes;
+use limbic_engine::{Continuation, Extraction, Loaded, Request, RowPolicy};
 use limbic_proto::key::Digest;
 use limbic_proto::rows::Row;
 use limbic_proto::spec;
 use limbic_proto::unit::{ExtractUnit, RowTokens, STATES, TOKENS, Unit};
 
-use super::passes::{RowPrompts, follow};
+use super::passes::RowPrompts;
 use super::{Advice, ExecuteError, Output};
+use crate::inputs::Parts;
 use crate::progress::Progress;
 use crate::tensors::TensorFile;
 
@@ -17,18 +23,22 @@ pub(super) fn extract(
     unit: &Unit,
     model: &dyn Loaded,
     rows: &[Row],
+    parts: &Parts<'_>,
     progress: &Progress,
 ) -> Result<Output, ExecuteError> {
     let filler = spec.continuation.as_ref().and_then(|c| c.filler.as_ref().map(|text| filler(model, text, c.tokens))).transpose()?;
     let longest = filler.as_ref().map_or_else(|| spec.continuation.as_ref().and_then(|c| c.tokens).unwrap_or(0) as usize, Vec::len);
-    let prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, rows, longest, spec.too_long)?;
+    let policy = RowPolicy { too_long: spec.too_long, bad_rows: spec.bad_rows };
+    let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, rows, longest, policy)?;
     let request = Request {
         layers: spec.layers.clone(),
         read_outs: spec.read_outs.clone(),
         continuation: spec.continuation.as_ref().map(|c| continuation(c, filler, spec, &prompts, rows)),
         batch_tokens: Some(unit.hints.token_budget),
+        bad_rows: spec.bad_rows,
     };
-    let found = model.extract(&prompts.built.prompts, &request, &mut follow(progress)).map_err(|e| prompts.error(e))?;
+    let found = blocks::extract(model, &prompts.built.prompts, &request, parts, progress).map_err(|e| prompts.error(e))?;
+    prompts.leave_out(&found.whole.bad);
     output(&prompts, rows, found)
 }
 
@@ -63,8 +73,9 @@ fn continuation(
     }
 }
 
-fn output(prompts: &RowPrompts<'_>, rows: &[Row], found: Extraction) -> Result<Output, ExecuteError> {
-    let Extraction { width, states, replies, tokens } = found;
+fn output(prompts: &RowPrompts<'_>, rows: &[Row], found: Found) -> Result<Output, ExecuteError> {
+    let resumed = found.resumed as u64;
+    let Extraction { width, states, replies, tokens, memory_retries, .. } = found.whole;
     let mut file = TensorFile::default();
     for state in states {
         let values = prompts.scatter(state.values, width);
@@ -74,17 +85,16 @@ fn output(prompts: &RowPrompts<'_>, rows: &[Row], found: Extraction) -> Result<O
     let lengths: Vec<i64> = (0..prompts.built.prompts.len()).map(|i| replies.get(i).map_or(0, Vec::len) as i64).collect();
     let reply_tokens: i64 = lengths.iter().sum();
     file.i64("reply_tokens", vec![rows.len()], prompts.scatter(lengths, 1));
-    let counts = [
-        ("rows", rows.len()),
-        ("skipped_rows", prompts.built.skipped.len()),
-        ("truncated_rows", prompts.built.truncated.len()),
-        ("prompt_tokens", prompts.built.prompts.iter().map(|p| p.ids.len()).sum()),
-        ("reply_tokens", reply_tokens as usize),
-    ];
+    let prompt_tokens: i64 = prompts.tokens().iter().sum();
+    let counts = prompts.counts([
+        ("prompt_tokens", prompt_tokens as u64),
+        ("reply_tokens", reply_tokens as u64),
+        ("memory_retries", memory_retries),
+        ("resumed_rows", resumed),
+    ]);
     let row_tokens = row_tokens(prompts, rows, replies);
-    let states = super::bytes(&file)?;
-    let json = serde_json::to_vec(&row_tokens).expect("tokens serialize").into();
-    Ok(Output { artifacts: vec![(STATES, states), (TOKENS, json)], tokens, counts: super::counts(counts) })
+    let json = Bytes::from(serde_json::to_vec(&row_tokens).expect("tokens serialize"));
+    Ok(Output { artifacts: vec![(STATES, file.content()?), (TOKENS, json.into())], tokens, counts })
 }
 
 fn row_tokens(prompts: &RowPrompts<'_>, rows: &[Row], mut replies: Vec<Vec<u32>>) -> Vec<RowTokens> {
@@ -92,6 +102,9 @@ fn row_tokens(prompts: &RowPrompts<'_>, rows: &[Row], mut replies: Vec<Vec<u32>>
         |row: &Row| RowTokens { id: row.id.clone(), prompt: Vec::new(), utterance: (0, 0), utterance_bytes: (0, 0), reply: Vec::new() };
     let mut out: Vec<RowTokens> = rows.iter().map(skipped).collect();
     for (index, (prompt, row)) in prompts.built.prompts.iter().zip(&prompts.built.rows).enumerate() {
+        if prompts.bad.contains(&index) {
+            continue;
+        }
         // The engine counts characters.
         let at = |chars: usize| prompt.text.char_indices().nth(chars).map_or(prompt.text.len(), |(byte, _)| byte);
         let entry = &mut out[*row];

@@ -22,7 +22,7 @@ use parts::{Parts, States};
 use results::Results;
 
 /// Bytes of states that are fitted on side by side.
-const SIDE_BY_SIDE: usize = 1 << 30;
+const SIDE_BY_SIDE: usize = 512 << 20;
 
 /// What every fit of a unit needs to know.
 pub(super) struct Study<'a> {
@@ -80,12 +80,12 @@ fn wishes(spec: &FitUnit, read_out: ReadOut) -> impl Iterator<Item = Wish<'_>> {
 fn on_states(study: &Study<'_>, extracts: &[UnitKey], layer: Layer, inputs: &Inputs, progress: &Progress) -> Result<Results, ExecuteError> {
     let states = States::open(study, extracts, layer, inputs)?;
     let bytes = states.bytes_per_read_out().max(1);
-    let together = (SIDE_BY_SIDE / bytes).clamp(1, rayon::current_num_threads());
+    let together = (SIDE_BY_SIDE / bytes).max(1);
     let total = study.spec.read_outs.len().max(1) * wishes(study.spec, ReadOut::LAST).count().max(1);
     let done = AtomicUsize::new(0);
     let mut results = Results::new(study);
     for read_outs in study.spec.read_outs.chunks(together) {
-        let parts = read_outs.iter().map(|read_out| states.parts(*read_out)).collect::<Result<Vec<Parts>, _>>()?;
+        let parts = states.parts(read_outs)?;
         let jobs: Vec<(&Parts, Wish<'_>)> = read_outs
             .iter()
             .zip(&parts)

@@ -67,7 +67,16 @@ impl Models {
             }
         }
         let began = std::time::Instant::now();
-        let model = backend.load(&files.path).map_err(|error| failed(what(), error))?;
+        let model = match backend.load(&files.path) {
+            // What the other models take may be what is missing.
+            Err(LoadError::Device(error)) if !self.kept.is_empty() => {
+                tracing::warn!(%error, "the model can't be placed beside the others; they go");
+                self.kept.clear();
+                backend.load(&files.path)
+            }
+            loaded => loaded,
+        };
+        let model = model.map_err(|error| failed(what(), error))?;
         tracing::info!(model = %hint.name, digest = ?identity.digest, seconds = began.elapsed().as_secs_f64(), "model loaded");
         self.kept.insert(0, Kept { identity: identity.clone(), bytes, model });
         Ok(&*self.kept[0].model)

@@ -1,10 +1,11 @@
 //! What extraction and scoring share: prompts of rows, progress and cancels, errors that name rows.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use limbic_engine::{ExtractError, Loaded, PromptError, Prompts};
+use limbic_engine::{ExtractError, Loaded, PromptError, Prompts, RowPolicy};
 use limbic_proto::rows::Row;
-use limbic_proto::spec::{Dtype, Prompt, TooLong};
+use limbic_proto::spec::{Dtype, Prompt};
 
 use super::{Advice, ExecuteError};
 use crate::progress::Progress;
@@ -14,7 +15,12 @@ pub(super) struct RowPrompts<'a> {
     rows: &'a [Row],
     dtype: Dtype,
     pub(super) built: Prompts,
+    /// Prompts that the model gives no finite numbers for, and that are treated as rows without a prompt.
+    pub(super) bad: BTreeSet<usize>,
 }
+
+/// What can be done about a row that can't be computed.
+const SKIP: &str = "set `bad_rows: skip` in the spec to leave such rows out";
 
 impl<'a> RowPrompts<'a> {
     pub(super) fn new(
@@ -23,21 +29,49 @@ impl<'a> RowPrompts<'a> {
         prompt: &Prompt,
         rows: &'a [Row],
         reserve: usize,
-        too_long: TooLong,
+        policy: RowPolicy,
     ) -> Result<RowPrompts<'a>, ExecuteError> {
         let texts: Vec<String> = rows.iter().map(|r| r.text.clone()).collect();
-        let built = model.prompts(prompt, &texts, reserve, too_long).map_err(|error| {
+        let built = model.prompts(prompt, &texts, reserve, policy).map_err(|error| {
             let (row, hint) = match &error {
                 PromptError::TooLong { row, .. } => {
-                    (Some(*row), "; set `too_long` in the spec to `skip` or `truncate`, or shorten the continuation")
+                    (Some(*row), "; set `too_long` in the spec to `skip` or `truncate`, or shorten the continuation".to_owned())
                 }
-                PromptError::Empty { row } | PromptError::TokenOutOfRange { row, .. } => (Some(*row), ""),
-                PromptError::Template(_) | PromptError::Tokenizer(_) => (None, ""),
+                PromptError::Empty { row } | PromptError::TokenOutOfRange { row, .. } | PromptError::Unreadable { row, .. } => {
+                    (Some(*row), format!("; {SKIP}"))
+                }
+                PromptError::Template(_) | PromptError::Tokenizer(_) => (None, String::new()),
             };
             let id = row.and_then(|row| rows.get(row)).map_or(String::new(), |row| format!(" (id `{}`)", row.id));
             ExecuteError::Engine { what: "building prompts".to_owned(), message: format!("{error}{id}{hint}"), advice: Advice::Reject }
         })?;
-        Ok(RowPrompts { rows, dtype, built })
+        if !built.bad.is_empty() {
+            let ids: Vec<&str> = built.bad.iter().map(|row| rows[*row].id.as_str()).collect();
+            tracing::warn!(rows = %ids.join(", "), "left out: no tokens that the model knows");
+        }
+        Ok(RowPrompts { rows, dtype, built, bad: BTreeSet::new() })
+    }
+
+    /// Treats prompts as if their rows had none.
+    pub(super) fn leave_out(&mut self, prompts: &[usize]) {
+        if !prompts.is_empty() {
+            let ids: Vec<String> = prompts.iter().map(|prompt| self.id(*prompt)).collect();
+            tracing::warn!(rows = %ids.join(", "), "left out: the model gives no finite numbers for them");
+        }
+        self.bad.extend(prompts);
+    }
+
+    /// The counts for the provenance: those of the rows, and further ones.
+    pub(super) fn counts<const N: usize>(&self, further: [(&str, u64); N]) -> BTreeMap<String, u64> {
+        let bad = self.built.bad.len() + self.bad.len();
+        let rows = [
+            ("rows", self.rows.len()),
+            ("skipped_rows", self.built.skipped.len() + bad),
+            ("bad_rows", bad),
+            ("truncated_rows", self.built.truncated.len()),
+        ];
+        let rows = rows.into_iter().map(|(name, count)| (name, count as u64));
+        rows.chain(further).map(|(name, count)| (name.to_owned(), count)).collect()
     }
 
     /// The id of a prompt's row.
@@ -48,8 +82,10 @@ impl<'a> RowPrompts<'a> {
     /// An engine's error in terms of the unit.
     pub(super) fn error(&self, error: ExtractError) -> ExecuteError {
         let hint = match self.dtype {
-            Dtype::F32 => "the model's weights are at fault: compare their digest with the publisher's",
-            _ => "the weights or the number format are at fault: try dtype f32",
+            Dtype::F32 => {
+                "the model's weights are at fault: compare their digest with the publisher's, or set `bad_rows: skip` in the spec to leave such rows out"
+            }
+            _ => "the weights or the number format are at fault: try dtype f32, or set `bad_rows: skip` in the spec to leave such rows out",
         };
         let (row, message) = match &error {
             ExtractError::Cancelled { .. } => return ExecuteError::Cancelled,
@@ -64,10 +100,12 @@ impl<'a> RowPrompts<'a> {
                 return ExecuteError::NotFinite { what: "a next-token score".to_owned(), row: self.id(*row), hint };
             }
             ExtractError::TooLong { row, .. } | ExtractError::NoUtterance { row, .. } => (Some(*row), error.to_string()),
-            ExtractError::Layer { .. } | ExtractError::Request { .. } | ExtractError::Device(_) => (None, error.to_string()),
+            ExtractError::Layer { .. } | ExtractError::Request { .. } | ExtractError::Device(_) | ExtractError::OutOfMemory { .. } => {
+                (None, error.to_string())
+            }
         };
         let what = "running the model".to_owned();
-        if matches!(error, ExtractError::Device(_)) {
+        if matches!(error, ExtractError::Device(_) | ExtractError::OutOfMemory { .. }) {
             return ExecuteError::Device { what, message, lost: false };
         }
         let id = row.map_or(String::new(), |row| format!(" (id `{}`)", self.id(row)));
@@ -88,8 +126,8 @@ impl<'a> RowPrompts<'a> {
 
     /// The number of tokens of every row's prompt; 0 = skipped.
     pub(super) fn tokens(&self) -> Vec<i64> {
-        let tokens: Vec<i64> = self.built.prompts.iter().map(|p| p.ids.len() as i64).collect();
-        self.scatter(tokens, 1)
+        let tokens = |(at, prompt): (usize, &limbic_engine::Prompt)| if self.bad.contains(&at) { 0 } else { prompt.ids.len() as i64 };
+        self.scatter(self.built.prompts.iter().enumerate().map(tokens).collect(), 1)
     }
 }
 

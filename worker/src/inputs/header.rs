@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use limbic_proto::key::Digest;
 use serde::Deserialize;
+
+use crate::tensors::DIGEST;
 
 /// Where one tensor lies.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -20,6 +23,8 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     tensors: BTreeMap<String, Entry>,
+    /// The digests of their bytes, of those that have one.
+    digests: BTreeMap<String, Digest>,
     /// The first byte of data.
     start: u64,
 }
@@ -45,7 +50,9 @@ impl Header {
     pub(super) fn parse(json: &[u8], total: u64) -> Result<Header, String> {
         let mut values: BTreeMap<String, serde_json::Value> =
             serde_json::from_slice(json).map_err(|e| format!("its header is not JSON: {e}"))?;
-        values.remove("__metadata__");
+        let notes = values.remove("__metadata__").and_then(|notes| serde_json::from_value::<BTreeMap<String, String>>(notes).ok());
+        let digest = |(key, text): (String, String)| Some((key.strip_prefix(DIGEST)?.to_owned(), text.parse().ok()?));
+        let digests = notes.unwrap_or_default().into_iter().filter_map(digest).collect();
         let start = PREFIX + json.len() as u64;
         let mut tensors = BTreeMap::new();
         for (name, value) in values {
@@ -56,7 +63,12 @@ impl Header {
             }
             tensors.insert(name, entry);
         }
-        Ok(Header { tensors, start })
+        Ok(Header { tensors, digests, start })
+    }
+
+    /// The digest of a tensor's bytes.
+    pub(super) fn digest(&self, name: &str) -> Result<Digest, String> {
+        self.digests.get(name).copied().ok_or_else(|| format!("its header has no digest of tensor `{name}`"))
     }
 
     /// The second axis of a tensor with two.

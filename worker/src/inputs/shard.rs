@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use limbic_proto::commit::Done;
-use limbic_proto::key::UnitKey;
+use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
 use limbic_proto::unit::STATES;
 use limbic_store::{Store, StoreError};
@@ -12,10 +12,10 @@ use limbic_store::{Store, StoreError};
 use super::header::{Header, PREFIX};
 use super::{InputError, Inputs, Source};
 
-/// The committed states of some consecutive rows.
+/// The committed states of some consecutive rows. Nothing of them is used that was not verified.
 ///
-/// A small artifact is fetched whole, verified against its digest and kept for the next layer; of a large one only the
-/// byte ranges that are asked for are fetched, and their length is all that is checked.
+/// A small artifact is fetched whole and kept for the next layer. Of a large one the header is fetched, whose digest is in
+/// the commit, and then the byte ranges that are asked for, whose digests are in the header.
 #[derive(Debug)]
 pub struct Shard<'a> {
     inputs: &'a Inputs,
@@ -25,29 +25,45 @@ pub struct Shard<'a> {
     whole: Option<Bytes>,
 }
 
+/// A tensor of two axes.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    /// The first axis.
+    pub rows: usize,
+    /// The second axis.
+    pub width: usize,
+    bytes: Bytes,
+}
+
+impl Matrix {
+    /// Appends one row's numbers to `out`.
+    pub fn row(&self, row: usize, out: &mut Vec<f32>) {
+        let bytes = &self.bytes[4 * self.width * row..][..4 * self.width];
+        out.extend(bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes"))));
+    }
+}
+
 /// How much is read at first, in the hope that it holds the whole header.
-const FIRST: u64 = 64 << 10;
+const FIRST: u64 = 128 << 10;
 
 impl<'a> Shard<'a> {
     pub(super) fn open(inputs: &'a Inputs, of: Source, done: Done) -> Result<Shard<'a>, InputError> {
-        let unit = of.unit;
         let artifact = done.artifact(STATES).ok_or_else(|| of.corrupt(format!("its commit names no {STATES}")))?;
-        let (total, path) = (artifact.len, layout::artifact(&unit, &done.attempt, STATES));
+        let (total, path) = (artifact.len, layout::artifact(&of.unit, &done.attempt, STATES));
         if total < PREFIX {
             return Err(of.corrupt(format!("the file has {total} bytes: too few for a header")));
         }
-        let whole = if inputs.shelf.holds(total) { Some(whole(inputs, &unit, &done).map_err(|e| of.judge(e))?) } else { None };
-        let bad = |message: String| malformed(of, whole.is_some(), message);
-        let first = match &whole {
-            Some(bytes) => bytes.clone(),
-            None => inputs.read(|store| get_range(store, path.clone(), 0..FIRST.min(total))).map_err(|e| of.judge(e))?,
+        // Without a digest of the header (commits were once written without) a part can't be verified.
+        let (first, whole) = match artifact.header.filter(|_| !inputs.shelf.holds(total)) {
+            Some(digest) => (header(inputs, &path, total, &digest).map_err(|e| of.judge(e))?, None),
+            None => {
+                let bytes = whole(inputs, &of.unit, &done).map_err(|e| of.judge(e))?;
+                (bytes.clone(), Some(bytes))
+            }
         };
-        let length = Header::length(first.get(..PREFIX as usize).unwrap_or_default(), total).map_err(bad)?;
-        let json = match first.get(PREFIX as usize..(PREFIX + length) as usize) {
-            Some(json) => Bytes::copy_from_slice(json),
-            None => inputs.read(|store| get_range(store, path.clone(), PREFIX..PREFIX + length)).map_err(|e| of.judge(e))?,
-        };
-        let header = Header::parse(&json, total).map_err(bad)?;
+        let length = Header::length(first.get(..PREFIX as usize).unwrap_or_default(), total).map_err(|e| malformed(of, e))?;
+        let json = first.get(PREFIX as usize..(PREFIX + length) as usize).unwrap_or_default();
+        let header = Header::parse(json, total).map_err(|e| malformed(of, e))?;
         Ok(Shard { inputs, of, path, header, whole })
     }
 
@@ -56,32 +72,50 @@ impl<'a> Shard<'a> {
         self.header.width(name)
     }
 
-    fn bytes(&self, range: Range<u64>) -> Result<Bytes, InputError> {
+    /// Bytes that are not verified yet, unless the whole artifact is.
+    fn fetch(&self, range: Range<u64>) -> Result<Bytes, InputError> {
         if let Some(whole) = &self.whole {
             return Ok(whole.slice(range.start as usize..range.end as usize));
         }
-        let expected = range.end - range.start;
-        let read = self.inputs.read(|store| get_range(store, self.path.clone(), range.clone()));
-        let bytes = read.map_err(|e| self.of.judge(e))?;
-        if bytes.len() as u64 != expected {
-            return Err(self.of.corrupt(format!("asked for {expected} bytes, got {}", bytes.len())));
-        }
-        Ok(bytes)
+        self.inputs.read(|store| get_range(store, self.path.clone(), range.clone())).map_err(|e| self.of.judge(e))
     }
 
-    /// Appends an F32 tensor's numbers to `out` and gives its shape, which has two axes.
+    /// Verifies a tensor's bytes.
+    fn check(&self, name: &str, bytes: &[u8]) -> Result<(), InputError> {
+        if self.whole.is_some() {
+            return Ok(());
+        }
+        let digest = self.header.digest(name).map_err(|message| malformed(self.of, message))?;
+        verify(self.inputs, &self.path, &format!("tensor `{name}`"), bytes, &digest).map_err(|e| self.of.judge(e))
+    }
+
+    /// Reads F32 tensors with two axes, in the order of their names. Neighbours in the file are read at once: in a store
+    /// behind a network a request costs more than a megabyte.
     ///
     /// # Errors
     /// There is no such tensor, or it can't be read.
-    pub fn read_f32(&self, name: &str, out: &mut Vec<f32>) -> Result<(usize, usize), InputError> {
-        let bad = |message: String| malformed(self.of, self.whole.is_some(), message);
-        let (entry, range) = self.header.find(name, "F32", 4).map_err(bad)?;
-        let &[rows, width] = entry.shape.as_slice() else {
-            return Err(bad(format!("tensor `{name}` has the shape {:?}, expected [rows, d]", entry.shape)));
-        };
-        let bytes = self.bytes(range)?;
-        out.extend(bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes"))));
-        Ok((rows, width))
+    pub fn read_f32(&self, names: &[String]) -> Result<Vec<Matrix>, InputError> {
+        let bad = |message: String| malformed(self.of, message);
+        let mut wanted = Vec::with_capacity(names.len());
+        for (at, name) in names.iter().enumerate() {
+            let (entry, range) = self.header.find(name, "F32", 4).map_err(bad)?;
+            let &[rows, width] = entry.shape.as_slice() else {
+                return Err(bad(format!("tensor `{name}` has the shape {:?}, expected [rows, d]", entry.shape)));
+            };
+            wanted.push((range, at, rows, width));
+        }
+        wanted.sort_by_key(|(range, ..)| range.start);
+        let mut found: Vec<Option<Matrix>> = vec![None; names.len()];
+        for neighbours in wanted.chunk_by(|(before, ..), (after, ..)| before.end == after.start) {
+            let whole = neighbours[0].0.start..neighbours[neighbours.len() - 1].0.end;
+            let bytes = self.fetch(whole.clone())?;
+            for (range, at, rows, width) in neighbours {
+                let bytes = bytes.slice((range.start - whole.start) as usize..(range.end - whole.start) as usize);
+                self.check(&names[*at], &bytes)?;
+                found[*at] = Some(Matrix { rows: *rows, width: *width, bytes });
+            }
+        }
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// Appends an I64 tensor's numbers to `out`.
@@ -89,21 +123,57 @@ impl<'a> Shard<'a> {
     /// # Errors
     /// There is no such tensor, or it can't be read.
     pub fn read_i64(&self, name: &str, out: &mut Vec<i64>) -> Result<(), InputError> {
-        let (_, range) = self.header.find(name, "I64", 8).map_err(|message| malformed(self.of, self.whole.is_some(), message))?;
-        let bytes = self.bytes(range)?;
+        let (_, range) = self.header.find(name, "I64", 8).map_err(|message| malformed(self.of, message))?;
+        let kept = if self.whole.is_some() { None } else { self.header.digest(name).ok() };
+        let bytes = match kept.and_then(|digest| self.inputs.shelf.artifact(&digest)) {
+            Some(bytes) => bytes,
+            None => {
+                let bytes = self.fetch(range)?;
+                self.check(name, &bytes)?;
+                // The next layer asks for the lengths of the same rows again.
+                kept.into_iter().for_each(|digest| self.inputs.shelf.keep_artifact(digest, bytes.clone()));
+                bytes
+            }
+        };
         out.extend(bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes"))));
         Ok(())
     }
 }
 
-/// A file that is not what such a unit writes: if its bytes are verified to be those that were committed, computing it
-/// again gives the same.
-fn malformed(of: Source, verified: bool, message: String) -> InputError {
-    if verified { InputError::Artifact { unit: of.unit, message } } else { of.corrupt(message) }
+/// A file that is not what such a unit writes, although its bytes are those that were committed: computing it again gives
+/// the same.
+fn malformed(of: Source, message: String) -> InputError {
+    InputError::Artifact { unit: of.unit, message }
 }
 
 async fn get_range(store: Store, path: String, range: Range<u64>) -> Result<Bytes, StoreError> {
     store.get_range(&path, range).await
+}
+
+fn verify(inputs: &Inputs, path: &str, what: &str, bytes: &[u8], expected: &Digest) -> Result<(), InputError> {
+    let found = Digest::of(bytes);
+    if found == *expected {
+        return Ok(());
+    }
+    let message = format!("{what} should have the BLAKE3 {expected:?}, found {} bytes with {found:?}", bytes.len());
+    Err(StoreError::Corrupt { url: inputs.store.url().to_owned(), path: path.to_owned(), message }.into())
+}
+
+/// The header with the length before it, verified, from the shelf or the store.
+fn header(inputs: &Inputs, path: &str, total: u64, digest: &Digest) -> Result<Bytes, InputError> {
+    if let Some(bytes) = inputs.shelf.artifact(digest) {
+        return Ok(bytes);
+    }
+    let first = inputs.read(|store| get_range(store, path.to_owned(), 0..FIRST.min(total)))?;
+    // A length that makes no sense is no header of ours, and its digest is wrong.
+    let end = Header::length(first.get(..PREFIX as usize).unwrap_or_default(), total).map_or(first.len() as u64, |n| PREFIX + n);
+    let bytes = match first.get(..end as usize) {
+        Some(bytes) => Bytes::copy_from_slice(bytes),
+        None => inputs.read(|store| get_range(store, path.to_owned(), 0..end))?,
+    };
+    verify(inputs, path, "the header", &bytes, digest)?;
+    inputs.shelf.keep_artifact(*digest, bytes.clone());
+    Ok(bytes)
 }
 
 /// The whole artifact, verified, from the shelf or the store.
@@ -117,4 +187,104 @@ fn whole(inputs: &Inputs, unit: &UnitKey, done: &Done) -> Result<Bytes, InputErr
         inputs.shelf.keep_artifact(digest, bytes.clone());
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use limbic_proto::commit::Provenance;
+    use object_store::throttle::{ThrottleConfig, ThrottledStore};
+
+    use super::*;
+    use crate::inputs::Shelf;
+    use crate::progress::Progress;
+    use crate::settings::Timing;
+    use crate::tensors::TensorFile;
+
+    const LAYERS: usize = 12;
+    const READ_OUTS: usize = 11;
+
+    fn names(layer: usize) -> Vec<String> {
+        (0..READ_OUTS).map(|k| format!("L{layer}.k{k}")).collect()
+    }
+
+    /// A committed shard of that width in a store.
+    async fn committed(store: &Store, unit: UnitKey, rows: usize, width: usize) -> Done {
+        let mut file = TensorFile::default();
+        for (at, name) in (0..LAYERS).flat_map(names).enumerate() {
+            file.f32(name, vec![rows, width], (0..rows * width).map(|i| (i * 7 + at) as f32).collect());
+        }
+        file.i64("prompt_tokens", vec![rows], vec![3; rows]);
+        let artifact = store.put_artifact(&unit, "a", STATES, file.content().unwrap()).await.unwrap();
+        let counts = std::collections::BTreeMap::new();
+        let provenance = Provenance { worker: "w".into(), software: "s".into(), device: "cpu".into(), seconds: 1.0, tokens: 1, counts };
+        Done { nonce: "n".into(), attempt: "a".into(), artifacts: vec![artifact], provenance }
+    }
+
+    fn inputs(store: &Store, runtime: &tokio::runtime::Runtime, whole_up_to: u64) -> Inputs {
+        let shelf = Arc::new(Shelf::new(512 << 20).ranges_above(whole_up_to));
+        Inputs::new(store.clone(), shelf, runtime.handle().clone(), Timing::default(), Arc::new(Progress::new()))
+    }
+
+    #[test]
+    fn neighbours_are_read_at_once_and_come_in_the_order_of_the_names() {
+        let (folder, runtime) = (tempfile::tempdir().unwrap(), tokio::runtime::Runtime::new().unwrap());
+        let store = Store::open(&folder.path().to_string_lossy()).unwrap();
+        let unit = Digest::of(b"unit");
+        let done = runtime.block_on(committed(&store, unit, 5, 3));
+        for whole_up_to in [0, u64::MAX] {
+            let inputs = inputs(&store, &runtime, whole_up_to);
+            let shard = Shard::open(&inputs, Source { unit, generation: 0 }, done.clone()).unwrap();
+            let asked = ["L3.k10", "L11.k0", "L3.k2", "L3.k1"].map(str::to_owned);
+            let found = shard.read_f32(&asked).unwrap();
+            for (name, matrix) in asked.iter().zip(&found) {
+                let (layer, k) = name[1..].split_once(".k").unwrap();
+                let at = layer.parse::<usize>().unwrap() * READ_OUTS + k.parse::<usize>().unwrap();
+                let mut row = Vec::new();
+                matrix.row(4, &mut row);
+                assert_eq!((matrix.rows, matrix.width, row), (5, 3, (12..15).map(|i| (i * 7 + at) as f32).collect()), "{name}");
+            }
+            assert!(shard.read_f32(&["L3.k99".to_owned()]).unwrap_err().to_string().contains("no tensor"));
+        }
+    }
+
+    /// What is faster, the whole artifact once or a part for each layer: on a folder, and on a store that takes 20 ms for
+    /// each request and passes 100 MB/s. `cargo test --release -p limbic-worker --lib -- --ignored --nocapture whole_or`
+    #[test]
+    #[ignore = "a measurement"]
+    fn whole_or_parts() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        println!("{:>8} {:>8} {:>7} {:>10} {:>10}", "MiB", "store", "layers", "whole ms", "parts ms");
+        for width in [8, 32, 128, 512] {
+            let folder = tempfile::tempdir().unwrap();
+            let local = Store::open(&folder.path().to_string_lossy()).unwrap();
+            let unit = Digest::of(b"unit");
+            let done = runtime.block_on(committed(&local, unit, 512, width));
+            let throttle = ThrottleConfig {
+                wait_get_per_call: Duration::from_millis(20),
+                wait_get_per_byte: Duration::from_nanos(10),
+                ..ThrottleConfig::default()
+            };
+            let files = object_store::local::LocalFileSystem::new_with_prefix(folder.path()).unwrap();
+            let remote = Store::over("remote", Arc::new(ThrottledStore::new(files, throttle)));
+            for (name, store) in [("folder", &local), ("remote", &remote)] {
+                for layers in [1, 4, LAYERS] {
+                    let time = |whole_up_to: u64| {
+                        let inputs = inputs(store, &runtime, whole_up_to);
+                        let began = Instant::now();
+                        for layer in 0..layers {
+                            let shard = Shard::open(&inputs, Source { unit, generation: 0 }, done.clone()).unwrap();
+                            shard.read_i64("prompt_tokens", &mut Vec::new()).unwrap();
+                            shard.read_f32(&names(layer)).unwrap();
+                        }
+                        began.elapsed().as_secs_f64() * 1e3
+                    };
+                    let mib = done.artifacts[0].len as f64 / f64::from(1 << 20);
+                    println!("{mib:>8.1} {name:>8} {layers:>7} {:>10.1} {:>10.1}", time(u64::MAX), time(0));
+                }
+            }
+        }
+    }
 }

@@ -51,11 +51,7 @@ impl Attempt {
             self.held.progress.clone(),
         )
         .in_generations(generations);
-        let result = tokio::select! {
-            result = self.shared.device.execute(unit, inputs, self.held.progress.clone()) => result,
-            () = self.shared.drain.over() => Err(ExecuteError::Cancelled),
-        };
-        match result {
+        match self.shared.device.execute(unit, inputs, self.held.progress.clone()).await {
             Ok(computed) => Computed::Output { key, computed },
             Err(error) => Self::failed(error),
         }
@@ -101,9 +97,11 @@ impl Attempt {
                 self.end(outcome).await?;
                 return Err(error);
             }
-            Computed::Output { key, computed } => match self.committed_already(&key).await {
-                Some(ended) => Ok(ended),
-                None => self.upload(key, computed).await,
+            // A leaving worker waits for no store. If its create took effect all the same, whoever gets the unit next finds
+            // the commit.
+            Computed::Output { key, computed } => tokio::select! {
+                outcome = self.store(key, computed) => outcome,
+                () = self.shared.drain.over() => Ok(Outcome::Released),
             },
         };
         match outcome {
@@ -116,7 +114,10 @@ impl Attempt {
         }
     }
 
-    async fn upload(&self, key: UnitKey, computed: device::Computed) -> Result<Outcome, StoreError> {
+    async fn store(&self, key: UnitKey, computed: device::Computed) -> Result<Outcome, StoreError> {
+        if let Some(ended) = self.committed_already(&key).await {
+            return Ok(ended);
+        }
         let settings = &self.shared.settings;
         let publication = Publication {
             key,
@@ -131,7 +132,6 @@ impl Attempt {
         let artifacts = tokio::select! {
             artifacts = publish.artifacts(&publication) => artifacts,
             () = self.held.progress.cancellation() => return Ok(Outcome::Released),
-            () = self.shared.drain.over() => return Ok(Outcome::Released),
         };
         let mine = publish.commit(&publication, artifacts?).await?;
         Ok(Outcome::Committed { mine, tokens: publication.computed.output.tokens, seconds: publication.computed.seconds })

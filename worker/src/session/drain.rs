@@ -7,11 +7,12 @@ use tokio::sync::watch;
 
 use super::holding::Holding;
 
-/// How long a draining worker waits for the answer to a lease request that is on its way.
+/// How long a draining worker waits for the answer to a lease request that is on its way, and at its end for those to its
+/// last reports.
 pub(super) const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// How long an attempt may take to notice that it should stop, before it is given back all the same.
-const NOTICE: Duration = Duration::from_secs(2);
+const NOTICE: Duration = Duration::from_secs(1);
 
 /// Whether the worker is draining.
 #[derive(Debug, Clone)]
@@ -23,12 +24,15 @@ pub(super) struct Drain {
 enum Stage {
     Working,
     Draining,
-    /// Whatever still computes is given back.
+    /// Whatever still computes or uploads is given back.
     Over,
+    /// Nothing is waited for any more.
+    Gone,
 }
 
 impl Drain {
-    /// Drains once `shutdown` resolves: attempts have `time` to finish, then they are asked to stop.
+    /// Drains once `shutdown` resolves: attempts have `time` to finish, then they are asked to stop. All is over
+    /// [`NOTICE`] and [`LAST_ANSWER`] later, whether coordinator and store answer or not.
     pub(super) fn watch(shutdown: impl Future<Output = ()> + Send + 'static, time: Duration, holding: Arc<Holding>) -> Drain {
         let (sender, stage) = watch::channel(Stage::Working);
         tokio::spawn(async move {
@@ -42,6 +46,8 @@ impl Drain {
             holding.cancel_all();
             tokio::time::sleep(NOTICE).await;
             let _ = sender.send(Stage::Over);
+            tokio::time::sleep(LAST_ANSWER).await;
+            let _ = sender.send(Stage::Gone);
             sender.closed().await;
         });
         Drain { stage }
@@ -59,6 +65,11 @@ impl Drain {
     /// Waits until the time to finish is over.
     pub(super) async fn over(&self) {
         self.reached(Stage::Over).await;
+    }
+
+    /// Waits until not even an answer is waited for.
+    pub(super) async fn gone(&self) {
+        self.reached(Stage::Gone).await;
     }
 
     async fn reached(&self, stage: Stage) {

@@ -3,20 +3,27 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
+use limbic_engine::{
+    Backend, ExtractError, Extraction, Likelihoods, LoadError, Loaded, OnProgress, Placement, PromptError, Prompts, Request, RowPolicy,
+    TokenizerError,
+};
+use limbic_proto::architecture::Architecture;
 use limbic_proto::axis::ReadOut;
 use limbic_proto::commit::{Commit, Done, Provenance};
 use limbic_proto::key::Digest;
 use limbic_proto::layout;
 use limbic_proto::rows::{Row, Rows, Split};
-use limbic_proto::spec::{Continuation, Dtype, ProbeSpec, Prompt, TooLong};
+use limbic_proto::spec::{BadRows, Continuation, Dtype, ProbeSpec, Prompt, TooLong};
 use limbic_proto::unit::{
     ENGINE_VERSION, ExtractUnit, Features, FitUnit, Hints, ModelHint, ModelIdentity, PROBE_VERSION, PromptUnit, RowsIdentity, Unit,
     UnitSpec,
 };
 use limbic_store::model::Need;
-use limbic_store::{ModelFiles, Store};
+use limbic_store::{Content, ModelFiles, Store};
 use limbic_worker::inputs::Shelf;
 use limbic_worker::{EngineExecutor, ExecuteError, Executor, Inputs, Output, Progress, Timing};
 use tokio::runtime::Runtime;
@@ -29,6 +36,7 @@ pub struct Bench {
     model: ModelFiles,
     rows: Rows,
     executor: EngineExecutor,
+    pub bad_rows: BadRows,
     pub progress: Progress,
 }
 
@@ -93,8 +101,8 @@ impl Bench {
         let rows = Rows { classes: vec!["joy".into(), "fear".into(), "neutral".into()], rows: (0..rows).map(row).collect() };
         let model = runtime.block_on(ModelFiles::resolve(&model.to_string_lossy(), Need::Weights)).unwrap();
         let executor = EngineExecutor::new("cpu", None).unwrap();
-        let bench =
-            Bench { runtime, folder, store, shelf: Arc::new(Shelf::new(1 << 20)), model, rows, executor, progress: Progress::new() };
+        let shelf = Arc::new(Shelf::new(1 << 20));
+        let bench = Bench { runtime, folder, store, shelf, model, rows, executor, bad_rows: BadRows::Stop, progress: Progress::new() };
         bench.store_rows();
         bench
     }
@@ -116,6 +124,31 @@ impl Bench {
     pub fn lengthen(&mut self, row: usize) {
         self.rows.rows[row].text = "word ".repeat(2000);
         self.store_rows();
+    }
+
+    /// Replaces a row's text.
+    pub fn say(&mut self, row: usize, text: &str) {
+        self.rows.rows[row].text = text.to_owned();
+        self.store_rows();
+    }
+
+    /// Computes on a CPU that holds passes of at most so many tokens.
+    pub fn cramp(&mut self, tokens: usize) {
+        let placement: Box<dyn Backend> = Box::new(Placement::cpu().with_room(tokens));
+        self.executor = EngineExecutor::over(vec![(Dtype::F32, placement)], u64::MAX);
+    }
+
+    /// Computes on a device that is slow, keeps every finished block, and is gone when it begins block `dies_in` (if any).
+    pub fn doom(&mut self, dies_in: Option<usize>) {
+        let backend: Box<dyn Backend> = Box::new(Doomed { dies_in: dies_in.unwrap_or(usize::MAX), begun: Arc::default() });
+        self.executor = EngineExecutor::over(vec![(Dtype::F32, backend)], u64::MAX).keeping_after(Duration::ZERO);
+    }
+
+    /// The paths of a unit's kept blocks.
+    pub fn parts(&self, unit: &Unit) -> Vec<String> {
+        let key = unit.spec.key();
+        let names = self.runtime.block_on(self.store.list(&layout::parts(&key))).unwrap();
+        names.iter().map(|name| layout::part(&key, name)).collect()
     }
 
     pub fn shelve(&mut self, shelf: Shelf) {
@@ -144,14 +177,24 @@ impl Bench {
     ) -> Unit {
         let (model, identity) = self.identity(&rows);
         let layers = crate::LAYERS.to_vec();
-        let spec = ExtractUnit { version: ENGINE_VERSION, model, prompt, rows: identity, layers, read_outs, continuation, too_long };
+        let spec = ExtractUnit {
+            version: ENGINE_VERSION,
+            model,
+            prompt,
+            rows: identity,
+            layers,
+            read_outs,
+            continuation,
+            too_long,
+            bad_rows: self.bad_rows,
+        };
         self.unit(UnitSpec::Extract(spec), (rows.start, rows.end))
     }
 
     pub fn prompt(&mut self, rows: Range<usize>, prompt: Prompt, answers: &[&str], too_long: TooLong) -> Unit {
         let (model, identity) = self.identity(&rows);
         let answers = answers.iter().map(|a| (*a).to_owned()).collect();
-        let spec = PromptUnit { version: ENGINE_VERSION, model, prompt, answers, rows: identity, too_long };
+        let spec = PromptUnit { version: ENGINE_VERSION, model, prompt, answers, rows: identity, too_long, bad_rows: self.bad_rows };
         self.unit(UnitSpec::Prompt(spec), (rows.start, rows.end))
     }
 
@@ -169,8 +212,9 @@ impl Bench {
     /// Does what a session does with an output.
     pub fn commit(&self, unit: &Unit, attempt: &str, output: &Output) {
         let key = unit.spec.key();
-        let put =
-            |(name, bytes): &(&str, Bytes)| self.runtime.block_on(self.store.put_artifact(&key, attempt, name, bytes.clone())).unwrap();
+        let put = |(name, content): &(&str, Content)| {
+            self.runtime.block_on(self.store.put_artifact(&key, attempt, name, content.clone())).unwrap()
+        };
         let artifacts = output.artifacts.iter().map(put).collect();
         let provenance = Provenance {
             worker: "w".into(),
@@ -188,12 +232,76 @@ impl Bench {
         self.runtime.block_on(self.store.create(&layout::commit(&unit.spec.key(), 0), commit.nonce(), body)).unwrap();
     }
 
-    /// Flips the last byte of an object.
-    pub fn damage(&self, path: &str) {
+    /// Flips a bit of an object, counted from its end if `at` is below 0.
+    pub fn damage(&self, path: &str, at: isize) {
         let file = self.folder.path().join(path);
         let mut bytes = std::fs::read(&file).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
+        let at = if at < 0 { bytes.len() - at.unsigned_abs() } else { at as usize };
+        bytes[at] ^= 1;
         std::fs::write(file, bytes).unwrap();
+    }
+}
+
+/// A backend whose models take their time, and panic at one of their extractions.
+struct Doomed {
+    dies_in: usize,
+    begun: Arc<AtomicUsize>,
+}
+
+struct DoomedModel {
+    model: Box<dyn Loaded>,
+    dies_in: usize,
+    begun: Arc<AtomicUsize>,
+}
+
+impl Backend for Doomed {
+    fn load(&self, path: &Path) -> Result<Box<dyn Loaded>, LoadError> {
+        let model = Placement::cpu().load(path)?;
+        Ok(Box::new(DoomedModel { model, dies_in: self.dies_in, begun: self.begun.clone() }))
+    }
+}
+
+impl Loaded for DoomedModel {
+    fn architecture(&self) -> &Architecture {
+        self.model.architecture()
+    }
+
+    fn has_template(&self) -> bool {
+        self.model.has_template()
+    }
+
+    fn ids(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        self.model.ids(text)
+    }
+
+    fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        self.model.decode(ids)
+    }
+
+    fn prompts(&self, condition: &Prompt, utterances: &[String], reserve: usize, policy: RowPolicy) -> Result<Prompts, PromptError> {
+        self.model.prompts(condition, utterances, reserve, policy)
+    }
+
+    fn extract(
+        &self,
+        prompts: &[limbic_engine::Prompt],
+        request: &Request,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Extraction, ExtractError> {
+        let begun = self.begun.fetch_add(1, Ordering::SeqCst);
+        assert!(begun != self.dies_in, "the worker is killed");
+        std::thread::sleep(Duration::from_millis(20));
+        self.model.extract(prompts, request, on_progress)
+    }
+
+    fn score(
+        &self,
+        prompts: &[limbic_engine::Prompt],
+        labels: &[Vec<u32>],
+        bad_rows: BadRows,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Likelihoods, ExtractError> {
+        self.model.score(prompts, labels, bad_rows, on_progress)
     }
 }
 

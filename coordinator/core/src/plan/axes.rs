@@ -12,10 +12,8 @@ use super::{ModelFacts, PlanError};
 pub(super) struct Axes {
     /// Each model's layers, ascending.
     pub layers: Vec<Vec<Layer>>,
-    /// Row ranges and what the model sees of them.
-    pub shards: Vec<((usize, usize), RowsIdentity)>,
-    /// Rows per shard.
-    pub rows_per_unit: usize,
+    /// Rows per `prompt` unit.
+    pub rows_per_prompt_unit: usize,
     probes: Vec<ProbeSpec>,
     seeds: Vec<u64>,
     targets: Digest,
@@ -31,14 +29,10 @@ pub(super) struct Reading {
 impl Axes {
     pub fn new(spec: &Spec, rows: &Rows, models: &[ModelFacts]) -> Result<Axes, PlanError> {
         let layers = models.iter().map(|model| layers(spec, model)).collect::<Result<_, _>>()?;
-        let rows_per_unit = spec.execution.rows_per_unit.max(1);
-        let shards = ranges((0, rows.rows.len()), rows_per_unit).map(|range| {
-            let shard = &rows.rows[range.0..range.1];
-            (range, RowsIdentity { texts: Rows::texts_digest(shard), count: shard.len() })
-        });
         let mut probes = spec.probes.clone();
         probes.sort_by_key(ProbeSpec::name);
-        Ok(Axes { layers, shards: shards.collect(), rows_per_unit, seeds: seeds(spec, &probes), probes, targets: rows.targets_digest() })
+        let rows_per_prompt_unit = spec.execution.rows_per_unit.unwrap_or(ROWS).max(1);
+        Ok(Axes { layers, rows_per_prompt_unit, seeds: seeds(spec, &probes), probes, targets: rows.targets_digest() })
     }
 
     /// Those layers at those of the spec's offsets, with the continuation that they need.
@@ -60,6 +54,7 @@ impl Axes {
             read_outs: reading.read_outs.clone(),
             continuation: reading.continuation.clone(),
             too_long: spec.too_long,
+            bad_rows: spec.bad_rows,
         }
     }
 
@@ -82,6 +77,29 @@ impl Axes {
         };
         FitUnit { version: PROBE_VERSION, features, targets: self.targets, read_outs: Vec::new(), probes, seeds: vec![0] }
     }
+}
+
+/// Rows of a unit where the spec doesn't say how many: what a dying worker loses stays small.
+const ROWS: usize = 512;
+
+/// Bytes of states in a unit where the spec doesn't say how many rows: about what a shard had best have, and what fits
+/// into a worker's memory.
+const STATES: u64 = 1 << 30;
+
+/// How many rows an extract unit has.
+pub(super) fn rows_per_unit(spec: &Spec, reading: &Reading, model: &ModelFacts) -> usize {
+    let states = (reading.layers.len() * reading.read_outs.len()).max(1) as u64;
+    let fitting = STATES / (states * model.architecture.bytes_per_state()).max(1);
+    spec.execution.rows_per_unit.unwrap_or((fitting as usize).min(ROWS)).max(1)
+}
+
+/// Row ranges of a size, and what a model sees of them.
+pub(super) fn shards(rows: &Rows, size: usize) -> Vec<((usize, usize), RowsIdentity)> {
+    let identity = |range: (usize, usize)| {
+        let shard = &rows.rows[range.0..range.1];
+        (range, RowsIdentity { texts: Rows::texts_digest(shard), count: shard.len() })
+    };
+    ranges((0, rows.rows.len()), size).map(identity).collect()
 }
 
 /// A model's layers, ascending.

@@ -6,15 +6,17 @@ use limbic_proto::axis::Layer;
 use limbic_proto::key::UnitKey;
 use limbic_proto::rows::Rows;
 use limbic_proto::spec::{Baseline, Condition};
-use limbic_proto::unit::{Hints, Unit, UnitSpec};
+use limbic_proto::unit::{Hints, RowsIdentity, Unit, UnitSpec};
 
-use super::axes::{Axes, Reading};
+use super::axes::{Axes, Reading, rows_per_unit, shards};
 use super::estimate::{Cost, Costs, Estimate};
 use super::{Cell, ModelFacts, Place, Plan, PlanError, PlannedUnit, Revision, zero_shot};
 
 /// A plan in the making.
 pub(super) struct Planner<'a> {
     rows: &'a Rows,
+    /// The rows cut into shards, by size.
+    shards: BTreeMap<usize, Vec<((usize, usize), RowsIdentity)>>,
     costs: Costs,
     models: Vec<ModelFacts>,
     conditions: Vec<Condition>,
@@ -39,6 +41,7 @@ impl<'a> Planner<'a> {
     pub fn new(rows: &'a Rows) -> Planner<'a> {
         Planner {
             rows,
+            shards: BTreeMap::new(),
             costs: Costs::new(rows),
             models: Vec::new(),
             conditions: Vec::new(),
@@ -160,15 +163,16 @@ impl<'a> Planner<'a> {
     fn extracts(&mut self, part: &Part<'_>, reading: &Reading) -> Vec<UnitKey> {
         let facts = self.models[part.model].clone();
         let condition = self.conditions[part.condition].clone();
-        let shards = part.axes.shards.iter();
-        let add = |(range, identity): &((usize, usize), _)| {
-            let unit = part.axes.extract(part.revision.spec, reading, &facts, condition.prompt(), Clone::clone(identity));
-            let cost = self.costs.extract(&facts, &unit, *range);
+        let (rows, size) = (self.rows, rows_per_unit(part.revision.spec, reading, &facts));
+        let shards = self.shards.entry(size).or_insert_with(|| shards(rows, size)).clone();
+        let add = |(range, identity)| {
+            let unit = part.axes.extract(part.revision.spec, reading, &facts, condition.prompt(), identity);
+            let cost = self.costs.extract(&facts, &unit, range);
             let title = format!("extract {} {} rows {}..{}", facts.name, condition.name, range.0, range.1);
-            let place = Place::Extract { model: part.model, condition: part.condition, rows: *range };
-            self.add((UnitSpec::Extract(unit), place), part.revision, *range, cost, title)
+            let place = Place::Extract { model: part.model, condition: part.condition, rows: range };
+            self.add((UnitSpec::Extract(unit), place), part.revision, range, cost, title)
         };
-        shards.map(add).collect()
+        shards.into_iter().map(add).collect()
     }
 
     fn fits(&mut self, part: &Part<'_>, reading: &Reading, extracts: &[UnitKey]) {
@@ -192,7 +196,7 @@ impl<'a> Planner<'a> {
 
     fn zero_shot(&mut self, revision: &Revision<'_>, axes: &Axes, model: usize) -> Result<(), PlanError> {
         let facts = self.models[model].clone();
-        for range in zero_shot::shards(self.rows, axes.rows_per_unit) {
+        for range in zero_shot::shards(self.rows, axes.rows_per_prompt_unit) {
             let texts = Rows::texts_digest(&self.rows.rows[range.0..range.1]);
             let unit = zero_shot::unit(revision.spec, &self.rows.classes, &facts, texts, range)?;
             let cost = self.costs.prompt(&facts, &unit, range);

@@ -254,3 +254,40 @@ proptest! {
         prop_assert_eq!(plan, super::plan(&spec, &data, &models).unwrap(), "planning again gives the same");
     }
 }
+
+#[test]
+fn units_are_sized_by_the_bytes_of_their_states_where_the_spec_does_not_say() {
+    let sizes = |layers: usize, hidden: usize, fields: &str| -> Vec<usize> {
+        let mut model = facts("a", layers);
+        (model.architecture.layers, model.architecture.hidden) = (layers, hidden);
+        let plan = plan(&spec(&["a"], fields), &rows(1300, &["joy", "anger"]), &[model]).unwrap();
+        let of = |key: &UnitKey| match &plan.units[key].unit.spec {
+            UnitSpec::Extract(unit) => Some(unit.rows.count),
+            _ => None,
+        };
+        plan.order.iter().filter_map(of).collect()
+    };
+    // Small models: 512 rows, as ever.
+    assert_eq!(sizes(2, 64, ""), [512, 512, 276]);
+    // A 7B model at all 34 layers and 11 read-outs has 6.1 MB of states a row: 175 rows make 1 GiB.
+    let many = "offsets: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\ncontinuation: {}";
+    let found = sizes(32, 4096, many);
+    assert_eq!((found[0], found.iter().sum::<usize>()), (175, 1300));
+    assert!(175 * 34 * 11 * 4096 * 4 <= 1 << 30);
+    // What the spec says counts.
+    assert_eq!(sizes(32, 4096, &format!("{many}\nexecution: {{rows_per_unit: 1000}}")), [1000, 300]);
+    // One row that is larger is a unit of its own.
+    assert_eq!(sizes(32, 4_000_000, many).len(), 1300);
+}
+
+#[test]
+fn models_of_one_sweep_may_have_units_of_different_sizes() {
+    let (small, mut large) = (facts("a", 2), facts("b", 2));
+    large.architecture.hidden = 1 << 20;
+    let plan = plan(&spec(&["a", "b"], "probes: []\nbaselines: []"), &rows(600, &["joy", "anger"]), &[small, large]).unwrap();
+    let count = |model| plan.units.values().filter(|p| matches!(p.place, Place::Extract { model: m, .. } if m == model)).count();
+    assert_eq!((count(0), count(1)), (2, 10));
+    for cell in &plan.cells {
+        assert_eq!(cell.units.len(), count(cell.model), "a cell has the shards of its model");
+    }
+}

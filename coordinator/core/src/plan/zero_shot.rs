@@ -51,6 +51,7 @@ pub(super) fn unit(
         answers,
         rows: RowsIdentity { texts, count: rows.1 - rows.0 },
         too_long: spec.too_long,
+        bad_rows: spec.bad_rows,
     })
 }
 

@@ -1,37 +1,127 @@
-//! Filling batches to a token budget from length-sorted rows.
+//! Batches: length-sorted rows filled to a token budget, and what becomes of a batch that failed.
 
-/// Groups rows of the given lengths so that no group exceeds `budget`, except a single row that does so alone.
+use std::collections::VecDeque;
+
+use limbic_proto::spec::BadRows;
+
+use super::ExtractError;
+
+/// The batches that are still to be run.
 ///
-/// Rows are sorted by length, ties by index, so the groups depend on the lengths and the budget only.
-pub(crate) fn batches(lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_by_key(|&row| (lengths[row], row));
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut filled = usize::MAX;
-    for row in order {
-        match groups.last_mut() {
-            Some(group) if filled + lengths[row] <= budget => {
-                group.push(row);
-                filled += lengths[row];
-            }
-            _ => {
-                groups.push(vec![row]);
-                filled = lengths[row];
+/// At first they depend on the rows' lengths and the budget alone. A batch for which the memory does not suffice comes
+/// back in halves, and so do all that follow; rows' numbers don't depend on it.
+pub(crate) struct Queue<'a> {
+    lengths: &'a [usize],
+    budget: usize,
+    left: VecDeque<Vec<usize>>,
+    /// How often the budget was halved.
+    pub memory_retries: u64,
+}
+
+/// What to do after a batch that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Forget what it left; its rows are in the queue again.
+    Again,
+    /// Forget what it left, and leave out its only row.
+    LeaveOut(usize),
+}
+
+impl<'a> Queue<'a> {
+    /// All rows of the given lengths.
+    pub(crate) fn new(lengths: &'a [usize], budget: usize) -> Queue<'a> {
+        let mut queue = Queue { lengths, budget, left: VecDeque::new(), memory_retries: 0 };
+        queue.fill((0..lengths.len()).collect());
+        queue
+    }
+
+    /// Groups rows so that no group exceeds the budget, except a single row that does so alone.
+    ///
+    /// Rows are sorted by length, ties by index, so the groups depend on the lengths and the budget only.
+    fn fill(&mut self, mut rows: Vec<usize>) {
+        rows.sort_by_key(|&row| (self.lengths[row], row));
+        self.left.clear();
+        let mut filled = usize::MAX;
+        for row in rows {
+            match self.left.back_mut() {
+                Some(group) if filled + self.lengths[row] <= self.budget => {
+                    group.push(row);
+                    filled += self.lengths[row];
+                }
+                _ => {
+                    self.left.push_back(vec![row]);
+                    filled = self.lengths[row];
+                }
             }
         }
     }
-    groups
+
+    pub(crate) fn next(&mut self) -> Option<Vec<usize>> {
+        self.left.pop_front()
+    }
+
+    fn tokens(&self, rows: &[usize]) -> usize {
+        rows.iter().map(|&row| self.lengths[row]).sum()
+    }
+
+    /// Decides about a batch that failed.
+    ///
+    /// Without memory the budget is halved, down to one row. A row that can't be computed is looked for by halving its
+    /// batch, for on some devices it spoils its neighbours; found, it is left out if that is the policy.
+    pub(crate) fn judge(&mut self, error: ExtractError, rows: Vec<usize>, policy: BadRows) -> Result<Verdict, ExtractError> {
+        match &error {
+            ExtractError::Device(cause) if out_of_memory(cause) => {
+                let tokens = self.tokens(&rows);
+                if rows.len() == 1 {
+                    let what = format!("in a pass over one row of {tokens} tokens, after the budget was halved as far as it goes");
+                    return Err(ExtractError::OutOfMemory { what, message: cause.to_string() });
+                }
+                self.budget = (self.budget.min(tokens) / 2).max(1);
+                self.memory_retries += 1;
+                tracing::warn!(tokens, budget = self.budget, "out of memory; trying again with half the tokens a pass");
+                let rest = self.left.drain(..).flatten();
+                let all = rows.into_iter().chain(rest).collect();
+                self.fill(all);
+                Ok(Verdict::Again)
+            }
+            _ if !error.names_a_row() => Err(error),
+            _ if rows.len() > 1 => {
+                let second = rows[rows.len() / 2..].to_vec();
+                self.left.push_front(second);
+                self.left.push_front(rows[..rows.len() / 2].to_vec());
+                Ok(Verdict::Again)
+            }
+            _ if policy == BadRows::Skip => Ok(Verdict::LeaveOut(rows[0])),
+            _ => Err(error),
+        }
+    }
+}
+
+/// Whether a device says that its memory does not suffice. There is no kind for it: CUDA, cuBLAS and cuDNN each have
+/// words of their own.
+pub(crate) fn out_of_memory(error: &candle_core::Error) -> bool {
+    let said = format!("{error} {error:?}").to_lowercase();
+    ["out of memory", "out_of_memory", "alloc_failed"].iter().any(|words| said.contains(words))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use limbic_proto::axis::{Layer, ReadOut};
     use proptest::prelude::*;
+
+    fn drained(mut queue: Queue<'_>) -> Vec<Vec<usize>> {
+        std::iter::from_fn(|| queue.next()).collect()
+    }
+
+    fn no_memory() -> ExtractError {
+        ExtractError::Device(candle_core::Error::Msg("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")".into()))
+    }
 
     proptest! {
         #[test]
         fn every_row_is_in_one_batch_within_budget(lengths in prop::collection::vec(1usize..300, 0..80), budget in 1usize..600) {
-            let groups = batches(&lengths, budget);
+            let groups = drained(Queue::new(&lengths, budget));
             let mut rows: Vec<usize> = groups.concat();
             rows.sort_unstable();
             prop_assert_eq!(rows, (0..lengths.len()).collect::<Vec<_>>());
@@ -39,6 +129,57 @@ mod tests {
                 let sum: usize = group.iter().map(|&r| lengths[r]).sum();
                 prop_assert!(sum <= budget || group.len() == 1);
             }
+        }
+
+        #[test]
+        fn every_row_is_run_once_if_the_memory_holds_one(lengths in prop::collection::vec(1usize..300, 1..80), budget in 1usize..6000, room in 300usize..900) {
+            let mut queue = Queue::new(&lengths, budget);
+            let mut ran = Vec::new();
+            while let Some(rows) = queue.next() {
+                if queue.tokens(&rows) > room {
+                    prop_assert_eq!(queue.judge(no_memory(), rows, BadRows::Stop).unwrap(), Verdict::Again);
+                } else {
+                    ran.extend(rows);
+                }
+            }
+            ran.sort_unstable();
+            prop_assert_eq!(ran, (0..lengths.len()).collect::<Vec<_>>());
+            prop_assert!(queue.memory_retries <= 16, "{} retries", queue.memory_retries);
+        }
+
+        #[test]
+        fn bad_rows_are_found_among_their_neighbours(bad in prop::collection::vec(any::<bool>(), 1..40)) {
+            let lengths = vec![10; bad.len()];
+            let mut queue = Queue::new(&lengths, 100);
+            let (mut ran, mut left_out) = (Vec::new(), Vec::new());
+            while let Some(rows) = queue.next() {
+                if let Some(&row) = rows.iter().find(|row| bad[**row]) {
+                    let error = ExtractError::NotFinite { row, layer: Layer::Final, read_out: ReadOut::LAST };
+                    if let Verdict::LeaveOut(row) = queue.judge(error, rows, BadRows::Skip).unwrap() {
+                        left_out.push(row);
+                    }
+                } else {
+                    ran.extend(rows);
+                }
+            }
+            ran.sort_unstable();
+            prop_assert_eq!(ran, (0..bad.len()).filter(|row| !bad[*row]).collect::<Vec<_>>());
+            prop_assert_eq!(left_out, (0..bad.len()).filter(|row| bad[*row]).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn one_row_that_fails_ends_it_with_its_reason() {
+        let mut queue = Queue::new(&[700], 100);
+        let rows = queue.next().unwrap();
+        let error = queue.judge(no_memory(), rows, BadRows::Skip).unwrap_err();
+        assert!(matches!(error, ExtractError::OutOfMemory { .. }) && error.to_string().contains("one row of 700 tokens"), "{error}");
+        let error = ExtractError::ScoresNotFinite { row: 0 };
+        assert!(matches!(queue.judge(error, vec![0], BadRows::Stop), Err(ExtractError::ScoresNotFinite { row: 0 })));
+        let other = ExtractError::Device(candle_core::Error::Msg("an illegal memory access was encountered".into()));
+        assert!(matches!(queue.judge(other, vec![0, 1], BadRows::Skip), Err(ExtractError::Device(_))));
+        for words in ["CUBLAS_STATUS_ALLOC_FAILED", "DriverError(CUDA_ERROR_OUT_OF_MEMORY, ..)", "Out of memory"] {
+            assert!(out_of_memory(&candle_core::Error::Msg(words.into()).context("matmul")), "{words}");
         }
     }
 }

@@ -27,10 +27,29 @@ pub(super) struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(request: &'a Request, rows: usize, width: usize) -> Sink<'a> {
-        let empty = |layer: Layer, read_out: ReadOut| States { layer, read_out, values: vec![0.0; rows * width] };
-        let states = request.layers.iter().flat_map(|&l| request.read_outs.iter().map(move |&r| empty(l, r))).collect();
-        Sink { request, out: Extraction { width, states, replies: vec![Vec::new(); rows], tokens: 0 } }
+    pub(super) fn new(request: &'a Request, rows: usize, width: usize) -> Result<Sink<'a>, ExtractError> {
+        let empty = |(layer, read_out): (Layer, ReadOut)| {
+            let mut values = Vec::new();
+            values.try_reserve_exact(rows * width).map_err(|e| ExtractError::OutOfMemory {
+                what: format!("for the states of {rows} rows at {} layers and read-outs", request.layers.len() * request.read_outs.len()),
+                message: e.to_string(),
+            })?;
+            values.resize(rows * width, 0.0);
+            Ok(States { layer, read_out, values })
+        };
+        let all = request.layers.iter().flat_map(|&l| request.read_outs.iter().map(move |&r| (l, r)));
+        let states = all.map(empty).collect::<Result<_, ExtractError>>()?;
+        Ok(Sink { request, out: Extraction { width, states, replies: vec![Vec::new(); rows], ..Extraction::default() } })
+    }
+
+    /// Takes back what a batch that failed has left; `tokens` were run before it.
+    pub(super) fn forget(&mut self, rows: &[usize], tokens: u64) {
+        let width = self.out.width;
+        for &row in rows {
+            self.out.replies[row].clear();
+            self.out.states.iter_mut().for_each(|states| states.values[row * width..][..width].fill(0.0));
+        }
+        self.out.tokens = tokens;
     }
 
     /// Copies what `wishes` name out of one layer's states.

@@ -6,15 +6,15 @@ use limbic_proto::axis::{Context, Pooling};
 
 use super::gather::{Sink, Wish, kept, pooled};
 use super::reply::Replies;
-use super::{Continuation, ExtractError, Extraction, OnProgress, Progress, Request, batches};
+use super::{Continuation, ExtractError, Extraction, OnProgress, Progress, Queue, Request, Verdict};
 use crate::model::{Model, Plan};
 use crate::pass::{Cache, Pass};
 use crate::prompt::Prompt;
 
 /// Computes the states a request asks for.
 ///
-/// Rows are grouped into batches by length; a row's states are the same in every batch. `on_progress` is called after
-/// every pass.
+/// Rows are grouped into batches by length; a row's states are the same in every batch. A batch for which the memory does
+/// not suffice is run again in halves. `on_progress` is called after every pass.
 ///
 /// # Errors
 /// [`ExtractError`]; nothing is returned for a cancelled extraction.
@@ -26,7 +26,7 @@ pub fn extract(model: &Model, prompts: &[Prompt], request: &Request, on_progress
     let mut run = Run {
         model,
         prompts,
-        sink: Sink::new(request, prompts.len(), model.architecture().hidden),
+        sink: Sink::new(request, prompts.len(), model.architecture().hidden)?,
         on_progress,
         rows: 0,
         blocks: request.layers.iter().map(|l| l.blocks(model.architecture().layers as u32) as usize).max().unwrap_or(0),
@@ -34,11 +34,23 @@ pub fn extract(model: &Model, prompts: &[Prompt], request: &Request, on_progress
         prefix: None,
     };
     run.read_prefix()?;
-    for batch in batches(&lengths, request.budget()) {
-        run.batch(&batch)?;
-        run.rows += batch.len();
+    let mut queue = Queue::new(&lengths, request.budget());
+    while let Some(batch) = queue.next() {
+        let tokens = run.sink.out.tokens;
+        match run.batch(&batch) {
+            Ok(()) => run.rows += batch.len(),
+            Err(error) => {
+                run.sink.forget(&batch, tokens);
+                if let Verdict::LeaveOut(row) = queue.judge(error, batch, request.bad_rows)? {
+                    run.sink.out.bad.push(row);
+                    run.rows += 1;
+                }
+            }
+        }
         run.report()?;
     }
+    run.sink.out.bad.sort_unstable();
+    run.sink.out.memory_retries = queue.memory_retries;
     Ok(run.sink.out)
 }
 
@@ -151,9 +163,10 @@ impl Run<'_> {
         let kept = kept(&wishes, []);
         let prefix = self.prefix.take();
         let plan = Plan { cache: prefix.as_ref(), store: None, blocks: self.blocks, kept: &kept };
-        self.run(&pass, &plan, &wishes)?;
+        let ran = self.run(&pass, &plan, &wishes).map(|_| ());
+        // Whatever came of it: a batch that failed is run again.
         self.prefix = prefix;
-        Ok(())
+        ran
     }
 
     fn prompts_and_replies(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
@@ -233,5 +246,78 @@ impl Run<'_> {
         self.sink.out.tokens += pass.tokens.len() as u64;
         self.report()?;
         Ok(states)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use candle_core::{Device, Tensor};
+    use limbic_proto::axis::{Layer, ReadOut};
+    use limbic_proto::spec::{self, BadRows, TooLong};
+
+    use super::*;
+    use crate::likelihood::label_log_likelihoods;
+    use crate::model::Placement;
+    use crate::prompt::Prompts;
+
+    const TEXTS: [&str; 7] = ["Oh!", "I miss her.", "What a day", "The meeting is at three.", "I miss the sun", "Why?", "It rains."];
+
+    fn model(placement: &Placement) -> Model {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama-plain");
+        Model::load(&fixture, placement).unwrap()
+    }
+
+    /// The model with an embedding that is not a number.
+    fn poisoned(mut model: Model, token: u32) -> Model {
+        let (vocab, width) = model.decoder.embeddings.dims2().unwrap();
+        let mut numbers = model.decoder.embeddings.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        numbers[token as usize * width..][..width].fill(f32::NAN);
+        model.decoder.embeddings = Tensor::from_vec(numbers, (vocab, width), &Device::Cpu).unwrap();
+        model
+    }
+
+    fn run(model: &Model, prompts: &[Prompt], request: &Request) -> Result<Extraction, ExtractError> {
+        extract(model, prompts, request, &mut |_| ControlFlow::Continue(()))
+    }
+
+    #[test]
+    fn poisoned_rows_are_named_or_left_out_and_their_neighbours_stay_as_they_are() {
+        // On the CPU a row is alone with its poison; where attention is composed of tensor operations its batch shares it.
+        for placement in [Placement::cpu(), Placement::cpu_composed()] {
+            let healthy = model(&placement);
+            let prompts = Prompts::new(&healthy, &spec::Prompt::Template("{text}".into()), &TEXTS, 0, TooLong::Error).unwrap().prompts;
+            let miss = *prompts[1].ids.iter().find(|id| prompts[4].ids.contains(id) && !prompts[0].ids.contains(id)).unwrap();
+            let bad: Vec<usize> = (0..TEXTS.len()).filter(|row| prompts[*row].ids.contains(&miss)).collect();
+            assert!(bad.contains(&1) && bad.contains(&4) && bad.len() < 5, "{bad:?}");
+            let poisoned = poisoned(model(&placement), miss);
+            for continuation in [None, Some(Continuation::Given(vec![vec![5, 6]; TEXTS.len()]))] {
+                let mut request = Request::new(vec![Layer::Block(2), Layer::Final], vec![ReadOut::LAST]);
+                request.read_outs.extend(continuation.is_some().then_some(ReadOut::at(2)));
+                request.continuation = continuation;
+                let error = run(&poisoned, &prompts, &request).unwrap_err();
+                assert!(matches!(error, ExtractError::NotFinite { row, .. } if bad.contains(&row)), "{error}");
+                request.bad_rows = BadRows::Skip;
+                let (found, expected) = (run(&poisoned, &prompts, &request).unwrap(), run(&healthy, &prompts, &request).unwrap());
+                assert_eq!((&found.bad, &expected.bad), (&bad, &Vec::new()));
+                let width = found.width;
+                for (ours, theirs) in found.states.iter().zip(&expected.states) {
+                    for row in 0..TEXTS.len() {
+                        let (ours, theirs) = (&ours.values[row * width..][..width], &theirs.values[row * width..][..width]);
+                        let off = ours.iter().zip(theirs).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+                        match bad.contains(&row) {
+                            true => assert!(ours.iter().all(|x| *x == 0.0) && found.replies[row].is_empty()),
+                            false => assert!(off < 1e-4 && found.replies[row] == expected.replies[row], "row {row} is off by {off}"),
+                        }
+                    }
+                }
+            }
+            let score = |policy| label_log_likelihoods(&poisoned, &prompts, &[vec![5]], policy, &mut |_| ControlFlow::Continue(()));
+            assert!(matches!(score(BadRows::Stop), Err(ExtractError::ScoresNotFinite { row }) if bad.contains(&row)));
+            let scored = score(BadRows::Skip).unwrap();
+            assert_eq!(scored.bad, bad);
+            assert!((0..TEXTS.len()).all(|row| (scored.rows[row] == [0.0]) == bad.contains(&row)));
+        }
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Decoder {
     pub device: Device,
     pub dtype: DType,
     pub steps: Steps,
+    /// See [`crate::Placement::with_room`].
+    pub room: Option<usize>,
 }
 
 /// What a pass does besides computing.
@@ -78,6 +80,9 @@ impl Decoder {
     ///
     /// `tap` sees `Block(0)` to `Block(plan.blocks)` and, if all blocks ran, `Final`. Returns the last states shown.
     pub(crate) fn forward(&self, pass: &Pass, plan: &Plan<'_>, mut tap: impl FnMut(Tap<'_>) -> Result<()>) -> Result<Tensor> {
+        if let Some(room) = self.room.filter(|room| pass.tokens.len() > *room) {
+            candle_core::bail!("out of memory: a pass of {} tokens, there is room for {room}", pass.tokens.len());
+        }
         let all: Vec<u32>;
         let kept = if plan.kept.is_empty() {
             all = (0..pass.tokens.len() as u32).collect();

@@ -74,7 +74,8 @@ fn decoder(architecture: Architecture, tensors: &mut dyn Tensors, placement: &Pl
     let norm = layout.plain("model.norm.weight", &[a.hidden])?;
     let blocks = (0..a.layers).map(|i| block(a, i, &mut layout)).collect::<Result<_, _>>()?;
     let rope = Rope::new(a, factors.as_deref(), &device)?;
-    Ok(Decoder { embeddings, blocks, norm, head, rope, device, dtype, steps, architecture })
+    let room = placement.room;
+    Ok(Decoder { embeddings, blocks, norm, head, rope, device, dtype, steps, room, architecture })
 }
 
 fn block(a: &Architecture, index: usize, layout: &mut Layout<'_>) -> Result<Block, LoadError> {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use limbic_engine::{Continuation, ExtractError, Model, Placement, Prompt, Request, extract, label_log_likelihoods};
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
+use limbic_proto::spec::BadRows;
 
 use crate::damage::{copy, set_config};
 use crate::reference::{Reference, all_layers, chats, difference, greedy, model, prompts, raw, run};
@@ -103,22 +104,26 @@ fn poolings_read_the_positions_they_name() {
     }
 }
 
+fn score(model: &Model, prompts: &[Prompt], labels: &[Vec<u32>]) -> Vec<Vec<f64>> {
+    label_log_likelihoods(model, prompts, labels, BadRows::Stop, &mut |_| ControlFlow::Continue(())).unwrap().rows
+}
+
 #[test]
 fn likelihoods_add_up() {
     let (model, meta) = (model("qwen2-qkv-bias"), Reference::read("qwen2-qkv-bias").meta);
     let prompts = prompts(&model, &raw(), &meta.texts);
     let every: Vec<Vec<u32>> = (0..1000).map(|t| vec![t]).collect();
-    let scores = label_log_likelihoods(&model, &prompts[..2], &every, &mut |_| ControlFlow::Continue(())).unwrap();
+    let scores = score(&model, &prompts[..2], &every);
     for row in &scores {
         assert!((row.iter().map(|s| s.exp()).sum::<f64>() - 1.0).abs() < 1e-5);
     }
     // log p(a b) = log p(a) + log p(b | a), and the latter is the likelihood of b after the longer prompt.
     let labels = vec![vec![7, 300, 12], vec![7], vec![500, 2]];
-    let scores = label_log_likelihoods(&model, &prompts, &labels, &mut |_| ControlFlow::Continue(())).unwrap();
+    let scores = score(&model, &prompts, &labels);
     for (prompt, scores) in prompts.iter().zip(&scores) {
         let after = |ids: &[u32], token: u32| {
             let longer = tokens([prompt.ids.as_slice(), ids].concat());
-            label_log_likelihoods(&model, &[longer], &[vec![token]], &mut |_| ControlFlow::Continue(())).unwrap()[0][0]
+            score(&model, &[longer], &[vec![token]])[0][0]
         };
         let expected = after(&[], 7) + after(&[7], 300) + after(&[7, 300], 12);
         assert!((scores[0] - expected).abs() < 1e-4, "{} {expected}", scores[0]);

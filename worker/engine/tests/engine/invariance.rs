@@ -1,10 +1,14 @@
 //! A row's numbers depend on the row alone: not on its batch, the budget, or which layers are asked.
 
-use limbic_engine::{Continuation, Extraction, Request};
-use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
-use limbic_proto::spec;
+use std::ops::ControlFlow;
 
-use crate::reference::{FAMILIES, Reference, all_layers, chats, greedy, model, prompts, run};
+use limbic_engine::{
+    Continuation, ExtractError, Extraction, Model, Placement, Prompts, Request, RowPolicy, extract, label_log_likelihoods,
+};
+use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
+use limbic_proto::spec::{self, BadRows, TooLong};
+
+use crate::reference::{FAMILIES, Reference, all_layers, chats, fixture, greedy, model, prompts, raw, run};
 
 fn bits(found: &Extraction) -> Vec<Vec<u32>> {
     found.states.iter().map(|s| s.values.iter().map(|x| x.to_bits()).collect()).collect()
@@ -28,6 +32,7 @@ fn batches_change_no_bit() {
             ],
             continuation: Some(greedy(9)),
             batch_tokens: Some(100_000),
+            bad_rows: BadRows::Stop,
         };
         let whole = run(&model, &prompts, &request);
         for budget in [1, 100, 333] {
@@ -101,4 +106,60 @@ fn a_shared_beginning_is_run_once_and_changes_no_bit() {
             request.read_outs.clone_from(&read_outs);
         }
     }
+}
+
+/// A model of a device that holds passes of so many tokens.
+fn cramped(name: &str, tokens: usize) -> Model {
+    Model::load(&fixture(name), &Placement::cpu().with_room(tokens)).unwrap()
+}
+
+#[test]
+fn too_little_memory_halves_the_passes_and_changes_no_bit() {
+    for name in FAMILIES {
+        let (model, meta) = (model(name), Reference::read(name).meta);
+        let prompts = chats(&model, &meta.texts);
+        let longest = prompts.iter().map(|p| p.ids.len()).max().unwrap();
+        let mut request = Request::new(all_layers(meta.layers), vec![ReadOut::LAST, ReadOut::at(1), ReadOut::at(4)]);
+        request.read_outs.push(ReadOut { context: Context::MaskedPrompt, ..ReadOut::at(4) });
+        request.continuation = Some(greedy(4));
+        let whole = run(&model, &prompts, &request);
+        assert_eq!(whole.memory_retries, 0);
+        for room in [longest, 2 * longest, 4 * longest] {
+            let found = run(&cramped(name, room), &prompts, &request);
+            assert!(found.memory_retries > 0, "{name} with room for {room}");
+            assert_eq!((bits(&whole), &whole.replies, whole.tokens), (bits(&found), &found.replies, found.tokens), "{name}, room {room}");
+        }
+        // A shared beginning survives a batch that failed.
+        let system = Some("You are very emotional, and you have always been.".to_owned());
+        let shared = self::prompts(&model, &spec::Prompt::Chat(spec::Chat { system, ..spec::Chat::default() }), &meta.texts);
+        let request = Request::new(all_layers(meta.layers), vec![ReadOut::LAST]);
+        let longest = shared.iter().map(|p| p.ids.len()).max().unwrap();
+        let (whole, found) = (run(&model, &shared, &request), run(&cramped(name, longest), &shared, &request));
+        assert!(found.memory_retries > 0 && bits(&whole) == bits(&found) && whole.tokens == found.tokens, "{name}");
+        let labels = vec![vec![7, 300, 12], vec![5]];
+        let score =
+            |model: &Model| label_log_likelihoods(model, &prompts, &labels, BadRows::Stop, &mut |_| ControlFlow::Continue(())).unwrap();
+        let (whole, found) = (score(&model), score(&cramped(name, 2 * longest)));
+        assert!(found.memory_retries > 0 && whole.rows == found.rows && whole.tokens == found.tokens, "{name}");
+    }
+}
+
+#[test]
+fn too_little_memory_for_one_row_says_so() {
+    let (model, meta) = (cramped("llama-plain", 3), Reference::read("llama-plain").meta);
+    let prompts = prompts(&model, &raw(), &meta.texts);
+    let request = Request::new(vec![Layer::Final], vec![ReadOut::LAST]);
+    let error = extract(&model, &prompts, &request, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert!(matches!(error, ExtractError::OutOfMemory { .. }) && error.to_string().contains("room for 3"), "{error}");
+}
+
+#[test]
+fn a_text_without_tokens_is_named_or_left_out() {
+    let model = model("llama-plain");
+    let texts = ["Oh!", "", "I miss her."];
+    let error = Prompts::new(&model, &raw(), &texts, 0, TooLong::Skip).unwrap_err();
+    assert!(error.to_string().contains("row 1"), "{error}");
+    let policy = RowPolicy { bad_rows: BadRows::Skip, ..RowPolicy::default() };
+    let built = Prompts::new(&model, &raw(), &texts, 0, policy).unwrap();
+    assert_eq!((built.rows, built.bad, built.skipped), (vec![0, 2], vec![1], vec![]));
 }

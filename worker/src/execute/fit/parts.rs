@@ -98,32 +98,35 @@ impl<'a> States<'a> {
         self.shards.first().and_then(|(shard, _)| width(shard)).unwrap_or(0) * 4 * self.study.rows().len()
     }
 
-    /// Reads one read-out's tensor of every shard. Rows that were skipped, or whose reply ended before the offset, are
-    /// left out.
-    pub(super) fn parts(&self, read_out: ReadOut) -> Result<Parts, ExecuteError> {
-        let name = read_out.tensor(self.layer);
-        let (mut parts, mut row, mut values) = (Parts::default(), 0, Vec::new());
+    /// Reads the tensors of some read-outs from every shard. Rows that were skipped, or whose reply ended before the
+    /// offset, are left out.
+    pub(super) fn parts(&self, read_outs: &[ReadOut]) -> Result<Vec<Parts>, ExecuteError> {
+        let names: Vec<String> = read_outs.iter().map(|read_out| read_out.tensor(self.layer)).collect();
+        let mut all: Vec<Parts> = read_outs.iter().map(|_| Parts::default()).collect();
+        let mut first = 0;
         for (shard, lengths) in &self.shards {
-            values.clear();
-            let (rows, width) = shard.read_f32(&name, &mut values)?;
-            if rows != lengths.len() || (parts.width != 0 && width != parts.width) {
-                let message =
-                    format!("tensor `{name}` is [{rows}, {width}] in a shard of {} rows and width {}", lengths.len(), parts.width);
-                return Err(self.study.mismatch("the states", message));
-            }
-            parts.width = width;
-            for (lengths, state) in lengths.iter().zip(values.chunks_exact(width.max(1))) {
-                if lengths.prompt > 0 && lengths.reply >= i64::from(read_out.offset) {
-                    let target = &self.study.rows()[row];
-                    let part = parts.of(target.split);
-                    part.x.extend_from_slice(state);
-                    part.y.push(target.class);
-                    part.weights.push(target.weight as f32);
-                    part.rows.push(row);
+            let found = shard.read_f32(&names)?;
+            for (((parts, read_out), name), tensor) in all.iter_mut().zip(read_outs).zip(&names).zip(found) {
+                let (rows, width) = (tensor.rows, tensor.width);
+                if rows != lengths.len() || (parts.width != 0 && width != parts.width) {
+                    let message =
+                        format!("tensor `{name}` is [{rows}, {width}] in a shard of {} rows and width {}", lengths.len(), parts.width);
+                    return Err(self.study.mismatch("the states", message));
                 }
-                row += 1;
+                parts.width = width;
+                for (at, lengths) in lengths.iter().enumerate() {
+                    if lengths.prompt > 0 && lengths.reply >= i64::from(read_out.offset) {
+                        let target = &self.study.rows()[first + at];
+                        let part = parts.of(target.split);
+                        tensor.row(at, &mut part.x);
+                        part.y.push(target.class);
+                        part.weights.push(target.weight as f32);
+                        part.rows.push(first + at);
+                    }
+                }
             }
+            first += lengths.len();
         }
-        Ok(parts)
+        Ok(all)
     }
 }

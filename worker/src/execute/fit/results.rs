@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use limbic_engine::probe::NamedTensor;
 use limbic_proto::rows::Split;
 use limbic_proto::unit::{FITS, FitName, FitRecord, PREDICTIONS, WEIGHTS};
@@ -89,8 +90,8 @@ impl Results {
         let absent = self.records.iter().filter(|r| r.absent.is_some()).count();
         let unconverged = self.records.iter().filter(|r| r.absent.is_none() && !r.converged).count();
         let counts = [("fits", self.records.len()), ("absent_fits", absent), ("unconverged_fits", unconverged)];
-        let records = serde_json::to_vec_pretty(&self.records).expect("records serialize");
-        let artifacts = vec![(PREDICTIONS, self.predictions.to_bytes()?), (FITS, records.into()), (WEIGHTS, self.weights.to_bytes()?)];
+        let records = Bytes::from(serde_json::to_vec_pretty(&self.records).expect("records serialize"));
+        let artifacts = vec![(PREDICTIONS, self.predictions.content()?), (FITS, records.into()), (WEIGHTS, self.weights.content()?)];
         Ok(Output { artifacts, tokens: 0, counts: crate::execute::counts(counts) })
     }
 }

@@ -1,0 +1,81 @@
+//! How both programs log: lines of text or JSON objects on standard error, all of one shape.
+
+use std::fmt::Display;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+
+/// The variable that says what is logged, such as `info` or `limbic=debug`.
+pub const FILTER: &str = "LIMBIC_LOG";
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// The word on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }
+    }
+}
+
+/// Installs the subscriber of this process. What is logged is set by [`FILTER`], by default `default`; a filter that
+/// can't be read is warned about, and the default is taken.
+pub fn init(format: LogFormat, default: &str) {
+    let given = std::env::var(FILTER).ok().filter(|given| !given.trim().is_empty());
+    let read = given.as_deref().map(EnvFilter::try_new);
+    let (filter, bad) = match read {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(error)) => (EnvFilter::new(default), Some(error)),
+        None => (EnvFilter::new(default), None),
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // An error only says that the process logs already.
+    let _ = match format {
+        LogFormat::Text => log.with_target(false).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    if let Some(error) = bad {
+        let given = given.unwrap_or_default();
+        tracing::warn!("{FILTER}=`{given}` can't be read ({error}); `{default}` is used: write a level such as info, or limbic=debug");
+    }
+}
+
+/// Says why the process ends, in the log's format but whatever the filter is.
+pub fn fail(format: LogFormat, error: &dyn Display) {
+    match format {
+        LogFormat::Text => eprintln!("error: {error}"),
+        LogFormat::Json => eprintln!("{}", object(&error.to_string())),
+    }
+}
+
+/// A message as the subscriber writes its events.
+fn object(message: &str) -> String {
+    let mut timestamp = String::new();
+    // Writing into a string doesn't fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    serde_json::json!({ "timestamp": timestamp, "level": "ERROR", "message": message, "target": "limbic" }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_json_object_in_one_line() {
+        let line = object("two\nlines and \"quotes\"");
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((read["level"].as_str(), read["message"].as_str()), (Some("ERROR"), Some("two\nlines and \"quotes\"")));
+        assert!(!line.contains('\n') && read["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
+    }
+}

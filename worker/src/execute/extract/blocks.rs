@@ -1,0 +1,187 @@
+//! An extract unit in blocks of rows, so that what was finished of it outlives a worker that is killed.
+//!
+//! Which rows make a block depends on the prompts' lengths and the token budget alone. Blocks that took long enough are
+//! kept as `data/{hh}/{unit}/parts/{block}`; the next attempt takes those whose bytes have the digest that stands before
+//! them, and computes the others. Nothing but the time depends on them.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use limbic_engine::{Continuation, ExtractError, Extraction, Loaded, Prompt, Request, States};
+use limbic_proto::key::Digest;
+
+use super::part;
+use crate::inputs::Parts;
+use crate::progress::Progress;
+
+/// Token budgets in a block.
+const BUDGETS: usize = 2;
+
+/// Bytes of states that a second of computing must not exceed for its block to be kept: then writing takes about a tenth
+/// of the time that it saves.
+const WORTH: f64 = 20e6;
+
+/// Blocks on their way into the store.
+struct Keeper<'a> {
+    parts: &'a Parts<'a>,
+    /// Finished and not kept yet: names and bytes.
+    pending: Vec<(String, limbic_store::Content)>,
+    took: Duration,
+    bytes: usize,
+}
+
+impl Keeper<'_> {
+    /// Takes note of a block, and writes what is worth it.
+    fn add(&mut self, name: String, found: &Extraction, took: Duration) {
+        self.took += took;
+        self.bytes += found.states.iter().map(|s| 4 * s.values.len()).sum::<usize>();
+        if self.took.as_secs_f64() * WORTH < self.bytes as f64 {
+            (self.took, self.bytes) = (Duration::ZERO, 0);
+            self.pending.clear();
+            return;
+        }
+        // What can't be written down is computed again.
+        self.pending.extend(part::content(found).ok().map(|content| (name, content)));
+        if self.took >= self.parts.after() {
+            (self.took, self.bytes) = (Duration::ZERO, 0);
+            self.pending.drain(..).for_each(|(name, content)| self.parts.put(&name, &content));
+        }
+    }
+}
+
+/// What came of all blocks.
+pub(super) struct Found {
+    /// As if all rows had been extracted at once; the tokens are those that this attempt has run.
+    pub(super) whole: Extraction,
+    /// Rows that an earlier attempt had finished.
+    pub(super) resumed: usize,
+}
+
+/// Extracts all prompts, block by block. Errors name prompts by their index among all of them.
+pub(super) fn extract(
+    model: &dyn Loaded,
+    prompts: &[Prompt],
+    request: &Request,
+    parts: &Parts<'_>,
+    progress: &Progress,
+) -> Result<Found, ExtractError> {
+    let blocks = cut(prompts, request);
+    let known = if blocks.len() > 1 { parts.list() } else { Vec::new() };
+    let width = model.architecture().hidden;
+    let mut whole = Extraction { width, replies: vec![Vec::new(); prompts.len()], ..Extraction::default() };
+    let (mut resumed, mut done) = (0, 0);
+    let mut keeper = Keeper { parts, pending: Vec::new(), took: Duration::ZERO, bytes: 0 };
+    for (index, rows) in blocks.iter().enumerate() {
+        let name = format!("{index:04}-{}", Digest::of_json(&(rows, request.batch_tokens)).short());
+        let kept = known.contains(&name).then(|| part::read(&parts.get(&name)?, request, rows.len(), width)).flatten();
+        let found = match kept {
+            Some(found) => {
+                resumed += rows.len();
+                found
+            }
+            None => {
+                let block: Vec<Prompt> = rows.iter().map(|&row| prompts[row].clone()).collect();
+                let tokens = whole.tokens;
+                let mut follow = |now: limbic_engine::Progress| {
+                    progress.set((done + now.rows) as f64 / prompts.len().max(1) as f64, tokens + now.tokens);
+                    if progress.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                };
+                let began = Instant::now();
+                let found = model.extract(&block, &part_of(request, rows), &mut follow).map_err(|e| e.renumbered(rows))?;
+                if blocks.len() > 1 {
+                    keeper.add(name, &found, began.elapsed());
+                }
+                found
+            }
+        };
+        if blocks.len() == 1 && rows.iter().enumerate().all(|(i, row)| i == *row) {
+            return Ok(Found { whole: found, resumed });
+        }
+        merge(&mut whole, found, rows, prompts.len())?;
+        done += rows.len();
+        progress.set(done as f64 / prompts.len().max(1) as f64, whole.tokens);
+    }
+    whole.bad.sort_unstable();
+    Ok(Found { whole, resumed })
+}
+
+/// The rows of each block, ascending; blocks go from short prompts to long ones. A single block has all rows in order.
+fn cut(prompts: &[Prompt], request: &Request) -> Vec<Vec<usize>> {
+    let room = BUDGETS * request.batch_tokens.unwrap_or(usize::MAX / BUDGETS);
+    let reply = request.continuation.as_ref().map_or(0, Continuation::longest);
+    let length = |row: &usize| prompts[*row].ids.len() + reply;
+    let mut order: Vec<usize> = (0..prompts.len()).collect();
+    order.sort_by_key(|row| (length(row), *row));
+    let mut blocks: Vec<Vec<usize>> = vec![Vec::new()];
+    let mut filled = 0;
+    for row in order {
+        if filled + length(&row) > room && filled > 0 {
+            blocks.push(Vec::new());
+            filled = 0;
+        }
+        filled += length(&row);
+        blocks.last_mut().expect("there is always one").push(row);
+    }
+    blocks.iter_mut().for_each(|block| block.sort_unstable());
+    blocks
+}
+
+/// The request for some of its rows.
+fn part_of(request: &Request, rows: &[usize]) -> Request {
+    let continuation = match &request.continuation {
+        Some(Continuation::Given(replies)) => Some(Continuation::Given(rows.iter().map(|&row| replies[row].clone()).collect())),
+        Some(Continuation::Generated { tokens, temperature, seeds, stop_at_eos }) => Some(Continuation::Generated {
+            tokens: *tokens,
+            temperature: *temperature,
+            seeds: if seeds.is_empty() { Vec::new() } else { rows.iter().map(|&row| seeds[row]).collect() },
+            stop_at_eos: *stop_at_eos,
+        }),
+        None => None,
+    };
+    Request { continuation, ..request.clone() }
+}
+
+/// Puts a block's rows to their places among all `total`.
+fn merge(whole: &mut Extraction, found: Extraction, rows: &[usize], total: usize) -> Result<(), ExtractError> {
+    let width = whole.width;
+    if whole.states.is_empty() {
+        for states in &found.states {
+            let mut values = Vec::new();
+            values.try_reserve_exact(total * width).map_err(|e| ExtractError::OutOfMemory {
+                what: format!("for the states of {total} rows at {} layers and read-outs", found.states.len()),
+                message: e.to_string(),
+            })?;
+            values.resize(total * width, 0.0);
+            whole.states.push(States { layer: states.layer, read_out: states.read_out, values });
+        }
+    }
+    for (into, from) in whole.states.iter_mut().zip(found.states) {
+        for (state, &row) in from.values.chunks_exact(width.max(1)).zip(rows) {
+            into.values[row * width..][..width].copy_from_slice(state);
+        }
+    }
+    for (reply, &row) in found.replies.into_iter().zip(rows) {
+        whole.replies[row] = reply;
+    }
+    whole.bad.extend(found.bad.into_iter().map(|at| rows[at]));
+    whole.tokens += found.tokens;
+    whole.memory_retries += found.memory_retries;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use limbic_proto::axis::{Layer, ReadOut};
+
+    #[test]
+    fn blocks_hold_every_row_once_within_two_budgets() {
+        let lengths = [9, 3, 30, 4, 8, 8, 50, 1];
+        let prompt = |n: &usize| Prompt { text: String::new(), ids: vec![1; *n], utterance_chars: 0..0, utterance_tokens: 0..0, cut: 0 };
+        let prompts: Vec<Prompt> = lengths.iter().map(prompt).collect();
+        let request = |budget| Request { batch_tokens: budget, ..Request::new(vec![Layer::Final], vec![ReadOut::LAST]) };
+        assert_eq!(cut(&prompts, &request(Some(10))), [vec![1, 3, 4, 7], vec![0, 5], vec![2], vec![6]]);
+        assert_eq!(cut(&prompts, &request(None)), [(0..8).collect::<Vec<_>>()]);
+        assert_eq!(cut(&[], &request(Some(1))), [Vec::<usize>::new()]);
+    }
+}
