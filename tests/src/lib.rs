@@ -1,5 +1,9 @@
-//! What the tests over the whole share: small sweeps in a folder of their own, and the programs run on them.
+//! What the tests over the whole share: small sweeps in a folder of their own, the programs run on them, an engine that
+//! computes nothing, and chaos among real processes.
 
+pub mod chaos;
 mod sandbox;
+mod stand_in;
 
 pub use sandbox::{Ended, Running, Sandbox};
+pub use stand_in::StandIn;

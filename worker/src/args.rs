@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::execute::EngineExecutor;
+use crate::execute::{EngineExecutor, Executor};
 use crate::inspect::{InspectArgs, InspectError};
 use crate::run::{Components, ExitKind, WorkerError, run};
 use crate::settings::{Settings, Timing};
@@ -115,10 +115,22 @@ pub fn cli() -> ExitCode {
 /// change, 75 trying again later may help.
 pub fn main(args: Args) -> ExitCode {
     log(args.log_format);
-    let result = match &args.command {
+    let settings = args.settings();
+    exit(match &args.command {
         Some(Command::Inspect(inspect)) => crate::inspect::inspect(inspect).map_err(ProcessError::from),
-        None => work(&args.settings()),
-    };
+        None => EngineExecutor::new(&settings.device, settings.threads)
+            .map_err(|error| WorkerError::from(error).into())
+            .and_then(|executor| work(settings, Box::new(executor))),
+    })
+}
+
+/// The process with another engine, for tests; what the arguments say of the engine counts for nothing.
+pub fn main_with(args: Args, executor: Box<dyn Executor>) -> ExitCode {
+    log(args.log_format);
+    exit(work(args.settings(), executor))
+}
+
+fn exit(result: Result<(), ProcessError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -128,11 +140,10 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-fn work(settings: &Settings) -> Result<(), ProcessError> {
-    let executor = EngineExecutor::new(&settings.device, settings.threads).map_err(WorkerError::from)?;
+fn work(settings: Settings, executor: Box<dyn Executor>) -> Result<(), ProcessError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(ProcessError::Runtime)?;
-    let components = Components { executor: Box::new(executor), store: None };
-    let result = runtime.block_on(run(settings.clone(), components, stop_signal()));
+    let components = Components { executor, store: None };
+    let result = runtime.block_on(run(settings, components, stop_signal()));
     // A unit that was given back may still be computing; nobody waits for it.
     runtime.shutdown_background();
     match result? {
