@@ -219,6 +219,10 @@ impl Stage {
                 fleet.excuse(false);
                 count > 0
             }
+            Deed::FlipBit => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.is_ok_and(|runtime| runtime.block_on(watch::flip(&self.store, draw)).unwrap_or(false))
+            }
         };
         if done {
             self.note(deed, count);

@@ -45,6 +45,14 @@ fn nothing_is_lost_by_voids_and_collections() {
     check(Misfortunes { voids: 1, collections: 1, crashes: 1, ..CALM });
 }
 
+#[test]
+fn a_void_that_the_journal_does_not_announce_is_overlooked_by_the_next_leader() {
+    let left = Misfortunes { voids: 1, duels: 1, stalls: 1, ..CALM };
+    let explored = explore(&Protocol { left, mutant: Mutant::SilentVoid }, MOST);
+    assert_eq!(explored.wrong, None);
+    println!("SilentVoid: stuck after\n  {}", explored.stuck.expect("the unit is never computed again").join("\n  "));
+}
+
 fn caught(mutant: Mutant, left: Misfortunes) {
     let explored = explore(&Protocol { left, mutant }, MOST);
     let (wrong, way) = explored.wrong.unwrap_or_else(|| panic!("{mutant:?} is not caught in {} states", explored.states));

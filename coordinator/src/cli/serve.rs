@@ -97,7 +97,8 @@ async fn complete(handle: &crate::coordinator::Handle) {
         match handle.list().await {
             Ok(all) if !all.is_empty() && all.iter().all(|s| s.state.terminal()) => return tokio::time::sleep(GOODBYE).await,
             Ok(_) => {}
-            Err(_) => return,
+            // The task ended: it has been superseded, and that is not an end of the sweeps.
+            Err(_) => return std::future::pending().await,
         }
     }
 }

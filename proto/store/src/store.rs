@@ -83,7 +83,7 @@ impl StoreError {
         matches!(self, StoreError::Io { source: object_store::Error::NotFound { .. }, .. })
     }
 
-    /// Whether the store was out of reach, so that trying again can help; a folder is always in reach.
+    /// Whether the store was out of reach, so that trying again can help; a folder is in reach as long as it is there.
     pub fn out_of_reach(&self) -> bool {
         match self {
             StoreError::Silent { .. } | StoreError::Away { .. } => true,
@@ -162,7 +162,16 @@ impl Store {
 
     pub(crate) fn io(&self, what: impl Into<String>) -> impl FnOnce(object_store::Error) -> StoreError {
         let (url, what) = (self.url.clone(), what.into());
-        move |source| if full(&source) { StoreError::Full { url, what } } else { StoreError::Io { url, what, source } }
+        move |source| {
+            if full(&source) {
+                StoreError::Full { url, what }
+            } else if !url.contains("://") && !FsPath::new(&url).is_dir() {
+                // What is said of a single object means nothing while its whole folder is gone (unmounted, say).
+                StoreError::Away { url, message: format!("its folder is gone: {source}") }
+            } else {
+                StoreError::Io { url, what, source }
+            }
+        }
     }
 
     /// Creates an object whose body carries `nonce`; see [`Created`].
@@ -374,5 +383,25 @@ mod tests {
         assert!(store.commit(&void, 1).await.unwrap().is_none());
         let voided = store.get(&layout::commit(&void, 1)).await.unwrap();
         assert!(String::from_utf8_lossy(&voided).contains("its bytes rotted"), "the first word stands");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_gone_is_out_of_reach_and_none_of_its_objects_is_missing() {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, aside) = (place.path().join("store"), place.path().join("aside"));
+        let store = Store::open(folder.to_str().unwrap()).unwrap();
+        let body = Bytes::from_static(b"{\"nonce\":\"n\"}");
+        store.create("log/1", "n", body.clone()).await.unwrap();
+        assert!(store.get("log/2").await.unwrap_err().not_found());
+        std::fs::rename(&folder, &aside).unwrap();
+        let error = store.get("log/1").await.unwrap_err();
+        assert!(error.out_of_reach() && !error.not_found(), "{error}");
+        // A file in its place, so that nobody makes the folder anew.
+        std::fs::write(&folder, b"").unwrap();
+        assert!(store.create("log/2", "n", body.clone()).await.unwrap_err().out_of_reach());
+        assert!(store.get("log/1").await.unwrap_err().out_of_reach());
+        std::fs::remove_file(&folder).unwrap();
+        std::fs::rename(&aside, &folder).unwrap();
+        assert_eq!(store.get("log/1").await.unwrap(), body);
     }
 }

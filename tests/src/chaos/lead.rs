@@ -92,17 +92,22 @@ impl Lead {
         false
     }
 
-    /// Starts a coordinator and sends the workers there; tries again while the store is away.
-    pub fn restart(&mut self) {
+    /// Starts a coordinator that listens; tries again while the store is away.
+    fn listening(&mut self) -> Member {
         loop {
             let mut member = self.spawn();
             if Lead::listens(&mut member) {
-                self.forward.point(member.port);
-                self.current = Some(member);
-                return;
+                return member;
             }
             std::thread::sleep(Duration::from_millis(500));
         }
+    }
+
+    /// Starts a coordinator and sends the workers there.
+    pub fn restart(&mut self) {
+        let member = self.listening();
+        self.forward.point(member.port);
+        self.current = Some(member);
     }
 
     /// Waits for the first grant of the present coordinator, or until `over` says that there is nothing to grant.
@@ -151,10 +156,7 @@ impl Lead {
         if sleep.is_some() {
             signal(&older.child, libc::SIGSTOP);
         }
-        let mut newer = self.spawn();
-        if !Lead::listens(&mut newer) {
-            self.surprises.push(format!("coordinator {} did not come up beside the older one", self.starts));
-        }
+        let newer = self.listening();
         // For a while the workers are still the older one's.
         std::thread::sleep(apart);
         if let Some(sleep) = sleep {

@@ -41,6 +41,8 @@ pub enum Deed {
     Partition,
     /// The store is away for some seconds.
     StoreOutage,
+    /// A bit of states that were just committed is flipped.
+    FlipBit,
 }
 
 /// How often a deed is done.
@@ -69,6 +71,7 @@ pub const KINDS: &[Kind] = &[
     Kind { deed: Deed::Zombie, name: "coordinator back from the dead", lane: Lane::Lead, in_ten_minutes: 2.0 },
     Kind { deed: Deed::Partition, name: "wire cut", lane: Lane::Lead, in_ten_minutes: 3.0 },
     Kind { deed: Deed::StoreOutage, name: "store outage", lane: Lane::Store, in_ten_minutes: 2.0 },
+    Kind { deed: Deed::FlipBit, name: "bit flip", lane: Lane::Store, in_ten_minutes: 14.0 },
 ];
 
 /// A deed and when it is due.

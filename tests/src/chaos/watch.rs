@@ -7,6 +7,7 @@ use futures::TryStreamExt;
 use limbic_proto::commit::{Commit, Done};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
+use limbic_proto::unit::STATES;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
@@ -47,21 +48,57 @@ pub struct Watch {
     pub lost: Vec<String>,
 }
 
+/// Opens a store with nothing of ours in between.
+///
+/// # Errors
+/// The address means nothing.
+pub fn open(address: &str) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    if address.contains("://") {
+        let options = std::env::vars().map(|(k, v)| (k.to_lowercase(), v));
+        let (store, prefix) = object_store::parse_url_opts(&url::Url::parse(address)?, options)?;
+        return Ok(Arc::new(object_store::prefix::PrefixStore::new(store, prefix)));
+    }
+    std::fs::create_dir_all(address)?;
+    Ok(Arc::new(object_store::local::LocalFileSystem::new_with_prefix(address)?))
+}
+
+/// How many of the latest commits a flip is chosen from: so few that what depends on them is still to come.
+const LATEST: usize = 12;
+
+/// Flips a bit of states that were committed lately; false where there are none.
+///
+/// # Errors
+/// The store can't be read or written.
+pub async fn flip(address: &str, draw: u64) -> anyhow::Result<bool> {
+    let store = open(address)?;
+    let mut commits: Vec<ObjectMeta> = store.list(Some(&Path::from("commit"))).try_collect().await?;
+    commits.sort_by_key(|meta| std::cmp::Reverse(meta.last_modified));
+    let mut states = Vec::new();
+    for meta in commits.iter().take(LATEST) {
+        let commit: Commit = serde_json::from_slice(&store.get(&meta.location).await?.bytes().await?)?;
+        let name = meta.location.filename().unwrap_or_default();
+        let unit: UnitKey = name.split('.').next().unwrap_or_default().parse().map_err(|e| anyhow::anyhow!("{name}: {e}"))?;
+        if let Commit::Done(done) = commit
+            && done.artifact(STATES).is_some()
+        {
+            states.push(Path::from(layout::artifact(&unit, &done.attempt, STATES)));
+        }
+    }
+    let Some(path) = states.get(draw as usize % states.len().max(1)) else { return Ok(false) };
+    let mut bytes = store.get(path).await?.bytes().await?.to_vec();
+    let at = (draw >> 16) as usize % bytes.len();
+    bytes[at] ^= 1 << (draw % 8);
+    store.put(path, bytes.into()).await?;
+    Ok(true)
+}
+
 impl Watch {
     /// Watches a store; nothing is seen yet.
     ///
     /// # Errors
     /// The address means nothing.
     pub fn new(address: &str) -> anyhow::Result<Watch> {
-        let store: Arc<dyn ObjectStore> = if address.contains("://") {
-            let options = std::env::vars().map(|(k, v)| (k.to_lowercase(), v));
-            let (store, prefix) = object_store::parse_url_opts(&url::Url::parse(address)?, options)?;
-            Arc::new(object_store::prefix::PrefixStore::new(store, prefix))
-        } else {
-            std::fs::create_dir_all(address)?;
-            Arc::new(object_store::local::LocalFileSystem::new_with_prefix(address)?)
-        };
-        Ok(Watch { store, seen: BTreeMap::new(), overwritten: Vec::new(), lost: Vec::new() })
+        Ok(Watch { store: open(address)?, seen: BTreeMap::new(), overwritten: Vec::new(), lost: Vec::new() })
     }
 
     /// Looks once. With `closely`, every object is read again, else only those that are new or look changed.
@@ -105,6 +142,15 @@ impl Watch {
     /// How many commit objects were seen.
     pub fn commits(&self) -> usize {
         self.seen.keys().filter(|path| path.as_ref().starts_with("commit/")).count()
+    }
+
+    /// How many results were voided.
+    pub fn voided(&self) -> usize {
+        let odd = |path: &&Path| {
+            let link = path.filename().and_then(|name| name.split_once('.')?.1.parse::<u32>().ok());
+            path.as_ref().starts_with("commit/") && link.is_some_and(|link| link % 2 == 1)
+        };
+        self.seen.keys().filter(odd).count()
     }
 
     /// Every link of every chain of commits that holds a result.

@@ -21,6 +21,8 @@ pub enum Mutant {
     YoungGarbage,
     /// A void goes on top of the chain, instead of above the result that was meant.
     VoidOnTop,
+    /// A void is not written into the journal first.
+    SilentVoid,
 }
 
 /// The protocol with bounds on misfortune.
@@ -66,12 +68,8 @@ impl Steps<'_> {
                         {
                             self.lose(c, unit, attempt, Key::Log(next), epoch);
                         }
-                        if links % 2 == 1 && !waits && self.world.left.voids > 0 {
-                            self.step(format!("coordinator {c} voids link {} of unit {unit}", links - 1), |w| {
-                                w.left.voids -= 1;
-                                w.send(Sender::Coordinator(c), Key::Commit { unit, link: links }, Body::Void { by: c, epoch, seen: links - 1 });
-                                w.wait(c, true);
-                            });
+                        if links % 2 == 1 && !waits {
+                            self.void(c, unit, links - 1, Key::Log(next), epoch);
                         }
                     }
                 }
@@ -95,6 +93,26 @@ impl Steps<'_> {
                     w.lease(c, unit, Some(attempt));
                 });
             }
+        }
+    }
+
+    /// A result is voided: first the journal says so, then the chain. Who takes the lead finishes what the journal says.
+    fn void(&mut self, c: u8, unit: u8, seen: u8, place: Key, epoch: u8) {
+        let (key, void) = (Key::Commit { unit, link: seen + 1 }, Body::Void { by: c, epoch, seen });
+        if self.world.owed(unit) == Some(seen) {
+            self.step(format!("coordinator {c} finishes to void link {seen} of unit {unit}"), |w| {
+                w.send(Sender::Coordinator(c), key, void);
+                w.wait(c, true);
+            });
+        } else if self.world.left.voids > 0 {
+            let silent = self.protocol.mutant == Mutant::SilentVoid;
+            self.step(format!("coordinator {c} is asked to void link {seen} of unit {unit}"), |w| {
+                w.left.voids -= 1;
+                let intent = (place, Body::Intent { by: c, epoch, unit, seen });
+                let (key, body) = if silent { (key, void) } else { intent };
+                w.send(Sender::Coordinator(c), key, body);
+                w.wait(c, true);
+            });
         }
     }
 
@@ -345,7 +363,7 @@ impl Model for Protocol {
             }
         }
         let epochs = after.log.iter().map(|body| match body {
-            Body::Epoch { epoch, .. } | Body::Lost { epoch, .. } => *epoch,
+            Body::Epoch { epoch, .. } | Body::Lost { epoch, .. } | Body::Intent { epoch, .. } => *epoch,
             Body::Done { .. } | Body::Void { .. } => 0,
         });
         if !epochs.is_sorted() {

@@ -11,6 +11,8 @@ pub enum Body {
     Epoch { by: u8, epoch: u8 },
     /// A journal entry that says that an attempt was lost.
     Lost { by: u8, epoch: u8, attempt: u8 },
+    /// A journal entry that says that a result is about to be voided.
+    Intent { by: u8, epoch: u8, unit: u8, seen: u8 },
     /// A unit's result.
     Done { attempt: u8 },
     /// A result doesn't count any more; `seen` is the link whose result was meant.
@@ -46,7 +48,7 @@ pub struct Request {
 }
 
 /// A coordinator.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Coordinator {
     /// It doesn't run.
     Down,
@@ -67,7 +69,7 @@ pub enum Coordinator {
 }
 
 /// A worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Worker {
     /// It waits for work.
     Idle,
@@ -92,7 +94,7 @@ impl Worker {
 }
 
 /// How often each misfortune may still happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Misfortunes {
     /// A process dies between two steps.
     pub crashes: u8,
@@ -109,7 +111,7 @@ pub struct Misfortunes {
 }
 
 /// Everything.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct World {
     pub log: Vec<Body>,
     /// Per unit, its chain: links that stand, by number.
@@ -184,17 +186,91 @@ impl World {
             || self.flying.iter().any(|request| request.body == Body::Done { attempt })
     }
 
+    /// A void that stands in the journal and not yet in the unit's chain.
+    pub fn owed(&self, unit: u8) -> Option<u8> {
+        let links = u8::try_from(self.chains[unit as usize].len()).expect("short");
+        let meant = |body: &Body| match body {
+            Body::Intent { unit: of, seen, .. } if *of == unit && *seen + 1 == links => Some(*seen),
+            _ => None,
+        };
+        self.log.iter().find_map(meant)
+    }
+
     /// Whether every unit's highest link is a result.
     pub fn complete(&self) -> bool {
         self.chains.iter().all(|chain| chain.len() % 2 == 1)
     }
 
-    /// One way to write down each state: what has no order is sorted.
+    /// One way to write down each state: what has no order is sorted, and of two states that differ only in who is called
+    /// 0 and who 1 one is taken. So names may change from step to step of a way.
     pub fn settled(mut self) -> World {
+        self.told = None;
+        let other = self.units_swapped().sorted();
+        self.sorted().min(other)
+    }
+
+    fn sorted(mut self) -> World {
+        if self.workers[0] > self.workers[1] {
+            self.workers.swap(0, 1);
+            self.flying.iter_mut().for_each(|request| {
+                if let Sender::Worker(i) = &mut request.sender {
+                    *i = 1 - *i;
+                }
+            });
+        }
+        if self.coordinators[0] > self.coordinators[1] {
+            self.coordinators.swap(0, 1);
+            let chains = self.chains.iter_mut().flatten().flatten();
+            chains.chain(&mut self.log).chain(self.flying.iter_mut().map(|request| &mut request.body)).for_each(Body::swap_coordinators);
+            self.flying.iter_mut().for_each(|request| {
+                if let Sender::Coordinator(c) = &mut request.sender {
+                    *c = 1 - *c;
+                }
+            });
+        }
         self.flying.sort_unstable();
         self.artifacts.sort_unstable();
         self.garbage.sort_unstable();
-        self.told = None;
         self
+    }
+
+    fn units_swapped(&self) -> World {
+        let mut world = self.clone();
+        world.chains.swap(0, 1);
+        for coordinator in &mut world.coordinators {
+            if let Coordinator::Leading { known, leases, .. } = coordinator {
+                known.swap(0, 1);
+                leases.swap(0, 1);
+            }
+        }
+        for worker in &mut world.workers {
+            match worker {
+                Worker::Idle => {}
+                Worker::Computing { unit, .. }
+                | Worker::Uploaded { unit, .. }
+                | Worker::Committing { unit, .. }
+                | Worker::Reporting { unit, .. } => *unit = 1 - *unit,
+            }
+        }
+        for request in &mut world.flying {
+            if let Key::Commit { unit, .. } = &mut request.key {
+                *unit = 1 - *unit;
+            }
+        }
+        for body in world.log.iter_mut().chain(world.flying.iter_mut().map(|request| &mut request.body)) {
+            if let Body::Intent { unit, .. } = body {
+                *unit = 1 - *unit;
+            }
+        }
+        world
+    }
+}
+
+impl Body {
+    fn swap_coordinators(&mut self) {
+        match self {
+            Body::Epoch { by, .. } | Body::Lost { by, .. } | Body::Intent { by, .. } | Body::Void { by, .. } => *by = 1 - *by,
+            Body::Done { .. } => {}
+        }
     }
 }
