@@ -1,9 +1,11 @@
 //! What the tests over the whole share: small sweeps in a folder of their own, the programs run on them, an engine that
-//! computes nothing, and chaos among real processes.
+//! computes nothing, a store that fails on demand, and chaos among real processes.
 
 pub mod chaos;
+mod faulty_store;
 mod sandbox;
 mod stand_in;
 
+pub use faulty_store::{Fault, FaultyStore, Script};
 pub use sandbox::{Ended, Running, Sandbox};
 pub use stand_in::StandIn;

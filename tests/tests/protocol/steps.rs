@@ -69,7 +69,7 @@ impl Steps<'_> {
                             self.lose(c, unit, attempt, Key::Log(next), epoch);
                         }
                         if links % 2 == 1 && !waits {
-                            self.void(c, unit, links - 1, Key::Log(next), epoch);
+                            self.void(c, unit, links - 1, next, epoch);
                         }
                     }
                 }
@@ -97,9 +97,9 @@ impl Steps<'_> {
     }
 
     /// A result is voided: first the journal says so, then the chain. Who takes the lead finishes what the journal says.
-    fn void(&mut self, c: u8, unit: u8, seen: u8, place: Key, epoch: u8) {
+    fn void(&mut self, c: u8, unit: u8, seen: u8, next: u8, epoch: u8) {
         let (key, void) = (Key::Commit { unit, link: seen + 1 }, Body::Void { by: c, epoch, seen });
-        if self.world.owed(unit) == Some(seen) {
+        if self.world.announced(next, unit, seen) {
             self.step(format!("coordinator {c} finishes to void link {seen} of unit {unit}"), |w| {
                 w.send(Sender::Coordinator(c), key, void);
                 w.wait(c, true);
@@ -108,7 +108,7 @@ impl Steps<'_> {
             let silent = self.protocol.mutant == Mutant::SilentVoid;
             self.step(format!("coordinator {c} is asked to void link {seen} of unit {unit}"), |w| {
                 w.left.voids -= 1;
-                let intent = (place, Body::Intent { by: c, epoch, unit, seen });
+                let intent = (Key::Log(next), Body::Intent { by: c, epoch, unit, seen });
                 let (key, body) = if silent { (key, void) } else { intent };
                 w.send(Sender::Coordinator(c), key, body);
                 w.wait(c, true);

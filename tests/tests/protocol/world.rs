@@ -186,14 +186,10 @@ impl World {
             || self.flying.iter().any(|request| request.body == Body::Done { attempt })
     }
 
-    /// A void that stands in the journal and not yet in the unit's chain.
-    pub fn owed(&self, unit: u8) -> Option<u8> {
-        let links = u8::try_from(self.chains[unit as usize].len()).expect("short");
-        let meant = |body: &Body| match body {
-            Body::Intent { unit: of, seen, .. } if *of == unit && *seen + 1 == links => Some(*seen),
-            _ => None,
-        };
-        self.log.iter().find_map(meant)
+    /// Whether the first entries of the journal say that a result is voided.
+    pub fn announced(&self, entries: u8, unit: u8, seen: u8) -> bool {
+        let meant = |body: &Body| matches!(body, Body::Intent { unit: of, seen: link, .. } if (*of, *link) == (unit, seen));
+        self.log.iter().take(entries as usize).any(meant)
     }
 
     /// Whether every unit's highest link is a result.
