@@ -1,7 +1,13 @@
-//! What the tests over the whole share: small sweeps in a folder of their own, and the programs run on them.
+//! What the tests over the whole share: small sweeps in a folder of their own, the programs run on them, an engine that
+//! computes nothing, a store that fails on demand, and chaos among real processes.
 
+pub mod chaos;
+mod faulty_store;
 mod moto;
 mod sandbox;
+mod stand_in;
 
+pub use faulty_store::{Fault, FaultyStore, Script};
 pub use moto::{Moto, s3_env};
 pub use sandbox::{Ended, Running, Sandbox};
+pub use stand_in::StandIn;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use limbic_proto::logs::{self, LogFormat};
 
-use crate::execute::EngineExecutor;
+use crate::execute::{EngineExecutor, Executor};
 use crate::inspect::{InspectArgs, InspectError};
 use crate::run::{Components, ExitKind, WorkerError, run};
 use crate::settings::{Settings, Timing};
@@ -126,35 +126,47 @@ pub fn cli() -> ExitCode {
     main(Cli::parse().args)
 }
 
-/// The process: logs to standard error, works, and gives the exit code: 0 finished or drained, 2 something the user must
-/// change, 75 trying again later may help.
+/// The process: logs to standard error, works, and gives the exit code: 0 every sweep is finished, 2 something the user must
+/// change, 75 trying again later may help, also after a drain: there was more to do.
 pub fn main(args: Args) -> ExitCode {
-    logs::init(args.log_format, "info");
-    let result = match &args.command {
-        Some(Command::Inspect(inspect)) => crate::inspect::inspect(inspect).map_err(ProcessError::from),
-        None => work(&args.settings()),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    let settings = args.settings();
+    exit(args.log_format, || match &args.command {
+        Some(Command::Inspect(inspect)) => crate::inspect::inspect(inspect).map(|()| ExitKind::Finished).map_err(ProcessError::from),
+        None => EngineExecutor::new(&settings.device, settings.threads)
+            .map_err(|error| WorkerError::from(error).into())
+            .and_then(|executor| work(settings, Box::new(executor))),
+    })
+}
+
+/// The process with another engine, for tests; what the arguments say of the engine counts for nothing.
+pub fn main_with(args: Args, executor: Box<dyn Executor>) -> ExitCode {
+    exit(args.log_format, || work(args.settings(), executor))
+}
+
+fn exit(format: LogFormat, process: impl FnOnce() -> Result<ExitKind, ProcessError>) -> ExitCode {
+    logs::init(format, "info");
+    match process() {
+        Ok(ExitKind::Finished) => ExitCode::SUCCESS,
+        Ok(ExitKind::Drained) => ExitCode::from(75),
         Err(error) => {
-            logs::fail(args.log_format, &error);
+            logs::fail(format, &error);
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn work(settings: &Settings) -> Result<(), ProcessError> {
-    let executor = EngineExecutor::new(&settings.device, settings.threads).map_err(WorkerError::from)?;
+fn work(settings: Settings, executor: Box<dyn Executor>) -> Result<ExitKind, ProcessError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(ProcessError::Runtime)?;
-    let components = Components { executor: Box::new(executor), store: None };
-    let result = runtime.block_on(run(settings.clone(), components, stop_signal()));
+    let components = Components { executor, store: None };
+    let result = runtime.block_on(run(settings, components, stop_signal()));
     // A unit that was given back may still be computing; nobody waits for it.
     runtime.shutdown_background();
-    match result? {
+    let ended = result?;
+    match ended {
         ExitKind::Finished => tracing::info!("every sweep is finished"),
         ExitKind::Drained => tracing::info!("drained"),
     }
-    Ok(())
+    Ok(ended)
 }
 
 /// Resolves at the first SIGTERM or ctrl-c; the second one ends the process at once.

@@ -17,7 +17,7 @@ mod session;
 mod settings;
 mod tensors;
 
-pub use args::{Args, Command, cli, main};
+pub use args::{Args, Command, cli, main, main_with};
 pub use execute::{Advice, EngineExecutor, ExecuteError, Executor, Output};
 pub use inputs::Inputs;
 pub use inspect::{InspectArgs, InspectError};

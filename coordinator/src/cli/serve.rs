@@ -96,7 +96,8 @@ async fn complete(handle: &crate::coordinator::Handle) {
         match handle.dismissed().await {
             Ok(true) => return,
             Ok(_) => {}
-            Err(_) => return,
+            // The task ended: it has been superseded, and that is not an end of the sweeps.
+            Err(_) => return std::future::pending().await,
         }
     }
 }

@@ -200,7 +200,8 @@ impl Task {
                         self.grant(worker, sweep, unit, attempt, grant);
                     }
                     Action::Void { unit, generation, reason } => {
-                        tokio::spawn(chain::void(self.store.clone(), unit, generation, reason, self.stands.0.clone()));
+                        let written = self.written();
+                        tokio::spawn(chain::void(self.store.clone(), unit, generation, reason, written, self.stands.0.clone()));
                     }
                     Action::Append { sweep, record } => {
                         let journal = self.journals.get(&sweep).expect("every open sweep has a journal");
@@ -221,6 +222,17 @@ impl Task {
                 self.dismissed.insert(worker);
             }
         }
+    }
+
+    /// Resolve once every record so far stands in its journal; or fail, if another coordinator leads.
+    fn written(&self) -> Vec<oneshot::Receiver<()>> {
+        let ask = |journal: &mpsc::UnboundedSender<Note>| {
+            let (done, written) = oneshot::channel();
+            // A journal whose task has ended drops the question, and that is the answer.
+            let _ = journal.send(Note::Written(done));
+            written
+        };
+        self.journals.values().map(ask).collect()
     }
 
     /// Whether there is nothing more to do: not before the first sweep, which workers wait for.

@@ -1,6 +1,7 @@
 //! Why a store can't do what was asked, and whether trying again can help.
 
 use std::error::Error as StdError;
+use std::path::Path;
 
 use object_store::Error;
 
@@ -85,7 +86,14 @@ impl StoreError {
     /// What a store's own error means; `what` says what was tried.
     pub(crate) fn of(url: &str, what: String, source: Error) -> StoreError {
         let url = url.to_owned();
-        if full(&source) { StoreError::Full { url, what } } else { StoreError::Io { url, what, source } }
+        if full(&source) {
+            StoreError::Full { url, what }
+        } else if !url.contains("://") && !Path::new(&url).is_dir() {
+            // What is said of a single object means nothing while its whole folder is gone (unmounted, say).
+            StoreError::Away { url, message: format!("its folder is gone: {source}") }
+        } else {
+            StoreError::Io { url, what, source }
+        }
     }
 
     /// Whether the object does not exist.
@@ -94,7 +102,7 @@ impl StoreError {
     }
 
     /// Whether the store was out of reach, so that trying again can help: no connection, no answer, 5xx, too many requests.
-    /// What it refuses (another 4xx, a redirect to another region) it will refuse again; a folder is always in reach.
+    /// What it refuses (another 4xx, a redirect to another region) it will refuse again; a folder is in reach as long as it is there.
     pub fn out_of_reach(&self) -> bool {
         match self {
             StoreError::Silent { .. } | StoreError::Away { .. } => true,

@@ -277,4 +277,24 @@ mod tests {
             assert!(read == content.to_bytes());
         }
     }
+
+    #[tokio::test]
+    async fn a_folder_that_is_gone_is_out_of_reach_and_none_of_its_objects_is_missing() {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, aside) = (place.path().join("store"), place.path().join("aside"));
+        let store = Store::open(folder.to_str().unwrap()).unwrap();
+        let body = Bytes::from_static(b"{\"nonce\":\"n\"}");
+        store.create("log/1", "n", body.clone()).await.unwrap();
+        assert!(store.get("log/2").await.unwrap_err().not_found());
+        std::fs::rename(&folder, &aside).unwrap();
+        let error = store.get("log/1").await.unwrap_err();
+        assert!(error.out_of_reach() && !error.not_found(), "{error}");
+        // A file in its place, so that nobody makes the folder anew.
+        std::fs::write(&folder, b"").unwrap();
+        assert!(store.create("log/2", "n", body.clone()).await.unwrap_err().out_of_reach());
+        assert!(store.get("log/1").await.unwrap_err().out_of_reach());
+        std::fs::remove_file(&folder).unwrap();
+        std::fs::rename(&aside, &folder).unwrap();
+        assert_eq!(store.get("log/1").await.unwrap(), body);
+    }
 }
