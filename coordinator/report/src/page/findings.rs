@@ -80,7 +80,11 @@ fn interval(c: &Comparison) -> String {
 
 fn p_words(c: &Comparison) -> String {
     let words = p_value(c.p_holm);
-    if words.starts_with('<') { words } else { format!("= {words}") }
+    match c.p_holm {
+        None => "not known".to_owned(),
+        Some(_) if words.starts_with('<') => words,
+        Some(_) => format!("= {words}"),
+    }
 }
 
 /// One sentence per question that the study can answer.
@@ -124,7 +128,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
 }
 
 fn against(study: &Study, name: &str, found: &[&Comparison]) -> Option<String> {
-    let sure = |c: &&&Comparison| c.p_holm < 1.0 - study.options.confidence;
+    let sure = |c: &&&Comparison| c.p_holm.is_some_and(|p| p < 1.0 - study.options.confidence);
     let better = found.iter().filter(sure).filter(|c| c.difference.value > 0.0).count();
     let worse = found.iter().filter(sure).filter(|c| c.difference.value < 0.0).count();
     let extreme = |a: &&&Comparison, b: &&&Comparison| a.difference.value.total_cmp(&b.difference.value);
@@ -230,7 +234,8 @@ fn classes(study: &Study, p: &Persistence, within: u32) -> Option<String> {
     let mut lasting: Vec<(f64, f64, f64, &Decay)> = Vec::new();
     for d in p.decays.iter().filter(|d| d.context == Context::Full && d.class.is_some()) {
         match d.half_life {
-            HalfLife::Reached { tokens, lo, hi } => lasting.push((tokens, lo, hi.unwrap_or(f64::INFINITY), d)),
+            // Without an interval nothing is told apart from it.
+            HalfLife::Reached { tokens, lo, hi } => lasting.push((tokens, lo.unwrap_or(0.0), hi.unwrap_or(f64::INFINITY), d)),
             HalfLife::NotReached { within, lo } => lasting.push((f64::INFINITY, lo.unwrap_or(f64::from(within)), f64::INFINITY, d)),
             HalfLife::NoSignal | HalfLife::TooFew => {}
         }
@@ -253,7 +258,7 @@ fn classes(study: &Study, p: &Persistence, within: u32) -> Option<String> {
 fn conditions(study: &Study, results: &Results) -> Option<String> {
     let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "conditions").collect();
     let strongest = found.iter().max_by(|a, b| a.difference.value.abs().total_cmp(&b.difference.value.abs()))?;
-    let sure = found.iter().filter(|c| c.p_holm < 1.0 - study.options.confidence).count();
+    let sure = found.iter().filter(|c| c.p_holm.is_some_and(|p| p < 1.0 - study.options.confidence)).count();
     let reference = &study.conditions[0].name;
     let rest = if sure == 0 {
         format!("none of the {} differences from {reference} survives Holm's correction", found.len())
