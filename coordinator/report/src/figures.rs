@@ -76,8 +76,20 @@ impl Panel {
 /// The most panels one figure shows; its caption says how many are left out.
 const PANELS: usize = 24;
 
-/// All figures that have data, in the order of the page's sections: `scale`, `depth`, `depth-models`, `persistence-heat`,
-/// `persistence-conditions`, `persistence-classes`, `half-life`, `conditions`, `conditions-recall`.
+/// The names of all figures there can be, in the order of the page's sections.
+pub const FIGURES: [&str; 9] = [
+    "scale",
+    "depth",
+    "depth-models",
+    "persistence-heat",
+    "persistence-conditions",
+    "persistence-classes",
+    "half-life",
+    "conditions",
+    "conditions-recall",
+];
+
+/// All figures that have data, in the order of [`FIGURES`].
 pub fn all(study: &Study, results: &Results) -> Result<Vec<Figure>, ReportError> {
     let drawn = [
         scale::scale(study, results)?,

@@ -157,7 +157,9 @@ fn the_page_stands_alone_and_says_the_numbers() {
     let best = results.depth.iter().flat_map(|c| [c.points[c.best].accuracy.value]).fold(0.0, f64::max);
     assert!(html.contains(&format!("{:.1}%", best * 100.0)));
     let figures: Vec<&String> = files.keys().filter(|f| f.ends_with(".svg")).collect();
-    assert_eq!(figures.len(), 9, "{figures:?}");
+    let mut all: Vec<String> = limbic_report::FIGURES.iter().map(|name| format!("figures/{name}.svg")).collect();
+    all.sort();
+    assert_eq!(figures, all.iter().collect::<Vec<_>>());
     let markdown = String::from_utf8(files["report.md"].clone()).expect("UTF-8");
     for figure in figures {
         assert!(markdown.contains(&format!("({figure})")), "{figure}");
