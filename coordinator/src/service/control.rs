@@ -82,9 +82,9 @@ impl Control for ControlService {
             sweep::extend(store, &id, prepared).await.map_err(refused)?
         };
         let mut notes = accepted.accepted.notes.clone();
-        notes.extend(elsewhere.map(|asked| {
-            format!("the spec's store {asked} is not used: results go to this coordinator's store, {}", store.url())
-        }));
+        notes.extend(
+            elsewhere.map(|asked| format!("the spec's store {asked} is not used: results go to this coordinator's store, {}", store.url())),
+        );
         let mut response = SubmitResponse { sweep: accepted.id.clone(), notes };
         self.coordinator.open(accepted).await.map_err(refused)?;
         // Who submits a sweep again that could not be completed wants it to be tried again.
