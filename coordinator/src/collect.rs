@@ -18,6 +18,7 @@ use limbic_store::{Store, StoreError};
 use safetensors::SafeTensors;
 
 use crate::failure::Failure;
+use crate::progress::Phase;
 use crate::sweep::Sweep;
 
 /// How many artifacts are read at the same time.
@@ -88,11 +89,14 @@ pub async fn study(
     let standing = |key: &&UnitKey| links.get(key).is_some_and(|link| commit::stands(*link));
     let committed: Vec<(UnitKey, u32)> =
         sweep.plan.order.iter().filter(standing).map(|key| (*key, commit::generation(links[key]))).collect();
+    let phase = Phase::of(committed.len(), "reading results");
     let fetched: Vec<Result<(UnitKey, Fetched), Corrupt>> = stream::iter(committed)
         .map(|(key, generation)| fetch(store, key, generation, &sweep.plan.units[&key].place))
         .buffered(PARALLEL)
+        .inspect(|_| phase.step())
         .try_collect()
         .await?;
+    drop(phase);
     let (mut good, mut corrupt) = (BTreeMap::new(), Vec::new());
     for unit in fetched {
         match unit {
@@ -196,9 +200,7 @@ impl<'a> Collector<'a> {
         let records: Vec<FitRecord> = serde_json::from_slice(&fetched.artifacts[0]).map_err(|e| bad(key, FITS, e))?;
         let tensors = SafeTensors::deserialize(&fetched.artifacts[1]).map_err(|e| bad(key, PREDICTIONS, e))?;
         for record in records {
-            if record.absent.is_some() {
-                continue;
-            }
+            // An absent fit has predictions too, all zeros, so that the report can say what is missing and why.
             let probabilities = floats(&tensors, &record.name.tensor(), self.test.len() * self.sweep.rows.classes.len())
                 .map_err(|message| bad(key, PREDICTIONS, message))?;
             self.predictions.push(place(Prediction {
@@ -217,22 +219,12 @@ impl<'a> Collector<'a> {
 
     fn scores(&mut self, key: &UnitKey, model: usize, rows: (usize, usize), artifact: &Bytes) -> Result<(), CollectError> {
         let classes = self.sweep.rows.classes.len();
-        let tensors = SafeTensors::deserialize(artifact).map_err(|e| bad(key, SCORES, e))?;
-        let view = tensors.tensor("log_likelihood").map_err(|e| bad(key, SCORES, e))?;
-        let scores: Vec<f64> = view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().expect("chunks of 8"))).collect();
-        if view.dtype() != safetensors::Dtype::F64 || scores.len() != (rows.1 - rows.0) * classes {
-            return Err(bad(
-                key,
-                SCORES,
-                format_args!("log_likelihood is {:?} {:?}, expected F64 [{}, {classes}]", view.dtype(), view.shape(), rows.1 - rows.0),
-            ));
-        }
+        let answers = answers(artifact, rows.1 - rows.0, classes).map_err(|message| bad(key, SCORES, message))?;
         let into = self.zero_shot.entry(model).or_insert_with(|| vec![0.0; self.test.len() * classes]);
         for (slot, &row) in self.test.iter().enumerate().filter(|(_, row)| (rows.0..rows.1).contains(*row)) {
-            let of_row = &scores[(row - rows.0) * classes..][..classes];
-            // A skipped row has no finite score and stays all zeros.
-            if of_row.iter().all(|s| s.is_finite() && *s < 0.0) {
-                into[slot * classes..][..classes].copy_from_slice(&softmax(of_row));
+            // A skipped row stays all zeros.
+            if let Some(probabilities) = &answers[row - rows.0] {
+                into[slot * classes..][..classes].copy_from_slice(probabilities);
             }
         }
         Ok(())
@@ -267,6 +259,23 @@ fn floats(tensors: &SafeTensors<'_>, name: &str, expected: usize) -> Result<Vec<
     Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("chunks of 4"))).collect())
 }
 
+/// Each row's probabilities over the classes, from the likelihoods of the answers; none for a row that was skipped, which
+/// the artifact marks by a prompt of no tokens.
+fn answers(artifact: &[u8], rows: usize, classes: usize) -> Result<Vec<Option<Vec<f32>>>, String> {
+    let tensors = SafeTensors::deserialize(artifact).map_err(|e| e.to_string())?;
+    let words = |name: &str, dtype: safetensors::Dtype, columns: usize| -> Result<Vec<[u8; 8]>, String> {
+        let view = tensors.tensor(name).map_err(|e| format!("{name}: {e}"))?;
+        if view.dtype() != dtype || view.data().len() != rows * columns * 8 {
+            return Err(format!("{name} is {:?} {:?}, expected {} {dtype:?} numbers", view.dtype(), view.shape(), rows * columns));
+        }
+        Ok(view.data().chunks_exact(8).map(|b| b.try_into().expect("chunks of 8")).collect())
+    };
+    let scores: Vec<f64> = words("log_likelihood", safetensors::Dtype::F64, classes)?.into_iter().map(f64::from_le_bytes).collect();
+    let tokens = words("prompt_tokens", safetensors::Dtype::I64, 1)?.into_iter().map(i64::from_le_bytes);
+    let row = |(tokens, of_row): (i64, &[f64])| (tokens > 0 && of_row.iter().all(|s| s.is_finite())).then(|| softmax(of_row));
+    Ok(tokens.zip(scores.chunks_exact(classes.max(1))).map(row).collect())
+}
+
 fn softmax(scores: &[f64]) -> Vec<f32> {
     let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let exps: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
@@ -291,9 +300,16 @@ fn model_entry(model: &limbic_core::plan::ModelFacts) -> ModelEntry {
 }
 
 fn run(key: &UnitKey, planned: &PlannedUnit, done: &Done) -> Run {
+    let (model, condition) = match planned.place {
+        Place::Extract { model, condition, .. } | Place::Fit { model, condition, .. } => (Some(model), Some(condition)),
+        Place::Prompt { model, .. } => (Some(model), None),
+        Place::Baseline(_) => (None, None),
+    };
     Run {
         unit: key.hex(),
         kind: planned.unit.spec.kind(),
+        model,
+        condition,
         title: planned.unit.hints.title.clone(),
         attempt: done.attempt.clone(),
         worker: done.provenance.worker.clone(),
@@ -301,6 +317,7 @@ fn run(key: &UnitKey, planned: &PlannedUnit, done: &Done) -> Run {
         seconds: done.provenance.seconds,
         tokens: done.provenance.tokens,
         bytes: done.artifacts.iter().map(|a| a.len).sum(),
+        counts: done.provenance.counts.clone(),
     }
 }
 
@@ -317,13 +334,23 @@ fn describe(condition: &Condition) -> String {
     }
 }
 
-/// Evaluates a study and writes its report; each file appears whole or not at all.
+/// Evaluates a study and writes its report; each file appears whole or not at all. Figures of an earlier report that this
+/// one doesn't have are taken away.
 ///
 /// # Errors
 /// The folder can't be written (a full disk included), or the report can't be made.
 pub fn write_report(study: &Study, out: &Path) -> Result<(), Failure> {
+    let phase = Phase::new(format!("evaluating {} fits and baselines", study.predictions.len()));
     let results = limbic_report::evaluate(study);
+    drop(phase);
+    let _phase = Phase::new("writing tables, figures and pages");
     let files = limbic_report::files(study, &results).map_err(Failure::user)?;
+    for stale in limbic_report::FIGURES.map(|name| format!("figures/{name}.svg")) {
+        if !files.iter().any(|file| file.path == stale) {
+            // Most often there is none; one that can't be removed is old, not wrong.
+            let _ = std::fs::remove_file(out.join(stale));
+        }
+    }
     for file in files {
         let path = out.join(&file.path);
         write_whole(&path, &file.bytes).map_err(|e| {
@@ -348,4 +375,29 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         // The partial file is useless; if it can't be removed either, it does no harm.
         let _ = std::fs::remove_file(&partial);
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::answers;
+
+    fn artifact(likelihoods: &[f64], prompt_tokens: &[i64]) -> Vec<u8> {
+        use safetensors::{Dtype, tensor::TensorView};
+        let scores: Vec<u8> = likelihoods.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let tokens: Vec<u8> = prompt_tokens.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let rows = prompt_tokens.len();
+        let scores = TensorView::new(Dtype::F64, vec![rows, likelihoods.len() / rows], &scores).unwrap();
+        let tokens = TensorView::new(Dtype::I64, vec![rows], &tokens).unwrap();
+        safetensors::serialize([("log_likelihood", scores), ("prompt_tokens", tokens)], None).unwrap()
+    }
+
+    #[test]
+    fn a_certain_answer_is_not_a_skipped_row() {
+        // The first row's first answer has the probability 1; the second row was skipped; the third is not a number.
+        let bytes = artifact(&[0.0, -40.0, 0.0, 0.0, f64::NAN, -1.0], &[7, 0, 7]);
+        let found = answers(&bytes, 3, 2).unwrap();
+        assert!(found[0].as_ref().is_some_and(|p| p[0] > 0.999 && p[1] < 0.001), "{found:?}");
+        assert_eq!(found[1..], [None, None]);
+        assert!(answers(&bytes, 2, 2).unwrap_err().contains("log_likelihood is F64 [3, 2], expected 4"));
+    }
 }

@@ -1,4 +1,4 @@
-//! What people see while they wait: a bar with rates and time left, and numbers in words.
+//! What people see while they wait: a bar with rates and time left, a line per phase, and numbers in words.
 
 use std::time::Duration;
 
@@ -9,6 +9,50 @@ use limbic_proto::status::Status;
 #[derive(Debug)]
 pub struct SweepBar {
     bar: ProgressBar,
+}
+
+/// One phase of a command (reading, downloading, evaluating), shown on one line with the time it takes; invisible when
+/// standard error is not a terminal, and gone when dropped.
+#[derive(Debug)]
+pub struct Phase {
+    bar: ProgressBar,
+}
+
+impl Phase {
+    /// A phase whose length nobody knows.
+    pub fn new(what: impl Into<String>) -> Phase {
+        Phase::on(ProgressDrawTarget::stderr_with_hz(8), None, what)
+    }
+
+    /// A phase of so many steps.
+    pub fn of(steps: usize, what: impl Into<String>) -> Phase {
+        Phase::on(ProgressDrawTarget::stderr_with_hz(8), Some(steps as u64), what)
+    }
+
+    fn on(target: ProgressDrawTarget, steps: Option<u64>, what: impl Into<String>) -> Phase {
+        let bar = ProgressBar::with_draw_target(steps, target);
+        let template = match steps {
+            Some(_) => "{spinner} {msg} {pos}/{len} · {per_sec} · {elapsed}, {eta} left",
+            None => "{spinner} {msg} · {elapsed}",
+        };
+        bar.set_style(ProgressStyle::with_template(template).expect("a well-formed template"));
+        bar.set_message(what.into());
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(125));
+        }
+        Phase { bar }
+    }
+
+    /// A step is done.
+    pub fn step(&self) {
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for Phase {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// The bar measures work in units of 10^9 floating-point operations, for units differ in size.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::ingest;
 use crate::failure::Failure;
+use crate::progress::Phase;
 
 /// The body of a spec object, one per revision: everything that planning needs, so that a coordinator can take the sweep
 /// up with nothing but the store.
@@ -70,12 +71,18 @@ pub fn read_spec(file: &Path) -> Result<Spec, Failure> {
 /// # Errors
 /// Whatever is wrong with dataset, models or what the spec asks of them.
 pub async fn prepare(spec: Spec) -> Result<Sweep, Failure> {
+    let phase = Phase::new(format!("fetching {}", spec.dataset.source));
     let bytes = limbic_store::source::fetch(&spec.dataset.source).await.map_err(|e| Failure::user(format_args!("dataset.source: {e}")))?;
+    drop(phase);
+    let phase = Phase::new("ingesting rows (labels, near-duplicates, splits)");
     let (dataset, name) = (spec.dataset.clone(), spec.dataset.source.clone());
     let ingested = tokio::task::spawn_blocking(move || ingest(&dataset, &name, bytes)).await.expect("ingestion doesn't panic");
     let ingested = ingested.map_err(Failure::user)?;
+    drop(phase);
     let mut models = Vec::new();
     for model in &spec.models {
+        let what = if model.source.starts_with("hf://") { "downloading what describes" } else { "reading and digesting" };
+        let _phase = Phase::new(format!("{what} {}", model.source));
         let files = ModelFiles::resolve(&model.source, Need::Description).await.map_err(Failure::user)?;
         models.push(ModelFacts {
             name: model.name(),
@@ -179,30 +186,6 @@ pub async fn open(store: &Store, id: &str) -> Result<Sweep, Failure> {
     let rows = rows::Rows::from_bytes(&bytes).map_err(|e| unreadable("rows", &e))?;
     let plan = planned(&revisions, &accepted, &rows).map_err(|e| unreadable("plan", &e))?;
     Ok(Sweep { id: id.to_owned(), accepted, earlier: revisions, rows, plan })
-}
-
-/// The ids of all sweeps of a store.
-///
-/// # Errors
-/// The store can't be listed.
-pub async fn ids(store: &Store) -> Result<Vec<String>, Failure> {
-    Ok(store.list(layout::sweeps()).await?)
-}
-
-/// The one sweep of a store that a user means; see [`find`]. Sweeps that can't be read are passed over.
-///
-/// # Errors
-/// None or several fit, or the store can't be read.
-pub async fn stored(store: &Store, wanted: &str) -> Result<String, Failure> {
-    let mut all = Vec::new();
-    for id in ids(store).await? {
-        match open(store, &id).await {
-            Ok(sweep) => all.push((id, sweep.name().to_owned())),
-            Err(Failure::User(message)) => tracing::warn!("passed over: {message}"),
-            Err(failure) => return Err(failure),
-        }
-    }
-    find(all.iter().map(|(id, name)| (id.as_str(), name.as_str())), wanted)
 }
 
 /// The one sweep that a user means by an id, a unique prefix of one, or a name.

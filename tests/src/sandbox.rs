@@ -1,5 +1,6 @@
 //! A folder of its own for each test, with a small sweep in it, and the programs run there.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -162,6 +163,22 @@ impl Sandbox {
         paths.sort();
         let name = |p: &Path| p.strip_prefix(&store).expect("under the store").to_string_lossy().into_owned();
         paths.iter().map(|p| (name(p), std::fs::read(p).unwrap_or_default())).collect()
+    }
+
+    /// The attempts of every unit that left something in the store, by `data/` folder.
+    pub fn attempts(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut attempts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (name, _) in self.objects("data") {
+            let [_, _, unit, attempt, _] = name.split('/').collect::<Vec<_>>()[..] else { continue };
+            attempts.entry(unit.to_owned()).or_default().insert(attempt.to_owned());
+        }
+        attempts
+    }
+
+    /// The units whose commit stands.
+    pub fn committed(&self) -> BTreeSet<String> {
+        let unit = |name: &str| name.rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or_default().to_owned();
+        self.objects("commit").iter().map(|(name, _)| unit(name)).collect()
     }
 
     /// Waits until something holds.

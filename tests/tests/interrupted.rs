@@ -1,11 +1,17 @@
 //! `limbic run` killed at different moments and run again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_tests::Sandbox;
 
 fn sandbox() -> Sandbox {
     Sandbox::new(env!("CARGO_BIN_EXE_limbic-under-test"), env!("CARGO_BIN_EXE_limbic-worker-under-test"))
+}
+
+/// The attempts of those units whose commit stands.
+fn of_committed(sandbox: &Sandbox) -> BTreeMap<String, BTreeSet<String>> {
+    let committed = sandbox.committed();
+    sandbox.attempts().into_iter().filter(|(unit, _)| committed.contains(unit)).collect()
 }
 
 #[test]
@@ -19,12 +25,18 @@ fn killed_five_times_it_goes_on_and_the_results_are_the_same() {
     sandbox.small(&[]);
     let run = ["run", "small.yaml", "--store", "store", "--out", "out", "--json"];
     let mut stood: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut had: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for moment in 1..=5 {
         // Killed when a sixth, two sixths, … of the units are committed; the first time before anything is.
         let wanted = units * (moment - 1) / 6;
         let running = sandbox.spawn(&run);
         sandbox.until("enough is committed", || sandbox.objects("sweeps").len() > 1 && sandbox.objects("commit").len() >= wanted);
         running.kill();
+        let attempts = sandbox.attempts();
+        for (unit, before) in &had {
+            assert_eq!(attempts.get(unit), Some(before), "{unit} was committed, and yet it was attempted again");
+        }
+        had = of_committed(&sandbox);
         for (name, body) in &stood {
             assert_eq!(Some(body), sandbox.objects("commit").iter().find(|(n, _)| n == name).map(|(_, b)| b), "{name} was written again");
         }
@@ -33,6 +45,11 @@ fn killed_five_times_it_goes_on_and_the_results_are_the_same() {
     }
     let before = stood.len() as u64;
     let last = sandbox.json(&run);
+    let attempts = sandbox.attempts();
+    for (unit, before) in &had {
+        assert_eq!(attempts.get(unit), Some(before), "{unit} was committed, and yet it was attempted again");
+    }
+    assert_eq!(last["granted_attempts"], last["computed_units"], "the last run grants nothing but what is missing");
     assert_eq!(last["computed_units"].as_u64().unwrap() + before, units as u64, "only what was missing is computed");
     let commits: BTreeMap<_, _> = sandbox.objects("commit").into_iter().collect();
     assert!(stood.iter().all(|(name, body)| commits[name] == *body), "what was committed stands unchanged");

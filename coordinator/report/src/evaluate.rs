@@ -6,10 +6,11 @@ mod curves;
 mod persistence;
 mod scale;
 mod score;
+mod warnings;
 
 use std::collections::BTreeMap;
 
-use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
+use limbic_proto::axis::{Layer, Pooling, ReadOut};
 use limbic_proto::unit::UnitKind;
 
 use crate::results::{Cost, Estimate, Line, Place, Results, Scores};
@@ -58,7 +59,9 @@ impl Bench<'_> {
         let n = values.iter().map(|e| e.n).min()?;
         let value = values.iter().map(|e| e.value).sum::<f64>() / values.len() as f64;
         let draws = mean_draws(predictions.iter().map(|i| &self.accuracy[*i]));
-        Some((self.resamples.estimate(value, &draws, n), draws))
+        // A fit whose rows are all of one group has no interval; neither has a mean with it.
+        let point = values.iter().any(|e| e.lo.is_none());
+        Some((if point { Estimate::point(value, n) } else { self.resamples.estimate(value, &draws, n) }, draws))
     }
 
     /// The predictions of a baseline, for one model or for none.
@@ -141,7 +144,7 @@ pub fn evaluate(study: &Study) -> Results {
     results.conditions = compare::conditions(&bench, &results.depth);
     results.comparisons = compare::all(&bench, &results);
     results.costs = costs(study);
-    results.warnings = warnings(&bench);
+    results.warnings = warnings::all(&bench);
     let wanted = results.baselines.iter().chain(&results.probes).flat_map(|l| l.predictions.iter().copied()).collect();
     results.scores = score::probabilities(&mut bench, &wanted, &mut results.warnings);
     results
@@ -196,39 +199,4 @@ fn costs(study: &Study) -> Vec<Cost> {
         });
     }
     costs
-}
-
-fn warnings(bench: &Bench<'_>) -> Vec<String> {
-    let study = bench.study;
-    let mut warnings = Vec::new();
-    let mut say = |n: usize, what: &str| {
-        if n > 0 {
-            warnings.push(format!("{n} of {} predictions {what}", study.predictions.len()));
-        }
-    };
-    let cells = study.test.len() * study.classes.len();
-    say(
-        study.predictions.iter().filter(|p| p.probabilities.len() != cells).count(),
-        "have another shape than the test rows and were left out.",
-    );
-    say(
-        study.predictions.iter().filter(|p| p.probabilities.iter().any(|v| !v.is_finite())).count(),
-        "hold numbers that are not finite; those rows count as absent.",
-    );
-    say(
-        study.predictions.iter().filter(|p| p.fit.as_ref().is_some_and(|f| f.absent.is_none() && !f.converged)).count(),
-        "come from fits that stopped before their optimum.",
-    );
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for reason in study.predictions.iter().filter_map(|p| p.fit.as_ref()?.absent.as_deref()) {
-        *reasons.entry(reason).or_default() += 1;
-    }
-    for (reason, n) in reasons {
-        say(n, &format!("are absent: {reason}"));
-    }
-    let full = |p: &Prediction| p.read_out.is_none_or(|r| r.context == Context::Full && r.offset == 0);
-    let partial = |i: &usize| bench.scores[*i].accuracy().is_some_and(|a| a.n < bench.truth.len());
-    let some: Vec<usize> = (0..study.predictions.len()).filter(partial).collect();
-    say(some.iter().filter(|i| full(&study.predictions[**i])).count(), "at offset 0 miss some test rows (skipped prompts).");
-    warnings
 }

@@ -73,11 +73,23 @@ impl Panel {
     }
 }
 
-/// The most panels one figure shows; what is beyond is in the tables.
+/// The most panels one figure shows; its caption says how many are left out.
 const PANELS: usize = 24;
 
-/// All figures that have data, in the order of the page's sections: `scale`, `depth`, `depth-models`, `persistence-heat`,
-/// `persistence-conditions`, `persistence-classes`, `half-life`, `conditions`, `conditions-recall`.
+/// The names of all figures there can be, in the order of the page's sections.
+pub const FIGURES: [&str; 9] = [
+    "scale",
+    "depth",
+    "depth-models",
+    "persistence-heat",
+    "persistence-conditions",
+    "persistence-classes",
+    "half-life",
+    "conditions",
+    "conditions-recall",
+];
+
+/// All figures that have data, in the order of [`FIGURES`].
 pub fn all(study: &Study, results: &Results) -> Result<Vec<Figure>, ReportError> {
     let drawn = [
         scale::scale(study, results)?,
@@ -90,10 +102,22 @@ pub fn all(study: &Study, results: &Results) -> Result<Vec<Figure>, ReportError>
         conditions::accuracy(study, results)?,
         heat::recall(study, results)?,
     ];
-    Ok(drawn.into_iter().flatten().filter(|f| !f.panels.is_empty()).collect())
+    Ok(drawn.into_iter().flatten().filter(|f| !f.panels.is_empty()).map(Figure::shortened).collect())
 }
 
 impl Figure {
+    /// The figure with no more panels than a page can show, and a sentence that says so.
+    fn shortened(mut self) -> Figure {
+        let all = self.panels.len();
+        if all > PANELS {
+            self.panels.truncate(PANELS);
+            let left_out = format!(" The first {PANELS} of {all} panels are shown; results.parquet has the numbers of all.");
+            self.caption += &left_out;
+            self.alt += &left_out;
+        }
+        self
+    }
+
     /// The figure as one SVG file: title, keys, panels in up to three columns, readable on light and dark pages.
     pub fn standalone(&self) -> String {
         let columns = self.panels.len().clamp(1, 3);

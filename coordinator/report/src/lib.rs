@@ -15,6 +15,7 @@ mod tables;
 mod wording;
 
 pub use evaluate::evaluate;
+pub use figures::FIGURES;
 pub use limbic_proto::status::Quarantined;
 pub use results::{
     Comparison, ConditionResult, Cost, Decay, DepthCurve, DepthPoint, Estimate, HalfLife, Line, Metric, Peak, Persistence, Place, Results,

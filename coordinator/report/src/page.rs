@@ -108,7 +108,7 @@ pub fn pages(study: &Study, results: &Results, figures: &[Figure]) -> Result<Pag
     let facts = [
         format!("{} classes", study.classes.len()),
         format!("{} test rows in {} groups", count(results.rows as u64), count(results.groups as u64)),
-        format!("{} fits and baselines", count(study.predictions.len() as u64)),
+        format!("{} fits and baselines", count(study.predictions.iter().filter(|p| p.exists()).count() as u64)),
         format!("{} resamples", count(study.options.resamples as u64)),
     ];
     let view = context! {

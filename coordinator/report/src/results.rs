@@ -159,10 +159,11 @@ pub struct Comparison {
     pub against_accuracy: f64,
     /// Subject minus other.
     pub difference: Estimate,
-    /// Two-sided bootstrap p-value, with a normal tail where no resample crosses zero.
-    pub p: f64,
+    /// Two-sided bootstrap p-value, with a normal tail where no resample crosses zero; none where the rows are of fewer
+    /// than two groups.
+    pub p: Option<f64>,
     /// After Holm's correction within the family.
-    pub p_holm: f64,
+    pub p_holm: Option<f64>,
 }
 
 /// One fitted decay over offsets.
@@ -190,9 +191,9 @@ pub enum HalfLife {
     Reached {
         /// Tokens.
         tokens: f64,
-        /// Lower end.
-        lo: f64,
-        /// Upper end; none = beyond the measured offsets.
+        /// Lower end; none where no interval was computed.
+        lo: Option<f64>,
+        /// Upper end; none = beyond the measured offsets (or no interval).
         hi: Option<f64>,
     },
     /// The fitted half-life lies beyond the last offset.

@@ -1,5 +1,7 @@
 //! What a finished (or unfinished) sweep hands to the report: rows, models, conditions, predictions, runs.
 
+use std::collections::BTreeMap;
+
 use limbic_proto::axis::{Layer, ReadOut};
 use limbic_proto::spec::ReportSpec;
 use limbic_proto::status::Quarantined;
@@ -63,17 +65,29 @@ pub struct Prediction {
     pub seed: u64,
     /// How the fit went, if it was one.
     pub fit: Option<FitRecord>,
-    /// `[test, classes]`, row-major; a row of zeros = no state at this read-out (the reply ended before).
+    /// `[test, classes]`, row-major; a row of zeros = no state at this read-out (the reply ended before, the prompt was
+    /// skipped); all zeros where there is no fit.
     pub probabilities: Vec<f32>,
 }
 
-/// One committed attempt, for the account of time.
+impl Prediction {
+    /// Whether there is a fit behind it (baselines without a fit always predict).
+    pub fn exists(&self) -> bool {
+        self.fit.as_ref().is_none_or(|f| f.absent.is_none())
+    }
+}
+
+/// One committed attempt: what it cost, and what it left out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
     /// The unit's key.
     pub unit: String,
     /// The unit's kind.
     pub kind: UnitKind,
+    /// Index into [`Study::models`]; none for baselines on the words.
+    pub model: Option<usize>,
+    /// Index into [`Study::conditions`]; none for baselines and zero-shot.
+    pub condition: Option<usize>,
     /// What it is, in words.
     pub title: String,
     /// The attempt's id.
@@ -88,6 +102,8 @@ pub struct Run {
     pub tokens: u64,
     /// Bytes of artifacts written.
     pub bytes: u64,
+    /// What its worker counted: `rows`, `skipped_rows`, `truncated_rows`, `fits`, `absent_fits`, `unconverged_fits`, …
+    pub counts: BTreeMap<String, u64>,
 }
 
 /// Everything a report is made of.

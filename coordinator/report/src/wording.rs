@@ -36,8 +36,9 @@ pub fn signed(value: f64) -> String {
     }
 }
 
-/// `0.013`, `< 0.001`.
-pub fn p_value(p: f64) -> String {
+/// `0.013`, `< 0.001`; a dash where there is none.
+pub fn p_value(p: Option<f64>) -> String {
+    let Some(p) = p else { return "–".to_owned() };
     if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
 }
 
@@ -103,8 +104,9 @@ pub fn layer(layer: Layer) -> String {
 pub fn half_life(h: &HalfLife, within: u32) -> String {
     let token = |v: f64| if v < 10.0 { format!("{v:.1}") } else { format!("{v:.0}") };
     match h {
-        HalfLife::Reached { tokens, lo, hi: Some(hi) } => format!("{} tokens [{}, {}]", token(*tokens), token(*lo), token(*hi)),
-        HalfLife::Reached { tokens, lo, hi: None } => format!("{} tokens [{}, beyond {within}]", token(*tokens), token(*lo)),
+        HalfLife::Reached { tokens, lo: None, .. } => format!("{} tokens", token(*tokens)),
+        HalfLife::Reached { tokens, lo: Some(lo), hi: Some(hi) } => format!("{} tokens [{}, {}]", token(*tokens), token(*lo), token(*hi)),
+        HalfLife::Reached { tokens, lo: Some(lo), hi: None } => format!("{} tokens [{}, beyond {within}]", token(*tokens), token(*lo)),
         HalfLife::NotReached { within, lo: Some(lo) } => format!("not reached within {within} tokens [from {}]", token(*lo)),
         HalfLife::NotReached { within, lo: None } => format!("not reached within {within} tokens"),
         HalfLife::NoSignal => "no signal to lose".to_owned(),
@@ -134,6 +136,6 @@ mod tests {
         assert_eq!([0.42, 12.34, 250.0, 11_100.0].map(duration), ["0.42 s", "12.3 s", "4 min 10 s", "3 h 05 min"]);
         assert_eq!(points(Estimate { value: 0.123, lo: Some(-0.01), hi: Some(0.2), n: 1 }), "+12.3 [−1.0, +20.0]");
         assert_eq!(signed(-0.04), "0.0");
-        assert_eq!([0.0004, 0.0131].map(p_value), ["< 0.001", "0.013"]);
+        assert_eq!([Some(0.0004), Some(0.0131), None].map(p_value), ["< 0.001", "0.013", "–"]);
     }
 }

@@ -6,10 +6,11 @@ mod synthetic;
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Float32Type, Float64Type};
+use arrow::datatypes::{Float32Type, Float64Type, UInt64Type};
 use bytes::Bytes;
 use limbic_proto::axis::{Context, Layer};
 use limbic_proto::spec::ReportSpec;
+use limbic_proto::unit::UnitKind;
 use limbic_report::{HalfLife, ReportError, Results, Study, evaluate, files};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use synthetic::{DEMO, Size, study};
@@ -51,8 +52,8 @@ fn the_planted_signal_is_found() {
     assert!(trend.slope.lo.expect("an interval") > 0.0);
     let over_words = results.comparisons.iter().filter(|c| c.family == "baselines" && c.against == "bag-of-words");
     assert_eq!(over_words.clone().count(), 3);
-    assert!(over_words.clone().all(|c| c.difference.value > 0.0 && c.p_holm >= c.p));
-    assert!(over_words.clone().any(|c| c.p_holm < 0.05));
+    assert!(over_words.clone().all(|c| c.difference.value > 0.0 && c.p_holm >= c.p && c.p.is_some()));
+    assert!(over_words.clone().any(|c| c.p_holm.is_some_and(|p| p < 0.05)));
     assert_eq!(study.conditions.len(), 2);
 }
 
@@ -156,7 +157,9 @@ fn the_page_stands_alone_and_says_the_numbers() {
     let best = results.depth.iter().flat_map(|c| [c.points[c.best].accuracy.value]).fold(0.0, f64::max);
     assert!(html.contains(&format!("{:.1}%", best * 100.0)));
     let figures: Vec<&String> = files.keys().filter(|f| f.ends_with(".svg")).collect();
-    assert_eq!(figures.len(), 9, "{figures:?}");
+    let mut all: Vec<String> = limbic_report::FIGURES.iter().map(|name| format!("figures/{name}.svg")).collect();
+    all.sort();
+    assert_eq!(figures, all.iter().collect::<Vec<_>>());
     let markdown = String::from_utf8(files["report.md"].clone()).expect("UTF-8");
     for figure in figures {
         assert!(markdown.contains(&format!("({figure})")), "{figure}");
@@ -207,6 +210,92 @@ fn sections_without_data_say_so() {
     study.classes.clear();
     study.options = ReportSpec { resamples: 0, ..ReportSpec::default() };
     assert!(page(&study).contains("Neither a baseline nor a probe"));
+}
+
+#[test]
+fn one_group_gives_no_interval_and_few_groups_a_warning() {
+    let (mut study, _) = small();
+    for row in &mut study.test {
+        row.group = "the only author".to_owned();
+    }
+    let results = evaluate(&study);
+    assert!(results.scores.iter().flat_map(|s| &s.metrics).all(|m| (m.estimate.lo, m.estimate.hi) == (None, None)));
+    assert!(!results.comparisons.is_empty());
+    assert!(results.comparisons.iter().all(|c| (c.p, c.p_holm, c.difference.lo) == (None, None, None)));
+    assert!(results.depth.iter().all(|c| c.peak.depth.lo.is_none()));
+    assert!(results.trends.iter().all(|t| t.slope.lo.is_none()));
+    assert!(results.warnings[0].contains("of one group"), "{:?}", results.warnings);
+    let html = String::from_utf8(made(&study, &results)["report.html"].clone()).expect("UTF-8");
+    assert!(!html.contains("&lt; 0.001") && !html.contains("It beats") && !html.contains("the probe beats"), "nothing is certain");
+
+    for (i, row) in study.test.iter_mut().enumerate() {
+        row.group = format!("author {}", i % 5);
+    }
+    let results = evaluate(&study);
+    assert!(results.scores[0].accuracy().expect("an accuracy").lo.is_some());
+    assert!(results.warnings[0].contains("only 5 groups"), "{:?}", results.warnings);
+    assert!(!small().1.warnings.iter().any(|w| w.contains("groups")));
+}
+
+#[test]
+fn a_class_whose_rows_are_of_one_group_has_no_interval() {
+    let (mut study, _) = small();
+    for row in study.test.iter_mut().filter(|r| r.class == 2) {
+        row.group = "one".to_owned();
+    }
+    let results = evaluate(&study);
+    let name = format!("recall:{}", study.classes[2]);
+    assert!(results.scores.iter().filter_map(|s| s.get(&name)).all(|e| e.lo.is_none()));
+    assert!(results.scores.iter().filter_map(|s| s.accuracy()).all(|e| e.lo.is_some()));
+}
+
+#[test]
+fn what_was_left_out_is_said() {
+    let (mut study, _) = small();
+    let cells = study.test.len() * study.classes.len();
+    for p in study.predictions.iter_mut().filter(|p| p.read_out.is_some_and(|r| r.offset >= 8)) {
+        let fit = p.fit.as_mut().expect("a fit");
+        fit.absent = Some("no train row of joy (3 of 280 rows reach this read-out)".to_owned());
+        p.probabilities = vec![0.0; cells];
+    }
+    let absent = study.predictions.iter().filter(|p| !p.exists()).count();
+    assert!(absent > 0);
+    let run = study.runs.iter_mut().find(|r| r.kind == UnitKind::Extract).expect("a run");
+    run.counts.extend([("skipped_rows".to_owned(), 7), ("truncated_rows".to_owned(), 2)]);
+    let (model, condition) = (study.models[0].name.clone(), study.conditions[0].name.clone());
+    let results = evaluate(&study);
+    let files = made(&study, &results);
+    let html = String::from_utf8(files["report.html"].clone()).expect("UTF-8");
+    for sentence in [
+        format!("{absent} of "),
+        "no train row of joy".to_owned(),
+        format!("{model}, {condition}: 7 of 4,096 prompts were longer than the context and left out."),
+        "2 of 4,096 prompts were longer than the context and cut to their last tokens.".to_owned(),
+    ] {
+        assert!(html.contains(&sentence), "{sentence}: {:?}", results.warnings);
+    }
+    let runs = &batches(&files["runs.parquet"])[0];
+    let column = |name: &str| runs.column_by_name(name).expect("a column").as_primitive::<UInt64Type>().clone();
+    assert_eq!(arrow::compute::sum(&column("skipped_rows")), Some(7));
+    assert_eq!(arrow::compute::sum(&column("truncated_rows")), Some(2));
+}
+
+#[test]
+fn a_figure_of_too_many_panels_says_what_it_leaves_out() {
+    let (mut study, _) = small();
+    let template = study.models[0].clone();
+    let ours: Vec<_> = study.predictions.iter().filter(|p| p.model == Some(0)).cloned().collect();
+    study.predictions.retain(|p| p.model.is_none());
+    study.models = (0..26).map(|i| limbic_report::ModelEntry { name: format!("model-{i}"), ..template.clone() }).collect();
+    for model in 0..26 {
+        study.predictions.extend(ours.iter().cloned().map(|p| limbic_report::Prediction { model: Some(model), ..p }));
+    }
+    study.runs.clear();
+    study.options.resamples = 100;
+    let results = evaluate(&study);
+    let html = String::from_utf8(made(&study, &results)["report.html"].clone()).expect("UTF-8");
+    assert!(html.contains("The first 24 of 26 panels are shown"), "depth has one panel per model");
+    assert!(html.contains("The first 24 of 52 panels are shown"), "heat maps have one per model and condition");
 }
 
 #[test]

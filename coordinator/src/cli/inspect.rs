@@ -12,7 +12,7 @@ use super::remote::RemoteArgs;
 use crate::coordinator::links;
 use crate::failure::Failure;
 use crate::sweep::{self, Sweep};
-use crate::{collect, journal};
+use crate::{catalogue, collect, journal};
 
 /// Where sweeps are looked up.
 #[derive(Debug, clap::Args)]
@@ -56,6 +56,9 @@ pub struct ReportArgs {
     /// The report's folder; default: limbic-out/NAME.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Where a sweep stands, from the store alone: commits and journal.
@@ -80,29 +83,49 @@ async fn all(of: &Where) -> Result<Vec<Status>, Failure> {
     }
     let store = of.store.open_existing().await?;
     let mut statuses = Vec::new();
-    for id in sweep::ids(&store).await? {
-        statuses.push(stored_status(&store, &sweep::open(&store, &id).await?).await?);
+    for sweep in catalogue::open_all(&store).await? {
+        statuses.push(stored_status(&store, &sweep).await?);
     }
     Ok(statuses)
 }
 
-fn pick(statuses: &[Status], wanted: Option<&str>) -> Result<String, Failure> {
-    let names = statuses.iter().map(|s| (s.sweep.as_str(), s.name.as_str()));
-    // Every id starts with the empty prefix, so leaving the name out works where there is one sweep.
-    sweep::find(names, wanted.unwrap_or(""))
+/// Where the one sweep stands that is meant; only that one is read.
+async fn one(of: &Where, wanted: &str) -> Result<Status, Failure> {
+    if of.coordinator.is_some() {
+        let mut statuses = all(of).await?;
+        let id = sweep::find(statuses.iter().map(|s| (s.sweep.as_str(), s.name.as_str())), wanted)?;
+        let at = statuses.iter().position(|s| s.sweep == id).expect("found among these");
+        return Ok(statuses.swap_remove(at));
+    }
+    let store = of.store.open_existing().await?;
+    let sweep = catalogue::open(&store, wanted).await?;
+    stored_status(&store, &sweep).await
 }
 
 /// Says where a sweep stands.
 pub async fn status(args: StatusArgs) -> Result<(), Failure> {
-    let statuses = all(&args.of).await?;
-    let id = pick(&statuses, args.sweep.as_deref())?;
-    let status = statuses.iter().find(|s| s.sweep == id).expect("picked from these");
+    // Every id starts with the empty prefix, so leaving the name out works where there is one sweep.
+    let status = one(&args.of, args.sweep.as_deref().unwrap_or("")).await?;
     if args.json {
-        println!("{}", serde_json::to_string(status).expect("a status serializes"));
+        println!("{}", serde_json::to_string(&status).expect("a status serializes"));
     } else {
-        print!("{}", in_words(status));
+        print!("{}", in_words(&status));
     }
     Ok(())
+}
+
+/// How a command ends that has seen a sweep through: units that failed for good are the user's to mend.
+///
+/// # Errors
+/// A unit was quarantined; `then` says how to go on once its cause is mended.
+pub fn verdict(status: &Status, then: &str) -> Result<(), Failure> {
+    let Some(first) = status.quarantined.first() else { return Ok(()) };
+    let others = match status.quarantined.len() - 1 {
+        0 => String::new(),
+        1 => " (and 1 more unit)".to_owned(),
+        n => format!(" (and {n} more units)"),
+    };
+    Err(Failure::user(format_args!("{}: {}{others}\n{then}", first.title, first.error)))
 }
 
 /// A status for people.
@@ -146,17 +169,41 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
 /// Writes a report from what is committed.
 pub async fn report(args: ReportArgs) -> Result<(), Failure> {
     let store = args.store.open_existing().await?;
-    let mut sweeps = Vec::new();
-    for id in sweep::ids(&store).await? {
-        sweeps.push(sweep::open(&store, &id).await?);
-    }
-    let id = sweep::find(sweeps.iter().map(|s| (s.id.as_str(), s.name())), args.sweep.as_deref().unwrap_or(""))?;
-    let sweep = sweeps.into_iter().find(|s| s.id == id).expect("found among these");
+    let sweep = catalogue::open(&store, args.sweep.as_deref().unwrap_or("")).await?;
     let status = stored_status(&store, &sweep).await?;
     let out = args.out.unwrap_or_else(|| PathBuf::from("limbic-out").join(sweep.name()));
     let links = links(&store, &sweep).await?;
     let study = collect::study(&store, &sweep, &links, status.quarantined).await.map_err(|e| e.explain(&sweep))?;
     collect::write_report(&study, &out)?;
-    println!("{}", out.join("report.html").display());
+    let report = out.join("report.html");
+    if args.json {
+        println!("{}", serde_json::json!({"sweep": sweep.id, "state": status.state, "units": status.units, "out": out, "report": report}));
+    } else {
+        println!("{}", report.display());
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use limbic_proto::status::{Quarantined, Status};
+
+    use super::verdict;
+
+    #[test]
+    fn quarantined_units_are_the_users_to_mend() {
+        let mut status: Status = serde_json::from_value(serde_json::json!({
+            "sweep": "aa", "name": "n", "state": "complete", "cells": {"total": 1, "done": 0, "quarantined": 1},
+            "units": {"total": 2, "committed": 1, "running": 0, "pending": 0, "quarantined": 1},
+            "attempts": {"started": 4, "committed": 1, "failed": 3, "lost": 0},
+            "work": {"total_flops": 1.0, "done_flops": 1.0, "inherited_flops": 0.0, "tokens": 0, "seconds": 1.0},
+            "workers": [], "quarantined": [],
+        }))
+        .unwrap();
+        assert!(verdict(&status, "mend it").is_ok());
+        let unit = |title: &str| Quarantined { unit: "u".into(), title: title.into(), error: "no such file".into() };
+        status.quarantined = vec![unit("extract a"), unit("extract b")];
+        let failure = verdict(&status, "mend it").unwrap_err();
+        assert_eq!((failure.code(), failure.to_string().as_str()), (2, "extract a: no such file (and 1 more unit)\nmend it"));
+    }
 }

@@ -8,7 +8,7 @@ use limbic_proto::wire::control_client::ControlClient;
 use limbic_proto::wire::{ListRequest, PROTOCOL, ShowRequest, StatusRequest, SubmitRequest};
 use tonic::transport::{Channel, Endpoint};
 
-use super::inspect::in_words;
+use super::inspect::{in_words, verdict};
 use crate::failure::Failure;
 use crate::progress::SweepBar;
 use crate::sweep::read_spec;
@@ -110,6 +110,7 @@ pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
         }
     };
     spec.dataset.source = absolute(&spec.dataset.source);
+    spec.store = spec.store.as_deref().map(absolute);
     for model in &mut spec.models {
         model.source = absolute(&model.source);
     }
@@ -151,7 +152,7 @@ pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
         print!("{}", in_words(&last));
     }
     if last.state.terminal() {
-        Ok(())
+        verdict(&last, "everything else is computed; mend the cause and submit again")
     } else {
         Err(Failure::again("the coordinator went away before the sweep was complete: `limbic watch` again"))
     }

@@ -6,20 +6,21 @@ use std::time::{Duration, Instant};
 
 use limbic_proto::logs::LogFormat;
 use limbic_proto::spec::Dtype;
-use limbic_proto::status::{Status, SweepState};
+use limbic_proto::status::{AttemptCounts, Status, SweepState};
 use limbic_report::Study;
-use limbic_store::Store;
+use limbic_store::model::Need;
+use limbic_store::{ModelFiles, Store};
 
 use super::StoreArgs;
-use super::inspect::stored_status;
+use super::inspect::{stored_status, verdict};
 use super::serve::stop_signal;
 use crate::collect::CollectError;
 use crate::coordinator::{Handle, Options, committed, links, start};
 use crate::failure::Failure;
 use crate::local::{Crew, default_workers};
-use crate::progress::{SweepBar, bytes, count, seconds};
-use crate::sweep::{Sweep, accept, extend, prepare, read_spec, stored};
-use crate::{collect, server};
+use crate::progress::{Phase, SweepBar, bytes, count, seconds};
+use crate::sweep::{Sweep, accept, extend, prepare, read_spec};
+use crate::{catalogue, collect, server};
 
 /// How often results that are found corrupt are computed again; a store that corrupts them each time is no store.
 const ROUNDS: u32 = 3;
@@ -69,28 +70,17 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     let prepared = prepare(spec.clone()).await?;
     let mut sweep = match &args.extend {
         None => accept(&store, prepared).await?,
-        Some(wanted) => extend(&store, &stored(&store, wanted).await?, prepared).await?,
+        Some(wanted) => extend(&store, &catalogue::id(&store, wanted).await?, prepared).await?,
     };
     // The report is asked for anew each time; the work is not.
     (sweep.accepted.spec.name, sweep.accepted.spec.report) = (spec.name, spec.report);
     let done = committed(&links(&store, &sweep).await?);
     announce(&args, &sweep, done);
-    let Computed { status, study, units } = sound(&args, log_format, &store, &sweep).await?;
+    let Computed { status, study, now } = sound(&args, log_format, &store, &sweep).await?;
     let folder = out.clone();
     tokio::task::spawn_blocking(move || collect::write_report(&study, &folder)).await.expect("writing a report doesn't panic")?;
-    summary(&args, &status, units, done, &out, started.elapsed());
-    match status.quarantined.first() {
-        None => Ok(()),
-        Some(first) => {
-            let others = status.quarantined.len() - 1;
-            Err(Failure::user(format_args!(
-                "{}: {}{}\nthe report holds everything else; mend the cause and run again",
-                first.title,
-                first.error,
-                if others > 0 { format!(" (and {others} more units)") } else { String::new() }
-            )))
-        }
-    }
+    summary(&args, &status, (done, now), &out, started.elapsed());
+    verdict(&status, "the report holds everything else; mend the cause and run again")
 }
 
 fn announce(args: &RunArgs, sweep: &Sweep, done: usize) {
@@ -119,21 +109,35 @@ fn announce(args: &RunArgs, sweep: &Sweep, done: usize) {
 struct Computed {
     status: Status,
     study: Study,
-    /// How many units were computed.
-    units: u64,
+    now: Now,
+}
+
+/// What this very run did, by the attempts that its machine granted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Now {
+    /// Attempts that a worker was given.
+    granted: u64,
+    /// Attempts that became a unit's result.
+    committed: u64,
 }
 
 /// Computes what is missing and reads the results. Results that are found corrupt are voided and computed again.
 async fn sound(args: &RunArgs, log_format: LogFormat, store: &Store, sweep: &Sweep) -> Result<Computed, Failure> {
-    let (mut units, mut round) = (0, 0);
+    let (mut now, mut round) = (Now::default(), 0);
     loop {
-        let done = committed(&links(store, sweep).await?);
-        let whole = done == sweep.plan.units.len();
-        let status = if whole { stored_status(store, sweep).await? } else { compute(args, log_format, store, sweep, round == 0).await? };
-        units += status.attempts.committed - done as u64;
+        let whole = committed(&links(store, sweep).await?) == sweep.plan.units.len();
+        let status = if whole {
+            // Nothing is started, so nothing can be granted.
+            stored_status(store, sweep).await?
+        } else {
+            let (status, before) = compute(args, log_format, store, sweep, round == 0).await?;
+            now.granted += status.attempts.started - before.started;
+            now.committed += status.attempts.committed - before.committed;
+            status
+        };
         let links = links(store, sweep).await?;
         match collect::study(store, sweep, &links, status.quarantined.clone()).await {
-            Ok(study) => return Ok(Computed { status, study, units }),
+            Ok(study) => return Ok(Computed { status, study, now }),
             Err(CollectError::Corrupt(all)) if round < ROUNDS && status.state == SweepState::Complete => {
                 for bad in all {
                     eprintln!("note: a result is computed again: {}", bad.reason);
@@ -146,16 +150,29 @@ async fn sound(args: &RunArgs, log_format: LogFormat, store: &Store, sweep: &Swe
     }
 }
 
-/// Computes what is missing: coordinator in this process, workers as children.
+/// Computes what is missing: coordinator in this process, workers as children. Where the sweep stands then, and which
+/// attempts earlier runs had made.
 ///
 /// With `retry`, what failed for good is tried again: whoever runs a sweep again has mended the cause, or hopes so.
-async fn compute(args: &RunArgs, log_format: LogFormat, store: &Store, sweep: &Sweep, retry: bool) -> Result<Status, Failure> {
+async fn compute(
+    args: &RunArgs,
+    log_format: LogFormat,
+    store: &Store,
+    sweep: &Sweep,
+    retry: bool,
+) -> Result<(Status, AttemptCounts), Failure> {
+    for model in sweep.plan.models.iter().filter(|model| model.source.starts_with("hf://")) {
+        // Once, and seen: else every worker would fetch the same weights without a word.
+        let _phase = Phase::new(format!("downloading {}", model.source));
+        ModelFiles::resolve(&model.source, Need::Weights).await.map_err(Failure::user)?;
+    }
     let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false).await?;
     let address = listener.local_addr().map_err(Failure::again)?;
     // Workers of an earlier run ended with it, so there is nobody to wait for.
     let machine = limbic_core::machine::Settings { adoption_window: Duration::ZERO, ..Default::default() };
     let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: true });
     handle.open(sweep.clone()).await?;
+    let before = handle.status(&sweep.id).await.map_err(Failure::again)?.expect("the sweep was just opened").attempts;
     if retry && let count @ 1.. = handle.retry_quarantined(&sweep.id).await.map_err(Failure::again)? {
         eprintln!("note: {count} units that had failed are tried again");
     }
@@ -184,7 +201,7 @@ async fn compute(args: &RunArgs, log_format: LogFormat, store: &Store, sweep: &S
     };
     bar.finish();
     served.abort();
-    outcome
+    Ok((outcome?, before))
 }
 
 async fn until_terminal(handle: &Handle, sweep: &str, bar: &SweepBar) -> Result<Status, Failure> {
@@ -198,21 +215,21 @@ async fn until_terminal(handle: &Handle, sweep: &str, bar: &SweepBar) -> Result<
     }
 }
 
-fn summary(args: &RunArgs, status: &Status, computed: u64, done_before: usize, out: &std::path::Path, took: Duration) {
+fn summary(args: &RunArgs, status: &Status, (done_before, now): (usize, Now), out: &std::path::Path, took: Duration) {
     let report = out.join("report.html");
     if args.json {
         println!(
             "{}",
             serde_json::json!({
                 "sweep": status.sweep, "state": status.state, "cells": status.cells, "units": status.units, "attempts": status.attempts,
-                "computed_units": computed, "seconds": took.as_secs_f64(), "out": out, "report": report,
+                "computed_units": now.committed, "granted_attempts": now.granted, "seconds": took.as_secs_f64(), "out": out, "report": report,
             })
         );
         return;
     }
     println!(
         "{} cells, {} units: {} computed now, {} found done, {} quarantined",
-        status.cells.total, status.units.total, computed, done_before, status.units.quarantined
+        status.cells.total, status.units.total, now.committed, done_before, status.units.quarantined
     );
     println!("took {}", seconds(took.as_secs_f64()));
     println!("report: {}", report.display());

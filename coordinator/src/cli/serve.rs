@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::StoreArgs;
 use crate::coordinator::{Options, start};
 use crate::failure::Failure;
-use crate::{server, sweep};
+use crate::{catalogue, server};
 
 /// Arguments of `limbic coordinator`.
 #[derive(Debug, clap::Args)]
@@ -50,7 +50,9 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
     let machine = limbic_core::machine::Settings { heartbeat, lease_ttl, adoption_window: 2 * heartbeat, ..Default::default() };
     let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: args.exit_when_complete });
     let lead = async {
-        take_up(&store, &handle).await?;
+        for sweep in catalogue::open_all(&store).await? {
+            handle.open(sweep).await?;
+        }
         let sweeps = handle.list().await.map_err(Failure::again)?.len();
         eprintln!("limbic coordinator on http://{address}, store {}, {sweeps} sweep(s)", store.url());
         tokio::select! {
@@ -64,19 +66,6 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
         () = stop_signal() => Ok(()),
         outcome = lead => outcome,
     }
-}
-
-/// Leads every sweep of the store. One that can't be taken up (written by another release, damaged) stays as it is and
-/// keeps nobody from the others.
-async fn take_up(store: &limbic_store::Store, handle: &crate::coordinator::Handle) -> Result<(), Failure> {
-    for id in sweep::ids(store).await? {
-        match sweep::open(store, &id).await {
-            Ok(sweep) => handle.open(sweep).await?,
-            Err(Failure::User(message)) => eprintln!("warning: left alone: {message}"),
-            Err(failure) => return Err(failure),
-        }
-    }
-    Ok(())
 }
 
 /// Resolves at ctrl-c or SIGTERM.

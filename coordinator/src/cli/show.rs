@@ -8,7 +8,7 @@ use limbic_proto::status::ShownUnit;
 use super::inspect::{Where, stored_machine};
 use super::remote::{RemoteArgs, shown};
 use crate::failure::Failure;
-use crate::{show as units, sweep};
+use crate::{catalogue, show as units};
 
 /// Arguments of `limbic show`.
 #[derive(Debug, clap::Args)]
@@ -45,7 +45,7 @@ pub async fn show(args: ShowArgs) -> Result<(), Failure> {
 /// What the store says; leases, and attempts that were given back, are known to a coordinator only.
 async fn stored(args: &ShowArgs) -> Result<Vec<ShownUnit>, Failure> {
     let store = args.of.store.open_existing().await?;
-    let sweep = sweep::open(&store, &sweep::stored(&store, &args.sweep).await?).await?;
+    let sweep = catalogue::open(&store, &args.sweep).await?;
     let machine = stored_machine(&store, &sweep).await?;
     let mut found = Vec::new();
     for key in units::meant(&sweep.plan, &args.unit)? {

@@ -52,6 +52,15 @@ fn refused(failure: Failure) -> Status {
     }
 }
 
+/// Whether a spec's store is the one at `url`; a folder may be written in several ways.
+fn same_store(asked: &str, url: &str) -> bool {
+    let plain = |s: &str| s.strip_prefix("file://").unwrap_or(s).trim_end_matches('/').to_owned();
+    let real = |s: &str| {
+        if s.contains("://") { s.to_owned() } else { std::fs::canonicalize(s).map_or(s.to_owned(), |p| p.to_string_lossy().into_owned()) }
+    };
+    real(&plain(asked)) == real(&plain(url))
+}
+
 fn encode(status: &SweepStatus) -> StatusResponse {
     StatusResponse { status: serde_json::to_vec(status).expect("a status serializes") }
 }
@@ -63,6 +72,7 @@ impl Control for ControlService {
         check_protocol(request.protocol)?;
         let spec: Spec = serde_json::from_slice(&request.spec).map_err(|e| Status::invalid_argument(format!("spec: {e}")))?;
         spec.check().map_err(|f| Status::invalid_argument(format!("{}: {}", f.field, f.message)))?;
+        let elsewhere = spec.store.clone().filter(|asked| !same_store(asked, self.coordinator.store().url()));
         let prepared = sweep::prepare(spec).await.map_err(refused)?;
         let store = self.coordinator.store();
         let accepted = if request.extend.is_empty() {
@@ -71,7 +81,11 @@ impl Control for ControlService {
             let id = self.find(&request.extend).await?.sweep;
             sweep::extend(store, &id, prepared).await.map_err(refused)?
         };
-        let mut response = SubmitResponse { sweep: accepted.id.clone(), notes: accepted.accepted.notes.clone() };
+        let mut notes = accepted.accepted.notes.clone();
+        notes.extend(
+            elsewhere.map(|asked| format!("the spec's store {asked} is not used: results go to this coordinator's store, {}", store.url())),
+        );
+        let mut response = SubmitResponse { sweep: accepted.id.clone(), notes };
         self.coordinator.open(accepted).await.map_err(refused)?;
         // Who submits a sweep again that could not be completed wants it to be tried again.
         match self.coordinator.retry_quarantined(&response.sweep).await? {
@@ -147,5 +161,26 @@ impl Control for ControlService {
     async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
         let all = self.coordinator.list().await?;
         Ok(Response::new(ListResponse { statuses: all.iter().map(|s| encode(s).status).collect() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_store;
+
+    #[test]
+    fn a_store_is_the_same_however_it_is_written() {
+        let here = std::env::current_dir().unwrap();
+        let url = here.to_string_lossy();
+        for asked in [
+            url.to_string(),
+            format!("{url}/"),
+            format!("file://{url}"),
+            format!("{url}/../{}", here.file_name().unwrap().to_string_lossy()),
+        ] {
+            assert!(same_store(&asked, &url), "{asked}");
+        }
+        assert!(same_store("s3://bucket/limbic/", "s3://bucket/limbic"));
+        assert!(!same_store("s3://bucket/other", "s3://bucket/limbic") && !same_store("/nowhere", &url));
     }
 }

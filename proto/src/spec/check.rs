@@ -8,6 +8,11 @@ use super::model::LayerSelector;
 use super::probe::ProbeSpec;
 use crate::axis::Context;
 
+/// Resamples below which a percentile interval says nothing.
+const FEWEST_RESAMPLES: usize = 100;
+/// Resamples above which intervals don't change any more; every one takes 8 bytes per fit while a report is made.
+const MOST_RESAMPLES: usize = 20_000;
+
 /// Why a spec was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
@@ -107,8 +112,14 @@ impl Spec {
         if !(0.5..1.0).contains(&self.report.confidence) {
             return finding("report.confidence", format!("is {}: it must lie in 0.5..1, such as 0.95", self.report.confidence));
         }
-        if self.report.resamples < 100 {
-            return finding("report.resamples", format!("is {}: fewer than 100 give no interval", self.report.resamples));
+        if !(FEWEST_RESAMPLES..=MOST_RESAMPLES).contains(&self.report.resamples) {
+            return finding(
+                "report.resamples",
+                format!(
+                    "is {}: it must lie in {FEWEST_RESAMPLES}..{MOST_RESAMPLES} (fewer give no interval, more fill the memory and tell nothing new)",
+                    self.report.resamples
+                ),
+            );
         }
         Ok(())
     }
@@ -187,7 +198,7 @@ impl Spec {
                 ProbeSpec::Mlp(p) if p.hidden == 0 || p.epochs == 0 || p.batch == 0 => {
                     return finding(format!("probes[{i}]"), "hidden, epochs and batch must be at least 1");
                 }
-                ProbeSpec::Mlp(p) if !(p.learning_rate > 0.0 && (0.0..=1.0).contains(&p.warmup)) => {
+                ProbeSpec::Mlp(p) if !(p.learning_rate.is_finite() && p.learning_rate > 0.0 && (0.0..=1.0).contains(&p.warmup)) => {
                     return finding(format!("probes[{i}]"), "learning_rate must be above 0 and warmup in 0..1");
                 }
                 _ => {}
@@ -210,7 +221,9 @@ impl Spec {
             );
         }
         let s = self.dataset.shares;
-        if [s.train, s.validation, s.test].iter().any(|x| *x <= 0.0) || (s.train + s.validation + s.test - 1.0).abs() > 1e-6 {
+        // Asked positively, so that not-a-number is refused too.
+        let fine = [s.train, s.validation, s.test].iter().all(|x| *x > 0.0) && (s.train + s.validation + s.test - 1.0).abs() <= 1e-6;
+        if !fine {
             return finding("dataset.shares", format!("are {} + {} + {}: all must be above 0 and sum to 1", s.train, s.validation, s.test));
         }
         Ok(())
@@ -229,5 +242,39 @@ fn unique<T: Ord + std::fmt::Display>(field: &str, what: &str, values: &[T]) -> 
     match values.iter().find(|v| !seen.insert(*v)) {
         Some(twice) => finding(field, format!("{what} `{twice}` occurs twice: give each its own")),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Spec;
+
+    /// What is said of a minimal spec with a line added.
+    fn said(line: &str) -> String {
+        let (of_dataset, rest) = if line.starts_with("shares") { (format!(", {line}"), "") } else { (String::new(), line) };
+        let text = format!("dataset: {{source: rows.jsonl{of_dataset}}}\nmodels: [{{source: m}}]\n{rest}\n");
+        Spec::from_yaml(&text, Path::new("s.yaml")).map_or_else(|e| e.to_string(), |_| "fine".to_owned())
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_refused() {
+        for (line, field) in [
+            ("shares: {train: .nan, validation: 0.1, test: 0.2}", "dataset.shares"),
+            ("shares: {train: .inf, validation: 0.1, test: 0.2}", "dataset.shares"),
+            ("shares: {train: 0.9, validation: 0.1, test: 0.2}", "dataset.shares"),
+            ("report: {confidence: .nan}", "report.confidence"),
+            ("report: {resamples: 2000000000}", "report.resamples"),
+            ("report: {resamples: 99}", "report.resamples"),
+            ("probes: [{kind: mlp, learning_rate: .inf}]", "probes[0]"),
+            ("probes: [{kind: mlp, learning_rate: .nan}]", "probes[0]"),
+            ("probes: [{kind: logistic, c: [.nan]}]", "probes[0].c"),
+        ] {
+            assert!(said(line).starts_with(&format!("s.yaml: {field}: ")), "{line}: {}", said(line));
+        }
+        for line in ["shares: {train: 0.6, validation: 0.2, test: 0.2}", "report: {resamples: 20000}", ""] {
+            assert_eq!(said(line), "fine", "{line}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum ProbeSpec {
     /// Multinomial logistic regression with an L2 penalty, on standardised states.
     Logistic(LogisticSpec),
-    /// A perceptron with one hidden ReLU layer, as in the study.
+    /// A perceptron with one hidden ReLU layer, as in the study, on standardised states.
     Mlp(MlpSpec),
 }
 
@@ -42,7 +42,8 @@ impl Default for LogisticSpec {
     }
 }
 
-/// The study's probe: d -> hidden -> classes, ReLU, Adam, linear warm-up then cosine decay.
+/// The study's probe: d -> hidden -> classes, ReLU, Adam, linear warm-up then cosine decay; on standardised states,
+/// which the study doesn't state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MlpSpec {
@@ -50,7 +51,7 @@ pub struct MlpSpec {
     pub hidden: usize,
     /// Passes over train.
     pub epochs: usize,
-    /// Rows per step.
+    /// Rows per step (the study doesn't state its own).
     pub batch: usize,
     /// Adam's peak learning rate.
     pub learning_rate: f64,
@@ -72,7 +73,8 @@ impl Default for MlpSpec {
 pub enum Baseline {
     /// The class shares of train.
     Majority,
-    /// TF-IDF of the utterance's words and logistic regression: what the words alone tell.
+    /// TF-IDF of the utterance's words and logistic regression, its strength chosen on validation as the probes' is:
+    /// what the words alone tell.
     BagOfWords,
     /// The model's own likelihood of each label's name after a question.
     ZeroShot,

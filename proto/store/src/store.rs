@@ -153,8 +153,7 @@ impl Store {
         content: impl Into<Content>,
     ) -> Result<Artifact, StoreError> {
         let content = content.into();
-        let artifact =
-            Artifact { name: name.to_owned(), len: content.len() as u64, blake3: content.digest(), header: content.header() };
+        let artifact = Artifact { name: name.to_owned(), len: content.len() as u64, blake3: content.digest(), header: content.header() };
         self.upload(&layout::artifact(unit, attempt, name), content).await?;
         Ok(artifact)
     }

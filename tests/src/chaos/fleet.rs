@@ -91,7 +91,7 @@ impl Fleet {
             match slot.state {
                 State::Draining(since) => {
                     lock(&self.drains).push(since.elapsed().as_secs_f64());
-                    if status.code() != Some(0) && !self.excused.load(Ordering::SeqCst) {
+                    if status.code() != Some(75) && !self.excused.load(Ordering::SeqCst) {
                         lock(&self.surprises).push(format!("{name} ended its drain with {status}"));
                     }
                 }

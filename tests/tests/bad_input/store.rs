@@ -38,6 +38,17 @@ fn a_store_that_is_no_store() {
 }
 
 #[test]
+fn a_folder_that_may_not_be_written() {
+    // Not even root may make folders there.
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    let ended = sandbox.limbic(&["run", "small.yaml", "--store", "/sys/limbic-store", "--out", "out"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("choose a folder that you can write with --store"), "{}", ended.stderr);
+    let ended = sandbox.limbic(&["run", "small.yaml", "--store", "store", "--out", "/sys/limbic-out"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("choose a writable folder"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_store_that_does_not_answer() {
     let sandbox = sandbox();
     sandbox.small(&[]);

@@ -23,7 +23,8 @@ pub fn conditions(bench: &Bench<'_>, curves: &[DepthCurve]) -> Vec<ConditionResu
             let lists: Vec<Vec<f64>> =
                 seeds.iter().map(|t| t.draw(&bench.resamples, None).map(|t| [metrics::recall(t, class)])).map(|[d]| d).collect();
             let n = seeds.iter().map(|t| t.totals().truth[class]).min()?;
-            (n > 0).then(|| bench.resamples.estimate(value, &super::mean_draws(lists.iter()), n as usize))
+            let groups = seeds.iter().map(|t| t.truth[class].len()).min()?;
+            (n > 0).then(|| bench.resamples.estimate_over(groups, value, &super::mean_draws(lists.iter()), n as usize))
         };
         let recall = (0..bench.study.classes.len()).map(recall).collect();
         ConditionResult { place: curve.place, layer: best.layer, accuracy: best.accuracy, recall }
@@ -73,10 +74,10 @@ pub fn all(bench: &Bench<'_>, results: &Results) -> Vec<Comparison> {
         .filter_map(|(family, model, subject, against)| difference(bench, family, model, &subject, &against))
         .collect();
     for family in ["baselines", "conditions", "contexts", "probes"] {
-        let members: Vec<usize> = (0..comparisons.len()).filter(|i| comparisons[*i].family == family).collect();
-        let corrected = holm(&members.iter().map(|i| comparisons[*i].p).collect::<Vec<_>>());
-        for (i, p) in members.into_iter().zip(corrected) {
-            comparisons[i].p_holm = p;
+        let (members, p): (Vec<usize>, Vec<f64>) =
+            comparisons.iter().enumerate().filter(|(_, c)| c.family == family).filter_map(|(i, c)| Some((i, c.p?))).unzip();
+        for (i, p) in members.into_iter().zip(holm(&p)) {
+            comparisons[i].p_holm = Some(p);
         }
     }
     comparisons
@@ -140,12 +141,13 @@ fn difference(bench: &Bench<'_>, family: &'static str, model: usize, subject: &S
     }
     let mean = |hits: &[f64]| hits.iter().zip(&present).filter(|(_, p)| **p).map(|(h, _)| h).sum::<f64>() / n as f64;
     let gaps = bench.resamples.sum_real(&bench.groups.column_real(|r| present[r].then(|| ours[r] - theirs[r])));
-    let counts = bench.resamples.sum(&bench.groups.column(|r| u32::from(present[r])));
+    let groups = bench.groups.column(|r| u32::from(present[r]));
+    let counts = bench.resamples.sum(&groups);
     let draws: Vec<f64> = gaps.iter().zip(counts).map(|(g, n)| if n == 0 { f64::NAN } else { g / f64::from(n) }).collect();
     // Sums of thirds and the like: what should be zero must count as zero in both tails.
     let draws: Vec<f64> = draws.into_iter().map(|d| if d.abs() < 1e-12 { 0.0 } else { d }).collect();
     let (a, b) = (mean(&ours), mean(&theirs));
-    let p = p_value(a - b, &draws);
+    let p = (groups.len() > 1).then(|| p_value(a - b, &draws));
     Some(Comparison {
         family,
         model,
@@ -153,7 +155,7 @@ fn difference(bench: &Bench<'_>, family: &'static str, model: usize, subject: &S
         against: against.name.clone(),
         subject_accuracy: a,
         against_accuracy: b,
-        difference: bench.resamples.estimate(a - b, &draws, n),
+        difference: bench.resamples.estimate_over(groups.len(), a - b, &draws, n),
         p,
         p_holm: p,
     })

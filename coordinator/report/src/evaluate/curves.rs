@@ -81,12 +81,13 @@ pub fn argmax(values: impl Iterator<Item = f64>) -> usize {
 fn peak(bench: &Bench<'_>, points: &[DepthPoint], draws: &[Vec<f64>]) -> Option<Peak> {
     let at = argmax(points.iter().map(|p| p.accuracy.value));
     let drawn: Vec<f64> = (0..bench.resamples.count()).map(|r| argmax(draws.iter().map(|d| d[r])) as f64).collect();
-    let (from, to) = bench.resamples.interval(&drawn).unwrap_or((at as f64, at as f64));
+    let interval = bench.resamples.interval(&drawn);
+    let (from, to) = interval.unwrap_or((at as f64, at as f64));
     let (from, to) = (points.get(from.floor() as usize)?, points.get(to.ceil() as usize)?);
     let point = &points[at];
     Some(Peak {
         layer: point.layer,
-        depth: Estimate { value: point.depth, lo: Some(from.depth), hi: Some(to.depth), n: point.accuracy.n },
+        depth: Estimate { value: point.depth, lo: interval.map(|_| from.depth), hi: interval.map(|_| to.depth), n: point.accuracy.n },
         from: from.layer,
         to: to.layer,
     })

@@ -123,8 +123,7 @@ fn decay(
         let interval = bench.resamples.interval(&draws);
         let within_span = |v: f64| (v <= span).then_some(v);
         if found.half_life <= span {
-            let (lo, hi) = interval.unwrap_or((found.half_life, f64::INFINITY));
-            HalfLife::Reached { tokens: found.half_life, lo, hi: within_span(hi) }
+            HalfLife::Reached { tokens: found.half_life, lo: interval.map(|i| i.0), hi: interval.and_then(|i| within_span(i.1)) }
         } else {
             HalfLife::NotReached { within, lo: interval.and_then(|i| within_span(i.0)) }
         }

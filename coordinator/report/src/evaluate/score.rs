@@ -32,21 +32,27 @@ pub fn counts(bench: &Bench<'_>) -> (Vec<Scores>, Vec<Vec<f64>>) {
             }
             let draws = tally.draw(&bench.resamples, (n as usize == bench.truth.len()).then_some(truth.as_slice()));
             let mut scores = Scores::default();
-            let mut push = |name: String, value: f64, draws: &[f64], n: u32| {
+            let mut push = |name: String, value: f64, draws: &[f64], n: u32, groups: usize| {
                 if !value.is_nan() {
-                    scores.metrics.push(Metric { name, estimate: bench.resamples.estimate(value, draws, n as usize) });
+                    scores.metrics.push(Metric { name, estimate: bench.resamples.estimate_over(groups, value, draws, n as usize) });
                 }
             };
             let three = |t: &Totals| [metrics::accuracy(t), metrics::macro_f1(t), metrics::balanced_accuracy(t)];
             let [accuracy, macro_f1, balanced] = draws.map(three);
             let [a, f, b] = three(&totals);
-            push("accuracy".to_owned(), a, &accuracy, n);
-            push("macro-f1".to_owned(), f, &macro_f1, n);
-            push("balanced-accuracy".to_owned(), b, &balanced, n);
+            let groups = tally.groups();
+            push("accuracy".to_owned(), a, &accuracy, n, groups);
+            push("macro-f1".to_owned(), f, &macro_f1, n, groups);
+            push("balanced-accuracy".to_owned(), b, &balanced, n, groups);
             for (class, name) in bench.study.classes.iter().enumerate() {
                 let three = |t: &Totals| [metrics::recall(t, class), metrics::precision(t, class), metrics::f1(t, class)];
-                for ((metric, value), draws) in ["recall", "precision", "f1"].iter().zip(three(&totals)).zip(draws.map(three)) {
-                    push(format!("{metric}:{name}"), value, &draws, totals.truth[class]);
+                // Recall rests on the class's rows, precision on those called so, F1 on both.
+                let (own, called) = (tally.truth[class].len(), tally.predicted[class].len());
+                let groups = [own, called, own.max(called)];
+                for (((metric, value), draws), groups) in
+                    ["recall", "precision", "f1"].iter().zip(three(&totals)).zip(draws.map(three)).zip(groups)
+                {
+                    push(format!("{metric}:{name}"), value, &draws, totals.truth[class], groups);
                 }
             }
             (scores, accuracy)

@@ -19,7 +19,7 @@ pub fn accuracy(study: &Study, results: &Results) -> Result<Option<Figure>, Repo
     let longest = study.conditions.iter().map(|c| c.name.chars().count()).max().unwrap_or(0);
     let left = (longest as f64 * 6.4 + 14.0).clamp(50.0, 150.0);
     let mut panels = Vec::new();
-    for (model, entry) in study.models.iter().enumerate().take(super::PANELS) {
+    for (model, entry) in study.models.iter().enumerate() {
         let here: Vec<_> = results.conditions.iter().filter(|c| c.place.model == model).collect();
         if here.is_empty() {
             continue;

@@ -57,7 +57,7 @@ pub fn per_model(study: &Study, results: &Results) -> Result<Option<Figure>, Rep
     for (model, entry) in study.models.iter().enumerate() {
         let here: Vec<(&DepthCurve, Colour)> =
             results.depth.iter().filter(|c| c.place.model == model).map(|c| (c, Colour::Series(c.place.condition))).collect();
-        if here.is_empty() || panels.len() == super::PANELS {
+        if here.is_empty() {
             continue;
         }
         // `final` (after the norm) lies half a step beyond the last block.
@@ -126,7 +126,7 @@ pub fn per_condition(study: &Study, results: &Results) -> Result<Option<Figure>,
     for (condition, entry) in study.conditions.iter().enumerate() {
         let here: Vec<(&DepthCurve, Colour)> =
             results.depth.iter().filter(|c| c.place.condition == condition).map(|c| (c, Colour::Series(c.place.model))).collect();
-        if here.is_empty() || panels.len() == super::PANELS {
+        if here.is_empty() {
             continue;
         }
         let normed = here.iter().any(|c| c.0.points.iter().any(|p| p.layer.normed()));

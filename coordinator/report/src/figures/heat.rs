@@ -98,7 +98,6 @@ pub fn persistence(study: &Study, results: &Results) -> Result<Option<Figure>, R
     let grids: Vec<Grid> = results
         .persistence
         .iter()
-        .take(super::PANELS)
         .map(|p| Grid {
             title: format!("{} · {}", study.models[p.place.model].name, study.conditions[p.place.condition].name),
             // The last layer on top, as in a stack of blocks.
@@ -128,7 +127,7 @@ pub fn persistence(study: &Study, results: &Results) -> Result<Option<Figure>, R
 /// Recall per class and condition, one panel per model, on one scale.
 pub fn recall(study: &Study, results: &Results) -> Result<Option<Figure>, ReportError> {
     let mut grids = Vec::new();
-    for (model, entry) in study.models.iter().enumerate().take(super::PANELS) {
+    for (model, entry) in study.models.iter().enumerate() {
         let here: Vec<_> = results.conditions.iter().filter(|c| c.place.model == model).collect();
         if here.is_empty() {
             continue;

@@ -91,7 +91,7 @@ pub fn conditions(study: &Study, results: &Results) -> Result<Option<Figure>, Re
     for (model, entry) in study.models.iter().enumerate() {
         let here: Vec<(&Persistence, Colour)> =
             results.persistence.iter().filter(|p| p.place.model == model).map(|p| (p, Colour::Series(p.place.condition))).collect();
-        if here.is_empty() || panels.len() == super::PANELS {
+        if here.is_empty() {
             continue;
         }
         let axes = axes(results, entry.name.clone(), y, "test accuracy");
@@ -135,7 +135,7 @@ pub fn classes(study: &Study, results: &Results) -> Result<Option<Figure>, Repor
     let all = series.iter().flat_map(|(p, _)| &p.decays).filter(|d| d.class.is_some());
     let y = signed_range(ends(all.flat_map(|d| d.points.iter().map(|p| p.1))));
     let mut panels = Vec::new();
-    for (class, name) in study.classes.iter().enumerate().take(super::PANELS) {
+    for (class, name) in study.classes.iter().enumerate() {
         let Some(floor) = series.iter().find_map(|(p, _)| Some(decay(p, Context::Full, Some(class))?.floor)) else { continue };
         let axes = axes(results, name.clone(), y, "informedness");
         let body = draw("persistence-classes", WIDTH, HEIGHT, |pen| {
@@ -162,7 +162,7 @@ pub fn half_life(study: &Study, results: &Results) -> Result<Option<Figure>, Rep
     let longest = study.classes.iter().map(|c| c.chars().count()).max().unwrap_or(0);
     let left = (longest as f64 * 6.4 + 14.0).clamp(50.0, 150.0);
     let mut panels = Vec::new();
-    for p in results.persistence.iter().filter(|p| p.place.condition == condition).take(super::PANELS) {
+    for p in results.persistence.iter().filter(|p| p.place.condition == condition) {
         let within = *p.offsets.last().unwrap_or(&1);
         let rows: Vec<(usize, &Decay)> = (0..study.classes.len()).filter_map(|c| Some((c, decay(p, Context::Full, Some(c))?))).collect();
         if !rows.iter().any(|(_, d)| matches!(d.half_life, HalfLife::Reached { .. } | HalfLife::NotReached { .. })) {
@@ -191,7 +191,7 @@ pub fn half_life(study: &Study, results: &Results) -> Result<Option<Figure>, Rep
                 let x = |tokens: f64| tokens.ln_1p();
                 match d.half_life {
                     HalfLife::Reached { tokens, lo, hi } => {
-                        chart.lying_whisker(y, x(tokens), Some((x(lo), hi.map_or(top * 1.09, x))), colour, 0.0)?;
+                        chart.lying_whisker(y, x(tokens), lo.map(|lo| (x(lo), hi.map_or(top * 1.09, x))), colour, 0.0)?;
                     }
                     HalfLife::NotReached { lo, .. } => {
                         chart.line(&[(lo.map_or(top, x), y), (top * 1.07, y)], Stroke::solid(colour, 1.8))?;

@@ -4,7 +4,7 @@ use limbic_proto::axis::Context;
 
 use super::Card;
 use crate::figures::shown_condition;
-use crate::results::{Comparison, Decay, DepthCurve, HalfLife, Persistence, Results};
+use crate::results::{Comparison, Decay, DepthCurve, HalfLife, Persistence, Results, Trend};
 use crate::study::Study;
 use crate::wording::{estimate, half_life, layer, list, p_value, percent, points, signed};
 
@@ -40,7 +40,7 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
             card(
                 format!("{} pts", signed(c.difference.value * 100.0)),
                 &format!("against {}", c.against),
-                format!("{}, p {}", interval(c), p_words(c)),
+                format!("{}, p\u{a0}{}", interval(c), p_words(c).replace(' ', "\u{a0}")),
             );
         }
         let peak = &curve.peak;
@@ -80,7 +80,11 @@ fn interval(c: &Comparison) -> String {
 
 fn p_words(c: &Comparison) -> String {
     let words = p_value(c.p_holm);
-    if words.starts_with('<') { words } else { format!("= {words}") }
+    match c.p_holm {
+        None => "not known".to_owned(),
+        Some(_) if words.starts_with('<') => words,
+        Some(_) => format!("= {words}"),
+    }
 }
 
 /// One sentence per question that the study can answer.
@@ -108,15 +112,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
         let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "baselines" && c.against == name).collect();
         out.extend(against(study, name, &found));
     }
-    for trend in results.trends.iter().filter(|t| t.condition == Some(curve.place.condition) && t.what == "best layer") {
-        let sure = trend.slope.lo.is_some_and(|lo| lo > 0.0) || trend.slope.hi.is_some_and(|hi| hi < 0.0);
-        let direction = match (sure, trend.slope.value > 0.0) {
-            (true, true) => "Larger models carry more",
-            (true, false) => "Larger models carry less",
-            (false, _) => "No clear trend with size",
-        };
-        out.push(format!("{direction}: {} points of accuracy per tenfold parameters over {} models.", points(trend.slope), trend.models));
-    }
+    out.extend(trend(study, results, curve));
     out.extend(depth(study, results, curve));
     out.extend(persistence(study, results, curve));
     out.extend(conditions(study, results));
@@ -124,7 +120,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
 }
 
 fn against(study: &Study, name: &str, found: &[&Comparison]) -> Option<String> {
-    let sure = |c: &&&Comparison| c.p_holm < 1.0 - study.options.confidence;
+    let sure = |c: &&&Comparison| c.p_holm.is_some_and(|p| p < 1.0 - study.options.confidence);
     let better = found.iter().filter(sure).filter(|c| c.difference.value > 0.0).count();
     let worse = found.iter().filter(sure).filter(|c| c.difference.value < 0.0).count();
     let extreme = |a: &&&Comparison, b: &&&Comparison| a.difference.value.total_cmp(&b.difference.value);
@@ -158,6 +154,31 @@ fn against(study: &Study, name: &str, found: &[&Comparison]) -> Option<String> {
         (1, _) => format!("{what}: the difference is {} points (p {}).", points(low.difference), p_words(low)),
         _ => format!("{what}; {numbers}."),
     })
+}
+
+/// The trend with size under the headline's condition, and where else it is clear.
+fn trend(study: &Study, results: &Results, curve: &DepthCurve) -> Option<String> {
+    let best: Vec<&Trend> = results.trends.iter().filter(|t| t.what == "best layer").collect();
+    let here = best.iter().find(|t| t.condition == Some(curve.place.condition))?;
+    let sure = |t: &Trend| t.slope.lo.is_some_and(|lo| lo > 0.0) || t.slope.hi.is_some_and(|hi| hi < 0.0);
+    let direction = match (sure(here), here.slope.value > 0.0) {
+        (true, true) => "Larger models carry more",
+        (true, false) => "Larger models carry less",
+        (false, _) => "No clear trend with size",
+    };
+    let name = |t: &Trend| study.condition_name(t.condition).to_owned();
+    let place = if study.conditions.len() > 1 { format!(" ({})", name(here)) } else { String::new() };
+    let elsewhere: Vec<String> = best
+        .iter()
+        .filter(|t| t.condition != here.condition && sure(t))
+        .map(|t| format!("under {} it is {}", name(t), points(t.slope)))
+        .collect();
+    let elsewhere = if elsewhere.is_empty() { String::new() } else { format!("; {}", list(&elsewhere)) };
+    Some(format!(
+        "{direction}{place}: {} points of accuracy per tenfold parameters over {} models{elsewhere}.",
+        points(here.slope),
+        here.models
+    ))
 }
 
 fn capital(word: &str) -> String {
@@ -230,7 +251,8 @@ fn classes(study: &Study, p: &Persistence, within: u32) -> Option<String> {
     let mut lasting: Vec<(f64, f64, f64, &Decay)> = Vec::new();
     for d in p.decays.iter().filter(|d| d.context == Context::Full && d.class.is_some()) {
         match d.half_life {
-            HalfLife::Reached { tokens, lo, hi } => lasting.push((tokens, lo, hi.unwrap_or(f64::INFINITY), d)),
+            // Without an interval nothing is told apart from it.
+            HalfLife::Reached { tokens, lo, hi } => lasting.push((tokens, lo.unwrap_or(0.0), hi.unwrap_or(f64::INFINITY), d)),
             HalfLife::NotReached { within, lo } => lasting.push((f64::INFINITY, lo.unwrap_or(f64::from(within)), f64::INFINITY, d)),
             HalfLife::NoSignal | HalfLife::TooFew => {}
         }
@@ -253,7 +275,7 @@ fn classes(study: &Study, p: &Persistence, within: u32) -> Option<String> {
 fn conditions(study: &Study, results: &Results) -> Option<String> {
     let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "conditions").collect();
     let strongest = found.iter().max_by(|a, b| a.difference.value.abs().total_cmp(&b.difference.value.abs()))?;
-    let sure = found.iter().filter(|c| c.p_holm < 1.0 - study.options.confidence).count();
+    let sure = found.iter().filter(|c| c.p_holm.is_some_and(|p| p < 1.0 - study.options.confidence)).count();
     let reference = &study.conditions[0].name;
     let rest = if sure == 0 {
         format!("none of the {} differences from {reference} survives Holm's correction", found.len())

@@ -60,7 +60,13 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Section {
     let seeded = results.depth.iter().any(|c| c.points.iter().any(|p| p.seed_sd.is_some()));
     let rows = results.depth.iter().filter_map(|c| {
         let top = c.points.iter().find(|p| p.layer == c.peak.layer)?;
-        let ends = if c.peak.from == c.peak.to { layer(c.peak.from) } else { format!("{} to {}", layer(c.peak.from), layer(c.peak.to)) };
+        let ends = if c.peak.depth.lo.is_none() {
+            "–".to_owned()
+        } else if c.peak.from == c.peak.to {
+            layer(c.peak.from)
+        } else {
+            format!("{} to {}", layer(c.peak.from), layer(c.peak.to))
+        };
         let mut row = vec![
             study.models[c.place.model].name.clone(),
             study.conditions[c.place.condition].name.clone(),

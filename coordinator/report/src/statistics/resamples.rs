@@ -12,6 +12,7 @@ pub type Column = Vec<(u32, u32)>;
 /// as there are, with replacement, and keeps all rows of a drawn group.
 #[derive(Debug, Clone)]
 pub struct Resamples {
+    groups: usize,
     count: usize,
     confidence: f64,
     /// `[groups, count]`: sums run along resamples, so that they vectorise.
@@ -33,7 +34,7 @@ impl Resamples {
             }
         }
         let heaviest = u32::from(weights.iter().copied().max().unwrap_or(0));
-        Resamples { count, confidence, weights, heaviest }
+        Resamples { groups, count, confidence, weights, heaviest }
     }
 
     /// How many resamples there are.
@@ -97,14 +98,23 @@ impl Resamples {
     }
 
     /// The percentile interval of a statistic's draws; draws in which it is undefined (NaN) are left out, and there
-    /// is no interval if that leaves under half of them.
+    /// is no interval if that leaves under half of them. Nor is there one with fewer than two groups: each resample
+    /// is then the same, and an interval of width 0 would look like certainty.
     pub fn interval(&self, draws: &[f64]) -> Option<(f64, f64)> {
+        if self.groups < 2 {
+            return None;
+        }
         let mut defined: Vec<f64> = draws.iter().copied().filter(|d| !d.is_nan()).collect();
         if defined.is_empty() || defined.len() * 2 < draws.len() {
             return None;
         }
         let tail = (1.0 - self.confidence) / 2.0;
         Some((quantile(&mut defined, tail), quantile(&mut defined, 1.0 - tail)))
+    }
+
+    /// As [`Resamples::estimate`], for a value that rests on rows of only so many groups.
+    pub fn estimate_over(&self, groups: usize, value: f64, draws: &[f64], n: usize) -> Estimate {
+        if groups < 2 { Estimate::point(value, n) } else { self.estimate(value, draws, n) }
     }
 
     /// A value with the percentile interval of its draws.
@@ -148,6 +158,12 @@ mod tests {
         assert!(resamples.sum(&all).iter().all(|n| *n == 37));
         assert_eq!(resamples.weights, Resamples::new(37, 50, 0.95, 3).weights);
         assert_ne!(resamples.weights, Resamples::new(37, 50, 0.95, 4).weights);
+    }
+
+    #[test]
+    fn one_group_has_no_interval() {
+        assert_eq!(Resamples::new(1, 200, 0.95, 0).interval(&[0.7; 200]), None);
+        assert!(Resamples::new(2, 200, 0.95, 0).interval(&[0.7; 200]).is_some());
     }
 
     #[test]

@@ -106,6 +106,11 @@ impl Tally {
         tally
     }
 
+    /// How many groups have a predicted row.
+    pub fn groups(&self) -> usize {
+        self.truth.iter().flatten().map(|entry| entry.0).collect::<std::collections::BTreeSet<_>>().len()
+    }
+
     /// Totals over all rows.
     pub fn totals(&self) -> Totals {
         let sum = |columns: &[Column]| columns.iter().map(|c| c.iter().map(|e| e.1).sum()).collect();

@@ -209,6 +209,8 @@ fn runs(size: Size) -> Vec<Run> {
                 runs.push(Run {
                     unit: format!("{model:02x}{unit:02x}{:060x}", kind as u64 + 1),
                     kind,
+                    model: Some(model),
+                    condition: (kind != UnitKind::Prompt).then_some(0),
                     title: format!("{} {name} {unit}", kind.as_str()),
                     attempt: format!("a{model}{unit}"),
                     worker: format!("worker-{}", unit % 2),
@@ -216,6 +218,7 @@ fn runs(size: Size) -> Vec<Run> {
                     seconds: seconds * (*parameters as f64 / 1e9).sqrt() * (1.0 + 0.02 * f64::from(unit)),
                     tokens,
                     bytes,
+                    counts: [("rows".to_owned(), 512)].into(),
                 });
             }
         }

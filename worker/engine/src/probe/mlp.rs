@@ -14,9 +14,9 @@ use super::standardizer::Standardizer;
 /// Settings of the MLP probe.
 ///
 /// The paper (arXiv 2510.04064) states two layers, ReLU, Adam at 1e-4, 10 % linear warm-up then cosine, and one epoch
-/// over about 500k balanced rows. It doesn't state width, batch size, seed or input scaling: 256 and 64 are ours, small
-/// enough to train in a fraction of a second, and inputs are standardised because residual streams hold a few columns
-/// hundreds of times larger than the rest. On thousands instead of hundreds of thousands of rows, one epoch at 1e-4
+/// over about 500k balanced rows. It doesn't state width, batch size, seed or input scaling: 256 and 64 are ours (in a
+/// spec the default batch is 32), small enough to train in a fraction of a second, and inputs are standardised because
+/// residual streams hold a few columns hundreds of times larger than the rest. On thousands instead of hundreds of thousands of rows, one epoch at 1e-4
 /// is far too little: raise `epochs` (with validation rows and `patience`).
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]

@@ -19,7 +19,7 @@ pub fn path() -> Option<PathBuf> {
 #[test]
 fn smollm2_from_gguf_agrees_with_transformers() {
     let Some(path) = path() else {
-        println!("SKIPPED: set LIMBIC_SMOLLM2_GGUF to the model's path");
+        crate::skipped("smollm2_from_gguf_agrees_with_transformers: set LIMBIC_SMOLLM2_GGUF to the model's path");
         return;
     };
     let model = Model::load(&path, &Placement::cpu()).unwrap();

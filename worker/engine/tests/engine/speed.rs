@@ -34,7 +34,7 @@ fn measured(what: &str, run: impl FnOnce() -> u64) {
 #[ignore = "a measurement, not a check"]
 fn tokens_per_second() {
     let (Some(path), Some(texts)) = (crate::smollm2::path(), texts(300)) else {
-        println!("SKIPPED: set LIMBIC_SMOLLM2_GGUF and LIMBIC_SPEED_TEXTS");
+        crate::skipped("tokens_per_second: set LIMBIC_SMOLLM2_GGUF and LIMBIC_SPEED_TEXTS");
         return;
     };
     let start = Instant::now();
