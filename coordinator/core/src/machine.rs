@@ -120,14 +120,21 @@ impl Machine {
     }
 
     /// Replaces an open sweep's plan by that of a later revision, which holds all its units and more. What runs goes on;
-    /// budgets, backoff apart, and decisions stay as they are. `committed` is as in [`Opening::committed`].
+    /// budgets, pauses and decisions stay as they are. `committed` is as in [`Opening::committed`].
     pub fn extend_sweep(&mut self, now: Duration, id: &SweepId, plan: Plan, committed: BTreeMap<UnitKey, u32>) {
         self.advance(now);
+        let Some((known, done_flops)) = self.sweeps.get(id).map(|sweep| (sweep.units.committed, sweep.done_flops)) else { return };
+        // While the sweep is still there to count the attempts that this ends.
+        self.note(&plan, committed);
         let Some(old) = self.sweeps.remove(id) else { return };
-        let Sweep { id, name, epoch, seniority, held_until, opened, attempts, tokens, done_flops, inherited_flops, history, .. } = old;
-        let known = old.units.committed;
+        let resting: Vec<(UnitKey, Duration)> = old.resting().map(|(slot, until)| (slot.key, until)).collect();
+        let Sweep { id, name, epoch, seniority, held_until, opened, attempts, tokens, inherited_flops, history, .. } = old;
+        let committed = BTreeMap::new();
         self.take_up(Opening { id: id.clone(), name, plan, epoch, committed, history }, seniority, held_until);
         let sweep = self.sweeps.get_mut(&id).expect("it was just taken up");
+        for (unit, until) in resting {
+            sweep.rest(&unit, until, self.now);
+        }
         let found = sweep.units.committed.saturating_sub(known);
         sweep.attempts = AttemptCounts { started: attempts.started + found, committed: attempts.committed + found, ..attempts };
         (sweep.opened, sweep.tokens) = (opened, tokens);
@@ -135,14 +142,19 @@ impl Machine {
         self.settle();
     }
 
-    /// Makes a sweep of what the store and the journal say of it.
-    fn take_up(&mut self, opening: Opening, seniority: usize, held_until: Duration) {
-        let Opening { id, name, plan, epoch, committed, history } = opening;
+    /// Takes note of the links that stand of a plan's units.
+    fn note(&mut self, plan: &Plan, committed: BTreeMap<UnitKey, u32>) {
         for (unit, link) in committed {
             if plan.units.contains_key(&unit) {
                 self.link(unit, link);
             }
         }
+    }
+
+    /// Makes a sweep of what the store and the journal say of it.
+    fn take_up(&mut self, opening: Opening, seniority: usize, held_until: Duration) {
+        let Opening { id, name, plan, epoch, committed, history } = opening;
+        self.note(&plan, committed);
         self.void_as_written(&plan, &history);
         self.ended.extend(history.failed().map(|attempt| (attempt.clone(), Ending::Failed)));
         self.lost.extend(history.lost().cloned());
@@ -239,8 +251,8 @@ impl Machine {
 
     /// The units of a sweep that failed for good themselves, in plan order.
     pub fn quarantined(&self, sweep: &SweepId) -> Vec<UnitKey> {
-        let slots = self.sweeps.get(sweep).map(|sweep| sweep.slots.as_slice()).unwrap_or_default();
-        slots.iter().filter(|slot| slot.phase == sweep::Phase::Quarantined).map(|slot| slot.key).collect()
+        let of = |sweep: &Sweep| sweep.given_up.iter().map(|rank| sweep.slots[*rank].key).collect();
+        self.sweeps.get(sweep).map(of).unwrap_or_default()
     }
 
     /// Whether every open sweep is terminal (also when none is open).

@@ -51,7 +51,7 @@ impl Machine {
 
 /// The units that failed for good themselves, in plan order. (Those that only wait for one of them are in the counts.)
 fn quarantined(sweep: &Sweep) -> Vec<Quarantined> {
-    let slots = sweep.slots.iter().filter(|slot| !slot.committed);
+    let slots = sweep.given_up.iter().map(|rank| &sweep.slots[*rank]);
     slots
         .filter_map(|slot| {
             let title = sweep.plan.units.get(&slot.key)?.unit.hints.title.clone();

@@ -42,6 +42,8 @@ pub(super) struct Sweep {
     pub tokens: u64,
     pub slots: Vec<Slot>,
     pub queues: BTreeMap<Option<ModelIdentity>, Queue>,
+    /// Units that failed for good themselves, by rank.
+    pub given_up: BTreeSet<usize>,
     pub groups: Groups,
     /// The journal, folded.
     pub history: History,
@@ -236,6 +238,12 @@ impl Sweep {
         }
         if to == Phase::Ready {
             queue.ready.insert(rank);
+        }
+        if from == Phase::Quarantined {
+            self.given_up.remove(&rank);
+        }
+        if to == Phase::Quarantined {
+            self.given_up.insert(rank);
         }
         if let Phase::Resting(until) = from {
             self.timers.remove(&(until, rank));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_proto::axis::Layer;
-use limbic_proto::key::UnitKey;
+use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::Rows;
 use limbic_proto::spec::{Baseline, Condition};
 use limbic_proto::unit::{Hints, RowsIdentity, Unit, UnitSpec};
@@ -17,6 +17,8 @@ pub(super) struct Planner<'a> {
     rows: &'a Rows,
     /// The rows cut into shards, by size.
     shards: BTreeMap<usize, Vec<((usize, usize), RowsIdentity)>>,
+    /// The rows artifact's name.
+    dataset: Digest,
     costs: Costs,
     models: Vec<ModelFacts>,
     conditions: Vec<Condition>,
@@ -42,6 +44,7 @@ impl<'a> Planner<'a> {
         Planner {
             rows,
             shards: BTreeMap::new(),
+            dataset: rows.digest(),
             costs: Costs::new(rows),
             models: Vec::new(),
             conditions: Vec::new(),
@@ -143,7 +146,7 @@ impl<'a> Planner<'a> {
             return key;
         }
         let token_budget = revision.spec.execution.token_budget;
-        let hints = Hints { model: None, dataset: self.rows.digest(), rows, token_budget, flops: cost.flops, title };
+        let hints = Hints { model: None, dataset: self.dataset, rows, token_budget, flops: cost.flops, title };
         self.units.insert(key, PlannedUnit { unit: Unit { spec, hints }, place, tokens: cost.tokens, bytes: cost.bytes });
         self.order.push(key);
         key

@@ -48,6 +48,7 @@ impl Sweep {
             tokens: 0,
             slots: Vec::with_capacity(plan.units.len()),
             queues: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             dirty: true,
             ranks: plan.order.iter().enumerate().map(|(rank, key)| (*key, rank)).collect(),
             timers: BTreeSet::new(),

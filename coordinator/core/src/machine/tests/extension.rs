@@ -64,3 +64,26 @@ fn what_another_sweep_has_done_is_found() {
     assert_eq!((status.state, status.units.committed), (SweepState::Complete, 12));
     assert!(bench.grant("w").is_none());
 }
+
+#[test]
+fn what_rests_after_a_failure_goes_on_resting() {
+    let mut bench = Bench::new(small_plan(&["a"], ONE));
+    let granted = bench.grant("w").unwrap();
+    bench.fail(&granted, false);
+    let rests = |bench: &Bench| bench.machine.show(bench.now, &one(), &granted.held.unit).unwrap().phase;
+    let before = rests(&bench);
+    assert!(before.starts_with("rests"), "{before}");
+    extend(&mut bench);
+    assert_eq!(rests(&bench), before);
+}
+
+#[test]
+fn an_attempt_that_the_listing_shows_to_be_superfluous_is_counted() {
+    let mut bench = Bench::new(small_plan(&["a"], ONE));
+    let granted = bench.grant("w").unwrap();
+    bench.stand(granted.held.unit, 0);
+    extend(&mut bench);
+    assert_eq!(bench.cancelled, [granted.held.attempt]);
+    let attempts = bench.status().attempts;
+    assert_eq!((attempts.started, attempts.committed, attempts.released), (2, 1, 1));
+}

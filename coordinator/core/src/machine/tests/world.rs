@@ -27,6 +27,8 @@ enum Step {
     /// Which sweep, and which of its units.
     Retry(u8, Vec<u8>),
     Again(u8, Vec<u8>),
+    /// The first sweep gets its second revision.
+    Extend,
     Pause(u8),
     Resume(u8),
     Cancel(u8),
@@ -37,12 +39,11 @@ enum Step {
 const WORKERS: [&str; 4] = ["u", "v", "w", "x"];
 const SWEEPS: [&str; 2] = ["s", "t"];
 
-static PLANS: LazyLock<[Plan; 2]> = LazyLock::new(|| {
+/// What the two sweeps begin with; and what the first is extended to.
+static PLANS: LazyLock<[Plan; 3]> = LazyLock::new(|| {
     let base = "layers: [0, 1]\nexecution: {rows_per_unit: 10}";
-    [
-        small_plan(&["a"], base),
-        small_plan(&["a", "b"], &format!("{base}\nconditions: [{{name: raw}}, {{name: x, template: 'x {{text}}'}}]")),
-    ]
+    let more = format!("{base}\nconditions: [{{name: raw}}, {{name: x, template: 'x {{text}}'}}]");
+    [small_plan(&["a"], base), small_plan(&["a", "b"], &more), small_plan(&["a"], &more)]
 });
 
 fn step() -> impl Strategy<Value = Step> {
@@ -62,6 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::VoidStands),
         3 => (any::<u8>(), some()).prop_map(|(s, units)| Step::Retry(s, units)),
         1 => (any::<u8>(), some()).prop_map(|(s, units)| Step::Again(s, units)),
+        1 => Just(Step::Extend),
         1 => any::<u8>().prop_map(Step::Pause),
         2 => any::<u8>().prop_map(Step::Resume),
         1 => (prop::bool::weighted(0.2), any::<u8>()).prop_map(|(cancel, s)| if cancel { Step::Cancel(s) } else { Step::Resume(s) }),
@@ -82,6 +84,7 @@ struct World {
     grants: Vec<Granted>,
     leases: BTreeMap<String, (UnitKey, WorkerId, Duration)>,
     trace: Vec<Action>,
+    extended: bool,
     /// How often a lease began with a worker's word instead of a grant.
     adoptions: usize,
 }
@@ -98,6 +101,7 @@ impl World {
             grants: Vec::new(),
             leases: BTreeMap::new(),
             trace: Vec::new(),
+            extended: false,
             adoptions: 0,
         };
         world.start();
@@ -109,7 +113,8 @@ impl World {
         self.epoch += 1;
         self.machine = Machine::new(self.machine.settings.clone());
         self.leases.clear();
-        for (id, plan) in SWEEPS.iter().zip(PLANS.iter()) {
+        let first = if self.extended { 2 } else { 0 };
+        for (id, plan) in SWEEPS.iter().zip([&PLANS[first], &PLANS[1]]) {
             let journal = self.journals.get_mut(&SweepId::from(*id)).unwrap();
             journal.push(Record::Epoch { epoch: self.epoch, holder: "h".into(), software: "0".into() });
             let (history, committed) = (History::replay(&*journal), self.store.clone());
@@ -231,6 +236,15 @@ impl World {
             },
             Step::Retry(s, list) => Event::Retry { sweep: sweep(*s), units: units(*s, list) },
             Step::Again(s, list) => Event::Again { sweep: sweep(*s), units: units(*s, list) },
+            Step::Extend => {
+                self.extended = true;
+                let before = self.leases.clone();
+                self.machine.extend_sweep(self.now, &SWEEPS[0].into(), PLANS[2].clone(), self.store.clone());
+                self.leases.retain(|_, (.., expires)| *expires > self.now);
+                self.carry_out(None);
+                assert!(before.keys().all(|attempt| self.leases.contains_key(attempt)), "what runs goes on");
+                return self.check();
+            }
             Step::Pause(s) => Event::Pause { sweep: sweep(*s) },
             Step::Resume(s) => Event::Resume { sweep: sweep(*s) },
             Step::Cancel(s) => Event::Cancel { sweep: sweep(*s) },
@@ -350,6 +364,7 @@ impl World {
                 let dependencies = sweep.plan.units[&slot.key].unit.spec.dependencies();
                 assert_eq!(slot.waiting, dependencies.iter().filter(|d| phase(d) != Phase::Committed).count());
                 assert_eq!(slot.blocked, dependencies.iter().filter(|d| phase(d).hopeless()).count());
+                assert_eq!(sweep.given_up.contains(&rank), slot.phase == Phase::Quarantined);
                 let queued = sweep.queues.values().any(|queue| queue.ready.contains(&rank));
                 assert_eq!(queued, slot.phase == Phase::Ready);
             }
