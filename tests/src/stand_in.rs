@@ -138,6 +138,7 @@ impl Executor for StandIn {
             UnitSpec::Prompt(spec) => Self::prompt(&key, spec),
         };
         self.loaded = unit.spec.model().iter().map(|model| model.digest).collect();
+        let artifacts = artifacts.into_iter().map(|(name, bytes)| (name, bytes.into())).collect();
         Ok(Output { artifacts, tokens: 1, ..Output::default() })
     }
 

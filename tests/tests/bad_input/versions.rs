@@ -9,8 +9,9 @@ use limbic_proto::wire::control_server::{Control, ControlServer};
 use limbic_proto::wire::workers_client::WorkersClient;
 use limbic_proto::wire::workers_server::{Workers, WorkersServer};
 use limbic_proto::wire::{
-    HeartbeatRequest, HeartbeatResponse, LeaseRequest, LeaseResponse, ListRequest, ListResponse, PROTOCOL, RegisterRequest,
-    RegisterResponse, ReportRequest, ReportResponse, StatusRequest, StatusResponse, SubmitRequest, SubmitResponse,
+    ChangeRequest, ChangeResponse, HeartbeatRequest, HeartbeatResponse, LeaseRequest, LeaseResponse, ListRequest, ListResponse, PROTOCOL,
+    RegisterRequest, RegisterResponse, ReportRequest, ReportResponse, ShowRequest, ShowResponse, StatusRequest, StatusResponse,
+    SubmitRequest, SubmitResponse,
 };
 use limbic_tests::Sandbox;
 use tonic::transport::{Endpoint, Server};
@@ -30,7 +31,7 @@ async fn a_caller_of_another_release_is_refused() {
     let _coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
     sandbox.until("the coordinator listens", || std::net::TcpStream::connect(&listen).is_ok());
     let channel = Endpoint::from_shared(url.clone()).unwrap().connect().await.unwrap();
-    let submit = SubmitRequest { spec: b"{}".to_vec(), protocol: PROTOCOL + 1 };
+    let submit = SubmitRequest { spec: b"{}".to_vec(), protocol: PROTOCOL + 1, extend: String::new() };
     let refused = ControlClient::new(channel.clone()).submit(submit).await.unwrap_err();
     assert_snapshot!(refusal(&sandbox, &refused), @r#"
     FailedPrecondition: this coordinator is limbic 0.1.0 with protocol 1, you speak protocol 2: run the same version on both sides
@@ -68,6 +69,14 @@ impl Control for Later {
 
     async fn watch(&self, _: Request<StatusRequest>) -> Result<Response<Self::WatchStream>, Status> {
         Err(Status::unimplemented("watching is called looking here"))
+    }
+
+    async fn change(&self, _: Request<ChangeRequest>) -> Result<Response<ChangeResponse>, Status> {
+        Err(Status::failed_precondition(SPEAKS))
+    }
+
+    async fn show(&self, _: Request<ShowRequest>) -> Result<Response<ShowResponse>, Status> {
+        Err(Status::failed_precondition(SPEAKS))
     }
 
     async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
