@@ -89,11 +89,15 @@ pub struct Execution {
     pub rows_per_unit: Option<usize>,
     /// Tokens per forward pass.
     pub token_budget: usize,
+    /// Sweeps of higher priority are served first, whatever the others wait for.
+    pub priority: i32,
+    /// The share of the workers' time among sweeps of equal priority: one of weight 2 gets twice that of one of weight 1.
+    pub weight: f64,
 }
 
 impl Default for Execution {
     fn default() -> Self {
-        Execution { rows_per_unit: None, token_budget: 2048 }
+        Execution { rows_per_unit: None, token_budget: 2048, priority: 0, weight: 1.0 }
     }
 }
 

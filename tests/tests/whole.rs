@@ -103,7 +103,7 @@ fn without_its_model(sandbox: &Sandbox) -> (limbic_tests::Running, String) {
     sandbox.until("everything is given up", || status(sandbox, &url)["state"] == "complete");
     drop(worker);
     let status = status(sandbox, &url);
-    assert!(status["units"]["quarantined"].as_u64().unwrap() > 20, "{status}");
+    assert_eq!(status["units"]["quarantined"], 20, "six extracts, two prompts, twelve fits: {status}");
     std::fs::rename(sandbox.path("away"), sandbox.path("model")).unwrap();
     (coordinator, url)
 }

@@ -9,7 +9,8 @@
 //! - A unit is done when the highest link of its chain of commits is a result, whoever wrote it: a `Committed` of any
 //!   attempt, stale or unknown, marks it done, in every sweep that has it. A result that is found corrupt is voided, and
 //!   the unit comes again in its next generation once the void stands; what was committed from it stays.
-//! - A unit is granted only while it is neither leased nor done nor quarantined, and its dependencies are done.
+//! - A unit is granted only while it is neither leased nor done nor quarantined, and its dependencies are done. Only a
+//!   straggler near the end of a sweep gets a second attempt, on another worker; the first commit ends the other.
 //! - What failed for good is tried again only if somebody asks for it: [`Event::Retry`].
 //! - Budgets, backoff and quarantine belong to a sweep and are in its journal; leases and commits are shared.
 //! - A unit that depends on a quarantined one counts as quarantined too. Should the commit turn up after all (a worker
@@ -23,6 +24,7 @@ mod retry;
 mod settings;
 mod show;
 mod status;
+mod straggler;
 mod sweep;
 mod void;
 mod waiting;
@@ -128,7 +130,9 @@ impl Machine {
         self.note(&plan, committed);
         let Some(old) = self.sweeps.remove(id) else { return };
         let resting: Vec<(UnitKey, Duration)> = old.resting().map(|(slot, until)| (slot.key, until)).collect();
-        let Sweep { id, name, epoch, seniority, held_until, opened, attempts, tokens, inherited_flops, history, .. } = old;
+        let Sweep {
+            id, name, epoch, seniority, held_until, opened, attempts, tokens, inherited_flops, history, granted, durations, ..
+        } = old;
         let committed = BTreeMap::new();
         self.take_up(Opening { id: id.clone(), name, plan, epoch, committed, history }, seniority, held_until);
         let sweep = self.sweeps.get_mut(&id).expect("it was just taken up");
@@ -138,6 +142,7 @@ impl Machine {
         let found = sweep.units.committed.saturating_sub(known);
         sweep.attempts = AttemptCounts { started: attempts.started + found, committed: attempts.committed + found, ..attempts };
         (sweep.opened, sweep.tokens) = (opened, tokens);
+        (sweep.granted, sweep.durations) = (granted, durations);
         sweep.inherited_flops = sweep.done_flops - (done_flops - inherited_flops);
         self.settle();
     }
@@ -167,6 +172,7 @@ impl Machine {
             sweep.set_voiding(unit, true, self.now);
         }
         let exhausted = sweep.exhausted(&self.settings);
+        sweep.granted = self.least_share(sweep.plan.priority) * sweep.plan.weight;
         sweep.dirty = true;
         self.sweeps.insert(id.clone(), sweep);
         for (unit, error) in exhausted {
@@ -221,7 +227,7 @@ impl Machine {
         let leases = self.leases.next_expiry();
         let sweeps = self.sweeps.values().filter_map(|sweep| sweep.next_timer(self.now)).min();
         let workers = self.workers.values().map(|worker| worker.seen + self.settings.lease_ttl).min();
-        [leases, sweeps, workers].into_iter().flatten().min()
+        [leases, sweeps, workers, self.next_straggler()].into_iter().flatten().min()
     }
 
     /// The open sweeps' ids.

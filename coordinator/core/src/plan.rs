@@ -147,6 +147,10 @@ pub struct Plan {
     pub order: Vec<UnitKey>,
     /// What it all costs.
     pub estimate: Estimate,
+    /// Sweeps of higher priority are served first; the last revision's word counts.
+    pub priority: i32,
+    /// The share among sweeps of equal priority, above 0.
+    pub weight: f64,
 }
 
 /// One revision of a sweep: a spec, and the facts of its models in the same order.

@@ -109,6 +109,9 @@ impl Spec {
         if self.execution.rows_per_unit == Some(0) || self.execution.token_budget == 0 {
             return finding("execution", "rows_per_unit and token_budget must be at least 1");
         }
+        if !(0.001..=1000.0).contains(&self.execution.weight) {
+            return finding("execution.weight", format!("is {}: it must lie in 0.001..1000; 1 is usual", self.execution.weight));
+        }
         if !(0.5..1.0).contains(&self.report.confidence) {
             return finding("report.confidence", format!("is {}: it must lie in 0.5..1, such as 0.95", self.report.confidence));
         }

@@ -18,6 +18,10 @@ pub(super) struct Lease {
     pub worker: WorkerId,
     /// Which generation of the unit it computes.
     pub generation: u32,
+    /// When it was granted or adopted.
+    pub since: Duration,
+    /// Whether it was adopted, so that nobody here knows when it began.
+    pub adopted: bool,
     pub expires: Duration,
     /// Share done, as the worker says.
     pub share: f64,
@@ -36,8 +40,7 @@ pub(super) enum Ending {
     Released,
 }
 
-/// All running attempts, by unit and attempt: a unit may have several (none is granted a second one today, but a worker
-/// that comes back may bring one).
+/// All running attempts, by unit and attempt: a unit may have several (a straggler gets a second one).
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     by_unit: BTreeMap<(UnitKey, String), Lease>,

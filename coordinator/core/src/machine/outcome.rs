@@ -58,6 +58,8 @@ impl Machine {
             token: held.token,
             worker: worker.clone(),
             generation: held.generation,
+            since: self.now,
+            adopted: true,
             expires,
             share,
         });
@@ -152,6 +154,9 @@ impl Machine {
         let lease = self.leases.remove(&unit, attempt);
         if let Some(lease) = &lease {
             self.ended(lease, if mine.is_some() { Ending::Committed } else { Ending::Released });
+            if mine.is_some() && !lease.adopted {
+                self.took(lease);
+            }
         }
         let link = commit::result(generation);
         let news = lease.is_some() || self.links.get(&unit).is_none_or(|known| *known < link);

@@ -1,5 +1,6 @@
 //! Placement: which waiting worker gets which unit.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_proto::key::{Digest, UnitKey};
@@ -16,6 +17,11 @@ use super::worker::Worker;
 /// soon as they can be: results come early, and states may be released early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Score {
+    /// Sweeps of higher priority first.
+    priority: Reverse<i32>,
+    /// The sweep was granted so much more than another that waits, measured by their weights, that it is the other's turn
+    /// even if a model must be loaded for it.
+    ahead: bool,
     /// A model must be loaded first: minutes, against seconds of work.
     reload: bool,
     /// The worker has failed this very unit: rather another one's turn.
@@ -23,11 +29,17 @@ struct Score {
     /// If a model must be loaded: how many other workers have it or are about to. The fewest first, so that workers
     /// spread over models instead of all loading the same.
     crowd: usize,
+    /// Sweeps first that were granted least, measured by their weights: the bits of a number that is not negative, which
+    /// are ordered as the numbers are.
+    share: u64,
     /// Older sweeps first.
     seniority: usize,
     /// Plan order.
     rank: usize,
 }
+
+/// Units that a sweep may always be ahead of another.
+const SLACK: f64 = 4.0;
 
 /// Workers by the model they have in memory or are about to.
 type Crowds<'a> = BTreeMap<Digest, BTreeSet<&'a WorkerId>>;
@@ -35,21 +47,41 @@ type Crowds<'a> = BTreeMap<Digest, BTreeSet<&'a WorkerId>>;
 impl Machine {
     /// Grants units to waiting workers, the best match first, until nothing matches.
     pub(super) fn place(&mut self) {
-        while let Some((worker, sweep, unit)) = self.best_match() {
-            let Some(epoch) = self.sweeps.get(&sweep).map(|sweep| sweep.epoch) else { return };
-            self.counter += 1;
-            let token = (epoch, self.counter);
-            // Epochs are unique to a sweep, counters to this machine, and units are shared: only all three together
-            // name an attempt that no one else can have named.
-            let attempt = format!("{sweep}-e{epoch}-{}", self.counter);
-            self.with_worker(&worker, |w| w.ready = false);
-            let (expires, generation) = (self.now + self.settings.lease_ttl, self.generation(&unit));
-            let inputs = self.inputs(&sweep, &unit);
-            let lease = Lease { sweep, unit, attempt, token, worker, generation, expires, share: 0.0 };
-            self.start(lease.clone());
-            let Lease { sweep, attempt, worker, .. } = lease;
-            self.actions.push_back(Action::Grant { worker, sweep, unit, attempt, token, generation, inputs });
+        while let Some((worker, sweep, unit)) = self.best_match().or_else(|| self.second_attempt()) {
+            self.grant(worker, sweep, unit);
         }
+    }
+
+    fn grant(&mut self, worker: WorkerId, id: SweepId, unit: UnitKey) {
+        let (generation, inputs) = (self.generation(&unit), self.inputs(&id, &unit));
+        let Some(sweep) = self.sweeps.get_mut(&id) else { return };
+        sweep.granted += sweep.slot(&unit).map_or(0.0, |slot| slot.flops);
+        self.counter += 1;
+        let (epoch, counter) = (sweep.epoch, self.counter);
+        // Epochs are unique to a sweep, counters to this machine, and units are shared: only all three together
+        // name an attempt that no one else can have named.
+        let attempt = format!("{id}-e{epoch}-{counter}");
+        self.with_worker(&worker, |w| w.ready = false);
+        let (since, expires, token) = (self.now, self.now + self.settings.lease_ttl, (epoch, counter));
+        let lease = Lease { sweep: id, unit, attempt, token, worker, generation, since, adopted: false, expires, share: 0.0 };
+        self.start(lease.clone());
+        let Lease { sweep, attempt, worker, .. } = lease;
+        self.actions.push_back(Action::Grant { worker, sweep, unit, attempt, token, generation, inputs });
+    }
+
+    /// The least that a sweep of that priority was granted which is not over; a new one begins with as much, for it has
+    /// no claim on what was granted before it came.
+    pub(super) fn least_share(&self, priority: i32) -> f64 {
+        let rivals = self.sweeps.values().filter(|sweep| sweep.plan.priority == priority && !sweep.state().terminal());
+        rivals.map(Sweep::share).min_by(f64::total_cmp).unwrap_or(0.0)
+    }
+
+    /// Whether a sweep was granted more than twice what another offering one of its priority was, and some units more.
+    fn ahead(sweep: &Sweep, offering: &[&Sweep]) -> bool {
+        let rivals = offering.iter().filter(|rival| rival.plan.priority == sweep.plan.priority);
+        let least = rivals.map(|rival| rival.share()).fold(sweep.share(), f64::min);
+        let unit = sweep.plan.estimate.flops / sweep.slots.len().max(1) as f64 / sweep.plan.weight;
+        sweep.share() > 2.0 * least + SLACK * unit
     }
 
     /// The dependencies of a unit that are not in generation 0.
@@ -67,10 +99,11 @@ impl Machine {
             return None;
         }
         let crowds = self.crowds();
+        let ahead: BTreeSet<&SweepId> = sweeps.iter().filter(|sweep| Machine::ahead(sweep, &sweeps)).map(|sweep| &sweep.id).collect();
         let mut best: Option<(Score, &WorkerId, &Sweep)> = None;
         for (id, worker) in waiting {
             for sweep in &sweeps {
-                if let Some(score) = self.best_in(sweep, id, worker, &crowds)
+                if let Some(score) = self.best_in(sweep, ahead.contains(&sweep.id), id, worker, &crowds)
                     && best.as_ref().is_none_or(|(least, ..)| score < *least)
                 {
                     best = Some((score, id, *sweep));
@@ -81,7 +114,7 @@ impl Machine {
     }
 
     /// The best unit of a sweep for a worker.
-    fn best_in(&self, sweep: &Sweep, id: &WorkerId, worker: &Worker, crowds: &Crowds<'_>) -> Option<Score> {
+    fn best_in(&self, sweep: &Sweep, ahead: bool, id: &WorkerId, worker: &Worker, crowds: &Crowds<'_>) -> Option<Score> {
         let queues = sweep.queues.iter().filter(|(_, queue)| !queue.ready.is_empty() && !self.fits_elsewhere(worker, queue.bytes));
         let scores = queues.filter_map(|(model, queue)| {
             let reload = model.as_ref().is_some_and(|model| !worker.loaded.contains(&model.digest));
@@ -89,7 +122,8 @@ impl Machine {
             let crowd = crowd.map_or(0, |all| all.len() - usize::from(all.contains(id)));
             let untried = queue.ready.iter().find(|rank| !worker.failed.contains(&sweep.slots[**rank].key));
             let rank = *untried.or_else(|| queue.ready.first())?;
-            Some(Score { reload, repeat: untried.is_none(), crowd, seniority: sweep.seniority, rank })
+            let (priority, share) = (Reverse(sweep.plan.priority), sweep.share().to_bits());
+            Some(Score { priority, ahead, reload, repeat: untried.is_none(), crowd, share, seniority: sweep.seniority, rank })
         });
         scores.min()
     }
@@ -103,7 +137,7 @@ impl Machine {
 
     /// Whether a model of `bytes` doesn't fit this worker but does fit another. One that fits nowhere may be tried
     /// anywhere: what a worker says of its memory is a guess.
-    fn fits_elsewhere(&self, worker: &Worker, bytes: u64) -> bool {
+    pub(super) fn fits_elsewhere(&self, worker: &Worker, bytes: u64) -> bool {
         !worker.fits(bytes) && self.workers.values().any(|other| self.eligible(other) && other.fits(bytes))
     }
 

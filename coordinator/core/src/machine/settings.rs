@@ -23,6 +23,12 @@ pub struct Settings {
     pub backoff_base: Duration,
     /// The longest pause.
     pub backoff_max: Duration,
+    /// How many percent of a sweep's units must be done before running ones get second attempts.
+    pub stragglers_from: u32,
+    /// How many times as long as half of its kind an attempt must have taken to count as a straggler.
+    pub straggler_factor: u32,
+    /// How long an attempt must have taken at least to count as a straggler.
+    pub straggler_least: Duration,
     /// Seeds the jitter of pauses.
     pub seed: u64,
 }
@@ -38,6 +44,9 @@ impl Default for Settings {
             strikes: 5,
             backoff_base: Duration::from_secs(2),
             backoff_max: Duration::from_secs(300),
+            stragglers_from: 90,
+            straggler_factor: 3,
+            straggler_least: Duration::from_secs(10),
             seed: 0,
         }
     }

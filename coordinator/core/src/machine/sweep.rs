@@ -1,5 +1,6 @@
 //! One sweep: the phase of each of its units, kept consistent with the facts, and the counts that follow from it.
 
+mod durations;
 mod group;
 mod open;
 mod slot;
@@ -15,6 +16,7 @@ use super::event::SweepId;
 use crate::history::History;
 use crate::plan::Plan;
 
+pub(super) use durations::Durations;
 pub(super) use group::Groups;
 pub(super) use open::lost_error;
 use slot::CellState;
@@ -44,6 +46,10 @@ pub(super) struct Sweep {
     pub queues: BTreeMap<Option<ModelIdentity>, Queue>,
     /// Units that failed for good themselves, by rank.
     pub given_up: BTreeSet<usize>,
+    /// FLOPs granted, as far as they count for its share.
+    pub granted: f64,
+    /// How long its units took.
+    pub durations: Durations,
     pub groups: Groups,
     /// The journal, folded.
     pub history: History,
@@ -76,6 +82,16 @@ impl Sweep {
     /// Whether units of it may be granted.
     pub fn grants(&self, now: Duration) -> bool {
         !self.paused && !self.cancelled && now >= self.held_until
+    }
+
+    /// What it was granted, measured by its weight.
+    pub fn share(&self) -> f64 {
+        self.granted / self.plan.weight
+    }
+
+    /// Whether so many percent of its units are done, or never will be.
+    pub fn nearly_done(&self, percent: u32) -> bool {
+        (self.units.committed + self.units.quarantined) * 100 >= self.units.total * u64::from(percent)
     }
 
     pub fn state(&self) -> SweepState {

@@ -7,6 +7,7 @@ mod recovery;
 mod retry;
 mod rot;
 mod sharing;
+mod stragglers;
 mod waiting;
 mod world;
 

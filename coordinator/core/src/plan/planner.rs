@@ -27,6 +27,8 @@ pub(super) struct Planner<'a> {
     cells: BTreeMap<(usize, usize, Layer, u32), Vec<UnitKey>>,
     units: BTreeMap<UnitKey, PlannedUnit>,
     order: Vec<UnitKey>,
+    priority: i32,
+    weight: f64,
 }
 
 /// What is being planned: a model and a condition by their places in the plan, and the cells that are missing.
@@ -52,6 +54,8 @@ impl<'a> Planner<'a> {
             cells: BTreeMap::new(),
             units: BTreeMap::new(),
             order: Vec::new(),
+            priority: 0,
+            weight: 1.0,
         }
     }
 
@@ -60,6 +64,7 @@ impl<'a> Planner<'a> {
         let axes = Axes::new(revision.spec, self.rows, revision.models)?;
         let models = revision.models.iter().map(|facts| self.model(facts, number)).collect::<Result<Vec<_>, _>>()?;
         let conditions = revision.spec.conditions.iter().map(|c| self.condition(c, number)).collect::<Result<Vec<_>, _>>()?;
+        (self.priority, self.weight) = (revision.spec.execution.priority, revision.spec.execution.weight);
         self.baselines(revision, &axes);
         for (index, &model) in models.iter().enumerate() {
             self.layers[model].extend(&axes.layers[index]);
@@ -96,6 +101,8 @@ impl<'a> Planner<'a> {
             cells,
             units: self.units,
             order: self.order,
+            priority: self.priority,
+            weight: self.weight,
         }
     }
 

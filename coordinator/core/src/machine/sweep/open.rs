@@ -7,6 +7,7 @@ use limbic_proto::key::UnitKey;
 use limbic_proto::spec::Dtype;
 use limbic_proto::status::{AttemptCounts, CellCounts, UnitCounts};
 
+use super::durations::Durations;
 use super::group::Groups;
 use super::slot::CellState;
 use super::{Phase, Slot, Sweep};
@@ -49,6 +50,8 @@ impl Sweep {
             slots: Vec::with_capacity(plan.units.len()),
             queues: BTreeMap::new(),
             given_up: BTreeSet::new(),
+            granted: 0.0,
+            durations: Durations::default(),
             dirty: true,
             ranks: plan.order.iter().enumerate().map(|(rank, key)| (*key, rank)).collect(),
             timers: BTreeSet::new(),

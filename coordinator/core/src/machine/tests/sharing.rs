@@ -29,7 +29,8 @@ fn a_commit_counts_in_both_and_nothing_is_granted_twice() {
     }
     assert_eq!(grants, 12);
     assert_eq!((counts(&bench, "s").committed, counts(&bench, "t").committed), (6, 12));
-    assert_eq!(bench.status().attempts.started, 6, "attempts belong to one sweep");
+    let started = |id: &str| bench.machine.status(bench.now, &id.into()).unwrap().attempts.started;
+    assert_eq!(started("s") + started("t"), 12, "attempts belong to one sweep");
     assert!(bench.machine.finished());
 }
 
@@ -106,4 +107,78 @@ fn opening_an_open_sweep_changes_nothing() {
     assert_eq!((bench.units().total, bench.units().running), (6, 1));
     bench.commit(&granted);
     assert_eq!(bench.units().committed, 1);
+}
+
+/// Opens a sweep of ten equal extracts of a model of its own.
+fn ten(bench: &mut Bench, id: &str, model: &str, execution: &str) {
+    let plan = small_plan(&[model], &format!("execution: {{rows_per_unit: 2, {execution}}}\nprobes: []\nbaselines: []"));
+    bench.open(id, plan);
+}
+
+/// Which sweeps a worker serves, unit by unit, with whatever model it has in memory.
+fn served(bench: &mut Bench, units: usize) -> String {
+    let (mut served, mut loaded) = (String::new(), Vec::new());
+    for _ in 0..units {
+        if !bench.machine.known(&"w".into()) {
+            bench.register("w");
+        }
+        bench.send(Event::Ready { worker: "w".into(), loaded: loaded.clone() });
+        let Some(granted) = bench.grants.pop_front() else { break };
+        loaded = bench.machine.unit(&granted.held.sweep, &granted.held.unit).unwrap().spec.model().map(|m| m.digest).into_iter().collect();
+        served.push_str(&granted.held.sweep.0);
+        bench.commit(&granted);
+    }
+    served
+}
+
+fn nothing() -> Bench {
+    let mut bench = Bench::new(small_plan(&["z"], "probes: []\nbaselines: []"));
+    bench.send(Event::Cancel { sweep: one() });
+    bench
+}
+
+#[test]
+fn higher_priority_goes_first_although_a_model_must_be_loaded() {
+    let mut bench = nothing();
+    ten(&mut bench, "a", "a", "priority: -1");
+    assert_eq!(served(&mut bench, 2), "aa");
+    ten(&mut bench, "b", "b", "priority: 1");
+    assert_eq!(served(&mut bench, 20), "bbbbbbbbbbaaaaaaaa");
+}
+
+#[test]
+fn equal_sweeps_of_one_model_take_turns_by_weight() {
+    let mut bench = nothing();
+    for (id, weight, template) in [("a", 1, "x"), ("b", 3, "y")] {
+        let condition = format!("conditions: [{{name: c, template: '{template} {{text}}'}}]");
+        let execution = format!("execution: {{rows_per_unit: 2, weight: {weight}}}");
+        bench.open(id, small_plan(&["m"], &format!("{execution}\nprobes: []\nbaselines: []\n{condition}")));
+    }
+    let served = served(&mut bench, 12);
+    assert_eq!((served.matches('a').count(), served.matches('b').count()), (3, 9), "{served}");
+}
+
+#[test]
+fn a_worker_stays_with_its_model_until_the_other_sweep_is_far_behind() {
+    let mut bench = nothing();
+    ten(&mut bench, "a", "a", "weight: 1");
+    ten(&mut bench, "b", "b", "weight: 1");
+    let served = served(&mut bench, 20);
+    assert!(served.starts_with("aaaa") && served[..8].contains('b'), "{served}");
+    let changes = served.as_bytes().windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!((2..=5).contains(&changes), "models are not loaded back and forth: {served}");
+}
+
+#[test]
+fn a_newcomer_has_no_claim_on_what_was_granted_before() {
+    let mut bench = nothing();
+    let condition = |template: &str| {
+        let fields = "execution: {rows_per_unit: 2}\nprobes: []\nbaselines: []";
+        small_plan(&["m"], &format!("{fields}\nconditions: [{{name: c, template: '{template} {{text}}'}}]"))
+    };
+    bench.open("a", condition("x"));
+    assert_eq!(served(&mut bench, 6), "aaaaaa");
+    bench.open("b", condition("y"));
+    let served = served(&mut bench, 8);
+    assert_eq!((served.matches('a').count(), served.matches('b').count()), (4, 4), "{served}");
 }

@@ -83,8 +83,12 @@ struct World {
     voids: VecDeque<(UnitKey, u32)>,
     grants: Vec<Granted>,
     leases: BTreeMap<String, (UnitKey, WorkerId, Duration)>,
+    /// When grants were made.
+    since: BTreeMap<String, Duration>,
     trace: Vec<Action>,
     extended: bool,
+    /// How often a straggler got a second attempt.
+    seconds: usize,
     /// How often a lease began with a worker's word instead of a grant.
     adoptions: usize,
 }
@@ -92,7 +96,8 @@ struct World {
 impl World {
     fn new(seed: u64) -> World {
         let mut world = World {
-            machine: Machine::new(Settings { seed, ..Settings::default() }),
+            // Stragglers are sought early, or hardly any world would have one.
+            machine: Machine::new(Settings { seed, stragglers_from: 30, straggler_least: secs(5), ..Settings::default() }),
             now: Duration::ZERO,
             epoch: 0,
             journals: SWEEPS.iter().map(|id| (SweepId::from(*id), Vec::new())).collect(),
@@ -100,8 +105,10 @@ impl World {
             voids: VecDeque::new(),
             grants: Vec::new(),
             leases: BTreeMap::new(),
+            since: BTreeMap::new(),
             trace: Vec::new(),
             extended: false,
+            seconds: 0,
             adoptions: 0,
         };
         world.start();
@@ -292,7 +299,17 @@ impl World {
                 Action::Grant { worker, sweep, unit, attempt, token, generation, inputs } => {
                     let state = self.machine.sweeps[sweep].state();
                     assert!(!state.terminal() && !self.machine.sweeps[sweep].paused, "granted while {state:?}");
-                    assert!(self.leases.values().all(|(of, ..)| of != unit), "granted twice");
+                    let others: Vec<_> = self.leases.iter().filter(|(_, (of, ..))| of == unit).collect();
+                    if let [(first, (_, holder, _))] = others.as_slice() {
+                        let counts = self.machine.sweeps[sweep].units;
+                        assert!((counts.committed + counts.quarantined) * 100 >= counts.total * 30, "second attempts come at the end");
+                        assert_ne!(holder, worker, "second attempts are made elsewhere");
+                        let late = self.since.get(*first).is_none_or(|since| self.now >= *since + secs(5));
+                        assert!(late, "second attempts are for stragglers");
+                        self.seconds += 1;
+                    }
+                    assert!(others.len() <= 1, "granted a third time");
+                    self.since.insert(attempt.clone(), self.now);
                     assert!(!self.stands(unit), "granted although committed");
                     let next = self.store.get(unit).map_or(0, |link| commit::generation(*link));
                     assert_eq!(*generation, next, "the generation after the last void");
@@ -455,6 +472,7 @@ fn worlds_are_eventful() {
     for seed in 0..600 {
         let mut world = run(seed, &steps.new_tree(&mut runner).unwrap().current());
         *seen.entry("adoption").or_default() += world.adoptions;
+        *seen.entry("second attempt").or_default() += world.seconds;
         let inherited = |id: &SweepId| world.machine.sweeps[id].epoch > 1 && world.machine.sweeps[id].inherited_flops > 0.0;
         *seen.entry("restart with commits").or_default() += SWEEPS.iter().filter(|id| inherited(&SweepId::from(**id))).count();
         world.finish();
@@ -483,6 +501,7 @@ fn worlds_are_eventful() {
     println!("{seen:?}");
     let expected = [
         "adoption",
+        "second attempt",
         "restart with commits",
         "grant",
         "cancelled attempt",
