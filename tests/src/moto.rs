@@ -1,9 +1,13 @@
-//! An S3 server over a real socket: moto, of the path in `LIMBIC_MOTO`.
+//! An S3 server over a real socket: moto, of the path in `LIMBIC_MOTO`, with its PUTs one after the other.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// What is started; it says why it isn't `moto_server` itself.
+const LAUNCHER: &str = include_str!("moto.py");
 
 /// A server with an empty bucket; ended when dropped.
 #[derive(Debug)]
@@ -28,13 +32,15 @@ impl Moto {
             return None;
         };
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port is free").port();
-        let child = Command::new(&program)
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+        // The interpreter of the environment that moto is installed in lies beside it.
+        let python = Path::new(&program).with_file_name("python3");
+        let child = Command::new(&python)
+            .args(["-c", LAUNCHER, "-H", "127.0.0.1", "-p", &port.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|e| panic!("LIMBIC_MOTO = {}: can't be started: {e}", program.display()));
+            .unwrap_or_else(|e| panic!("LIMBIC_MOTO = {}: {} can't be started: {e}", program.display(), python.display()));
         let moto = Moto { child, port };
         let began = Instant::now();
         while !moto.has_bucket() {
