@@ -66,8 +66,7 @@ const FITS: usize = 6;
 fn spec(units: usize) -> String {
     let shipped = crate::Sandbox::repository().join("configs/quickstart");
     let each = ROWS.0 / ROWS.1 + FITS;
-    let conditions: Vec<String> =
-        (0..units.div_ceil(each)).map(|i| format!("{{name: c{i}, template: 'Case {i}. {{text}}'}}")).collect();
+    let conditions: Vec<String> = (0..units.div_ceil(each)).map(|i| format!("{{name: c{i}, template: 'Case {i}. {{text}}'}}")).collect();
     format!(
         "name: chaos\ndataset: {{group: group, limit: {}, source: {}}}\nmodels: [{{source: {}}}]\nconditions: [{}]\noffsets: [0]\n\
          probes: [{{kind: logistic, c: [0.01]}}]\nexecution: {{rows_per_unit: {}}}\nreport: {{resamples: 100}}\n",

@@ -69,8 +69,7 @@ const WORKERS: [&str; 2] = ["one", "two"];
 impl World {
     fn new(script: Arc<Script>) -> World {
         let address = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        let mut world =
-            World { store: Arc::new(InMemory::new()), script, spec: spec(), address, processes: BTreeMap::new(), deaths: 0 };
+        let mut world = World { store: Arc::new(InMemory::new()), script, spec: spec(), address, processes: BTreeMap::new(), deaths: 0 };
         world.begin("coordinator");
         WORKERS.iter().for_each(|name| world.begin(name));
         world
@@ -200,13 +199,7 @@ fn no_create_is_a_bad_moment_to_fail_or_die() {
     let expected = World::new(script.clone()).run(units);
     let creates = script.creates();
     assert!(creates > units + 2, "the sweep, its journal and its commits are created");
-    let faults = [
-        Fault::ErrorBefore,
-        Fault::ErrorAfter,
-        Fault::Delay(Duration::from_millis(900)),
-        Fault::DeathBefore,
-        Fault::DeathAfter,
-    ];
+    let faults = [Fault::ErrorBefore, Fault::ErrorAfter, Fault::Delay(Duration::from_millis(900)), Fault::DeathBefore, Fault::DeathAfter];
     let mut deaths = 0;
     for create in 0..creates {
         for fault in faults {

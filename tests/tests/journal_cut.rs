@@ -160,8 +160,12 @@ impl World {
 
     /// Tells the machine of commits that it has not heard of.
     fn find(&mut self) {
-        let unheard: Vec<(UnitKey, u32)> =
-            self.links.iter().filter(|(unit, link)| commit::stands(**link) && !self.machine.committed(unit)).map(|(u, l)| (*u, *l)).collect();
+        let unheard: Vec<(UnitKey, u32)> = self
+            .links
+            .iter()
+            .filter(|(unit, link)| commit::stands(**link) && !self.machine.committed(unit))
+            .map(|(u, l)| (*u, *l))
+            .collect();
         for (unit, link) in unheard {
             let (worker, attempt) = (WorkerId::from("late"), "late".to_owned());
             let generation = commit::generation(link);

@@ -59,8 +59,7 @@ const TRY_AGAIN: i32 = 75;
 impl Lead {
     /// Starts the first coordinator.
     pub fn new(office: Office, forward: Arc<Forward>) -> Lead {
-        let mut lead =
-            Lead { office, forward, current: None, starts: 0, recoveries: Vec::new(), superseded: 0, surprises: Vec::new() };
+        let mut lead = Lead { office, forward, current: None, starts: 0, recoveries: Vec::new(), superseded: 0, surprises: Vec::new() };
         lead.restart();
         lead
     }

@@ -125,12 +125,8 @@ impl Watch {
                 continue;
             }
             let bytes = self.store.get(&path).await?.bytes().await?;
-            let now = Seen {
-                digest: Digest::of(&bytes),
-                size: meta.size,
-                e_tag: meta.e_tag,
-                written: meta.last_modified.timestamp_micros(),
-            };
+            let now =
+                Seen { digest: Digest::of(&bytes), size: meta.size, e_tag: meta.e_tag, written: meta.last_modified.timestamp_micros() };
             if self.seen.get(&path).is_some_and(|before| before.digest != now.digest) {
                 self.overwritten.push(path.to_string());
             }

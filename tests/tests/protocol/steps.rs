@@ -143,7 +143,9 @@ impl Steps<'_> {
                     w.workers[i as usize] = Worker::Uploaded { unit, link, attempt };
                 }),
                 Worker::Uploaded { unit, link, .. } if self.world.at(Key::Commit { unit, link }).is_some() => {
-                    self.step(format!("worker {i} finds the commit of another"), |w| w.workers[i as usize] = Worker::Reporting { unit, link });
+                    self.step(format!("worker {i} finds the commit of another"), |w| {
+                        w.workers[i as usize] = Worker::Reporting { unit, link }
+                    });
                 }
                 Worker::Uploaded { unit, link, attempt } => self.step(format!("worker {i} commits attempt {attempt}"), |w| {
                     w.workers[i as usize] = Worker::Committing { unit, link, attempt };
