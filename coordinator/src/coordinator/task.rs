@@ -53,7 +53,7 @@ pub(super) struct Task {
     session: u64,
     start: Instant,
     /// Workers that wait for a unit.
-    waiting: BTreeMap<WorkerId, oneshot::Sender<LeaseResponse>>,
+    waiting: BTreeMap<WorkerId, Waiting>,
     /// Workers that were told that there is no more to do, and have not asked since.
     dismissed: BTreeSet<WorkerId>,
     /// Attempts to stop, until the worker's next heartbeat.
@@ -62,6 +62,25 @@ pub(super) struct Task {
     superseded: (mpsc::UnboundedSender<Failure>, mpsc::UnboundedReceiver<Failure>),
     /// What the store has carried out.
     stands: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+    /// Grants for which the store has been asked whether the unit is committed already.
+    offers: (mpsc::UnboundedSender<Offer>, mpsc::UnboundedReceiver<Offer>),
+}
+
+/// A worker that waits for a unit.
+struct Waiting {
+    loaded: Vec<Digest>,
+    reply: oneshot::Sender<LeaseResponse>,
+}
+
+/// A grant on its way to its worker.
+struct Offer {
+    worker: WorkerId,
+    sweep: SweepId,
+    unit: UnitKey,
+    attempt: String,
+    grant: Grant,
+    /// Whether the generation's commit stands, so that there is nothing to be computed.
+    committed: bool,
 }
 
 impl Task {
@@ -78,6 +97,7 @@ impl Task {
             journals: BTreeMap::new(),
             superseded: mpsc::unbounded_channel(),
             stands: mpsc::unbounded_channel(),
+            offers: mpsc::unbounded_channel(),
         }
     }
 
@@ -97,6 +117,7 @@ impl Task {
                     return;
                 }
                 event = self.stands.1.recv() => self.handle(event.expect("the task holds a sender itself")),
+                offer = self.offers.1.recv() => self.deliver(offer.expect("the task holds a sender itself")),
                 () = tokio::time::sleep(deadline) => self.handle(Event::Tick),
             }
             self.act();
@@ -127,13 +148,13 @@ impl Task {
             Command::Lease { worker, loaded, reply } => {
                 // An older wait of the same worker is over: its connection broke or its call was repeated.
                 self.dismissed.remove(&worker);
-                if let Some(older) = self.waiting.insert(worker.clone(), reply) {
-                    let _ = older.send(LeaseResponse::default());
+                if let Some(older) = self.waiting.insert(worker.clone(), Waiting { loaded: loaded.clone(), reply }) {
+                    let _ = older.reply.send(LeaseResponse::default());
                 }
                 self.handle(Event::Ready { worker, loaded });
             }
             Command::LeaseOver { worker } => {
-                if let Some(reply) = self.waiting.remove(&worker) {
+                if let Some(Waiting { reply, .. }) = self.waiting.remove(&worker) {
                     let _ = reply.send(LeaseResponse { grant: None, finished: self.finished() });
                     self.handle(Event::Unready { worker });
                 }
@@ -197,7 +218,11 @@ impl Task {
                         let granted = self.machine.unit(&sweep, &unit).expect("granted units are planned");
                         let token = Token { epoch: token.0, counter: token.1 };
                         let grant = Grant::of(granted, &sweep.0, &attempt, token, generation, &inputs);
-                        self.grant(worker, sweep, unit, attempt, grant);
+                        tokio::spawn(look(
+                            self.store.clone(),
+                            self.offers.0.clone(),
+                            Offer { worker, sweep, unit, attempt, grant, committed: false },
+                        ));
                     }
                     Action::Void { unit, generation, reason } => {
                         let written = self.written();
@@ -215,7 +240,7 @@ impl Task {
             if !(self.dismiss_workers && self.finished()) {
                 return;
             }
-            let Some((worker, reply)) = self.waiting.pop_first() else { return };
+            let Some((worker, Waiting { reply, .. })) = self.waiting.pop_first() else { return };
             let told = reply.send(LeaseResponse { grant: None, finished: true }).is_ok();
             self.handle(Event::Unready { worker: worker.clone() });
             if told {
@@ -240,12 +265,37 @@ impl Task {
         self.machine.sweeps().next().is_some() && self.machine.finished()
     }
 
-    fn grant(&mut self, worker: WorkerId, sweep: SweepId, unit: UnitKey, attempt: String, grant: Grant) {
+    /// Hands a grant to its worker; a unit that turned out to be committed is none, and the worker waits on.
+    fn deliver(&mut self, offer: Offer) {
+        let Offer { worker, sweep, unit, attempt, grant, committed } = offer;
+        if committed {
+            let generation = grant.generation;
+            tracing::debug!(%worker, unit = %unit.short(), generation, "found committed");
+            let (found, mine, tokens, seconds) = (worker.clone(), false, 0, 0.0);
+            self.handle(Event::Committed { worker: found, sweep, unit, attempt, generation, mine, tokens, seconds });
+            if let Some(Waiting { loaded, .. }) = self.waiting.get(&worker) {
+                let loaded = loaded.clone();
+                self.handle(Event::Ready { worker, loaded });
+            }
+            return;
+        }
         tracing::debug!(session = self.session, %worker, unit = %unit.short(), %attempt, generation = grant.generation, "granted");
         let response = LeaseResponse { grant: Some(grant), finished: false };
-        let delivered = self.waiting.remove(&worker).is_some_and(|reply| reply.send(response).is_ok());
+        let delivered = self.waiting.remove(&worker).is_some_and(|waiting| waiting.reply.send(response).is_ok());
         if !delivered {
             self.handle(Event::Released { worker, sweep, unit, attempt });
         }
     }
+}
+
+/// How long a worker waits for the store to say whether its unit is committed; it looks itself, too.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Asks the store whether a unit that is about to be granted is committed already: by a worker that died before it could
+/// say so, or by one of another coordinator, one that leads no more and doesn't know it yet.
+async fn look(store: Store, offers: mpsc::UnboundedSender<Offer>, mut offer: Offer) {
+    let found = tokio::time::timeout(LOOK, store.commit(&offer.unit, offer.grant.generation)).await;
+    offer.committed = matches!(found, Ok(Ok(Some(_))));
+    // If nobody listens the coordinator has ended.
+    let _ = offers.send(offer);
 }

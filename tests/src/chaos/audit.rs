@@ -12,6 +12,10 @@ use super::schedule::Deed;
 use super::table::Found;
 use super::watch::{Standing, Watch};
 
+/// A look at the store is this much older than the grant that follows it, at most, in microseconds: the commit may come
+/// in between.
+const LOOK: i64 = 2_000_000;
+
 /// The result of each unit: its highest link, wherever it was computed.
 fn standing(results: &[Standing]) -> BTreeMap<UnitKey, &Standing> {
     let mut standing: BTreeMap<UnitKey, &Standing> = BTreeMap::new();
@@ -99,7 +103,7 @@ pub(super) async fn audit(found: &mut Found, calm: &str, mut watch: Watch, calm_
         of.iter()
             .filter_map(|(attempt, (unit, at))| {
                 let since = at - last.get(unit.as_str())?;
-                (since > 0).then(|| format!("unit {unit}, attempt {attempt}, {:.3} s after its commit", since as f64 / 1e6))
+                (since > LOOK).then(|| format!("unit {unit}, attempt {attempt}, {:.3} s after its commit", since as f64 / 1e6))
             })
             .collect()
     };

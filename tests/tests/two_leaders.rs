@@ -1,0 +1,67 @@
+//! Two coordinators that both believe that they lead.
+
+use std::time::Duration;
+
+use limbic::coordinator::{Handle, Options, start};
+use limbic::sweep;
+use limbic_core::machine::{Event, Settings};
+use limbic_proto::commit::{Commit, Done, Provenance};
+use limbic_proto::layout;
+use limbic_store::{Created, Store};
+use limbic_tests::Sandbox;
+
+fn lead(store: &Store) -> Handle {
+    let machine = Settings { adoption_window: Duration::ZERO, ..Settings::default() };
+    start(store.clone(), Options { machine, dismiss_workers: false }).0
+}
+
+async fn register(coordinator: &Handle, worker: &str) {
+    let register = Event::Register { worker: worker.into(), device: "cpu".into(), memory: 0, held: Vec::new() };
+    coordinator.event(register).await.unwrap();
+}
+
+/// Commits a unit as a worker would, with artifacts that nobody reads here.
+async fn commit(store: &Store, key: &str) {
+    let provenance = Provenance {
+        worker: "w".into(),
+        software: "limbic 0".into(),
+        device: "cpu".into(),
+        seconds: 1.0,
+        tokens: 1,
+        counts: Default::default(),
+    };
+    let commit = Commit::Done(Done { nonce: "n".into(), attempt: "a".into(), artifacts: Vec::new(), provenance });
+    let body = serde_json::to_vec(&commit).unwrap().into();
+    assert_eq!(store.create(&layout::commit(&key.parse().unwrap(), 0), "n", body).await.unwrap(), Created::Won);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_older_leaders_workers_commit_is_not_leased_again_by_the_newer() {
+    let sandbox = Sandbox::new("", "");
+    let spec = sweep::read_spec(&sandbox.small(&[])).unwrap();
+    let store = Store::open(sandbox.path("store").to_str().unwrap()).unwrap();
+    let sweep = sweep::accept(&store, sweep::prepare(spec).await.unwrap()).await.unwrap();
+    let (older, newer) = (lead(&store), lead(&store));
+    older.open(sweep.clone()).await.unwrap();
+    newer.open(sweep).await.unwrap();
+
+    // The older one doesn't know yet that it is superseded, and its worker works on.
+    register(&older, "of the older").await;
+    let mut committed = Vec::new();
+    for _ in 0..3 {
+        let answer = older.lease("of the older".into(), Vec::new(), Duration::from_secs(5)).await.unwrap();
+        let key = answer.grant.expect("the older one still grants").key;
+        commit(&store, &key).await;
+        committed.push(key);
+    }
+
+    register(&newer, "of the newer").await;
+    let mut granted = Vec::new();
+    while let Some(grant) = newer.lease("of the newer".into(), Vec::new(), Duration::from_secs(1)).await.unwrap().grant {
+        assert!(!committed.contains(&grant.key), "a committed unit is leased again");
+        granted.push(grant.key);
+    }
+    assert!(granted.len() >= 10, "everything else that waits for nothing is granted: {}", granted.len());
+    let status = &newer.list().await.unwrap()[0];
+    assert_eq!(status.units.committed, 3, "what was found committed counts");
+}
