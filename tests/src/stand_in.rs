@@ -117,7 +117,12 @@ impl StandIn {
         let mut draws = Draws::new(key, SCORES);
         let shape = vec![spec.rows.count, spec.answers.len()];
         let values = (0..shape[0] * shape[1]).flat_map(|_| (-0.1 - draws.next()).to_le_bytes()).collect();
-        vec![(SCORES, file(&[("log_likelihood".to_owned(), Dtype::F64, shape, values)]))]
+        let tokens = (0..shape[0]).flat_map(|_| 1i64.to_le_bytes()).collect();
+        let rows = vec![shape[0]];
+        vec![(
+            SCORES,
+            file(&[("log_likelihood".to_owned(), Dtype::F64, shape, values), ("prompt_tokens".to_owned(), Dtype::I64, rows, tokens)]),
+        )]
     }
 }
 

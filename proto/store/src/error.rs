@@ -88,7 +88,7 @@ impl StoreError {
         let url = url.to_owned();
         if full(&source) {
             StoreError::Full { url, what }
-        } else if !url.contains("://") && !Path::new(&url).is_dir() {
+        } else if Path::new(&url).is_absolute() && !Path::new(&url).is_dir() {
             // What is said of a single object means nothing while its whole folder is gone (unmounted, say).
             StoreError::Away { url, message: format!("its folder is gone: {source}") }
         } else {
@@ -175,7 +175,9 @@ mod tests {
         }
         assert!(of("connection refused"));
         assert!(!of("Received redirect without LOCATION, this normally indicates an incorrectly configured region"));
-        assert!(!said("/a/folder", "connection refused").out_of_reach(), "a folder is always in reach");
+        let folder = std::env::temp_dir();
+        assert!(!said(&folder.to_string_lossy(), "connection refused").out_of_reach(), "a folder that is there is in reach");
+        assert!(said("/no/such/folder", "connection refused").out_of_reach(), "one that is gone may come back");
     }
 
     #[test]

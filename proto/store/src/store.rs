@@ -218,6 +218,8 @@ impl Store {
                     Err(Error::NotFound { .. }) if tries < 5 => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
                     Err(e) => return Err(self.io(format!("writing {path}"))(e)),
                 },
+                // Whether it took effect or not, the same bytes again do no harm.
+                Err(Error::Generic { .. }) if tries < 5 => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
                 Err(e) => return Err(self.io(format!("writing {path}"))(e)),
             }
         }
