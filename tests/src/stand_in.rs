@@ -48,7 +48,7 @@ impl StandIn {
     }
 
     fn pass_time(&self, key: &UnitKey, progress: &Progress) -> Result<(), ExecuteError> {
-        let total = if key.seed() % HEAVY_EACH == 0 { self.delay * HEAVY } else { self.delay };
+        let total = if key.seed().is_multiple_of(HEAVY_EACH) { self.delay * HEAVY } else { self.delay };
         let began = Instant::now();
         while began.elapsed() < total {
             if progress.cancelled() {

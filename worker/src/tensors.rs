@@ -60,9 +60,9 @@ impl<T: bytemuck::NoUninit> AsRef<[u8]> for Numbers<T> {
 compile_error!("artifacts are little-endian");
 
 impl TensorFile {
-    fn add<T: bytemuck::NoUninit + Send>(&mut self, dtype: &'static str, name: String, shape: Vec<usize>, numbers: Vec<T>)
+    fn add<T>(&mut self, dtype: &'static str, name: String, shape: Vec<usize>, numbers: Vec<T>)
     where
-        T: 'static,
+        T: bytemuck::NoUninit + Send + 'static,
     {
         let bytes = Bytes::from_owner(Numbers(numbers));
         self.tensors.insert(name, Tensor { dtype, width: size_of::<T>(), shape, bytes });

@@ -371,10 +371,10 @@ impl Model for Protocol {
         if !epochs.is_sorted() {
             return Some("a superseded coordinator's entry took effect".to_owned());
         }
-        if let Some((key, body, told)) = &after.told {
-            if *told != (after.at(*key) == Some(*body)) {
-                return Some(format!("who sent {body:?} was told that it {}", if *told { "stands" } else { "was too late" }));
-            }
+        if let Some((key, body, told)) = &after.told
+            && *told != (after.at(*key) == Some(*body))
+        {
+            return Some(format!("who sent {body:?} was told that it {}", if *told { "stands" } else { "was too late" }));
         }
         for (unit, chain) in after.chains.iter().enumerate() {
             for (link, body) in chain.iter().enumerate() {

@@ -12,11 +12,14 @@ use super::axes::{Axes, Reading, rows_per_unit, shards};
 use super::estimate::{Cost, Costs, Estimate};
 use super::{Cell, ModelFacts, Place, Plan, PlanError, PlannedUnit, Revision, zero_shot};
 
+/// A range of rows, and what the model sees of them.
+type Shard = ((usize, usize), RowsIdentity);
+
 /// A plan in the making.
 pub(super) struct Planner<'a> {
     rows: &'a Rows,
     /// The rows cut into shards, by size.
-    shards: BTreeMap<usize, Vec<((usize, usize), RowsIdentity)>>,
+    shards: BTreeMap<usize, Vec<Shard>>,
     /// The rows artifact's name.
     dataset: Digest,
     costs: Costs,

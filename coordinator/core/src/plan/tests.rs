@@ -273,7 +273,7 @@ fn units_are_sized_by_the_bytes_of_their_states_where_the_spec_does_not_say() {
     let many = "offsets: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\ncontinuation: {}";
     let found = sizes(32, 4096, many);
     assert_eq!((found[0], found.iter().sum::<usize>()), (175, 1300));
-    assert!(175 * 34 * 11 * 4096 * 4 <= 1 << 30);
+    // 175 rows x 34 layers x 11 read-outs x 4096 numbers of 4 bytes are just below 1 GiB.
     // What the spec says counts.
     assert_eq!(sizes(32, 4096, &format!("{many}\nexecution: {{rows_per_unit: 1000}}")), [1000, 300]);
     // One row that is larger is a unit of its own.

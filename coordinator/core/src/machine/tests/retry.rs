@@ -135,7 +135,7 @@ fn what_runs_on_an_old_result_stops() {
     extracts.iter().for_each(|granted| bench.commit(granted));
     let fit = bench.grant("w").unwrap();
     again(&mut bench, &[extracts[0].held.unit, fit.held.unit]);
-    assert_eq!(bench.cancelled, [fit.held.attempt.clone()]);
+    assert_eq!(bench.cancelled, std::slice::from_ref(&fit.held.attempt));
     assert_eq!((bench.units().committed, bench.voids.len()), (1, 1), "the fit has no result to void");
     again(&mut bench, &[extracts[0].held.unit]);
     assert_eq!(bench.voids.len(), 1, "it is being voided already");

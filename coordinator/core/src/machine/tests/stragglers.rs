@@ -36,7 +36,7 @@ fn at_three_times_the_median_another_worker_tries_too_and_the_first_commit_wins(
     beat(&mut bench, 40, &last);
     assert!(bench.grants.is_empty(), "two are enough");
     bench.commit(&second);
-    assert_eq!(bench.cancelled, [last.held.attempt.clone()]);
+    assert_eq!(bench.cancelled, std::slice::from_ref(&last.held.attempt));
     assert_eq!((bench.units().committed, bench.units().running), (10, 0));
     let attempts = bench.status().attempts;
     assert_eq!((attempts.committed, attempts.released), (10, 1));
