@@ -16,7 +16,7 @@ pub struct Logs {
     pub committed: BTreeMap<String, String>,
     /// Attempts that failed, and why.
     pub failed: BTreeSet<String>,
-    /// Lines that say ERROR or panicked.
+    /// Lines that say ERROR or panicked, but for a process's last words.
     pub errors: Vec<String>,
 }
 
@@ -62,7 +62,10 @@ impl Logs {
         };
         // Coordinators write fields beside the message, workers under `fields`.
         let field = |name: &str| event.get(name).or_else(|| event.get("fields")?.get(name)).and_then(Value::as_str);
-        if event["level"] == "ERROR" {
+        // Why a process ends is its exit code's matter: a superseded coordinator says so, and one that is started while the
+        // store is away.
+        let farewell = event["target"] == "limbic" && event.get("fields").is_none();
+        if event["level"] == "ERROR" && !farewell {
             self.errors.push(format!("{file}: {line}"));
         }
         let at = field("timestamp").and_then(micros).unwrap_or(0);
