@@ -38,7 +38,7 @@ pub struct Options {
     pub worker: PathBuf,
     /// How long deeds are done.
     pub length: Duration,
-    /// What follows from it: see [`schedule()`].
+    /// What is done when follows from it, as `schedule.rs` says.
     pub seed: u64,
     /// At least so many units.
     pub units: usize,

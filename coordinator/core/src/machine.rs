@@ -217,7 +217,8 @@ impl Machine {
         self.settle();
     }
 
-    /// What to do next. Actions must be carried out in this order: an append stands in the journal before what follows it.
+    /// What to do next, in this order. Appends are written in their order, and grants need not wait for them: a record that
+    /// is lost with its coordinator costs a budget one count, never a result.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
