@@ -182,6 +182,32 @@ async fn a_committed_unit_is_not_executed_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_committed_unit_is_not_executed_again_because_the_store_was_away() {
+    let world = World::new();
+    let first = FakeCoordinator::start(world.state([1]));
+    let (worker, _stop) = start(settings(&first), FakeExecutor::default());
+    worker.await.unwrap().unwrap();
+    let (folder, aside) = (world.store.url().to_owned(), format!("{}.aside", world.store.url()));
+    let coordinator = FakeCoordinator::start(world.state([1]));
+    let components = FakeExecutor::default();
+    let executed = components.executed();
+    let mut settings = settings(&coordinator);
+    settings.timing.poll = Duration::from_secs(1);
+    // The worker opens the store before it is away: it registers first.
+    coordinator.state().queue.clear();
+    let (worker, _stop) = start(settings, components);
+    coordinator.until("a lease request", |s| !s.leases.is_empty()).await;
+    std::fs::rename(&folder, &aside).unwrap();
+    coordinator.state().queue.extend(queue([1]));
+    coordinator.until("the grant", |s| s.queue.is_empty() && s.heartbeats.iter().any(|h| !h.held.is_empty())).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(executed.load(Ordering::SeqCst), 0, "nobody knows yet whether there is anything to compute");
+    std::fs::rename(&aside, &folder).unwrap();
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Finished);
+    assert_eq!((executed.load(Ordering::SeqCst), committed(&coordinator.outcomes()[0].1)), (0, Some(false)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_dies_between_commit_and_report_loses_nothing() {
     let world = World::new();
     let coordinator = FakeCoordinator::start(State { swallow_reports: true, ..world.state([1]) });

@@ -59,7 +59,7 @@ fn main() -> anyhow::Result<ExitCode> {
     } else {
         print!("{found}");
     }
-    if found.violations.is_empty() {
+    if found.violations.is_empty() && found.late.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(own) = own {

@@ -39,6 +39,8 @@ pub struct Found {
     pub wasted: f64,
     /// What must not happen, in words; empty if all is well.
     pub violations: Vec<String>,
+    /// What took too long, or was wasted too much; how fast the machine is counts here, too.
+    pub late: Vec<String>,
 }
 
 /// The largest share of wasted attempts, in percent.
@@ -67,10 +69,11 @@ impl Found {
             invariants: BTreeMap::new(),
             wasted: 0.0,
             violations: Vec::new(),
+            late: Vec::new(),
         };
         for (what, of, limit) in [("drain", &found.drains, DRAIN), ("recovery of a coordinator", &found.recoveries, RECOVERY)] {
             if longest(of) > limit {
-                found.violations.push(format!("a {what} took {:.1} s, more than {limit} s", longest(of)));
+                found.late.push(format!("a {what} took {:.1} s, more than {limit} s", longest(of)));
             }
         }
         found
@@ -90,7 +93,7 @@ impl Found {
         self.counts.extend([("attempts begun", begun as u64), ("attempts wasted", wasted as u64)]);
         self.wasted = 100.0 * wasted as f64 / begun.max(1) as f64;
         if self.wasted > WASTED {
-            self.violations.push(format!("{:.1} % of the attempts were wasted, more than {WASTED} %", self.wasted));
+            self.late.push(format!("{:.1} % of the attempts were wasted, more than {WASTED} %", self.wasted));
         }
     }
 
@@ -125,7 +128,7 @@ impl Found {
             "seed": self.seed, "store": self.place, "workers": self.workers, "seconds": self.seconds, "done": done,
             "counts": self.counts, "invariants": self.invariants, "wasted_percent": self.wasted,
             "longest_recovery_seconds": longest(&self.recoveries), "longest_drain_seconds": longest(&self.drains),
-            "drains": self.drains.len(), "superseded": self.superseded, "violations": self.violations,
+            "drains": self.drains.len(), "superseded": self.superseded, "violations": self.violations, "late": self.late,
         })
     }
 }
@@ -150,11 +153,12 @@ impl fmt::Display for Found {
             writeln!(f, "  {name:<42}{count:>8}")?;
         }
         match self.violations.len() {
-            0 => writeln!(f, "\nnothing was lost"),
+            0 => writeln!(f, "\nnothing was lost")?,
             count => {
                 writeln!(f, "\n{count} VIOLATIONS (replay the deeds with --seed {})", self.seed)?;
-                self.violations.iter().try_for_each(|violation| writeln!(f, "  {violation}"))
+                self.violations.iter().try_for_each(|violation| writeln!(f, "  {violation}"))?;
             }
         }
+        self.late.iter().try_for_each(|late| writeln!(f, "  TOO SLOW: {late}"))
     }
 }

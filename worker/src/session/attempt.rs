@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use limbic_proto::commit::Commit;
 use limbic_proto::key::UnitKey;
 use limbic_proto::wire::Grant;
 use limbic_store::{Store, StoreError};
@@ -12,6 +13,7 @@ use super::{SessionError, Shared};
 use crate::device;
 use crate::execute::{Advice, ExecuteError};
 use crate::inputs::{InputError, Inputs};
+use crate::pause::patiently;
 
 /// A granted unit on its way.
 pub(super) struct Attempt {
@@ -39,7 +41,7 @@ impl Attempt {
             Err(error) => return Computed::Ended(Outcome::Failed { error: error.to_string(), permanent: true }),
         };
         let key = unit.spec.key();
-        if let Some(ended) = self.committed_already(&key).await {
+        if let Some(ended) = self.over_already(&key).await {
             return Computed::Ended(ended);
         }
         tracing::info!(unit = self.held.unit(), attempt = %self.held.attempt, title = %unit.hints.title, "begun");
@@ -78,9 +80,24 @@ impl Attempt {
         }
     }
 
-    /// The outcome where a commit stands. A store that can't be asked is no reason not to compute.
+    /// The outcome where a commit stands before anything is computed, or where the attempt is to end before the store says.
+    /// A store that is away is waited for: what is committed must not be computed again.
+    async fn over_already(&self, key: &UnitKey) -> Option<Outcome> {
+        let look = patiently(&self.shared.settings.timing, || self.store.commit(key, self.held.generation));
+        tokio::select! {
+            found = look => self.outcome(found),
+            () = self.held.progress.cancellation() => Some(Outcome::Released),
+            () = self.shared.drain.over() => Some(Outcome::Released),
+        }
+    }
+
+    /// The outcome where a commit stands once everything is computed. Whoever publishes waits for a store that is away.
     async fn committed_already(&self, key: &UnitKey) -> Option<Outcome> {
-        match self.store.commit(key, self.held.generation).await {
+        self.outcome(self.store.commit(key, self.held.generation).await)
+    }
+
+    fn outcome(&self, found: Result<Option<Commit>, StoreError>) -> Option<Outcome> {
+        match found {
             Ok(commit) => commit.map(|_| Outcome::Committed { mine: false, tokens: 0, seconds: 0.0 }),
             Err(error) => {
                 tracing::warn!(unit = self.held.unit(), %error, "can't see whether the unit is committed");
