@@ -17,6 +17,7 @@ use limbic_report::{ConditionEntry, ModelEntry, Prediction, Run, Study, TestRow}
 use limbic_store::{Store, StoreError};
 use safetensors::SafeTensors;
 
+use crate::chains::Chains;
 use crate::failure::Failure;
 use crate::progress::Phase;
 use crate::sweep::Sweep;
@@ -75,23 +76,17 @@ struct Fetched {
     artifacts: Vec<Bytes>,
 }
 
-/// Reads everything committed of a sweep; `links` are the highest links of its units. Units that are not committed are
-/// left out, and a note says so.
+/// Reads everything committed of a sweep; `chains` say what is. Units that are not committed are left out, and a note says
+/// so. Of a unit that was split, its halves are read.
 ///
 /// # Errors
 /// The store can't be read, or results are not what was committed (all such units are named).
-pub async fn study(
-    store: &Store,
-    sweep: &Sweep,
-    links: &BTreeMap<UnitKey, u32>,
-    quarantined: Vec<Quarantined>,
-) -> Result<Study, CollectError> {
-    let standing = |key: &&UnitKey| links.get(key).is_some_and(|link| commit::stands(*link));
-    let committed: Vec<(UnitKey, u32)> =
-        sweep.plan.order.iter().filter(standing).map(|key| (*key, commit::generation(links[key]))).collect();
+pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: Vec<Quarantined>) -> Result<Study, CollectError> {
+    let parts = chains.parts(sweep);
+    let committed: Vec<_> = parts.iter().filter_map(|(key, planned)| Some((*key, chains.standing(key)?, planned.place.clone()))).collect();
     let phase = Phase::of(committed.len(), "reading results");
     let fetched: Vec<Result<(UnitKey, Fetched), Corrupt>> = stream::iter(committed)
-        .map(|(key, generation)| fetch(store, key, generation, &sweep.plan.units[&key].place))
+        .map(|(key, generation, place)| fetch(store, key, generation, place))
         .buffered(PARALLEL)
         .inspect(|_| phase.step())
         .try_collect()
@@ -111,14 +106,14 @@ pub async fn study(
     let mut collector = Collector::new(sweep);
     let mut runs = Vec::new();
     // The plan's order, so that the same results give the same report whoever computed them when.
-    for key in &sweep.plan.order {
-        let (planned, Some(fetched)) = (&sweep.plan.units[key], good.get(key)) else { continue };
+    for (key, planned) in &parts {
+        let Some(fetched) = good.get(key) else { continue };
         collector.take(key, planned, fetched)?;
         runs.push(run(key, planned, &fetched.done));
     }
     let mut notes = sweep.accepted.notes.clone();
-    if runs.len() < sweep.plan.units.len() {
-        notes.push(format!("{} of {} units are committed; the rest is missing from this report.", runs.len(), sweep.plan.units.len()));
+    if runs.len() < parts.len() {
+        notes.push(format!("{} of {} units are committed; the rest is missing from this report.", runs.len(), parts.len()));
     }
     let spec = &sweep.accepted.spec;
     Ok(Study {
@@ -140,8 +135,8 @@ pub async fn study(
 }
 
 /// One unit's result; a missing or corrupt one is no error of the whole.
-async fn fetch(store: &Store, unit: UnitKey, generation: u32, place: &Place) -> Result<Result<(UnitKey, Fetched), Corrupt>, StoreError> {
-    match read(store, unit, generation, place).await {
+async fn fetch(store: &Store, unit: UnitKey, generation: u32, place: Place) -> Result<Result<(UnitKey, Fetched), Corrupt>, StoreError> {
+    match read(store, unit, generation, &place).await {
         Ok(fetched) => Ok(Ok((unit, fetched))),
         Err(e) if e.not_found() || matches!(e, StoreError::Corrupt { .. }) => Ok(Err(Corrupt { unit, generation, reason: e.to_string() })),
         Err(e) => Err(e),

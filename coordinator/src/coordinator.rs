@@ -7,18 +7,17 @@ mod chain;
 mod ledger;
 mod task;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use limbic_core::machine::{Event, Progress, Settings, SweepId, WorkerId};
-use limbic_proto::commit;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::status::{Status, UnitView};
 use limbic_proto::wire::{HeartbeatResponse, LeaseResponse};
-use limbic_store::Store;
+use limbic_store::{Store, chance};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use crate::chains::Chains;
 use crate::failure::Failure;
 use crate::journal::Journal;
 use crate::sweep::Sweep;
@@ -64,7 +63,7 @@ pub struct Handle {
 /// Starts a coordinator without sweeps. The second value resolves if it must stop (it was superseded).
 pub fn start(store: Store, options: Options) -> (Handle, oneshot::Receiver<Failure>) {
     let settings = SessionSettings {
-        session: rand::random(),
+        session: chance::draw(),
         store: store.url().to_owned(),
         heartbeat: options.machine.heartbeat,
         lease_ttl: options.machine.lease_ttl,
@@ -215,30 +214,16 @@ impl Handle {
     pub async fn open(&self, sweep: Sweep) -> Result<(), Failure> {
         let _one_at_a_time = self.opening.lock().await;
         if self.status(&sweep.id).await.map_err(Failure::again)?.is_some() {
-            let links = links(&self.store, &sweep).await?;
-            return self.ask(|done| Command::Extend { sweep: Box::new(sweep), links, done }).await.map_err(Failure::again);
+            let chains = Chains::read(&self.store, &sweep).await?;
+            return self.ask(|done| Command::Extend { sweep: Box::new(sweep), chains, done }).await.map_err(Failure::again);
         }
         let holder = format!("{}@{}", std::process::id(), self.settings.session);
         let journal = Journal::lead(&self.store, &sweep.id, &holder).await.map_err(Failure::again)?;
-        let links = links(&self.store, &sweep).await?;
-        tracing::info!(sweep = %sweep.id, epoch = journal.epoch(), units = sweep.plan.units.len(), committed = committed(&links), "leading");
+        let chains = Chains::read(&self.store, &sweep).await?;
+        let (epoch, units, committed) = (journal.epoch(), sweep.plan.units.len(), chains.committed(&sweep));
+        tracing::info!(sweep = %sweep.id, epoch, units, committed, "leading");
         let history = journal.history().clone();
-        let opening = Opening { sweep, journal, links, history };
+        let opening = Opening { sweep, journal, chains, history };
         self.ask(|done| Command::Open { opening: Box::new(opening), done }).await.map_err(Failure::again)
     }
-}
-
-/// The sweep's units that have links in the store, with the highest of each (see [`limbic_proto::commit`]).
-///
-/// # Errors
-/// The store can't be listed.
-pub async fn links(store: &Store, sweep: &Sweep) -> Result<BTreeMap<UnitKey, u32>, Failure> {
-    let mut all = store.committed().await?;
-    all.retain(|key, _| sweep.plan.units.contains_key(key));
-    Ok(all)
-}
-
-/// How many of these units are committed.
-pub fn committed(links: &BTreeMap<UnitKey, u32>) -> usize {
-    links.values().filter(|link| commit::stands(**link)).count()
 }

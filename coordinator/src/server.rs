@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures::Stream;
 use limbic_proto::wire::DESCRIPTORS;
 use limbic_proto::wire::control_server::ControlServer;
 use limbic_proto::wire::workers_server::WorkersServer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 
 use crate::coordinator::Handle;
 use crate::failure::Failure;
@@ -49,7 +51,18 @@ pub async fn serve(listener: TcpListener, coordinator: Handle, stop: impl Future
     serve_on(incoming, coordinator, stop).await
 }
 
-async fn serve_on(incoming: TcpIncoming, coordinator: Handle, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+/// Serves on any connections until `stop` resolves: real ones, or those of a simulated network.
+///
+/// # Errors
+/// The transport fails.
+pub async fn serve_on<C>(
+    incoming: impl Stream<Item = std::io::Result<C>>,
+    coordinator: Handle,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Failure>
+where
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkersServer<WorkersService>>().await;
     health.set_serving::<ControlServer<ControlService>>().await;

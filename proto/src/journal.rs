@@ -67,6 +67,14 @@ pub enum Record {
         /// Whether somebody asked for it; else the result was found corrupt, which counts towards the unit's budget.
         asked: bool,
     },
+    /// A unit is to be split: written before the commit that says so, so that a coordinator that takes the lead in
+    /// between finishes it. (Whether a result stood first, the commit says.)
+    Split {
+        /// The unit.
+        unit: UnitKey,
+        /// The generation.
+        generation: u32,
+    },
     /// Somebody asked for the unit to be tried again: it is no longer quarantined, and its budgets are fresh.
     Retry {
         /// The unit.

@@ -72,6 +72,17 @@ pub fn commit(unit: &UnitKey, link: u32) -> String {
     }
 }
 
+/// The folder of all marks.
+pub fn splits() -> &'static str {
+    "split"
+}
+
+/// The mark of a unit that may have been split. It is written before the commit that says so, so that such units are found
+/// without reading every commit.
+pub fn split(unit: &UnitKey) -> String {
+    format!("split/{}/{unit}", unit.fan_out())
+}
+
 /// The unit and the link that a name in the commits' folders stands for; none if it is no commit's name.
 pub fn link(name: &str) -> Option<(UnitKey, u32)> {
     match name.split_once('.') {

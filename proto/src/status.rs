@@ -191,7 +191,7 @@ pub struct Work {
     pub done_flops: f64,
     /// Of units committed before this coordinator started.
     pub inherited_flops: f64,
-    /// Tokens that went through models in this coordinator's time.
+    /// Tokens that went through models in this coordinator's time, those of running attempts with them.
     pub tokens: u64,
     /// Seconds since this coordinator took the sweep up.
     pub seconds: f64,

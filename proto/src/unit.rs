@@ -8,6 +8,8 @@ use crate::axis::{Layer, ReadOut};
 use crate::key::{Digest, UnitKey};
 use crate::spec::{BadRows, Continuation, Dtype, LogisticSpec, ProbeSpec, Prompt, TooLong};
 
+mod split;
+
 /// Raised whenever hidden states, likelihoods or what is read of their artifacts change for the same input.
 pub const ENGINE_VERSION: u32 = 1;
 /// Raised whenever fits or their artifacts change for the same input.
@@ -62,10 +64,23 @@ pub struct ModelIdentity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RowsIdentity {
-    /// [`crate::rows::Rows::texts_digest`].
+    /// [`crate::rows::Rows::texts_digest`]; of a part's, of the rows that it is a part of.
     pub texts: Digest,
     /// How many.
     pub count: usize,
+    /// Where a unit was split: which part of those rows these are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<RowsPart>,
+}
+
+/// A part of some consecutive rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowsPart {
+    /// The first row, counted from the first of them all.
+    pub first: usize,
+    /// How many they all are.
+    pub of: usize,
 }
 
 /// Hidden states of some rows under one condition.
@@ -325,7 +340,7 @@ mod tests {
     fn a_policy_that_is_the_default_is_not_in_the_key() {
         let unit = |bad_rows| {
             let model = ModelIdentity { digest: Digest::of(b"model"), dtype: Dtype::F32 };
-            let rows = RowsIdentity { texts: Digest::of(b"texts"), count: 3 };
+            let rows = RowsIdentity { texts: Digest::of(b"texts"), count: 3, part: None };
             let prompt = Prompt::Template("{text}".into());
             UnitSpec::Prompt(PromptUnit {
                 version: 1,

@@ -1,10 +1,11 @@
 //! What the tests over the whole share: small sweeps in a folder of their own, the programs run on them, an engine that
-//! computes nothing, a store that fails on demand, and chaos among real processes.
+//! computes nothing, a store that fails on demand, chaos among real processes, and the whole on a simulated clock and network.
 
 pub mod chaos;
 mod faulty_store;
 mod moto;
 mod sandbox;
+pub mod simulation;
 mod stand_in;
 
 pub use faulty_store::{Fault, FaultyStore, Script};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use limbic_core::history::History;
 use limbic_core::machine::{Action, Event, Machine, Opening, Settings, SweepId, WorkerId};
-use limbic_core::plan::Plan;
+use limbic_core::plan::{Plan, PlannedUnit};
 use limbic_proto::commit;
 use limbic_proto::journal::Record;
 use limbic_proto::key::UnitKey;
@@ -25,6 +25,7 @@ const WORKERS: [&str; 3] = ["a", "b", "c"];
 enum Stood {
     Record(Record),
     Link(UnitKey, u32),
+    Split(UnitKey, u32),
 }
 
 /// A machine, and the store and the workers around it.
@@ -54,7 +55,13 @@ fn plan() -> Plan {
 
 impl World {
     /// Takes the sweep up with these records and links.
-    fn open(plan: &Plan, records: &[Record], links: BTreeMap<UnitKey, u32>, seed: u64, trouble: u32) -> World {
+    fn open(
+        plan: &Plan,
+        (records, splits): (&[Record], &[(UnitKey, u32)]),
+        links: BTreeMap<UnitKey, u32>,
+        seed: u64,
+        trouble: u32,
+    ) -> World {
         let epoch = 1 + History::replay(records).max_epoch();
         let taken = Record::Epoch { epoch, holder: "h".into(), software: "0".into() };
         let history = History::replay(records.iter().chain([&taken]));
@@ -68,6 +75,9 @@ impl World {
             trouble,
             granted: 0,
         };
+        for (unit, generation) in splits {
+            world.machine.handle(Duration::ZERO, Event::Divided { unit: *unit, generation: *generation, stands: true });
+        }
         let opening = Opening { id: SWEEP.into(), name: "cut".into(), plan: plan.clone(), epoch, committed: links, history };
         world.machine.open_sweep(Duration::ZERO, opening);
         world.carry_out();
@@ -87,6 +97,15 @@ impl World {
                 Action::Void { unit, generation, .. } => {
                     self.link(unit, commit::void(generation));
                     self.machine.handle(self.now, Event::Voided { unit, generation });
+                }
+                Action::Split { unit, generation, .. } => {
+                    // A result of a worker that could not say so may stand first.
+                    let stands = !self.links.get(&unit).is_some_and(|link| *link >= commit::result(generation));
+                    if stands {
+                        self.links.insert(unit, commit::result(generation));
+                        self.stood.push(Stood::Split(unit, generation));
+                    }
+                    self.machine.handle(self.now, Event::Divided { unit, generation, stands });
                 }
                 Action::Grant { worker, unit, attempt, generation, .. } => self.attempt(worker, unit, attempt, generation),
                 Action::CancelAttempt { .. } | Action::Changed { .. } => {}
@@ -118,7 +137,7 @@ impl World {
         }
         let event = match self.draws.random_range(0..5) {
             0 => Event::Released { worker, sweep, unit, attempt },
-            1 => Event::Failed { worker, sweep, unit, attempt, error: "boom".into(), permanent: false },
+            1 => Event::Failed { worker, sweep, unit, attempt, error: "boom".into(), permanent: self.draws.random_bool(0.2) },
             2 if !dependencies.is_empty() => {
                 let bad = *dependencies.choose(&mut self.draws).unwrap();
                 let generation = commit::generation(self.links[&bad]);
@@ -179,7 +198,21 @@ fn records(stood: &[Stood]) -> Vec<Record> {
 }
 
 fn links(stood: &[Stood]) -> BTreeMap<UnitKey, u32> {
-    stood.iter().filter_map(|s| if let Stood::Link(unit, link) = s { Some((*unit, *link)) } else { None }).collect()
+    let link = |stood: &Stood| match stood {
+        Stood::Link(unit, link) => Some((*unit, *link)),
+        Stood::Split(unit, generation) => Some((*unit, commit::result(*generation))),
+        Stood::Record(_) => None,
+    };
+    stood.iter().filter_map(link).collect()
+}
+
+fn splits(stood: &[Stood]) -> Vec<(UnitKey, u32)> {
+    stood.iter().filter_map(|s| if let Stood::Split(unit, generation) = s { Some((*unit, *generation)) } else { None }).collect()
+}
+
+/// Whether a unit, or a half of it or of one of those, failed for good.
+fn given_up(unit: &PlannedUnit, quarantined: &BTreeSet<UnitKey>) -> bool {
+    quarantined.contains(&unit.unit.spec.key()) || unit.split().iter().any(|half| given_up(half, quarantined))
 }
 
 #[test]
@@ -187,11 +220,11 @@ fn every_prefix_of_every_journal_can_be_taken_up() {
     let plan = plan();
     let (mut cuts, mut kinds) = (0, BTreeSet::new());
     for seed in 0..40 {
-        let mut first = World::open(&plan, &[], BTreeMap::new(), seed, 35);
+        let mut first = World::open(&plan, (&[], &[]), BTreeMap::new(), seed, 55);
         first.finish();
         for cut in 0..=first.stood.len() {
             let (before, after) = first.stood.split_at(cut);
-            let (records, mut links) = (records(before), links(before));
+            let (records, splits, mut links) = (records(before), splits(before), links(before));
             kinds.extend(records.iter().map(|record| format!("{record:?}").split([' ', '{']).next().unwrap_or_default().to_owned()));
             // Workers commit without a coordinator: some of what was running then stands by now.
             let mut draws = ChaCha8Rng::seed_from_u64(seed ^ cut as u64);
@@ -200,24 +233,27 @@ fn every_prefix_of_every_journal_can_be_taken_up() {
                     && commit::stands(*link)
                     && *link == links.get(unit).map_or(0, |now| if commit::stands(*now) { u32::MAX } else { now + 1 })
                     && draws.random_bool(0.3)
-                    && plan.units[unit].unit.spec.dependencies().iter().all(|d| links.get(d).is_some_and(|l| commit::stands(*l)))
+                    && let Some(planned) = plan.units.get(unit)
+                    && planned.unit.spec.dependencies().iter().all(|d| links.get(d).is_some_and(|l| commit::stands(*l)))
                 {
                     links.insert(*unit, *link);
                 }
             }
-            let mut second = World::open(&plan, &records, links.clone(), seed + 1000, 0);
+            let mut second = World::open(&plan, (&records, &splits), links.clone(), seed + 1000, 0);
             second.finish();
             let quarantined: BTreeSet<UnitKey> = second.machine.quarantined(&SWEEP.into()).into_iter().collect();
             for unit in plan.units.keys() {
                 let link = second.links.get(unit).copied();
-                assert!(link.is_some_and(commit::stands) || quarantined.contains(unit), "unit {} is neither", unit.short());
+                let hopeless = |key: &UnitKey| given_up(&plan.units[key], &quarantined);
+                let given_up = hopeless(unit) || plan.units[unit].unit.spec.dependencies().iter().any(hopeless);
+                assert!(link.is_some_and(commit::stands) || given_up, "unit {} is neither", unit.short());
                 assert!(link >= links.get(unit).copied(), "a link was taken back");
             }
             cuts += 1;
         }
     }
     println!("{cuts} cuts; records of kinds {kinds:?}");
-    for kind in ["Epoch", "Fail", "Lost", "Void", "Quarantine"] {
+    for kind in ["Epoch", "Fail", "Lost", "Void", "Split", "Quarantine"] {
         assert!(kinds.contains(kind), "no journal has a {kind}");
     }
 }

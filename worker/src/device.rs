@@ -1,12 +1,12 @@
 //! The device thread: the one place where units are computed, so that the session never waits for a tensor.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use limbic_proto::key::Digest;
 use limbic_proto::unit::Unit;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::execute::{ExecuteError, Executor, Output};
 use crate::inputs::Inputs;
@@ -30,18 +30,18 @@ pub(crate) struct Computed {
 /// A handle to the device thread; the thread ends after its last job when every handle is gone.
 #[derive(Clone)]
 pub(crate) struct Device {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::UnboundedSender<Job>,
     loaded: Arc<Mutex<Vec<Digest>>>,
 }
 
 impl Device {
     /// Starts the thread that owns the executor.
     pub(crate) fn start(mut executor: Box<dyn Executor>) -> std::io::Result<Device> {
-        let (jobs, queue) = mpsc::channel::<Job>();
+        let (jobs, mut queue) = mpsc::unbounded_channel::<Job>();
         let loaded = Arc::new(Mutex::new(executor.loaded()));
         let shared = loaded.clone();
         std::thread::Builder::new().name("device".to_owned()).spawn(move || {
-            while let Ok(job) = queue.recv() {
+            while let Some(job) = queue.blocking_recv() {
                 let result = compute(&mut *executor, &job);
                 *shared.lock().unwrap_or_else(PoisonError::into_inner) = executor.loaded();
                 // Nobody waits any more if the worker gave the unit back meanwhile.
@@ -49,6 +49,28 @@ impl Device {
             }
         })?;
         Ok(Device { jobs, loaded })
+    }
+
+    /// A device without a thread, whose units take as long as `time` says, on the runtime's clock.
+    pub(crate) fn simulated(mut executor: Box<dyn Executor>, mut time: Box<dyn FnMut(&Unit) -> Duration + Send>) -> Device {
+        let (jobs, mut queue) = mpsc::unbounded_channel::<Job>();
+        let loaded = Arc::new(Mutex::new(executor.loaded()));
+        let shared = loaded.clone();
+        tokio::spawn(async move {
+            while let Some(job) = queue.recv().await {
+                let time = time(&job.unit);
+                tokio::select! {
+                    biased;
+                    () = job.progress.cancellation() => {}
+                    () = tokio::time::sleep(time) => {}
+                }
+                let result = compute(&mut *executor, &job).map(|computed| Computed { seconds: time.as_secs_f64(), ..computed });
+                *shared.lock().unwrap_or_else(PoisonError::into_inner) = executor.loaded();
+                // Nobody waits any more if the worker gave the unit back meanwhile.
+                let _ = job.reply.send(result);
+            }
+        });
+        Device { jobs, loaded }
     }
 
     /// Computes a unit.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use limbic_proto::key::Digest;
 use limbic_proto::rows::{Row, Rows};
 use limbic_proto::spec::Dtype;
-use limbic_proto::unit::{RowsIdentity, Unit};
+use limbic_proto::unit::{RowsIdentity, RowsPart, Unit};
 use limbic_store::Content;
 
 pub use engine::EngineExecutor;
@@ -201,10 +201,15 @@ impl UnitRows {
 fn rows(unit: &Unit, identity: &RowsIdentity, inputs: &Inputs) -> Result<UnitRows, ExecuteError> {
     let all = inputs.rows(&unit.hints.dataset)?;
     let (from, to) = unit.hints.rows;
+    // The rows of a half are known by the whole that they are a part of.
+    let part = identity.part.unwrap_or(RowsPart { first: 0, of: identity.count });
+    let start = from.saturating_sub(part.first);
+    let whole = start..start + part.of;
     let mismatch = |message: String| ExecuteError::Mismatch { unit: unit.spec.key(), what: "the rows", message };
-    let rows = all.rows.get(from..to).ok_or_else(|| mismatch(format!("rows {from}..{to} of a dataset of {}", all.rows.len())))?;
-    if rows.len() != identity.count || Rows::texts_digest(rows) != identity.texts {
-        return Err(mismatch(format!("rows {from}..{to} are {} rows of other texts than the unit's {}", rows.len(), identity.count)));
+    let rows = all.rows.get(whole.clone()).ok_or_else(|| mismatch(format!("rows {whole:?} of a dataset of {}", all.rows.len())))?;
+    let within = from == start + part.first && to == from + identity.count && to <= whole.end;
+    if !within || Rows::texts_digest(rows) != identity.texts {
+        return Err(mismatch(format!("rows {from}..{to} are other texts than the unit's {}", identity.count)));
     }
     Ok(UnitRows { all, range: from..to })
 }

@@ -23,6 +23,6 @@ pub use inputs::Inputs;
 pub use inspect::{InspectArgs, InspectError};
 pub use machine::memory_bytes;
 pub use progress::Progress;
-pub use run::{Components, ExitKind, WorkerError, run};
-pub use session::SessionError;
+pub use run::{Components, ExitKind, Simulated, WorkerError, run};
+pub use session::{SessionError, endpoint};
 pub use settings::{Settings, SettingsError, Timing};

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use limbic_store::chance;
+
 /// A worker's name: host, process and a random tail, so that it is chosen once per process.
 pub fn worker_id() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
     let host = host.as_deref().map(str::trim).filter(|h| !h.is_empty()).unwrap_or("worker").to_owned();
-    format!("{host}-{}-{:04x}", std::process::id(), rand::random::<u16>())
+    format!("{host}-{}-{:04x}", std::process::id(), chance::draw::<u16>())
 }
 
 /// Bytes of memory this process may use: the container's limit or the computer's memory, whichever is less; 0 if unknown.

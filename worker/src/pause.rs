@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use limbic_store::StoreError;
+use limbic_store::{StoreError, chance};
 use tokio::time::Instant;
 
 use crate::settings::Timing;
@@ -56,7 +56,7 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
 
 /// Between 80 % and 120 % of a duration, so that many workers don't move in step.
 pub(crate) fn jittered(duration: Duration) -> Duration {
-    duration.mul_f64(0.8 + 0.4 * rand::random::<f64>())
+    duration.mul_f64(0.8 + 0.4 * chance::draw::<f64>())
 }
 
 #[cfg(test)]

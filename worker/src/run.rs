@@ -1,13 +1,16 @@
 //! The whole worker as a future: components in, exit out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use limbic_proto::unit::Unit;
 use limbic_store::Store;
+use tonic::transport::Channel;
 
 use crate::device::Device;
 use crate::execute::Executor;
 use crate::inputs::Shelf;
-use crate::session::{Session, SessionError};
+use crate::session::{Session, SessionError, endpoint};
 use crate::settings::{Settings, SettingsError};
 
 /// Bytes of verified artifacts kept in memory.
@@ -19,6 +22,16 @@ pub struct Components {
     pub executor: Box<dyn Executor>,
     /// The store; without one, the worker opens the one that its coordinator names.
     pub store: Option<Store>,
+    /// What stands for sockets and threads in a simulation; none in production.
+    pub simulated: Option<Simulated>,
+}
+
+/// The worker's surroundings in a simulation of many in one thread.
+pub struct Simulated {
+    /// The wire to the coordinator.
+    pub channel: Channel,
+    /// How long a unit takes. The executor itself then takes no time.
+    pub time: Box<dyn FnMut(&Unit) -> Duration + Send>,
 }
 
 /// How a worker ended without an error.
@@ -48,6 +61,7 @@ impl WorkerError {
     /// The process's exit code: 2 where the user must change something, 75 where trying again later may help.
     pub fn exit_code(&self) -> u8 {
         match self {
+            WorkerError::Settings(SettingsError::DeviceAway { .. }) => 75,
             WorkerError::Settings(_) => 2,
             WorkerError::Session(error) if error.is_users() => 2,
             WorkerError::Session(_) | WorkerError::Thread(_) => 75,
@@ -68,13 +82,15 @@ pub async fn run(
     components: Components,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<ExitKind, WorkerError> {
-    let Components { executor, store } = components;
-    let device = Device::start(executor).map_err(WorkerError::Thread)?;
+    let Components { executor, store, simulated } = components;
+    let (device, channel) = match simulated {
+        Some(Simulated { channel, time }) => (Device::simulated(executor, time), channel),
+        None => (Device::start(executor).map_err(WorkerError::Thread)?, endpoint(&settings)?.connect_lazy()),
+    };
     let shelf = Shelf::new(SHELF);
     let shelf = Arc::new(match settings.cache_dir.clone() {
         Some(folder) => shelf.cached_in(folder, settings.cache_size),
         None => shelf,
     });
-    let session = Session::new(settings, device, shelf, store)?;
-    Ok(session.run(shutdown).await?)
+    Ok(Session::new(settings, device, shelf, store, channel).run(shutdown).await?)
 }

@@ -15,16 +15,19 @@ use std::sync::Arc;
 use limbic_proto::wire::Grant;
 use limbic_store::{Store, StoreError};
 use tokio::task::JoinSet;
+use tonic::transport::Channel;
 
 use crate::device::Device;
 use crate::inputs::Shelf;
 use crate::pause::jittered;
 use crate::run::ExitKind;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::Settings;
 use attempt::Attempt;
 use drain::Drain;
 use holding::{Held, Holding, Outcome};
 use link::{Leased, Link};
+
+pub use link::endpoint;
 
 /// Why a session ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -94,10 +97,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(settings: Settings, device: Device, shelf: Arc<Shelf>, store: Option<Store>) -> Result<Session, SettingsError> {
+    pub(crate) fn new(settings: Settings, device: Device, shelf: Arc<Shelf>, store: Option<Store>, channel: Channel) -> Session {
         let holding = Arc::new(Holding::default());
-        let link = Link::new(&settings, holding.clone())?;
-        Ok(Session { settings, device, shelf, holding, link, store })
+        let link = Link::new(&settings, holding.clone(), channel);
+        Session { settings, device, shelf, holding, link, store }
     }
 
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<ExitKind, SessionError> {
@@ -105,6 +108,7 @@ impl Session {
         let drain = Drain::watch(shutdown, settings.timing.drain, holding.clone());
         let shared = Arc::new(Shared { settings, device, shelf, link, holding, drain });
         let registered = tokio::select! {
+            biased;
             registered = shared.link.register(None) => registered?,
             () = shared.drain.begun() => return Ok(ExitKind::Drained),
         };
@@ -162,6 +166,7 @@ impl Work {
         };
         let attempt = Attempt { shared: shared.clone(), store, held, grant };
         let computed = tokio::select! {
+            biased;
             computed = attempt.compute() => computed,
             () = shared.drain.over() => attempt::Computed::Ended(Outcome::Released),
         };
@@ -203,6 +208,7 @@ impl Shared {
         let asked = self.link.lease(self.device.loaded());
         tokio::pin!(asked);
         tokio::select! {
+            biased;
             leased = &mut asked => leased,
             () = self.drain.begun() => match tokio::time::timeout(drain::LAST_ANSWER, asked).await {
                 Ok(leased) => leased,
@@ -215,6 +221,7 @@ impl Shared {
     /// nobody.
     async fn rest(&self) {
         tokio::select! {
+            biased;
             () = tokio::time::sleep(jittered(self.settings.timing.poll)) => {}
             () = self.drain.begun() => {}
         }
@@ -223,6 +230,7 @@ impl Shared {
     /// Reports an attempt's outcome. A leaving worker doesn't wait for a coordinator that is away: its lease will run out.
     async fn end(&self, held: &Held, outcome: Outcome) -> Result<(), SessionError> {
         tokio::select! {
+            biased;
             reported = self.link.report(held, outcome) => reported,
             () = self.drain.gone() => Ok(()),
         }

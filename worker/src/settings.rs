@@ -22,6 +22,14 @@ pub enum SettingsError {
         /// What is wrong and what to write.
         message: String,
     },
+    /// The device can't be opened here and now, though this build could use it.
+    #[error("--device `{device}` can't be opened: {message}; look at it with nvidia-smi, or let the worker start elsewhere")]
+    DeviceAway {
+        /// What was given.
+        device: String,
+        /// What the driver said.
+        message: String,
+    },
     /// The number of threads can't be set.
     #[error("--threads {threads}: {message}")]
     Threads {

@@ -89,7 +89,7 @@ fn start_on(store: Option<Store>, settings: Settings, executor: FakeExecutor) ->
             std::future::pending::<()>().await;
         }
     };
-    let components = Components { executor: Box::new(executor), store };
+    let components = Components { executor: Box::new(executor), store, simulated: None };
     (tokio::spawn(run(settings, components, shutdown)), stop)
 }
 

@@ -26,6 +26,9 @@ pub struct History {
     lost: BTreeSet<String>,
     voids: BTreeMap<UnitKey, Void>,
     endings: BTreeMap<UnitKey, Vec<Ended>>,
+    /// Units that were to be split, with the last such generation.
+    #[serde(default)]
+    splits: BTreeMap<UnitKey, u32>,
 }
 
 /// An attempt that ended badly.
@@ -100,6 +103,10 @@ impl History {
                     self.voids.insert(*unit, void);
                 }
             }
+            Record::Split { unit, generation } => {
+                let last = self.splits.entry(*unit).or_insert(*generation);
+                *last = (*last).max(*generation);
+            }
             Record::Retry { unit } => {
                 self.troubles.remove(unit);
                 self.quarantined.remove(unit);
@@ -148,6 +155,11 @@ impl History {
     /// What was to be voided: of each unit the last.
     pub fn voids(&self) -> impl Iterator<Item = (&UnitKey, &Void)> {
         self.voids.iter()
+    }
+
+    /// Units that were to be split, with the last such generation.
+    pub fn splits(&self) -> impl Iterator<Item = (&UnitKey, &u32)> {
+        self.splits.iter()
     }
 
     /// The unit's last error.
@@ -237,6 +249,8 @@ mod tests {
         let void = |generation, asked| Record::Void { unit: unit(1), generation, reason: format!("of {generation}"), asked };
         let history = History::replay(&[void(0, false), void(0, false), void(1, true), void(2, false), void(1, true)]);
         assert_eq!((history.void_count(&unit(1)), history.void_count(&unit(2))), (2, 0));
+        let split = |generation| Record::Split { unit: unit(1), generation };
+        assert_eq!(History::replay(&[split(0), split(2), split(1)]).splits().collect::<Vec<_>>(), [(&unit(1), &2)]);
         let last = Void { generation: 2, reason: "of 2".into() };
         assert_eq!(history.voids().collect::<Vec<_>>(), [(&unit(1), &last)]);
     }

@@ -23,6 +23,7 @@ mod placement;
 mod retry;
 mod settings;
 mod show;
+mod split;
 mod status;
 mod straggler;
 mod sweep;
@@ -63,7 +64,8 @@ pub struct Opening {
     pub plan: Plan,
     /// This coordinator's epoch; its [`Record::Epoch`](limbic_proto::journal::Record::Epoch) stands in the journal already.
     pub epoch: u64,
-    /// The highest link of the chains of commits that stand in the store (of the plan's units, or of more).
+    /// The highest link of the chains of commits that stand in the store: of the plan's units and of the halves of such as
+    /// were split, or of more. Which were split is said before, by [`Event::Divided`].
     pub committed: BTreeMap<UnitKey, u32>,
     /// What its journal says.
     pub history: History,
@@ -81,6 +83,10 @@ pub struct Machine {
     links: BTreeMap<UnitKey, u32>,
     /// Units whose result is being voided in the store.
     voiding: BTreeSet<UnitKey>,
+    /// Units that are being split in the store, with the generation.
+    splitting: BTreeMap<UnitKey, u32>,
+    /// Units that were split, with the generation.
+    splits: BTreeMap<UnitKey, u32>,
     /// How attempts ended.
     ended: BTreeMap<String, Ending>,
     /// Attempts that were ever lost: one that comes back and is lost again counts once.
@@ -100,6 +106,8 @@ impl Machine {
             leases: Leases::default(),
             links: BTreeMap::new(),
             voiding: BTreeSet::new(),
+            splitting: BTreeMap::new(),
+            splits: BTreeMap::new(),
             ended: BTreeMap::new(),
             lost: BTreeSet::new(),
             counter: 0,
@@ -127,7 +135,7 @@ impl Machine {
         self.advance(now);
         let Some((known, done_flops)) = self.sweeps.get(id).map(|sweep| (sweep.units.committed, sweep.done_flops)) else { return };
         // While the sweep is still there to count the attempts that this ends.
-        self.note(&plan, committed);
+        committed.into_iter().for_each(|(unit, link)| self.link(unit, link));
         let Some(old) = self.sweeps.remove(id) else { return };
         let resting: Vec<(UnitKey, Duration)> = old.resting().map(|(slot, until)| (slot.key, until)).collect();
         let Sweep {
@@ -147,36 +155,31 @@ impl Machine {
         self.settle();
     }
 
-    /// Takes note of the links that stand of a plan's units.
-    fn note(&mut self, plan: &Plan, committed: BTreeMap<UnitKey, u32>) {
-        for (unit, link) in committed {
-            if plan.units.contains_key(&unit) {
-                self.link(unit, link);
-            }
-        }
-    }
-
     /// Makes a sweep of what the store and the journal say of it.
     fn take_up(&mut self, opening: Opening, seniority: usize, held_until: Duration) {
         let Opening { id, name, plan, epoch, committed, history } = opening;
-        self.note(&plan, committed);
-        self.void_as_written(&plan, &history);
+        committed.into_iter().for_each(|(unit, link)| self.link(unit, link));
+        self.void_as_written(&history);
         self.ended.extend(history.failed().map(|attempt| (attempt.clone(), Ending::Failed)));
         self.lost.extend(history.lost().cloned());
-        let known: Vec<UnitKey> = plan.units.keys().filter(|key| self.committed(key)).copied().collect();
+        let known: Vec<UnitKey> = plan.units.keys().filter(|key| self.committed(key) && !self.is_split(key)).copied().collect();
         let mut sweep = Sweep::new(id.clone(), &name, plan, epoch, seniority, self.now, held_until, history, &known);
         for unit in self.leases.units() {
             sweep.set_leased(&unit, true, self.now);
         }
-        for unit in &self.voiding {
-            sweep.set_voiding(unit, true, self.now);
+        for unit in self.voiding.iter().chain(self.splitting.keys()) {
+            sweep.set_unsettled(unit, true, self.now);
         }
-        let exhausted = sweep.exhausted(&self.settings);
         sweep.granted = self.least_share(sweep.plan.priority) * sweep.plan.weight;
         sweep.dirty = true;
         self.sweeps.insert(id.clone(), sweep);
+        self.split_as_written(&id);
+        if let Some(sweep) = self.sweeps.get_mut(&id) {
+            sweep.inherited_flops = sweep.done_flops;
+        }
+        let exhausted = self.sweeps[&id].exhausted(&self.settings);
         for (unit, error) in exhausted {
-            self.quarantine(&id, unit, error);
+            self.give_up(&id, unit, error);
         }
     }
 
@@ -203,6 +206,7 @@ impl Machine {
                 self.on_corrupt(&worker, unit, &attempt, bad, generation, error);
             }
             Event::Voided { unit, generation } => self.on_voided(unit, generation),
+            Event::Divided { unit, generation, stands } => self.on_divided(unit, generation, stands),
             Event::Failed { worker, sweep: _, unit, attempt, error, permanent } => {
                 self.on_failed(&worker, unit, &attempt, error, permanent)
             }
@@ -243,7 +247,7 @@ impl Machine {
 
     /// A unit as it is leased.
     pub fn unit(&self, sweep: &SweepId, key: &UnitKey) -> Option<&Unit> {
-        self.sweeps.get(sweep)?.plan.units.get(key).map(|planned| &planned.unit)
+        self.sweeps.get(sweep)?.planned(key).map(|planned| &planned.unit)
     }
 
     /// Whether a result of that unit is known to stand.

@@ -21,6 +21,7 @@ mod axes;
 mod check;
 mod estimate;
 mod planner;
+mod split;
 mod zero_shot;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use limbic_store::Store;
 
 use super::StoreArgs;
 use super::remote::RemoteArgs;
-use crate::coordinator::links;
+use crate::chains::Chains;
 use crate::failure::Failure;
 use crate::sweep::{self, Sweep};
 use crate::{catalogue, collect, journal};
@@ -70,10 +70,11 @@ pub async fn stored_status(store: &Store, sweep: &Sweep) -> Result<Status, Failu
 /// The machine as a coordinator would take the sweep up, from the store alone.
 pub(super) async fn stored_machine(store: &Store, sweep: &Sweep) -> Result<Machine, Failure> {
     let history = journal::read(store, &sweep.id).await.map_err(Failure::again)?.history;
-    let committed = links(store, sweep).await?;
+    let chains = Chains::read(store, sweep).await?;
     let mut machine = Machine::new(Settings::default());
+    chains.divided().for_each(|event| machine.handle(Duration::ZERO, event));
     let (id, name, plan) = (SweepId(sweep.id.clone()), sweep.name().to_owned(), sweep.plan.clone());
-    machine.open_sweep(Duration::ZERO, Opening { id, name, plan, epoch: 0, committed, history });
+    machine.open_sweep(Duration::ZERO, Opening { id, name, plan, epoch: 0, committed: chains.links, history });
     Ok(machine)
 }
 
@@ -172,8 +173,8 @@ pub async fn report(args: ReportArgs) -> Result<(), Failure> {
     let sweep = catalogue::open(&store, args.sweep.as_deref().unwrap_or("")).await?;
     let status = stored_status(&store, &sweep).await?;
     let out = args.out.unwrap_or_else(|| PathBuf::from("limbic-out").join(sweep.name()));
-    let links = links(&store, &sweep).await?;
-    let study = collect::study(&store, &sweep, &links, status.quarantined).await.map_err(|e| e.explain(&sweep))?;
+    let chains = Chains::read(&store, &sweep).await?;
+    let study = collect::study(&store, &sweep, &chains, status.quarantined).await.map_err(|e| e.explain(&sweep))?;
     collect::write_report(&study, &out)?;
     let report = out.join("report.html");
     if args.json {

@@ -14,8 +14,9 @@ use limbic_store::{ModelFiles, Store};
 use super::StoreArgs;
 use super::inspect::{stored_status, verdict};
 use super::serve::stop_signal;
+use crate::chains::Chains;
 use crate::collect::CollectError;
-use crate::coordinator::{Handle, Options, committed, links, start};
+use crate::coordinator::{Handle, Options, start};
 use crate::failure::Failure;
 use crate::local::{Crew, default_workers};
 use crate::progress::{Phase, SweepBar, bytes, count, seconds};
@@ -74,7 +75,7 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     };
     // The report is asked for anew each time; the work is not.
     (sweep.accepted.spec.name, sweep.accepted.spec.report) = (spec.name, spec.report);
-    let done = committed(&links(&store, &sweep).await?);
+    let done = Chains::read(&store, &sweep).await?.committed(&sweep);
     announce(&args, &sweep, done);
     let Computed { status, study, now } = sound(&args, log_format, &store, &sweep).await?;
     let folder = out.clone();
@@ -125,7 +126,7 @@ struct Now {
 async fn sound(args: &RunArgs, log_format: LogFormat, store: &Store, sweep: &Sweep) -> Result<Computed, Failure> {
     let (mut now, mut round) = (Now::default(), 0);
     loop {
-        let whole = committed(&links(store, sweep).await?) == sweep.plan.units.len();
+        let whole = Chains::read(store, sweep).await?.committed(sweep) == sweep.plan.units.len();
         let status = if whole {
             // Nothing is started, so nothing can be granted.
             stored_status(store, sweep).await?
@@ -135,8 +136,8 @@ async fn sound(args: &RunArgs, log_format: LogFormat, store: &Store, sweep: &Swe
             now.committed += status.attempts.committed - before.committed;
             status
         };
-        let links = links(store, sweep).await?;
-        match collect::study(store, sweep, &links, status.quarantined.clone()).await {
+        let chains = Chains::read(store, sweep).await?;
+        match collect::study(store, sweep, &chains, status.quarantined.clone()).await {
             Ok(study) => return Ok(Computed { status, study, now }),
             Err(CollectError::Corrupt(all)) if round < ROUNDS && status.state == SweepState::Complete => {
                 for bad in all {

@@ -22,10 +22,8 @@ pub(super) async fn void(
     written: Vec<oneshot::Receiver<()>>,
     stands: mpsc::UnboundedSender<Event>,
 ) {
-    for written in written {
-        if written.await.is_err() {
-            return tracing::warn!(unit = %unit.short(), "not voided: another coordinator leads");
-        }
+    if !journalled(written).await {
+        return tracing::warn!(unit = %unit.short(), "not voided: another coordinator leads");
     }
     tracing::warn!(unit = %unit.short(), generation, %reason, "its result is voided; it is computed again");
     while let Err(error) = store.void(&unit, generation, &reason).await {
@@ -34,6 +32,40 @@ pub(super) async fn void(
     }
     // If nobody listens the coordinator has ended; the next one finds the link.
     let _ = stands.send(Event::Voided { unit, generation });
+}
+
+/// Splits a unit once the journal says that it will be, and says what came of it.
+pub(super) async fn split(
+    store: Store,
+    unit: UnitKey,
+    generation: u32,
+    children: Vec<UnitKey>,
+    written: Vec<oneshot::Receiver<()>>,
+    outcome: mpsc::UnboundedSender<Event>,
+) {
+    if !journalled(written).await {
+        return tracing::warn!(unit = %unit.short(), "not split: another coordinator leads");
+    }
+    let stands = loop {
+        match store.split(&unit, generation, &children).await {
+            Ok(stands) => break stands,
+            Err(error) => tracing::warn!(unit = %unit.short(), %error, "a unit can't be split now; trying again"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    tracing::warn!(unit = %unit.short(), generation, stands, "its attempts kept failing; it is split into halves");
+    // If nobody listens the coordinator has ended; the next one finds the commit.
+    let _ = outcome.send(Event::Divided { unit, generation, stands });
+}
+
+/// Whether all journals say what was decided; false where another coordinator leads.
+async fn journalled(written: Vec<oneshot::Receiver<()>>) -> bool {
+    for written in written {
+        if written.await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
 //! The task that owns the machine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use limbic_core::history::History;
 use limbic_core::machine::{self, Action, Event, Machine, Progress, SweepId, WorkerId};
+use limbic_proto::commit::Commit;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::status::{Status, UnitView};
 use limbic_proto::wire::{Grant, LeaseResponse, Token};
 use limbic_store::Store;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::ledger::{self, Note};
 use super::{Options, chain};
+use crate::chains::Chains;
 use crate::failure::Failure;
 use crate::journal::Journal;
 use crate::show;
@@ -23,8 +26,8 @@ use crate::sweep::Sweep;
 pub(super) struct Opening {
     pub sweep: Sweep,
     pub journal: Journal,
-    /// The highest links of its units.
-    pub links: BTreeMap<UnitKey, u32>,
+    /// What the store says of its units.
+    pub chains: Chains,
     pub history: History,
 }
 
@@ -41,7 +44,7 @@ pub(super) enum Command {
     List { reply: oneshot::Sender<Vec<Status>> },
     Meant { sweep: SweepId, wanted: String, reply: oneshot::Sender<Result<Vec<UnitKey>, Failure>> },
     Show { sweep: SweepId, unit: UnitKey, reply: oneshot::Sender<Option<UnitView>> },
-    Extend { sweep: Box<Sweep>, links: BTreeMap<UnitKey, u32>, done: oneshot::Sender<()> },
+    Extend { sweep: Box<Sweep>, chains: Chains, done: oneshot::Sender<()> },
     Dismissed { reply: oneshot::Sender<bool> },
     Open { opening: Box<Opening>, done: oneshot::Sender<()> },
 }
@@ -79,8 +82,8 @@ struct Offer {
     unit: UnitKey,
     attempt: String,
     grant: Grant,
-    /// Whether the generation's commit stands, so that there is nothing to be computed.
-    committed: bool,
+    /// The generation's commit, if it stands, so that there is nothing to be computed.
+    found: Option<Commit>,
 }
 
 impl Task {
@@ -106,10 +109,8 @@ impl Task {
         loop {
             let deadline = self.machine.poll_deadline().map_or(Duration::from_secs(3600), |d| d.saturating_sub(self.now()));
             tokio::select! {
-                command = inbox.recv() => match command {
-                    Some(command) => self.command(command),
-                    None => return,
-                },
+                // In this order: an end of the lead first, and what the store carried out before new wishes.
+                biased;
                 failure = self.superseded.1.recv() => {
                     let failure = failure.expect("the task holds a sender itself");
                     // If nobody listens there is nobody to stop.
@@ -118,6 +119,10 @@ impl Task {
                 }
                 event = self.stands.1.recv() => self.handle(event.expect("the task holds a sender itself")),
                 offer = self.offers.1.recv() => self.deliver(offer.expect("the task holds a sender itself")),
+                command = inbox.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => return,
+                },
                 () = tokio::time::sleep(deadline) => self.handle(Event::Tick),
             }
             self.act();
@@ -175,10 +180,11 @@ impl Task {
                 let _ = reply.send(found.and_then(|plan| show::meant(plan, &wanted)));
             }
             Command::Show { sweep, unit, reply } => drop(reply.send(self.machine.show(self.now(), &sweep, &unit))),
-            Command::Extend { sweep, links, done } => {
+            Command::Extend { sweep, chains, done } => {
                 let id = SweepId(sweep.id.clone());
                 if self.machine.plan(&id).is_some_and(|plan| *plan != sweep.plan) {
-                    self.machine.extend_sweep(self.now(), &id, sweep.plan, links);
+                    chains.divided().for_each(|event| self.handle(event));
+                    self.machine.extend_sweep(self.now(), &id, sweep.plan, chains.links);
                 }
                 let _ = done.send(());
             }
@@ -191,14 +197,15 @@ impl Task {
     }
 
     fn open(&mut self, opening: Opening) {
-        let Opening { sweep, journal, links, history } = opening;
+        let Opening { sweep, journal, chains, history } = opening;
         let id = SweepId(sweep.id.clone());
         let epoch = journal.epoch();
         let (notes, inbox) = mpsc::unbounded_channel();
         tokio::spawn(ledger::write(journal, inbox, self.superseded.0.clone()));
         self.journals.insert(id.clone(), notes);
         let name = sweep.name().to_owned();
-        let opening = machine::Opening { id, name, plan: sweep.plan, epoch, committed: links, history };
+        chains.divided().for_each(|event| self.handle(event));
+        let opening = machine::Opening { id, name, plan: sweep.plan, epoch, committed: chains.links, history };
         self.machine.open_sweep(self.now(), opening);
     }
 
@@ -221,12 +228,16 @@ impl Task {
                         tokio::spawn(look(
                             self.store.clone(),
                             self.offers.0.clone(),
-                            Offer { worker, sweep, unit, attempt, grant, committed: false },
+                            Offer { worker, sweep, unit, attempt, grant, found: None },
                         ));
                     }
                     Action::Void { unit, generation, reason } => {
                         let written = self.written();
                         tokio::spawn(chain::void(self.store.clone(), unit, generation, reason, written, self.stands.0.clone()));
+                    }
+                    Action::Split { unit, generation, children } => {
+                        let written = self.written();
+                        tokio::spawn(chain::split(self.store.clone(), unit, generation, children, written, self.stands.0.clone()));
                     }
                     Action::Append { sweep, record } => {
                         let journal = self.journals.get(&sweep).expect("every open sweep has a journal");
@@ -267,12 +278,16 @@ impl Task {
 
     /// Hands a grant to its worker; a unit that turned out to be committed is none, and the worker waits on.
     fn deliver(&mut self, offer: Offer) {
-        let Offer { worker, sweep, unit, attempt, grant, committed } = offer;
-        if committed {
+        let Offer { worker, sweep, unit, attempt, grant, found } = offer;
+        if let Some(found) = found {
             let generation = grant.generation;
-            tracing::debug!(%worker, unit = %unit.short(), generation, "found committed");
-            let (found, mine, tokens, seconds) = (worker.clone(), false, 0, 0.0);
-            self.handle(Event::Committed { worker: found, sweep, unit, attempt, generation, mine, tokens, seconds });
+            tracing::debug!(%worker, unit = %unit.short(), generation, ?found, "found committed");
+            if matches!(found, Commit::Split { .. }) {
+                self.handle(Event::Divided { unit, generation, stands: true });
+            } else {
+                let (finder, mine, tokens, seconds) = (worker.clone(), false, 0, 0.0);
+                self.handle(Event::Committed { worker: finder, sweep, unit, attempt, generation, mine, tokens, seconds });
+            }
             if let Some(Waiting { loaded, .. }) = self.waiting.get(&worker) {
                 let loaded = loaded.clone();
                 self.handle(Event::Ready { worker, loaded });
@@ -295,7 +310,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// say so, or by one of another coordinator, one that leads no more and doesn't know it yet.
 async fn look(store: Store, offers: mpsc::UnboundedSender<Offer>, mut offer: Offer) {
     let found = tokio::time::timeout(LOOK, store.commit(&offer.unit, offer.grant.generation)).await;
-    offer.committed = matches!(found, Ok(Ok(Some(_))));
+    offer.found = found.ok().and_then(Result::ok).flatten();
     // If nobody listens the coordinator has ended.
     let _ = offers.send(offer);
 }

@@ -84,7 +84,7 @@ fn carries(body: &[u8], nonce: &str) -> bool {
 
 /// A fresh nonce: 128 random bits in hexadecimal.
 pub fn nonce() -> String {
-    format!("{:032x}", rand::random::<u128>())
+    format!("{:032x}", crate::chance::draw::<u128>())
 }
 
 #[cfg(test)]

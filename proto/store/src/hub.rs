@@ -70,7 +70,12 @@ impl HubId {
 
     fn repo(&self) -> Result<ApiRepo, HubError> {
         crate::source::use_ring();
-        let api = ApiBuilder::from_env().with_progress(false).build().map_err(self.error())?;
+        let mut builder = ApiBuilder::from_env().with_progress(false);
+        // The library itself reads only the file that `hf auth login` writes.
+        if let Some(token) = std::env::var("HF_TOKEN").ok().filter(|token| !token.is_empty()) {
+            builder = builder.with_token(Some(token));
+        }
+        let api = builder.build().map_err(self.error())?;
         let kind = if self.dataset { RepoType::Dataset } else { RepoType::Model };
         Ok(api.repo(Repo::with_revision(self.repository.clone(), kind, self.revision.clone())))
     }

@@ -4,6 +4,7 @@
 //! `limbic-proto` says what the objects are and where they lie; this crate moves the bytes. Both the coordinator and
 //! the workers stand on it.
 
+pub mod chance;
 pub mod check;
 pub mod content;
 pub mod create;

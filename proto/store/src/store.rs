@@ -1,6 +1,6 @@
 //! A store root: read objects, write artifacts and commits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -138,6 +138,39 @@ impl Store {
         let void = Commit::Void { nonce: nonce.clone(), reason: reason.to_owned() };
         let body = Bytes::from(serde_json::to_vec(&void).expect("a commit serializes"));
         self.create(&layout::commit(unit, commit::void(generation)), &nonce, body).await.map(drop)
+    }
+
+    /// Commits a unit's generation as split into these halves; false where a result stood first.
+    ///
+    /// # Errors
+    /// The store can't be reached or written, or what stands is no commit.
+    pub async fn split(&self, unit: &UnitKey, generation: u32, children: &[UnitKey]) -> Result<bool, StoreError> {
+        self.put_content(&layout::split(unit), Bytes::from_static(b"{}")).await?;
+        let split = Commit::Split { nonce: crate::create::nonce(), children: children.to_vec() };
+        let (path, body) =
+            (layout::commit(unit, commit::result(generation)), Bytes::from(serde_json::to_vec(&split).expect("a commit serializes")));
+        match self.create(&path, split.nonce(), body).await? {
+            Created::Won => Ok(true),
+            Created::Lost { winner } => match serde_json::from_slice(&winner) {
+                Ok(Commit::Split { .. }) => Ok(true),
+                Ok(_) => Ok(false),
+                Err(e) => Err(StoreError::Corrupt { url: self.url.clone(), path, message: e.to_string() }),
+            },
+        }
+    }
+
+    /// The units that may have been split: of all others it is certain that they were not.
+    ///
+    /// # Errors
+    /// The store can't be listed.
+    pub async fn marked_split(&self) -> Result<BTreeSet<UnitKey>, StoreError> {
+        let prefix = Path::from(layout::splits());
+        let mut listing = self.inner.list(Some(&prefix));
+        let mut marked = BTreeSet::new();
+        while let Some(object) = listing.try_next().await.map_err(self.io("listing split"))? {
+            marked.extend(object.location.filename().and_then(|name| name.parse::<UnitKey>().ok()));
+        }
+        Ok(marked)
     }
 
     /// Writes one artifact of an attempt. Names are unique to the attempt, so writing it again is harmless. A large one is

@@ -61,7 +61,7 @@ impl Moto {
             ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
         ];
         for (name, value) in settings {
-            // SAFETY: the only threads so far are those of the forwarder and the keeper of the undisturbed run, which is over.
+            // SAFETY: this is the first thing that a run does; there is no other thread yet.
             unsafe { std::env::set_var(name, value) };
         }
         Ok(moto)

@@ -54,6 +54,8 @@ pub struct Watch {
 /// The address means nothing.
 pub fn open(address: &str) -> anyhow::Result<Arc<dyn ObjectStore>> {
     if address.contains("://") {
+        // Installs the TLS library that every client needs, and judges the address.
+        limbic_store::Store::open(address)?;
         let options = std::env::vars().map(|(k, v)| (k.to_lowercase(), v));
         let (store, prefix) = object_store::parse_url_opts(&url::Url::parse(address)?, options)?;
         return Ok(Arc::new(object_store::prefix::PrefixStore::new(store, prefix)));

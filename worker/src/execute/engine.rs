@@ -41,7 +41,12 @@ pub(crate) fn placements(device: &str) -> Result<Vec<(Dtype, Placement)>, Settin
     }
     let ordinal = device.strip_prefix("cuda:").and_then(|n| n.parse().ok());
     let ordinal = ordinal.ok_or_else(|| bad("write cpu, or cuda:N such as cuda:0".to_owned()))?;
-    let placement = Placement::cuda(ordinal).map_err(|e| bad(format!("{e} (is this worker built with the feature `cuda`?)")))?;
+    if !cfg!(feature = "cuda") {
+        return Err(bad("this worker is built without CUDA: build it with `--features cuda`, or write cpu".to_owned()));
+    }
+    // The next computer's may be fine, so this is no setting of the user's.
+    let placement =
+        Placement::cuda(ordinal).map_err(|e| SettingsError::DeviceAway { device: device.to_owned(), message: e.to_string() })?;
     let in_f32 = placement.clone().in_f32();
     Ok(vec![(Dtype::Bf16, placement), (Dtype::F32, in_f32)])
 }

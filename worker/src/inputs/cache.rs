@@ -98,7 +98,7 @@ fn walk(folder: &Path, into: &mut Vec<(SystemTime, u64, PathBuf)>) -> io::Result
 /// Writes a file under its final name only once it is whole.
 fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(file.parent().unwrap_or(file))?;
-    let partial = file.with_extension(format!("{}-{:08x}.partial", std::process::id(), rand::random::<u32>()));
+    let partial = file.with_extension(format!("{}-{:08x}.partial", std::process::id(), limbic_store::chance::draw::<u32>()));
     let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, file));
     if written.is_err() {
         // What can't be removed now goes when it is the oldest.

@@ -31,7 +31,7 @@ struct Kept {
 
 impl Shelf {
     /// Artifacts up to this many bytes are fetched whole, verified and kept; longer ones are read by byte range.
-    const SMALL: u64 = 64 << 20;
+    const SMALL: u64 = 16 << 20;
 
     /// A shelf that keeps up to `capacity` bytes of artifacts in memory.
     pub fn new(capacity: usize) -> Shelf {

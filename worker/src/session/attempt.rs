@@ -85,6 +85,7 @@ impl Attempt {
     async fn over_already(&self, key: &UnitKey) -> Option<Outcome> {
         let look = patiently(&self.shared.settings.timing, || self.store.commit(key, self.held.generation));
         tokio::select! {
+            biased;
             found = look => self.outcome(found),
             () = self.held.progress.cancellation() => Some(Outcome::Released),
             () = self.shared.drain.over() => Some(Outcome::Released),
@@ -117,6 +118,7 @@ impl Attempt {
             // A leaving worker waits for no store. If its create took effect all the same, whoever gets the unit next finds
             // the commit.
             Computed::Output { key, computed } => tokio::select! {
+                biased;
                 outcome = self.store(key, computed) => outcome,
                 () = self.shared.drain.over() => Ok(Outcome::Released),
             },
@@ -147,6 +149,7 @@ impl Attempt {
         let publish = Publish { store: &self.store, timing: &settings.timing };
         // Uploads stop when the coordinator says so; a create that is on its way does not.
         let artifacts = tokio::select! {
+            biased;
             artifacts = publish.artifacts(&publication) => artifacts,
             () = self.held.progress.cancellation() => return Ok(Outcome::Released),
         };

@@ -37,6 +37,7 @@ impl Drain {
         let (sender, stage) = watch::channel(Stage::Working);
         tokio::spawn(async move {
             tokio::select! {
+                biased;
                 () = shutdown => {}
                 () = sender.closed() => return,
             }

@@ -17,6 +17,7 @@ pub(super) async fn beat(shared: Arc<Shared>) {
         let registered = shared.link.registered();
         let interval = registered.as_ref().map_or(UNTOLD, |r| r.heartbeat);
         tokio::select! {
+            biased;
             () = tokio::time::sleep(jittered(interval)) => {}
             () = shared.drain.begun(), if !told_drain => told_drain = true,
         }

@@ -38,6 +38,27 @@ pub(super) enum Leased {
     Finished,
 }
 
+/// How a worker with these settings reaches its coordinator.
+///
+/// # Errors
+/// The coordinator's address means nothing.
+pub fn endpoint(settings: &Settings) -> Result<Endpoint, SettingsError> {
+    let url = settings.coordinator.clone();
+    let bad = |message: String| SettingsError::Coordinator { url: url.clone(), message };
+    if !url.starts_with("http://") {
+        return Err(bad("write http://HOST:PORT".to_owned()));
+    }
+    let endpoint = Endpoint::from_shared(url.clone()).map_err(|e| bad(format!("is not an address ({e}): write http://HOST:PORT")))?;
+    // Keepalives are off by default, and a silent network drop would otherwise go unnoticed for hours.
+    Ok(endpoint
+        .connect_timeout(settings.timing.answer)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Some(Duration::from_secs(20)))
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .keep_alive_while_idle(true))
+}
+
 /// The wire to one coordinator.
 pub(super) struct Link {
     url: String,
@@ -52,25 +73,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(settings: &Settings, holding: Arc<Holding>) -> Result<Link, SettingsError> {
+    pub(super) fn new(settings: &Settings, holding: Arc<Holding>, channel: Channel) -> Link {
         let url = settings.coordinator.clone();
-        let bad = |message: String| SettingsError::Coordinator { url: url.clone(), message };
-        if !url.starts_with("http://") {
-            return Err(bad("write http://HOST:PORT".to_owned()));
-        }
-        let endpoint = Endpoint::from_shared(url.clone()).map_err(|e| bad(format!("is not an address ({e}): write http://HOST:PORT")))?;
-        // Keepalives are off by default, and a silent network drop would otherwise go unnoticed for hours.
-        let channel = endpoint
-            .connect_timeout(settings.timing.answer)
-            .tcp_nodelay(true)
-            .tcp_keepalive(Some(Duration::from_secs(20)))
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .keep_alive_while_idle(true)
-            .connect_lazy();
         let client = WorkersClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE).max_encoding_message_size(LARGEST_MESSAGE);
         let (worker, device) = (settings.id.clone(), settings.device.clone());
-        Ok(Link { url, worker, device, timing: settings.timing, client, holding, registered: RwLock::new(None), gate: Mutex::new(()) })
+        Link { url, worker, device, timing: settings.timing, client, holding, registered: RwLock::new(None), gate: Mutex::new(()) }
     }
 
     /// The last registration.

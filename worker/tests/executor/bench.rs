@@ -164,7 +164,7 @@ impl Bench {
 
     fn identity(&self, rows: &Range<usize>) -> (ModelIdentity, RowsIdentity) {
         let texts = Rows::texts_digest(&self.rows.rows[rows.clone()]);
-        (ModelIdentity { digest: self.model.digest, dtype: Dtype::F32 }, RowsIdentity { texts, count: rows.len() })
+        (ModelIdentity { digest: self.model.digest, dtype: Dtype::F32 }, RowsIdentity { texts, count: rows.len(), part: None })
     }
 
     pub fn extract(

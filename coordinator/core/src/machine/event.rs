@@ -162,6 +162,15 @@ pub enum Event {
         /// The generation of the result.
         generation: u32,
     },
+    /// What [`Action::Split`] came to, or what was found in the store before a sweep was opened.
+    Divided {
+        /// The unit.
+        unit: UnitKey,
+        /// The generation.
+        generation: u32,
+        /// Whether the commit that splits it stands; else a result stood first.
+        stands: bool,
+    },
     /// A worker gives an attempt back without having tried, or a grant never reached it.
     Released {
         /// The worker.
@@ -221,6 +230,7 @@ impl Event {
             | Event::Released { worker, .. } => Some(worker),
             Event::Unready { .. }
             | Event::Voided { .. }
+            | Event::Divided { .. }
             | Event::Pause { .. }
             | Event::Resume { .. }
             | Event::Cancel { .. }
@@ -260,6 +270,16 @@ pub enum Action {
         generation: u32,
         /// Why.
         reason: String,
+    },
+    /// Commit a unit's generation in the store as split into halves, once the journal says so, trying until the outcome is
+    /// definite, then say [`Event::Divided`]. Until then neither the unit nor a half is granted to anybody.
+    Split {
+        /// The unit.
+        unit: UnitKey,
+        /// The generation.
+        generation: u32,
+        /// The halves.
+        children: Vec<UnitKey>,
     },
     /// Append to the sweep's journal. If another coordinator has, this one must stop.
     Append {

@@ -25,6 +25,8 @@ pub(super) struct Lease {
     pub expires: Duration,
     /// Share done, as the worker says.
     pub share: f64,
+    /// Tokens that went through a model so far, as the worker says.
+    pub tokens: u64,
 }
 
 /// How an attempt ended.

@@ -17,7 +17,7 @@ impl Machine {
         let worker = self.workers.entry(id.clone()).or_insert_with(|| Worker::new(device.clone(), memory, now));
         (worker.device, worker.memory) = (device, memory);
         for held in held {
-            self.renew(&id, held, 0.0);
+            self.renew(&id, held, (0.0, 0));
         }
     }
 
@@ -25,21 +25,21 @@ impl Machine {
         let Some(worker) = self.workers.get_mut(id) else { return };
         worker.draining = draining;
         for progress in held {
-            self.renew(id, &progress.held, progress.share);
+            self.renew(id, &progress.held, (progress.share, progress.tokens));
         }
     }
 
     /// Renews a lease, or adopts an attempt that this machine doesn't hold a lease of: one of an earlier epoch, or one
     /// whose lease ran out while nobody else was given the unit. What can't be adopted is told to stop, unless it is
     /// of a sweep that is not open (yet).
-    fn renew(&mut self, worker: &WorkerId, held: &Held, share: f64) {
+    fn renew(&mut self, worker: &WorkerId, held: &Held, (share, tokens): (f64, u64)) {
         let expires = self.now + self.settings.lease_ttl;
         if let Some(lease) = self.leases.get_mut(&held.unit, &held.attempt)
             && lease.worker == *worker
             && lease.token == held.token
         {
             lease.expires = expires;
-            lease.share = share;
+            (lease.share, lease.tokens) = (share, tokens);
             return;
         }
         let over = self.ended.get(&held.attempt).is_some_and(|ending| *ending != Ending::Lost);
@@ -62,6 +62,7 @@ impl Machine {
             adopted: true,
             expires,
             share,
+            tokens,
         });
     }
 
@@ -119,10 +120,14 @@ impl Machine {
             return;
         }
         self.links.insert(unit, link);
-        let (voided, stands) = (self.voiding.remove(&unit), commit::stands(link));
+        let unsettled = self.voiding.remove(&unit) | self.splitting.remove(&unit).is_some();
+        let (split, stands) = (self.splits.remove(&unit).is_some(), commit::stands(link));
         for sweep in self.sweeps.values_mut() {
-            if voided {
-                sweep.set_voiding(&unit, false, self.now);
+            if unsettled {
+                sweep.set_unsettled(&unit, false, self.now);
+            }
+            if split {
+                sweep.unsplit(&unit, self.now);
             }
             sweep.set_committed(&unit, stands, self.now);
         }
@@ -187,8 +192,10 @@ impl Machine {
         let Some(slot) = sweep.slot_mut(&unit) else { return };
         slot.fails += 1;
         let fails = slot.fails;
-        if permanent || fails >= settings.fail_budget {
+        if permanent {
             self.quarantine(&lease.sweep, unit, error);
+        } else if fails >= settings.fail_budget {
+            self.give_up(&lease.sweep, unit, error);
         } else {
             sweep.rest(&unit, now + settings.backoff(&unit, fails), now);
         }
@@ -207,7 +214,7 @@ impl Machine {
         slot.losses += 1;
         if slot.losses >= budget {
             let error = lost_error(slot.losses, Some(&lease.worker.0));
-            self.quarantine(&lease.sweep, lease.unit, error);
+            self.give_up(&lease.sweep, lease.unit, error);
         }
     }
 

@@ -63,7 +63,7 @@ impl Machine {
         let attempt = format!("{id}-e{epoch}-{counter}");
         self.with_worker(&worker, |w| w.ready = false);
         let (since, expires, token) = (self.now, self.now + self.settings.lease_ttl, (epoch, counter));
-        let lease = Lease { sweep: id, unit, attempt, token, worker, generation, since, adopted: false, expires, share: 0.0 };
+        let lease = Lease { sweep: id, unit, attempt, token, worker, generation, since, adopted: false, expires, share: 0.0, tokens: 0 };
         self.start(lease.clone());
         let Lease { sweep, attempt, worker, .. } = lease;
         self.actions.push_back(Action::Grant { worker, sweep, unit, attempt, token, generation, inputs });
@@ -84,11 +84,19 @@ impl Machine {
         sweep.share() > 2.0 * least + SLACK * unit
     }
 
-    /// The dependencies of a unit that are not in generation 0.
-    fn inputs(&self, sweep: &SweepId, unit: &UnitKey) -> Vec<(UnitKey, u32)> {
-        let dependencies = self.unit(sweep, unit).map(|unit| unit.spec.dependencies()).unwrap_or_default();
-        let generations = dependencies.iter().map(|key| (*key, self.generation(key)));
-        generations.filter(|(_, generation)| *generation > 0).collect()
+    /// The dependencies of a unit that are not in generation 0, and where they were split, their halves that are not.
+    fn inputs(&self, id: &SweepId, unit: &UnitKey) -> Vec<(UnitKey, u32)> {
+        let Some(sweep) = self.sweeps.get(id) else { return Vec::new() };
+        let dependencies = sweep.planned(unit).map(|planned| planned.unit.spec.dependencies()).unwrap_or_default();
+        let (mut open, mut inputs): (Vec<UnitKey>, _) = (dependencies.iter().rev().copied().collect(), Vec::new());
+        while let Some(key) = open.pop() {
+            match self.generation(&key) {
+                0 => {}
+                generation => inputs.push((key, generation)),
+            }
+            open.extend(sweep.halves_of(&key).into_iter().rev());
+        }
+        inputs
     }
 
     fn best_match(&self) -> Option<(WorkerId, SweepId, UnitKey)> {
@@ -150,7 +158,7 @@ impl Machine {
             }
         }
         for lease in self.leases.iter() {
-            let planned = self.sweeps.get(&lease.sweep).and_then(|sweep| sweep.plan.units.get(&lease.unit));
+            let planned = self.sweeps.get(&lease.sweep).and_then(|sweep| sweep.planned(&lease.unit));
             if let Some(model) = planned.and_then(|planned| planned.unit.spec.model()) {
                 crowds.entry(model.digest).or_default().insert(&lease.worker);
             }

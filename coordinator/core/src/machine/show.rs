@@ -13,7 +13,7 @@ impl Machine {
     /// A unit of a sweep as `limbic show` tells of it; none if the sweep isn't open or has no such unit.
     pub fn show(&self, now: Duration, id: &SweepId, unit: &UnitKey) -> Option<UnitView> {
         let sweep = self.sweeps.get(id)?;
-        let (slot, planned) = (sweep.slot(unit)?, sweep.plan.units.get(unit)?);
+        let (slot, planned) = (sweep.slot(unit)?, sweep.planned(unit)?);
         let dependencies = planned.unit.spec.dependencies();
         Some(UnitView {
             sweep: id.0.clone(),
@@ -27,8 +27,8 @@ impl Machine {
             voids: slot.voids,
             error: slot.quarantined.clone().filter(|_| !slot.committed),
             attempts: self.attempts(sweep, unit),
-            dependencies: done(dependencies.iter().map(|key| self.committed(key))),
-            dependants: done(slot.dependants.iter().map(|rank| sweep.slots[*rank].committed)),
+            dependencies: done(dependencies.iter().map(|key| sweep.slot(key).is_some_and(|slot| slot.phase == Phase::Committed))),
+            dependants: done(slot.dependants.iter().map(|rank| sweep.slots[*rank].phase == Phase::Committed)),
         })
     }
 
@@ -56,8 +56,15 @@ fn done(committed: impl Iterator<Item = bool>) -> Done {
 }
 
 fn phase(now: Duration, sweep: &Sweep, slot: &Slot) -> String {
+    if let Some(halves) = &slot.split {
+        return match slot.phase {
+            Phase::Committed => "was split, and its halves are committed".to_owned(),
+            Phase::Blocked => "was split, and one of its halves is quarantined".to_owned(),
+            _ => format!("was split; waits for {} of its halves", halves.open),
+        };
+    }
     match slot.phase {
-        Phase::Waiting if slot.voiding => "waits until its old result is voided in the store".to_owned(),
+        Phase::Waiting if slot.unsettled => "waits until its chain of commits is written".to_owned(),
         Phase::Waiting => format!("waits for {} dependencies", slot.waiting),
         Phase::Resting(until) => {
             format!("rests after a failure, for {} s more", until.saturating_sub(now).as_secs_f64().ceil())

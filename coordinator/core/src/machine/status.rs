@@ -24,7 +24,7 @@ impl Machine {
                 total_flops: sweep.plan.estimate.flops,
                 done_flops: sweep.done_flops,
                 inherited_flops: sweep.inherited_flops,
-                tokens: sweep.tokens,
+                tokens: sweep.tokens + self.leases.iter().filter(|lease| lease.sweep == *id).map(|lease| lease.tokens).sum::<u64>(),
                 seconds: (now - sweep.opened).as_secs_f64(),
             },
             workers: self.workers.keys().map(|worker| self.worker_status(now, worker)).collect(),
@@ -36,7 +36,7 @@ impl Machine {
     fn worker_status(&self, now: Duration, id: &WorkerId) -> WorkerStatus {
         let worker = &self.workers[id];
         let running = self.leases.iter().filter(|lease| lease.worker == *id).filter_map(|lease| {
-            let planned = self.sweeps.get(&lease.sweep)?.plan.units.get(&lease.unit)?;
+            let planned = self.sweeps.get(&lease.sweep)?.planned(&lease.unit)?;
             Some(format!("{} ({:.0} %)", planned.unit.hints.title, 100.0 * lease.share.clamp(0.0, 1.0)))
         });
         WorkerStatus {
@@ -54,7 +54,7 @@ fn quarantined(sweep: &Sweep) -> Vec<Quarantined> {
     let slots = sweep.given_up.iter().map(|rank| &sweep.slots[*rank]);
     slots
         .filter_map(|slot| {
-            let title = sweep.plan.units.get(&slot.key)?.unit.hints.title.clone();
+            let title = sweep.planned(&slot.key)?.unit.hints.title.clone();
             Some(Quarantined { unit: slot.key.hex(), title, error: slot.quarantined.clone()? })
         })
         .collect()

@@ -27,7 +27,7 @@ impl Machine {
         if !sweep.grants(self.now) || !sweep.nearly_done(settings.stragglers_from) {
             return None;
         }
-        let kind = sweep.plan.units.get(&lease.unit)?.unit.spec.kind();
+        let kind = sweep.planned(&lease.unit)?.unit.spec.kind();
         let usual = sweep.durations.median(kind)?;
         let slot = sweep.slot(&lease.unit)?;
         // What it reads may have been voided since it began.

@@ -4,6 +4,7 @@ mod durations;
 mod group;
 mod open;
 mod slot;
+mod split;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use limbic_proto::unit::ModelIdentity;
 
 use super::event::SweepId;
 use crate::history::History;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedUnit};
 
 pub(super) use durations::Durations;
 pub(super) use group::Groups;
@@ -43,6 +44,10 @@ pub(super) struct Sweep {
     pub inherited_flops: f64,
     pub tokens: u64,
     pub slots: Vec<Slot>,
+    /// Units that are not in the plan, but parts of such.
+    halves: BTreeMap<UnitKey, PlannedUnit>,
+    /// Units that were split, by rank.
+    pub splits: BTreeSet<usize>,
     pub queues: BTreeMap<Option<ModelIdentity>, Queue>,
     /// Units that failed for good themselves, by rank.
     pub given_up: BTreeSet<usize>,
@@ -110,8 +115,8 @@ impl Sweep {
         self.change(key, now, |slot| slot.committed = committed);
     }
 
-    pub fn set_voiding(&mut self, key: &UnitKey, voiding: bool, now: Duration) {
-        self.change(key, now, |slot| slot.voiding = voiding);
+    pub fn set_unsettled(&mut self, key: &UnitKey, unsettled: bool, now: Duration) {
+        self.change(key, now, |slot| slot.unsettled = unsettled);
     }
 
     pub fn quarantine(&mut self, key: &UnitKey, error: String, now: Duration) {
@@ -142,7 +147,9 @@ impl Sweep {
         while let Some(rank) = open.pop() {
             let slot = &self.slots[rank];
             if slot.phase == Phase::Blocked {
-                let on = self.plan.units[&slot.key].unit.spec.dependencies().iter().filter_map(|key| self.ranks.get(key).copied());
+                let dependencies = self.planned(&slot.key).map(|planned| planned.unit.spec.dependencies()).unwrap_or_default();
+                let halves = slot.split.iter().flat_map(|halves| halves.ranks.iter().copied());
+                let on = dependencies.iter().filter_map(|key| self.ranks.get(key).copied()).chain(halves);
                 open.extend(on.filter(|rank| self.slots[*rank].phase.hopeless()));
             }
             if !slot.committed && slot.troubled() {
@@ -152,17 +159,32 @@ impl Sweep {
         found.into_iter().map(|rank| self.slots[rank].key).collect()
     }
 
-    /// Those of the units that are committed, and everything that depends on them, each in plan order.
+    /// Those of the units that are committed, and everything that depends on them, each in plan order. A unit that was
+    /// split stands for its halves.
     pub fn derived(&self, units: &[UnitKey]) -> (Vec<UnitKey>, Vec<UnitKey>) {
-        let committed = |rank: &usize| self.slots[*rank].committed;
-        let asked: BTreeSet<usize> = units.iter().filter_map(|key| self.ranks.get(key).copied()).filter(committed).collect();
+        let ranks = units.iter().filter_map(|key| self.ranks.get(key).copied());
+        let asked: BTreeSet<usize> = self.parts(ranks).into_iter().filter(|rank| self.slots[*rank].committed).collect();
         let mut open: Vec<usize> = asked.iter().copied().collect();
         let mut found = BTreeSet::new();
         while let Some(rank) = open.pop() {
-            open.extend(self.slots[rank].dependants.iter().copied().filter(|dependant| found.insert(*dependant)));
+            let slot = &self.slots[rank];
+            open.extend(&slot.parents);
+            open.extend(self.parts(slot.dependants.iter().copied()).into_iter().filter(|dependant| found.insert(*dependant)));
         }
         let keys = |ranks: &mut dyn Iterator<Item = &usize>| ranks.map(|rank| self.slots[*rank].key).collect();
         (keys(&mut asked.difference(&found)), keys(&mut found.iter()))
+    }
+
+    /// The same units, with those that were split replaced by their halves.
+    fn parts(&self, units: impl Iterator<Item = usize>) -> Vec<usize> {
+        let (mut open, mut whole) = (units.collect::<Vec<_>>(), Vec::new());
+        while let Some(rank) = open.pop() {
+            match &self.slots[rank].split {
+                Some(halves) => open.extend(&halves.ranks),
+                None => whole.push(rank),
+            }
+        }
+        whole
     }
 
     fn change(&mut self, key: &UnitKey, now: Duration, change: impl FnOnce(&mut Slot)) {
@@ -216,6 +238,13 @@ impl Sweep {
                 slot.waiting = slot.waiting.saturating_add_signed(-committed as isize);
                 slot.blocked = slot.blocked.saturating_add_signed(hopeless as isize);
                 open.push(dependant);
+            }
+            for parent in self.slots[rank].parents.clone() {
+                if let Some(halves) = &mut self.slots[parent].split {
+                    halves.open = halves.open.saturating_add_signed(-committed as isize);
+                    halves.hopeless = halves.hopeless.saturating_add_signed(hopeless as isize);
+                }
+                open.push(parent);
             }
             for index in 0..self.slots[rank].cells.len() {
                 let cell = self.slots[rank].cells[index];

@@ -7,6 +7,7 @@ mod recovery;
 mod retry;
 mod rot;
 mod sharing;
+mod splitting;
 mod stragglers;
 mod waiting;
 mod world;
@@ -39,6 +40,10 @@ struct Bench {
     store: BTreeMap<UnitKey, u32>,
     /// Links that are asked for and don't stand yet.
     voids: VecDeque<(UnitKey, u32)>,
+    /// Units that are to be split and are not yet.
+    splits: VecDeque<(UnitKey, u32, Vec<UnitKey>)>,
+    /// Units that were split, with the generation.
+    divided: BTreeMap<UnitKey, u32>,
     /// What the last grant said of its inputs.
     inputs: Vec<(UnitKey, u32)>,
 }
@@ -56,6 +61,11 @@ fn six_units() -> Plan {
     small_plan(&["a"], "execution: {rows_per_unit: 10}\nbaselines: []")
 }
 
+/// Twenty rows and four layers of one model: an extract of every row, which can't be split, four fits, nothing else.
+fn single_rows() -> Plan {
+    small_plan(&["a"], "execution: {rows_per_unit: 1}\nbaselines: []")
+}
+
 impl Bench {
     fn new(plan: Plan) -> Bench {
         Bench::with(plan, Settings::default())
@@ -71,6 +81,8 @@ impl Bench {
             grants: VecDeque::new(),
             store: BTreeMap::new(),
             voids: VecDeque::new(),
+            splits: VecDeque::new(),
+            divided: BTreeMap::new(),
             inputs: Vec::new(),
         };
         bench.open("s", plan);
@@ -90,9 +102,13 @@ impl Bench {
         let records: Vec<Record> = epochs.chain(self.journal.iter().cloned()).collect();
         self.epoch += 1;
         let mut machine = Machine::new(self.machine.settings.clone());
+        for (unit, generation) in &self.divided {
+            machine.handle(self.now, Event::Divided { unit: *unit, generation: *generation, stands: true });
+        }
         let (name, committed, history) = ("name".to_owned(), self.store.clone(), History::replay(&records));
         machine.open_sweep(self.now, Opening { id: one(), name, plan, epoch: self.epoch, committed, history });
         self.voids.clear();
+        self.splits.clear();
         self.machine = machine;
         self.carry_out();
     }
@@ -118,6 +134,19 @@ impl Bench {
         }
     }
 
+    /// The store has carried out every split that was asked for, unless a result stood first.
+    fn divide(&mut self) {
+        while let Some((unit, generation, _)) = self.splits.pop_front() {
+            let link = commit::result(generation);
+            let stands = self.store.get(&unit).is_none_or(|known| *known < link);
+            if stands {
+                self.stand(unit, link);
+                self.divided.insert(unit, generation);
+            }
+            self.send(Event::Divided { unit, generation, stands });
+        }
+    }
+
     fn corrupt(&mut self, g: &Granted, bad: UnitKey, generation: u32) {
         let (worker, sweep, attempt) = (g.worker.clone(), g.held.sweep.clone(), g.held.attempt.clone());
         self.send(Event::Corrupt { worker, sweep, unit: g.held.unit, attempt, bad, generation, error: "a byte flipped".into() });
@@ -130,6 +159,7 @@ impl Bench {
                     self.inputs = inputs;
                     self.grants.push_back(Granted { worker, held: Held { sweep, unit, attempt, token, generation } });
                 }
+                Action::Split { unit, generation, children } => self.splits.push_back((unit, generation, children)),
                 Action::Void { unit, generation, .. } => self.voids.push_back((unit, generation)),
                 Action::Append { record, .. } => self.journal.push(record),
                 Action::CancelAttempt { attempt, .. } => self.cancelled.push(attempt),

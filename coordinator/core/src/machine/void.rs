@@ -11,7 +11,6 @@ use super::Machine;
 use super::event::{Action, SweepId, WorkerId};
 use super::lease::Ending;
 use crate::history::History;
-use crate::plan::Plan;
 
 impl Machine {
     /// An attempt could not read a dependency. That is not its own fault: it counts as given back.
@@ -20,8 +19,8 @@ impl Machine {
     /// would be tried for ever, so that it counts as a failure.
     pub(super) fn on_corrupt(&mut self, worker: &WorkerId, unit: UnitKey, attempt: &str, bad: UnitKey, generation: u32, error: String) {
         let lease = self.leases.of_unit(&unit).find(|lease| lease.attempt == attempt);
-        let granted = lease.and_then(|lease| self.unit(&lease.sweep, &unit));
-        if !granted.is_some_and(|unit| unit.spec.dependencies().contains(&bad)) {
+        let sweep = lease.and_then(|lease| self.sweeps.get(&lease.sweep));
+        if !sweep.is_some_and(|sweep| sweep.reads(&unit, &bad)) {
             return self.on_failed(worker, unit, attempt, error, false);
         }
         let Some(lease) = self.take(worker, &unit, attempt) else { return };
@@ -54,14 +53,14 @@ impl Machine {
         self.link(unit, commit::void(generation));
         self.voiding.insert(unit);
         for sweep in self.sweeps.values_mut() {
-            sweep.set_voiding(&unit, true, self.now);
+            sweep.set_unsettled(&unit, true, self.now);
         }
         self.actions.push_back(Action::Void { unit, generation, reason: reason.to_owned() });
     }
 
     /// Voids what an earlier coordinator decided to void and did not come to.
-    pub(super) fn void_as_written(&mut self, plan: &Plan, history: &History) {
-        for (unit, void) in history.voids().filter(|(unit, _)| plan.units.contains_key(unit)) {
+    pub(super) fn void_as_written(&mut self, history: &History) {
+        for (unit, void) in history.voids() {
             if self.links.get(unit) == Some(&commit::result(void.generation)) {
                 self.begin_void(*unit, void.generation, &void.reason);
             }
@@ -72,7 +71,7 @@ impl Machine {
         self.link(unit, commit::void(generation));
         if self.generation(&unit) == generation + 1 && self.voiding.remove(&unit) {
             for sweep in self.sweeps.values_mut() {
-                sweep.set_voiding(&unit, false, self.now);
+                sweep.set_unsettled(&unit, false, self.now);
             }
         }
     }

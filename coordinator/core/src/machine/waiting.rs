@@ -6,7 +6,7 @@ use std::time::Duration;
 use limbic_proto::status::Waiting;
 
 use super::Machine;
-use super::sweep::Sweep;
+use super::sweep::{Phase, Sweep};
 use super::worker::Worker;
 
 impl Machine {
@@ -16,7 +16,11 @@ impl Machine {
             return Vec::new();
         }
         let mut found = Vec::new();
-        let voiding = self.voided(sweep);
+        let unsettled = self.unsettled(sweep);
+        let mut split: BTreeMap<usize, u64> = BTreeMap::new();
+        for slot in sweep.splits.iter().map(|rank| &sweep.slots[*rank]).filter(|slot| slot.phase == Phase::Waiting) {
+            *split.entry(slot.group).or_default() += 1;
+        }
         let mut resting: BTreeMap<usize, (u64, Duration)> = BTreeMap::new();
         for (slot, due) in sweep.resting() {
             let of = resting.entry(slot.group).or_insert((0, due));
@@ -29,14 +33,16 @@ impl Machine {
                     found.push(Waiting { count, what: what.clone(), reason });
                 }
             };
-            let voided = voiding.get(&index).copied().unwrap_or(0);
+            let unsettled = unsettled.get(&index).copied().unwrap_or(0);
+            let split = split.get(&index).copied().unwrap_or(0);
             let reads = group.reads.iter().map(|read| sweep.groups.get(*read));
             let missing = reads
                 .filter(|read| read.committed < read.total)
                 .map(|read| format!("{} of {} units of `{}` are committed", read.committed, read.total, read.title(&sweep.plan)));
             let missing = missing.collect::<Vec<_>>().join(", ");
-            say(group.waiting.saturating_sub(voided), format!("their dependencies: {missing}"));
-            say(voided, "the store: their old result is being voided".to_owned());
+            say(group.waiting.saturating_sub(unsettled + split), format!("their dependencies: {missing}"));
+            say(unsettled, "the store: that their old result is void, or that they are split, is being written".to_owned());
+            say(split, "the halves that they were split into".to_owned());
             if let Some((count, first)) = resting.get(&index) {
                 let seconds = first.saturating_sub(now).as_secs_f64().ceil();
                 say(*count, format!("a pause after a failure, the first for {seconds} s more"));
@@ -46,11 +52,11 @@ impl Machine {
         found
     }
 
-    /// By group, the units whose result is being voided and that would otherwise not wait for long.
-    fn voided(&self, sweep: &Sweep) -> BTreeMap<usize, u64> {
+    /// By group, the units of which a link is being written and that would otherwise not wait for long.
+    fn unsettled(&self, sweep: &Sweep) -> BTreeMap<usize, u64> {
         let mut counts = BTreeMap::new();
-        let slots = self.voiding.iter().filter_map(|unit| sweep.slot(unit));
-        for slot in slots.filter(|slot| slot.phase == super::sweep::Phase::Waiting && slot.waiting == 0) {
+        let slots = self.voiding.iter().chain(self.splitting.keys()).filter_map(|unit| sweep.slot(unit));
+        for slot in slots.filter(|slot| slot.phase == Phase::Waiting && slot.waiting == 0 && slot.split.is_none()) {
             *counts.entry(slot.group).or_insert(0) += 1;
         }
         counts

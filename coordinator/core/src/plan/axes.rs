@@ -97,7 +97,7 @@ pub(super) fn rows_per_unit(spec: &Spec, reading: &Reading, model: &ModelFacts) 
 pub(super) fn shards(rows: &Rows, size: usize) -> Vec<((usize, usize), RowsIdentity)> {
     let identity = |range: (usize, usize)| {
         let shard = &rows.rows[range.0..range.1];
-        (range, RowsIdentity { texts: Rows::texts_digest(shard), count: shard.len() })
+        (range, RowsIdentity { texts: Rows::texts_digest(shard), count: shard.len(), part: None })
     };
     ranges((0, rows.rows.len()), size).map(identity).collect()
 }

@@ -49,7 +49,7 @@ pub(super) fn unit(
         model: model.identity(),
         prompt,
         answers,
-        rows: RowsIdentity { texts, count: rows.1 - rows.0 },
+        rows: RowsIdentity { texts, count: rows.1 - rows.0, part: None },
         too_long: spec.too_long,
         bad_rows: spec.bad_rows,
     })

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use limbic_proto::key::UnitKey;
 use limbic_proto::unit::UnitKind;
 
 use super::Phase;
-use crate::plan::{Place, Plan};
+use crate::plan::{Place, Plan, PlannedUnit};
 
 /// All groups of a sweep.
 #[derive(Debug, Default)]
@@ -33,8 +32,7 @@ pub(in crate::machine) struct Group {
 
 impl Groups {
     /// The group of a planned unit.
-    pub fn of(&mut self, plan: &Plan, key: &UnitKey) -> usize {
-        let planned = &plan.units[key];
+    pub fn of(&mut self, planned: &PlannedUnit) -> usize {
         let kind = planned.unit.spec.kind();
         let model = match planned.place {
             Place::Extract { model, .. } | Place::Fit { model, .. } | Place::Prompt { model, .. } => Some(model),

@@ -10,7 +10,7 @@ use limbic_proto::status::{AttemptCounts, CellCounts, UnitCounts};
 use super::durations::Durations;
 use super::group::Groups;
 use super::slot::CellState;
-use super::{Phase, Slot, Sweep};
+use super::{Slot, Sweep};
 use crate::history::History;
 use crate::machine::event::SweepId;
 use crate::machine::settings::Settings;
@@ -50,6 +50,8 @@ impl Sweep {
             slots: Vec::with_capacity(plan.units.len()),
             queues: BTreeMap::new(),
             given_up: BTreeSet::new(),
+            halves: BTreeMap::new(),
+            splits: BTreeSet::new(),
             granted: 0.0,
             durations: Durations::default(),
             dirty: true,
@@ -64,7 +66,6 @@ impl Sweep {
         for key in committed {
             sweep.set_committed(key, true, now);
         }
-        sweep.inherited_flops = sweep.done_flops;
         for (key, error) in &history.quarantined {
             sweep.quarantine(key, error.clone(), now);
         }
@@ -78,34 +79,14 @@ impl Sweep {
     /// Makes a slot of every unit and the links between them; all wait.
     fn fill(&mut self, history: &History) {
         for key in &self.plan.order {
-            let unit = &self.plan.units[key].unit;
-            let model = unit.spec.model().cloned();
-            let queue = self.queues.entry(model.clone()).or_default();
-            if let (Some(model), Some(hint)) = (&model, &unit.hints.model) {
+            let planned = &self.plan.units[key];
+            if let (Some(model), Some(hint)) = (planned.unit.spec.model(), &planned.unit.hints.model) {
                 let width = if model.dtype == Dtype::F32 { 4 } else { 2 };
-                queue.bytes = hint.architecture.parameters() * width;
+                self.queues.entry(Some(model.clone())).or_default().bytes = hint.architecture.parameters() * width;
             }
-            let group = self.groups.of(&self.plan, key);
+            let group = self.groups.of(planned);
             self.groups.add(group);
-            self.slots.push(Slot {
-                key: *key,
-                group,
-                phase: Phase::Waiting,
-                committed: false,
-                voiding: false,
-                leased: false,
-                quarantined: None,
-                waiting: 0,
-                blocked: 0,
-                rests: Duration::ZERO,
-                fails: history.fails(key),
-                losses: history.losses(key),
-                voids: history.void_count(key),
-                flops: unit.hints.flops,
-                model,
-                dependants: Vec::new(),
-                cells: Vec::new(),
-            });
+            self.slots.push(Slot::new(*key, planned, group, history));
         }
         for rank in 0..self.slots.len() {
             let planned = &self.plan.units[&self.slots[rank].key];
@@ -132,7 +113,8 @@ impl Sweep {
     pub fn exhausted(&self, settings: &Settings) -> Vec<(UnitKey, String)> {
         let failed = |slot: &Slot| slot.fails >= settings.fail_budget || slot.voids >= settings.fail_budget;
         let spent = |slot: &&Slot| failed(slot) || slot.losses >= settings.lost_budget;
-        let open = self.slots.iter().filter(|slot| !self.cancelled && !slot.committed && slot.quarantined.is_none());
+        let open =
+            self.slots.iter().filter(|slot| !self.cancelled && !slot.committed && slot.split.is_none() && slot.quarantined.is_none());
         open.filter(spent).map(|slot| (slot.key, exhausted_by(slot, settings, &self.history))).collect()
     }
 }

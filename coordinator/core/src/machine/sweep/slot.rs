@@ -6,10 +6,13 @@ use std::time::Duration;
 use limbic_proto::key::UnitKey;
 use limbic_proto::unit::ModelIdentity;
 
+use crate::history::History;
+use crate::plan::PlannedUnit;
+
 /// Where a unit stands. It follows from the facts in its [`Slot`]; see [`Slot::due_phase`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::machine) enum Phase {
-    /// A dependency is not done, or its own old result is being voided.
+    /// A dependency is not done, or a link of its own chain is being written; or it was split and its halves are not done.
     Waiting,
     /// It failed and rests until then.
     Resting(Duration),
@@ -40,8 +43,8 @@ pub(in crate::machine) struct Slot {
     pub group: usize,
     pub phase: Phase,
     pub committed: bool,
-    /// Its result is being voided; until that stands it must not run again.
-    pub voiding: bool,
+    /// A link of its chain is being written (its result is voided, or it is split): it must not run before that stands.
+    pub unsettled: bool,
     pub leased: bool,
     /// The last error, once it failed for good.
     pub quarantined: Option<String>,
@@ -58,7 +61,24 @@ pub(in crate::machine) struct Slot {
     pub flops: f64,
     pub model: Option<ModelIdentity>,
     pub dependants: Vec<usize>,
+    /// The units that it is a half of.
+    pub parents: Vec<usize>,
+    /// Its halves, once it was split: it is done when they are.
+    pub split: Option<Box<Halves>>,
     pub cells: Vec<usize>,
+}
+
+/// What a unit was split into.
+#[derive(Debug, Clone)]
+pub(in crate::machine) struct Halves {
+    /// Their ranks.
+    pub ranks: Vec<usize>,
+    /// Those that are not committed.
+    pub open: usize,
+    /// Those that are hopeless.
+    pub hopeless: usize,
+    /// The whole unit's cost, which is theirs now.
+    pub flops: f64,
 }
 
 /// How far a cell is.
@@ -78,6 +98,31 @@ pub(in crate::machine) struct Queue {
 }
 
 impl Slot {
+    /// A unit that waits for nothing that is known yet, with the trouble that it had.
+    pub fn new(key: UnitKey, planned: &PlannedUnit, group: usize, history: &History) -> Slot {
+        Slot {
+            key,
+            group,
+            phase: Phase::Waiting,
+            committed: false,
+            unsettled: false,
+            leased: false,
+            quarantined: None,
+            waiting: 0,
+            blocked: 0,
+            rests: Duration::ZERO,
+            fails: history.fails(&key),
+            losses: history.losses(&key),
+            voids: history.void_count(&key),
+            flops: planned.unit.hints.flops,
+            model: planned.unit.spec.model().cloned(),
+            dependants: Vec::new(),
+            parents: Vec::new(),
+            split: None,
+            cells: Vec::new(),
+        }
+    }
+
     /// Whether anything was written against it.
     pub fn troubled(&self) -> bool {
         self.quarantined.is_some() || self.fails + self.losses + self.voids > 0
@@ -85,7 +130,13 @@ impl Slot {
 
     /// What a unit's facts amount to; the first that holds counts.
     pub fn due_phase(&self, now: Duration) -> Phase {
-        if self.committed {
+        if let Some(halves) = &self.split {
+            match (halves.open, halves.hopeless) {
+                (0, _) => Phase::Committed,
+                (_, 0) => Phase::Waiting,
+                _ => Phase::Blocked,
+            }
+        } else if self.committed {
             Phase::Committed
         } else if self.quarantined.is_some() {
             Phase::Quarantined
@@ -93,7 +144,7 @@ impl Slot {
             Phase::Blocked
         } else if self.leased {
             Phase::Running
-        } else if self.voiding || self.waiting > 0 {
+        } else if self.unsettled || self.waiting > 0 {
             Phase::Waiting
         } else if self.rests > now {
             Phase::Resting(self.rests)

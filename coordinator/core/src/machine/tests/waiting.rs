@@ -71,7 +71,7 @@ fn a_result_that_is_being_voided_says_so_and_a_finished_sweep_says_nothing() {
     assert!(waiting(&bench).is_empty());
     bench.send(Event::Again { sweep: one(), units: vec![extract.unwrap()] });
     let said = waiting(&bench);
-    assert_eq!(said[0], "1 extract a: the store: their old result is being voided");
+    assert_eq!(said[0], "1 extract a: the store: that their old result is void, or that they are split, is being written");
     assert_eq!(said[1], "4 fit a: their dependencies: 1 of 2 units of `extract a` are committed");
 }
 
@@ -94,9 +94,10 @@ fn a_unit_is_shown_with_its_attempts_and_neighbours() {
     let third = bench.grant("v").unwrap();
     bench.send(Event::Heartbeat {
         worker: "v".into(),
-        held: vec![Progress { held: third.held.clone(), share: 0.25, tokens: 1 }],
+        held: vec![Progress { held: third.held.clone(), share: 0.25, tokens: 9 }],
         draining: false,
     });
+    assert_eq!(bench.status().work.tokens, 7 + 9, "of the committed attempt and of the running one");
     let view = show(&bench);
     let states: Vec<_> = view.attempts.iter().map(|a| (a.worker.as_str(), a.state, a.error.as_deref(), a.share)).collect();
     let expected = [

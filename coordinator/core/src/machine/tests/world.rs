@@ -24,6 +24,7 @@ enum Step {
     /// Which grant, which of its dependencies, which generation.
     Corrupt(u8, u8, u8),
     VoidStands,
+    SplitStands,
     /// Which sweep, and which of its units.
     Retry(u8, Vec<u8>),
     Again(u8, Vec<u8>),
@@ -61,7 +62,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<u8>().prop_map(Step::Release),
         3 => (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(g, bad, generation)| Step::Corrupt(g, bad, generation)),
         2 => Just(Step::VoidStands),
-        3 => (any::<u8>(), some()).prop_map(|(s, units)| Step::Retry(s, units)),
+        2 => Just(Step::SplitStands),
+        5 => (any::<u8>(), some()).prop_map(|(s, units)| Step::Retry(s, units)),
         1 => (any::<u8>(), some()).prop_map(|(s, units)| Step::Again(s, units)),
         1 => Just(Step::Extend),
         1 => any::<u8>().prop_map(Step::Pause),
@@ -81,6 +83,10 @@ struct World {
     store: BTreeMap<UnitKey, u32>,
     /// Results to be voided that are not yet.
     voids: VecDeque<(UnitKey, u32)>,
+    /// Units to be split that are not yet.
+    splits: VecDeque<(UnitKey, u32, Vec<UnitKey>)>,
+    /// Units that were split, with the generation and their halves.
+    halves: BTreeMap<UnitKey, (u32, Vec<UnitKey>)>,
     grants: Vec<Granted>,
     leases: BTreeMap<String, (UnitKey, WorkerId, Duration)>,
     /// When grants were made.
@@ -97,12 +103,21 @@ impl World {
     fn new(seed: u64) -> World {
         let mut world = World {
             // Stragglers are sought early, or hardly any world would have one.
-            machine: Machine::new(Settings { seed, stragglers_from: 30, straggler_least: secs(5), ..Settings::default() }),
+            machine: Machine::new(Settings {
+                seed,
+                stragglers_from: 30,
+                straggler_least: secs(5),
+                fail_budget: 2,
+                lost_budget: 5,
+                ..Settings::default()
+            }),
             now: Duration::ZERO,
             epoch: 0,
             journals: SWEEPS.iter().map(|id| (SweepId::from(*id), Vec::new())).collect(),
             store: BTreeMap::new(),
             voids: VecDeque::new(),
+            splits: VecDeque::new(),
+            halves: BTreeMap::new(),
             grants: Vec::new(),
             leases: BTreeMap::new(),
             since: BTreeMap::new(),
@@ -120,6 +135,9 @@ impl World {
         self.epoch += 1;
         self.machine = Machine::new(self.machine.settings.clone());
         self.leases.clear();
+        for (unit, (generation, _)) in &self.halves {
+            self.machine.handle(self.now, Event::Divided { unit: *unit, generation: *generation, stands: true });
+        }
         let first = if self.extended { 2 } else { 0 };
         for (id, plan) in SWEEPS.iter().zip([&PLANS[first], &PLANS[1]]) {
             let journal = self.journals.get_mut(&SweepId::from(*id)).unwrap();
@@ -135,7 +153,11 @@ impl World {
     fn covered(&self) -> Vec<String> {
         let of = |sweep: &super::super::sweep::Sweep| {
             let head = format!("{} {} {}", sweep.id, sweep.paused, sweep.cancelled);
-            let slots = sweep.slots.iter().map(|slot| {
+            // A half whose whole was voided belongs to nobody any more.
+            let belongs = |slot: &&super::super::sweep::Slot| sweep.plan.units.contains_key(&slot.key) || !slot.parents.is_empty();
+            let mut slots: Vec<_> = sweep.slots.iter().filter(belongs).collect();
+            slots.sort_by_key(|slot| slot.key);
+            let slots = slots.into_iter().map(|slot| {
                 let budgets = (slot.fails, slot.losses, slot.voids);
                 format!("{} {} {} {budgets:?} {:?}", sweep.id, slot.key.short(), slot.committed, slot.quarantined)
             });
@@ -148,9 +170,38 @@ impl World {
         self.store.get(unit).is_some_and(|link| commit::stands(*link))
     }
 
+    /// Whether the unit's result, or that of all its halves, stands.
+    fn done(&self, unit: &UnitKey) -> bool {
+        match self.halves.get(unit) {
+            Some((_, halves)) => self.stands(unit) && halves.iter().all(|half| self.done(half)),
+            None => self.stands(unit),
+        }
+    }
+
+    /// The unit, and if it was split its halves, and theirs.
+    fn parts(&self, unit: &UnitKey) -> Vec<UnitKey> {
+        let halves = self.halves.get(unit).map(|(_, halves)| halves.as_slice()).unwrap_or_default();
+        std::iter::once(*unit).chain(halves.iter().flat_map(|half| self.parts(half))).collect()
+    }
+
+    /// The store commits a unit as split, unless a result stands.
+    fn divide(&mut self, unit: UnitKey, generation: u32, halves: Vec<UnitKey>) -> bool {
+        let link = commit::result(generation);
+        let known = self.halves.get(&unit).is_some_and(|(of, _)| *of == generation);
+        if known || self.store.get(&unit).is_none_or(|highest| *highest < link) {
+            self.write(unit, link);
+            self.halves.insert(unit, (generation, halves));
+            return true;
+        }
+        false
+    }
+
     fn write(&mut self, unit: UnitKey, link: u32) {
         let highest = self.store.entry(unit).or_insert(link);
         *highest = link.max(*highest);
+        if self.halves.get(&unit).is_some_and(|(generation, _)| commit::result(*generation) < link) {
+            self.halves.remove(&unit);
+        }
     }
 
     fn play(&mut self, step: &Step) {
@@ -166,7 +217,8 @@ impl World {
             0 => granted(g),
             back => self.grants.iter().rev().filter(|granted| granted.worker == *worker).nth(back as usize / 3).cloned(),
         };
-        let reads = |g: &&Granted| !self.machine.unit(&g.held.sweep, &g.held.unit).unwrap().spec.dependencies().is_empty();
+        let unit_of = |g: &Granted| self.machine.unit(&g.held.sweep, &g.held.unit);
+        let reads = |g: &&Granted| unit_of(g).is_some_and(|unit| !unit.spec.dependencies().is_empty());
         // Mostly an attempt that reads something.
         let reader = |g: u8| if g < 230 { self.grants.iter().rev().filter(reads).nth(g as usize % 4).cloned() } else { granted(g) };
         let held = |worker: &WorkerId, list: &[u8]| list.iter().filter_map(|g| named(worker, *g)).map(|g| g.held).collect::<Vec<_>>();
@@ -208,7 +260,7 @@ impl World {
             Step::CommitUnit(u) => {
                 let order = &PLANS[1].order;
                 let unit = order[*u as usize % order.len()];
-                let ready = PLANS[1].units[&unit].unit.spec.dependencies().iter().all(|d| self.stands(d));
+                let ready = PLANS[1].units[&unit].unit.spec.dependencies().iter().all(|d| self.done(d));
                 let generation = self.store.get(&unit).map_or(0, |link| commit::generation(*link));
                 let (worker, sweep, attempt) = ("y".into(), "t".into(), format!("foreign-{u}"));
                 let mine = !self.stands(&unit);
@@ -230,15 +282,22 @@ impl World {
                 attempt: g.held.attempt,
             }),
             Step::Corrupt(g, bad, generation) => reader(*g).map_or(Event::Tick, |g| {
-                let dependencies = self.machine.unit(&g.held.sweep, &g.held.unit).unwrap().spec.dependencies();
-                let own = || g.held.unit;
-                let bad = dependencies.get(*bad as usize % 4).copied().unwrap_or_else(own);
+                let dependencies = unit_of(&g).map(|unit| unit.spec.dependencies()).unwrap_or_default();
+                let parts: Vec<UnitKey> = dependencies.iter().flat_map(|d| self.parts(d)).collect();
+                let bad = parts.get(*bad as usize % (parts.len() + 1)).copied().unwrap_or(g.held.unit);
                 let generation = if *generation < 200 { self.machine.generation(&bad) } else { u32::from(*generation) % 3 };
                 let Held { sweep, unit, attempt, .. } = g.held;
                 Event::Corrupt { worker: g.worker, sweep, unit, attempt, bad, generation, error: "rotten".into() }
             }),
             Step::VoidStands => match self.voids.pop_front() {
                 Some((unit, generation)) => Event::Voided { unit, generation },
+                None => Event::Tick,
+            },
+            Step::SplitStands => match self.splits.pop_front() {
+                Some((unit, generation, halves)) => {
+                    let stands = self.divide(unit, generation, halves);
+                    Event::Divided { unit, generation, stands }
+                }
                 None => Event::Tick,
             },
             Step::Retry(s, list) => Event::Retry { sweep: sweep(*s), units: units(*s, list) },
@@ -260,6 +319,11 @@ impl World {
                 for (unit, generation) in std::mem::take(&mut self.voids) {
                     if *took_effect {
                         self.write(unit, commit::void(generation));
+                    }
+                }
+                for (unit, generation, halves) in std::mem::take(&mut self.splits) {
+                    if *took_effect {
+                        self.divide(unit, generation, halves);
                     }
                 }
                 self.start();
@@ -314,8 +378,10 @@ impl World {
                     let next = self.store.get(unit).map_or(0, |link| commit::generation(*link));
                     assert_eq!(*generation, next, "the generation after the last void");
                     let dependencies = self.machine.unit(sweep, unit).unwrap().spec.dependencies();
-                    assert!(dependencies.iter().all(|d| self.stands(d)), "granted before its dependencies");
-                    let later = dependencies.iter().map(|d| (*d, commit::generation(self.store[d]))).filter(|(_, g)| *g > 0);
+                    assert!(dependencies.iter().all(|d| self.done(d)), "granted before its dependencies");
+                    assert!(self.splits.iter().all(|(of, ..)| of != unit), "granted although it is being split");
+                    let parts = dependencies.iter().flat_map(|d| self.parts(d));
+                    let later = parts.map(|d| (d, commit::generation(self.store[&d]))).filter(|(_, g)| *g > 0);
                     assert_eq!(*inputs, later.collect::<Vec<_>>(), "what stands is what it reads");
                     assert!(self.machine.known(worker) && !self.machine.workers[worker].draining);
                     assert!(!self.machine.workers[worker].ready, "one grant for each time it asked");
@@ -330,6 +396,10 @@ impl World {
                 Action::Void { unit, generation, .. } => {
                     assert_eq!(self.store.get(unit), Some(&commit::result(*generation)), "only what stands is voided");
                     self.voids.push_back((*unit, *generation));
+                }
+                Action::Split { unit, generation, children } => {
+                    assert!(!self.stands(unit) && children.len() == 2, "only what has no result is split");
+                    self.splits.push_back((*unit, *generation, children.clone()));
                 }
                 Action::Changed { sweep } => assert!(self.machine.sweeps.contains_key(sweep)),
             }
@@ -375,10 +445,18 @@ impl World {
             let phase = |key: &UnitKey| sweep.slot(key).unwrap().phase;
             for (rank, slot) in sweep.slots.iter().enumerate() {
                 assert_eq!(slot.phase, slot.due_phase(self.now), "phases follow from facts");
-                assert_eq!(slot.committed, self.stands(&slot.key) && !slot.voiding);
-                assert_eq!(slot.voiding, self.voids.iter().any(|(unit, _)| *unit == slot.key));
+                let (voided, split) = (self.voids.iter().any(|v| v.0 == slot.key), self.splits.iter().any(|s| s.0 == slot.key));
+                assert_eq!(slot.committed, self.stands(&slot.key) && !voided);
+                assert!(slot.unsettled || !voided, "it waits until the void stands");
+                assert!(!slot.unsettled || voided || split, "it waits for nothing else");
+                if let Some(halves) = &slot.split {
+                    let phases = || halves.ranks.iter().map(|rank| sweep.slots[*rank].phase);
+                    assert_eq!(halves.open, phases().filter(|p| *p != Phase::Committed).count());
+                    assert_eq!(halves.hopeless, phases().filter(|p| p.hopeless()).count());
+                }
+                assert_eq!(slot.split.is_some(), self.halves.contains_key(&slot.key) && !voided);
                 assert_eq!(slot.leased, self.machine.leases.runs(&slot.key));
-                let dependencies = sweep.plan.units[&slot.key].unit.spec.dependencies();
+                let dependencies = sweep.planned(&slot.key).unwrap().unit.spec.dependencies();
                 assert_eq!(slot.waiting, dependencies.iter().filter(|d| phase(d) != Phase::Committed).count());
                 assert_eq!(slot.blocked, dependencies.iter().filter(|d| phase(d).hopeless()).count());
                 assert_eq!(sweep.given_up.contains(&rank), slot.phase == Phase::Quarantined);
@@ -430,6 +508,7 @@ impl World {
             while let Some((unit, generation)) = self.voids.pop_front() {
                 self.send(Event::Voided { unit, generation });
             }
+            self.play(&Step::SplitStands);
             if !self.serve(&worker, false) {
                 self.now = self.machine.poll_deadline().expect("something is due while a sweep is not finished");
                 self.send(Event::Tick);
@@ -483,6 +562,7 @@ fn worlds_are_eventful() {
                 Action::CancelAttempt { .. } => "cancelled attempt",
                 Action::Changed { .. } => "change",
                 Action::Void { .. } => "void",
+                Action::Split { .. } => "split",
                 Action::Append { record, .. } => match record {
                     Record::Fail { .. } => "failure",
                     Record::Lost { .. } => "loss",
@@ -492,7 +572,7 @@ fn worlds_are_eventful() {
                     Record::Resume => "resume",
                     Record::Cancel => "cancel",
                     Record::Void { asked: true, .. } => "asked again",
-                    Record::Epoch { .. } | Record::Void { .. } => "other",
+                    Record::Epoch { .. } | Record::Void { .. } | Record::Split { .. } => "other",
                 },
             };
             *seen.entry(what).or_default() += 1;
@@ -507,6 +587,7 @@ fn worlds_are_eventful() {
         "cancelled attempt",
         "void",
         "later generation",
+        "split",
         "asked again",
         "change",
         "failure",

@@ -1,0 +1,85 @@
+//! What the store says of a sweep's units: how far each one's chain of commits reaches, and which were split.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use limbic_core::machine::Event;
+use limbic_core::plan::PlannedUnit;
+use limbic_proto::commit::{self, Commit};
+use limbic_proto::key::UnitKey;
+use limbic_store::Store;
+
+use crate::failure::Failure;
+use crate::sweep::Sweep;
+
+/// The chains of a sweep's units, and of the halves of those that were split.
+#[derive(Debug, Clone, Default)]
+pub struct Chains {
+    /// The highest link of each (see [`limbic_proto::commit`]); units without any are not in it.
+    pub links: BTreeMap<UnitKey, u32>,
+    /// The units that were split: in which generation, and into what.
+    splits: BTreeMap<UnitKey, (u32, Vec<PlannedUnit>)>,
+}
+
+impl Chains {
+    /// Reads them: two listings, and the commits of units that are marked as split.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn read(store: &Store, sweep: &Sweep) -> Result<Chains, Failure> {
+        // The links first: a mark is written before the commit, so that whatever is split in the links is marked by then.
+        let mut links = store.committed().await?;
+        let marked = store.marked_split().await?;
+        let mut splits = BTreeMap::new();
+        let mut open: Vec<(UnitKey, &PlannedUnit)> = sweep.plan.units.iter().map(|(key, planned)| (*key, planned)).collect();
+        open.retain(|(key, _)| marked.contains(key));
+        let mut open: Vec<(UnitKey, PlannedUnit)> = open.into_iter().map(|(key, planned)| (key, planned.clone())).collect();
+        while let Some((unit, planned)) = open.pop() {
+            let Some(link) = links.get(&unit).filter(|link| commit::stands(**link)) else { continue };
+            let generation = commit::generation(*link);
+            if let Some(Commit::Split { .. }) = store.commit(&unit, generation).await? {
+                let halves = planned.split();
+                open.extend(halves.iter().map(|half| (half.unit.spec.key(), half.clone())).filter(|(key, _)| marked.contains(key)));
+                splits.insert(unit, (generation, halves));
+            }
+        }
+        let halves: BTreeSet<UnitKey> = splits.values().flat_map(|(_, halves)| halves).map(|half| half.unit.spec.key()).collect();
+        links.retain(|key, _| sweep.plan.units.contains_key(key) || halves.contains(key));
+        Ok(Chains { links, splits })
+    }
+
+    /// The generation of a unit's result that stands; of one that was split, too.
+    pub fn standing(&self, unit: &UnitKey) -> Option<u32> {
+        self.links.get(unit).filter(|link| commit::stands(**link)).map(|link| commit::generation(*link))
+    }
+
+    /// Whether a unit's result stands, or that of each of its halves.
+    fn done(&self, unit: &UnitKey) -> bool {
+        match self.splits.get(unit) {
+            Some((_, halves)) => halves.iter().all(|half| self.done(&half.unit.spec.key())),
+            None => self.standing(unit).is_some(),
+        }
+    }
+
+    /// How many of a sweep's units are done.
+    pub fn committed(&self, sweep: &Sweep) -> usize {
+        sweep.plan.units.keys().filter(|key| self.done(key)).count()
+    }
+
+    /// A sweep's units in plan order, each that was split replaced by its halves, in their order.
+    pub fn parts<'a>(&'a self, sweep: &'a Sweep) -> Vec<(UnitKey, &'a PlannedUnit)> {
+        let mut parts = Vec::with_capacity(sweep.plan.order.len());
+        let mut open: Vec<(UnitKey, &PlannedUnit)> = sweep.plan.order.iter().rev().map(|key| (*key, &sweep.plan.units[key])).collect();
+        while let Some((key, planned)) = open.pop() {
+            match self.splits.get(&key) {
+                Some((_, halves)) => open.extend(halves.iter().rev().map(|half| (half.unit.spec.key(), half))),
+                None => parts.push((key, planned)),
+            }
+        }
+        parts
+    }
+
+    /// What a machine is told before it takes the sweep up.
+    pub fn divided(&self) -> impl Iterator<Item = Event> {
+        self.splits.iter().map(|(unit, (generation, _))| Event::Divided { unit: *unit, generation: *generation, stands: true })
+    }
+}

@@ -1,0 +1,40 @@
+//! Simulates sweeps under many seeds: `cargo run --release -p limbic-tests --bin simulate -- --seeds 200`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use limbic_tests::simulation::{Study, table};
+
+/// Runs the whole machine on a simulated clock, network and store, and judges what it came to.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// So many seeds.
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// So many at a time.
+    #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, std::num::NonZero::get))]
+    threads: usize,
+    /// Writes everything that happened under the first seed into this file.
+    #[arg(long)]
+    log: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let study = Study::new()?;
+    if let Some(file) = &args.log {
+        let (outcome, log) = study.simulate(args.seed, true);
+        std::fs::write(file, log.join("\n"))?;
+        println!("seed {}: {outcome:?}", args.seed);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let began = std::time::Instant::now();
+    let outcomes = study.many(args.seed..args.seed + args.seeds, args.threads);
+    println!("{}\n{:.1} s", table(&outcomes), began.elapsed().as_secs_f64());
+    let failed = outcomes.values().filter(|outcome| !outcome.as_ref().is_ok_and(|o| o.violations.is_empty())).count();
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
