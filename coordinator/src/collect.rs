@@ -145,9 +145,9 @@ async fn fetch(store: &Store, unit: UnitKey, generation: u32, place: Place) -> R
 
 async fn read(store: &Store, key: UnitKey, generation: u32, place: &Place) -> Result<Fetched, StoreError> {
     let names: &[&str] = match place {
-        Place::Extract { .. } => &[],
-        Place::Fit { .. } | Place::Baseline(_) => &[FITS, PREDICTIONS],
-        Place::Prompt { .. } => &[SCORES],
+        Place::Extract { .. } | Place::Embedding { .. } => &[],
+        Place::Fit { .. } | Place::Baseline { .. } | Place::Transfer { .. } => &[FITS, PREDICTIONS],
+        Place::Prompt { .. } | Place::Judge { .. } => &[SCORES],
     };
     let done = match store.commit(&key, generation).await? {
         Some(Commit::Done(done)) => done,
@@ -182,12 +182,12 @@ impl<'a> Collector<'a> {
 
     fn take(&mut self, key: &UnitKey, planned: &PlannedUnit, fetched: &Fetched) -> Result<(), CollectError> {
         match planned.place {
-            Place::Extract { .. } => Ok(()),
+            Place::Extract { .. } | Place::Embedding { .. } | Place::Transfer { .. } | Place::Judge { .. } => Ok(()),
             Place::Fit { model, condition, layer } => {
                 self.fits(key, fetched, |p| Prediction { model: Some(model), condition: Some(condition), layer: Some(layer), ..p })
             }
-            Place::Baseline(_) => self.fits(key, fetched, |p| p),
-            Place::Prompt { model, rows } => self.scores(key, model, rows, &fetched.artifacts[0]),
+            Place::Baseline { .. } => self.fits(key, fetched, |p| p),
+            Place::Prompt { model, rows, .. } => self.scores(key, model, rows, &fetched.artifacts[0]),
         }
     }
 
@@ -295,16 +295,11 @@ fn model_entry(model: &limbic_core::plan::ModelFacts) -> ModelEntry {
 }
 
 fn run(key: &UnitKey, planned: &PlannedUnit, done: &Done) -> Run {
-    let (model, condition) = match planned.place {
-        Place::Extract { model, condition, .. } | Place::Fit { model, condition, .. } => (Some(model), Some(condition)),
-        Place::Prompt { model, .. } => (Some(model), None),
-        Place::Baseline(_) => (None, None),
-    };
     Run {
         unit: key.hex(),
         kind: planned.unit.spec.kind(),
-        model,
-        condition,
+        model: planned.place.model(),
+        condition: planned.place.condition(),
         title: planned.unit.hints.title.clone(),
         attempt: done.attempt.clone(),
         worker: done.provenance.worker.clone(),

@@ -29,7 +29,7 @@ use limbic_proto::spec::{DatasetSpec, NearDuplicates};
 pub use error::{DatasetError, Known, Place};
 
 /// A dataset that is ready for the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ingested {
     /// The canonical rows, in the order of the file.
     pub rows: Rows,
@@ -73,7 +73,7 @@ pub fn ingest(spec: &DatasetSpec, name: &str, bytes: Bytes) -> Result<Ingested, 
     let drafts = balance::balance(spec.balance, spec.seed, &classes, drafts, &mut notes);
     notes.push(sizes(&drafts));
     let rows = drafts.into_iter().map(finish).collect();
-    Ok(Ingested { rows: Rows { classes, rows }, notes })
+    Ok(Ingested { rows: Rows { scheme: spec.scheme, classes, rows }, notes })
 }
 
 /// How far a split column settles the splits.
@@ -104,5 +104,5 @@ fn sizes(drafts: &[Draft]) -> String {
 
 fn finish(draft: Draft) -> Row {
     let split = draft.split.expect("every row has a split by now");
-    Row { id: draft.id, text: draft.text, class: draft.class, group: draft.group, split, weight: draft.weight }
+    Row { id: draft.id, text: draft.text, class: draft.class, group: draft.group, split, weight: draft.weight, values: Vec::new() }
 }

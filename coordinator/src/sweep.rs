@@ -87,10 +87,11 @@ pub async fn prepare(spec: Spec) -> Result<Sweep, Failure> {
         models.push(ModelFacts {
             name: model.name(),
             source: files.pinned,
-            digest: files.digest,
+            digest: identity(&files.digest, model.random_weights),
             dtype: model.dtype,
             architecture: files.architecture,
             chat_template: files.chat_template,
+            random_weights: model.random_weights,
         });
     }
     let plan = plan(&spec, &ingested.rows, &models).map_err(Failure::user)?;
@@ -99,6 +100,14 @@ pub async fn prepare(spec: Spec) -> Result<Sweep, Failure> {
     let id = sweep_id(&spec, &digest, &contents);
     let accepted = Accepted { nonce: nonce(), spec, rows: digest, models, notes: ingested.notes };
     Ok(Sweep { id, accepted, earlier: Vec::new(), rows: ingested.rows, plan })
+}
+
+/// What a model's results depend on: its files, or (with random weights) the seed besides.
+fn identity(files: &Digest, random_weights: Option<u64>) -> Digest {
+    match random_weights {
+        None => *files,
+        Some(seed) => Digest::of_json(&("random weights", files, seed)),
+    }
 }
 
 /// Writes an accepted sweep down; if the same sweep stands already, that one is returned. Where its models lie elsewhere

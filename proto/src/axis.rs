@@ -151,6 +151,11 @@ pub enum Context {
     Full,
     /// The continuation alone, re-encoded without the prompt: what is left when the prompt can't be attended to.
     MaskedPrompt,
+    /// The prompt, followed by the continuation of another row of the same unit: what is left when the reply says nothing
+    /// of the utterance.
+    ShuffledReply,
+    /// The prompt, followed by a fixed text: what the prompt alone carries forward.
+    Filler,
 }
 
 impl Context {
@@ -159,6 +164,8 @@ impl Context {
         match self {
             Context::Full => "full",
             Context::MaskedPrompt => "masked-prompt",
+            Context::ShuffledReply => "shuffled-reply",
+            Context::Filler => "filler",
         }
     }
 }

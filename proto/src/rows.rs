@@ -1,5 +1,6 @@
 //! Canonical rows: the dataset as every unit sees it, written once into the store as JSON Lines.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::key::Digest;
@@ -30,15 +31,48 @@ impl Split {
     }
 }
 
+/// What a row's label is, and so what probes predict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// One class a row. Predictions are probabilities that sum to 1.
+    #[default]
+    Single,
+    /// Any number of classes a row, none included. Predictions are a probability for each class (one against the rest).
+    Multi,
+    /// A whole-numbered intensity for every class, 0 = absent. Predictions are expected intensities.
+    Intensity,
+    /// Real numbers on named scales (valence, arousal, dominance). The scales take the place of classes.
+    Continuous,
+}
+
+impl Scheme {
+    /// The word used in specs and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Single => "single",
+            Scheme::Multi => "multi",
+            Scheme::Intensity => "intensity",
+            Scheme::Continuous => "continuous",
+        }
+    }
+
+    /// Whether it is the default, which is not written: rows and keys of units are older than this field.
+    pub fn is_default(&self) -> bool {
+        *self == Scheme::default()
+    }
+}
+
 /// One labelled utterance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
     /// Unique in the dataset. (A row that balancing repeats is stored once, with a `weight`.)
     pub id: String,
     /// The utterance.
     pub text: String,
-    /// Index into [`Rows::classes`].
+    /// Index into [`Rows::classes`]. Under a scheme other than [`Scheme::Single`] it is what rows are stratified by: the
+    /// class of the highest value, or 0 where there is none.
     pub class: u32,
     /// Rows of one group lie in one split, and intervals resample groups.
     pub group: String,
@@ -46,6 +80,10 @@ pub struct Row {
     pub split: Split,
     /// How often the row counts in training (balancing repeats minority rows); 1 elsewhere.
     pub weight: u32,
+    /// One number per class or scale, under a scheme other than [`Scheme::Single`]: 0 or 1, an intensity, or a place on the
+    /// scale. Empty under [`Scheme::Single`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<f32>,
 }
 
 /// The first line of the rows artifact.
@@ -54,12 +92,16 @@ pub struct Row {
 struct Head {
     classes: Vec<String>,
     rows: usize,
+    #[serde(default, skip_serializing_if = "Scheme::is_default")]
+    scheme: Scheme,
 }
 
 /// The whole dataset.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rows {
-    /// The classes, in the order of all score vectors.
+    /// What the labels are.
+    pub scheme: Scheme,
+    /// The classes (or scales), in the order of all score vectors.
     pub classes: Vec<String>,
     /// The rows, in the order of all tensors.
     pub rows: Vec<Row>,
@@ -76,7 +118,7 @@ pub struct RowsError {
 impl Rows {
     /// The artifact's bytes: a head line, then one row a line.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let head = Head { classes: self.classes.clone(), rows: self.rows.len() };
+        let head = Head { classes: self.classes.clone(), rows: self.rows.len(), scheme: self.scheme };
         let mut out = serde_json::to_vec(&head).expect("a head serializes");
         for row in &self.rows {
             out.push(b'\n');
@@ -99,7 +141,11 @@ impl Rows {
         if rows.len() != head.rows {
             return Err(fail(rows.len(), format!("the file ends after {} of {} rows", rows.len(), head.rows)));
         }
-        Ok(Rows { classes: head.classes, rows })
+        let outputs = if head.scheme == Scheme::Single { 0 } else { head.classes.len() };
+        if let Some((at, row)) = rows.iter().enumerate().find(|(_, row)| row.values.len() != outputs) {
+            return Err(fail(at + 1, format!("{} values where there must be {outputs}", row.values.len())));
+        }
+        Ok(Rows { scheme: head.scheme, classes: head.classes, rows })
     }
 
     /// The artifact's name: the digest of its bytes.
@@ -112,9 +158,10 @@ impl Rows {
         Digest::of_json(&rows.iter().map(|r| (&r.id, &r.text)).collect::<Vec<_>>())
     }
 
-    /// The digest of what a probe sees of the rows beside their states: ids, classes, splits, weights.
+    /// The digest of what a probe sees of the rows beside their states: ids, classes, splits, weights, groups (shuffled
+    /// labels move with them), and the values under schemes that have them.
     pub fn targets_digest(&self) -> Digest {
-        let targets: Vec<_> = self.rows.iter().map(|r| (&r.id, r.class, r.split, r.weight)).collect();
-        Digest::of_json(&(&self.classes, targets))
+        let targets: Vec<_> = self.rows.iter().map(|r| (&r.id, r.class, r.split, r.weight, &r.group, &r.values)).collect();
+        Digest::of_json(&(self.scheme, &self.classes, targets))
     }
 }

@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 pub use check::SpecError;
 pub use dataset::{Balance, DatasetSpec, Format, MultipleLabels, NearDuplicates, SplitShares};
 pub use model::{Dtype, LayerSelector, ModelSpec};
-pub use probe::{Baseline, LogisticSpec, MlpSpec, ProbeSpec};
-pub use prompt::{BadRows, Chat, Condition, Continuation, Prompt, TooLong, ZeroShot};
+pub use probe::{Baseline, Control, LdaSpec, LogisticSpec, MeanDifferenceSpec, MlpSpec, OffsetMlpSpec, ProbeSpec, RidgeSpec};
+pub use prompt::{
+    BadRows, Chat, Condition, Continuation, Example, FewShot, Judge, Prompt, Stimuli, StimulusPlace, TEXT, TooLong, Turn, ZeroShot,
+};
 
 use crate::axis::{Pooling, ReadOut};
 use crate::key::Digest;
@@ -62,12 +64,24 @@ pub struct Spec {
     /// The probes trained on every cell.
     #[serde(default = "default_probes")]
     pub probes: Vec<ProbeSpec>,
+    /// What is fitted beside each probe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<Control>,
+    /// Which probes are also used where they were not fitted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfer: Vec<Transfer>,
+    /// Whether the geometry of every layer's states is described: principal components, class directions, similarities.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub geometry: bool,
     /// What the probes are compared with.
     #[serde(default = "default_baselines")]
     pub baselines: Vec<Baseline>,
-    /// How the zero-shot baseline asks.
+    /// How the zero-shot baselines ask.
     #[serde(default)]
     pub zero_shot: ZeroShot,
+    /// Who judges the replies, and how; absent = nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<Judge>,
     /// Seeds of everything random in probes; each probe is trained once per seed (deterministic ones once).
     #[serde(default = "default_seeds")]
     pub seeds: Vec<u64>,
@@ -77,6 +91,16 @@ pub struct Spec {
     /// How results are summed up.
     #[serde(default)]
     pub report: ReportSpec,
+}
+
+/// Where probes are used beside where they were fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transfer {
+    /// Those of each condition at offset 0 under every other condition.
+    Conditions,
+    /// Those of offset 0 at every further offset.
+    Offsets,
 }
 
 /// How the work is cut and run.
@@ -112,11 +136,24 @@ pub struct ReportSpec {
     pub resamples: usize,
     /// Coverage of the intervals, in 0..1.
     pub confidence: f64,
+    /// Coarser levels of the classes; metrics are computed at each beside the classes themselves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<Level>,
+}
+
+/// A coarser level of a label hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Level {
+    /// The name in tables and figures.
+    pub name: String,
+    /// Class -> coarser class. All classes must be named.
+    pub map: std::collections::BTreeMap<String, String>,
 }
 
 impl Default for ReportSpec {
     fn default() -> Self {
-        ReportSpec { title: None, resamples: 1000, confidence: 0.95 }
+        ReportSpec { title: None, resamples: 1000, confidence: 0.95, levels: Vec::new() }
     }
 }
 
@@ -161,6 +198,9 @@ impl Spec {
         for model in &mut spec.models {
             model.source = resolve(base, &model.source);
         }
+        for stimuli in spec.conditions.iter_mut().filter_map(|condition| condition.stimuli.as_mut()) {
+            stimuli.source = resolve(base, &stimuli.source);
+        }
         if let Some(store) = &mut spec.store {
             *store = resolve(base, store);
         }
@@ -194,9 +234,9 @@ impl Spec {
         read_outs
     }
 
-    /// The continuation that is needed: none when only offset 0 is asked.
+    /// The continuation that is needed: none when only offset 0 is asked and nobody judges replies.
     pub fn continuation(&self) -> Option<&Continuation> {
-        self.offsets.iter().any(|&k| k > 0).then_some(self.continuation.as_ref()).flatten()
+        (self.judge.is_some() || self.offsets.iter().any(|&k| k > 0)).then_some(self.continuation.as_ref()).flatten()
     }
 
     /// The JSON Schema of the spec file.

@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::Architecture;
 use crate::axis::{Layer, ReadOut};
 use crate::key::{Digest, UnitKey};
-use crate::spec::{BadRows, Continuation, Dtype, LogisticSpec, ProbeSpec, Prompt, TooLong};
+use crate::rows::Scheme;
+use crate::spec::{BadRows, Continuation, Control, Dtype, LogisticSpec, ProbeSpec, Prompt, RidgeSpec, TooLong};
 
 mod split;
 
 /// Raised whenever hidden states, likelihoods or what is read of their artifacts change for the same input.
-pub const ENGINE_VERSION: u32 = 1;
+pub const ENGINE_VERSION: u32 = 2;
 /// Raised whenever fits or their artifacts change for the same input.
-pub const PROBE_VERSION: u32 = 1;
+pub const PROBE_VERSION: u32 = 2;
 
 /// What determines a unit's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,11 +24,15 @@ pub enum UnitSpec {
     Extract(ExtractUnit),
     /// Probes on the states of one layer, or a baseline on the words.
     Fit(FitUnit),
-    /// Label likelihoods of some rows: zero-shot.
+    /// Label likelihoods of some rows, or written answers: zero-shot.
     Prompt(PromptUnit),
+    /// Fitted probes on states that they were not fitted on.
+    Transfer(TransferUnit),
+    /// Label likelihoods of replies.
+    Judge(JudgeUnit),
 }
 
-/// The three kinds of units.
+/// The kinds of units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnitKind {
@@ -37,15 +42,24 @@ pub enum UnitKind {
     Fit,
     /// See [`UnitSpec::Prompt`].
     Prompt,
+    /// See [`UnitSpec::Transfer`].
+    Transfer,
+    /// See [`UnitSpec::Judge`].
+    Judge,
 }
 
 impl UnitKind {
+    /// All kinds, in the order of tables.
+    pub const ALL: [UnitKind; 5] = [UnitKind::Extract, UnitKind::Fit, UnitKind::Transfer, UnitKind::Prompt, UnitKind::Judge];
+
     /// The word used in logs and tables.
     pub fn as_str(self) -> &'static str {
         match self {
             UnitKind::Extract => "extract",
             UnitKind::Fit => "fit",
             UnitKind::Prompt => "prompt",
+            UnitKind::Transfer => "transfer",
+            UnitKind::Judge => "judge",
         }
     }
 }
@@ -122,8 +136,12 @@ pub const PREDICTIONS: &str = "predictions.safetensors";
 pub const FITS: &str = "fits.json";
 /// The artifact name of a fit unit's weights.
 pub const WEIGHTS: &str = "weights.safetensors";
-/// The artifact name of a prompt unit's scores.
+/// The artifact name of a prompt or judge unit's scores.
 pub const SCORES: &str = "scores.safetensors";
+/// The artifact name of a prompt unit's written answers.
+pub const ANSWERS: &str = "answers.json";
+/// The artifact name of a fit unit's geometry.
+pub const GEOMETRY: &str = "geometry.safetensors";
 
 /// The tokens of one row in an extract unit's `tokens.json`, a list in row order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +157,19 @@ pub struct RowTokens {
     pub utterance_bytes: (usize, usize),
     /// The continuation's token ids.
     pub reply: Vec<u32>,
+    /// The reply in words, where the model wrote one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reply_text: String,
+}
+
+/// One row's written answer in a prompt unit's `answers.json`, a list in row order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// The row's id.
+    pub id: String,
+    /// What the model wrote; empty if the row was skipped.
+    pub text: String,
 }
 
 /// What probes are fitted on.
@@ -163,9 +194,10 @@ pub enum Features {
 
 /// Probes on one layer's states (every read-out, every probe, every seed), or a baseline.
 ///
-/// Artifacts: `predictions.safetensors` with one f32 tensor `[test rows, classes]` of probabilities per fit, named by
-/// [`FitName`] (test rows in dataset order; a row without a state at that read-out is all zeros); `fits.json`, a list
-/// of [`FitRecord`]; `weights.safetensors` with each fit's weights and standardiser.
+/// Artifacts: `predictions.safetensors` with one f32 tensor `[test rows, outputs]` per fit, named by [`FitName`] (test
+/// rows in dataset order; a row without a state at that read-out is all NaN; see [`Scheme`] for what the numbers are);
+/// `fits.json`, a list of [`FitRecord`]; `weights.safetensors` with each fit's weights and standardiser; with `geometry`
+/// also `geometry.safetensors` (see [`Geometry`](crate::unit::GEOMETRY) in the engine's documentation).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitUnit {
@@ -177,31 +209,98 @@ pub struct FitUnit {
     pub targets: Digest,
     /// The read-outs; empty for baselines.
     pub read_outs: Vec<ReadOut>,
-    /// The probes; for bag-of-words one logistic probe, for majority none.
+    /// The probes; for bag-of-words one logistic or ridge probe, for majority none.
     pub probes: Vec<ProbeSpec>,
     /// The seeds.
     pub seeds: Vec<u64>,
+    /// What is fitted beside each probe, of what needs the same states.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<Control>,
+    /// Whether probes of offset 0 (pooling `last`) are used at every further read-out too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub transfer: bool,
+    /// Whether the geometry of the read-outs at offset 0 is described.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub geometry: bool,
+}
+
+/// Probes of some fit units on the states of one layer under another condition, at the read-out that each was fitted at.
+///
+/// Artifacts: `predictions.safetensors` as a fit unit's, tensors named `{index of the fit unit}.{FitName}`; `fits.json`, a
+/// list of [`TransferRecord`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferUnit {
+    /// [`PROBE_VERSION`].
+    pub version: u32,
+    /// The fit units whose probes are used.
+    pub fits: Vec<UnitKey>,
+    /// The extract units whose states they are used on, in row order.
+    pub extracts: Vec<UnitKey>,
+    /// The layer.
+    pub layer: Layer,
+    /// [`crate::rows::Rows::targets_digest`].
+    pub targets: Digest,
+    /// The read-outs; probes that were fitted at others are left out.
+    pub read_outs: Vec<ReadOut>,
+}
+
+/// One probe of a transfer unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferRecord {
+    /// Index into [`TransferUnit::fits`].
+    pub fit: usize,
+    /// The probe's name in that unit.
+    pub name: FitName,
+    /// Test rows predicted.
+    pub test: usize,
+}
+
+impl TransferRecord {
+    /// The tensor's name, such as `1.logistic.k0.s0`.
+    pub fn tensor(&self) -> String {
+        format!("{}.{}", self.fit, self.name.tensor())
+    }
 }
 
 /// The name of one fit inside a fit unit's artifacts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitName {
-    /// `logistic`, `mlp`, `majority`, `bag-of-words`.
+    /// [`ProbeSpec::name`], or a baseline's name.
     pub probe: String,
-    /// The read-out; none for baselines.
+    /// The control that it is, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
+    /// The read-out that it predicts from; none for baselines on the words.
     pub read_out: Option<ReadOut>,
+    /// The read-out that it was fitted at, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fitted_at: Option<ReadOut>,
     /// The seed.
     pub seed: u64,
 }
 
 impl FitName {
-    /// The tensor's name, such as `logistic.k8.s0`.
+    /// A probe at a read-out.
+    pub fn new(probe: &str, read_out: Option<ReadOut>, seed: u64) -> FitName {
+        FitName { probe: probe.to_owned(), control: None, read_out, fitted_at: None, seed }
+    }
+
+    /// The tensor's name, such as `logistic.k8.s0`, `logistic.shuffled-labels.k8.s0` or `logistic.k8.from.k0.s0`.
     pub fn tensor(&self) -> String {
-        match self.read_out {
-            Some(read_out) => format!("{}.{}.s{}", self.probe, read_out.name(), self.seed),
-            None => format!("{}.s{}", self.probe, self.seed),
+        let mut name = self.probe.clone();
+        if let Some(control) = self.control {
+            name = format!("{name}.{}", control.name());
         }
+        if let Some(read_out) = self.read_out {
+            name = format!("{name}.{}", read_out.name());
+        }
+        if let Some(from) = self.fitted_at {
+            name = format!("{name}.from.{}", from.name());
+        }
+        format!("{name}.s{}", self.seed)
     }
 }
 
@@ -217,9 +316,10 @@ pub struct FitRecord {
     pub validation: usize,
     /// Test rows predicted.
     pub test: usize,
-    /// The chosen strength C, of a logistic fit.
+    /// The chosen strength C of a logistic fit, or penalty alpha of a ridge fit.
     pub strength: Option<f64>,
-    /// Mean log-loss on validation, in nats.
+    /// Mean loss on validation: log-loss in nats (summed over classes under [`Scheme::Multi`] and [`Scheme::Intensity`]), or
+    /// squared error in units of the targets' variance where predictions are no probabilities.
     pub validation_log_loss: Option<f64>,
     /// Steps (MLP) or iterations (logistic).
     pub iterations: usize,
@@ -227,12 +327,47 @@ pub struct FitRecord {
     pub converged: bool,
     /// Why there is no fit at this read-out (for instance too few rows reach this offset), if there is none.
     pub absent: Option<String>,
+    /// The minimum description length of the labels, if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mdl: Option<Mdl>,
 }
 
-/// Label likelihoods of some rows.
+/// How long the labels of train are when they are sent with a probe's help (Voita and Titov 2020, online code).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mdl {
+    /// Bits of the online code.
+    pub bits: f64,
+    /// Bits of the uniform code: rows times log2 of the classes.
+    pub uniform_bits: f64,
+}
+
+/// What a prompt unit asks the model for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Asking {
+    /// How likely it finds each answer.
+    #[default]
+    Likelihood,
+    /// A written answer of at most so many tokens, greedily.
+    Answer {
+        /// Tokens at most.
+        tokens: u32,
+    },
+}
+
+impl Asking {
+    /// Whether it is the default, which is not written: keys of units are older than this field.
+    pub fn is_default(&self) -> bool {
+        *self == Asking::default()
+    }
+}
+
+/// Label likelihoods of some rows, or written answers.
 ///
-/// Artifact: `scores.safetensors` with one f64 tensor `log_likelihood` `[rows, labels]` of summed log-probabilities, and
-/// I64 tensors `label_tokens` `[labels]` and `prompt_tokens` `[rows]` (0 = skipped).
+/// Artifact of likelihoods: `scores.safetensors` with one f64 tensor `log_likelihood` `[rows, labels]` of summed
+/// log-probabilities, another `content_free` `[texts, labels]` of texts without content, and I64 tensors `label_tokens`
+/// `[labels]` and `prompt_tokens` `[rows]` (0 = skipped). Of written answers: `answers.json`, a list of [`Answer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptUnit {
@@ -242,10 +377,39 @@ pub struct PromptUnit {
     pub model: ModelIdentity,
     /// How utterances become questions.
     pub prompt: Prompt,
-    /// The answers whose likelihood is measured, in class order, as they follow the prompt.
+    /// What is asked for.
+    #[serde(default, skip_serializing_if = "Asking::is_default")]
+    pub asking: Asking,
+    /// The answers whose likelihood is measured, in class order, as they follow the prompt; none where it is to be written.
     pub answers: Vec<String>,
+    /// Texts without content whose likelihoods calibrate the others'.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub content_free: Vec<String>,
     /// The rows.
     pub rows: RowsIdentity,
+    /// The policy for prompts longer than the context.
+    pub too_long: TooLong,
+    /// The policy for rows that can't be computed.
+    #[serde(default, skip_serializing_if = "BadRows::is_default")]
+    pub bad_rows: BadRows,
+}
+
+/// How likely a model finds each label after a question about a reply.
+///
+/// Artifact: `scores.safetensors` as a prompt unit's; rows whose reply is empty or was skipped have 0 `prompt_tokens`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeUnit {
+    /// [`ENGINE_VERSION`].
+    pub version: u32,
+    /// The judging model.
+    pub model: ModelIdentity,
+    /// How replies become questions.
+    pub prompt: Prompt,
+    /// The answers whose likelihood is measured, in class order, as they follow the prompt.
+    pub answers: Vec<String>,
+    /// The extract unit whose replies are judged.
+    pub replies: UnitKey,
     /// The policy for prompts longer than the context.
     pub too_long: TooLong,
     /// The policy for rows that can't be computed.
@@ -265,6 +429,8 @@ impl UnitSpec {
             UnitSpec::Extract(_) => UnitKind::Extract,
             UnitSpec::Fit(_) => UnitKind::Fit,
             UnitSpec::Prompt(_) => UnitKind::Prompt,
+            UnitSpec::Transfer(_) => UnitKind::Transfer,
+            UnitSpec::Judge(_) => UnitKind::Judge,
         }
     }
 
@@ -273,23 +439,41 @@ impl UnitSpec {
         match self {
             UnitSpec::Extract(u) => Some(&u.model),
             UnitSpec::Prompt(u) => Some(&u.model),
-            UnitSpec::Fit(_) => None,
+            UnitSpec::Judge(u) => Some(&u.model),
+            UnitSpec::Fit(_) | UnitSpec::Transfer(_) => None,
+        }
+    }
+
+    /// How many tokens a row's reply has at most; 0 of units without one.
+    pub fn reply_tokens(&self) -> u32 {
+        match self {
+            UnitSpec::Extract(u) => u.continuation.as_ref().and_then(|c| c.tokens).unwrap_or(0),
+            UnitSpec::Prompt(PromptUnit { asking: Asking::Answer { tokens }, .. }) => *tokens,
+            _ => 0,
         }
     }
 
     /// The units whose artifacts this one reads.
-    pub fn dependencies(&self) -> &[UnitKey] {
+    pub fn dependencies(&self) -> Vec<UnitKey> {
         match self {
-            UnitSpec::Fit(FitUnit { features: Features::States { extracts, .. }, .. }) => extracts,
-            _ => &[],
+            UnitSpec::Fit(FitUnit { features: Features::States { extracts, .. }, .. }) => extracts.clone(),
+            UnitSpec::Transfer(u) => u.extracts.iter().chain(&u.fits).copied().collect(),
+            UnitSpec::Judge(u) => vec![u.replies],
+            UnitSpec::Fit(_) | UnitSpec::Extract(_) | UnitSpec::Prompt(_) => Vec::new(),
         }
     }
 }
 
-/// How the bag-of-words baseline is fitted: as the logistic probe is, with the strength that validation chooses; on rows of
-/// unit length the useful ones lie higher than on standardised states. They are part of the unit's identity.
-pub fn bag_of_words_probe() -> ProbeSpec {
-    ProbeSpec::Logistic(LogisticSpec { c: vec![0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0] })
+/// How the bag-of-words baseline is fitted: as the logistic (or, to numbers, the ridge) probe is, with the strength that
+/// validation chooses; on rows of unit length the useful ones lie higher than on standardised states. They are part of the
+/// unit's identity.
+pub fn bag_of_words_probe(scheme: Scheme) -> ProbeSpec {
+    match scheme {
+        Scheme::Single | Scheme::Multi => {
+            ProbeSpec::Logistic(LogisticSpec { c: vec![0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0], ..LogisticSpec::default() })
+        }
+        Scheme::Intensity | Scheme::Continuous => ProbeSpec::Ridge(RidgeSpec { alpha: vec![0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0] }),
+    }
 }
 
 /// How to get at a unit's input, and what it is worth. Changes no number.
@@ -320,6 +504,9 @@ pub struct ModelHint {
     pub source: String,
     /// What is built from them.
     pub architecture: Architecture,
+    /// The seed of random weights that take the place of those in the files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_weights: Option<u64>,
 }
 
 /// A unit as it is leased.
@@ -346,7 +533,9 @@ mod tests {
                 version: 1,
                 model,
                 prompt,
+                asking: Asking::default(),
                 answers: vec![" joy".into()],
+                content_free: Vec::new(),
                 rows,
                 too_long: TooLong::Error,
                 bad_rows,

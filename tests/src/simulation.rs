@@ -5,15 +5,19 @@
 mod hosts;
 mod schedule;
 mod store;
+mod system;
 mod world;
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use limbic::sweep::{self, Sweep};
 use limbic_store::{Store, chance};
+use serde::{Deserialize, Serialize};
 
 use crate::Sandbox;
 use schedule::Schedule;
@@ -32,7 +36,7 @@ pub const WORKERS: usize = 8;
 pub type Outcomes = BTreeMap<u64, Result<Outcome, String>>;
 
 /// What a simulation came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// BLAKE3 over every store request with its time, sender and answer, every unit begun, and every disturbance.
     pub trace: String,
@@ -45,7 +49,7 @@ pub struct Outcome {
     /// BLAKE3 over the artifacts of all units, in order; none where one was given up or split.
     pub results: Option<String>,
     /// How often what was done.
-    pub counts: BTreeMap<&'static str, u64>,
+    pub counts: BTreeMap<String, u64>,
     /// What must not happen.
     pub violations: Vec<String>,
 }
@@ -75,22 +79,7 @@ impl Study {
         Ok(Study { sweep: runtime.block_on(sweep::prepare(spec))? })
     }
 
-    /// Runs the sweep under each seed, so many at a time.
-    pub fn many(&self, seeds: std::ops::Range<u64>, threads: usize) -> Outcomes {
-        let (next, outcomes) = (AtomicU64::new(seeds.start), Mutex::new(Outcomes::new()));
-        let run = || loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                return;
-            }
-            let (outcome, _) = self.simulate(seed, false);
-            outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, outcome.map_err(|e| e.to_string()));
-        };
-        std::thread::scope(|scope| (0..threads.max(1)).for_each(|_| drop(scope.spawn(run))));
-        outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs the sweep under what the seed draws, in this thread alone. The second value is everything that happened, if it
+    /// Runs the sweep under what the seed draws, in this thread alone; in another process it is the same run. The second value is everything that happened, if it
     /// is to be kept.
     ///
     /// # Errors
@@ -98,8 +87,10 @@ impl Study {
     /// violations.
     pub fn simulate(&self, seed: u64, log: bool) -> (anyhow::Result<Outcome>, Vec<String>) {
         chance::seed(seed);
+        system::set(Some(Duration::ZERO));
         let world = Arc::new(World::new(seed, &self.sweep, log));
         let outcome = self.run(seed, &world).map(|took| world.judge(took));
+        system::set(None);
         (outcome, world.log())
     }
 
@@ -131,6 +122,27 @@ impl Study {
         }
         // The hosts are dropped here, before their store is judged: nobody writes any more.
         Ok(sim.elapsed())
+    }
+}
+
+/// Runs the sweep under each seed, so many at a time, each in a process of its own. `program` is this crate's `simulate`.
+///
+/// # Errors
+/// The program can't be started; what goes wrong under a seed is among the outcomes.
+pub fn many(program: &Path, seeds: Range<u64>, at_once: usize) -> anyhow::Result<Outcomes> {
+    let (mut left, mut running, mut outcomes) = (seeds, VecDeque::new(), Outcomes::new());
+    loop {
+        while running.len() < at_once.max(1)
+            && let Some(seed) = left.next()
+        {
+            let mut command = Command::new(program);
+            let child = command.args(["--seed", &seed.to_string(), "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+            running.push_back((seed, child));
+        }
+        let Some((seed, child)) = running.pop_front() else { return Ok(outcomes) };
+        let ended = child.wait_with_output()?;
+        let outcome = serde_json::from_slice(&ended.stdout).map_err(|_| String::from_utf8_lossy(&ended.stderr).into_owned());
+        outcomes.insert(seed, outcome);
     }
 }
 

@@ -79,13 +79,11 @@ impl StandIn {
         // What was read is in the result: a dependency with other bytes would show in the report.
         let mut draws = Draws::new(key, &Digest::of_json(&read).hex());
         let names: Vec<FitName> = match &spec.features {
-            Features::Majority => vec![FitName { probe: "majority".into(), read_out: None, seed: 0 }],
-            Features::BagOfWords { .. } => vec![FitName { probe: "bag-of-words".into(), read_out: None, seed: 0 }],
-            Features::States { .. } => spec
-                .read_outs
-                .iter()
-                .flat_map(|at| spec.probes.iter().map(|probe| FitName { probe: probe.name().into(), read_out: Some(*at), seed: 0 }))
-                .collect(),
+            Features::Majority => vec![FitName::new("majority", None, 0)],
+            Features::BagOfWords { .. } => vec![FitName::new("bag-of-words", None, 0)],
+            Features::States { .. } => {
+                spec.read_outs.iter().flat_map(|at| spec.probes.iter().map(|probe| FitName::new(probe.name(), Some(*at), 0))).collect()
+            }
         };
         let mut tensors = Vec::new();
         for name in &names {
@@ -107,6 +105,7 @@ impl StandIn {
             iterations: 1,
             converged: true,
             absent: None,
+            mdl: None,
         };
         let records: Vec<FitRecord> = names.iter().map(record).collect();
         let fits = serde_json::to_vec(&records).expect("records serialize").into();
@@ -141,6 +140,7 @@ impl Executor for StandIn {
             UnitSpec::Extract(spec) => Self::extract(&key, spec),
             UnitSpec::Fit(spec) => Self::fit(&key, spec, unit, inputs)?,
             UnitSpec::Prompt(spec) => Self::prompt(&key, spec),
+            UnitSpec::Transfer(_) | UnitSpec::Judge(_) => unreachable!("no sweep under chaos has such units"),
         };
         self.loaded = unit.spec.model().iter().map(|model| model.digest).collect();
         let artifacts = artifacts.into_iter().map(|(name, bytes)| (name, bytes.into())).collect();

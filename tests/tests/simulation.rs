@@ -1,16 +1,19 @@
 //! The whole machine under fifty seeds of crashes, partitions, takeovers and store faults; see `limbic_tests::simulation`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use limbic_tests::simulation::{Study, table};
+use limbic_tests::simulation::{many, table};
 
 const SEEDS: u64 = 50;
+/// So many of them are run once more.
+const AGAIN: u64 = 5;
 
 #[test]
 fn nothing_is_lost_whatever_the_seed_and_a_seed_gives_the_same_run_again() {
-    let study = Study::new().unwrap();
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let outcomes = study.many(0..SEEDS, threads);
+    let program = Path::new(env!("CARGO_BIN_EXE_simulate"));
+    let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let outcomes = many(program, 0..SEEDS, at_once).unwrap();
     println!("{}", table(&outcomes));
     for (seed, outcome) in &outcomes {
         let again = format!("see what happened: cargo run --release -p limbic-tests --bin simulate -- --seed {seed} --log FILE");
@@ -19,8 +22,8 @@ fn nothing_is_lost_whatever_the_seed_and_a_seed_gives_the_same_run_again() {
     }
     let results: BTreeSet<_> = outcomes.values().filter_map(|outcome| outcome.as_ref().ok()?.results.as_ref()).collect();
     assert_eq!(results.len(), 1, "whatever happened, the artifacts are the same");
-    for seed in [3, 14] {
-        let (again, _) = study.simulate(seed, false);
-        assert_eq!(again.as_ref().unwrap(), outcomes[&seed].as_ref().unwrap(), "seed {seed} gives another run");
+    let again = many(program, 0..AGAIN, at_once).unwrap();
+    for (seed, outcome) in again {
+        assert_eq!(outcome.as_ref().unwrap(), outcomes[&seed].as_ref().unwrap(), "seed {seed} gives another run");
     }
 }

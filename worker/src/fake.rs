@@ -68,7 +68,8 @@ impl Executor for FakeExecutor {
         let names: &[&'static str] = match unit.spec.kind() {
             UnitKind::Extract => &[STATES, TOKENS],
             UnitKind::Fit => &[PREDICTIONS, FITS, WEIGHTS],
-            UnitKind::Prompt => &[SCORES],
+            UnitKind::Prompt | UnitKind::Judge => &[SCORES],
+            UnitKind::Transfer => &[PREDICTIONS, FITS],
         };
         let artifacts = names.iter().map(|name| (*name, FakeExecutor::artifact(unit, name).into())).collect();
         Ok(Output { artifacts, tokens: 1, ..Output::default() })

@@ -78,7 +78,7 @@ fn replies_skipped_rows_and_byte_spans_are_recorded() {
 
 fn probes() -> Vec<ProbeSpec> {
     let mlp = MlpSpec { hidden: 8, epochs: 3, ..MlpSpec::default() };
-    vec![ProbeSpec::Logistic(LogisticSpec { c: vec![0.01, 1.0] }), ProbeSpec::Mlp(mlp)]
+    vec![ProbeSpec::Logistic(LogisticSpec { c: vec![0.01, 1.0], ..LogisticSpec::default() }), ProbeSpec::Mlp(mlp)]
 }
 
 #[test]
@@ -269,11 +269,13 @@ fn baselines_need_no_model() {
     let (shape, values) = tensor_f32(artifact(&output, PREDICTIONS), "majority.s0");
     assert!(shape[1] == 3 && values.chunks_exact(3).all(|p| p == &values[..3]));
     let words = Features::BagOfWords { texts: bench.texts() };
-    let words = bench.fit(words, Vec::new(), vec![limbic_proto::unit::bag_of_words_probe()], vec![0]);
+    let words = bench.fit(words, Vec::new(), vec![limbic_proto::unit::bag_of_words_probe(limbic_proto::rows::Scheme::Single)], vec![0]);
     let output = bench.execute(&words).unwrap();
     let records: Vec<FitRecord> = serde_json::from_slice(artifact(&output, FITS)).unwrap();
     assert!(records[0].name.tensor() == "bag-of-words.s0" && records[0].converged);
-    let limbic_proto::spec::ProbeSpec::Logistic(path) = limbic_proto::unit::bag_of_words_probe() else { panic!("a logistic probe") };
+    let limbic_proto::spec::ProbeSpec::Logistic(path) = limbic_proto::unit::bag_of_words_probe(limbic_proto::rows::Scheme::Single) else {
+        panic!("a logistic probe")
+    };
     // Validation chooses among several strengths, as it does for probes.
     assert!(path.c.len() > 1 && path.c.contains(&records[0].strength.unwrap()) && records[0].validation_log_loss.is_some());
     let (terms, _) = tensor_f32(artifact(&output, WEIGHTS), "bag-of-words.s0.idf");

@@ -29,6 +29,9 @@ fn unit(seed: u64) -> Unit {
         read_outs: Vec::new(),
         probes: Vec::new(),
         seeds: vec![seed],
+        controls: Vec::new(),
+        transfer: false,
+        geometry: false,
     });
     let hints =
         Hints { model: None, dataset: Digest::of(b"rows"), rows: (0, 1), token_budget: 1, flops: 1.0, title: format!("fit {seed}") };

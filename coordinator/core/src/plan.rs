@@ -4,10 +4,17 @@
 //!   as have 1 GiB of states, at most 512). It holds all layers and all read-outs, because one forward pass yields them
 //!   all. So a further model or condition leaves all other extract keys as they are, while a further layer or offset makes
 //!   other extract units (what was stored before has no such tensor), and a further row changes only the shard it lies in.
-//! - One `fit` unit per (model, condition, layer) over all its shards, with every read-out, probe and seed.
-//! - The majority and bag-of-words baselines: one `fit` unit each per sweep, for they need no model.
-//! - The zero-shot baseline: one `prompt` unit per (model, shard of the rows between the first and the last test row).
+//! - One `fit` unit per (model, condition, layer) over all its shards, with every read-out, probe, seed and control that
+//!   needs the same states.
+//! - With `transfer: [conditions]`, one `transfer` unit per (model, condition, layer): the probes of all other conditions at
+//!   offset 0 on this one's states.
+//! - The majority and bag-of-words baselines: one `fit` unit each per sweep, for they need no model. The mean-embedding
+//!   baseline: per model, `extract` units of layer 0 and one `fit` unit.
+//! - The zero-shot baselines: one `prompt` unit per (model, shard of the rows between the first and the last test row).
 //!   Shards without a test row are left out: every reported number is measured on test.
+//! - With a judge, one `judge` unit per (model, condition, shard with a test row) whose replies the model wrote itself.
+//!
+//! A model of random weights is there to be compared with its twin: it has cells, and no baselines, transfers or judge.
 //!
 //! A sweep may have several revisions, each of which adds models, layers, conditions or offsets. Cells of a later one
 //! are planned beside what is there: their extract units hold just the layers and offsets that were missing.
@@ -21,8 +28,8 @@ mod axes;
 mod check;
 mod estimate;
 mod planner;
+mod questions;
 mod split;
-mod zero_shot;
 
 #[cfg(test)]
 mod tests;
@@ -58,6 +65,9 @@ pub struct ModelFacts {
     pub architecture: Architecture,
     /// Whether it brings a chat template.
     pub chat_template: bool,
+    /// The seed of random weights that take the place of its own; the digest is then that of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_weights: Option<u64>,
 }
 
 impl ModelFacts {
@@ -67,7 +77,12 @@ impl ModelFacts {
     }
 
     fn hint(&self) -> ModelHint {
-        ModelHint { name: self.name.clone(), source: self.source.clone(), architecture: self.architecture.clone() }
+        ModelHint {
+            name: self.name.clone(),
+            source: self.source.clone(),
+            architecture: self.architecture.clone(),
+            random_weights: self.random_weights,
+        }
     }
 }
 
@@ -107,15 +122,90 @@ pub enum Place {
         /// The layer.
         layer: Layer,
     },
-    /// A baseline on the words or on nothing.
-    Baseline(Baseline),
-    /// Zero-shot likelihoods of rows `rows.0..rows.1`.
-    Prompt {
+    /// Probes of other conditions on the states of one layer.
+    Transfer {
+        /// Index into [`Plan::models`].
+        model: usize,
+        /// The condition whose states they are; index into [`Plan::conditions`].
+        condition: usize,
+        /// The layer.
+        layer: Layer,
+        /// The conditions whose probes they are, in the order of the unit's fits.
+        from: Vec<usize>,
+    },
+    /// A baseline on the words, on nothing, or on a model's embeddings.
+    Baseline {
+        /// Which one.
+        baseline: Baseline,
+        /// The model, of mean embeddings; index into [`Plan::models`].
+        model: Option<usize>,
+    },
+    /// The mean embeddings of rows `rows.0..rows.1`, for the baseline on them.
+    Embedding {
         /// Index into [`Plan::models`].
         model: usize,
         /// First row, and one past the last.
         rows: (usize, usize),
     },
+    /// Zero-shot answers for rows `rows.0..rows.1`.
+    Prompt {
+        /// Index into [`Plan::models`].
+        model: usize,
+        /// How it is asked: [`Baseline::ZeroShot`] or [`Baseline::ZeroShotJson`].
+        baseline: Baseline,
+        /// First row, and one past the last.
+        rows: (usize, usize),
+    },
+    /// Verdicts on the replies to rows `rows.0..rows.1`.
+    Judge {
+        /// The judging model; index into [`Plan::models`].
+        judge: usize,
+        /// The model that replied; index into [`Plan::models`].
+        model: usize,
+        /// The condition under which it did; index into [`Plan::conditions`].
+        condition: usize,
+        /// First row, and one past the last.
+        rows: (usize, usize),
+    },
+}
+
+impl Place {
+    /// The model that the result is about, if it is about one; index into [`Plan::models`].
+    pub fn model(&self) -> Option<usize> {
+        match self {
+            Place::Extract { model, .. }
+            | Place::Fit { model, .. }
+            | Place::Transfer { model, .. }
+            | Place::Embedding { model, .. }
+            | Place::Prompt { model, .. }
+            | Place::Judge { model, .. } => Some(*model),
+            Place::Baseline { model, .. } => *model,
+        }
+    }
+
+    /// The condition that the result is about, if it is about one; index into [`Plan::conditions`].
+    pub fn condition(&self) -> Option<usize> {
+        match self {
+            Place::Extract { condition, .. }
+            | Place::Fit { condition, .. }
+            | Place::Transfer { condition, .. }
+            | Place::Judge { condition, .. } => Some(*condition),
+            Place::Baseline { .. } | Place::Embedding { .. } | Place::Prompt { .. } => None,
+        }
+    }
+
+    /// The same place for some of its rows.
+    #[must_use]
+    pub fn of_rows(&self, part: (usize, usize)) -> Place {
+        let mut place = self.clone();
+        match &mut place {
+            Place::Extract { rows, .. } | Place::Embedding { rows, .. } | Place::Prompt { rows, .. } | Place::Judge { rows, .. } => {
+                *rows = part;
+            }
+            Place::Fit { .. } | Place::Transfer { .. } | Place::Baseline { .. } => {}
+        }
+        place
+    }
 }
 
 /// One unit of a plan.

@@ -127,9 +127,9 @@ impl Selector {
             }),
             "offset" => put(&mut self.offsets, values, range),
             "kind" => put(&mut self.kinds, values, |value| {
-                let kinds = [UnitKind::Extract, UnitKind::Fit, UnitKind::Prompt];
-                let named = kinds.into_iter().find(|kind| kind.as_str() == value);
-                named.ok_or_else(|| format!("`{value}` is no kind of unit: write extract, fit or prompt"))
+                let named = UnitKind::ALL.into_iter().find(|kind| kind.as_str() == value);
+                let kinds = UnitKind::ALL.map(UnitKind::as_str).join(", ");
+                named.ok_or_else(|| format!("`{value}` is no kind of unit: write one of {kinds}"))
             }),
             _ => Err(format!("there is no key `{key}`; the keys are {KEYS}")),
         }
@@ -179,13 +179,16 @@ impl Selector {
         let condition = |index: &usize| self.conditions.as_ref().is_none_or(|all| all.contains(&plan.conditions[*index].name));
         let by_cell = self.layers.is_some() || self.offsets.is_some();
         match &planned.place {
-            Place::Fit { model: m, condition: c, layer } => {
+            Place::Fit { model: m, condition: c, layer } | Place::Transfer { model: m, condition: c, layer, .. } => {
                 // A fit holds every offset of its layer, and those asked for exist.
                 model(m) && condition(c) && self.layers.as_ref().is_none_or(|all| all.iter().any(|l| l.hold(*layer)))
             }
             Place::Extract { model: m, condition: c, .. } => model(m) && condition(c) && (!by_cell || self.kinds.is_some()),
-            Place::Prompt { model: m, .. } => model(m) && self.conditions.is_none() && !by_cell,
-            Place::Baseline(_) => self.models.is_none() && self.conditions.is_none() && !by_cell,
+            Place::Judge { model: m, condition: c, .. } => model(m) && condition(c) && !by_cell,
+            Place::Prompt { model: m, .. } | Place::Embedding { model: m, .. } | Place::Baseline { model: Some(m), .. } => {
+                model(m) && self.conditions.is_none() && !by_cell
+            }
+            Place::Baseline { model: None, .. } => self.models.is_none() && self.conditions.is_none() && !by_cell,
         }
     }
 }
@@ -282,7 +285,7 @@ mod tests {
         says("layer=x", &["`x`", "10..20", "final"]);
         says("layer=3..1", &["3..1", "empty"]);
         says("offset=-1", &["`-1`"]);
-        says("kind=judge", &["`judge`", "extract, fit or prompt"]);
+        says("kind=guess", &["`guess`", "extract, fit, transfer, prompt, judge"]);
         says("model=c", &["`model=c`", "a, b"]);
         says("condition=angry", &["raw, calm"]);
         says("layer=7..9", &["`layer=7..9`", "0, 1, 2, final"]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use limbic_proto::architecture::{Architecture, Family};
 use limbic_proto::key::Digest;
-use limbic_proto::rows::{Row, Rows, Split};
+use limbic_proto::rows::{Row, Rows, Scheme, Split};
 use limbic_proto::spec::{Dtype, Spec};
 
 use crate::plan::{ModelFacts, Plan, plan};
@@ -50,6 +50,7 @@ pub fn facts(name: &str, layers: usize) -> ModelFacts {
         dtype: Dtype::F32,
         architecture: architecture(layers),
         chat_template: false,
+        random_weights: None,
     }
 }
 
@@ -63,8 +64,9 @@ pub fn rows(count: usize, classes: &[&str]) -> Rows {
         group: format!("g{i}"),
         split: [Train, Train, Train, Validation, Test][i % 5],
         weight: 1,
+        values: Vec::new(),
     };
-    Rows { classes: classes.iter().map(|c| (*c).to_owned()).collect(), rows: (0..count).map(row).collect() }
+    Rows { scheme: Scheme::Single, classes: classes.iter().map(|c| (*c).to_owned()).collect(), rows: (0..count).map(row).collect() }
 }
 
 /// A plan over models of two blocks each and twenty rows of two classes.

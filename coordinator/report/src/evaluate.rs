@@ -183,7 +183,7 @@ fn baselines(bench: &Bench<'_>) -> Vec<Line> {
 
 fn costs(study: &Study) -> Vec<Cost> {
     let mut costs = Vec::new();
-    for kind in [UnitKind::Extract, UnitKind::Fit, UnitKind::Prompt] {
+    for kind in UnitKind::ALL {
         let runs: Vec<_> = study.runs.iter().filter(|r| r.kind == kind).collect();
         if runs.is_empty() {
             continue;

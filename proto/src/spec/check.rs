@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::Spec;
 use super::model::LayerSelector;
-use super::probe::ProbeSpec;
-use crate::axis::Context;
+use super::probe::{Baseline, MlpSpec, ProbeSpec};
+use super::{Spec, TEXT, Transfer};
+use crate::axis::{Context, Pooling};
+use crate::rows::Scheme;
 
 /// Resamples below which a percentile interval says nothing.
 const FEWEST_RESAMPLES: usize = 100;
@@ -105,7 +106,9 @@ impl Spec {
         self.check_conditions()?;
         self.check_offsets()?;
         self.check_probes()?;
+        self.check_questions()?;
         self.check_dataset()?;
+        self.check_levels()?;
         if self.execution.rows_per_unit == Some(0) || self.execution.token_budget == 0 {
             return finding("execution", "rows_per_unit and token_budget must be at least 1");
         }
@@ -142,9 +145,30 @@ impl Spec {
                 (None, None) => None,
             };
             if let Some((field, text)) = text
-                && text.matches("{text}").count() != 1
+                && text.matches(TEXT).count() != 1
             {
                 return finding(format!("conditions[{i}].{field}"), "must contain `{text}` exactly once: it is where the utterance goes");
+            }
+            for mark in [TEXT, "{label}"] {
+                if condition.example.matches(mark).count() != 1 {
+                    return finding(format!("conditions[{i}].example"), format!("must contain `{mark}` exactly once"));
+                }
+            }
+            if let Some(example) = condition.examples.iter().find(|e| e.text.contains(TEXT) || e.label.contains(TEXT)) {
+                let message = format!("the example `{}` contains `{{text}}`, which marks the utterance: leave it out", example.text);
+                return finding(format!("conditions[{i}].examples"), message);
+            }
+            if condition.few_shot.is_some() && !condition.examples.is_empty() {
+                return finding(format!("conditions[{i}]"), "has both `examples` and `few_shot`: write them or have them drawn");
+            }
+            if condition.few_shot.as_ref().is_some_and(|draw| draw.per_class == 0) {
+                return finding(format!("conditions[{i}].few_shot.per_class"), "must be at least 1");
+            }
+            if condition.few_shot.is_some() && self.dataset.scheme != Scheme::Single {
+                return finding(
+                    format!("conditions[{i}].few_shot"),
+                    "draws an example of each class, which needs `dataset.scheme: single`",
+                );
             }
         }
         Ok(())
@@ -175,8 +199,11 @@ impl Spec {
             Some(c) if !(0.0..=10.0).contains(&c.temperature) => {
                 finding("continuation.temperature", format!("is {}: it must lie in 0..10 (0 = greedy)", c.temperature))
             }
-            Some(c) if c.filler.is_some() && c.temperature > 0.0 => {
+            Some(c) if c.instead().is_some() && c.temperature > 0.0 => {
                 finding("continuation", "has both a filler text and a temperature: a filler is fixed, keep one")
+            }
+            Some(c) if c.controls.contains(&Context::Filler) && c.filler.is_none() => {
+                finding("continuation.filler", "is missing: the control `filler` needs a text that follows the prompt")
             }
             Some(c) if c.controls.contains(&Context::Full) => {
                 finding("continuation.controls", "holds `full`, which is what the controls are compared with: leave it out")
@@ -189,32 +216,115 @@ impl Spec {
     fn check_probes(&self) -> Result<(), Finding> {
         unique("probes", "kind", &self.probes.iter().map(ProbeSpec::name).collect::<Vec<_>>())?;
         unique("baselines", "baseline", &self.baselines.iter().map(|b| b.name()).collect::<Vec<_>>())?;
+        unique("controls", "control", &self.controls.iter().map(|c| c.name()).collect::<Vec<_>>())?;
         unique("seeds", "seed", &self.seeds)?;
         if self.seeds.is_empty() {
             return finding("seeds", "is empty: leave it out for [0]");
         }
+        let scheme = self.dataset.scheme;
+        let at_last = self.pooling.contains(&Pooling::Last) && self.offsets.contains(&0);
+        if self.transfer.contains(&Transfer::Offsets) && !at_last {
+            return finding("transfer", "`offsets` uses probes of offset 0, pooling `last`: ask for those");
+        }
         for (i, probe) in self.probes.iter().enumerate() {
+            if !probe.fits(scheme) {
+                return finding(
+                    format!("probes[{i}]"),
+                    format!("`{}` can't be fitted to labels of dataset.scheme `{}`: ridge and mlp can", probe.name(), scheme.as_str()),
+                );
+            }
             match probe {
+                ProbeSpec::Logistic(p) if p.mdl && scheme != Scheme::Single => {
+                    return finding(format!("probes[{i}].mdl"), "needs `dataset.scheme: single`");
+                }
+                ProbeSpec::Ridge(p) if p.alpha.is_empty() || p.alpha.iter().any(|a| !(a.is_finite() && *a > 0.0)) => {
+                    return finding(format!("probes[{i}].alpha"), "needs at least one penalty, all above 0");
+                }
+                ProbeSpec::Lda(p) if p.shrinkage.is_some_and(|s| !(0.0..=1.0).contains(&s)) => {
+                    return finding(format!("probes[{i}].shrinkage"), "must lie in 0..1; leave it out to have it estimated");
+                }
+                ProbeSpec::OffsetMlp(p) if p.embedding == 0 => {
+                    return finding(format!("probes[{i}].embedding"), "must be at least 1");
+                }
                 ProbeSpec::Logistic(p) if p.c.is_empty() || p.c.iter().any(|c| !(c.is_finite() && *c > 0.0)) => {
                     return finding(format!("probes[{i}].c"), "needs at least one strength, all above 0");
                 }
-                ProbeSpec::Mlp(p) if p.hidden == 0 || p.epochs == 0 || p.batch == 0 => {
-                    return finding(format!("probes[{i}]"), "hidden, epochs and batch must be at least 1");
-                }
-                ProbeSpec::Mlp(p) if !(p.learning_rate.is_finite() && p.learning_rate > 0.0 && (0.0..=1.0).contains(&p.warmup)) => {
-                    return finding(format!("probes[{i}]"), "learning_rate must be above 0 and warmup in 0..1");
-                }
+                ProbeSpec::Mlp(p) => perceptron(&format!("probes[{i}]"), p)?,
+                ProbeSpec::OffsetMlp(p) => perceptron(&format!("probes[{i}].mlp"), &p.mlp)?,
                 _ => {}
             }
         }
-        if !self.zero_shot.question.contains("{text}") {
-            return finding("zero_shot.question", "must contain `{text}`: it is where the utterance goes");
+        Ok(())
+    }
+
+    fn check_questions(&self) -> Result<(), Finding> {
+        let asks = [
+            ("zero_shot.question", Some(&self.zero_shot.question)),
+            ("zero_shot.json_question", Some(&self.zero_shot.json_question)),
+            ("judge.question", self.judge.as_ref().map(|judge| &judge.question)),
+        ];
+        for (field, question) in asks {
+            if question.is_some_and(|question| !question.contains(TEXT)) {
+                return finding(field, "must contain `{text}`: it is where the utterance goes");
+            }
+        }
+        if self.zero_shot.json_tokens == 0 {
+            return finding("zero_shot.json_tokens", "must be at least 1");
+        }
+        let asked = self.baselines.iter().find(|b| matches!(b, Baseline::ZeroShot | Baseline::ZeroShotJson));
+        if let Some(asked) = asked
+            && self.dataset.scheme == Scheme::Continuous
+        {
+            return finding(
+                "baselines",
+                format!("`{}` asks for a class, and dataset.scheme `continuous` has none: leave it out", asked.name()),
+            );
+        }
+        let Some(judge) = &self.judge else { return Ok(()) };
+        if self.continuation.is_none() || self.dataset.scheme != Scheme::Single {
+            return finding("judge", "judges replies to utterances of one class: it needs a `continuation` and `dataset.scheme: single`");
+        }
+        let length = self.continuation.as_ref().and_then(|c| c.tokens).or(self.offsets.iter().copied().max());
+        if length.unwrap_or(0) == 0 {
+            return finding("continuation.tokens", "is missing: a judge needs replies of some length");
+        }
+        if let Some(model) = judge.model.as_ref().filter(|model| !self.models.iter().any(|m| m.name() == **model)) {
+            return finding("judge.model", format!("`{model}` is none of the sweep's models"));
+        }
+        match judge.conditions.iter().find(|name| !self.conditions.iter().any(|c| c.name == **name)) {
+            Some(unknown) => finding("judge.conditions", format!("`{unknown}` is none of the sweep's conditions")),
+            None => Ok(()),
+        }
+    }
+
+    fn check_levels(&self) -> Result<(), Finding> {
+        unique("report.levels", "name", &self.report.levels.iter().map(|level| &level.name).collect::<Vec<_>>())?;
+        for (i, level) in self.report.levels.iter().enumerate() {
+            name(&format!("report.levels[{i}].name"), &level.name)?;
+            if let Some(class) = self.dataset.labels.iter().find(|class| !level.map.contains_key(*class)) {
+                return finding(format!("report.levels[{i}].map"), format!("doesn't say where the class `{class}` belongs"));
+            }
         }
         Ok(())
     }
 
     fn check_dataset(&self) -> Result<(), Finding> {
         unique("dataset.labels", "label", &self.dataset.labels)?;
+        unique("dataset.values", "column", &self.dataset.values)?;
+        match self.dataset.scheme {
+            Scheme::Continuous if self.dataset.values.is_empty() => {
+                return finding("dataset.values", "is empty: name the columns of numbers, such as [valence, arousal]");
+            }
+            Scheme::Single | Scheme::Multi if !self.dataset.values.is_empty() => {
+                let message =
+                    format!("is for the schemes `intensity` and `continuous`, and dataset.scheme is `{}`", self.dataset.scheme.as_str());
+                return finding("dataset.values", message);
+            }
+            _ => {}
+        }
+        if self.dataset.scheme != Scheme::Single && self.dataset.balance != super::Balance::None {
+            return finding("dataset.balance", "balances classes, which needs `dataset.scheme: single`");
+        }
         if !self.dataset.labels.is_empty()
             && let Some((from, to)) = self.dataset.label_map.iter().find(|(_, to)| !self.dataset.labels.contains(to))
         {
@@ -238,6 +348,16 @@ fn name(field: &str, value: &str) -> Result<(), Finding> {
         return Ok(());
     }
     finding(field, format!("`{value}` must consist of letters, digits, `-`, `_` and `.`"))
+}
+
+fn perceptron(field: &str, p: &MlpSpec) -> Result<(), Finding> {
+    if p.hidden == 0 || p.epochs == 0 || p.batch == 0 {
+        return finding(field, "hidden, epochs and batch must be at least 1");
+    }
+    if !(p.learning_rate.is_finite() && p.learning_rate > 0.0 && (0.0..=1.0).contains(&p.warmup)) {
+        return finding(field, "learning_rate must be above 0 and warmup in 0..1");
+    }
+    Ok(())
 }
 
 fn unique<T: Ord + std::fmt::Display>(field: &str, what: &str, values: &[T]) -> Result<(), Finding> {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rows::Scheme;
+
 /// Labelled utterances.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -17,9 +19,16 @@ pub struct DatasetSpec {
     /// The column of the utterance.
     #[serde(default = "text")]
     pub text: String,
-    /// The column of the label: a string, or a list of strings (see `multiple_labels`).
+    /// What the labels are: one class a row, several, intensities of classes, or numbers on scales.
+    #[serde(default, skip_serializing_if = "Scheme::is_default")]
+    pub scheme: Scheme,
+    /// The column of the label: a string, or a list of strings (see `scheme` and `multiple_labels`). Under `intensity` a map
+    /// from class to level (JSONL), or else `values` names a column for every class.
     #[serde(default = "label")]
     pub label: String,
+    /// Under `continuous`, and `intensity` without such a map: the columns of numbers, which name the scales or classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
     /// The column of the row's id; the default is `id` where there is one, else the row number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,

@@ -20,6 +20,10 @@ pub struct ModelSpec {
     /// The number format of weights and activations.
     #[serde(default)]
     pub dtype: Dtype,
+    /// Weights drawn at random with this seed instead of the trained ones: the same architecture and tokenizer, without what
+    /// training taught. The control `random-weights` adds such a twin of every model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_weights: Option<u64>,
 }
 
 impl ModelSpec {
@@ -29,7 +33,14 @@ impl ModelSpec {
             return name.clone();
         }
         let tail = self.source.trim_end_matches('/').rsplit('/').next().unwrap_or(&self.source);
-        tail.strip_suffix(".gguf").unwrap_or(tail).split('@').next().unwrap_or(tail).to_owned()
+        let name = tail.strip_suffix(".gguf").unwrap_or(tail).split('@').next().unwrap_or(tail).to_owned();
+        if self.random_weights.is_some() { format!("{name}-random") } else { name }
+    }
+
+    /// The model's twin of random weights.
+    #[must_use]
+    pub fn twin(&self, seed: u64) -> ModelSpec {
+        ModelSpec { name: Some(format!("{}-random", self.name())), random_weights: Some(seed), ..self.clone() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The prompting part of a spec: conditions, continuations and the zero-shot question.
+//! The prompting part of a spec: conditions, continuations, the zero-shot questions and the judge's.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::axis::Context;
 
 /// One way of putting the utterance to the model: `template`, `chat`, or neither for the bare text.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+///
+/// `few_shot` and `stimuli` are carried out when the spec is accepted: examples are drawn and written into `examples`, and
+/// a condition with stimuli becomes one condition for each.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
     /// The name in tables and figures.
@@ -19,25 +22,116 @@ pub struct Condition {
     /// Messages that the model's own chat template renders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat: Option<Chat>,
+    /// Solved examples in front of the utterance: earlier turns of a chat, or before a template as `example` says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Example>,
+    /// How one example is written before a template, with `{text}` and `{label}`.
+    #[serde(default = "example", skip_serializing_if = "is_example")]
+    pub example: String,
+    /// Draws the examples from train. Rows that become examples are taken out of the dataset, under every condition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub few_shot: Option<FewShot>,
+    /// Sentences that are put before or behind the utterance, one condition for each, named `NAME.ID`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stimuli: Option<Stimuli>,
+}
+
+/// A solved example.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// The utterance.
+    pub text: String,
+    /// Its label, as the answer words it.
+    pub label: String,
+}
+
+/// Which examples are drawn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FewShot {
+    /// Examples of each class.
+    #[serde(default = "one")]
+    pub per_class: usize,
+    /// The seed of the draw and of the order.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// Sentences put beside the utterance (EmotionPrompt, Li et al. 2023; NegativePrompt, Wang et al. 2024).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stimuli {
+    /// A JSONL file with the columns `id` and `text`.
+    pub source: String,
+    /// Where they go.
+    #[serde(default)]
+    pub place: StimulusPlace,
+}
+
+/// Where a stimulus goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StimulusPlace {
+    /// Before the utterance, with a space between.
+    Before,
+    /// Behind the utterance, with a space between.
+    #[default]
+    After,
+}
+
+/// The mark of the utterance in templates.
+pub const TEXT: &str = "{text}";
+
+fn example() -> String {
+    "{text}\n{label}\n\n".to_owned()
+}
+
+fn is_example(format: &String) -> bool {
+    *format == example()
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Condition {
     /// The bare utterance.
     pub fn raw(name: &str) -> Condition {
-        Condition { name: name.to_owned(), template: None, chat: None }
+        Condition { name: name.to_owned(), example: example(), ..Condition::default() }
     }
 
     /// What is put to the model, without the name.
     ///
     /// # Panics
-    /// If both `template` and `chat` are set, which [`super::Spec::check`] refuses.
+    /// If both `template` and `chat` are set, which [`super::Spec::check`] refuses; or if examples or stimuli are still to be
+    /// drawn.
     pub fn prompt(&self) -> Prompt {
+        assert!(self.few_shot.is_none() && self.stimuli.is_none(), "condition `{}` is resolved before it is used", self.name);
+        let shown = |e: &Example| self.example.replace("{label}", &e.label).replace(TEXT, &e.text);
+        let before: String = self.examples.iter().map(shown).collect();
         match (&self.template, &self.chat) {
-            (None, None) => Prompt::Template("{text}".to_owned()),
-            (Some(template), None) => Prompt::Template(template.clone()),
-            (None, Some(chat)) => Prompt::Chat(chat.clone()),
+            (None, None) => Prompt::Template(before + TEXT),
+            (Some(template), None) => Prompt::Template(before + template),
+            (None, Some(chat)) => {
+                let turns = self.examples.iter().map(|e| Turn { user: chat.user.replace(TEXT, &e.text), assistant: e.label.clone() });
+                Prompt::Chat(Chat { turns: turns.collect(), ..chat.clone() })
+            }
             (Some(_), Some(_)) => panic!("condition `{}` was checked to have one of template and chat", self.name),
         }
+    }
+
+    /// The condition with a sentence beside the utterance.
+    #[must_use]
+    pub fn with_stimulus(&self, id: &str, text: &str, place: StimulusPlace) -> Condition {
+        let beside = match place {
+            StimulusPlace::Before => format!("{text} {TEXT}"),
+            StimulusPlace::After => format!("{TEXT} {text}"),
+        };
+        let put = |into: &str| into.replace(TEXT, &beside);
+        let chat = self.chat.as_ref().map(|chat| Chat { user: put(&chat.user), ..chat.clone() });
+        let template = if chat.is_some() { None } else { Some(put(self.template.as_deref().unwrap_or(TEXT))) };
+        Condition { name: format!("{}.{id}", self.name), template, chat, stimuli: None, ..self.clone() }
     }
 }
 
@@ -58,6 +152,10 @@ pub struct Chat {
     /// The system message; absent = none is sent (a template may then add its own), empty = an empty one is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
+    /// Earlier turns of the chat; those of a condition are written into its `examples`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub turns: Vec<Turn>,
     /// The user message, with `{text}` where the utterance goes.
     #[serde(default = "text")]
     pub user: String,
@@ -66,13 +164,23 @@ pub struct Chat {
     pub variables: BTreeMap<String, serde_json::Value>,
 }
 
+/// An earlier turn of a chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Turn {
+    /// What the user said.
+    pub user: String,
+    /// What the assistant answered.
+    pub assistant: String,
+}
+
 fn text() -> String {
-    "{text}".to_owned()
+    TEXT.to_owned()
 }
 
 impl Default for Chat {
     fn default() -> Self {
-        Chat { system: None, user: text(), variables: BTreeMap::new() }
+        Chat { system: None, turns: Vec::new(), user: text(), variables: BTreeMap::new() }
     }
 }
 
@@ -89,7 +197,8 @@ pub struct Continuation {
     /// Seed of sampling; each row's own seed is derived from it, the row's id and the condition.
     #[serde(default)]
     pub seed: u64,
-    /// A fixed text that follows every prompt instead of a generated reply.
+    /// A fixed text. With `filler` among the controls it follows every prompt in that control; without, it follows every
+    /// prompt instead of a generated reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filler: Option<String>,
     /// Whether a reply ends at the model's end-of-sequence token; rows that ended before offset k are left out at k.
@@ -102,6 +211,13 @@ pub struct Continuation {
 
 fn yes() -> bool {
     true
+}
+
+impl Continuation {
+    /// The text that takes the place of a reply; none where the model replies.
+    pub fn instead(&self) -> Option<&str> {
+        if self.controls.contains(&Context::Filler) { None } else { self.filler.as_deref() }
+    }
 }
 
 /// What to do with a prompt longer than the model's context.
@@ -135,7 +251,11 @@ impl BadRows {
     }
 }
 
-/// How the zero-shot baseline asks: the model's likelihood of each answer after the question is the score.
+/// How the zero-shot baselines ask.
+///
+/// `zero-shot` measures the model's likelihood of each answer after the question: summed over the answer's tokens, per
+/// token, and calibrated (Zhao et al. 2021: divided by the mean likelihood after the question about texts without content).
+/// `zero-shot-json` lets the model write an answer and reads the label from it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ZeroShot {
@@ -146,10 +266,48 @@ pub struct ZeroShot {
     /// Class -> the word whose likelihood is measured; the default is the class's own name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub answers: BTreeMap<String, String>,
+    /// Texts without content, for calibration.
+    pub content_free: Vec<String>,
+    /// The question that asks for JSON, with `{text}` and `{labels}`.
+    pub json_question: String,
+    /// The longest JSON answer that is waited for, in tokens.
+    pub json_tokens: u32,
 }
 
 impl Default for ZeroShot {
     fn default() -> Self {
-        ZeroShot { question: "{text}\n\nWhich emotion is this: {labels}?".to_owned(), chat: true, answers: BTreeMap::new() }
+        ZeroShot {
+            question: "{text}\n\nWhich emotion is this: {labels}?".to_owned(),
+            chat: true,
+            answers: BTreeMap::new(),
+            content_free: ["N/A", "", "[MASK]"].map(str::to_owned).to_vec(),
+            json_question: "{text}\n\nWhich emotion is this: {labels}? Answer with JSON such as {\"emotion\": \"...\"} and nothing else."
+                .to_owned(),
+            json_tokens: 32,
+        }
+    }
+}
+
+/// The judge of replies: a model of the sweep that is asked which label each reply expresses. Its likelihood of each answer
+/// is the verdict. Words for the labels are those of `zero_shot.answers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Judge {
+    /// The judging model's name; the default is the largest of the sweep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The question, with `{text}` (the reply) and `{labels}`.
+    pub question: String,
+    /// Whether the question is put as a chat message where the judge has a chat template.
+    pub chat: bool,
+    /// The conditions whose replies are judged; the default is all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<String>,
+}
+
+impl Default for Judge {
+    fn default() -> Self {
+        let question = "Reply: {text}\n\nWhich emotion does this reply express: {labels}?".to_owned();
+        Judge { model: None, question, chat: true, conditions: Vec::new() }
     }
 }

@@ -8,10 +8,11 @@ use super::{ExtractUnit, Features, FitUnit, Hints, PromptUnit, RowsIdentity, Row
 use crate::spec::ProbeSpec;
 
 impl Unit {
-    /// The halves, in order; none of a unit that computes one thing: a single row, a single fit, a baseline.
+    /// The halves, in order; none of a unit that computes one thing (a single row, a single fit, a baseline), nor of
+    /// transfer and judge units.
     ///
-    /// Extract and prompt units are split by rows. Fit units are split by read-outs; of one read-out by probes; of one
-    /// probe by the seeds that it draws from.
+    /// Extract and prompt units are split by rows. Fit units are split by read-outs, unless fits at several of them belong
+    /// together; then by probes; of one probe by the seeds that it draws from.
     pub fn split(&self) -> Vec<Unit> {
         match &self.spec {
             UnitSpec::Extract(unit) => {
@@ -21,6 +22,8 @@ impl Unit {
                 self.by_rows(&unit.rows, |rows| UnitSpec::Prompt(PromptUnit { rows, ..unit.clone() })).unwrap_or_default()
             }
             UnitSpec::Fit(unit) => self.by_fits(unit),
+            // What a transfer computes is little, and a judge's replies are known by the unit that made them.
+            UnitSpec::Transfer(_) | UnitSpec::Judge(_) => Vec::new(),
         }
     }
 
@@ -47,7 +50,9 @@ impl Unit {
             Unit { spec: UnitSpec::Fit(spec), hints }
         };
         let share = |part: usize, whole: usize| part as f64 / whole as f64;
-        if let Some(halves) = halves(&unit.read_outs) {
+        // Where fits at several read-outs belong together they stay together.
+        let apart = !unit.transfer && !unit.probes.iter().any(|probe| matches!(probe, ProbeSpec::OffsetMlp(_)));
+        if let Some(halves) = halves(&unit.read_outs).filter(|_| apart) {
             let named = |part: &[_]| names(part, |read_out: &crate::axis::ReadOut| read_out.name());
             return halves
                 .map(|part| of(FitUnit { read_outs: part.to_vec(), ..unit.clone() }, share(part.len(), unit.read_outs.len()), named(part)))
@@ -57,7 +62,8 @@ impl Unit {
             let fits = |part: &[ProbeSpec]| {
                 // A seed that nothing draws from is 0, as in every key.
                 let seeds = if part.iter().any(ProbeSpec::seeded) { unit.seeds.clone() } else { vec![0] };
-                FitUnit { probes: part.to_vec(), seeds, ..unit.clone() }
+                let geometry = unit.geometry && part.first() == unit.probes.first();
+                FitUnit { probes: part.to_vec(), seeds, geometry, ..unit.clone() }
             };
             let named = |part: &[ProbeSpec]| names(part, |probe| probe.name().to_owned());
             return halves.map(|part| of(fits(part), share(part.len(), unit.probes.len()), named(part))).into();
@@ -65,7 +71,10 @@ impl Unit {
         match halves(&unit.seeds).filter(|_| unit.probes.iter().any(ProbeSpec::seeded)) {
             Some(halves) => {
                 let named = |part: &[u64]| names(part, |seed| format!("seed {seed}"));
-                let fits = |part: &[u64]| FitUnit { seeds: part.to_vec(), ..unit.clone() };
+                let fits = |part: &[u64]| {
+                    let geometry = unit.geometry && part.first() == unit.seeds.first();
+                    FitUnit { seeds: part.to_vec(), geometry, ..unit.clone() }
+                };
                 halves.map(|part| of(fits(part), share(part.len(), unit.seeds.len()), named(part))).into()
             }
             None => Vec::new(),
@@ -129,6 +138,9 @@ mod tests {
             read_outs: (0..read_outs as u32).map(ReadOut::at).collect(),
             probes,
             seeds,
+            controls: Vec::new(),
+            transfer: false,
+            geometry: false,
         });
         Unit { spec, hints: hints((0, 5), "fit m raw layer 1") }
     }

@@ -14,7 +14,7 @@ use limbic_core::plan::{ModelFacts, Plan, plan};
 use limbic_proto::commit::{Commit, Done, Provenance};
 use limbic_proto::key::UnitKey;
 use limbic_proto::layout;
-use limbic_proto::rows::{Row, Rows, Split};
+use limbic_proto::rows::{Row, Rows, Scheme, Split};
 use limbic_proto::spec::Spec;
 use limbic_store::Store;
 use limbic_tests::Sandbox;
@@ -60,8 +60,9 @@ fn rows() -> Rows {
         group: format!("g{i}"),
         split: Split::ALL[i % 3],
         weight: 1,
+        values: Vec::new(),
     };
-    Rows { classes: vec!["joy".into(), "anger".into()], rows: (0..ROWS).map(row).collect() }
+    Rows { scheme: Scheme::Single, classes: vec!["joy".into(), "anger".into()], rows: (0..ROWS).map(row).collect() }
 }
 
 /// The most memory that this process has had, in GiB.

@@ -51,7 +51,7 @@ struct State {
     starts: BTreeMap<String, u64>,
     /// Control objects, with the digest of what was first written, and when.
     control: BTreeMap<String, (Digest, Duration)>,
-    counts: BTreeMap<&'static str, u64>,
+    counts: BTreeMap<String, u64>,
     violations: Vec<String>,
     status: Option<Status>,
 }
@@ -93,6 +93,7 @@ impl World {
 
     /// The simulated time moves on, outside all hosts.
     pub(super) fn tick(&self, now: Duration) {
+        super::system::set(Some(now));
         self.state().now = now;
     }
 
@@ -114,7 +115,7 @@ impl World {
 
     /// Counts something that was done to the machine or by it.
     pub(super) fn count(&self, what: &'static str) {
-        *self.state().counts.entry(what).or_default() += 1;
+        *self.state().counts.entry(what.to_owned()).or_default() += 1;
     }
 
     pub(super) fn violate(&self, what: String) {

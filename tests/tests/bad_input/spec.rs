@@ -8,12 +8,12 @@ use crate::{limbic, run, sandbox, validate};
 fn a_field_that_is_not_known() {
     assert_snapshot!(validate(&[("offsets:", "ofsets:")]), @r#"
     exit 2
-    error: small.yaml, line 5, column 1: unknown field `ofsets`; the fields here are name, store, dataset, models, layers, conditions, pooling, offsets, continuation, too_long, bad_rows, probes, baselines, zero_shot, seeds, execution, report
+    error: small.yaml, line 5, column 1: unknown field `ofsets`; the fields here are name, store, dataset, models, layers, conditions, pooling, offsets, continuation, too_long, bad_rows, probes, controls, transfer, geometry, baselines, zero_shot, judge, seeds, execution, report
       5 | ofsets: [0, 1, 3]
     "#);
     assert_snapshot!(validate(&[("limit: 210", "limt: 210")]), @r#"
     exit 2
-    error: small.yaml, line 2, column 25: unknown field `limt`; the fields here are source, format, text, label, id, group, split, labels, label_map, multiple_labels, balance, shares, near_duplicates, limit, seed
+    error: small.yaml, line 2, column 25: unknown field `limt`; the fields here are source, format, text, scheme, label, values, id, group, split, labels, label_map, multiple_labels, balance, shares, near_duplicates, limit, seed
       2 | dataset: {group: group, limt: 210, source: [repository]/configs/quickstart/corpus.jsonl}
     "#);
 }
@@ -46,7 +46,7 @@ fn a_value_of_the_wrong_type() {
     "#);
     assert_snapshot!(validate(&[("kind: mlp", "kind: svm")]), @r#"
     exit 2
-    error: small.yaml, line 7, column 40: `svm` is not known here; write one of logistic, mlp
+    error: small.yaml, line 7, column 40: `svm` is not known here; write one of logistic, mlp, ridge, lda, mean-difference, offset-mlp
       7 | probes: [{kind: logistic, c: [0.01]}, {kind: svm, hidden: 8}]
     "#);
     assert_snapshot!(validate(&[("offsets:", "layers: [1, last]\noffsets:")]), @r#"

@@ -26,7 +26,7 @@ pub(super) fn extract(
     parts: &Parts<'_>,
     progress: &Progress,
 ) -> Result<Output, ExecuteError> {
-    let filler = spec.continuation.as_ref().and_then(|c| c.filler.as_ref().map(|text| filler(model, text, c.tokens))).transpose()?;
+    let filler = spec.continuation.as_ref().and_then(|c| c.instead().map(|text| filler(model, text, c.tokens))).transpose()?;
     let longest = filler.as_ref().map_or_else(|| spec.continuation.as_ref().and_then(|c| c.tokens).unwrap_or(0) as usize, Vec::len);
     let policy = RowPolicy { too_long: spec.too_long, bad_rows: spec.bad_rows };
     let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, rows, longest, policy)?;
@@ -98,8 +98,14 @@ fn output(prompts: &RowPrompts<'_>, rows: &[Row], found: Found) -> Result<Output
 }
 
 fn row_tokens(prompts: &RowPrompts<'_>, rows: &[Row], mut replies: Vec<Vec<u32>>) -> Vec<RowTokens> {
-    let skipped =
-        |row: &Row| RowTokens { id: row.id.clone(), prompt: Vec::new(), utterance: (0, 0), utterance_bytes: (0, 0), reply: Vec::new() };
+    let skipped = |row: &Row| RowTokens {
+        id: row.id.clone(),
+        prompt: Vec::new(),
+        utterance: (0, 0),
+        utterance_bytes: (0, 0),
+        reply: Vec::new(),
+        reply_text: String::new(),
+    };
     let mut out: Vec<RowTokens> = rows.iter().map(skipped).collect();
     for (index, (prompt, row)) in prompts.built.prompts.iter().zip(&prompts.built.rows).enumerate() {
         if prompts.bad.contains(&index) {

@@ -71,7 +71,7 @@ struct Wish<'a> {
 fn wishes(spec: &FitUnit, read_out: ReadOut) -> impl Iterator<Item = Wish<'_>> {
     spec.probes.iter().flat_map(move |probe| {
         let seeds = if probe.seeded() { spec.seeds.clone() } else { vec![0] };
-        let name = move |seed| FitName { probe: probe.name().to_owned(), read_out: Some(read_out), seed };
+        let name = move |seed| FitName::new(probe.name(), Some(read_out), seed);
         seeds.into_iter().map(move |seed| Wish { probe, name: name(seed) })
     })
 }

@@ -16,10 +16,10 @@ use limbic_proto::axis::ReadOut;
 use limbic_proto::commit::{Commit, Done, Provenance};
 use limbic_proto::key::Digest;
 use limbic_proto::layout;
-use limbic_proto::rows::{Row, Rows, Split};
+use limbic_proto::rows::{Row, Rows, Scheme, Split};
 use limbic_proto::spec::{BadRows, Continuation, Dtype, ProbeSpec, Prompt, TooLong};
 use limbic_proto::unit::{
-    ENGINE_VERSION, ExtractUnit, Features, FitUnit, Hints, ModelHint, ModelIdentity, PROBE_VERSION, PromptUnit, RowsIdentity, Unit,
+    Asking, ENGINE_VERSION, ExtractUnit, Features, FitUnit, Hints, ModelHint, ModelIdentity, PROBE_VERSION, PromptUnit, RowsIdentity, Unit,
     UnitSpec,
 };
 use limbic_store::model::Need;
@@ -96,9 +96,14 @@ impl Bench {
                 group: format!("g{i}"),
                 split,
                 weight: 1 + u32::from(i.is_multiple_of(5)),
+                values: Vec::new(),
             }
         };
-        let rows = Rows { classes: vec!["joy".into(), "fear".into(), "neutral".into()], rows: (0..rows).map(row).collect() };
+        let rows = Rows {
+            scheme: Scheme::Single,
+            classes: vec!["joy".into(), "fear".into(), "neutral".into()],
+            rows: (0..rows).map(row).collect(),
+        };
         let model = runtime.block_on(ModelFiles::resolve(&model.to_string_lossy(), Need::Weights)).unwrap();
         let executor = EngineExecutor::new("cpu", None).unwrap();
         let shelf = Arc::new(Shelf::new(1 << 20));
@@ -157,7 +162,7 @@ impl Bench {
 
     fn unit(&self, spec: UnitSpec, rows: (usize, usize)) -> Unit {
         let source = self.model.pinned.clone();
-        let model = Some(ModelHint { name: "tiny".into(), source, architecture: self.model.architecture.clone() });
+        let model = Some(ModelHint { name: "tiny".into(), source, architecture: self.model.architecture.clone(), random_weights: None });
         let hints = Hints { model, dataset: self.rows.digest(), rows, token_budget: 64, flops: 1.0, title: "a unit".into() };
         Unit { spec, hints }
     }
@@ -194,13 +199,24 @@ impl Bench {
     pub fn prompt(&mut self, rows: Range<usize>, prompt: Prompt, answers: &[&str], too_long: TooLong) -> Unit {
         let (model, identity) = self.identity(&rows);
         let answers = answers.iter().map(|a| (*a).to_owned()).collect();
-        let spec = PromptUnit { version: ENGINE_VERSION, model, prompt, answers, rows: identity, too_long, bad_rows: self.bad_rows };
+        let spec = PromptUnit {
+            version: ENGINE_VERSION,
+            model,
+            prompt,
+            asking: Asking::Likelihood,
+            answers,
+            content_free: Vec::new(),
+            rows: identity,
+            too_long,
+            bad_rows: self.bad_rows,
+        };
         self.unit(UnitSpec::Prompt(spec), (rows.start, rows.end))
     }
 
     pub fn fit(&self, features: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>, seeds: Vec<u64>) -> Unit {
         let targets = self.rows.targets_digest();
-        let spec = FitUnit { version: PROBE_VERSION, features, targets, read_outs, probes, seeds };
+        let (controls, transfer, geometry) = (Vec::new(), false, false);
+        let spec = FitUnit { version: PROBE_VERSION, features, targets, read_outs, probes, seeds, controls, transfer, geometry };
         self.unit(UnitSpec::Fit(spec), (0, self.rows.rows.len()))
     }
 

@@ -1,10 +1,10 @@
 //! The axes of a spec resolved against rows and models, in the one spelling that unit keys hold.
 
-use limbic_proto::axis::{Layer, ReadOut};
+use limbic_proto::axis::{Layer, Pooling, ReadOut};
 use limbic_proto::key::{Digest, UnitKey};
-use limbic_proto::rows::Rows;
-use limbic_proto::spec::{Baseline, Continuation, ProbeSpec, Prompt, Spec};
-use limbic_proto::unit::{ENGINE_VERSION, ExtractUnit, Features, FitUnit, PROBE_VERSION, RowsIdentity, bag_of_words_probe};
+use limbic_proto::rows::{Rows, Scheme};
+use limbic_proto::spec::{Continuation, Control, LogisticSpec, ProbeSpec, Prompt, RidgeSpec, Spec, Transfer};
+use limbic_proto::unit::{ENGINE_VERSION, ExtractUnit, Features, FitUnit, PROBE_VERSION, RowsIdentity, TransferUnit, bag_of_words_probe};
 
 use super::{ModelFacts, PlanError};
 
@@ -16,6 +16,11 @@ pub(super) struct Axes {
     pub rows_per_prompt_unit: usize,
     probes: Vec<ProbeSpec>,
     seeds: Vec<u64>,
+    /// Those controls that need the same states as their probe.
+    controls: Vec<Control>,
+    transfer: bool,
+    geometry: bool,
+    scheme: Scheme,
     targets: Digest,
 }
 
@@ -31,8 +36,19 @@ impl Axes {
         let layers = models.iter().map(|model| layers(spec, model)).collect::<Result<_, _>>()?;
         let mut probes = spec.probes.clone();
         probes.sort_by_key(ProbeSpec::name);
-        let rows_per_prompt_unit = spec.execution.rows_per_unit.unwrap_or(ROWS).max(1);
-        Ok(Axes { layers, rows_per_prompt_unit, seeds: seeds(spec, &probes), probes, targets: rows.targets_digest() })
+        let mut controls: Vec<Control> = spec.controls.iter().copied().filter(|c| *c != Control::RandomWeights).collect();
+        controls.sort_unstable();
+        Ok(Axes {
+            layers,
+            rows_per_prompt_unit: spec.execution.rows_per_unit.unwrap_or(ROWS).max(1),
+            seeds: seeds(spec, &probes, &controls),
+            probes,
+            controls,
+            transfer: spec.transfer.contains(&Transfer::Offsets),
+            geometry: spec.geometry,
+            scheme: rows.scheme,
+            targets: rows.targets_digest(),
+        })
     }
 
     /// Those layers at those of the spec's offsets, with the continuation that they need.
@@ -66,16 +82,80 @@ impl Axes {
             read_outs: reading.read_outs.clone(),
             probes: self.probes.clone(),
             seeds: self.seeds.clone(),
+            controls: self.controls.clone(),
+            transfer: self.transfer && reading.read_outs.contains(&ReadOut::LAST) && reading.read_outs.len() > 1,
+            geometry: self.geometry && reading.read_outs.iter().any(|read_out| read_out.offset == 0),
         }
     }
 
-    /// The unit of a baseline that needs no model: majority or bag-of-words.
-    pub fn baseline(&self, baseline: Baseline, rows: &Rows) -> FitUnit {
-        let (features, probes) = match baseline {
-            Baseline::BagOfWords => (Features::BagOfWords { texts: Rows::texts_digest(&rows.rows) }, vec![bag_of_words_probe()]),
-            Baseline::Majority | Baseline::ZeroShot => (Features::Majority, Vec::new()),
+    /// The probes of these fit units on the states of these extract units, where they were fitted at offset 0.
+    pub fn transfer(&self, fits: Vec<UnitKey>, extracts: &[UnitKey], layer: Layer, reading: &Reading) -> TransferUnit {
+        TransferUnit {
+            version: PROBE_VERSION,
+            fits,
+            extracts: extracts.to_vec(),
+            layer,
+            targets: self.targets,
+            read_outs: reading.at_zero(),
+        }
+    }
+
+    fn plain(&self, features: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>) -> FitUnit {
+        FitUnit {
+            version: PROBE_VERSION,
+            features,
+            targets: self.targets,
+            read_outs,
+            probes,
+            seeds: vec![0],
+            controls: Vec::new(),
+            transfer: false,
+            geometry: false,
+        }
+    }
+
+    /// The bag-of-words baseline.
+    pub fn bag_of_words(&self, rows: &Rows) -> FitUnit {
+        let features = Features::BagOfWords { texts: Rows::texts_digest(&rows.rows) };
+        self.plain(features, Vec::new(), vec![bag_of_words_probe(self.scheme)])
+    }
+
+    /// The baseline that knows nothing.
+    pub fn majority(&self) -> FitUnit {
+        self.plain(Features::Majority, Vec::new(), Vec::new())
+    }
+
+    /// What the baseline on mean embeddings reads.
+    pub fn embeddings() -> Reading {
+        let read_out = ReadOut { pooling: Pooling::UtteranceMean, ..ReadOut::LAST };
+        Reading { layers: vec![Layer::Block(0)], read_outs: vec![read_out], continuation: None }
+    }
+
+    /// The baseline on mean embeddings: the spec's own logistic (or ridge) probe where it has one.
+    pub fn mean_embedding(&self, extracts: &[UnitKey]) -> FitUnit {
+        let Reading { layers, read_outs, .. } = Axes::embeddings();
+        let linear = |probe: &&ProbeSpec| match probe {
+            ProbeSpec::Logistic(_) => true,
+            ProbeSpec::Ridge(_) => matches!(self.scheme, Scheme::Intensity | Scheme::Continuous),
+            _ => false,
         };
-        FitUnit { version: PROBE_VERSION, features, targets: self.targets, read_outs: Vec::new(), probes, seeds: vec![0] }
+        let probe = self.probes.iter().find(linear).cloned().unwrap_or_else(|| match self.scheme {
+            Scheme::Single | Scheme::Multi => ProbeSpec::Logistic(LogisticSpec::default()),
+            Scheme::Intensity | Scheme::Continuous => ProbeSpec::Ridge(RidgeSpec::default()),
+        });
+        self.plain(Features::States { extracts: extracts.to_vec(), layer: layers[0] }, read_outs, vec![probe])
+    }
+}
+
+impl Reading {
+    /// The read-outs at offset 0.
+    pub fn at_zero(&self) -> Vec<ReadOut> {
+        self.read_outs.iter().copied().filter(|read_out| read_out.offset == 0).collect()
+    }
+
+    /// Whether the model itself writes what follows the prompt.
+    pub fn replies(&self) -> bool {
+        self.continuation.as_ref().is_some_and(|c| c.instead().is_none())
     }
 }
 
@@ -113,15 +193,15 @@ fn continuation(spec: &Spec) -> Option<Continuation> {
     let mut continuation = spec.continuation()?.clone();
     let largest = spec.offsets.iter().copied().max().unwrap_or(0);
     continuation.tokens.get_or_insert(largest);
-    if continuation.filler.is_some() || continuation.temperature == 0.0 {
+    if continuation.instead().is_some() || continuation.temperature == 0.0 {
         continuation.seed = 0;
     }
     Some(continuation)
 }
 
-/// The seeds, ascending; `[0]` where no probe draws anything.
-fn seeds(spec: &Spec, probes: &[ProbeSpec]) -> Vec<u64> {
-    if !probes.iter().any(ProbeSpec::seeded) {
+/// The seeds, ascending; `[0]` where neither a probe nor a control draws anything.
+fn seeds(spec: &Spec, probes: &[ProbeSpec], controls: &[Control]) -> Vec<u64> {
+    if controls.is_empty() && !probes.iter().any(ProbeSpec::seeded) {
         return vec![0];
     }
     let mut seeds = spec.seeds.clone();

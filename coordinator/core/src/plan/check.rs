@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_proto::axis::Layer;
 use limbic_proto::key::Digest;
-use limbic_proto::rows::{Rows, Split};
+use limbic_proto::rows::{Rows, Scheme, Split};
 use limbic_proto::spec::Spec;
 
 use super::ModelFacts;
@@ -134,8 +134,10 @@ pub enum PlanError {
         rows: usize,
     },
     /// A question without the utterance, or with two.
-    #[error("zero_shot.question: must contain `{{text}}` exactly once; with its labels it reads: {question}")]
+    #[error("{field}: must contain `{{text}}` exactly once; with its labels it reads: {question}")]
     Question {
+        /// The field.
+        field: &'static str,
         /// The question with its labels.
         question: String,
     },
@@ -167,9 +169,9 @@ pub enum PlanError {
     },
 }
 
-/// Every split must have rows of every class.
+/// Every split must have rows, and of every class where a row has one.
 pub(super) fn rows(spec: &Spec, rows: &Rows) -> Result<(), PlanError> {
-    if rows.classes.len() < 2 {
+    if rows.classes.len() < 2 && rows.scheme == Scheme::Single {
         return Err(PlanError::Classes { found: rows.classes.len() });
     }
     let mut found: BTreeMap<Split, (usize, BTreeSet<u32>)> = BTreeMap::new();
@@ -185,6 +187,9 @@ pub(super) fn rows(spec: &Spec, rows: &Rows) -> Result<(), PlanError> {
         let Some((count, present)) = found.get(&split) else {
             return Err(PlanError::EmptySplit { split, column: spec.dataset.split.is_some() });
         };
+        if rows.scheme != Scheme::Single {
+            continue;
+        }
         if let Some(absent) = (0..rows.classes.len()).find(|class| !present.contains(&(*class as u32))) {
             return Err(PlanError::MissingClass { split, class: rows.classes[absent].clone(), rows: *count });
         }

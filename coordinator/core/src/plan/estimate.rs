@@ -3,12 +3,12 @@
 //! These numbers rank nothing and decide nothing; they say how large a sweep is and how far it has come. Without exact
 //! counts a text has a token per four bytes. A unit's rows are taken at their mean length.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_proto::axis::Context;
 use limbic_proto::rows::{Rows, Split};
-use limbic_proto::spec::{Baseline, ProbeSpec, Prompt};
-use limbic_proto::unit::{ExtractUnit, FitUnit, PromptUnit, UnitKind};
+use limbic_proto::spec::{Baseline, MlpSpec, ProbeSpec, Prompt, TEXT};
+use limbic_proto::unit::{Asking, ExtractUnit, FitUnit, JudgeUnit, PromptUnit, TransferUnit, UnitKind};
 
 use super::{ModelFacts, PlannedUnit};
 
@@ -107,8 +107,10 @@ impl Costs {
         let architecture = &model.architecture;
         let prompt = self.mean(rows) + around(&unit.prompt);
         let reply = unit.continuation.as_ref().and_then(|c| c.tokens).unwrap_or(0) as usize;
-        let generated = unit.continuation.as_ref().is_some_and(|c| c.filler.is_none());
-        let masked = if unit.read_outs.iter().any(|r| r.context == Context::MaskedPrompt) { reply } else { 0 };
+        let generated = unit.continuation.as_ref().is_some_and(|c| c.instead().is_none());
+        // Every control runs the tokens of a reply once more; the prompt before them is not run again.
+        let contexts: BTreeSet<Context> = unit.read_outs.iter().map(|r| r.context).filter(|c| *c != Context::Full).collect();
+        let masked = contexts.len() * reply;
         let layers = architecture.layers as u32;
         let deepest = if generated { layers } else { unit.layers.iter().map(|l| l.blocks(layers)).max().unwrap_or(0) };
         let share = f64::from(deepest) / f64::from(layers.max(1));
@@ -125,7 +127,10 @@ impl Costs {
     pub fn prompt(&self, model: &ModelFacts, unit: &PromptUnit, rows: (usize, usize)) -> Cost {
         let count = rows.1 - rows.0;
         let prompt = self.mean(rows) + around(&unit.prompt);
-        let answers = unit.answers.len() * ANSWER_TOKENS;
+        let answers = match unit.asking {
+            Asking::Likelihood => unit.answers.len() * ANSWER_TOKENS,
+            Asking::Answer { tokens } => tokens as usize,
+        };
         let head = 2.0 * model.architecture.vocab as f64 * model.architecture.hidden as f64 * answers as f64;
         Cost {
             tokens: (count * (prompt + answers)) as u64,
@@ -134,18 +139,38 @@ impl Costs {
         }
     }
 
+    /// A judge's verdicts on replies of at most so many tokens.
+    pub fn judge(&self, judge: &ModelFacts, unit: &JudgeUnit, reply: u32, rows: (usize, usize)) -> Cost {
+        let tokens = reply as usize + around(&unit.prompt) + unit.answers.len() * ANSWER_TOKENS;
+        let count = rows.1 - rows.0;
+        let bytes = (8 * count * (unit.answers.len() + 1)) as u64;
+        Cost { tokens: (count * tokens) as u64, flops: count as f64 * pass(judge, tokens), bytes }
+    }
+
+    pub fn transfer(&self, unit: &TransferUnit, hidden: usize) -> Cost {
+        let predictions = (unit.fits.len() * unit.read_outs.len() * self.test * self.classes) as f64;
+        Cost { tokens: 0, flops: predictions * 2.0 * hidden as f64, bytes: (4.0 * predictions) as u64 }
+    }
+
     pub fn fit(&self, unit: &FitUnit, hidden: usize) -> Cost {
         let (d, k) = (hidden as f64, self.classes as f64);
         let mut cost = Cost::default();
+        let mlp = |p: &MlpSpec, d: f64| {
+            let weights = (d + k) * p.hidden as f64;
+            (p.epochs as f64 * 6.0 * self.repeated as f64 * weights, weights, unit.seeds.len())
+        };
+        // The Gram matrix, and factoring it.
+        let gram = self.train as f64 * d * d + d * d * d / 3.0;
         for probe in &unit.probes {
             let (flops, weights, times) = match probe {
                 ProbeSpec::Logistic(p) => (ITERATIONS * p.c.len() as f64 * 4.0 * self.train as f64 * d * k, d * k, 1),
-                ProbeSpec::Mlp(p) => {
-                    let weights = (d + k) * p.hidden as f64;
-                    (p.epochs as f64 * 6.0 * self.repeated as f64 * weights, weights, unit.seeds.len())
-                }
+                ProbeSpec::Mlp(p) => mlp(p, d),
+                ProbeSpec::OffsetMlp(p) => mlp(&p.mlp, d + p.embedding as f64),
+                ProbeSpec::Ridge(p) => (gram + p.alpha.len() as f64 * (d * d * d / 3.0), d * k, 1),
+                ProbeSpec::Lda(_) => (gram, d * k, 1),
+                ProbeSpec::MeanDifference(_) => (4.0 * self.train as f64 * d, d * k, 1),
             };
-            let fits = (times * unit.read_outs.len()) as f64;
+            let fits = (times * unit.read_outs.len() * (1 + unit.controls.len())) as f64;
             cost.flops += fits * flops;
             cost.bytes += (fits * 4.0 * (weights + 2.0 * d + (self.test * self.classes) as f64)) as u64;
         }
@@ -166,9 +191,12 @@ fn pass(model: &ModelFacts, tokens: usize) -> f64 {
 
 /// Tokens of a prompt around the utterance.
 fn around(prompt: &Prompt) -> usize {
-    let bytes = |text: &str| text.len().saturating_sub("{text}".len()).div_ceil(4);
+    let bytes = |text: &str| text.len().saturating_sub(TEXT.len()).div_ceil(4);
     match prompt {
         Prompt::Template(template) => bytes(template),
-        Prompt::Chat(chat) => CHAT_TOKENS + bytes(&chat.user) + chat.system.as_deref().map_or(0, |s| s.len().div_ceil(4)),
+        Prompt::Chat(chat) => {
+            let turns: usize = chat.turns.iter().map(|turn| (turn.user.len() + turn.assistant.len()).div_ceil(4) + CHAT_TOKENS).sum();
+            CHAT_TOKENS + turns + bytes(&chat.user) + chat.system.as_deref().map_or(0, |s| s.len().div_ceil(4))
+        }
     }
 }

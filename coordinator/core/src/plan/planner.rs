@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_proto::axis::Layer;
 use limbic_proto::key::{Digest, UnitKey};
-use limbic_proto::rows::Rows;
-use limbic_proto::spec::{Baseline, Condition};
+use limbic_proto::rows::{Rows, Split};
+use limbic_proto::spec::{Baseline, Condition, Prompt, TEXT, Transfer};
 use limbic_proto::unit::{Hints, RowsIdentity, Unit, UnitSpec};
 
 use super::axes::{Axes, Reading, rows_per_unit, shards};
 use super::estimate::{Cost, Costs, Estimate};
-use super::{Cell, ModelFacts, Place, Plan, PlanError, PlannedUnit, Revision, zero_shot};
+use super::{Cell, ModelFacts, Place, Plan, PlanError, PlannedUnit, Revision, questions};
 
 /// A range of rows, and what the model sees of them.
 type Shard = ((usize, usize), RowsIdentity);
@@ -28,10 +28,22 @@ pub(super) struct Planner<'a> {
     layers: Vec<BTreeSet<Layer>>,
     /// The units that each (model, condition, layer, offset) needs.
     cells: BTreeMap<(usize, usize, Layer, u32), Vec<UnitKey>>,
+    /// Where each (model, layer, condition) is fitted at offset 0, for others to use.
+    fitted: BTreeMap<(usize, Layer, usize), Fitted>,
+    /// The (model, layer, from, to) that probes are transferred between.
+    transferred: BTreeSet<(usize, Layer, usize, usize)>,
+    /// The (judge, model, condition) whose replies are judged.
+    judged: BTreeSet<(usize, usize, usize)>,
     units: BTreeMap<UnitKey, PlannedUnit>,
     order: Vec<UnitKey>,
     priority: i32,
     weight: f64,
+}
+
+/// A fit unit, and the states that it reads.
+struct Fitted {
+    fit: UnitKey,
+    extracts: Vec<UnitKey>,
 }
 
 /// What is being planned: a model and a condition by their places in the plan, and the cells that are missing.
@@ -55,6 +67,9 @@ impl<'a> Planner<'a> {
             conditions: Vec::new(),
             layers: Vec::new(),
             cells: BTreeMap::new(),
+            fitted: BTreeMap::new(),
+            transferred: BTreeSet::new(),
+            judged: BTreeSet::new(),
             units: BTreeMap::new(),
             order: Vec::new(),
             priority: 0,
@@ -69,18 +84,39 @@ impl<'a> Planner<'a> {
         let conditions = revision.spec.conditions.iter().map(|c| self.condition(c, number)).collect::<Result<Vec<_>, _>>()?;
         (self.priority, self.weight) = (revision.spec.execution.priority, revision.spec.execution.weight);
         self.baselines(revision, &axes);
+        let judge = revision.spec.judge.as_ref().and_then(|judge| self.judge(judge.model.as_deref(), &models));
         for (index, &model) in models.iter().enumerate() {
             self.layers[model].extend(&axes.layers[index]);
+            let trained = self.models[model].random_weights.is_none();
             for &condition in &conditions {
                 for (offsets, layers) in self.missing(revision, &axes.layers[index], model, condition) {
                     let part = Part { revision, axes: &axes, model, condition, layers, offsets };
                     let reading = axes.reading(revision.spec, &part.layers, &part.offsets);
                     let extracts = self.extracts(&part, &reading);
-                    self.fits(&part, &reading, &extracts);
+                    if let Some(judge) = judge.filter(|_| trained && reading.replies()) {
+                        self.judgements(&part, judge, &extracts)?;
+                    }
+                    self.fits(&part, &reading, extracts);
                 }
             }
-            if revision.spec.baselines.contains(&Baseline::ZeroShot) {
-                self.zero_shot(revision, &axes, model)?;
+            if trained {
+                self.of_model(revision, &axes, model)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a trained model has beside its cells.
+    fn of_model(&mut self, revision: &Revision<'_>, axes: &Axes, model: usize) -> Result<(), PlanError> {
+        if revision.spec.transfer.contains(&Transfer::Conditions) {
+            self.transfers(revision, axes, model);
+        }
+        if revision.spec.baselines.contains(&Baseline::MeanEmbedding) {
+            self.mean_embedding(revision, axes, model);
+        }
+        for baseline in [Baseline::ZeroShot, Baseline::ZeroShotJson] {
+            if revision.spec.baselines.contains(&baseline) {
+                self.zero_shot(revision, axes, model, baseline)?;
             }
         }
         Ok(())
@@ -89,9 +125,12 @@ impl<'a> Planner<'a> {
     pub fn finish(mut self) -> Plan {
         // Bytes are sought where the last revision says.
         for planned in self.units.values_mut() {
-            if let Place::Extract { model, .. } | Place::Prompt { model, .. } = planned.place {
-                planned.unit.hints.model = Some(self.models[model].hint());
-            }
+            let needed = match planned.place {
+                Place::Extract { model, .. } | Place::Embedding { model, .. } | Place::Prompt { model, .. } => Some(model),
+                Place::Judge { judge, .. } => Some(judge),
+                Place::Fit { .. } | Place::Transfer { .. } | Place::Baseline { .. } => None,
+            };
+            planned.unit.hints.model = needed.map(|model| self.models[model].hint());
         }
         let cells = self.cells.into_iter();
         let cells: Vec<Cell> =
@@ -165,19 +204,35 @@ impl<'a> Planner<'a> {
     fn baselines(&mut self, revision: &Revision<'_>, axes: &Axes) {
         for baseline in [Baseline::Majority, Baseline::BagOfWords] {
             if revision.spec.baselines.contains(&baseline) {
-                let unit = UnitSpec::Fit(axes.baseline(baseline, self.rows));
+                let unit = if baseline == Baseline::BagOfWords { axes.bag_of_words(self.rows) } else { axes.majority() };
                 let cost = self.costs.baseline(baseline);
                 let title = format!("fit {}", baseline.name());
-                self.add((unit, Place::Baseline(baseline)), revision, (0, self.rows.rows.len()), cost, title);
+                let place = Place::Baseline { baseline, model: None };
+                self.add((UnitSpec::Fit(unit), place), revision, (0, self.rows.rows.len()), cost, title);
             }
         }
+    }
+
+    /// The model that judges: the one that is named, else the largest that is trained.
+    fn judge(&self, named: Option<&str>, models: &[usize]) -> Option<usize> {
+        let trained = |model: &&usize| self.models[**model].random_weights.is_none();
+        let size = |model: &&usize| (self.models[**model].architecture.parameters(), usize::MAX - **model);
+        match named {
+            Some(name) => models.iter().copied().find(|model| self.models[*model].name == name),
+            None => models.iter().filter(trained).max_by_key(size).copied(),
+        }
+    }
+
+    /// The rows cut into shards of a size.
+    fn shards(&mut self, size: usize) -> Vec<Shard> {
+        let rows = self.rows;
+        self.shards.entry(size).or_insert_with(|| shards(rows, size)).clone()
     }
 
     fn extracts(&mut self, part: &Part<'_>, reading: &Reading) -> Vec<UnitKey> {
         let facts = self.models[part.model].clone();
         let condition = self.conditions[part.condition].clone();
-        let (rows, size) = (self.rows, rows_per_unit(part.revision.spec, reading, &facts));
-        let shards = self.shards.entry(size).or_insert_with(|| shards(rows, size)).clone();
+        let shards = self.shards(rows_per_unit(part.revision.spec, reading, &facts));
         let add = |(range, identity)| {
             let unit = part.axes.extract(part.revision.spec, reading, &facts, condition.prompt(), identity);
             let cost = self.costs.extract(&facts, &unit, range);
@@ -188,10 +243,14 @@ impl<'a> Planner<'a> {
         shards.into_iter().map(add).collect()
     }
 
-    fn fits(&mut self, part: &Part<'_>, reading: &Reading, extracts: &[UnitKey]) {
+    fn fits(&mut self, part: &Part<'_>, reading: &Reading, extracts: Vec<UnitKey>) {
         for &layer in &part.layers {
-            let units =
-                if part.revision.spec.probes.is_empty() { extracts.to_vec() } else { vec![self.fit(part, reading, extracts, layer)] };
+            let probed = !part.revision.spec.probes.is_empty();
+            let units = if probed { vec![self.fit(part, reading, &extracts, layer)] } else { extracts.clone() };
+            if probed && part.offsets.contains(&0) {
+                let fitted = Fitted { fit: units[0], extracts: extracts.clone() };
+                self.fitted.entry((part.model, layer, part.condition)).or_insert(fitted);
+            }
             for &offset in &part.offsets {
                 self.cells.insert((part.model, part.condition, layer, offset), units.clone());
             }
@@ -207,14 +266,81 @@ impl<'a> Planner<'a> {
         self.add((UnitSpec::Fit(unit), place), part.revision, (0, self.rows.rows.len()), cost, title)
     }
 
-    fn zero_shot(&mut self, revision: &Revision<'_>, axes: &Axes, model: usize) -> Result<(), PlanError> {
+    /// Probes of every condition on the states of every other, where they are not transferred yet.
+    fn transfers(&mut self, revision: &Revision<'_>, axes: &Axes, model: usize) {
+        let here = self.fitted.range((model, Layer::Block(0), 0)..=(model, Layer::Final, usize::MAX));
+        let mut by_layer: BTreeMap<Layer, Vec<(usize, &Fitted)>> = BTreeMap::new();
+        let mut units = Vec::new();
+        here.for_each(|((_, layer, condition), fitted)| by_layer.entry(*layer).or_default().push((*condition, fitted)));
+        let reading = axes.reading(revision.spec, &[], &[0]);
+        for (layer, fitted) in by_layer {
+            for (to, target) in &fitted {
+                let new = |(from, _): &&(usize, &Fitted)| from != to && !self.transferred.contains(&(model, layer, *from, *to));
+                let (from, fits): (Vec<usize>, Vec<UnitKey>) = fitted.iter().filter(new).map(|(from, f)| (*from, f.fit)).unzip();
+                if !from.is_empty() {
+                    units.push((layer, *to, from, axes.transfer(fits, &target.extracts, layer, &reading)));
+                }
+            }
+        }
+        for (layer, condition, from, unit) in units {
+            self.transferred.extend(from.iter().map(|from| (model, layer, *from, condition)));
+            let cost = self.costs.transfer(&unit, self.models[model].architecture.hidden);
+            let title = format!("transfer {} to {} layer {layer}", self.models[model].name, self.conditions[condition].name);
+            let place = Place::Transfer { model, condition, layer, from };
+            self.add((UnitSpec::Transfer(unit), place), revision, (0, self.rows.rows.len()), cost, title);
+        }
+    }
+
+    fn mean_embedding(&mut self, revision: &Revision<'_>, axes: &Axes, model: usize) {
+        let (facts, reading) = (self.models[model].clone(), Axes::embeddings());
+        let mut extracts = Vec::new();
+        for (range, identity) in self.shards(rows_per_unit(revision.spec, &reading, &facts)) {
+            let unit = axes.extract(revision.spec, &reading, &facts, Prompt::Template(TEXT.to_owned()), identity);
+            let cost = self.costs.extract(&facts, &unit, range);
+            let title = format!("extract {} embeddings rows {}..{}", facts.name, range.0, range.1);
+            let place = Place::Embedding { model, rows: range };
+            extracts.push(self.add((UnitSpec::Extract(unit), place), revision, range, cost, title));
+        }
+        let unit = axes.mean_embedding(&extracts);
+        let cost = self.costs.fit(&unit, facts.architecture.hidden);
+        let title = format!("fit {} mean-embedding", facts.name);
+        let place = Place::Baseline { baseline: Baseline::MeanEmbedding, model: Some(model) };
+        self.add((UnitSpec::Fit(unit), place), revision, (0, self.rows.rows.len()), cost, title);
+    }
+
+    fn zero_shot(&mut self, revision: &Revision<'_>, axes: &Axes, model: usize, baseline: Baseline) -> Result<(), PlanError> {
         let facts = self.models[model].clone();
-        for range in zero_shot::shards(self.rows, axes.rows_per_prompt_unit) {
+        for range in questions::shards(self.rows, axes.rows_per_prompt_unit) {
             let texts = Rows::texts_digest(&self.rows.rows[range.0..range.1]);
-            let unit = zero_shot::unit(revision.spec, &self.rows.classes, &facts, texts, range)?;
+            let unit = questions::zero_shot(revision.spec, &self.rows.classes, &facts, baseline, texts, range)?;
             let cost = self.costs.prompt(&facts, &unit, range);
-            let title = format!("prompt {} rows {}..{}", facts.name, range.0, range.1);
-            self.add((UnitSpec::Prompt(unit), Place::Prompt { model, rows: range }), revision, range, cost, title);
+            let asked = if baseline == Baseline::ZeroShot { "" } else { " json" };
+            let title = format!("prompt {}{asked} rows {}..{}", facts.name, range.0, range.1);
+            self.add((UnitSpec::Prompt(unit), Place::Prompt { model, baseline, rows: range }), revision, range, cost, title);
+        }
+        Ok(())
+    }
+
+    /// The verdicts on one condition's replies, of shards that have test rows.
+    fn judgements(&mut self, part: &Part<'_>, judge: usize, extracts: &[UnitKey]) -> Result<(), PlanError> {
+        let Some(asked) = &part.revision.spec.judge else { return Ok(()) };
+        let condition = self.conditions[part.condition].name.clone();
+        let wanted = asked.conditions.is_empty() || asked.conditions.contains(&condition);
+        if !wanted || !self.judged.insert((judge, part.model, part.condition)) {
+            return Ok(());
+        }
+        let facts = self.models[judge].clone();
+        for replies in extracts {
+            let range = self.units[replies].unit.hints.rows;
+            if !(range.0..range.1).any(|row| self.rows.rows[row].split == Split::Test) {
+                continue;
+            }
+            let unit = questions::judge(part.revision.spec, asked, &self.rows.classes, &facts, *replies)?;
+            let tokens = self.units[replies].unit.spec.reply_tokens();
+            let cost = self.costs.judge(&facts, &unit, tokens, range);
+            let title = format!("judge {} {condition} rows {}..{} by {}", self.models[part.model].name, range.0, range.1, facts.name);
+            let place = Place::Judge { judge, model: part.model, condition: part.condition, rows: range };
+            self.add((UnitSpec::Judge(unit), place), part.revision, range, cost, title);
         }
         Ok(())
     }

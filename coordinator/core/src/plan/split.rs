@@ -1,18 +1,13 @@
 //! The halves of a planned unit: where their results belong and what they cost.
 
-use super::{Place, PlannedUnit};
+use super::PlannedUnit;
 
 impl PlannedUnit {
     /// The halves, in order; none of a unit that can't be split. See [`limbic_proto::unit::Unit::split`].
     pub fn split(&self) -> Vec<PlannedUnit> {
         let halves = self.unit.split();
         let half = |unit: limbic_proto::unit::Unit| {
-            let rows = unit.hints.rows;
-            let place = match self.place {
-                Place::Extract { model, condition, .. } => Place::Extract { model, condition, rows },
-                Place::Prompt { model, .. } => Place::Prompt { model, rows },
-                Place::Fit { .. } | Place::Baseline(_) => self.place.clone(),
-            };
+            let place = self.place.of_rows(unit.hints.rows);
             let share = if self.unit.hints.flops > 0.0 { unit.hints.flops / self.unit.hints.flops } else { 0.5 };
             let part = |whole: u64| (whole as f64 * share).round() as u64;
             PlannedUnit { place, tokens: part(self.tokens), bytes: part(self.bytes), unit }

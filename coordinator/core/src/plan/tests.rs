@@ -148,14 +148,14 @@ fn a_chat_question_is_a_user_message_without_thinking() {
 fn rows_ordered_by_split_are_asked_about_in_test_alone() {
     let mut data = rows(20, &["joy", "anger"]);
     data.rows.sort_by_key(|row| row.split);
-    assert_eq!(zero_shot::shards(&data, 3), [(16, 19), (19, 20)]);
+    assert_eq!(questions::shards(&data, 3), [(16, 19), (19, 20)]);
     let plan = plan(&spec(&["a"], ""), &data, &[facts("a", 2)]).unwrap();
     assert_eq!(prompts(&plan)[0].rows.count, 4);
 }
 
 #[test]
 fn lists_read_naturally() {
-    let list = |words: &[&str]| zero_shot::natural_list(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+    let list = |words: &[&str]| questions::natural_list(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
     assert_eq!(list(&[]), "");
     assert_eq!(list(&["joy"]), "joy");
     assert_eq!(list(&["joy", "fear"]), "joy or fear");

@@ -102,7 +102,7 @@ fn absent(study: &Study) -> Vec<String> {
 fn prompts(study: &Study) -> Vec<String> {
     // (model, condition; none = the zero-shot question) -> rows, skipped, truncated.
     let mut sums: BTreeMap<(usize, Option<usize>), [u64; 3]> = BTreeMap::new();
-    for run in study.runs.iter().filter(|r| r.kind != UnitKind::Fit) {
+    for run in study.runs.iter().filter(|r| !matches!(r.kind, UnitKind::Fit | UnitKind::Transfer)) {
         let Some(model) = run.model else { continue };
         let sum = sums.entry((model, run.condition)).or_default();
         for (total, name) in sum.iter_mut().zip(["rows", "skipped_rows", "truncated_rows"]) {

@@ -145,7 +145,7 @@ fn predictions(world: &mut World, size: Size) -> Vec<Prediction> {
                     let probabilities = world.probabilities(read_out.offset, strength);
                     let validation_log_loss = Some(2.2 - power * factor * at_layer * kept * extra * 0.8);
                     let fit = FitRecord {
-                        name: FitName { probe: probe.to_owned(), read_out: Some(read_out), seed },
+                        name: FitName::new(probe, Some(read_out), seed),
                         train: 3_360,
                         validation: 420,
                         test: size.rows,
@@ -154,6 +154,7 @@ fn predictions(world: &mut World, size: Size) -> Vec<Prediction> {
                         iterations: 57,
                         converged: true,
                         absent: None,
+                        mdl: None,
                     };
                     out.push(Prediction {
                         model: Some(model),

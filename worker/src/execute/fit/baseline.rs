@@ -13,7 +13,7 @@ use super::results::{Fit, Results};
 use crate::execute::{Advice, ExecuteError};
 
 fn name(study: &Study<'_>, baseline: Baseline) -> FitName {
-    FitName { probe: baseline.name().to_owned(), read_out: None, seed: study.spec.seeds.first().copied().unwrap_or(0) }
+    FitName::new(baseline.name(), None, study.spec.seeds.first().copied().unwrap_or(0))
 }
 
 /// All rows by split, without features.
@@ -55,6 +55,7 @@ pub(super) fn majority(study: &Study<'_>) -> Result<Results, ExecuteError> {
         iterations: 0,
         converged: true,
         absent: None,
+        mdl: None,
     };
     let predictions = Fit::by_row(&parts.test, &predict(parts.test.len())?, classes);
     let mut results = Results::new(study);

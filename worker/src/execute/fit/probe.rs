@@ -34,6 +34,9 @@ fn fitted(parts: &Parts, probe: &ProbeSpec, seed: u64, classes: usize) -> Result
     let (fitted, report) = match probe {
         ProbeSpec::Logistic(spec) => logistic::fit(&train, validation.as_ref(), classes, &settings(spec))?,
         ProbeSpec::Mlp(spec) => mlp::fit(&train, validation.as_ref(), classes, &mlp_settings(spec, seed))?,
+        ProbeSpec::Ridge(_) | ProbeSpec::Lda(_) | ProbeSpec::MeanDifference(_) | ProbeSpec::OffsetMlp(_) => {
+            return Err(ProbeError::Setting { name: "kind", value: probe.name().to_owned(), need: "this worker doesn't fit it yet" });
+        }
     };
     let probabilities = fitted.predict_proba(&parts.test.matrix(parts.width)?)?;
     Ok((fitted, report, probabilities))
@@ -57,7 +60,7 @@ fn mlp_settings(spec: &MlpSpec, seed: u64) -> MlpSettings {
         epochs: spec.epochs,
         batch: spec.batch,
         patience: (spec.patience > 0).then_some(spec.patience),
-        standardise: true,
+        standardise: spec.standardise,
         seed,
     }
 }
@@ -74,6 +77,7 @@ pub(super) fn record(name: FitName, report: &FitReport, (train, validation, test
         iterations: chosen.map_or(0, |c| c.iterations),
         converged: planned || report.converged(),
         absent: None,
+        mdl: None,
     }
 }
 
@@ -88,9 +92,7 @@ fn absence(study: &Study<'_>, parts: &Parts, probe: &ProbeSpec) -> Option<String
     if !missing.is_empty() {
         return Some(format!("no train row of {} ({of})", missing.join(", ")));
     }
-    let chooses =
-        matches!(probe, ProbeSpec::Logistic(spec) if spec.c.len() > 1) || matches!(probe, ProbeSpec::Mlp(spec) if spec.patience > 0);
-    if chooses && parts.validation.is_empty() {
+    if probe.chooses() && parts.validation.is_empty() {
         return Some(format!("no validation row to choose by ({of})"));
     }
     parts.test.is_empty().then(|| format!("no test row ({of})"))

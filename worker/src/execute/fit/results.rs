@@ -33,6 +33,7 @@ impl Fit {
             iterations: 0,
             converged: false,
             absent: Some(reason),
+            mdl: None,
         };
         Fit { record, predictions: Vec::new(), weights: Vec::new() }
     }

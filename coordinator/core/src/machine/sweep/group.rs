@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use limbic_proto::unit::UnitKind;
 
 use super::Phase;
-use crate::plan::{Place, Plan, PlannedUnit};
+use crate::plan::{Plan, PlannedUnit};
 
 /// All groups of a sweep.
 #[derive(Debug, Default)]
@@ -34,10 +34,7 @@ impl Groups {
     /// The group of a planned unit.
     pub fn of(&mut self, planned: &PlannedUnit) -> usize {
         let kind = planned.unit.spec.kind();
-        let model = match planned.place {
-            Place::Extract { model, .. } | Place::Fit { model, .. } | Place::Prompt { model, .. } => Some(model),
-            Place::Baseline(_) => None,
-        };
+        let model = planned.place.model();
         let (all, next) = (&mut self.all, self.known.len());
         *self.known.entry((kind, model)).or_insert_with(|| {
             all.push(Group { kind, model, total: 0, committed: 0, waiting: 0, ready: 0, reads: BTreeSet::new() });

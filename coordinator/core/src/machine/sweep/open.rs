@@ -92,7 +92,7 @@ impl Sweep {
             let planned = &self.plan.units[&self.slots[rank].key];
             for dependency in planned.unit.spec.dependencies() {
                 // One that is not in the plan can only be there already; the worker will say if it is not.
-                if let Some(&on) = self.ranks.get(dependency) {
+                if let Some(&on) = self.ranks.get(&dependency) {
                     self.slots[on].dependants.push(rank);
                     let (reader, read) = (self.slots[rank].group, self.slots[on].group);
                     self.groups.reads(reader, read);

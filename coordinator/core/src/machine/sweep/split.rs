@@ -92,7 +92,7 @@ impl Sweep {
         let mut slot = Slot::new(key, &half, group, &self.history);
         slot.quarantined = self.history.quarantined.get(&key).cloned();
         for dependency in half.unit.spec.dependencies() {
-            if let Some(&on) = self.ranks.get(dependency) {
+            if let Some(&on) = self.ranks.get(&dependency) {
                 self.slots[on].dependants.push(rank);
                 slot.waiting += usize::from(self.slots[on].phase != Phase::Committed);
                 slot.blocked += usize::from(self.slots[on].phase.hopeless());

@@ -1,4 +1,4 @@
-//! The zero-shot baseline: the question, and the answers whose likelihood is measured.
+//! What models are asked about utterances and replies: the question, and the answers whose likelihood is measured.
 //!
 //! Put as a chat message, the answer is the beginning of the model's reply: it follows the rendered prompt at once, and
 //! `enable_thinking: false` asks templates with a thinking mode for an immediate answer (others ignore it). Put as plain
@@ -8,10 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use limbic_proto::key::Digest;
+use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::{Rows, Split};
-use limbic_proto::spec::{Chat, Prompt, Spec};
-use limbic_proto::unit::{ENGINE_VERSION, PromptUnit, RowsIdentity};
+use limbic_proto::spec::{Baseline, Chat, Judge, Prompt, Spec, TEXT};
+use limbic_proto::unit::{Asking, ENGINE_VERSION, JudgeUnit, PromptUnit, RowsIdentity};
 
 use super::axes::ranges;
 use super::{ModelFacts, PlanError};
@@ -26,32 +26,61 @@ pub(super) fn shards(rows: &Rows, size: usize) -> Vec<(usize, usize)> {
 }
 
 /// The unit that asks about some rows.
-pub(super) fn unit(
+pub(super) fn zero_shot(
     spec: &Spec,
     classes: &[String],
     model: &ModelFacts,
+    baseline: Baseline,
     texts: Digest,
     rows: (usize, usize),
 ) -> Result<PromptUnit, PlanError> {
-    let words = answers(spec, classes)?;
-    let question = spec.zero_shot.question.replace("{labels}", &natural_list(&words));
-    if question.matches("{text}").count() != 1 {
-        return Err(PlanError::Question { question });
-    }
-    let (prompt, answers) = if spec.zero_shot.chat && model.chat_template {
-        let variables = BTreeMap::from([("enable_thinking".to_owned(), false.into())]);
-        (Prompt::Chat(Chat { system: None, user: question, variables }), words)
-    } else {
-        (Prompt::Template(format!("{question}\nAnswer:")), words.iter().map(|w| format!(" {w}")).collect())
-    };
-    Ok(PromptUnit {
+    let asked = &spec.zero_shot;
+    let rows = RowsIdentity { texts, count: rows.1 - rows.0, part: None };
+    let unit = |Question { prompt, answers }: Question, asking, content_free| PromptUnit {
         version: ENGINE_VERSION,
         model: model.identity(),
         prompt,
+        asking,
         answers,
-        rows: RowsIdentity { texts, count: rows.1 - rows.0, part: None },
+        content_free,
+        rows,
         too_long: spec.too_long,
         bad_rows: spec.bad_rows,
+    };
+    let words = answers(spec, classes)?;
+    if baseline == Baseline::ZeroShotJson {
+        let question = question("zero_shot.json_question", &asked.json_question, asked.chat, words, model)?;
+        let asking = Asking::Answer { tokens: asked.json_tokens };
+        return Ok(unit(Question { answers: Vec::new(), ..question }, asking, Vec::new()));
+    }
+    let question = question("zero_shot.question", &asked.question, asked.chat, words, model)?;
+    Ok(unit(question, Asking::Likelihood, asked.content_free.clone()))
+}
+
+/// The unit that judges the replies of an extract unit.
+pub(super) fn judge(spec: &Spec, judge: &Judge, classes: &[String], model: &ModelFacts, replies: UnitKey) -> Result<JudgeUnit, PlanError> {
+    let Question { prompt, answers } = question("judge.question", &judge.question, judge.chat, answers(spec, classes)?, model)?;
+    let (too_long, bad_rows) = (spec.too_long, spec.bad_rows);
+    Ok(JudgeUnit { version: ENGINE_VERSION, model: model.identity(), prompt, answers, replies, too_long, bad_rows })
+}
+
+/// A question as it is put, and the answers as they follow it.
+struct Question {
+    prompt: Prompt,
+    answers: Vec<String>,
+}
+
+fn question(field: &'static str, asked: &str, chat: bool, words: Vec<String>, model: &ModelFacts) -> Result<Question, PlanError> {
+    let question = asked.replace("{labels}", &natural_list(&words));
+    if question.matches(TEXT).count() != 1 {
+        return Err(PlanError::Question { field, question });
+    }
+    Ok(if chat && model.chat_template {
+        let variables = BTreeMap::from([("enable_thinking".to_owned(), false.into())]);
+        Question { prompt: Prompt::Chat(Chat { user: question, variables, ..Chat::default() }), answers: words }
+    } else {
+        let answers = words.iter().map(|w| format!(" {w}")).collect();
+        Question { prompt: Prompt::Template(format!("{question}\nAnswer:")), answers }
     })
 }
 
