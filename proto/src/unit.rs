@@ -141,7 +141,27 @@ pub const SCORES: &str = "scores.safetensors";
 /// The artifact name of a prompt unit's written answers.
 pub const ANSWERS: &str = "answers.json";
 /// The artifact name of a fit unit's geometry.
+///
+/// It holds f32 tensors for every read-out r at offset 0, of states that were standardised on train; what lacks a state is
+/// NaN:
+/// - `{r}.coordinates` `[test rows, 3]`: test rows along the first three principal components of train;
+/// - `{r}.explained` `[components]`: the share of train's variance along each of the first ten;
+/// - `{r}.directions` `[outputs, d]`: for each class the mean of its train rows minus that of all others; under
+///   [`Scheme::Intensity`] and [`Scheme::Continuous`] the slope of the states on the value;
+/// - `{r}.similarity` `[s, s]`: inner products of s test rows, centred (the matrix that CKA and RSA start from). The rows
+///   are [`similarity_rows`], the same for every layer, condition and model;
+/// - `{r}.separation` `[2]`: mean silhouette of the classes, and Fisher's ratio (trace of the scatter between classes over
+///   that within), both over test rows; NaN where rows have no single class.
 pub const GEOMETRY: &str = "geometry.safetensors";
+
+/// How many test rows similarity matrices are about, at most: enough to compare representations, few enough to keep.
+const SIMILARITY_ROWS: usize = 256;
+
+/// Which test rows the similarity matrices are about, of so many: at most 256, evenly spaced.
+pub fn similarity_rows(test: usize) -> Vec<usize> {
+    let count = test.min(SIMILARITY_ROWS);
+    (0..count).map(|i| i * test / count).collect()
+}
 
 /// The tokens of one row in an extract unit's `tokens.json`, a list in row order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,7 +217,7 @@ pub enum Features {
 /// Artifacts: `predictions.safetensors` with one f32 tensor `[test rows, outputs]` per fit, named by [`FitName`] (test
 /// rows in dataset order; a row without a state at that read-out is all NaN; see [`Scheme`] for what the numbers are);
 /// `fits.json`, a list of [`FitRecord`]; `weights.safetensors` with each fit's weights and standardiser; with `geometry`
-/// also `geometry.safetensors` (see [`Geometry`](crate::unit::GEOMETRY) in the engine's documentation).
+/// also `geometry.safetensors` (see [`GEOMETRY`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitUnit {

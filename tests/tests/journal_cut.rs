@@ -100,7 +100,7 @@ impl World {
                 }
                 Action::Split { unit, generation, .. } => {
                     // A result of a worker that could not say so may stand first.
-                    let stands = !self.links.get(&unit).is_some_and(|link| *link >= commit::result(generation));
+                    let stands = self.links.get(&unit).is_none_or(|link| *link < commit::result(generation));
                     if stands {
                         self.links.insert(unit, commit::result(generation));
                         self.stood.push(Stood::Split(unit, generation));
