@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use limbic_proto::axis::Layer;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::Rows;
-use limbic_proto::spec::{Baseline, Condition};
+use limbic_proto::spec::{Activations, Baseline, Condition};
 use limbic_proto::unit::{Hints, RowsIdentity, Unit, UnitSpec};
 
 use super::axes::{Axes, Reading, rows_per_unit, shards};
@@ -32,6 +32,7 @@ pub(super) struct Planner<'a> {
     order: Vec<UnitKey>,
     priority: i32,
     weight: f64,
+    activations: Activations,
 }
 
 /// What is being planned: a model and a condition by their places in the plan, and the cells that are missing.
@@ -59,6 +60,7 @@ impl<'a> Planner<'a> {
             order: Vec::new(),
             priority: 0,
             weight: 1.0,
+            activations: Activations::default(),
         }
     }
 
@@ -67,7 +69,8 @@ impl<'a> Planner<'a> {
         let axes = Axes::new(revision.spec, self.rows, revision.models)?;
         let models = revision.models.iter().map(|facts| self.model(facts, number)).collect::<Result<Vec<_>, _>>()?;
         let conditions = revision.spec.conditions.iter().map(|c| self.condition(c, number)).collect::<Result<Vec<_>, _>>()?;
-        (self.priority, self.weight) = (revision.spec.execution.priority, revision.spec.execution.weight);
+        let execution = &revision.spec.execution;
+        (self.priority, self.weight, self.activations) = (execution.priority, execution.weight, execution.activations);
         self.baselines(revision, &axes);
         for (index, &model) in models.iter().enumerate() {
             self.layers[model].extend(&axes.layers[index]);
@@ -106,6 +109,7 @@ impl<'a> Planner<'a> {
             order: self.order,
             priority: self.priority,
             weight: self.weight,
+            activations: self.activations,
         }
     }
 
