@@ -49,14 +49,17 @@ pub fn artifact(unit: &UnitKey, attempt: &str, name: &str) -> String {
     format!("data/{}/{unit}/{attempt}/{name}", unit.fan_out())
 }
 
+/// What stands in the place of an attempt's id for the finished blocks of a unit that was interrupted.
+pub const PARTS: &str = "parts";
+
 /// The folder of the finished blocks of a unit that was interrupted. An accelerator, never the truth.
 pub fn parts(unit: &UnitKey) -> String {
-    format!("data/{}/{unit}/parts", unit.fan_out())
+    format!("data/{}/{unit}/{PARTS}", unit.fan_out())
 }
 
 /// One finished block of a unit that was interrupted.
 pub fn part(unit: &UnitKey, name: &str) -> String {
-    format!("data/{}/{unit}/parts/{name}", unit.fan_out())
+    artifact(unit, PARTS, name)
 }
 
 /// The folder of all commits.
