@@ -5,6 +5,7 @@
 
 mod chain;
 mod ledger;
+mod release;
 mod task;
 
 use std::sync::Arc;
@@ -44,6 +45,9 @@ pub struct SessionSettings {
     /// How long a lease lasts without one.
     pub lease_ttl: Duration,
 }
+
+/// How long something waits for the store that can do without its word.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// The coordinator's task has ended.
 #[derive(Debug, thiserror::Error)]
@@ -204,6 +208,35 @@ impl Handle {
     /// The coordinator has ended.
     pub async fn dismissed(&self) -> Result<bool, Gone> {
         self.ask(|reply| Command::Dismissed { reply }).await
+    }
+
+    /// Says that every sweep of the start is open: see [`Event::AllOpen`].
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn all_open(&self) -> Result<(), Gone> {
+        self.event(Event::AllOpen).await
+    }
+
+    /// Resolves once all activations that nobody needs so far have been released. A store that is out of reach is waited for.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn released(&self) -> Result<(), Gone> {
+        self.ask(|done| Command::Releases { done }).await
+    }
+
+    /// Tells the machine that a worker could not read what another one made. What another coordinator released meanwhile is
+    /// not held against it; whether that is so, the store is asked, but not for long.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn unreadable(&self, unit: UnitKey, generation: u32, event: Event) -> Result<(), Gone> {
+        let marker = tokio::time::timeout(LOOK, self.store.is_released(&unit, generation)).await;
+        if let Ok(Ok(true)) = marker {
+            self.event(Event::ActivationsReleased { unit, generation }).await?;
+        }
+        self.event(event).await
     }
 
     /// Takes the lead of an accepted sweep and starts granting its units. A sweep that is open goes on; if it has been
