@@ -45,6 +45,7 @@ pub(super) enum Command {
     List { reply: oneshot::Sender<Vec<Status>> },
     Meant { sweep: SweepId, wanted: String, reply: oneshot::Sender<Result<Vec<UnitKey>, Failure>> },
     Show { sweep: SweepId, unit: UnitKey, reply: oneshot::Sender<Option<UnitView>> },
+    Inputs { sweep: SweepId, unit: UnitKey, reply: oneshot::Sender<Vec<(UnitKey, u32)>> },
     Extend { sweep: Box<Sweep>, chains: Chains, done: oneshot::Sender<()> },
     Dismissed { reply: oneshot::Sender<bool> },
     Open { opening: Box<Opening>, done: oneshot::Sender<()> },
@@ -187,6 +188,7 @@ impl Task {
                 let _ = reply.send(found.and_then(|plan| show::meant(plan, &wanted)));
             }
             Command::Show { sweep, unit, reply } => drop(reply.send(self.machine.show(self.now(), &sweep, &unit))),
+            Command::Inputs { sweep, unit, reply } => drop(reply.send(self.machine.inputs(&sweep, &unit))),
             Command::Extend { sweep, chains, done } => {
                 let id = SweepId(sweep.id.clone());
                 if self.machine.plan(&id).is_some_and(|plan| *plan != sweep.plan) {

@@ -104,9 +104,8 @@ impl Workers for WorkersService {
             Some(Outcome::Corrupt(c)) => {
                 tracing::warn!(%worker, unit = %unit.short(), %attempt, bad = %c.key, error = %c.error, "a dependency is corrupt");
                 let (bad, generation) = (key(&c.key)?, c.generation);
-                let corrupt = Event::Corrupt { worker, sweep, unit, attempt, bad, generation, error: c.error };
-                self.coordinator.unreadable(bad, generation, corrupt).await?;
-                return Ok(Response::new(ReportResponse {}));
+                self.coordinator.released_by_others(&sweep, unit, (bad, generation)).await?;
+                Event::Corrupt { worker, sweep, unit, attempt, bad, generation, error: c.error }
             }
             Some(Outcome::Released(_)) => Event::Released { worker, sweep, unit, attempt },
             None => return Err(Status::invalid_argument("ReportRequest.outcome is missing")),
