@@ -104,8 +104,9 @@ fn what_was_released_behind_a_coordinators_back_is_computed_again() {
     let status = || sandbox.json(&["status", "small", "--coordinator", &url, "--json"]);
     let worker = sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1"]);
     sandbox.until("the sweep is complete", || status()["state"] == "complete");
-    // A worker of its own, with nothing in memory.
+    // The next worker has nothing in memory.
     worker.kill();
+    sandbox.until("the worker is gone", || status()["workers"].as_array().unwrap().is_empty());
     let generation = |name: &str| sandbox.objects("commit").iter().filter(|(path, _)| path.ends_with(name)).count();
 
     // Somebody releases everything while this coordinator doesn't look, and one fit is wanted anew.

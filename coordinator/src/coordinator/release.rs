@@ -93,7 +93,9 @@ mod tests {
         let task = tokio::spawn(release(store.clone(), inbox));
         let wish = |unit: &UnitKey, leads: bool| {
             let (yes, written) = oneshot::channel();
-            let _ = if leads { yes.send(()) } else { Ok(drop(yes)) };
+            if leads {
+                yes.send(()).unwrap();
+            }
             wishes.send(Wish::Release { unit: *unit, generation: 0, written: vec![written] }).unwrap();
         };
         wish(&units[0], false);
