@@ -1,4 +1,4 @@
-//! What the store says of a sweep's units: how far each one's chain of commits reaches, and which were split.
+//! What the store says of a sweep's units: how far each one's chain of commits reaches, which were split and which released.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,17 +18,21 @@ pub struct Chains {
     pub links: BTreeMap<UnitKey, u32>,
     /// The units that were split: in which generation, and into what.
     splits: BTreeMap<UnitKey, (u32, Vec<PlannedUnit>)>,
+    /// The units whose activations were ever released, and the last such generation.
+    released: BTreeMap<UnitKey, u32>,
 }
 
 impl Chains {
-    /// Reads them: two listings, and the commits of units that are marked as split.
+    /// Reads them: three listings, and the commits of units that are marked as split.
     ///
     /// # Errors
     /// The store can't be read.
     pub async fn read(store: &Store, sweep: &Sweep) -> Result<Chains, Failure> {
-        // The links first: a mark is written before the commit, so that whatever is split in the links is marked by then.
+        // The links first: a mark is written before the commit, so that whatever is split in the links is marked by then; and a
+        // result is released after its commit, so that hardly any release is missed.
         let mut links = store.committed().await?;
         let marked = store.marked_split().await?;
+        let mut released = store.releases().await?;
         let mut splits = BTreeMap::new();
         let mut open: Vec<(UnitKey, &PlannedUnit)> = sweep.plan.units.iter().map(|(key, planned)| (*key, planned)).collect();
         open.retain(|(key, _)| marked.contains(key));
@@ -44,7 +48,8 @@ impl Chains {
         }
         let halves: BTreeSet<UnitKey> = splits.values().flat_map(|(_, halves)| halves).map(|half| half.unit.spec.key()).collect();
         links.retain(|key, _| sweep.plan.units.contains_key(key) || halves.contains(key));
-        Ok(Chains { links, splits })
+        released.retain(|key, _| links.contains_key(key));
+        Ok(Chains { links, splits, released })
     }
 
     /// The generation of a unit's result that stands; of one that was split, too.
@@ -79,7 +84,9 @@ impl Chains {
     }
 
     /// What a machine is told before it takes the sweep up.
-    pub fn divided(&self) -> impl Iterator<Item = Event> {
-        self.splits.iter().map(|(unit, (generation, _))| Event::Divided { unit: *unit, generation: *generation, stands: true })
+    pub fn events(&self) -> impl Iterator<Item = Event> {
+        let divided = |(unit, (generation, _)): (&UnitKey, &(u32, _))| (*unit, *generation);
+        let divided = self.splits.iter().map(divided).map(|(unit, generation)| Event::Divided { unit, generation, stands: true });
+        divided.chain(self.released.iter().map(|(unit, generation)| Event::ActivationsReleased { unit: *unit, generation: *generation }))
     }
 }

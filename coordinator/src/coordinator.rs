@@ -5,11 +5,13 @@
 
 mod chain;
 mod ledger;
+mod release;
 mod task;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use limbic_core::machine::{Event, Progress, Settings, SweepId, WorkerId};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::status::{Status, UnitView};
@@ -44,6 +46,12 @@ pub struct SessionSettings {
     /// How long a lease lasts without one.
     pub lease_ttl: Duration,
 }
+
+/// How long something waits for the store that can do without its word.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Objects that are looked for at the same time.
+const LOOKS: usize = 16;
 
 /// The coordinator's task has ended.
 #[derive(Debug, thiserror::Error)]
@@ -204,6 +212,45 @@ impl Handle {
     /// The coordinator has ended.
     pub async fn dismissed(&self) -> Result<bool, Gone> {
         self.ask(|reply| Command::Dismissed { reply }).await
+    }
+
+    /// Says that every sweep of the start is open: see [`Event::AllOpen`].
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn all_open(&self) -> Result<(), Gone> {
+        self.event(Event::AllOpen).await
+    }
+
+    /// Resolves once all activations that nobody needs so far have been released. A store that is out of reach is waited for.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn released(&self) -> Result<(), Gone> {
+        self.ask(|done| Command::Releases { done }).await
+    }
+
+    /// Tells the machine first, before it is told that an attempt could not read a generation of `bad`, what of the unit's
+    /// inputs another coordinator has released: that is no corruption. The store is asked, but not for long.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn released_by_others(&self, sweep: &SweepId, unit: UnitKey, (bad, generation): (UnitKey, u32)) -> Result<(), Gone> {
+        let marked = async |(unit, generation): (UnitKey, u32)| {
+            let found = tokio::time::timeout(LOOK, self.store.is_released(&unit, generation)).await;
+            matches!(found, Ok(Ok(true))).then_some((unit, generation))
+        };
+        if marked((bad, generation)).await.is_none() {
+            return Ok(());
+        }
+        // Where one is gone, others are likely to be.
+        let sweep = sweep.clone();
+        let inputs = self.ask(|reply| Command::Inputs { sweep, unit, reply }).await?;
+        let found: Vec<_> = stream::iter(inputs).map(marked).buffered(LOOKS).collect().await;
+        for (unit, generation) in found.into_iter().flatten() {
+            self.event(Event::ActivationsReleased { unit, generation }).await?;
+        }
+        Ok(())
     }
 
     /// Takes the lead of an accepted sweep and starts granting its units. A sweep that is open goes on; if it has been

@@ -5,6 +5,7 @@ use limbic_core::selector::Selector;
 use limbic_proto::commit::Commit;
 use limbic_proto::key::UnitKey;
 use limbic_proto::status::{AttemptState, ShownUnit, UnitView};
+use limbic_proto::unit::STATES;
 use limbic_store::{Store, StoreError};
 
 use crate::failure::Failure;
@@ -33,12 +34,13 @@ pub fn meant(plan: &Plan, wanted: &str) -> Result<Vec<UnitKey>, Failure> {
 /// The store can't be read.
 pub async fn with_commit(store: &Store, key: &UnitKey, view: UnitView) -> Result<ShownUnit, StoreError> {
     let commit = store.commit(key, view.generation).await?;
-    Ok(ShownUnit { view, commit })
+    let released = commit.is_some() && store.is_released(key, view.generation).await?;
+    Ok(ShownUnit { view, commit, released })
 }
 
 /// One unit for people.
 pub fn in_words(unit: &ShownUnit) -> String {
-    let ShownUnit { view, commit } = unit;
+    let ShownUnit { view, commit, released } = unit;
     let mut text = format!("unit      {}\n          {}: {}\n", view.unit, view.title, view.phase);
     text += &format!(
         "units     reads {} ({} done), read by {} ({} done)\n",
@@ -71,7 +73,8 @@ pub fn in_words(unit: &ShownUnit) -> String {
                 count(p.tokens as f64)
             );
             for artifact in &done.artifacts {
-                text += &format!("artifact  {} ({}, BLAKE3 {})\n", artifact.name, bytes(artifact.len), artifact.blake3);
+                let gone = if *released && artifact.name == STATES { "; released, so not there any more" } else { "" };
+                text += &format!("artifact  {} ({}, BLAKE3 {}{gone})\n", artifact.name, bytes(artifact.len), artifact.blake3);
             }
         }
         Some(Commit::Split { children, .. }) => text += &format!("commit    split into {} units\n", children.len()),

@@ -150,7 +150,7 @@ async fn revise(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure> {
         let Sweep { accepted, mut earlier, rows, plan, .. } = standing;
         earlier.push(accepted);
         let revised = planned(&earlier, &by.accepted, &rows).map_err(Failure::user)?;
-        if revised.order == plan.order && revised.models == plan.models {
+        if revised == plan {
             let accepted = earlier.pop().expect("one was just pushed");
             return Ok(Sweep { id: id.to_owned(), accepted, earlier, rows, plan });
         }

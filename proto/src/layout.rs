@@ -1,6 +1,7 @@
-//! Where everything lies in the store, relative to its root. Nothing under `sweeps/`, `commit/` or `rows/` is ever
-//! overwritten or deleted.
+//! Where everything lies in the store, relative to its root. Nothing under `sweeps/`, `commit/`, `released/` or `rows/` is
+//! ever overwritten or deleted.
 
+use crate::commit;
 use crate::key::{Digest, UnitKey};
 
 /// The canonical spec of a sweep's revision.
@@ -48,14 +49,17 @@ pub fn artifact(unit: &UnitKey, attempt: &str, name: &str) -> String {
     format!("data/{}/{unit}/{attempt}/{name}", unit.fan_out())
 }
 
+/// What stands in the place of an attempt's id for the finished blocks of a unit that was interrupted.
+pub const PARTS: &str = "parts";
+
 /// The folder of the finished blocks of a unit that was interrupted. An accelerator, never the truth.
 pub fn parts(unit: &UnitKey) -> String {
-    format!("data/{}/{unit}/parts", unit.fan_out())
+    format!("data/{}/{unit}/{PARTS}", unit.fan_out())
 }
 
 /// One finished block of a unit that was interrupted.
 pub fn part(unit: &UnitKey, name: &str) -> String {
-    format!("data/{}/{unit}/parts/{name}", unit.fan_out())
+    artifact(unit, PARTS, name)
 }
 
 /// The folder of all commits.
@@ -66,9 +70,13 @@ pub fn commits() -> &'static str {
 /// One link of a unit's chain of commits: link 2g is the result of generation g, link 2g + 1 voids it; see
 /// [`crate::commit`].
 pub fn commit(unit: &UnitKey, link: u32) -> String {
+    chained(commits(), unit, link)
+}
+
+fn chained(folder: &str, unit: &UnitKey, link: u32) -> String {
     match link {
-        0 => format!("commit/{}/{unit}", unit.fan_out()),
-        _ => format!("commit/{}/{unit}.{link}", unit.fan_out()),
+        0 => format!("{folder}/{}/{unit}", unit.fan_out()),
+        _ => format!("{folder}/{}/{unit}.{link}", unit.fan_out()),
     }
 }
 
@@ -83,7 +91,18 @@ pub fn split(unit: &UnitKey) -> String {
     format!("split/{}/{unit}", unit.fan_out())
 }
 
-/// The unit and the link that a name in the commits' folders stands for; none if it is no commit's name.
+/// The folder of all markers of released activations.
+pub fn releases() -> &'static str {
+    "released"
+}
+
+/// The marker that says that the activations of a generation's result were released, named as that result's commit is. It
+/// is written before they are deleted.
+pub fn released(unit: &UnitKey, generation: u32) -> String {
+    chained(releases(), unit, commit::result(generation))
+}
+
+/// The unit and the link that a name in the commits' folders stands for, or a marker's name; none if it is neither.
 pub fn link(name: &str) -> Option<(UnitKey, u32)> {
     match name.split_once('.') {
         None => Some((name.parse().ok()?, 0)),
@@ -105,6 +124,7 @@ mod tests {
         for n in [0, 1, 2, 17] {
             let path = commit(&unit, n);
             assert_eq!(link(path.rsplit('/').next().unwrap()), Some((unit, n)));
+            assert_eq!(released(&unit, n), commit(&unit, 2 * n).replacen("commit", "released", 1));
         }
         for name in [format!("{unit}.0"), format!("{unit}.01"), format!("{unit}.x"), format!("{unit}#1"), "x".to_owned()] {
             assert_eq!(link(&name), None, "{name}");

@@ -117,11 +117,41 @@ pub struct Execution {
     pub priority: i32,
     /// The share of the workers' time among sweeps of equal priority: one of weight 2 gets twice that of one of weight 1.
     pub weight: f64,
+    /// What becomes of hidden states once every unit that reads them is committed.
+    #[serde(skip_serializing_if = "Activations::is_default")]
+    pub activations: Activations,
+}
+
+/// What becomes of hidden states once every unit that reads them is committed. They are most of what a sweep stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Activations {
+    /// They stay: further probes on them cost no forward pass.
+    #[default]
+    Keep,
+    /// They are deleted. Commits, token ids and everything that was fitted stay; a unit that needs them later has them
+    /// computed again.
+    Release,
+}
+
+impl Activations {
+    /// Whether it is the default, which is not written: what was accepted before there was a choice reads the same.
+    pub fn is_default(&self) -> bool {
+        *self == Activations::default()
+    }
+
+    /// The word in the spec.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Activations::Keep => "keep",
+            Activations::Release => "release",
+        }
+    }
 }
 
 impl Default for Execution {
     fn default() -> Self {
-        Execution { rows_per_unit: None, token_budget: 2048, priority: 0, weight: 1.0 }
+        Execution { rows_per_unit: None, token_budget: 2048, priority: 0, weight: 1.0, activations: Activations::default() }
     }
 }
 

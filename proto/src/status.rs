@@ -81,6 +81,9 @@ pub struct ShownUnit {
     pub view: UnitView,
     /// Its commit, if one stands.
     pub commit: Option<Commit>,
+    /// Whether the activations that the commit names were released, so that they are not there any more.
+    #[serde(default)]
+    pub released: bool,
 }
 
 /// One attempt.

@@ -70,7 +70,7 @@ impl Study {
         let text = format!(
             "name: simulated\ndataset: {{source: {}, group: group, limit: 105}}\nmodels: [{{source: {}}}]\nconditions: \
              [{{name: raw}}, {{name: calm, template: 'Calmly. {{text}}'}}, {{name: tense, template: 'Tensely. {{text}}'}}]\n\
-             offsets: [0]\nprobes: [{{kind: logistic, c: [1]}}]\nexecution: {{rows_per_unit: 1}}\n",
+             offsets: [0]\nprobes: [{{kind: logistic, c: [1]}}]\nexecution: {{rows_per_unit: 1, activations: release}}\n",
             shipped.join("corpus.jsonl").display(),
             shipped.join("models/tiny-0.3m").display(),
         );

@@ -1,5 +1,5 @@
 //! Something goes wrong before or after each single create of a sweep: whoever sent it dies, or is told an error, or waits.
-//! Whichever it is, the sweep ends, and its results are those of an undisturbed run.
+//! Whichever it is, the sweep ends, its results are those of an undisturbed run, and its activations are released.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,6 +15,7 @@ use limbic_proto::commit::{Artifact, Commit};
 use limbic_proto::key::Digest;
 use limbic_proto::layout;
 use limbic_proto::spec::Spec;
+use limbic_proto::unit::STATES;
 use limbic_store::Store;
 use limbic_tests::{Fault, FaultyStore, Sandbox, Script, StandIn};
 use limbic_worker::{Components, Settings, Timing};
@@ -57,7 +58,7 @@ fn spec() -> Spec {
     let shipped = Sandbox::repository().join("configs/quickstart");
     let text = format!(
         "name: points\ndataset: {{group: group, limit: 210, source: {}}}\nmodels: [{{source: {}}}]\nconditions: [{{name: raw}}]\noffsets: [0]\n\
-         probes: [{{kind: logistic, c: [0.01]}}]\nlayers: {{depth: [0.5]}}\nbaselines: [majority]\nexecution: {{rows_per_unit: 105}}\n",
+         probes: [{{kind: logistic, c: [0.01]}}]\nlayers: {{depth: [0.5]}}\nbaselines: [majority]\nexecution: {{rows_per_unit: 105, activations: release}}\n",
         shipped.join("corpus.jsonl").display(),
         shipped.join("models/tiny-0.3m").display()
     );
@@ -65,6 +66,8 @@ fn spec() -> Spec {
 }
 
 const WORKERS: [&str; 2] = ["one", "two"];
+/// The units that have states.
+const EXTRACTS: usize = 2;
 
 impl World {
     fn new(script: Arc<Script>) -> World {
@@ -116,7 +119,7 @@ impl World {
         futures::executor::block_on(read)
     }
 
-    /// Goes on until so many units are committed; control objects that stood once must stand unchanged.
+    /// Goes on until so many units are committed, and the activations of those that have some released; control objects that stood once must stand unchanged.
     fn run(&mut self, units: usize) -> BTreeMap<String, Vec<Artifact>> {
         let began = Instant::now();
         let mut seen: BTreeMap<String, Vec<u8>> = BTreeMap::new();
@@ -131,18 +134,35 @@ impl World {
                 assert_eq!(now.get(name), Some(body), "{name} was overwritten or deleted");
             }
             let commits = now.keys().filter(|name| name.starts_with("commit/")).count();
+            let released = now.keys().filter(|name| name.starts_with("released/")).count();
             seen = now;
-            if commits == units {
+            assert!(commits <= units && released <= EXTRACTS, "more commits or releases than units");
+            if commits == units && released == EXTRACTS {
                 break;
             }
-            assert!(commits < units, "more commits than units");
-            assert!(began.elapsed() < Duration::from_secs(60), "{commits} of {units} units are committed after a minute");
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "{commits} of {units} units are committed after a minute, {released} of {EXTRACTS} released"
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
+        self.collect_garbage();
         self.results(&seen)
     }
 
-    /// What is committed, once every artifact was found to be what its commit says.
+    /// What a coordinator that died could not delete any more.
+    fn collect_garbage(&self) {
+        futures::executor::block_on(async {
+            let store = Store::over("memory://", self.store.clone());
+            for part in store.data_parts().await.unwrap() {
+                for leftover in store.leftovers(&part, std::time::SystemTime::UNIX_EPOCH).await.unwrap().garbage {
+                    assert!(leftover.released && store.discard(&leftover).await.unwrap());
+                }
+            }
+        });
+    }
+
+    /// What is committed, once every artifact was found to be what its commit says; states are gone.
     fn results(&self, control: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<Artifact>> {
         let mut results = BTreeMap::new();
         for (name, body) in control.iter().filter(|(name, _)| name.starts_with("commit/")) {
@@ -150,6 +170,11 @@ impl World {
             let Commit::Done(done) = serde_json::from_slice(body).unwrap() else { panic!("{name} is no result") };
             for artifact in &done.artifacts {
                 let path = Path::from(layout::artifact(&unit, &done.attempt, &artifact.name));
+                if artifact.name == STATES {
+                    let found = futures::executor::block_on(self.store.head(&path));
+                    assert!(found.is_err_and(|e| matches!(e, object_store::Error::NotFound { .. })), "{path} is still there");
+                    continue;
+                }
                 let bytes = futures::executor::block_on(async { self.store.get(&path).await.unwrap().bytes().await.unwrap() });
                 assert_eq!((bytes.len() as u64, Digest::of(&bytes)), (artifact.len, artifact.blake3), "{path}");
             }
@@ -172,6 +197,7 @@ async fn lead(store: Store, spec: Spec, address: SocketAddr) {
     let opened = async {
         let sweep = sweep::accept(&store, sweep::prepare(spec).await.unwrap()).await.unwrap();
         handle.open(sweep).await.unwrap();
+        handle.all_open().await.unwrap();
     };
     opened.await;
     let listener = loop {

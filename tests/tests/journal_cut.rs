@@ -26,6 +26,7 @@ enum Stood {
     Record(Record),
     Link(UnitKey, u32),
     Split(UnitKey, u32),
+    Released(UnitKey, u32),
 }
 
 /// A machine, and the store and the workers around it.
@@ -33,6 +34,8 @@ struct World {
     machine: Machine,
     now: Duration,
     links: BTreeMap<UnitKey, u32>,
+    /// Results whose activations are gone.
+    released: BTreeSet<(UnitKey, u32)>,
     stood: Vec<Stood>,
     draws: ChaCha8Rng,
     /// How often something other than a commit comes of an attempt, of 100.
@@ -44,7 +47,7 @@ fn plan() -> Plan {
     let shipped = Sandbox::repository().join("configs/quickstart");
     let text = format!(
         "name: cut\ndataset: {{group: group, limit: 210, source: {}}}\nmodels: [{{source: {}}}]\nconditions: [{{name: raw}}, {{name: said, template: 'So: {{text}}'}}]\n\
-         offsets: [0]\nprobes: [{{kind: logistic, c: [0.01]}}]\nexecution: {{rows_per_unit: 70}}\n",
+         offsets: [0]\nprobes: [{{kind: logistic, c: [0.01]}}]\nexecution: {{rows_per_unit: 70, activations: release}}\n",
         shipped.join("corpus.jsonl").display(),
         shipped.join("models/tiny-0.3m").display()
     );
@@ -54,15 +57,10 @@ fn plan() -> Plan {
 }
 
 impl World {
-    /// Takes the sweep up with these records and links.
-    fn open(
-        plan: &Plan,
-        (records, splits): (&[Record], &[(UnitKey, u32)]),
-        links: BTreeMap<UnitKey, u32>,
-        seed: u64,
-        trouble: u32,
-    ) -> World {
-        let epoch = 1 + History::replay(records).max_epoch();
+    /// Takes the sweep up with the journal and the markers that stood before, and with these links.
+    fn open(plan: &Plan, before: &[Stood], links: BTreeMap<UnitKey, u32>, seed: u64, trouble: u32) -> World {
+        let (records, splits, released) = (records(before), splits(before), released(before));
+        let epoch = 1 + History::replay(&records).max_epoch();
         let taken = Record::Epoch { epoch, holder: "h".into(), software: "0".into() };
         let history = History::replay(records.iter().chain([&taken]));
         let settings = Settings { fail_budget: 3, lost_budget: 3, seed, ..Settings::default() };
@@ -70,16 +68,22 @@ impl World {
             machine: Machine::new(settings),
             now: Duration::ZERO,
             links: links.clone(),
+            released: BTreeSet::new(),
             stood: vec![Stood::Record(taken)],
             draws: ChaCha8Rng::seed_from_u64(seed),
             trouble,
             granted: 0,
         };
         for (unit, generation) in splits {
-            world.machine.handle(Duration::ZERO, Event::Divided { unit: *unit, generation: *generation, stands: true });
+            world.machine.handle(Duration::ZERO, Event::Divided { unit, generation, stands: true });
+        }
+        for (unit, generation) in released {
+            world.machine.handle(Duration::ZERO, Event::ActivationsReleased { unit, generation });
+            world.released.insert((unit, generation));
         }
         let opening = Opening { id: SWEEP.into(), name: "cut".into(), plan: plan.clone(), epoch, committed: links, history };
         world.machine.open_sweep(Duration::ZERO, opening);
+        world.machine.handle(Duration::ZERO, Event::AllOpen);
         world.carry_out();
         world
     }
@@ -107,6 +111,10 @@ impl World {
                     }
                     self.machine.handle(self.now, Event::Divided { unit, generation, stands });
                 }
+                Action::Release { unit, generation } => {
+                    self.released.insert((unit, generation));
+                    self.stood.push(Stood::Released(unit, generation));
+                }
                 Action::Grant { worker, unit, attempt, generation, .. } => self.attempt(worker, unit, attempt, generation),
                 Action::CancelAttempt { .. } | Action::Changed { .. } => {}
             }
@@ -129,6 +137,8 @@ impl World {
         let dependencies = self.machine.unit(&sweep, &unit).unwrap().spec.dependencies().to_vec();
         for read in &dependencies {
             assert!(commit::stands(self.links[read]), "leased before what it reads");
+            let gone = self.released.contains(&(*read, commit::generation(self.links[read])));
+            assert!(!gone, "leased although what it reads was released");
         }
         if self.draws.random_range(0..100) >= self.trouble {
             self.link(unit, commit::result(generation));
@@ -201,13 +211,17 @@ fn links(stood: &[Stood]) -> BTreeMap<UnitKey, u32> {
     let link = |stood: &Stood| match stood {
         Stood::Link(unit, link) => Some((*unit, *link)),
         Stood::Split(unit, generation) => Some((*unit, commit::result(*generation))),
-        Stood::Record(_) => None,
+        Stood::Record(_) | Stood::Released(..) => None,
     };
     stood.iter().filter_map(link).collect()
 }
 
 fn splits(stood: &[Stood]) -> Vec<(UnitKey, u32)> {
     stood.iter().filter_map(|s| if let Stood::Split(unit, generation) = s { Some((*unit, *generation)) } else { None }).collect()
+}
+
+fn released(stood: &[Stood]) -> Vec<(UnitKey, u32)> {
+    stood.iter().filter_map(|s| if let Stood::Released(unit, generation) = s { Some((*unit, *generation)) } else { None }).collect()
 }
 
 /// A unit, its halves, and theirs.
@@ -219,13 +233,14 @@ fn family(unit: &PlannedUnit) -> BTreeSet<UnitKey> {
 fn every_prefix_of_every_journal_can_be_taken_up() {
     let plan = plan();
     let families: BTreeMap<UnitKey, BTreeSet<UnitKey>> = plan.units.iter().map(|(key, unit)| (*key, family(unit))).collect();
-    let (mut cuts, mut kinds) = (0, BTreeSet::new());
+    let (mut cuts, mut releases, mut kinds) = (0, 0, BTreeSet::new());
     for seed in 0..40 {
-        let mut first = World::open(&plan, (&[], &[]), BTreeMap::new(), seed, 55);
+        let mut first = World::open(&plan, &[], BTreeMap::new(), seed, 55);
         first.finish();
         for cut in 0..=first.stood.len() {
             let (before, after) = first.stood.split_at(cut);
-            let (records, splits, mut links) = (records(before), splits(before), links(before));
+            let (records, mut links) = (records(before), links(before));
+            releases += usize::from(!released(before).is_empty());
             kinds.extend(records.iter().map(|record| format!("{record:?}").split([' ', '{']).next().unwrap_or_default().to_owned()));
             // Workers commit without a coordinator: some of what was running then stands by now.
             let mut draws = ChaCha8Rng::seed_from_u64(seed ^ cut as u64);
@@ -240,7 +255,7 @@ fn every_prefix_of_every_journal_can_be_taken_up() {
                     links.insert(*unit, *link);
                 }
             }
-            let mut second = World::open(&plan, (&records, &splits), links.clone(), seed + 1000, 0);
+            let mut second = World::open(&plan, before, links.clone(), seed + 1000, 0);
             second.finish();
             let quarantined: BTreeSet<UnitKey> = second.machine.quarantined(&SWEEP.into()).into_iter().collect();
             for unit in plan.units.keys() {
@@ -253,7 +268,8 @@ fn every_prefix_of_every_journal_can_be_taken_up() {
             cuts += 1;
         }
     }
-    println!("{cuts} cuts; records of kinds {kinds:?}");
+    println!("{cuts} cuts, {releases} of them behind a release; records of kinds {kinds:?}");
+    assert!(releases > 0);
     for kind in ["Epoch", "Fail", "Lost", "Void", "Split", "Quarantine"] {
         assert!(kinds.contains(kind), "no journal has a {kind}");
     }

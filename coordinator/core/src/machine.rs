@@ -11,6 +11,8 @@
 //!   the unit comes again in its next generation once the void stands; what was committed from it stays.
 //! - A unit is granted only while it is neither leased nor done nor quarantined, and its dependencies are done. Only a
 //!   straggler near the end of a sweep gets a second attempt, on another worker; the first commit ends the other.
+//! - Activations that everything that reads them has read are released where every sweep that has the unit wants that. A unit
+//!   that reads them later is not granted before they are computed again, in the next generation.
 //! - What failed for good is tried again only if somebody asks for it: [`Event::Retry`].
 //! - Budgets, backoff and quarantine belong to a sweep and are in its journal; leases and commits are shared.
 //! - A unit that depends on a quarantined one counts as quarantined too. Should the commit turn up after all (a worker
@@ -20,6 +22,7 @@ mod event;
 mod lease;
 mod outcome;
 mod placement;
+mod release;
 mod retry;
 mod settings;
 mod show;
@@ -46,6 +49,7 @@ use crate::history::History;
 use crate::plan::Plan;
 
 pub use event::{Action, Event, Held, Progress, SweepId, Token, WorkerId};
+pub use release::RELEASED;
 pub use retry::AGAIN;
 pub use settings::Settings;
 
@@ -65,7 +69,8 @@ pub struct Opening {
     /// This coordinator's epoch; its [`Record::Epoch`](limbic_proto::journal::Record::Epoch) stands in the journal already.
     pub epoch: u64,
     /// The highest link of the chains of commits that stand in the store: of the plan's units and of the halves of such as
-    /// were split, or of more. Which were split is said before, by [`Event::Divided`].
+    /// were split, or of more. Which were split and which were released is said before, by [`Event::Divided`] and
+    /// [`Event::ActivationsReleased`].
     pub committed: BTreeMap<UnitKey, u32>,
     /// What its journal says.
     pub history: History,
@@ -87,6 +92,10 @@ pub struct Machine {
     splitting: BTreeMap<UnitKey, u32>,
     /// Units that were split, with the generation.
     splits: BTreeMap<UnitKey, u32>,
+    /// Units whose activations were released, or are about to be, with the last such generation.
+    released: BTreeMap<UnitKey, u32>,
+    /// Whether every sweep of the start is open.
+    all_open: bool,
     /// How attempts ended.
     ended: BTreeMap<String, Ending>,
     /// Attempts that were ever lost: one that comes back and is lost again counts once.
@@ -108,6 +117,8 @@ impl Machine {
             voiding: BTreeSet::new(),
             splitting: BTreeMap::new(),
             splits: BTreeMap::new(),
+            released: BTreeMap::new(),
+            all_open: false,
             ended: BTreeMap::new(),
             lost: BTreeSet::new(),
             counter: 0,
@@ -162,7 +173,8 @@ impl Machine {
         self.void_as_written(&history);
         self.ended.extend(history.failed().map(|attempt| (attempt.clone(), Ending::Failed)));
         self.lost.extend(history.lost().cloned());
-        let known: Vec<UnitKey> = plan.units.keys().filter(|key| self.committed(key) && !self.is_split(key)).copied().collect();
+        let known = plan.units.keys().filter(|key| self.committed(key) && !self.is_split(key));
+        let known: Vec<(UnitKey, bool)> = known.map(|key| (*key, self.is_released(key))).collect();
         let mut sweep = Sweep::new(id.clone(), &name, plan, epoch, seniority, self.now, held_until, history, &known);
         for unit in self.leases.units() {
             sweep.set_leased(&unit, true, self.now);
@@ -207,6 +219,8 @@ impl Machine {
             }
             Event::Voided { unit, generation } => self.on_voided(unit, generation),
             Event::Divided { unit, generation, stands } => self.on_divided(unit, generation, stands),
+            Event::ActivationsReleased { unit, generation } => self.mark_released(unit, generation),
+            Event::AllOpen => self.all_open = true,
             Event::Failed { worker, sweep: _, unit, attempt, error, permanent } => {
                 self.on_failed(&worker, unit, &attempt, error, permanent)
             }
@@ -295,8 +309,11 @@ impl Machine {
         }
     }
 
-    /// Grants what can be granted, then says which sweeps changed.
+    /// Releases what nobody will read and has computed again what somebody will; grants what can be granted; says which sweeps
+    /// changed.
     fn settle(&mut self) {
+        self.release();
+        self.recall();
         self.place();
         for (id, sweep) in &mut self.sweeps {
             if std::mem::take(&mut sweep.dirty) {

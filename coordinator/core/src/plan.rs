@@ -40,7 +40,7 @@ use limbic_proto::architecture::Architecture;
 use limbic_proto::axis::Layer;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::Rows;
-use limbic_proto::spec::{Baseline, Condition, Dtype, Spec};
+use limbic_proto::spec::{Activations, Baseline, Condition, Dtype, Spec};
 use limbic_proto::unit::{ModelHint, ModelIdentity, Unit};
 use serde::{Deserialize, Serialize};
 
@@ -242,6 +242,8 @@ pub struct Plan {
     pub priority: i32,
     /// The share among sweeps of equal priority, above 0.
     pub weight: f64,
+    /// What becomes of hidden states once every unit that reads them is committed; the last revision's word counts.
+    pub activations: Activations,
 }
 
 /// One revision of a sweep: a spec, and the facts of its models in the same order.

@@ -1,4 +1,4 @@
-//! `limbic gc`: removes artifacts that no commit names.
+//! `limbic gc`: removes artifacts that no commit names, and what is left of activations that were released.
 
 use std::time::{Duration, SystemTime};
 
@@ -50,15 +50,38 @@ fn age(text: &str) -> Result<Duration, String> {
 /// What was found and done.
 #[derive(Debug, Default)]
 struct Tally {
+    /// Attempts that no commit names.
     attempts: u64,
     objects: u64,
     bytes: u64,
+    released: Released,
     referenced: u64,
     young: u64,
     unclear: u64,
 }
 
-/// Removes artifacts that no commit names.
+/// Activations that were released, and whose coordinator died before they were deleted.
+#[derive(Debug, Default)]
+struct Released {
+    objects: u64,
+    bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, leftover: &Leftover) {
+        let (objects, bytes) = (leftover.objects.len() as u64, leftover.bytes());
+        if leftover.released {
+            self.released.objects += objects;
+            self.released.bytes += bytes;
+        } else {
+            self.attempts += 1;
+            self.objects += objects;
+            self.bytes += bytes;
+        }
+    }
+}
+
+/// Removes artifacts that nobody needs.
 pub async fn gc(args: GcArgs) -> Result<(), Failure> {
     let store = args.store.open_existing().await?;
     let before = SystemTime::now()
@@ -72,21 +95,20 @@ pub async fn gc(args: GcArgs) -> Result<(), Failure> {
         tally.unclear += found.unclear;
         for leftover in &found.garbage {
             if args.dry_run || store.discard(leftover).await? {
-                tally.attempts += 1;
-                tally.objects += leftover.objects.len() as u64;
-                tally.bytes += leftover.bytes;
+                tally.add(leftover);
                 say(&args, leftover);
             } else {
                 tally.referenced += 1;
             }
         }
     }
-    let Tally { attempts, objects, referenced, young, unclear, .. } = tally;
+    let Tally { attempts, objects, released, referenced, young, unclear, .. } = tally;
     if args.json {
         println!(
             "{}",
             json!({
                 "dry_run": args.dry_run, "attempts": attempts, "objects": objects, "bytes": tally.bytes,
+                "released": {"objects": released.objects, "bytes": released.bytes},
                 "kept": {"referenced": referenced, "young": young, "unclear_objects": unclear},
             })
         );
@@ -94,6 +116,9 @@ pub async fn gc(args: GcArgs) -> Result<(), Failure> {
     }
     let verb = if args.dry_run { "would remove" } else { "removed" };
     println!("{verb} {objects} objects ({}) of {attempts} attempts that no commit names", bytes(tally.bytes));
+    if released.objects > 0 {
+        println!("{verb} {} objects ({}) of activations that were released", released.objects, bytes(released.bytes));
+    }
     println!("kept {referenced} old attempts that a commit names, and {young} young ones");
     if unclear > 0 {
         println!("kept {unclear} objects that are not understood: was another release at work here?");
@@ -103,7 +128,7 @@ pub async fn gc(args: GcArgs) -> Result<(), Failure> {
 
 fn say(args: &GcArgs, leftover: &Leftover) {
     if !args.json {
-        println!("data/{}/{}/{}  {}", leftover.unit.fan_out(), leftover.unit, leftover.attempt, bytes(leftover.bytes));
+        println!("data/{}/{}/{}  {}", leftover.unit.fan_out(), leftover.unit, leftover.attempt, bytes(leftover.bytes()));
     }
 }
 

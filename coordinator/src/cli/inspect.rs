@@ -72,7 +72,7 @@ pub(super) async fn stored_machine(store: &Store, sweep: &Sweep) -> Result<Machi
     let history = journal::read(store, &sweep.id).await.map_err(Failure::again)?.history;
     let chains = Chains::read(store, sweep).await?;
     let mut machine = Machine::new(Settings::default());
-    chains.divided().for_each(|event| machine.handle(Duration::ZERO, event));
+    chains.events().for_each(|event| machine.handle(Duration::ZERO, event));
     let (id, name, plan) = (SweepId(sweep.id.clone()), sweep.name().to_owned(), sweep.plan.clone());
     machine.open_sweep(Duration::ZERO, Opening { id, name, plan, epoch: 0, committed: chains.links, history });
     Ok(machine)

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use limbic_core::plan::Estimate;
-use limbic_proto::spec::Spec;
+use limbic_proto::spec::{Activations, Spec};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -123,6 +123,9 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
         seconds(time),
         args.workers
     );
+    if sweep.plan.activations == Activations::Release {
+        println!("states  are released once everything that reads them is committed");
+    }
     println!("tokens are estimated from the length of the texts");
     Ok(())
 }
@@ -145,6 +148,7 @@ fn to_json(sweep: &Sweep, estimate: &Estimate, gflops: f64, time: f64) -> serde_
         "tokens": estimate.tokens,
         "flops": estimate.flops,
         "bytes": estimate.bytes_stored,
+        "activations": sweep.plan.activations,
         "gflops_assumed": gflops,
         "seconds": time,
         "models": sweep.plan.models.iter().map(|m| json!({"name": m.name, "digest": m.digest, "parameters": m.architecture.parameters()})).collect::<Vec<_>>(),

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use limbic_core::machine::{Action, Event, Settings};
 use limbic_proto::logs::LogFormat;
 use limbic_proto::spec::Dtype;
 use limbic_proto::status::{AttemptCounts, Status, SweepState};
@@ -12,7 +13,7 @@ use limbic_store::model::Need;
 use limbic_store::{ModelFiles, Store};
 
 use super::StoreArgs;
-use super::inspect::{stored_status, verdict};
+use super::inspect::{stored_machine, stored_status, verdict};
 use super::serve::stop_signal;
 use crate::chains::Chains;
 use crate::collect::CollectError;
@@ -128,8 +129,8 @@ async fn sound(args: &RunArgs, log_format: LogFormat, store: &Store, sweep: &Swe
     loop {
         let whole = Chains::read(store, sweep).await?.committed(sweep) == sweep.plan.units.len();
         let status = if whole {
-            // Nothing is started, so nothing can be granted.
-            stored_status(store, sweep).await?
+            // No worker is started, so nothing can be granted.
+            release(store, sweep).await?
         } else {
             let (status, before) = compute(args, log_format, store, sweep, round == 0).await?;
             now.granted += status.attempts.started - before.started;
@@ -151,6 +152,25 @@ async fn sound(args: &RunArgs, log_format: LogFormat, store: &Store, sweep: &Swe
     }
 }
 
+/// Where a sweep stands that is committed as a whole. Activations that are still to be released (the policy is new, or the
+/// last run was killed before it came to that) are released first; only for that the sweep is led.
+async fn release(store: &Store, sweep: &Sweep) -> Result<Status, Failure> {
+    let mut machine = stored_machine(store, sweep).await?;
+    machine.handle(Duration::ZERO, Event::AllOpen);
+    let mut actions = std::iter::from_fn(|| machine.poll_action());
+    if actions.any(|action| matches!(action, Action::Release { .. })) {
+        let (handle, superseded) = start(store.clone(), Options { machine: Settings::default(), dismiss_workers: true });
+        handle.open(sweep.clone()).await?;
+        handle.all_open().await.map_err(Failure::again)?;
+        tokio::select! {
+            released = handle.released() => released.map_err(Failure::again)?,
+            failure = superseded => return Err(failure.unwrap_or_else(|_| Failure::again("the coordinator's task ended"))),
+            () = stop_signal() => return Err(Failure::again("stopped; everything computed is kept: run the same command to go on")),
+        }
+    }
+    stored_status(store, sweep).await
+}
+
 /// Computes what is missing: coordinator in this process, workers as children. Where the sweep stands then, and which
 /// attempts earlier runs had made.
 ///
@@ -170,9 +190,10 @@ async fn compute(
     let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false).await?;
     let address = listener.local_addr().map_err(Failure::again)?;
     // Workers of an earlier run ended with it, so there is nobody to wait for.
-    let machine = limbic_core::machine::Settings { adoption_window: Duration::ZERO, ..Default::default() };
+    let machine = Settings { adoption_window: Duration::ZERO, ..Default::default() };
     let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: true });
     handle.open(sweep.clone()).await?;
+    handle.all_open().await.map_err(Failure::again)?;
     let before = handle.status(&sweep.id).await.map_err(Failure::again)?.expect("the sweep was just opened").attempts;
     if retry && let count @ 1.. = handle.retry_quarantined(&sweep.id).await.map_err(Failure::again)? {
         eprintln!("note: {count} units that had failed are tried again");
@@ -210,6 +231,7 @@ async fn until_terminal(handle: &Handle, sweep: &str, bar: &SweepBar) -> Result<
         let status = handle.status(sweep).await.map_err(Failure::again)?.expect("the sweep is open");
         bar.show(&status);
         if status.state.terminal() {
+            handle.released().await.map_err(Failure::again)?;
             return Ok(status);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

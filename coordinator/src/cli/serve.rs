@@ -53,11 +53,12 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
         for sweep in catalogue::open_all(&store).await? {
             handle.open(sweep).await?;
         }
+        handle.all_open().await.map_err(Failure::again)?;
         let sweeps = handle.list().await.map_err(Failure::again)?.len();
         eprintln!("limbic coordinator on http://{address}, store {}, {sweeps} sweep(s)", store.url());
         tokio::select! {
             served = server::serve(listener, handle.clone(), std::future::pending()) => served,
-            () = complete(&handle), if args.exit_when_complete => Ok(()),
+            () = complete(&handle), if args.exit_when_complete => handle.released().await.map_err(Failure::again),
         }
     };
     // Signals are heard from the start: taking up many sweeps takes its time.

@@ -8,7 +8,7 @@ use limbic_store::Store;
 use tokio::sync::{mpsc, oneshot};
 
 /// The pause after the store failed; the unit waits meanwhile, the sweep goes on.
-const PAUSE: Duration = Duration::from_secs(2);
+pub(super) const PAUSE: Duration = Duration::from_secs(2);
 
 /// Voids a generation's result once the journal says that it will be (`written`), and says so once the link stands.
 ///
@@ -59,7 +59,7 @@ pub(super) async fn split(
 }
 
 /// Whether all journals say what was decided; false where another coordinator leads.
-async fn journalled(written: Vec<oneshot::Receiver<()>>) -> bool {
+pub(super) async fn journalled(written: Vec<oneshot::Receiver<()>>) -> bool {
     for written in written {
         if written.await.is_err() {
             return false;

@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::ledger::{self, Note};
-use super::{Options, chain};
+use super::release::{self, Wish};
+use super::{LOOK, Options, chain};
 use crate::chains::Chains;
 use crate::failure::Failure;
 use crate::journal::Journal;
@@ -44,9 +45,11 @@ pub(super) enum Command {
     List { reply: oneshot::Sender<Vec<Status>> },
     Meant { sweep: SweepId, wanted: String, reply: oneshot::Sender<Result<Vec<UnitKey>, Failure>> },
     Show { sweep: SweepId, unit: UnitKey, reply: oneshot::Sender<Option<UnitView>> },
+    Inputs { sweep: SweepId, unit: UnitKey, reply: oneshot::Sender<Vec<(UnitKey, u32)>> },
     Extend { sweep: Box<Sweep>, chains: Chains, done: oneshot::Sender<()> },
     Dismissed { reply: oneshot::Sender<bool> },
     Open { opening: Box<Opening>, done: oneshot::Sender<()> },
+    Releases { done: oneshot::Sender<()> },
 }
 
 pub(super) struct Task {
@@ -62,6 +65,8 @@ pub(super) struct Task {
     /// Attempts to stop, until the worker's next heartbeat.
     cancels: BTreeMap<WorkerId, Vec<String>>,
     journals: BTreeMap<SweepId, mpsc::UnboundedSender<Note>>,
+    /// Activations to be released.
+    releases: mpsc::UnboundedSender<Wish>,
     superseded: (mpsc::UnboundedSender<Failure>, mpsc::UnboundedReceiver<Failure>),
     /// What the store has carried out.
     stands: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
@@ -88,7 +93,10 @@ struct Offer {
 
 impl Task {
     pub fn new(store: Store, options: Options, session: u64) -> Task {
+        let (releases, wishes) = mpsc::unbounded_channel();
+        tokio::spawn(release::release(store.clone(), wishes));
         Task {
+            releases,
             machine: Machine::new(options.machine),
             store,
             dismiss_workers: options.dismiss_workers,
@@ -180,10 +188,11 @@ impl Task {
                 let _ = reply.send(found.and_then(|plan| show::meant(plan, &wanted)));
             }
             Command::Show { sweep, unit, reply } => drop(reply.send(self.machine.show(self.now(), &sweep, &unit))),
+            Command::Inputs { sweep, unit, reply } => drop(reply.send(self.machine.inputs(&sweep, &unit))),
             Command::Extend { sweep, chains, done } => {
                 let id = SweepId(sweep.id.clone());
                 if self.machine.plan(&id).is_some_and(|plan| *plan != sweep.plan) {
-                    chains.divided().for_each(|event| self.handle(event));
+                    chains.events().for_each(|event| self.handle(event));
                     self.machine.extend_sweep(self.now(), &id, sweep.plan, chains.links);
                 }
                 let _ = done.send(());
@@ -192,6 +201,10 @@ impl Task {
             Command::Open { opening, done } => {
                 self.open(*opening);
                 let _ = done.send(());
+            }
+            Command::Releases { done } => {
+                // The task behind it ends only with this one.
+                let _ = self.releases.send(Wish::Tell(done));
             }
         }
     }
@@ -204,7 +217,7 @@ impl Task {
         tokio::spawn(ledger::write(journal, inbox, self.superseded.0.clone()));
         self.journals.insert(id.clone(), notes);
         let name = sweep.name().to_owned();
-        chains.divided().for_each(|event| self.handle(event));
+        chains.events().for_each(|event| self.handle(event));
         let opening = machine::Opening { id, name, plan: sweep.plan, epoch, committed: chains.links, history };
         self.machine.open_sweep(self.now(), opening);
     }
@@ -238,6 +251,11 @@ impl Task {
                     Action::Split { unit, generation, children } => {
                         let written = self.written();
                         tokio::spawn(chain::split(self.store.clone(), unit, generation, children, written, self.stands.0.clone()));
+                    }
+                    Action::Release { unit, generation } => {
+                        let written = self.written();
+                        // The task behind it ends only with this one.
+                        let _ = self.releases.send(Wish::Release { unit, generation, written });
                     }
                     Action::Append { sweep, record } => {
                         let journal = self.journals.get(&sweep).expect("every open sweep has a journal");
@@ -303,11 +321,8 @@ impl Task {
     }
 }
 
-/// How long a worker waits for the store to say whether its unit is committed; it looks itself, too.
-const LOOK: Duration = Duration::from_secs(2);
-
 /// Asks the store whether a unit that is about to be granted is committed already: by a worker that died before it could
-/// say so, or by one of another coordinator, one that leads no more and doesn't know it yet.
+/// say so, or by one of another coordinator, one that leads no more and doesn't know it yet. The worker looks itself, too.
 async fn look(store: Store, offers: mpsc::UnboundedSender<Offer>, mut offer: Offer) {
     let found = tokio::time::timeout(LOOK, store.commit(&offer.unit, offer.grant.generation)).await;
     offer.found = found.ok().and_then(Result::ok).flatten();

@@ -103,7 +103,9 @@ impl Workers for WorkersService {
             }
             Some(Outcome::Corrupt(c)) => {
                 tracing::warn!(%worker, unit = %unit.short(), %attempt, bad = %c.key, error = %c.error, "a dependency is corrupt");
-                Event::Corrupt { worker, sweep, unit, attempt, bad: key(&c.key)?, generation: c.generation, error: c.error }
+                let (bad, generation) = (key(&c.key)?, c.generation);
+                self.coordinator.released_by_others(&sweep, unit, (bad, generation)).await?;
+                Event::Corrupt { worker, sweep, unit, attempt, bad, generation, error: c.error }
             }
             Some(Outcome::Released(_)) => Event::Released { worker, sweep, unit, attempt },
             None => return Err(Status::invalid_argument("ReportRequest.outcome is missing")),

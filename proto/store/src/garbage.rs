@@ -1,7 +1,9 @@
-//! Artifacts that no commit names: what attempts that lost, failed or died left under `data/`.
+//! Artifacts that nobody needs: what attempts that lost, failed or died left under `data/`, and activations whose marker says
+//! that they were released.
 //!
 //! An attempt is garbage when it is old and no link of its unit's chain of commits names it, the voided ones included:
-//! old results stay addressable. Nothing but objects of such attempts is ever removed; what isn't understood stays.
+//! old results stay addressable. Released activations are garbage however young they are: whoever released them died before
+//! they were deleted. Nothing else is ever removed; what isn't understood stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -10,6 +12,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use limbic_proto::commit::Commit;
 use limbic_proto::key::UnitKey;
 use limbic_proto::layout;
+use limbic_proto::unit::STATES;
 use object_store::path::Path;
 
 use crate::error::StoreError;
@@ -18,19 +21,26 @@ use crate::store::Store;
 /// How many chains of commits are read at once.
 const READERS: usize = 16;
 
-/// One attempt's objects.
+/// Objects of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
     /// The unit.
     pub unit: UnitKey,
-    /// The attempt.
+    /// The attempt; or `parts`, for the finished blocks of one that was interrupted.
     pub attempt: String,
-    /// Its objects' paths.
-    pub objects: Vec<String>,
-    /// Their bytes.
-    pub bytes: u64,
+    /// The objects' paths, and their bytes.
+    pub objects: Vec<(String, u64)>,
     /// When the last of them was written.
     pub newest: SystemTime,
+    /// Whether they are activations that were released; else no commit names the attempt.
+    pub released: bool,
+}
+
+impl Leftover {
+    /// The bytes of all objects.
+    pub fn bytes(&self) -> u64 {
+        self.objects.iter().map(|(_, bytes)| bytes).sum()
+    }
 }
 
 /// The attempts in one part of the store.
@@ -38,7 +48,7 @@ pub struct Leftover {
 pub struct Leftovers {
     /// The garbage.
     pub garbage: Vec<Leftover>,
-    /// Attempts that a commit names.
+    /// Old attempts that a commit names.
     pub referenced: u64,
     /// Attempts that no commit names, too young to be garbage.
     pub young: u64,
@@ -55,52 +65,54 @@ impl Store {
         self.list("data").await
     }
 
-    /// What of a part nobody names, written before a time.
+    /// What of a part nobody needs: what nobody names, written before a time, and what was released.
     ///
     /// # Errors
     /// The store can't be listed or read.
     pub async fn leftovers(&self, part: &str, before: SystemTime) -> Result<Leftovers, StoreError> {
         let mut found = Leftovers::default();
-        let mut old = Vec::new();
         // Attempts first, commits second: whatever is committed in between is seen as committed.
-        for attempt in self.attempts(part, &mut found.unclear).await? {
-            if attempt.newest < before { old.push(attempt) } else { found.young += 1 }
-        }
-        let listed = self.links(part).await?;
-        let units: BTreeSet<UnitKey> = old.iter().map(|a| a.unit).collect();
-        let named = stream::iter(units).map(|unit| {
-            let listed = listed.get(&unit).cloned().unwrap_or_default();
-            async move { Ok::<_, StoreError>((unit, self.named(&unit, listed).await?)) }
+        let attempts = self.attempts(part, &mut found.unclear).await?;
+        let (commits, markers) = (self.links(layout::commits(), part).await?, self.links(layout::releases(), part).await?);
+        let asked = |attempt: &&Leftover| attempt.newest < before || markers.contains_key(&attempt.unit);
+        let units: BTreeSet<UnitKey> = attempts.iter().filter(asked).map(|attempt| attempt.unit).collect();
+        let chains = stream::iter(units).map(|unit| {
+            let listed = commits.get(&unit).cloned().unwrap_or_default();
+            async move { Ok::<_, StoreError>((unit, self.chain(&unit, listed).await?)) }
         });
-        let named: BTreeMap<UnitKey, Option<BTreeSet<String>>> = named.buffer_unordered(READERS).try_collect().await?;
-        for attempt in old {
-            match &named[&attempt.unit] {
+        let chains: BTreeMap<UnitKey, Option<Chain>> = chains.buffer_unordered(READERS).try_collect().await?;
+        for attempt in attempts {
+            let chain = chains.get(&attempt.unit).and_then(Option::as_ref);
+            let markers = markers.get(&attempt.unit);
+            if let Some(released) = chain.zip(markers).and_then(|(chain, markers)| chain.released(&attempt, markers)) {
+                let whole = released.objects.len() == attempt.objects.len();
+                found.garbage.push(released);
+                if whole {
+                    continue;
+                }
+            }
+            match chain {
+                _ if attempt.newest >= before => found.young += 1,
                 None => found.unclear += attempt.objects.len() as u64,
-                Some(names) if names.contains(&attempt.attempt) => found.referenced += 1,
+                Some(chain) if chain.attempts.contains_key(&attempt.attempt) => found.referenced += 1,
                 Some(_) => found.garbage.push(attempt),
             }
         }
         Ok(found)
     }
 
-    /// Removes an attempt's objects, unless its unit's commits name it by now; whether they were removed.
+    /// Removes a leftover's objects, unless its unit's commits name its attempt by now; whether they were removed.
     ///
     /// # Errors
     /// The store can't be read or written.
     pub async fn discard(&self, leftover: &Leftover) -> Result<bool, StoreError> {
-        match self.named(&leftover.unit, BTreeSet::new()).await? {
-            Some(names) if !names.contains(&leftover.attempt) => {}
-            _ => return Ok(false),
-        }
-        let paths: Vec<_> = leftover.objects.iter().map(|path| Ok(Path::from(path.as_str()))).collect();
-        let mut removed = self.inner.delete_stream(stream::iter(paths).boxed());
-        while let Some(one) = removed.next().await {
-            match one {
-                // Somebody else removed it.
-                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(e) => return Err(self.io(format!("removing an object of attempt {}", leftover.attempt))(e)),
+        if !leftover.released {
+            match self.chain(&leftover.unit, BTreeSet::new()).await? {
+                Some(chain) if !chain.attempts.contains_key(&leftover.attempt) => {}
+                _ => return Ok(false),
             }
         }
+        self.remove(leftover.objects.iter().map(|(path, _)| path.clone()).collect()).await?;
         Ok(true)
     }
 
@@ -126,20 +138,19 @@ impl Store {
                 unit,
                 attempt,
                 objects: Vec::new(),
-                bytes: 0,
                 newest: written,
+                released: false,
             });
-            entry.objects.push(path.to_owned());
-            entry.bytes += object.size;
+            entry.objects.push((path.to_owned(), object.size));
             entry.newest = entry.newest.max(written);
         }
         Ok(attempts.into_values().collect())
     }
 
-    /// The links of the chains in a part, by listing.
-    async fn links(&self, part: &str) -> Result<BTreeMap<UnitKey, BTreeSet<u32>>, StoreError> {
+    /// The links that a folder's names in a part stand for, by listing.
+    async fn links(&self, folder: &str, part: &str) -> Result<BTreeMap<UnitKey, BTreeSet<u32>>, StoreError> {
         let mut links: BTreeMap<UnitKey, BTreeSet<u32>> = BTreeMap::new();
-        for name in self.list(&format!("{}/{part}", layout::commits())).await? {
+        for name in self.list(&format!("{folder}/{part}")).await? {
             if let Some((unit, link)) = layout::link(&name) {
                 links.entry(unit).or_default().insert(link);
             }
@@ -147,20 +158,20 @@ impl Store {
         Ok(links)
     }
 
-    /// The attempts that a unit's chain names: the links that were listed, and every one from 0 on until two in a row are
-    /// missing (results come at even links without a gap; a void between them may be missing). None if a link can't be
-    /// understood.
-    async fn named(&self, unit: &UnitKey, listed: BTreeSet<u32>) -> Result<Option<BTreeSet<String>>, StoreError> {
-        let mut names = BTreeSet::new();
+    /// A unit's chain: the links that were listed, and every one from 0 on until two in a row are missing (results come at
+    /// even links without a gap; a void between them may be missing). None if a link can't be understood.
+    async fn chain(&self, unit: &UnitKey, listed: BTreeSet<u32>) -> Result<Option<Chain>, StoreError> {
+        let mut chain = Chain::default();
         let (mut link, mut missing) = (0, 0);
         while missing < 2 || listed.last().is_some_and(|last| link <= *last) {
             match self.get(&layout::commit(unit, link)).await {
                 Ok(bytes) => match serde_json::from_slice::<Commit>(&bytes) {
-                    Ok(Commit::Done(done)) => {
-                        missing = 0;
-                        names.insert(done.attempt);
+                    Ok(found) => {
+                        (missing, chain.highest) = (0, Some(link));
+                        if let Commit::Done(done) = found {
+                            chain.attempts.insert(done.attempt, link);
+                        }
                     }
-                    Ok(Commit::Split { .. } | Commit::Void { .. }) => missing = 0,
                     Err(error) => {
                         tracing::warn!(%unit, link, %error, "a commit can't be understood; the unit's artifacts stay");
                         return Ok(None);
@@ -171,6 +182,28 @@ impl Store {
             }
             link += 1;
         }
-        Ok(Some(names))
+        Ok(Some(chain))
+    }
+}
+
+/// What a unit's chain of commits says.
+#[derive(Debug, Default)]
+struct Chain {
+    /// The highest link.
+    highest: Option<u32>,
+    /// The attempts that links name.
+    attempts: BTreeMap<String, u32>,
+}
+
+impl Chain {
+    /// Of an attempt's objects the activations that were released, if any; `markers` are the links of results that were.
+    fn released(&self, attempt: &Leftover, markers: &BTreeSet<u32>) -> Option<Leftover> {
+        let gone = |path: &str| match self.attempts.get(&attempt.attempt) {
+            Some(link) => markers.contains(link) && path.rsplit('/').next() == Some(STATES),
+            // Nobody goes on with finished blocks while the result stands.
+            None => attempt.attempt == layout::PARTS && self.highest.is_some_and(|link| markers.contains(&link)),
+        };
+        let objects: Vec<_> = attempt.objects.iter().filter(|(path, _)| gone(path)).cloned().collect();
+        (!objects.is_empty()).then(|| Leftover { objects, released: true, ..attempt.clone() })
     }
 }

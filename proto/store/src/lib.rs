@@ -13,6 +13,7 @@ pub mod garbage;
 pub mod hub;
 pub mod model;
 pub mod open;
+pub mod release;
 pub mod source;
 pub mod store;
 

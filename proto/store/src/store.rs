@@ -99,10 +99,14 @@ impl Store {
     /// # Errors
     /// The store can't be listed.
     pub async fn committed(&self) -> Result<BTreeMap<UnitKey, u32>, StoreError> {
-        let prefix = Path::from(layout::commits());
-        let mut listing = self.inner.list(Some(&prefix));
+        self.highest(layout::commits()).await
+    }
+
+    /// The highest link of every unit that has an object in a folder whose names say unit and link.
+    pub(crate) async fn highest(&self, folder: &str) -> Result<BTreeMap<UnitKey, u32>, StoreError> {
+        let mut listing = self.inner.list(Some(&Path::from(folder)));
         let mut highest = BTreeMap::new();
-        while let Some(object) = listing.try_next().await.map_err(self.io("listing commit"))? {
+        while let Some(object) = listing.try_next().await.map_err(self.io(format!("listing {folder}")))? {
             if let Some((unit, link)) = object.location.filename().and_then(layout::link) {
                 let known = highest.entry(unit).or_insert(link);
                 *known = link.max(*known);

@@ -1,4 +1,4 @@
-//! Only old artifacts that no commit names are removed, and nothing else.
+//! Only old artifacts that no commit names are removed, and activations that were released; and nothing else.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use limbic_proto::commit::{Commit, Done, Provenance};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
+use limbic_proto::unit::STATES;
 use limbic_store::Store;
 use limbic_store::garbage::Leftovers;
 
@@ -27,11 +28,16 @@ impl World {
 
     /// An attempt with two artifacts, written some days ago.
     async fn attempt(&self, unit: &UnitKey, attempt: &str, days: u32) {
-        for name in ["states.safetensors", "rows.json"] {
+        for name in [STATES, "rows.json"] {
             self.store.put_artifact(unit, attempt, name, Bytes::from_static(b"0123456789")).await.unwrap();
             let path = self.folder.path().join(layout::artifact(unit, attempt, name));
             std::fs::File::open(path).unwrap().set_modified(SystemTime::now() - DAY * days).unwrap();
         }
+    }
+
+    /// A marker without the deed: whoever wrote it died.
+    async fn marker(&self, unit: &UnitKey, generation: u32) {
+        self.store.create(&layout::released(unit, generation), "n", Bytes::from_static(b"{\"nonce\":\"n\"}")).await.unwrap();
     }
 
     async fn link(&self, unit: &UnitKey, link: u32, commit: &Commit) {
@@ -115,7 +121,7 @@ async fn only_what_is_old_and_named_by_nobody_goes() {
     let mut sorted = garbage.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, ["1-2", "3-4", "4-1"]);
-    assert!(found.garbage.iter().all(|l| l.bytes == 20 && l.objects.len() == 2));
+    assert!(found.garbage.iter().all(|l| l.bytes() == 20 && l.objects.len() == 2));
     assert_eq!((found.referenced, found.young, found.unclear), (5, 2, 1), "{found:?}");
     assert_eq!(world.files(), before, "looking removes nothing");
 
@@ -156,4 +162,80 @@ async fn a_unit_whose_commit_is_not_understood_is_left_alone() {
     let found = world.found().await;
     assert_eq!((found.garbage.len(), found.unclear), (0, 2));
     assert!(!world.store.discard(&garbage[0]).await.unwrap());
+}
+
+/// The files that are not there any more, each with the name of its folder.
+fn gone(before: &BTreeMap<PathBuf, Vec<u8>>, after: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<String> {
+    let short = |path: &PathBuf| path.strip_prefix(path.ancestors().nth(2).unwrap()).unwrap().to_string_lossy().into_owned();
+    let mut names: Vec<String> = before.keys().filter(|path| !after.contains_key(*path)).map(short).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn released_activations_are_gone_and_everything_else_is_kept() {
+    let world = World::new();
+    let [unit, never] = [b"1", b"2"].map(|b| Digest::of(b));
+    world.link(&unit, 0, &done("1-1")).await;
+    for attempt in ["1-1", "1-2", layout::PARTS] {
+        world.attempt(&unit, attempt, 0).await;
+    }
+    world.attempt(&never, "2-1", 0).await;
+    let before = world.files();
+    assert!(!world.store.is_released(&unit, 0).await.unwrap());
+    for _ in 0..2 {
+        world.store.release(&unit, 0).await.unwrap();
+        assert_eq!(gone(&before, &world.files()), [format!("1-1/{STATES}"), "parts/rows.json".into(), format!("parts/{STATES}")]);
+    }
+    assert!(world.store.is_released(&unit, 0).await.unwrap() && !world.store.is_released(&unit, 1).await.unwrap());
+    assert_eq!(world.store.releases().await.unwrap(), BTreeMap::from([(unit, 0)]));
+    let all = world.files();
+    assert!(before.iter().all(|(path, bytes)| all.get(path).is_none_or(|now| now == bytes)));
+
+    // What has no result of its own has nothing to be released.
+    world.store.release(&never, 0).await.unwrap();
+    world.link(&never, 0, &Commit::Split { nonce: "s".into(), children: vec![unit] }).await;
+    world.store.release(&never, 0).await.unwrap();
+    assert_eq!(world.store.releases().await.unwrap().len(), 1);
+
+    // The next generation's are there until they are released themselves.
+    world.link(&unit, 1, &void()).await;
+    world.link(&unit, 2, &done("1-2")).await;
+    assert!(world.found().await.garbage.is_empty());
+    world.store.release(&unit, 1).await.unwrap();
+    assert_eq!(gone(&all, &world.files()), [format!("1-2/{STATES}")]);
+    assert_eq!(world.store.releases().await.unwrap(), BTreeMap::from([(unit, 1)]));
+}
+
+#[tokio::test]
+async fn what_a_marker_calls_released_is_garbage_however_young() {
+    let world = World::new();
+    let [died, later, under_way] = [b"1", b"2", b"3"].map(|b| Digest::of(b));
+    world.link(&died, 0, &done("1-1")).await;
+    // A new generation stands, another is being computed: its blocks are its own.
+    world.link(&later, 0, &done("2-1")).await;
+    world.link(&later, 1, &void()).await;
+    world.link(&later, 2, &done("2-2")).await;
+    world.link(&under_way, 0, &done("3-1")).await;
+    world.link(&under_way, 1, &void()).await;
+    for unit in [&died, &later, &under_way] {
+        world.marker(unit, 0).await;
+        world.attempt(unit, layout::PARTS, 0).await;
+    }
+    world.attempt(&died, "1-1", 0).await;
+    world.attempt(&died, "1-2", 0).await;
+    world.attempt(&later, "2-1", 30).await;
+    world.attempt(&later, "2-2", 30).await;
+    world.attempt(&under_way, "3-1", 0).await;
+    let before = world.files();
+    let found = world.found().await;
+    assert!(found.garbage.iter().all(|leftover| leftover.released));
+    assert_eq!((found.referenced, found.young, found.unclear), (2, 5, 0), "{found:?}");
+    for leftover in &found.garbage {
+        assert!(world.store.discard(leftover).await.unwrap());
+    }
+    let states = |attempt: &str| format!("{attempt}/{STATES}");
+    let expected = [states("1-1"), states("2-1"), states("3-1"), "parts/rows.json".into(), states("parts")];
+    assert_eq!(gone(&before, &world.files()), expected);
+    assert!(world.found().await.garbage.is_empty());
 }

@@ -135,7 +135,11 @@ async fn work(store: &Store, machine: &mut Machine, journal: &mut Journal, worke
                         Ok((worker, unit, attempt))
                     });
                 }
-                Action::Void { .. } | Action::Split { .. } | Action::CancelAttempt { .. } | Action::Changed { .. } => {}
+                Action::Void { .. }
+                | Action::Split { .. }
+                | Action::Release { .. }
+                | Action::CancelAttempt { .. }
+                | Action::Changed { .. } => {}
             }
         }
         run.machine += began.elapsed().as_secs_f64();

@@ -66,6 +66,7 @@ async fn lead(world: &Arc<World>, name: &str) -> Result<std::convert::Infallible
         for sweep in catalogue::open_all(&store).await? {
             handle.open(sweep).await?;
         }
+        handle.all_open().await.map_err(Failure::again)?;
         tokio::select! {
             biased;
             served = server::serve_on(Box::pin(incoming), handle.clone(), std::future::pending()) => served,

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use super::world::World;
@@ -127,11 +127,18 @@ impl ObjectStore for SimStore {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let world = self.world.clone();
+        let view = self.clone();
         locations
             .and_then(move |location| {
-                world.violate(format!("{location} is deleted"));
-                futures::future::ready(Ok(location))
+                let view = view.clone();
+                async move {
+                    let deleted = async {
+                        view.world.deleted(location.as_ref());
+                        view.world.inner.delete(&location).await
+                    };
+                    view.write("delete", &location, deleted).await?;
+                    Ok(location)
+                }
             })
             .boxed()
     }

@@ -11,6 +11,7 @@ use limbic_proto::commit::{self, Commit};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
 use limbic_proto::status::Status;
+use limbic_proto::unit::STATES;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -29,6 +30,8 @@ const SEEN: Duration = Duration::from_millis(500);
 pub(super) struct World {
     pub(super) inner: Arc<InMemory>,
     units: BTreeSet<UnitKey>,
+    /// What reads each unit that is read.
+    readers: BTreeMap<UnitKey, Vec<UnitKey>>,
     state: Mutex<State>,
 }
 
@@ -58,7 +61,7 @@ struct State {
 
 /// Whether an object decides over something: it is created once and never changes.
 fn decides(path: &str) -> bool {
-    path.starts_with(layout::commits()) || path.starts_with(layout::sweeps())
+    [layout::commits(), layout::releases(), layout::sweeps()].iter().any(|folder| path.starts_with(folder))
 }
 
 impl World {
@@ -79,7 +82,11 @@ impl World {
             violations: Vec::new(),
             status: None,
         };
-        World { inner: Arc::default(), units: sweep.plan.units.keys().copied().collect(), state: Mutex::new(state) }
+        let mut readers: BTreeMap<UnitKey, Vec<UnitKey>> = BTreeMap::new();
+        for (reader, planned) in &sweep.plan.units {
+            planned.unit.spec.dependencies().iter().for_each(|read| readers.entry(*read).or_default().push(*reader));
+        }
+        World { inner: Arc::default(), units: sweep.plan.units.keys().copied().collect(), readers, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -213,6 +220,9 @@ impl World {
             state.violations.push(format!("{path} is written twice"));
         }
         drop(state);
+        if path.starts_with(layout::releases()) {
+            self.marked(path);
+        }
         if let Ok(Commit::Done(done)) = serde_json::from_slice::<Commit>(body) {
             let Some((unit, _)) = path.rsplit('/').next().and_then(layout::link) else {
                 return self.violate(format!("{path} is no place for a commit"));
@@ -223,6 +233,34 @@ impl World {
                     found => self.violate(format!("{path} names {}, and there are {:?} bytes", artifact.name, found.map(|b| b.len()))),
                 }
             }
+        }
+    }
+
+    /// Activations are about to be released: everything that reads them must be committed. (Of a unit's halves it is not
+    /// known here what that is.)
+    fn marked(&self, path: &str) {
+        self.count("activations released");
+        let unit = path.rsplit('/').next().and_then(layout::link).map(|(unit, _)| unit);
+        let readers = unit.and_then(|unit| self.readers.get(&unit)).map(Vec::as_slice).unwrap_or_default();
+        let state = self.state();
+        let open: Vec<String> =
+            readers.iter().filter(|unit| !state.control.contains_key(&layout::commit(unit, 0))).map(Digest::short).collect();
+        drop(state);
+        if !open.is_empty() {
+            self.violate(format!("{path} is released before {open:?} are committed"));
+        }
+    }
+
+    /// An object is deleted: only activations ever are, and only where a marker says that they are released.
+    pub(super) fn deleted(&self, path: &str) {
+        let released = match path.split('/').collect::<Vec<_>>()[..] {
+            ["data", _, unit, attempt, name] if name == STATES || attempt == layout::PARTS => {
+                unit.parse().is_ok_and(|unit| self.state().control.contains_key(&layout::released(&unit, 0)))
+            }
+            _ => false,
+        };
+        if !released {
+            self.violate(format!("{path} is deleted"));
         }
     }
 

@@ -30,6 +30,13 @@ fn a_sweep_on_s3_gives_the_results_of_one_in_a_folder() {
     assert_eq!((&gc["attempts"], &gc["kept"]["unclear_objects"]), (&0.into(), &0.into()));
     let doctor = sandbox.json(&["doctor", "--store", &url, "--json"]);
     assert_eq!(doctor["ok"], true, "{doctor}");
+    // What is released is deleted: what isn't, although a marker says so, would be garbage.
+    sandbox.small(&[("rows_per_unit: 30", "rows_per_unit: 30, activations: release")]);
+    let released = sandbox.json(&["run", "small.yaml", "--store", &url, "--out", "there", "--json"]);
+    let shown = sandbox.limbic(&["show", "kind=extract", "--store", &url]);
+    assert_eq!((&released["granted_attempts"], shown.stdout.matches("; released").count()), (&0.into(), 14), "{}", shown.stdout);
+    assert_eq!(sandbox.json(&["gc", "--store", &url, "--json"])["released"]["objects"], 0);
+    assert!(results("here") == results("there"));
 }
 
 #[test]

@@ -171,6 +171,17 @@ pub enum Event {
         /// Whether the commit that splits it stands; else a result stood first.
         stands: bool,
     },
+    /// A marker in the store says that the activations of a unit's result were released: found before a sweep is opened, or
+    /// because somebody could not read them.
+    ActivationsReleased {
+        /// The unit.
+        unit: UnitKey,
+        /// The generation of the result.
+        generation: u32,
+    },
+    /// Every sweep that the coordinator takes up at its start is open. Nothing is released before: one that is not open yet
+    /// may want it kept.
+    AllOpen,
     /// A worker gives an attempt back without having tried, or a grant never reached it.
     Released {
         /// The worker.
@@ -231,6 +242,8 @@ impl Event {
             Event::Unready { .. }
             | Event::Voided { .. }
             | Event::Divided { .. }
+            | Event::ActivationsReleased { .. }
+            | Event::AllOpen
             | Event::Pause { .. }
             | Event::Resume { .. }
             | Event::Cancel { .. }
@@ -280,6 +293,14 @@ pub enum Action {
         generation: u32,
         /// The halves.
         children: Vec<UnitKey>,
+    },
+    /// Release the activations of a unit's result in the store: a marker that says so, then delete them. Everything that
+    /// reads them is committed. Whether it comes to that is of no consequence for what is computed.
+    Release {
+        /// The unit.
+        unit: UnitKey,
+        /// The generation of the result.
+        generation: u32,
     },
     /// Append to the sweep's journal. If another coordinator has, this one must stop.
     Append {

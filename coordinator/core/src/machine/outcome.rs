@@ -121,7 +121,7 @@ impl Machine {
         }
         self.links.insert(unit, link);
         let unsettled = self.voiding.remove(&unit) | self.splitting.remove(&unit).is_some();
-        let (split, stands) = (self.splits.remove(&unit).is_some(), commit::stands(link));
+        let (split, stands, released) = (self.splits.remove(&unit).is_some(), commit::stands(link), self.is_released(&unit));
         for sweep in self.sweeps.values_mut() {
             if unsettled {
                 sweep.set_unsettled(&unit, false, self.now);
@@ -129,7 +129,7 @@ impl Machine {
             if split {
                 sweep.unsplit(&unit, self.now);
             }
-            sweep.set_committed(&unit, stands, self.now);
+            sweep.set_committed(&unit, stands, released, self.now);
         }
         let generation = commit::generation(link);
         let over = |lease: &&Lease| stands || lease.generation < generation;

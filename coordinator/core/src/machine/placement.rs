@@ -53,7 +53,8 @@ impl Machine {
     }
 
     fn grant(&mut self, worker: WorkerId, id: SweepId, unit: UnitKey) {
-        let (generation, inputs) = (self.generation(&unit), self.inputs(&id, &unit));
+        let (generation, mut inputs) = (self.generation(&unit), self.inputs(&id, &unit));
+        inputs.retain(|(_, generation)| *generation > 0);
         let Some(sweep) = self.sweeps.get_mut(&id) else { return };
         sweep.granted += sweep.slot(&unit).map_or(0.0, |slot| slot.flops);
         self.counter += 1;
@@ -84,16 +85,13 @@ impl Machine {
         sweep.share() > 2.0 * least + SLACK * unit
     }
 
-    /// The dependencies of a unit that are not in generation 0, and where they were split, their halves that are not.
-    fn inputs(&self, id: &SweepId, unit: &UnitKey) -> Vec<(UnitKey, u32)> {
+    /// What a unit reads: its dependencies, and where they were split, their halves, each with its generation.
+    pub fn inputs(&self, id: &SweepId, unit: &UnitKey) -> Vec<(UnitKey, u32)> {
         let Some(sweep) = self.sweeps.get(id) else { return Vec::new() };
         let dependencies = sweep.planned(unit).map(|planned| planned.unit.spec.dependencies()).unwrap_or_default();
         let (mut open, mut inputs): (Vec<UnitKey>, _) = (dependencies.iter().rev().copied().collect(), Vec::new());
         while let Some(key) = open.pop() {
-            match self.generation(&key) {
-                0 => {}
-                generation => inputs.push((key, generation)),
-            }
+            inputs.push((key, self.generation(&key)));
             open.extend(sweep.halves_of(&key).into_iter().rev());
         }
         inputs

@@ -36,10 +36,15 @@ impl Machine {
             running.iter().for_each(|lease| self.stop(lease));
         }
         for unit in asked.into_iter().chain(dependants).filter(|unit| self.committed(unit)).collect::<Vec<_>>() {
-            if self.sweeps[id].slot(&unit).is_some_and(|slot| slot.troubled()) {
-                self.retry(id, unit);
-            }
-            self.void(id, unit, self.generation(&unit), AGAIN.to_owned(), true);
+            self.void_asked(id, unit, AGAIN);
         }
+    }
+
+    /// Voids a result that nothing is wrong with. What is computed anew has fresh budgets.
+    pub(super) fn void_asked(&mut self, id: &SweepId, unit: UnitKey, reason: &str) {
+        if self.sweeps[id].slot(&unit).is_some_and(|slot| slot.troubled()) {
+            self.retry(id, unit);
+        }
+        self.void(id, unit, self.generation(&unit), reason.to_owned(), true);
     }
 }

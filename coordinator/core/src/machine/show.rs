@@ -27,8 +27,8 @@ impl Machine {
             voids: slot.voids,
             error: slot.quarantined.clone().filter(|_| !slot.committed),
             attempts: self.attempts(sweep, unit),
-            dependencies: done(dependencies.iter().map(|key| sweep.slot(key).is_some_and(|slot| slot.phase == Phase::Committed))),
-            dependants: done(slot.dependants.iter().map(|rank| sweep.slots[*rank].phase == Phase::Committed)),
+            dependencies: done(dependencies.iter().map(|key| sweep.slot(key).is_some_and(|slot| slot.phase.done()))),
+            dependants: done(slot.dependants.iter().map(|rank| sweep.slots[*rank].phase.done())),
         })
     }
 
@@ -58,13 +58,14 @@ fn done(committed: impl Iterator<Item = bool>) -> Done {
 fn phase(now: Duration, sweep: &Sweep, slot: &Slot) -> String {
     if let Some(halves) = &slot.split {
         return match slot.phase {
-            Phase::Committed => "was split, and its halves are committed".to_owned(),
+            Phase::Committed | Phase::Released => "was split, and its halves are committed".to_owned(),
             Phase::Blocked => "was split, and one of its halves is quarantined".to_owned(),
             _ => format!("was split; waits for {} of its halves", halves.open),
         };
     }
     match slot.phase {
         Phase::Waiting if slot.unsettled => "waits until its chain of commits is written".to_owned(),
+        Phase::Waiting if slot.recalls > 0 => format!("waits for {} dependencies, {} of which were released", slot.waiting, slot.recalls),
         Phase::Waiting => format!("waits for {} dependencies", slot.waiting),
         Phase::Resting(until) => {
             format!("rests after a failure, for {} s more", until.saturating_sub(now).as_secs_f64().ceil())
@@ -73,7 +74,8 @@ fn phase(now: Duration, sweep: &Sweep, slot: &Slot) -> String {
         Phase::Ready if sweep.paused => "could run; the sweep is paused".to_owned(),
         Phase::Ready => "could run; waits for a worker".to_owned(),
         Phase::Running => "runs".to_owned(),
-        Phase::Committed => "committed".to_owned(),
+        // Whether its activations are there, the store says.
+        Phase::Committed | Phase::Released => "committed".to_owned(),
         Phase::Quarantined => "quarantined".to_owned(),
         Phase::Blocked => "quarantined, for a unit that it reads is".to_owned(),
     }

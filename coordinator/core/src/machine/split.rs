@@ -69,10 +69,10 @@ impl Machine {
     fn put_halves(&mut self, id: &SweepId, unit: UnitKey) {
         let Some(sweep) = self.sweeps.get_mut(id) else { return };
         for half in sweep.split(&unit, self.now) {
-            let (committed, leased) = (self.committed(&half), self.leases.runs(&half));
+            let (committed, released, leased) = (self.committed(&half), self.is_released(&half), self.leases.runs(&half));
             let unsettled = self.voiding.contains(&half) || self.splitting.contains_key(&half);
             let Some(sweep) = self.sweeps.get_mut(id) else { return };
-            sweep.set_committed(&half, committed, self.now);
+            sweep.set_committed(&half, committed, released, self.now);
             sweep.set_leased(&half, leased, self.now);
             sweep.set_unsettled(&half, unsettled, self.now);
             if self.is_split(&half) {
@@ -93,7 +93,7 @@ impl Machine {
         let known: Vec<UnitKey> = self.splits.keys().filter(|unit| sweep.slot(unit).is_some()).copied().collect();
         for unit in known.into_iter().filter(|unit| self.is_split(unit)).collect::<Vec<_>>() {
             if let Some(sweep) = self.sweeps.get_mut(id) {
-                sweep.set_committed(&unit, true, self.now);
+                sweep.set_committed(&unit, true, false, self.now);
             }
             self.put_halves(id, unit);
         }

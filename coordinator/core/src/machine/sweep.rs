@@ -3,6 +3,7 @@
 mod durations;
 mod group;
 mod open;
+mod reading;
 mod slot;
 mod split;
 
@@ -48,6 +49,10 @@ pub(super) struct Sweep {
     halves: BTreeMap<UnitKey, PlannedUnit>,
     /// Units that were split, by rank.
     pub splits: BTreeSet<usize>,
+    /// Units that wait for activations that were released, by rank.
+    pub starved: BTreeSet<usize>,
+    /// Units whose activations may have become superfluous since somebody looked, by rank.
+    read: BTreeSet<usize>,
     pub queues: BTreeMap<Option<ModelIdentity>, Queue>,
     /// Units that failed for good themselves, by rank.
     pub given_up: BTreeSet<usize>,
@@ -111,8 +116,8 @@ impl Sweep {
         }
     }
 
-    pub fn set_committed(&mut self, key: &UnitKey, committed: bool, now: Duration) {
-        self.change(key, now, |slot| slot.committed = committed);
+    pub fn set_committed(&mut self, key: &UnitKey, committed: bool, released: bool, now: Duration) {
+        self.change(key, now, |slot| (slot.committed, slot.released) = (committed, released));
     }
 
     pub fn set_unsettled(&mut self, key: &UnitKey, unsettled: bool, now: Duration) {
@@ -221,34 +226,38 @@ impl Sweep {
         while let Some(rank) = open.pop() {
             let slot = &self.slots[rank];
             let (from, to) = (slot.phase, slot.due_phase(now));
+            self.note_starved(rank, to);
             if from == to {
                 continue;
             }
             self.count(rank, from, to);
             self.queue(rank, from, to);
-            let slot = &mut self.slots[rank];
-            slot.phase = to;
-            let committed = i64::from(to == Phase::Committed) - i64::from(from == Phase::Committed);
-            let hopeless = i64::from(to.hopeless()) - i64::from(from.hopeless());
-            if committed == 0 && hopeless == 0 {
+            self.slots[rank].phase = to;
+            let change = |of: &dyn Fn(Phase) -> bool| isize::from(of(to)) - isize::from(of(from));
+            let (readable, released) = (change(&|phase| phase == Phase::Committed), change(&|phase| phase == Phase::Released));
+            let (done, hopeless) = (readable + released, change(&Phase::hopeless));
+            self.note_read(rank, done);
+            if readable == 0 && released == 0 && hopeless == 0 {
                 continue;
             }
             for dependant in self.slots[rank].dependants.clone() {
                 let slot = &mut self.slots[dependant];
-                slot.waiting = slot.waiting.saturating_add_signed(-committed as isize);
-                slot.blocked = slot.blocked.saturating_add_signed(hopeless as isize);
+                slot.waiting = slot.waiting.saturating_add_signed(-readable);
+                slot.recalls = slot.recalls.saturating_add_signed(released);
+                slot.blocked = slot.blocked.saturating_add_signed(hopeless);
                 open.push(dependant);
             }
             for parent in self.slots[rank].parents.clone() {
                 if let Some(halves) = &mut self.slots[parent].split {
-                    halves.open = halves.open.saturating_add_signed(-committed as isize);
-                    halves.hopeless = halves.hopeless.saturating_add_signed(hopeless as isize);
+                    halves.open = halves.open.saturating_add_signed(-done);
+                    halves.released = halves.released.saturating_add_signed(released);
+                    halves.hopeless = halves.hopeless.saturating_add_signed(hopeless);
                 }
                 open.push(parent);
             }
             for index in 0..self.slots[rank].cells.len() {
                 let cell = self.slots[rank].cells[index];
-                self.count_cell(cell, committed as isize, hopeless as isize);
+                self.count_cell(cell, done, hopeless);
             }
         }
     }
@@ -256,10 +265,10 @@ impl Sweep {
     fn count(&mut self, rank: usize, from: Phase, to: Phase) {
         *self.counter(from) -= 1;
         *self.counter(to) += 1;
-        if to == Phase::Committed {
+        if to.done() {
             self.done_flops += self.slots[rank].flops;
         }
-        if from == Phase::Committed {
+        if from.done() {
             self.done_flops -= self.slots[rank].flops;
         }
         self.groups.count(self.slots[rank].group, from, to);
@@ -271,7 +280,7 @@ impl Sweep {
         match phase {
             Phase::Waiting | Phase::Resting(_) | Phase::Ready => &mut self.units.pending,
             Phase::Running => &mut self.units.running,
-            Phase::Committed => &mut self.units.committed,
+            Phase::Committed | Phase::Released => &mut self.units.committed,
             Phase::Quarantined | Phase::Blocked => &mut self.units.quarantined,
         }
     }
@@ -298,13 +307,13 @@ impl Sweep {
         }
     }
 
-    fn count_cell(&mut self, index: usize, committed: isize, hopeless: isize) {
+    fn count_cell(&mut self, index: usize, done: isize, hopeless: isize) {
         let cell = &mut self.cell_states[index];
         let before = *cell;
-        cell.missing = cell.missing.saturating_add_signed(-committed);
+        cell.missing = cell.missing.saturating_add_signed(-done);
         cell.hopeless = cell.hopeless.saturating_add_signed(hopeless);
-        let (done, lost) = (|c: &CellState| u64::from(c.missing == 0), |c: &CellState| u64::from(c.hopeless > 0));
-        self.cells.done = self.cells.done + done(cell) - done(&before);
+        let (full, lost) = (|c: &CellState| u64::from(c.missing == 0), |c: &CellState| u64::from(c.hopeless > 0));
+        self.cells.done = self.cells.done + full(cell) - full(&before);
         self.cells.quarantined = self.cells.quarantined + lost(cell) - lost(&before);
     }
 }

@@ -4,6 +4,7 @@ mod budgets;
 mod extension;
 mod placing;
 mod recovery;
+mod releasing;
 mod retry;
 mod rot;
 mod sharing;
@@ -44,6 +45,10 @@ struct Bench {
     splits: VecDeque<(UnitKey, u32, Vec<UnitKey>)>,
     /// Units that were split, with the generation.
     divided: BTreeMap<UnitKey, u32>,
+    /// Results whose activations are to be released.
+    releases: Vec<(UnitKey, u32)>,
+    /// Markers in the store.
+    markers: Vec<(UnitKey, u32)>,
     /// What the last grant said of its inputs.
     inputs: Vec<(UnitKey, u32)>,
 }
@@ -83,9 +88,12 @@ impl Bench {
             voids: VecDeque::new(),
             splits: VecDeque::new(),
             divided: BTreeMap::new(),
+            releases: Vec::new(),
+            markers: Vec::new(),
             inputs: Vec::new(),
         };
         bench.open("s", plan);
+        bench.send(Event::AllOpen);
         bench
     }
 
@@ -105,10 +113,15 @@ impl Bench {
         for (unit, generation) in &self.divided {
             machine.handle(self.now, Event::Divided { unit: *unit, generation: *generation, stands: true });
         }
+        for (unit, generation) in &self.markers {
+            machine.handle(self.now, Event::ActivationsReleased { unit: *unit, generation: *generation });
+        }
         let (name, committed, history) = ("name".to_owned(), self.store.clone(), History::replay(&records));
         machine.open_sweep(self.now, Opening { id: one(), name, plan, epoch: self.epoch, committed, history });
+        machine.handle(self.now, Event::AllOpen);
         self.voids.clear();
         self.splits.clear();
+        self.releases.clear();
         self.machine = machine;
         self.carry_out();
     }
@@ -147,6 +160,12 @@ impl Bench {
         }
     }
 
+    /// The store has released everything that was asked for; what that was.
+    fn shed(&mut self) -> Vec<(UnitKey, u32)> {
+        self.markers.extend(&self.releases);
+        std::mem::take(&mut self.releases)
+    }
+
     fn corrupt(&mut self, g: &Granted, bad: UnitKey, generation: u32) {
         let (worker, sweep, attempt) = (g.worker.clone(), g.held.sweep.clone(), g.held.attempt.clone());
         self.send(Event::Corrupt { worker, sweep, unit: g.held.unit, attempt, bad, generation, error: "a byte flipped".into() });
@@ -161,6 +180,7 @@ impl Bench {
                 }
                 Action::Split { unit, generation, children } => self.splits.push_back((unit, generation, children)),
                 Action::Void { unit, generation, .. } => self.voids.push_back((unit, generation)),
+                Action::Release { unit, generation } => self.releases.push((unit, generation)),
                 Action::Append { record, .. } => self.journal.push(record),
                 Action::CancelAttempt { attempt, .. } => self.cancelled.push(attempt),
                 Action::Changed { .. } => {}

@@ -25,6 +25,10 @@ impl Machine {
         }
         let Some(lease) = self.take(worker, &unit, attempt) else { return };
         self.ended(&lease, Ending::Released);
+        // It has read too late: another coordinator released it. It is voided once somebody can be granted what needs it.
+        if self.is_released(&bad) {
+            return;
+        }
         // A worker that finds corruption everywhere is the likelier culprit.
         self.with_worker(worker, |w| {
             w.streak.insert(unit);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use limbic_proto::status::Waiting;
 
 use super::Machine;
+use super::release::RELEASED;
 use super::sweep::{Phase, Sweep};
 use super::worker::Worker;
 
@@ -21,6 +22,11 @@ impl Machine {
         for slot in sweep.splits.iter().map(|rank| &sweep.slots[*rank]).filter(|slot| slot.phase == Phase::Waiting) {
             *split.entry(slot.group).or_default() += 1;
         }
+        let mut starved: BTreeMap<usize, u64> = BTreeMap::new();
+        for rank in &sweep.starved {
+            *starved.entry(sweep.slots[*rank].group).or_default() += 1;
+        }
+        let again = self.computed_again(sweep);
         let mut resting: BTreeMap<usize, (u64, Duration)> = BTreeMap::new();
         for (slot, due) in sweep.resting() {
             let of = resting.entry(slot.group).or_insert((0, due));
@@ -35,12 +41,17 @@ impl Machine {
             };
             let unsettled = unsettled.get(&index).copied().unwrap_or(0);
             let split = split.get(&index).copied().unwrap_or(0);
-            let reads = group.reads.iter().map(|read| sweep.groups.get(*read));
-            let missing = reads
-                .filter(|read| read.committed < read.total)
-                .map(|read| format!("{} of {} units of `{}` are committed", read.committed, read.total, read.title(&sweep.plan)));
+            let starved = starved.get(&index).copied().unwrap_or(0);
+            let reads = group.reads.iter().map(|read| (sweep.groups.get(*read), again.get(read)));
+            let missing = reads.filter(|(read, _)| read.committed < read.total).map(|(read, again)| {
+                let again = again.map_or(String::new(), |n| format!(" ({n} are computed again, for their activations were released)"));
+                format!("{} of {} units of `{}` are committed{again}", read.committed, read.total, read.title(&sweep.plan))
+            });
             let missing = missing.collect::<Vec<_>>().join(", ");
-            say(group.waiting.saturating_sub(unsettled + split), format!("their dependencies: {missing}"));
+            say(group.waiting.saturating_sub(unsettled + split + starved), format!("their dependencies: {missing}"));
+            if let Some(held) = held_back(now, sweep) {
+                say(starved, format!("activations that were released and will be computed again, but first {held}"));
+            }
             say(unsettled, "the store: that their old result is void, or that they are split, is being written".to_owned());
             say(split, "the halves that they were split into".to_owned());
             if let Some((count, first)) = resting.get(&index) {
@@ -62,14 +73,22 @@ impl Machine {
         counts
     }
 
+    /// By group, the units that are computed again because their activations were released.
+    fn computed_again(&self, sweep: &Sweep) -> BTreeMap<usize, u64> {
+        let mut counts = BTreeMap::new();
+        let released = sweep.history.voids().filter(|(_, void)| void.reason == RELEASED);
+        for (unit, void) in released {
+            if let Some(slot) = sweep.slot(unit).filter(|slot| !slot.committed && self.generation(unit) == void.generation + 1) {
+                *counts.entry(slot.group).or_insert(0) += 1;
+            }
+        }
+        counts
+    }
+
     /// Why a unit that could run doesn't.
     fn ready_for(&self, now: Duration, sweep: &Sweep, model: Option<usize>) -> String {
-        if sweep.paused {
-            return "the sweep is paused: `limbic resume` goes on".to_owned();
-        }
-        if sweep.held_until > now {
-            let seconds = (sweep.held_until - now).as_secs_f64().ceil();
-            return format!("{seconds} s more, in which workers may name what they run for the coordinator before this one");
+        if let Some(held) = held_back(now, sweep) {
+            return held;
         }
         if self.workers.is_empty() {
             return "a worker: none is connected".to_owned();
@@ -97,4 +116,15 @@ impl Machine {
             format!("a worker: all {fitting} are busy")
         }
     }
+}
+
+/// Why a sweep grants nothing at all for now, if so.
+fn held_back(now: Duration, sweep: &Sweep) -> Option<String> {
+    if sweep.paused {
+        return Some("the sweep is paused: `limbic resume` goes on".to_owned());
+    }
+    (sweep.held_until > now).then(|| {
+        let seconds = (sweep.held_until - now).as_secs_f64().ceil();
+        format!("{seconds} s more, in which workers may name what they run for the coordinator before this one")
+    })
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use limbic_proto::axis::Layer;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::{Rows, Split};
-use limbic_proto::spec::{Baseline, Condition, Prompt, TEXT, Transfer};
+use limbic_proto::spec::{Activations, Baseline, Condition, Prompt, TEXT, Transfer};
 use limbic_proto::unit::{Hints, RowsIdentity, Unit, UnitSpec};
 
 use super::axes::{Axes, Reading, rows_per_unit, shards};
@@ -38,6 +38,7 @@ pub(super) struct Planner<'a> {
     order: Vec<UnitKey>,
     priority: i32,
     weight: f64,
+    activations: Activations,
 }
 
 /// A fit unit, and the states that it reads.
@@ -74,6 +75,7 @@ impl<'a> Planner<'a> {
             order: Vec::new(),
             priority: 0,
             weight: 1.0,
+            activations: Activations::default(),
         }
     }
 
@@ -82,7 +84,8 @@ impl<'a> Planner<'a> {
         let axes = Axes::new(revision.spec, self.rows, revision.models)?;
         let models = revision.models.iter().map(|facts| self.model(facts, number)).collect::<Result<Vec<_>, _>>()?;
         let conditions = revision.spec.conditions.iter().map(|c| self.condition(c, number)).collect::<Result<Vec<_>, _>>()?;
-        (self.priority, self.weight) = (revision.spec.execution.priority, revision.spec.execution.weight);
+        let execution = &revision.spec.execution;
+        (self.priority, self.weight, self.activations) = (execution.priority, execution.weight, execution.activations);
         self.baselines(revision, &axes);
         let judge = revision.spec.judge.as_ref().and_then(|judge| self.judge(judge.model.as_deref(), &models));
         for (index, &model) in models.iter().enumerate() {
@@ -145,6 +148,7 @@ impl<'a> Planner<'a> {
             order: self.order,
             priority: self.priority,
             weight: self.weight,
+            activations: self.activations,
         }
     }
 

@@ -78,7 +78,7 @@ impl Group {
         match phase {
             Phase::Waiting => Some(&mut self.waiting),
             Phase::Ready => Some(&mut self.ready),
-            Phase::Committed => Some(&mut self.committed),
+            Phase::Committed | Phase::Released => Some(&mut self.committed),
             Phase::Resting(_) | Phase::Running | Phase::Quarantined | Phase::Blocked => None,
         }
     }

@@ -28,7 +28,7 @@ impl Sweep {
         now: Duration,
         held_until: Duration,
         history: History,
-        committed: &[UnitKey],
+        committed: &[(UnitKey, bool)],
     ) -> Sweep {
         let ended = history.attempts();
         let inherited = committed.len() as u64;
@@ -52,6 +52,8 @@ impl Sweep {
             given_up: BTreeSet::new(),
             halves: BTreeMap::new(),
             splits: BTreeSet::new(),
+            starved: BTreeSet::new(),
+            read: BTreeSet::new(),
             granted: 0.0,
             durations: Durations::default(),
             dirty: true,
@@ -63,8 +65,8 @@ impl Sweep {
             plan,
         };
         sweep.fill(&history);
-        for key in committed {
-            sweep.set_committed(key, true, now);
+        for (key, released) in committed {
+            sweep.set_committed(key, true, *released, now);
         }
         for (key, error) in &history.quarantined {
             sweep.quarantine(key, error.clone(), now);
@@ -94,6 +96,7 @@ impl Sweep {
                 // One that is not in the plan can only be there already; the worker will say if it is not.
                 if let Some(&on) = self.ranks.get(&dependency) {
                     self.slots[on].dependants.push(rank);
+                    self.slots[on].unread += 1;
                     let (reader, read) = (self.slots[rank].group, self.slots[on].group);
                     self.groups.reads(reader, read);
                     self.slots[rank].waiting += 1;

@@ -22,6 +22,9 @@ pub(in crate::machine) enum Phase {
     Running,
     /// Its commit stands.
     Committed,
+    /// Its commit stands, but its activations (or those of a half) were released: whatever reads it waits until they are
+    /// computed again.
+    Released,
     /// It failed for good.
     Quarantined,
     /// A dependency failed for good.
@@ -29,6 +32,11 @@ pub(in crate::machine) enum Phase {
 }
 
 impl Phase {
+    /// Its result stands.
+    pub fn done(self) -> bool {
+        matches!(self, Phase::Committed | Phase::Released)
+    }
+
     /// Nothing will come of it as things stand.
     pub fn hopeless(self) -> bool {
         matches!(self, Phase::Quarantined | Phase::Blocked)
@@ -43,13 +51,17 @@ pub(in crate::machine) struct Slot {
     pub group: usize,
     pub phase: Phase,
     pub committed: bool,
+    /// The activations of the result that stands were released.
+    pub released: bool,
     /// A link of its chain is being written (its result is voided, or it is split): it must not run before that stands.
     pub unsettled: bool,
     pub leased: bool,
     /// The last error, once it failed for good.
     pub quarantined: Option<String>,
-    /// Dependencies that are not committed.
+    /// Dependencies that can't be read: those that are not committed or were released.
     pub waiting: usize,
+    /// Dependencies that were released.
+    pub recalls: usize,
     /// Dependencies that are hopeless.
     pub blocked: usize,
     /// It rests until then.
@@ -61,6 +73,8 @@ pub(in crate::machine) struct Slot {
     pub flops: f64,
     pub model: Option<ModelIdentity>,
     pub dependants: Vec<usize>,
+    /// Dependants that are not done.
+    pub unread: usize,
     /// The units that it is a half of.
     pub parents: Vec<usize>,
     /// Its halves, once it was split: it is done when they are.
@@ -73,8 +87,10 @@ pub(in crate::machine) struct Slot {
 pub(in crate::machine) struct Halves {
     /// Their ranks.
     pub ranks: Vec<usize>,
-    /// Those that are not committed.
+    /// Those that are not done.
     pub open: usize,
+    /// Those that were released.
+    pub released: usize,
     /// Those that are hopeless.
     pub hopeless: usize,
     /// The whole unit's cost, which is theirs now.
@@ -105,10 +121,12 @@ impl Slot {
             group,
             phase: Phase::Waiting,
             committed: false,
+            released: false,
             unsettled: false,
             leased: false,
             quarantined: None,
             waiting: 0,
+            recalls: 0,
             blocked: 0,
             rests: Duration::ZERO,
             fails: history.fails(&key),
@@ -117,6 +135,7 @@ impl Slot {
             flops: planned.unit.hints.flops,
             model: planned.unit.spec.model().cloned(),
             dependants: Vec::new(),
+            unread: 0,
             parents: Vec::new(),
             split: None,
             cells: Vec::new(),
@@ -131,11 +150,14 @@ impl Slot {
     /// What a unit's facts amount to; the first that holds counts.
     pub fn due_phase(&self, now: Duration) -> Phase {
         if let Some(halves) = &self.split {
-            match (halves.open, halves.hopeless) {
-                (0, _) => Phase::Committed,
-                (_, 0) => Phase::Waiting,
+            match (halves.open, halves.hopeless, halves.released) {
+                (0, _, 0) => Phase::Committed,
+                (0, ..) => Phase::Released,
+                (_, 0, _) => Phase::Waiting,
                 _ => Phase::Blocked,
             }
+        } else if self.committed && self.released {
+            Phase::Released
         } else if self.committed {
             Phase::Committed
         } else if self.quarantined.is_some() {

@@ -48,17 +48,17 @@ impl Sweep {
             return Vec::new();
         }
         let ranks: Vec<usize> = halves.into_iter().map(|half| self.take_in(half, now)).collect();
-        let phases = ranks.iter().map(|rank| self.slots[*rank].phase);
-        let open = phases.clone().filter(|phase| *phase != Phase::Committed).count();
-        let hopeless = phases.filter(|phase| phase.hopeless()).count();
+        let count = |of: &dyn Fn(Phase) -> bool| ranks.iter().filter(|rank| of(self.slots[**rank].phase)).count();
+        let (open, released) = (count(&|phase| !phase.done()), count(&|phase| phase == Phase::Released));
+        let hopeless = count(&Phase::hopeless);
         ranks.iter().for_each(|half| self.slots[*half].parents.push(rank));
         let slot = &mut self.slots[rank];
         let flops = std::mem::take(&mut slot.flops);
-        if slot.phase == Phase::Committed {
+        if slot.phase.done() {
             self.done_flops -= flops;
         }
         let keys = ranks.clone();
-        slot.split = Some(Box::new(Halves { ranks, open, hopeless, flops }));
+        slot.split = Some(Box::new(Halves { ranks, open, released, hopeless, flops }));
         self.splits.insert(rank);
         self.dirty = true;
         self.settle(rank, now);
@@ -74,7 +74,7 @@ impl Sweep {
         }
         let slot = &mut self.slots[rank];
         slot.flops = halves.flops;
-        if slot.phase == Phase::Committed {
+        if slot.phase.done() {
             self.done_flops += halves.flops;
         }
         self.splits.remove(&rank);
@@ -93,9 +93,12 @@ impl Sweep {
         slot.quarantined = self.history.quarantined.get(&key).cloned();
         for dependency in half.unit.spec.dependencies() {
             if let Some(&on) = self.ranks.get(&dependency) {
-                self.slots[on].dependants.push(rank);
-                slot.waiting += usize::from(self.slots[on].phase != Phase::Committed);
-                slot.blocked += usize::from(self.slots[on].phase.hopeless());
+                let read = &mut self.slots[on];
+                read.dependants.push(rank);
+                read.unread += 1;
+                slot.waiting += usize::from(read.phase != Phase::Committed);
+                slot.recalls += usize::from(read.phase == Phase::Released);
+                slot.blocked += usize::from(read.phase.hopeless());
             }
         }
         self.slots.push(slot);

@@ -2,9 +2,11 @@
 
 use std::sync::LazyLock;
 
+use limbic_proto::spec::Activations;
 use proptest::prelude::*;
 
-use super::super::sweep::Phase;
+use super::super::release::RELEASED;
+use super::super::sweep::{Phase, Sweep};
 use super::*;
 
 /// One step. Numbers choose among workers, sweeps and all grants ever made, so that most outcomes are stale.
@@ -25,6 +27,9 @@ enum Step {
     Corrupt(u8, u8, u8),
     VoidStands,
     SplitStands,
+    ReleaseStands,
+    /// Another coordinator releases what it takes for read; which unit.
+    OthersRelease(u8),
     /// Which sweep, and which of its units.
     Retry(u8, Vec<u8>),
     Again(u8, Vec<u8>),
@@ -63,6 +68,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(g, bad, generation)| Step::Corrupt(g, bad, generation)),
         2 => Just(Step::VoidStands),
         2 => Just(Step::SplitStands),
+        2 => Just(Step::ReleaseStands),
+        2 => any::<u8>().prop_map(Step::OthersRelease),
         5 => (any::<u8>(), some()).prop_map(|(s, units)| Step::Retry(s, units)),
         1 => (any::<u8>(), some()).prop_map(|(s, units)| Step::Again(s, units)),
         1 => Just(Step::Extend),
@@ -76,6 +83,8 @@ fn step() -> impl Strategy<Value = Step> {
 /// The world around a machine: store, journals, workers' memory, and leases as grants and heartbeats alone define them.
 struct World {
     machine: Machine,
+    /// [`PLANS`], with policies that the seed chooses.
+    plans: [Plan; 3],
     now: Duration,
     epoch: u64,
     journals: BTreeMap<SweepId, Vec<Record>>,
@@ -87,6 +96,14 @@ struct World {
     splits: VecDeque<(UnitKey, u32, Vec<UnitKey>)>,
     /// Units that were split, with the generation and their halves.
     halves: BTreeMap<UnitKey, (u32, Vec<UnitKey>)>,
+    /// Results to be released that are not yet.
+    releases: VecDeque<(UnitKey, u32)>,
+    /// The store's markers.
+    markers: BTreeSet<(UnitKey, u32)>,
+    /// What the machine has asked to be released, or was told of.
+    told: BTreeSet<(UnitKey, u32)>,
+    /// How often a worker found states that another coordinator had released.
+    late: usize,
     grants: Vec<Granted>,
     leases: BTreeMap<String, (UnitKey, WorkerId, Duration)>,
     /// When grants were made.
@@ -101,7 +118,10 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
+        let policy = |n: usize| if seed >> n & 3 == 0 { Activations::Keep } else { Activations::Release };
+        let plan = |n: usize| Plan { activations: policy(2 * n), ..PLANS[n].clone() };
         let mut world = World {
+            plans: [plan(0), plan(1), plan(2)],
             // Stragglers are sought early, or hardly any world would have one.
             machine: Machine::new(Settings {
                 seed,
@@ -118,6 +138,10 @@ impl World {
             voids: VecDeque::new(),
             splits: VecDeque::new(),
             halves: BTreeMap::new(),
+            releases: VecDeque::new(),
+            markers: BTreeSet::new(),
+            told: BTreeSet::new(),
+            late: 0,
             grants: Vec::new(),
             leases: BTreeMap::new(),
             since: BTreeMap::new(),
@@ -138,20 +162,25 @@ impl World {
         for (unit, (generation, _)) in &self.halves {
             self.machine.handle(self.now, Event::Divided { unit: *unit, generation: *generation, stands: true });
         }
+        for (unit, generation) in &self.markers {
+            self.machine.handle(self.now, Event::ActivationsReleased { unit: *unit, generation: *generation });
+        }
+        self.told = self.markers.clone();
         let first = if self.extended { 2 } else { 0 };
-        for (id, plan) in SWEEPS.iter().zip([&PLANS[first], &PLANS[1]]) {
+        for (id, plan) in SWEEPS.iter().zip([&self.plans[first], &self.plans[1]]) {
             let journal = self.journals.get_mut(&SweepId::from(*id)).unwrap();
             journal.push(Record::Epoch { epoch: self.epoch, holder: "h".into(), software: "0".into() });
             let (history, committed) = (History::replay(&*journal), self.store.clone());
             let opening = Opening { id: (*id).into(), name: "name".into(), plan: plan.clone(), epoch: self.epoch, committed, history };
             self.machine.open_sweep(self.now, opening);
         }
+        self.machine.handle(self.now, Event::AllOpen);
         self.carry_out(None);
     }
 
     /// Everything that must survive a restart.
     fn covered(&self) -> Vec<String> {
-        let of = |sweep: &super::super::sweep::Sweep| {
+        let of = |sweep: &Sweep| {
             let head = format!("{} {} {}", sweep.id, sweep.paused, sweep.cancelled);
             // A half whose whole was voided belongs to nobody any more.
             let belongs = |slot: &&super::super::sweep::Slot| sweep.plan.units.contains_key(&slot.key) || !slot.parents.is_empty();
@@ -164,6 +193,16 @@ impl World {
             std::iter::once(head).chain(slots).collect::<Vec<_>>()
         };
         self.machine.sweeps.values().flat_map(of).collect()
+    }
+
+    /// The units that read a unit in a sweep, or what it is a half of.
+    fn readers<'a>(sweep: &'a Sweep, unit: &'a UnitKey) -> impl Iterator<Item = &'a super::super::sweep::Slot> {
+        sweep.slots.iter().filter(|slot| sweep.reads(&slot.key, unit))
+    }
+
+    /// Whether the machine takes the activations of the result that stands for released.
+    fn released(&self, unit: &UnitKey) -> bool {
+        self.store.get(unit).is_some_and(|link| commit::stands(*link) && self.told.contains(&(*unit, commit::generation(*link))))
     }
 
     fn stands(&self, unit: &UnitKey) -> bool {
@@ -300,12 +339,28 @@ impl World {
                 }
                 None => Event::Tick,
             },
+            Step::ReleaseStands => {
+                self.markers.extend(self.releases.pop_front());
+                return;
+            }
+            Step::OthersRelease(u) => {
+                let whole = |unit: &UnitKey| self.stands(unit) && !self.halves.contains_key(unit);
+                let parts = PLANS[1]
+                    .order
+                    .iter()
+                    .filter(|unit| PLANS[1].units[*unit].unit.spec.kind() == UnitKind::Extract)
+                    .flat_map(|unit| self.parts(unit));
+                let standing: Vec<UnitKey> = parts.filter(whole).collect();
+                let unit = standing.get(*u as usize % standing.len().max(1));
+                self.markers.extend(unit.map(|unit| (*unit, commit::generation(self.store[unit]))));
+                return;
+            }
             Step::Retry(s, list) => Event::Retry { sweep: sweep(*s), units: units(*s, list) },
             Step::Again(s, list) => Event::Again { sweep: sweep(*s), units: units(*s, list) },
             Step::Extend => {
                 self.extended = true;
                 let before = self.leases.clone();
-                self.machine.extend_sweep(self.now, &SWEEPS[0].into(), PLANS[2].clone(), self.store.clone());
+                self.machine.extend_sweep(self.now, &SWEEPS[0].into(), self.plans[2].clone(), self.store.clone());
                 self.leases.retain(|_, (.., expires)| *expires > self.now);
                 self.carry_out(None);
                 assert!(before.keys().all(|attempt| self.leases.contains_key(attempt)), "what runs goes on");
@@ -315,17 +370,22 @@ impl World {
             Step::Resume(s) => Event::Resume { sweep: sweep(*s) },
             Step::Cancel(s) => Event::Cancel { sweep: sweep(*s) },
             Step::Restart(took_effect) => {
+                // Of splits that took effect the machine hears, for the next one knows of them.
+                for (unit, generation, halves) in std::mem::take(&mut self.splits) {
+                    if *took_effect {
+                        let stands = self.divide(unit, generation, halves);
+                        self.send(Event::Divided { unit, generation, stands });
+                    }
+                }
+                self.splits.clear();
                 let before = self.covered();
                 for (unit, generation) in std::mem::take(&mut self.voids) {
                     if *took_effect {
                         self.write(unit, commit::void(generation));
                     }
                 }
-                for (unit, generation, halves) in std::mem::take(&mut self.splits) {
-                    if *took_effect {
-                        self.divide(unit, generation, halves);
-                    }
-                }
+                let released = std::mem::take(&mut self.releases);
+                self.markers.extend(released.into_iter().filter(|_| *took_effect));
                 self.start();
                 assert_eq!(before, self.covered(), "journal and store give the same state");
                 return self.check();
@@ -339,6 +399,7 @@ impl World {
         match &event {
             Event::Committed { unit, generation, .. } => self.write(*unit, commit::result(*generation)),
             Event::Voided { unit, generation } => self.write(*unit, commit::void(*generation)),
+            Event::ActivationsReleased { unit, generation } => drop(self.told.insert((*unit, *generation))),
             _ => {}
         }
         self.machine.handle(self.now, event.clone());
@@ -380,8 +441,9 @@ impl World {
                     let dependencies = self.machine.unit(sweep, unit).unwrap().spec.dependencies();
                     assert!(dependencies.iter().all(|d| self.done(d)), "granted before its dependencies");
                     assert!(self.splits.iter().all(|(of, ..)| of != unit), "granted although it is being split");
-                    let parts = dependencies.iter().flat_map(|d| self.parts(d));
-                    let later = parts.map(|d| (d, commit::generation(self.store[&d]))).filter(|(_, g)| *g > 0);
+                    let parts = || dependencies.iter().flat_map(|d| self.parts(d));
+                    assert!(!parts().any(|d| self.released(&d)), "granted although what it reads is gone");
+                    let later = parts().map(|d| (d, commit::generation(self.store[&d]))).filter(|(_, g)| *g > 0);
                     assert_eq!(*inputs, later.collect::<Vec<_>>(), "what stands is what it reads");
                     assert!(self.machine.known(worker) && !self.machine.workers[worker].draining);
                     assert!(!self.machine.workers[worker].ready, "one grant for each time it asked");
@@ -400,6 +462,17 @@ impl World {
                 Action::Split { unit, generation, children } => {
                     assert!(!self.stands(unit) && children.len() == 2, "only what has no result is split");
                     self.splits.push_back((*unit, *generation, children.clone()));
+                }
+                Action::Release { unit, generation } => {
+                    assert_eq!(self.store.get(unit), Some(&commit::result(*generation)), "only what stands is released");
+                    assert!(self.told.insert((*unit, *generation)), "and once");
+                    for sweep in self.machine.sweeps.values().filter(|sweep| sweep.slot(unit).is_some()) {
+                        assert_eq!(sweep.plan.activations, Activations::Release);
+                        let readers: Vec<_> = World::readers(sweep, unit).map(|slot| slot.key).collect();
+                        let done = |reader: &UnitKey| self.done(reader) && !self.voids.iter().any(|(unit, _)| unit == reader);
+                        assert!(!readers.is_empty() && readers.iter().all(done), "everything that reads it is done");
+                    }
+                    self.releases.push_back((*unit, *generation));
                 }
                 Action::Changed { sweep } => assert!(self.machine.sweeps.contains_key(sweep)),
             }
@@ -439,7 +512,7 @@ impl World {
             let records = &self.journals[id];
             assert_eq!(sweep.history, History::replay(records), "the fold is what the journal says");
             let count = |of: &dyn Fn(Phase) -> bool| sweep.slots.iter().filter(|slot| of(slot.phase)).count() as u64;
-            assert_eq!(units.committed, count(&|p| p == Phase::Committed));
+            assert_eq!(units.committed, count(&Phase::done));
             assert_eq!(units.running, count(&|p| p == Phase::Running));
             assert_eq!(units.quarantined, count(&Phase::hopeless));
             let phase = |key: &UnitKey| sweep.slot(key).unwrap().phase;
@@ -447,17 +520,24 @@ impl World {
                 assert_eq!(slot.phase, slot.due_phase(self.now), "phases follow from facts");
                 let (voided, split) = (self.voids.iter().any(|v| v.0 == slot.key), self.splits.iter().any(|s| s.0 == slot.key));
                 assert_eq!(slot.committed, self.stands(&slot.key) && !voided);
+                assert_eq!(slot.released, slot.committed && self.released(&slot.key));
+                let starved = slot.phase == Phase::Waiting && slot.recalls > 0 && slot.split.is_none();
+                assert_eq!(sweep.starved.contains(&rank), starved);
+                assert!(!starved || !sweep.grants(self.now), "what is needed again is computed again");
                 assert!(slot.unsettled || !voided, "it waits until the void stands");
                 assert!(!slot.unsettled || voided || split, "it waits for nothing else");
                 if let Some(halves) = &slot.split {
                     let phases = || halves.ranks.iter().map(|rank| sweep.slots[*rank].phase);
-                    assert_eq!(halves.open, phases().filter(|p| *p != Phase::Committed).count());
+                    assert_eq!(halves.open, phases().filter(|p| !p.done()).count());
+                    assert_eq!(halves.released, phases().filter(|p| *p == Phase::Released).count());
                     assert_eq!(halves.hopeless, phases().filter(|p| p.hopeless()).count());
                 }
                 assert_eq!(slot.split.is_some(), self.halves.contains_key(&slot.key) && !voided);
                 assert_eq!(slot.leased, self.machine.leases.runs(&slot.key));
                 let dependencies = sweep.planned(&slot.key).unwrap().unit.spec.dependencies();
                 assert_eq!(slot.waiting, dependencies.iter().filter(|d| phase(d) != Phase::Committed).count());
+                assert_eq!(slot.recalls, dependencies.iter().filter(|d| phase(d) == Phase::Released).count());
+                assert_eq!(slot.unread, slot.dependants.iter().filter(|rank| !sweep.slots[**rank].phase.done()).count());
                 assert_eq!(slot.blocked, dependencies.iter().filter(|d| phase(d).hopeless()).count());
                 assert_eq!(sweep.given_up.contains(&rank), slot.phase == Phase::Quarantined);
                 let queued = sweep.queues.values().any(|queue| queue.ready.contains(&rank));
@@ -467,11 +547,37 @@ impl World {
                 let phases = |keys: &[UnitKey]| keys.iter().map(phase).collect::<Vec<_>>();
                 sweep.plan.cells.iter().filter(|cell| of(&phases(&cell.units))).count() as u64
             };
-            assert_eq!(status.cells.done, cells(&|all| all.iter().all(|p| *p == Phase::Committed)));
+            assert_eq!(status.cells.done, cells(&|all| all.iter().all(|p| p.done())));
             assert_eq!(status.cells.quarantined, cells(&|all| all.iter().any(|p| p.hopeless())));
             let a = sweep.attempts;
             let leased = self.machine.leases.iter().filter(|lease| lease.sweep == *id).count() as u64;
             assert_eq!(a.started, a.committed + a.failed + a.lost + a.released + leased, "{a:?}");
+        }
+        self.check_released();
+    }
+
+    /// What nobody needs any more is released.
+    fn check_released(&self) {
+        let sweeps = || self.machine.sweeps.values();
+        // In every sweep, what is read, and whether everything that reads it is done.
+        let read = |sweep: &Sweep| {
+            let mut read: BTreeMap<UnitKey, bool> = BTreeMap::new();
+            for slot in &sweep.slots {
+                let dependencies = sweep.planned(&slot.key).unwrap().unit.spec.dependencies();
+                for part in dependencies.iter().flat_map(|unit| self.parts(unit)) {
+                    *read.entry(part).or_insert(true) &= slot.phase.done();
+                }
+            }
+            read
+        };
+        let read: Vec<(&Sweep, BTreeMap<UnitKey, bool>)> = sweeps().map(|sweep| (sweep, read(sweep))).collect();
+        for unit in read.iter().flat_map(|(_, read)| read.keys()) {
+            let lets_go = |sweep: &Sweep, read: &BTreeMap<UnitKey, bool>| {
+                sweep.plan.activations == Activations::Release && read.get(unit).is_some_and(|done| *done)
+            };
+            let kept = read.iter().any(|(sweep, read)| sweep.slot(unit).is_some() && !lets_go(sweep, read));
+            let whole = self.machine.committed(unit) && !self.halves.contains_key(unit);
+            assert!(kept || !whole || self.released(unit), "kept for nobody");
         }
     }
 
@@ -483,7 +589,18 @@ impl World {
         let Held { sweep, unit, attempt, generation, .. } = g.held;
         let mine = self.store.get(&unit).is_none_or(|highest| *highest < commit::result(generation));
         let worker = worker.clone();
-        if let Some(bad) = self.machine.unit(&sweep, &unit).unwrap().spec.dependencies().first().copied().filter(|_| rot) {
+        let dependencies = self.machine.unit(&sweep, &unit).unwrap().spec.dependencies().to_vec();
+        let gone = |part: &UnitKey| self.markers.contains(&(*part, self.machine.generation(part)));
+        if let Some(bad) = dependencies.iter().flat_map(|d| self.parts(d)).find(gone) {
+            self.late += 1;
+            let generation = self.machine.generation(&bad);
+            if !rot {
+                self.send(Event::ActivationsReleased { unit: bad, generation });
+            }
+            self.send(Event::Corrupt { worker, sweep, unit, attempt, bad, generation, error: "gone".into() });
+            return true;
+        }
+        if let Some(bad) = dependencies.first().copied().filter(|_| rot) {
             let generation = self.machine.generation(&bad);
             self.send(Event::Corrupt { worker, sweep, unit, attempt, bad, generation, error: "rotten".into() });
             return true;
@@ -548,13 +665,14 @@ fn worlds_are_eventful() {
     let mut runner = TestRunner::deterministic();
     let steps = prop::collection::vec(step(), 60..160);
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for seed in 0..600 {
+    for seed in 0..1000 {
         let mut world = run(seed, &steps.new_tree(&mut runner).unwrap().current());
         *seen.entry("adoption").or_default() += world.adoptions;
         *seen.entry("second attempt").or_default() += world.seconds;
         let inherited = |id: &SweepId| world.machine.sweeps[id].epoch > 1 && world.machine.sweeps[id].inherited_flops > 0.0;
         *seen.entry("restart with commits").or_default() += SWEEPS.iter().filter(|id| inherited(&SweepId::from(**id))).count();
         world.finish();
+        *seen.entry("read too late").or_default() += world.late;
         for action in &world.trace {
             let what = match action {
                 Action::Grant { generation: 1.., .. } => "later generation",
@@ -563,6 +681,7 @@ fn worlds_are_eventful() {
                 Action::Changed { .. } => "change",
                 Action::Void { .. } => "void",
                 Action::Split { .. } => "split",
+                Action::Release { .. } => "release",
                 Action::Append { record, .. } => match record {
                     Record::Fail { .. } => "failure",
                     Record::Lost { .. } => "loss",
@@ -571,6 +690,7 @@ fn worlds_are_eventful() {
                     Record::Pause => "pause",
                     Record::Resume => "resume",
                     Record::Cancel => "cancel",
+                    Record::Void { reason, .. } if reason == RELEASED => "computed again after a release",
                     Record::Void { asked: true, .. } => "asked again",
                     Record::Epoch { .. } | Record::Void { .. } | Record::Split { .. } => "other",
                 },
@@ -588,6 +708,9 @@ fn worlds_are_eventful() {
         "void",
         "later generation",
         "split",
+        "release",
+        "computed again after a release",
+        "read too late",
         "asked again",
         "change",
         "failure",

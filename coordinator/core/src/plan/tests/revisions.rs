@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use limbic_proto::axis::{Layer, ReadOut};
+use limbic_proto::spec::Activations;
 use limbic_proto::unit::{UnitKind, UnitSpec};
 
 use super::super::{Plan, PlanError, Revision, plan, plan_revisions};
@@ -29,6 +30,16 @@ fn a_further_model_leaves_every_unit_as_it_is() {
     assert_eq!(new, of_b, "the same units as in a sweep of that model alone");
     assert_eq!((base.cells.len(), more.cells.len()), (2, 4));
     assert_eq!(more.models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn how_the_work_is_run_is_the_last_revisions_word_and_changes_no_unit() {
+    let with = |execution: &str| format!("layers: [0, 2]\nexecution: {{rows_per_unit: 8{execution}}}");
+    let (keep, release) = (with(""), with(", activations: release, priority: 3"));
+    let (base, more) = (revised(&[BASE]).unwrap(), revised(&[(&["a"], &keep), (&["a"], &release)]).unwrap());
+    assert_eq!(base.order, more.order);
+    assert_eq!((base.activations, more.activations, more.priority), (Activations::Keep, Activations::Release, 3));
+    assert!(!limbic_proto::key::canonical_json(&spec(&["a"], &keep)).contains("activations"), "as it was before there was a choice");
 }
 
 #[test]
