@@ -48,6 +48,14 @@ pub fn artifact(unit: &UnitKey, attempt: &str, name: &str) -> String {
     format!("data/{}/{unit}/{attempt}/{name}", unit.fan_out())
 }
 
+/// The folder of what a unit's attempts have left.
+pub fn attempts(unit: &UnitKey) -> String {
+    format!("data/{}/{unit}", unit.fan_out())
+}
+
+/// The name of an attempt's log among its artifacts. No commit names it.
+pub const ATTEMPT_LOG: &str = "log.txt";
+
 /// The folder of the finished blocks of a unit that was interrupted. An accelerator, never the truth.
 pub fn parts(unit: &UnitKey) -> String {
     format!("data/{}/{unit}/parts", unit.fan_out())

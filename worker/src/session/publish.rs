@@ -31,12 +31,15 @@ pub(super) struct Publish<'a> {
 impl Publish<'_> {
     /// Uploads the artifacts.
     pub(super) async fn artifacts(&self, publication: &Publication<'_>) -> Result<Vec<Artifact>, StoreError> {
-        let mut artifacts = Vec::new();
+        let mut artifacts: Vec<Artifact> = Vec::new();
+        let began = tokio::time::Instant::now();
         for (name, bytes) in &publication.computed.output.artifacts {
             artifacts.push(
                 patiently(self.timing, || self.store.put_artifact(&publication.key, publication.attempt, name, bytes.clone())).await?,
             );
         }
+        let bytes: u64 = artifacts.iter().map(|artifact| artifact.len).sum();
+        tracing::info!(artifacts = artifacts.len(), bytes, seconds = began.elapsed().as_secs_f64(), "uploaded");
         Ok(artifacts)
     }
 

@@ -1,6 +1,7 @@
 //! What a fit unit writes: predictions of the test rows, a record of every fit, the weights.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use limbic_engine::probe::NamedTensor;
@@ -35,6 +36,16 @@ impl Fit {
             absent: Some(reason),
         };
         Fit { record, predictions: Vec::new(), weights: Vec::new() }
+    }
+
+    /// Says what came of it.
+    pub(super) fn tell(&self, took: Duration) {
+        let FitRecord { name, train, strength, validation_log_loss, iterations, converged, absent, .. } = &self.record;
+        let (fit, seconds) = (name.tensor(), took.as_secs_f64());
+        match absent {
+            Some(reason) => tracing::info!(fit, %reason, "no fit"),
+            None => tracing::info!(fit, train, strength, validation_log_loss, iterations, converged, seconds, "fitted"),
+        }
     }
 
     /// The probabilities `[rows, classes]` of a part, by row of the dataset.
