@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use limbic::sweep::{self, Sweep};
 use limbic_store::{Store, chance};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::Sandbox;
 use schedule::Schedule;
@@ -99,6 +101,8 @@ impl Study {
     pub fn simulate(&self, seed: u64, log: bool) -> (anyhow::Result<Outcome>, Vec<String>) {
         chance::seed(seed);
         let world = Arc::new(World::new(seed, &self.sweep, log));
+        // Attempts leave logs, as they do in production.
+        let _collected = tracing_subscriber::registry().with(limbic_worker::attempt_logs()).set_default();
         let outcome = self.run(seed, &world).map(|took| world.judge(took));
         (outcome, world.log())
     }

@@ -11,6 +11,7 @@ use tracing::Span;
 
 use crate::execute::{ExecuteError, Executor, Output};
 use crate::inputs::Inputs;
+use crate::log::seconds;
 use crate::progress::Progress;
 
 /// A unit on its way through the device thread.
@@ -101,9 +102,8 @@ fn compute(executor: &mut dyn Executor, job: &Job) -> Result<Computed, ExecuteEr
     let result = catch_unwind(AssertUnwindSafe(|| executor.execute(&job.unit, &job.inputs, &job.progress)));
     let spent = started.elapsed().saturating_sub(job.inputs.waited()).max(Duration::from_micros(1));
     let output = result.unwrap_or_else(|panic| Err(ExecuteError::Panicked { message: message(&*panic) }))?;
-    let seconds = spent.as_secs_f64();
-    tracing::info!(seconds, waited = job.inputs.waited().as_secs_f64(), tokens = output.tokens, "computed");
-    Ok(Computed { output, seconds })
+    tracing::info!(seconds = seconds(spent), waited = seconds(job.inputs.waited()), tokens = output.tokens, "computed");
+    Ok(Computed { output, seconds: spent.as_secs_f64() })
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {

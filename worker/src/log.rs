@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Span, Subscriber};
@@ -119,6 +120,11 @@ fn in_words(event: &Event<'_>) -> String {
         said.push('…');
     }
     format!("{time} {:>5} {}\n", event.metadata().level(), said.trim_end().replace('\n', "\n    "))
+}
+
+/// Seconds as they are told: to the millisecond.
+pub(crate) fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e3).round() / 1e3
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use rayon::prelude::*;
 
 use super::{ExecuteError, Output};
 use crate::inputs::Inputs;
+use crate::log::seconds;
 use crate::progress::Progress;
 use parts::{Parts, States};
 use results::Results;
@@ -90,8 +91,8 @@ fn on_states(study: &Study<'_>, extracts: &[UnitKey], layer: Layer, inputs: &Inp
     for read_outs in study.spec.read_outs.chunks(together) {
         let began = Instant::now();
         let parts = states.parts(read_outs)?;
-        let seconds = began.elapsed().as_secs_f64();
-        tracing::info!(layer = %layer, read_outs = read_outs.len(), bytes = bytes * read_outs.len(), seconds, "states read");
+        let (count, seconds) = (read_outs.len(), seconds(began.elapsed()));
+        tracing::info!(%layer, read_outs = count, bytes = bytes * count, seconds, "states read");
         let jobs: Vec<(&Parts, Wish<'_>)> = read_outs
             .iter()
             .zip(&parts)

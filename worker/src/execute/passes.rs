@@ -9,6 +9,7 @@ use limbic_proto::rows::Row;
 use limbic_proto::spec::{Dtype, Prompt};
 
 use super::{Advice, ExecuteError};
+use crate::log::seconds;
 use crate::progress::Progress;
 
 /// The prompts of a unit's rows.
@@ -187,7 +188,7 @@ impl<'a> Follower<'a> {
     pub(super) fn end(self, resumed: usize, memory_retries: u64) {
         let (Follower { rows, tokens, .. }, took) = (&self, self.began.elapsed());
         let tokens_per_second = rate(*tokens, took);
-        tracing::info!(rows, tokens, seconds = took.as_secs_f64(), tokens_per_second, resumed, memory_retries, "passes done");
+        tracing::info!(rows, tokens, seconds = seconds(took), tokens_per_second, resumed, memory_retries, "passes done");
     }
 }
 

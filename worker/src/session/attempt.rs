@@ -44,7 +44,10 @@ impl Attempt {
     pub(super) async fn compute(&self) -> Computed {
         let (unit, generations) = match self.grant.unit().and_then(|unit| Ok((unit, self.grant.generations()?))) {
             Ok((unit, generations)) => (Arc::new(unit), generations),
-            Err(error) => return Computed::Ended(Outcome::Failed { error: error.to_string(), permanent: true }),
+            Err(error) => {
+                tracing::warn!(error = %with_causes(&error), "the unit can't be read");
+                return Computed::Ended(Outcome::Failed { error: error.to_string(), permanent: true });
+            }
         };
         let key = unit.spec.key();
         if let Some(ended) = self.over_already(&key).await {
@@ -165,7 +168,6 @@ impl Attempt {
             () = self.held.progress.cancellation() => return Ok(Outcome::Released),
         };
         let mine = publish.commit(&publication, artifacts?).await?;
-        tracing::info!("{}", if mine { "committed" } else { "another attempt's commit stood first" });
         Ok(Outcome::Committed { mine, tokens: publication.computed.output.tokens, seconds: publication.computed.seconds })
     }
 

@@ -64,9 +64,16 @@ impl Held {
         }
     }
 
-    /// Says how it ends.
+    /// Says how it ends; an error was said when it came.
     pub(super) fn say(&self, outcome: &Outcome) {
-        self.log.span().in_scope(|| tracing::info!(?outcome, "attempt ended"));
+        self.log.span().in_scope(|| match outcome {
+            Outcome::Committed { mine, .. } => tracing::info!(outcome = "committed", mine, "attempt ended"),
+            Outcome::Failed { permanent, .. } => tracing::info!(outcome = "failed", permanent, "attempt ended"),
+            Outcome::Corrupt { bad, generation, .. } => {
+                tracing::info!(outcome = "corrupt", dependency = %bad.short(), generation, "attempt ended");
+            }
+            Outcome::Released => tracing::info!(outcome = "given back", "attempt ended"),
+        });
     }
 }
 

@@ -9,6 +9,7 @@ use limbic_store::{Created, Store, StoreError};
 
 use super::link::SOFTWARE;
 use crate::device::Computed;
+use crate::log::seconds;
 use crate::pause::patiently;
 use crate::settings::Timing;
 
@@ -39,7 +40,7 @@ impl Publish<'_> {
             );
         }
         let bytes: u64 = artifacts.iter().map(|artifact| artifact.len).sum();
-        tracing::info!(artifacts = artifacts.len(), bytes, seconds = began.elapsed().as_secs_f64(), "uploaded");
+        tracing::info!(artifacts = artifacts.len(), bytes, seconds = seconds(began.elapsed()), "uploaded");
         Ok(artifacts)
     }
 

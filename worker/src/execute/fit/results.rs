@@ -11,6 +11,7 @@ use limbic_proto::unit::{FITS, FitName, FitRecord, PREDICTIONS, WEIGHTS};
 use super::Study;
 use super::parts::Part;
 use crate::execute::{ExecuteError, Output};
+use crate::log::seconds;
 use crate::tensors::TensorFile;
 
 /// One fit, done or absent.
@@ -41,7 +42,7 @@ impl Fit {
     /// Says what came of it.
     pub(super) fn tell(&self, took: Duration) {
         let FitRecord { name, train, strength, validation_log_loss, iterations, converged, absent, .. } = &self.record;
-        let (fit, seconds) = (name.tensor(), took.as_secs_f64());
+        let (fit, seconds) = (name.tensor(), seconds(took));
         match absent {
             Some(reason) => tracing::info!(fit, %reason, "no fit"),
             None => tracing::info!(fit, train, strength, validation_log_loss, iterations, converged, seconds, "fitted"),
