@@ -1,10 +1,13 @@
 //! What is known of single units: where they stand, what went wrong with them, what came out.
 
+use std::collections::BTreeMap;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
 use limbic_core::plan::Plan;
 use limbic_core::selector::Selector;
 use limbic_proto::commit::Commit;
 use limbic_proto::key::UnitKey;
-use limbic_proto::status::{AttemptState, ShownUnit, UnitView};
+use limbic_proto::status::{AttemptLog, AttemptState, ShownUnit, UnitView};
 use limbic_proto::unit::STATES;
 use limbic_store::{Store, StoreError};
 
@@ -28,19 +31,28 @@ pub fn meant(plan: &Plan, wanted: &str) -> Result<Vec<UnitKey>, Failure> {
     Ok(fitting)
 }
 
-/// A unit's view with the commit of the generation that it names.
+/// How many units' objects are read at once.
+const READERS: usize = 8;
+
+/// Units' views, each with the commit of the generation that it names and the last lines of its attempts' logs.
 ///
 /// # Errors
 /// The store can't be read.
-pub async fn with_commit(store: &Store, key: &UnitKey, view: UnitView) -> Result<ShownUnit, StoreError> {
-    let commit = store.commit(key, view.generation).await?;
-    let released = commit.is_some() && store.is_released(key, view.generation).await?;
-    Ok(ShownUnit { view, commit, released })
+pub async fn with_objects(store: &Store, views: Vec<(UnitKey, UnitView)>, log_lines: u32) -> Result<Vec<ShownUnit>, StoreError> {
+    let read = views.into_iter().map(|(key, view)| async move {
+        let (commit, logs) = tokio::try_join!(store.commit(&key, view.generation), store.logs(&key))?;
+        let released = commit.is_some() && store.is_released(&key, view.generation).await?;
+        let logs = logs.into_iter().map(|log| AttemptLog::tail(log.attempt, &log.text, log_lines)).collect();
+        Ok(ShownUnit { view, commit, released, logs })
+    });
+    stream::iter(read).buffered(READERS).try_collect().await
 }
 
 /// One unit for people.
 pub fn in_words(unit: &ShownUnit) -> String {
-    let ShownUnit { view, commit, released } = unit;
+    let ShownUnit { view, commit, released, logs } = unit;
+    let mut logs: BTreeMap<&str, &AttemptLog> = logs.iter().map(|log| (log.attempt.as_str(), log)).collect();
+    let mut log = |attempt: &str| logs.remove(attempt).map(log_in_words).unwrap_or_default();
     let mut text = format!("unit      {}\n          {}: {}\n", view.unit, view.title, view.phase);
     text += &format!(
         "units     reads {} ({} done), read by {} ({} done)\n",
@@ -57,7 +69,7 @@ pub fn in_words(unit: &ShownUnit) -> String {
             AttemptState::Failed => format!("failed: {}", attempt.error.as_deref().unwrap_or("it did not say why")),
             AttemptState::Lost => "lost with its worker".to_owned(),
         };
-        text += &format!("attempt   {} on {}: {state}\n", attempt.attempt, attempt.worker);
+        text += &format!("attempt   {} on {}: {state}\n{}", attempt.attempt, attempt.worker, log(&attempt.attempt));
     }
     match commit {
         None => {}
@@ -76,9 +88,59 @@ pub fn in_words(unit: &ShownUnit) -> String {
                 let gone = if *released && artifact.name == STATES { "; released, so not there any more" } else { "" };
                 text += &format!("artifact  {} ({}, BLAKE3 {}{gone})\n", artifact.name, bytes(artifact.len), artifact.blake3);
             }
+            text += &log(&done.attempt);
         }
         Some(Commit::Split { children, .. }) => text += &format!("commit    split into {} units\n", children.len()),
         Some(Commit::Void { reason, .. }) => text += &format!("commit    void: {reason}\n"),
     }
+    // Of these only their logs are known: attempts that were stopped, that lost a race, or whose results were voided.
+    for (attempt, log) in logs {
+        text += &format!("attempt   {attempt} ended without a result that stands\n{}", log_in_words(log));
+    }
     text
+}
+
+fn log_in_words(log: &AttemptLog) -> String {
+    let left_out = match log.left_out {
+        0 => String::new(),
+        n => format!("log       … (lines before these: {n}; --logs shows them)\n"),
+    };
+    log.lines.iter().fold(left_out, |text, line| text + &format!("log       {line}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempts_log_stands_behind_it_whatever_became_of_it() {
+        let text = (1..=9).map(|n| format!("line {n}\n")).collect::<String>();
+        let unit: ShownUnit = serde_json::from_value(serde_json::json!({
+            "sweep": "s", "unit": "aa", "title": "extract a", "kind": "extract", "phase": "committed", "generation": 0,
+            "fails": 1, "losses": 1, "voids": 0, "error": null,
+            "attempts": [
+                {"attempt": "1-1", "worker": "w", "state": "failed", "error": "no memory", "share": null},
+                {"attempt": "1-2", "worker": "w", "state": "lost", "error": null, "share": null},
+            ],
+            "dependencies": {"total": 0, "committed": 0}, "dependants": {"total": 0, "committed": 0},
+            "commit": {"state": "done", "nonce": "n", "attempt": "1-4", "artifacts": [], "provenance":
+                {"worker": "w", "software": "0", "device": "cpu", "seconds": 1.0, "tokens": 0, "counts": {}}},
+            "logs": [AttemptLog::tail("1-1".into(), &text, 2), AttemptLog::tail("1-3".into(), "given back\n", 2), AttemptLog::tail("1-4".into(), "done\n", 2)],
+        }))
+        .unwrap();
+        let words = in_words(&unit);
+        let expected = [
+            "attempt   1-1 on w: failed: no memory",
+            "log       … (lines before these: 7; --logs shows them)",
+            "log       line 8",
+            "log       line 9",
+            "attempt   1-2 on w: lost with its worker",
+            "commit    1-4 on w (cpu, 0), 1 s, 0 tokens",
+            "log       done",
+            "attempt   1-3 ended without a result that stands",
+            "log       given back",
+        ];
+        assert_eq!(words.lines().skip(4).collect::<Vec<_>>(), expected, "{words}");
+        assert_eq!(AttemptLog::tail("1-1".into(), &text, u32::MAX).left_out, 0);
+    }
 }

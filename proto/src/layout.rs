@@ -52,6 +52,14 @@ pub fn artifact(unit: &UnitKey, attempt: &str, name: &str) -> String {
 /// What stands in the place of an attempt's id for the finished blocks of a unit that was interrupted.
 pub const PARTS: &str = "parts";
 
+/// The folder of what a unit's attempts have left.
+pub fn attempts(unit: &UnitKey) -> String {
+    format!("data/{}/{unit}", unit.fan_out())
+}
+
+/// The name of an attempt's log among its artifacts. No commit names it.
+pub const ATTEMPT_LOG: &str = "log.txt";
+
 /// The folder of the finished blocks of a unit that was interrupted. An accelerator, never the truth.
 pub fn parts(unit: &UnitKey) -> String {
     format!("data/{}/{unit}/{PARTS}", unit.fan_out())

@@ -2,9 +2,11 @@
 
 use std::fmt::Display;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::{Identity, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 /// The variable that says what is logged, such as `info` or `limbic=debug`.
 pub const FILTER: &str = "LIMBIC_LOG";
@@ -32,6 +34,11 @@ impl LogFormat {
 /// Installs the subscriber of this process. What is logged is set by [`FILTER`], by default `default`; a filter that
 /// can't be read is warned about, and the default is taken.
 pub fn init(format: LogFormat, default: &str) {
+    init_beside(format, default, None::<Identity>);
+}
+
+/// [`init`], with a layer beside the log that hears what it asks for, whatever [`FILTER`] says.
+pub fn init_beside(format: LogFormat, default: &str, beside: Option<impl Layer<Registry> + Send + Sync>) {
     let given = std::env::var(FILTER).ok().filter(|given| !given.trim().is_empty());
     let read = given.as_deref().map(EnvFilter::try_new);
     let (filter, bad) = match read {
@@ -39,12 +46,13 @@ pub fn init(format: LogFormat, default: &str) {
         Some(Err(error)) => (EnvFilter::new(default), Some(error)),
         None => (EnvFilter::new(default), None),
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // An error only says that the process logs already.
-    let _ = match format {
-        LogFormat::Text => log.with_target(false).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = match format {
+        LogFormat::Text => log.with_target(false).boxed(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).boxed(),
     };
+    // An error only says that the process logs already.
+    let _ = tracing_subscriber::registry().with(beside).with(log.with_filter(filter)).try_init();
     if let Some(error) = bad {
         let given = given.unwrap_or_default();
         tracing::warn!("{FILTER}=`{given}` can't be read ({error}); `{default}` is used: write a level such as info, or limbic=debug");

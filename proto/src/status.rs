@@ -84,6 +84,29 @@ pub struct ShownUnit {
     /// Whether the activations that the commit names were released, so that they are not there any more.
     #[serde(default)]
     pub released: bool,
+    /// What its attempts said, oldest first.
+    #[serde(default)]
+    pub logs: Vec<AttemptLog>,
+}
+
+/// What an attempt said, one that was killed with its worker excepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptLog {
+    /// The attempt.
+    pub attempt: String,
+    /// How many earlier lines its log has.
+    pub left_out: u64,
+    /// The lines, oldest first.
+    pub lines: Vec<String>,
+}
+
+impl AttemptLog {
+    /// The last lines of a log, at most so many.
+    pub fn tail(attempt: String, text: &str, most: u32) -> AttemptLog {
+        let all = text.lines().count();
+        let left_out = all.saturating_sub(usize::try_from(most).unwrap_or(usize::MAX));
+        AttemptLog { attempt, left_out: left_out as u64, lines: text.lines().skip(left_out).map(str::to_owned).collect() }
+    }
 }
 
 /// One attempt.

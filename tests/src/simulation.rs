@@ -18,6 +18,8 @@ use std::time::Duration;
 use limbic::sweep::{self, Sweep};
 use limbic_store::{Store, chance};
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::Sandbox;
 use schedule::Schedule;
@@ -89,6 +91,8 @@ impl Study {
         chance::seed(seed);
         system::set(Some(Duration::ZERO));
         let world = Arc::new(World::new(seed, &self.sweep, log));
+        // Attempts leave logs, as they do in production.
+        let _collected = tracing_subscriber::registry().with(limbic_worker::attempt_logs()).set_default();
         let outcome = self.run(seed, &world).map(|took| world.judge(took));
         system::set(None);
         (outcome, world.log())

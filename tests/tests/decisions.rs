@@ -188,3 +188,60 @@ fn a_led_sweep_is_extended_and_says_what_it_waits_for() {
     led.sandbox.until("the sweep is complete again", || led.status()["state"] == "complete");
     assert_eq!((led.units("committed"), led.status()["attempts"]["started"].as_u64().unwrap()), (total + new, attempts + new));
 }
+
+#[test]
+fn what_failed_shows_its_error_and_its_log_with_and_without_a_coordinator() {
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_limbic-under-test"), env!("CARGO_BIN_EXE_limbic-worker-under-test"));
+    // One text is longer than the model's context: no attempt at it can succeed.
+    let text = |i: usize| "the river and the bridge ".repeat(if i == 7 { 400 } else { 1 + i % 3 });
+    let label = |i: usize| ["anger", "joy", "neutral"][i % 3];
+    let row = |i: usize| format!("{}\n", serde_json::json!({"text": format!("{i} {}", text(i)), "label": label(i)}));
+    sandbox.write("rows.jsonl", &(0..60).map(row).collect::<String>());
+    sandbox.small(&[
+        ("{group: group, limit: 210, source: CORPUS}", "{source: rows.jsonl, near_duplicates: ignore}"),
+        ("{name: raw}, {name: calm, chat: {system: You always remain calm and composed.}}", "{name: raw}"),
+    ]);
+    let mut led = Led::over(sandbox);
+    let mut worker = led.worker();
+    led.sandbox.until("everything is computed or given up", || led.status()["state"] == "complete");
+    // A worker that leaves in good order has written every log.
+    worker.signal(libc::SIGTERM);
+    worker.wait();
+    let failed = led.status()["quarantined"][0]["unit"].as_str().unwrap().to_owned();
+
+    let shown = |args: &[&str]| {
+        let (code, said) = led.limbic("show", args);
+        assert_eq!(code, Some(0), "{said}");
+        said
+    };
+    let words = shown(&[&failed]);
+    let json: Value = serde_json::from_str(shown(&[&failed, "--json", "--logs"]).trim()).unwrap();
+    let all = shown(&["kind=extract", "--json", "--logs"]);
+    led.coordinator.take().unwrap().kill();
+    let stored = |args: &[&str]| {
+        let ended = led.sandbox.limbic(&[&["show", "--store", "store"], args].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stdout
+    };
+    assert_eq!(stored(&[&failed]), words, "the store alone tells the same");
+    assert_eq!(stored(&["kind=extract", "--json", "--logs"]), all);
+
+    let (attempts, logs) = (json["attempts"].as_array().unwrap(), json["logs"].as_array().unwrap());
+    assert!(json["commit"].is_null() && attempts.len() == 1 && logs.len() == 1 && logs[0]["attempt"] == attempts[0]["attempt"], "{json}");
+    let error = json["error"].as_str().unwrap();
+    assert!(error.contains("don't fit") && error.contains("(id `8`)"), "{error}");
+    let lines: Vec<&str> = logs[0]["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    for said in [
+        " INFO begun title=extract tiny-0.3m raw rows 0..30",
+        " INFO model loaded model=tiny-0.3m",
+        &format!(" WARN the unit failed error={error}"),
+    ] {
+        assert!(lines.iter().any(|line| line.contains(said)), "{said} in {lines:#?}");
+    }
+    assert!(words.contains(&format!("error     {error}\n")), "{words}");
+    assert!(lines.iter().all(|line| words.contains(&format!("log       {line}\n"))), "{words}");
+    for unit in all.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).filter(|unit| !unit["commit"].is_null()) {
+        let said = unit["logs"][0]["lines"].as_array().unwrap().last().unwrap().as_str().unwrap();
+        assert!(unit["logs"][0]["attempt"] == unit["commit"]["attempt"] && said.contains("outcome=\"committed\" mine=true"), "{unit}");
+    }
+}

@@ -143,8 +143,11 @@ pub fn main_with(args: Args, executor: Box<dyn Executor>) -> ExitCode {
     exit(args.log_format, || work(args.settings(), executor))
 }
 
+/// What is logged by default: not every single fit, which its attempt's log tells.
+const LOG: &str = "info,limbic_worker::execute::fit=warn";
+
 fn exit(format: LogFormat, process: impl FnOnce() -> Result<ExitKind, ProcessError>) -> ExitCode {
-    logs::init(format, "info");
+    logs::init_beside(format, LOG, Some(crate::log::attempt_logs()));
     match process() {
         Ok(ExitKind::Finished) => ExitCode::SUCCESS,
         Ok(ExitKind::Drained) => ExitCode::from(75),

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use limbic_proto::key::Digest;
 use limbic_proto::unit::Unit;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 
 use crate::execute::{ExecuteError, Executor, Output};
 use crate::inputs::Inputs;
+use crate::log::seconds;
 use crate::progress::Progress;
 
 /// A unit on its way through the device thread.
@@ -17,6 +19,8 @@ struct Job {
     unit: Arc<Unit>,
     inputs: Inputs,
     progress: Arc<Progress>,
+    /// Of whoever asked.
+    span: Span,
     reply: oneshot::Sender<Result<Computed, ExecuteError>>,
 }
 
@@ -42,7 +46,7 @@ impl Device {
         let shared = loaded.clone();
         std::thread::Builder::new().name("device".to_owned()).spawn(move || {
             while let Some(job) = queue.blocking_recv() {
-                let result = compute(&mut *executor, &job);
+                let result = job.span.in_scope(|| compute(&mut *executor, &job));
                 *shared.lock().unwrap_or_else(PoisonError::into_inner) = executor.loaded();
                 // Nobody waits any more if the worker gave the unit back meanwhile.
                 let _ = job.reply.send(result);
@@ -64,7 +68,10 @@ impl Device {
                     () = job.progress.cancellation() => {}
                     () = tokio::time::sleep(time) => {}
                 }
-                let result = compute(&mut *executor, &job).map(|computed| Computed { seconds: time.as_secs_f64(), ..computed });
+                let result = job
+                    .span
+                    .in_scope(|| compute(&mut *executor, &job))
+                    .map(|computed| Computed { seconds: time.as_secs_f64(), ..computed });
                 *shared.lock().unwrap_or_else(PoisonError::into_inner) = executor.loaded();
                 // Nobody waits any more if the worker gave the unit back meanwhile.
                 let _ = job.reply.send(result);
@@ -76,7 +83,7 @@ impl Device {
     /// Computes a unit.
     pub(crate) async fn execute(&self, unit: Arc<Unit>, inputs: Inputs, progress: Arc<Progress>) -> Result<Computed, ExecuteError> {
         let (reply, answer) = oneshot::channel();
-        self.jobs.send(Job { unit, inputs, progress, reply }).map_err(|_| ExecuteError::Gone)?;
+        self.jobs.send(Job { unit, inputs, progress, span: Span::current(), reply }).map_err(|_| ExecuteError::Gone)?;
         answer.await.map_err(|_| ExecuteError::Gone)?
     }
 
@@ -95,6 +102,7 @@ fn compute(executor: &mut dyn Executor, job: &Job) -> Result<Computed, ExecuteEr
     let result = catch_unwind(AssertUnwindSafe(|| executor.execute(&job.unit, &job.inputs, &job.progress)));
     let spent = started.elapsed().saturating_sub(job.inputs.waited()).max(Duration::from_micros(1));
     let output = result.unwrap_or_else(|panic| Err(ExecuteError::Panicked { message: message(&*panic) }))?;
+    tracing::info!(seconds = seconds(spent), waited = seconds(job.inputs.waited()), tokens = output.tokens, "computed");
     Ok(Computed { output, seconds: spent.as_secs_f64() })
 }
 

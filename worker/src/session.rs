@@ -16,6 +16,7 @@ use limbic_proto::wire::Grant;
 use limbic_store::{Store, StoreError};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
+use tracing::Instrument;
 
 use crate::device::Device;
 use crate::inputs::Shelf;
@@ -154,27 +155,28 @@ impl Work {
         let shared = self.shared.clone();
         let held = shared.holding.take(&grant);
         if shared.drain.has_begun() {
-            return shared.end(&held, Outcome::Released).await;
+            return shared.give_back(&held).await;
         }
         let named = shared.link.registered().map(|r| r.store).unwrap_or_default();
         let store = match self.store(&named) {
             Ok(store) => store,
             Err(error) => {
-                shared.end(&held, Outcome::Released).await?;
+                shared.give_back(&held).await?;
                 return Err(error);
             }
         };
+        let span = held.log.span().clone();
         let attempt = Attempt { shared: shared.clone(), store, held, grant };
         let computed = tokio::select! {
             biased;
-            computed = attempt.compute() => computed,
+            computed = attempt.compute().instrument(span.clone()) => computed,
             () = shared.drain.over() => attempt::Computed::Ended(Outcome::Released),
         };
         self.finish().await?;
         if matches!(computed, attempt::Computed::Leave { .. }) {
-            return attempt.publish(computed).await;
+            return attempt.publish(computed).instrument(span).await;
         }
-        self.finishing.spawn(async move { attempt.publish(computed).await });
+        self.finishing.spawn(async move { attempt.publish(computed).await }.instrument(span));
         Ok(())
     }
 
@@ -227,8 +229,14 @@ impl Shared {
         }
     }
 
+    /// Gives back an attempt that was not begun.
+    async fn give_back(&self, held: &Held) -> Result<(), SessionError> {
+        held.say(&Outcome::Released);
+        self.report(held, Outcome::Released).await
+    }
+
     /// Reports an attempt's outcome. A leaving worker doesn't wait for a coordinator that is away: its lease will run out.
-    async fn end(&self, held: &Held, outcome: Outcome) -> Result<(), SessionError> {
+    async fn report(&self, held: &Held, outcome: Outcome) -> Result<(), SessionError> {
         tokio::select! {
             biased;
             reported = self.link.report(held, outcome) => reported,

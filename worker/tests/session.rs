@@ -2,6 +2,8 @@
 
 #[path = "session/coordinator.rs"]
 mod coordinator;
+#[path = "session/logs.rs"]
+mod logs;
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -20,6 +22,8 @@ use limbic_worker::{Components, ExecuteError, ExitKind, Settings, Timing, Worker
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 fn unit(seed: u64) -> Unit {
     let spec = UnitSpec::Fit(FitUnit {
@@ -86,6 +90,8 @@ fn start(settings: Settings, executor: FakeExecutor) -> (JoinHandle<Ended>, ones
 }
 
 fn start_on(store: Option<Store>, settings: Settings, executor: FakeExecutor) -> (JoinHandle<Ended>, oneshot::Sender<()>) {
+    // Attempts leave logs, as they do in production; only the first test that comes here has to say so.
+    let _ = tracing_subscriber::registry().with(limbic_worker::attempt_logs()).try_init();
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
         if stopped.await.is_err() {

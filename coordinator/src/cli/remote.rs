@@ -49,6 +49,9 @@ pub struct WatchArgs {
     json: bool,
 }
 
+/// The longest answer that is taken: many units with the logs of their attempts.
+const LARGEST_ANSWER: usize = 256 << 20;
+
 impl RemoteArgs {
     /// The coordinator at that address.
     pub fn at(url: &str) -> RemoteArgs {
@@ -69,7 +72,7 @@ impl RemoteArgs {
             .map_err(|_| {
                 Failure::again(format_args!("--coordinator {}: nothing answers there: is `limbic coordinator` running?", self.coordinator))
             })?;
-        Ok(ControlClient::new(channel))
+        Ok(ControlClient::new(channel).max_decoding_message_size(LARGEST_ANSWER))
     }
 
     /// Where every sweep of the coordinator stands.
@@ -80,8 +83,8 @@ impl RemoteArgs {
 }
 
 /// What a coordinator knows of some units.
-pub async fn shown(remote: &RemoteArgs, sweep: String, unit: String) -> Result<Vec<ShownUnit>, Failure> {
-    let response = remote.connect().await?.show(ShowRequest { sweep, unit }).await.map_err(said)?.into_inner();
+pub async fn shown(remote: &RemoteArgs, request: ShowRequest) -> Result<Vec<ShownUnit>, Failure> {
+    let response = remote.connect().await?.show(request).await.map_err(said)?.into_inner();
     response.units.iter().map(|unit| decode(unit)).collect()
 }
 

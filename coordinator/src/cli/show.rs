@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use limbic_core::machine::SweepId;
+use limbic_proto::key::UnitKey;
 use limbic_proto::status::ShownUnit;
+use limbic_proto::wire::ShowRequest;
 
 use super::inspect::{Where, stored_machine};
 use super::remote::{RemoteArgs, shown};
@@ -20,16 +22,23 @@ pub struct ShowArgs {
     sweep: String,
     #[command(flatten)]
     of: Where,
+    /// Shows what attempts said from beginning to end, not only their last lines.
+    #[arg(long)]
+    logs: bool,
     /// Prints one JSON object a line.
     #[arg(long)]
     json: bool,
 }
 
+/// How many last lines of an attempt's log are shown.
+const LOG_LINES: u32 = 6;
+
 /// Shows units.
 pub async fn show(args: ShowArgs) -> Result<(), Failure> {
+    let log_lines = if args.logs { u32::MAX } else { LOG_LINES };
     let found = match &args.of.coordinator {
-        Some(url) => shown(&RemoteArgs::at(url), args.sweep, args.unit).await?,
-        None => stored(&args).await?,
+        Some(url) => shown(&RemoteArgs::at(url), ShowRequest { sweep: args.sweep, unit: args.unit, log_lines }).await?,
+        None => stored(&args, log_lines).await?,
     };
     for (number, unit) in found.iter().enumerate() {
         if args.json {
@@ -43,14 +52,12 @@ pub async fn show(args: ShowArgs) -> Result<(), Failure> {
 }
 
 /// What the store says; leases, and attempts that were given back, are known to a coordinator only.
-async fn stored(args: &ShowArgs) -> Result<Vec<ShownUnit>, Failure> {
+async fn stored(args: &ShowArgs, log_lines: u32) -> Result<Vec<ShownUnit>, Failure> {
     let store = args.of.store.open_existing().await?;
     let sweep = catalogue::open(&store, &args.sweep).await?;
     let machine = stored_machine(&store, &sweep).await?;
-    let mut found = Vec::new();
-    for key in units::meant(&sweep.plan, &args.unit)? {
-        let view = machine.show(Duration::ZERO, &SweepId(sweep.id.clone()), &key).expect("it is in the plan");
-        found.push(units::with_commit(&store, &key, view).await?);
-    }
-    Ok(found)
+    let id = SweepId(sweep.id.clone());
+    let view = |key: UnitKey| (key, machine.show(Duration::ZERO, &id, &key).expect("it is in the plan"));
+    let views = units::meant(&sweep.plan, &args.unit)?.into_iter().map(view).collect();
+    Ok(units::with_objects(&store, views, log_lines).await?)
 }

@@ -149,13 +149,12 @@ impl Control for ControlService {
     async fn show(&self, request: Request<ShowRequest>) -> Result<Response<ShowResponse>, Status> {
         let request = request.into_inner();
         let id = self.find(&request.sweep).await?.sweep;
-        let mut units = Vec::new();
+        let mut views = Vec::new();
         for key in self.coordinator.meant(&id, &request.unit).await?.map_err(refused)? {
-            let Some(view) = self.coordinator.show(&id, key).await? else { continue };
-            let shown = show::with_commit(self.coordinator.store(), &key, view).await.map_err(|e| refused(e.into()))?;
-            units.push(serde_json::to_vec(&shown).expect("a unit serializes"));
+            views.extend(self.coordinator.show(&id, key).await?.map(|view| (key, view)));
         }
-        Ok(Response::new(ShowResponse { units }))
+        let shown = show::with_objects(self.coordinator.store(), views, request.log_lines).await.map_err(|e| refused(e.into()))?;
+        Ok(Response::new(ShowResponse { units: shown.iter().map(|unit| serde_json::to_vec(unit).expect("a unit serializes")).collect() }))
     }
 
     async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {

@@ -64,7 +64,7 @@ impl Property {
 /// How thoroughly to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// Some 30 small requests: at every start.
+    /// Some 70 small requests: at every start.
     Short,
     /// More writers and keys, and an upload of 16 MiB.
     Full,
@@ -141,11 +141,15 @@ impl Trial<'_> {
     async fn findings(&self) -> Result<Vec<Finding>, StoreError> {
         let began = Instant::now();
         let (keys, writers) = match self.depth {
-            Depth::Short => (2, 4),
+            Depth::Short => (6, 4),
             Depth::Full => (16, 16),
         };
-        let raced = join_all((0..keys).map(|key| self.race(key, writers))).await;
-        let raced = raced.into_iter().collect::<Result<Vec<_>, _>>()?;
+        // In two rounds: while the first one still opens connections, a store that looks and then writes may come through.
+        let mut raced = Vec::with_capacity(keys);
+        for round in [0..keys / 2, keys / 2..keys] {
+            let round = join_all(round.map(|key| self.race(key, writers))).await;
+            raced.extend(round.into_iter().collect::<Result<Vec<_>, _>>()?);
+        }
         let failed = raced.iter().find_map(|(_, failed)| failed.clone());
         let mut standing: Vec<Standing> = raced.into_iter().map(|(standing, _)| standing).collect();
         let tried = format!("{writers} racing writers on each of {keys} keys");

@@ -11,6 +11,7 @@ pub mod create;
 pub mod error;
 pub mod garbage;
 pub mod hub;
+pub mod logs;
 pub mod model;
 pub mod open;
 pub mod release;

@@ -40,6 +40,13 @@ impl World {
         self.store.create(&layout::released(unit, generation), "n", Bytes::from_static(b"{\"nonce\":\"n\"}")).await.unwrap();
     }
 
+    /// The log of an attempt, written some days ago.
+    async fn log(&self, unit: &UnitKey, attempt: &str, days: u32) {
+        self.store.put_log(unit, attempt, format!("said by {attempt}\n")).await.unwrap();
+        let path = self.folder.path().join(layout::artifact(unit, attempt, layout::ATTEMPT_LOG));
+        std::fs::File::open(path).unwrap().set_modified(SystemTime::now() - DAY * days).unwrap();
+    }
+
     async fn link(&self, unit: &UnitKey, link: u32, commit: &Commit) {
         self.store.create(&layout::commit(unit, link), commit.nonce(), serde_json::to_vec(commit).unwrap().into()).await.unwrap();
     }
@@ -134,6 +141,24 @@ async fn only_what_is_old_and_named_by_nobody_goes() {
     assert!(gone.iter().all(|p| ["1-2", "3-4", "4-1"].iter().any(|a| p.to_string_lossy().contains(&format!("/{a}/")))), "{gone:?}");
     assert!(after.iter().all(|(path, bytes)| before[path] == *bytes));
     assert!(world.found().await.garbage.is_empty());
+}
+
+#[tokio::test]
+async fn a_log_stays_as_long_as_its_attempt_is_named_or_young() {
+    let world = World::new();
+    let [unit, failed] = [b"1", b"2"].map(|b| Digest::of(b));
+    world.link(&unit, 0, &done("1-1")).await;
+    world.attempt(&unit, "1-1", 30).await;
+    world.log(&unit, "1-1", 30).await;
+    // A unit without a commit: attempts that failed have left nothing but what they said.
+    world.log(&failed, "2-1", 8).await;
+    world.log(&failed, "2-2", 6).await;
+    let found = world.found().await;
+    assert_eq!(found.garbage.iter().map(|l| l.attempt.as_str()).collect::<Vec<_>>(), ["2-1"]);
+    assert_eq!((found.referenced, found.young, found.unclear), (1, 1, 0), "{found:?}");
+    assert!(world.store.discard(&found.garbage[0]).await.unwrap());
+    let left = async |of| world.store.logs(of).await.unwrap().into_iter().map(|log| log.attempt).collect::<Vec<_>>();
+    assert_eq!((left(&unit).await, left(&failed).await), (vec!["1-1".to_owned()], vec!["2-2".to_owned()]));
 }
 
 #[tokio::test]

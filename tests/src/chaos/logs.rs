@@ -14,7 +14,7 @@ pub struct Logs {
     pub begun: BTreeMap<String, (String, i64)>,
     /// Attempts that the worker says it committed, and their unit's first digits.
     pub committed: BTreeMap<String, String>,
-    /// Attempts that failed, and why.
+    /// Attempts that failed.
     pub failed: BTreeSet<String>,
     /// Lines that say ERROR or panicked, but for a process's last words.
     pub errors: Vec<String>,
@@ -60,11 +60,11 @@ impl Logs {
             }
             return;
         };
-        // Coordinators write fields beside the message, workers under `fields`.
-        let field = |name: &str| event.get(name).or_else(|| event.get("fields")?.get(name)).and_then(Value::as_str);
+        // What a worker says of an attempt names it in the span.
+        let field = |name: &str| event.get(name).or_else(|| event.get("span")?.get(name)).and_then(Value::as_str);
         // Why a process ends is its exit code's matter: a superseded coordinator says so, and one that is started while the
         // store is away.
-        let farewell = event["target"] == "limbic" && event.get("fields").is_none();
+        let farewell = event["target"] == "limbic";
         if event["level"] == "ERROR" && !farewell {
             self.errors.push(format!("{file}: {line}"));
         }
@@ -74,14 +74,11 @@ impl Logs {
         match message {
             "granted" => drop(self.granted.insert(attempt, (unit, at))),
             "begun" => drop(self.begun.insert(attempt, (unit, at))),
-            "attempt ended" => {
-                let outcome = field("outcome").unwrap_or_default();
-                if outcome.contains("Committed") && outcome.contains("mine: true") {
-                    self.committed.insert(attempt, unit);
-                } else if outcome.contains("Failed") {
-                    self.failed.insert(format!("{attempt}: {outcome}"));
-                }
-            }
+            "attempt ended" => match field("outcome") {
+                Some("committed") if event["mine"] == true => drop(self.committed.insert(attempt, unit)),
+                Some("failed") => drop(self.failed.insert(format!("{attempt} of unit {unit}"))),
+                _ => {}
+            },
             _ => {}
         }
     }

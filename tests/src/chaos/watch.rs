@@ -193,8 +193,11 @@ impl Watch {
     /// The store can't be listed.
     pub async fn attempts(&self) -> anyhow::Result<usize> {
         let listed: Vec<ObjectMeta> = self.store.list(Some(&Path::from("data"))).try_collect().await?;
-        let attempts: std::collections::BTreeSet<_> =
-            listed.iter().map(|meta| meta.location.parts().take(4).map(|p| p.as_ref().to_owned()).collect::<Vec<_>>()).collect();
+        let attempts: std::collections::BTreeSet<_> = listed
+            .iter()
+            .filter(|meta| meta.location.filename() != Some(layout::ATTEMPT_LOG))
+            .map(|meta| meta.location.parts().take(4).map(|p| p.as_ref().to_owned()).collect::<Vec<_>>())
+            .collect();
         Ok(attempts.len())
     }
 }

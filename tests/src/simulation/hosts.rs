@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -46,21 +46,22 @@ pub(super) async fn coordinator(world: Arc<World>, name: &'static str) -> Progra
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     world.note(name, "leads", &start.to_string(), "");
-    let ended = lead(&world, name).await.expect_err("nobody tells a coordinator to stop");
-    if ended.to_string().contains("another coordinator leads") {
-        world.count("coordinators superseded");
-    }
-    world.end(name, "");
+    lead(&world, name).await;
     Ok(())
 }
 
-async fn lead(world: &Arc<World>, name: &str) -> Result<std::convert::Infallible, Failure> {
+/// Leads to the end of the process.
+async fn lead(world: &Arc<World>, name: &str) {
     let store = Store::over("sim://store", Arc::new(SimStore::new(world.clone(), name)));
     let (handle, superseded) = start(store.clone(), Options { machine: MachineSettings::default(), dismiss_workers: false });
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await.map_err(Failure::again)?;
-    let incoming = stream::unfold(listener, |listener| async move {
-        let accepted = listener.accept().await.map(|(stream, _)| Wire(stream));
-        Some((accepted, listener))
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await.expect("the port is free on a host that was just started");
+    let wires = Arc::new(Wires { world: world.clone(), host: name.to_owned(), taken: Mutex::default() });
+    let incoming = stream::unfold(listener, |listener| {
+        let wires = wires.clone();
+        async move {
+            let accepted = listener.accept().await.map(|(stream, _)| Wire::new(stream, &wires));
+            Some((accepted, listener))
+        }
     });
     let serving = async {
         for sweep in catalogue::open_all(&store).await? {
@@ -73,11 +74,18 @@ async fn lead(world: &Arc<World>, name: &str) -> Result<std::convert::Infallible
             () = tell(world, &handle) => Ok(()),
         }
     };
-    tokio::select! {
+    tokio::pin!(serving);
+    let ended = tokio::select! {
         biased;
-        failure = superseded => Err(failure.unwrap_or_else(|_| Failure::again("the coordinator's task ended"))),
-        served = serving => Err(served.err().unwrap_or_else(|| Failure::again("the server stopped"))),
+        failure = superseded => failure.unwrap_or_else(|_| Failure::again("the coordinator's task ended")),
+        served = &mut serving => served.err().unwrap_or_else(|| Failure::again("the server stopped")),
+    };
+    if ended.to_string().contains("another coordinator leads") {
+        world.count("coordinators superseded");
     }
+    world.end(name, "");
+    // The server is not dropped here: it would take leave of its connections, in an order that doesn't follow from the seed.
+    std::future::pending().await
 }
 
 /// Tells the world where the sweeps stand.
@@ -127,8 +135,51 @@ fn fault(unit: &Unit) -> ExecuteError {
     ExecuteError::Engine { what: unit.hints.title.clone(), message: "drawn to fail".into(), advice: Advice::Retry }
 }
 
+/// The connections that a coordinator has taken, in that order.
+///
+/// A host that crashes drops its tasks in an order that depends on all tasks of the process, and each connection takes its
+/// leave when it is dropped. So the first one that a crash drops takes all others with it.
+#[derive(Debug)]
+struct Wires {
+    world: Arc<World>,
+    host: String,
+    taken: Mutex<Vec<Weak<Mutex<Option<TcpStream>>>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A connection of the simulated network, as the server wants it.
-struct Wire(TcpStream);
+#[derive(Debug)]
+struct Wire {
+    stream: Arc<Mutex<Option<TcpStream>>>,
+    all: Arc<Wires>,
+}
+
+impl Wire {
+    fn new(stream: TcpStream, all: &Arc<Wires>) -> Wire {
+        let stream = Arc::new(Mutex::new(Some(stream)));
+        lock(&all.taken).push(Arc::downgrade(&stream));
+        Wire { stream, all: all.clone() }
+    }
+
+    fn poll<T>(&self, poll: impl FnOnce(Pin<&mut TcpStream>) -> Poll<std::io::Result<T>>) -> Poll<std::io::Result<T>> {
+        match &mut *lock(&self.stream) {
+            Some(stream) => poll(Pin::new(stream)),
+            None => Poll::Ready(Err(std::io::ErrorKind::ConnectionReset.into())),
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if self.all.world.is_crashing(&self.all.host) {
+            let taken = std::mem::take(&mut *lock(&self.all.taken));
+            taken.iter().filter_map(Weak::upgrade).for_each(|stream| drop(lock(&stream).take()));
+        }
+    }
+}
 
 impl Connected for Wire {
     type ConnectInfo = ();
@@ -136,19 +187,19 @@ impl Connected for Wire {
 }
 
 impl AsyncRead for Wire {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        self.poll(|stream| stream.poll_read(cx, buf))
     }
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.poll(|stream| stream.poll_write(cx, buf))
     }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.poll(|stream| stream.poll_flush(cx))
     }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.poll(|stream| stream.poll_shutdown(cx))
     }
 }

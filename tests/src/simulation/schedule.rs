@@ -61,6 +61,8 @@ impl Schedule {
                 }
             }
         }
+        // With a program that ended its whole process is gone.
+        world.ended(now, Duration::ZERO).iter().for_each(|host| world.crash(host, sim));
         for host in world.ended(now, RESTART) {
             if !self.down.contains(&host) {
                 world.forget_ended(&host);
@@ -123,7 +125,7 @@ impl Schedule {
         }
         world.note("-", "crashes", &host, "");
         world.count(count);
-        sim.crash(host.as_str());
+        world.crash(&host, sim);
         self.down.push(host.clone());
         let time = self.seconds(1.0, longest);
         self.cures.push((now + time, Cure::Start(host)));

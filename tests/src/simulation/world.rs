@@ -18,6 +18,7 @@ use object_store::path::Path;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
+use turmoil::Sim;
 
 use super::{Outcome, hosts};
 
@@ -50,6 +51,8 @@ struct State {
     ended: BTreeMap<String, Duration>,
     /// Asks a host's program to leave.
     drains: BTreeMap<String, Arc<Notify>>,
+    /// The host that is being crashed.
+    crashing: Option<String>,
     /// How often each host's program was started.
     starts: BTreeMap<String, u64>,
     /// Control objects, with the digest of what was first written, and when.
@@ -76,6 +79,7 @@ impl World {
             away: BTreeMap::new(),
             ended: BTreeMap::new(),
             drains: BTreeMap::new(),
+            crashing: None,
             starts: BTreeMap::new(),
             control: BTreeMap::new(),
             counts: BTreeMap::new(),
@@ -163,6 +167,17 @@ impl World {
     pub(super) fn ended(&self, at: Duration, since: Duration) -> Vec<String> {
         let ended = |(host, when): (&String, &Duration)| (*when + since <= at).then(|| host.clone());
         self.state().ended.iter().filter_map(ended).collect()
+    }
+
+    /// Crashes a host's program, if one runs there.
+    pub(super) fn crash(&self, host: &str, sim: &mut Sim<'_>) {
+        self.state().crashing = Some(host.to_owned());
+        sim.crash(host);
+        self.state().crashing = None;
+    }
+
+    pub(super) fn is_crashing(&self, host: &str) -> bool {
+        self.state().crashing.as_deref() == Some(host)
     }
 
     pub(super) fn forget_ended(&self, host: &str) {

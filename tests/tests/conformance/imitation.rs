@@ -1,10 +1,11 @@
-//! A tiny S3 server that honours `If-None-Match`, or ignores it as some stores do.
+//! A tiny S3 server that honours `If-None-Match`, or ignores it or is too slow to, as some stores do.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What the server does with `If-None-Match: *` where an object stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,9 +14,15 @@ pub enum Conditional {
     Honoured,
     /// It overwrites.
     Ignored,
+    /// It answers 412 if it finds an object, and else writes a moment later, as s3s-fs does: right one by one, wrong in a race.
+    /// It is slow to take its first connections, so that their requests come one by one.
+    LooksThenWrites,
     /// It answers every request with this status, as a server that fails or refuses does.
     Answers(u16),
 }
+
+/// How much later it writes than it looked.
+const LATE: Duration = Duration::from_millis(20);
 
 type Objects = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
@@ -25,7 +32,10 @@ pub fn serve(conditional: Conditional) -> String {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let objects = Objects::default();
     std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
+        for (number, stream) in listener.incoming().flatten().enumerate() {
+            if conditional == Conditional::LooksThenWrites && number < 32 {
+                std::thread::sleep(2 * LATE);
+            }
             let objects = objects.clone();
             std::thread::spawn(move || connection(stream, &objects, conditional));
         }
@@ -90,13 +100,13 @@ fn connection(mut stream: TcpStream, objects: &Objects, conditional: Conditional
     }
 }
 
-fn answer(request: &Request, objects: &Objects, conditional: Conditional) -> (u16, String, Vec<u8>) {
+fn answer(request: &Request, all: &Objects, conditional: Conditional) -> (u16, String, Vec<u8>) {
     let etag = "ETag: \"e\"\r\n".to_owned();
     let error = |code: &str| format!("<Error><Code>{code}</Code><Message>said by the imitation</Message></Error>").into_bytes();
     if let Conditional::Answers(status) = conditional {
         return (status, String::new(), error("Told"));
     }
-    let mut objects = objects.lock().unwrap();
+    let mut objects = all.lock().unwrap();
     match request.method.as_str() {
         "PUT" if request.query.contains_key("partNumber") => {
             let number: usize = request.query["partNumber"].parse().unwrap();
@@ -115,9 +125,14 @@ fn answer(request: &Request, objects: &Objects, conditional: Conditional) -> (u1
             (200, String::new(), b"<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>".to_vec())
         }
         "PUT" => {
-            let refused = request.headers.contains_key("if-none-match") && objects.contains_key(&request.path);
-            if refused && conditional == Conditional::Honoured {
+            let asked = request.headers.contains_key("if-none-match") && conditional != Conditional::Ignored;
+            if asked && objects.contains_key(&request.path) {
                 return (412, String::new(), error("PreconditionFailed"));
+            }
+            if asked && conditional == Conditional::LooksThenWrites {
+                drop(objects);
+                std::thread::sleep(LATE);
+                objects = all.lock().unwrap();
             }
             objects.insert(request.path.clone(), request.body.clone());
             (200, etag, Vec::new())

@@ -40,9 +40,9 @@ fn a_sweep_on_s3_gives_the_results_of_one_in_a_folder() {
 }
 
 #[test]
-fn a_store_that_ignores_conditions_is_refused() {
+fn a_store_that_ignores_conditions_or_honours_them_too_late_is_refused() {
     let store = ["--store", "s3://limbic/prefix"];
-    for (conditional, code) in [(Conditional::Honoured, 0), (Conditional::Ignored, 2)] {
+    for (conditional, code) in [(Conditional::Honoured, 0), (Conditional::Ignored, 2), (Conditional::LooksThenWrites, 2)] {
         // Variables of other programs that only look like settings change nothing.
         let strangers = [("TIMEOUT", "soon"), ("ENDPOINT", "http://127.0.0.1:1"), ("TOKEN", "a secret"), ("REGION", "mars")];
         let strangers = strangers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -50,7 +50,7 @@ fn a_store_that_ignores_conditions_is_refused() {
         sandbox.small(&[]);
         let doctor = sandbox.limbic(&["doctor", store[0], store[1], "--json"]);
         assert_eq!(doctor.code, Some(code), "{conditional:?}: {}{}", doctor.stdout, doctor.stderr);
-        if conditional == Conditional::Ignored {
+        if code == 2 {
             assert!(doctor.stdout.contains("conditional create is not honoured"), "{}", doctor.stdout);
             let run = sandbox.limbic(&["run", "small.yaml", store[0], store[1], "--out", "out"]);
             assert_eq!(run.code, Some(2), "{}", run.stderr);

@@ -7,6 +7,7 @@ mod results;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use limbic_proto::axis::{Layer, ReadOut};
 use limbic_proto::key::UnitKey;
@@ -17,6 +18,7 @@ use rayon::prelude::*;
 
 use super::{ExecuteError, Output};
 use crate::inputs::Inputs;
+use crate::log::seconds;
 use crate::progress::Progress;
 use parts::{Parts, States};
 use results::Results;
@@ -84,8 +86,13 @@ fn on_states(study: &Study<'_>, extracts: &[UnitKey], layer: Layer, inputs: &Inp
     let total = study.spec.read_outs.len().max(1) * wishes(study.spec, ReadOut::LAST).count().max(1);
     let done = AtomicUsize::new(0);
     let mut results = Results::new(study);
+    // Fits run in other threads, and what they say is the attempt's all the same.
+    let span = tracing::Span::current();
     for read_outs in study.spec.read_outs.chunks(together) {
+        let began = Instant::now();
         let parts = states.parts(read_outs)?;
+        let (count, seconds) = (read_outs.len(), seconds(began.elapsed()));
+        tracing::info!(%layer, read_outs = count, bytes = bytes * count, seconds, "states read");
         let jobs: Vec<(&Parts, Wish<'_>)> = read_outs
             .iter()
             .zip(&parts)
@@ -95,7 +102,7 @@ fn on_states(study: &Study<'_>, extracts: &[UnitKey], layer: Layer, inputs: &Inp
             if progress.cancelled() {
                 return Err(ExecuteError::Cancelled);
             }
-            let fit = probe::fit(study, parts, wish.probe, wish.name);
+            let fit = span.in_scope(|| probe::fit(study, parts, wish.probe, wish.name));
             progress.set((done.fetch_add(1, Ordering::Relaxed) + 1) as f64 / total as f64, 0);
             fit
         });

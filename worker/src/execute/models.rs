@@ -7,6 +7,7 @@ use limbic_proto::unit::{ModelIdentity, Unit};
 
 use super::{Advice, ExecuteError};
 use crate::inputs::Inputs;
+use crate::log::seconds;
 
 /// Models kept at once.
 const KEPT: usize = 2;
@@ -77,7 +78,7 @@ impl Models {
             loaded => loaded,
         };
         let model = model.map_err(|error| failed(what(), error))?;
-        tracing::info!(model = %hint.name, digest = ?identity.digest, seconds = began.elapsed().as_secs_f64(), "model loaded");
+        tracing::info!(model = %hint.name, digest = ?identity.digest, seconds = seconds(began.elapsed()), "model loaded");
         self.kept.insert(0, Kept { identity: identity.clone(), bytes, model });
         Ok(&*self.kept[0].model)
     }

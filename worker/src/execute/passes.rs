@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use limbic_engine::{ExtractError, Loaded, PromptError, Prompts, RowPolicy};
 use limbic_proto::rows::Row;
 use limbic_proto::spec::{Dtype, Prompt};
 
 use super::{Advice, ExecuteError};
+use crate::log::seconds;
 use crate::progress::Progress;
 
 /// The prompts of a unit's rows.
@@ -45,6 +47,14 @@ impl<'a> RowPrompts<'a> {
             let id = row.and_then(|row| rows.get(row)).map_or(String::new(), |row| format!(" (id `{}`)", row.id));
             ExecuteError::Engine { what: "building prompts".to_owned(), message: format!("{error}{id}{hint}"), advice: Advice::Reject }
         })?;
+        tracing::info!(
+            rows = rows.len(),
+            prompts = built.prompts.len(),
+            tokens = built.prompts.iter().map(|p| p.ids.len()).sum::<usize>(),
+            skipped = built.skipped.len(),
+            truncated = built.truncated.len(),
+            "prompts built"
+        );
         if !built.bad.is_empty() {
             let ids: Vec<&str> = built.bad.iter().map(|row| rows[*row].id.as_str()).collect();
             tracing::warn!(rows = %ids.join(", "), "left out: no tokens that the model knows");
@@ -131,10 +141,58 @@ impl<'a> RowPrompts<'a> {
     }
 }
 
-/// The engine's callback: passes progress on, stops where that was asked for.
-pub(super) fn follow(progress: &Progress) -> impl FnMut(limbic_engine::Progress) -> ControlFlow<()> + '_ {
-    move |done| {
-        progress.set(done.rows as f64 / done.total_rows.max(1) as f64, done.tokens);
-        if progress.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+/// How often it is said how far the passes are.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// Follows the passes over a unit's rows, through one call of the engine or several: passes progress on, stops where that
+/// was asked for, says now and then how fast they are.
+pub(super) struct Follower<'a> {
+    progress: &'a Progress,
+    /// Rows in all, and those that earlier calls have done, or that were done before.
+    total: usize,
+    rows: usize,
+    /// Tokens of earlier calls.
+    tokens: u64,
+    began: Instant,
+    /// When it was last said how far it is, and how many tokens that were.
+    told: (Instant, u64),
+}
+
+impl<'a> Follower<'a> {
+    /// Nothing done yet of so many rows.
+    pub(super) fn new(progress: &'a Progress, total: usize) -> Follower<'a> {
+        let now = Instant::now();
+        Follower { progress, total, rows: 0, tokens: 0, began: now, told: (now, 0) }
     }
+
+    /// The engine's callback.
+    pub(super) fn pass(&mut self, now: limbic_engine::Progress) -> ControlFlow<()> {
+        let (rows, tokens) = (self.rows + now.rows, self.tokens + now.tokens);
+        self.progress.set(rows as f64 / self.total.max(1) as f64, tokens);
+        let since = self.told.0.elapsed();
+        if since >= TOLD_EVERY {
+            tracing::info!(rows, of = self.total, tokens, tokens_per_second = rate(tokens - self.told.1, since), "passes go on");
+            self.told = (Instant::now(), tokens);
+        }
+        if self.progress.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// A call is over that has done so many rows with so many tokens, or their states were there already.
+    pub(super) fn done(&mut self, rows: usize, tokens: u64) {
+        self.rows += rows;
+        self.tokens += tokens;
+        self.progress.set(self.rows as f64 / self.total.max(1) as f64, self.tokens);
+    }
+
+    /// All is done.
+    pub(super) fn end(self, resumed: usize, memory_retries: u64) {
+        let (Follower { rows, tokens, .. }, took) = (&self, self.began.elapsed());
+        let tokens_per_second = rate(*tokens, took);
+        tracing::info!(rows, tokens, seconds = seconds(took), tokens_per_second, resumed, memory_retries, "passes done");
+    }
+}
+
+/// Tokens per second, whole.
+fn rate(tokens: u64, time: Duration) -> u64 {
+    (tokens as f64 / time.as_secs_f64().max(1e-9)).round() as u64
 }

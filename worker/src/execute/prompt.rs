@@ -4,7 +4,7 @@ use limbic_engine::{Loaded, RowPolicy};
 use limbic_proto::rows::Row;
 use limbic_proto::unit::{PromptUnit, SCORES};
 
-use super::passes::{RowPrompts, follow};
+use super::passes::{Follower, RowPrompts};
 use super::{Advice, ExecuteError, Output};
 use crate::progress::Progress;
 use crate::tensors::TensorFile;
@@ -15,7 +15,11 @@ pub(super) fn prompt(spec: &PromptUnit, model: &dyn Loaded, rows: &[Row], progre
     let longest = labels.iter().map(Vec::len).max().unwrap_or(0);
     let policy = RowPolicy { too_long: spec.too_long, bad_rows: spec.bad_rows };
     let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, rows, longest, policy)?;
-    let scored = model.score(&prompts.built.prompts, &labels, spec.bad_rows, &mut follow(progress)).map_err(|e| prompts.error(e))?;
+    let mut follower = Follower::new(progress, prompts.built.prompts.len());
+    let scored = model.score(&prompts.built.prompts, &labels, spec.bad_rows, &mut |now| follower.pass(now));
+    let scored = scored.map_err(|e| prompts.error(e))?;
+    follower.done(prompts.built.prompts.len(), scored.tokens);
+    follower.end(0, scored.memory_retries);
     prompts.leave_out(&scored.bad);
     let mut file = TensorFile::default();
     let values = prompts.scatter(scored.rows.concat(), labels.len());

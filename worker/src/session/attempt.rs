@@ -1,6 +1,7 @@
 //! One attempt from grant to report: is it done already, compute, is it done meanwhile, upload, commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use limbic_proto::commit::Commit;
 use limbic_proto::key::UnitKey;
@@ -23,8 +24,13 @@ pub(super) struct Attempt {
     pub(super) grant: Grant,
 }
 
+/// How long an attempt's log may take to be written.
+const LOG: Duration = Duration::from_secs(2);
+
 /// What came of computing.
 pub(super) enum Computed {
+    /// It was over before it was begun: given back, or committed by another attempt.
+    Unbegun(Outcome),
     /// Artifacts to be published.
     Output { key: UnitKey, computed: device::Computed },
     /// The attempt ended without.
@@ -38,13 +44,16 @@ impl Attempt {
     pub(super) async fn compute(&self) -> Computed {
         let (unit, generations) = match self.grant.unit().and_then(|unit| Ok((unit, self.grant.generations()?))) {
             Ok((unit, generations)) => (Arc::new(unit), generations),
-            Err(error) => return Computed::Ended(Outcome::Failed { error: error.to_string(), permanent: true }),
+            Err(error) => {
+                tracing::warn!(error = %with_causes(&error), "the unit can't be read");
+                return Computed::Ended(Outcome::Failed { error: error.to_string(), permanent: true });
+            }
         };
         let key = unit.spec.key();
         if let Some(ended) = self.over_already(&key).await {
-            return Computed::Ended(ended);
+            return Computed::Unbegun(ended);
         }
-        tracing::info!(unit = self.held.unit(), attempt = %self.held.attempt, title = %unit.hints.title, "begun");
+        tracing::info!(title = %unit.hints.title, worker = %self.shared.settings.id, device = %self.shared.settings.device, "begun");
         let inputs = Inputs::new(
             self.store.clone(),
             self.shared.shelf.clone(),
@@ -64,10 +73,10 @@ impl Attempt {
             return Computed::Ended(Outcome::Released);
         }
         if let ExecuteError::Input(InputError::Corrupt { unit, generation, .. }) = &error {
-            tracing::warn!(%error, "a dependency is corrupt");
+            tracing::warn!(error = %with_causes(&error), "a dependency is corrupt");
             return Computed::Ended(Outcome::Corrupt { bad: *unit, generation: *generation, error: error.to_string() });
         }
-        tracing::warn!(%error, "the unit failed");
+        tracing::warn!(error = %with_causes(&error), "the unit failed");
         let (message, advice) = (error.to_string(), error.advice());
         let failed = Outcome::Failed { error: message.clone(), permanent: advice == Advice::Reject };
         match (advice, error) {
@@ -101,7 +110,7 @@ impl Attempt {
         match found {
             Ok(commit) => commit.map(|_| Outcome::Committed { mine: false, tokens: 0, seconds: 0.0 }),
             Err(error) => {
-                tracing::warn!(unit = self.held.unit(), %error, "can't see whether the unit is committed");
+                tracing::warn!(error = %with_causes(&error), "can't see whether the unit is committed");
                 None
             }
         }
@@ -110,6 +119,10 @@ impl Attempt {
     /// Uploads and commits what was computed, and reports.
     pub(super) async fn publish(&self, computed: Computed) -> Result<(), SessionError> {
         let outcome = match computed {
+            Computed::Unbegun(outcome) => {
+                self.held.say(&outcome);
+                return self.shared.report(&self.held, outcome).await;
+            }
             Computed::Ended(outcome) => Ok(outcome),
             Computed::Leave { outcome, error } => {
                 self.end(outcome).await?;
@@ -127,6 +140,7 @@ impl Attempt {
             Ok(outcome) => self.end(outcome).await,
             // That the store takes nothing is not the unit's fault. It is given back, and this worker ends and says why.
             Err(error) => {
+                tracing::warn!(error = %with_causes(&error), "the store takes nothing");
                 self.end(Outcome::Released).await?;
                 Err(SessionError::Store(error))
             }
@@ -157,8 +171,60 @@ impl Attempt {
         Ok(Outcome::Committed { mine, tokens: publication.computed.output.tokens, seconds: publication.computed.seconds })
     }
 
-    /// Reports the outcome.
-    pub(super) async fn end(&self, outcome: Outcome) -> Result<(), SessionError> {
-        self.shared.end(&self.held, outcome).await
+    /// Keeps the log and reports the outcome. Whoever is told of a failure finds its log; no other report waits for one.
+    async fn end(&self, outcome: Outcome) -> Result<(), SessionError> {
+        self.held.say(&outcome);
+        let drain = &self.shared.drain;
+        if matches!(outcome, Outcome::Failed { .. } | Outcome::Corrupt { .. }) {
+            self.keep_log(drain.over()).await;
+            return self.shared.report(&self.held, outcome).await;
+        }
+        let (reported, ()) = tokio::join!(self.shared.report(&self.held, outcome), self.keep_log(drain.gone()));
+        reported
+    }
+
+    /// Writes the log beside the attempt's artifacts, if the store takes it at once.
+    async fn keep_log(&self, over: impl Future<Output = ()>) {
+        let (Ok(unit), Some(text)) = (self.held.key.parse(), self.held.log.text()) else { return };
+        tokio::select! {
+            biased;
+            written = self.store.put_log(&unit, &self.held.attempt, text) => {
+                if let Err(error) = written {
+                    tracing::warn!(%error, "the attempt's log can't be kept");
+                }
+            }
+            () = over => {}
+            () = tokio::time::sleep(LOG) => tracing::warn!(seconds = LOG.as_secs(), "the attempt's log is not kept: the store takes longer"),
+        }
+    }
+}
+
+/// An error and those of its causes that it doesn't tell itself.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.contains(&told) {
+            text = format!("{text}: {told}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Told(&'static str, #[source] Option<Box<Told>>);
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let cause = |text, of| Some(Box::new(Told(text, of)));
+        let error = Told("reading x: refused", cause("refused", cause("status 403", None)));
+        assert_eq!(with_causes(&error), "reading x: refused: status 403");
     }
 }

@@ -1,9 +1,11 @@
 //! Leaving in good order: no new leases, some time to finish, then everything else is given back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use super::holding::Holding;
 
@@ -15,15 +17,24 @@ pub(super) const LAST_ANSWER: Duration = Duration::from_secs(1);
 const NOTICE: Duration = Duration::from_secs(1);
 
 /// Whether the worker is draining.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Drain {
-    stage: watch::Receiver<Stage>,
+    course: Arc<Course>,
+    /// What moves it on; it ends with its owner.
+    _task: JoinSet<()>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// How far it is. Whoever waits for a stage is woken in the order in which they came, as a channel's receivers are not: a
+/// simulation must be the same each time.
+#[derive(Debug, Default)]
+struct Course {
+    stage: AtomicU8,
+    moved: Notify,
+}
+
+#[derive(Debug, Clone, Copy)]
 enum Stage {
-    Working,
-    Draining,
+    Draining = 1,
     /// Whatever still computes or uploads is given back.
     Over,
     /// Nothing is waited for any more.
@@ -34,48 +45,62 @@ impl Drain {
     /// Drains once `shutdown` resolves: attempts have `time` to finish, then they are asked to stop. All is over
     /// [`NOTICE`] and [`LAST_ANSWER`] later, whether coordinator and store answer or not.
     pub(super) fn watch(shutdown: impl Future<Output = ()> + Send + 'static, time: Duration, holding: Arc<Holding>) -> Drain {
-        let (sender, stage) = watch::channel(Stage::Working);
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                () = shutdown => {}
-                () = sender.closed() => return,
-            }
+        let (course, mut task) = (Arc::<Course>::default(), JoinSet::new());
+        let moving = course.clone();
+        task.spawn(async move {
+            shutdown.await;
             tracing::info!(seconds = time.as_secs(), "draining: nothing more is leased; what runs may finish within this time");
-            let _ = sender.send(Stage::Draining);
+            moving.reach(Stage::Draining);
             tokio::time::sleep(time).await;
             holding.cancel_all();
             tokio::time::sleep(NOTICE).await;
-            let _ = sender.send(Stage::Over);
+            moving.reach(Stage::Over);
             tokio::time::sleep(LAST_ANSWER).await;
-            let _ = sender.send(Stage::Gone);
-            sender.closed().await;
+            moving.reach(Stage::Gone);
         });
-        Drain { stage }
+        Drain { course, _task: task }
     }
 
     pub(super) fn has_begun(&self) -> bool {
-        *self.stage.borrow() >= Stage::Draining
+        self.course.has_reached(Stage::Draining)
     }
 
     /// Waits until draining begins.
     pub(super) async fn begun(&self) {
-        self.reached(Stage::Draining).await;
+        self.course.reached(Stage::Draining).await;
     }
 
     /// Waits until the time to finish is over.
     pub(super) async fn over(&self) {
-        self.reached(Stage::Over).await;
+        self.course.reached(Stage::Over).await;
     }
 
     /// Waits until not even an answer is waited for.
     pub(super) async fn gone(&self) {
-        self.reached(Stage::Gone).await;
+        self.course.reached(Stage::Gone).await;
+    }
+}
+
+impl Course {
+    fn reach(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Release);
+        self.moved.notify_waiters();
+    }
+
+    fn has_reached(&self, stage: Stage) -> bool {
+        self.stage.load(Ordering::Acquire) >= stage as u8
     }
 
     async fn reached(&self, stage: Stage) {
-        if self.stage.clone().wait_for(|s| *s >= stage).await.is_err() {
-            std::future::pending::<()>().await;
+        loop {
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
+            // Enabled before the stage is read, so that no move falls between the two.
+            moved.as_mut().enable();
+            if self.has_reached(stage) {
+                return;
+            }
+            moved.await;
         }
     }
 }

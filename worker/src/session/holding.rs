@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use limbic_proto::key::UnitKey;
 use limbic_proto::wire::{self, Grant};
 
+use crate::log::AttemptLog;
 use crate::progress::Progress;
 
 /// How an attempt ended.
@@ -47,6 +48,7 @@ pub(crate) struct Held {
     /// Which generation of the unit it computes.
     pub(super) generation: u32,
     pub(super) progress: Arc<Progress>,
+    pub(super) log: AttemptLog,
 }
 
 impl Held {
@@ -62,9 +64,16 @@ impl Held {
         }
     }
 
-    /// The first digits of the unit's key, for people.
-    pub(super) fn unit(&self) -> &str {
-        self.key.get(..12).unwrap_or(&self.key)
+    /// Says how it ends; an error was said when it came.
+    pub(super) fn say(&self, outcome: &Outcome) {
+        self.log.span().in_scope(|| match outcome {
+            Outcome::Committed { mine, .. } => tracing::info!(outcome = "committed", mine, "attempt ended"),
+            Outcome::Failed { permanent, .. } => tracing::info!(outcome = "failed", permanent, "attempt ended"),
+            Outcome::Corrupt { bad, generation, .. } => {
+                tracing::info!(outcome = "corrupt", dependency = %bad.short(), generation, "attempt ended");
+            }
+            Outcome::Released => tracing::info!(outcome = "given back", "attempt ended"),
+        });
     }
 }
 
@@ -81,7 +90,10 @@ impl Holding {
 
     /// Holds a granted attempt.
     pub(super) fn take(&self, grant: &Grant) -> Arc<Held> {
+        // The first digits are enough for people.
+        let unit = grant.key.get(..12).unwrap_or(&grant.key);
         let held = Arc::new(Held {
+            log: AttemptLog::new(unit, &grant.attempt),
             sweep: grant.sweep.clone(),
             key: grant.key.clone(),
             attempt: grant.attempt.clone(),
@@ -102,7 +114,7 @@ impl Holding {
     pub(super) fn cancel(&self, attempts: &[String]) {
         let held = self.held();
         for attempt in attempts.iter().filter_map(|a| held.get(a)) {
-            tracing::info!(unit = attempt.unit(), attempt = %attempt.attempt, "the coordinator asks to stop");
+            attempt.log.span().in_scope(|| tracing::info!("the coordinator asks to stop"));
             attempt.progress.cancel();
         }
     }

@@ -166,7 +166,6 @@ impl Link {
     ///
     /// A coordinator that stays away is no error here: a commit stands in the store all the same.
     pub(super) async fn report(&self, held: &Held, outcome: Outcome) -> Result<(), SessionError> {
-        tracing::info!(unit = held.unit(), attempt = %held.attempt, ?outcome, "attempt ended");
         let mut pauses = Pauses::new(&self.timing);
         let result = loop {
             let turn = self.registered().map_or(0, |r| r.turn);
@@ -179,7 +178,7 @@ impl Link {
             match self.within(self.timing.answer, self.client.clone().report(request)).await {
                 Ok(_) => break Ok(()),
                 Err(status) if status.code() == Code::InvalidArgument => {
-                    tracing::error!(unit = held.unit(), error = %status.message(), "the coordinator doesn't take the report; going on");
+                    tracing::error!(unit = held.key, error = %status.message(), "the coordinator doesn't take the report; going on");
                     break Ok(());
                 }
                 Err(status) => {

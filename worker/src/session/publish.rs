@@ -9,6 +9,7 @@ use limbic_store::{Created, Store, StoreError};
 
 use super::link::SOFTWARE;
 use crate::device::Computed;
+use crate::log::seconds;
 use crate::pause::patiently;
 use crate::settings::Timing;
 
@@ -31,12 +32,15 @@ pub(super) struct Publish<'a> {
 impl Publish<'_> {
     /// Uploads the artifacts.
     pub(super) async fn artifacts(&self, publication: &Publication<'_>) -> Result<Vec<Artifact>, StoreError> {
-        let mut artifacts = Vec::new();
+        let mut artifacts: Vec<Artifact> = Vec::new();
+        let began = tokio::time::Instant::now();
         for (name, bytes) in &publication.computed.output.artifacts {
             artifacts.push(
                 patiently(self.timing, || self.store.put_artifact(&publication.key, publication.attempt, name, bytes.clone())).await?,
             );
         }
+        let bytes: u64 = artifacts.iter().map(|artifact| artifact.len).sum();
+        tracing::info!(artifacts = artifacts.len(), bytes, seconds = seconds(began.elapsed()), "uploaded");
         Ok(artifacts)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use limbic_proto::unit::Unit;
 use limbic_proto::wire::workers_server::{Workers, WorkersServer};
@@ -35,6 +35,8 @@ pub struct State {
     pub leases: Vec<LeaseRequest>,
     pub heartbeats: Vec<HeartbeatRequest>,
     pub reports: Vec<ReportRequest>,
+    /// When each report came.
+    pub reported: Vec<Instant>,
 }
 
 /// A fake coordinator on a runtime of its own, so that it can be killed with all its connections.
@@ -173,6 +175,7 @@ impl Workers for Service {
             return Err(Status::unavailable("no answer"));
         }
         state.reports.push(request.into_inner());
+        state.reported.push(Instant::now());
         Ok(Response::new(ReportResponse {}))
     }
 }

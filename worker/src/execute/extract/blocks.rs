@@ -4,13 +4,13 @@
 //! kept as `data/{hh}/{unit}/parts/{block}`; the next attempt takes those whose bytes have the digest that stands before
 //! them, and computes the others. Nothing but the time depends on them.
 
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use limbic_engine::{Continuation, ExtractError, Extraction, Loaded, Prompt, Request, States};
 use limbic_proto::key::Digest;
 
 use super::part;
+use crate::execute::passes::Follower;
 use crate::inputs::Parts;
 use crate::progress::Progress;
 
@@ -69,7 +69,8 @@ pub(super) fn extract(
     let known = if blocks.len() > 1 { parts.list() } else { Vec::new() };
     let width = model.architecture().hidden;
     let mut whole = Extraction { width, replies: vec![Vec::new(); prompts.len()], ..Extraction::default() };
-    let (mut resumed, mut done) = (0, 0);
+    let mut resumed = 0;
+    let mut follower = Follower::new(progress, prompts.len());
     let mut keeper = Keeper { parts, pending: Vec::new(), took: Duration::ZERO, bytes: 0 };
     for (index, rows) in blocks.iter().enumerate() {
         let name = format!("{index:04}-{}", Digest::of_json(&(rows, request.batch_tokens)).short());
@@ -81,26 +82,23 @@ pub(super) fn extract(
             }
             None => {
                 let block: Vec<Prompt> = rows.iter().map(|&row| prompts[row].clone()).collect();
-                let tokens = whole.tokens;
-                let mut follow = |now: limbic_engine::Progress| {
-                    progress.set((done + now.rows) as f64 / prompts.len().max(1) as f64, tokens + now.tokens);
-                    if progress.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                };
                 let began = Instant::now();
-                let found = model.extract(&block, &part_of(request, rows), &mut follow).map_err(|e| e.renumbered(rows))?;
+                let found =
+                    model.extract(&block, &part_of(request, rows), &mut |now| follower.pass(now)).map_err(|e| e.renumbered(rows))?;
                 if blocks.len() > 1 {
                     keeper.add(name, &found, began.elapsed());
                 }
                 found
             }
         };
+        follower.done(rows.len(), found.tokens);
         if blocks.len() == 1 && rows.iter().enumerate().all(|(i, row)| i == *row) {
+            follower.end(resumed, found.memory_retries);
             return Ok(Found { whole: found, resumed });
         }
         merge(&mut whole, found, rows, prompts.len())?;
-        done += rows.len();
-        progress.set(done as f64 / prompts.len().max(1) as f64, whole.tokens);
     }
+    follower.end(resumed, whole.memory_retries);
     whole.bad.sort_unstable();
     Ok(Found { whole, resumed })
 }

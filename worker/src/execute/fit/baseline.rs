@@ -1,5 +1,7 @@
 //! The baselines that need no model: the class shares of train, and the words alone.
 
+use std::time::Instant;
+
 use limbic_engine::probe::{BagOfWordsSettings, Matrix, NamedTensor, ProbeError, Score, Texts, bag_of_words, majority as shares};
 use limbic_proto::key::Digest;
 use limbic_proto::rows::{Rows, Split};
@@ -34,6 +36,7 @@ fn failed(baseline: Baseline, error: &ProbeError) -> ExecuteError {
 
 /// The same probabilities for every row: how often each class counts in train.
 pub(super) fn majority(study: &Study<'_>) -> Result<Results, ExecuteError> {
+    let began = Instant::now();
     let (parts, classes) = (parts(study), study.classes().len());
     let fitted = shares::fit(&parts.train.y, Some(&parts.train.weights), 1, classes).map_err(|e| failed(Baseline::Majority, &e))?;
     let predict = |rows: usize| -> Result<Vec<f32>, ExecuteError> {
@@ -59,12 +62,15 @@ pub(super) fn majority(study: &Study<'_>) -> Result<Results, ExecuteError> {
     };
     let predictions = Fit::by_row(&parts.test, &predict(parts.test.len())?, classes);
     let mut results = Results::new(study);
-    results.add(Fit { record, predictions, weights: fitted.to_tensors() });
+    let fit = Fit { record, predictions, weights: fitted.to_tensors() };
+    fit.tell(began.elapsed());
+    results.add(fit);
     Ok(results)
 }
 
 /// TF-IDF of the utterances and a logistic regression on it.
 pub(super) fn bag_of_words(study: &Study<'_>, texts: &Digest) -> Result<Results, ExecuteError> {
+    let began = Instant::now();
     let found = Rows::texts_digest(study.rows());
     if found != *texts {
         return Err(study.mismatch("the dataset", format!("its texts have the digest {found:?}, the unit asks for {texts:?}")));
@@ -84,11 +90,13 @@ pub(super) fn bag_of_words(study: &Study<'_>, texts: &Digest) -> Result<Results,
     weights.push(NamedTensor { name: "idf".to_owned(), shape: vec![idf.len()], data: idf });
     let mut results = Results::new(study);
     results.note("terms", &fitted.features.terms());
-    results.add(Fit {
+    let fit = Fit {
         record: record(name(study, Baseline::BagOfWords), &report, sizes, false),
         predictions: Fit::by_row(&parts.test, &fitted.predict_proba(&test.texts), classes),
         weights,
-    });
+    };
+    fit.tell(began.elapsed());
+    results.add(fit);
     Ok(results)
 }
 

@@ -1,5 +1,7 @@
 //! One probe on one read-out.
 
+use std::time::Instant;
+
 use limbic_engine::probe::{FitReport, Fitted, LogisticSettings, MlpSettings, ProbeError, Split, logistic, mlp};
 use limbic_proto::spec::{LogisticSpec, MlpSpec, ProbeSpec};
 use limbic_proto::unit::{FitName, FitRecord};
@@ -11,6 +13,13 @@ use crate::execute::{Advice, ExecuteError};
 
 /// Fits a probe and predicts the test rows. Too few rows at a read-out are a result, not a failure.
 pub(super) fn fit(study: &Study<'_>, parts: &Parts, probe: &ProbeSpec, name: FitName) -> Result<Fit, ExecuteError> {
+    let began = Instant::now();
+    let fit = tried(study, parts, probe, name)?;
+    fit.tell(began.elapsed());
+    Ok(fit)
+}
+
+fn tried(study: &Study<'_>, parts: &Parts, probe: &ProbeSpec, name: FitName) -> Result<Fit, ExecuteError> {
     let (train, validation) = (parts.train.len(), parts.validation.len());
     if let Some(reason) = absence(study, parts, probe) {
         return Ok(Fit::absent(name, train, validation, reason));

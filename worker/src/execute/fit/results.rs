@@ -1,6 +1,7 @@
 //! What a fit unit writes: predictions of the test rows, a record of every fit, the weights.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use limbic_engine::probe::NamedTensor;
@@ -10,6 +11,7 @@ use limbic_proto::unit::{FITS, FitName, FitRecord, PREDICTIONS, WEIGHTS};
 use super::Study;
 use super::parts::Part;
 use crate::execute::{ExecuteError, Output};
+use crate::log::seconds;
 use crate::tensors::TensorFile;
 
 /// One fit, done or absent.
@@ -36,6 +38,16 @@ impl Fit {
             mdl: None,
         };
         Fit { record, predictions: Vec::new(), weights: Vec::new() }
+    }
+
+    /// Says what came of it.
+    pub(super) fn tell(&self, took: Duration) {
+        let FitRecord { name, train, strength, validation_log_loss, iterations, converged, absent, .. } = &self.record;
+        let (fit, seconds) = (name.tensor(), seconds(took));
+        match absent {
+            Some(reason) => tracing::info!(fit, %reason, "no fit"),
+            None => tracing::info!(fit, train, strength, validation_log_loss, iterations, converged, seconds, "fitted"),
+        }
     }
 
     /// The probabilities `[rows, classes]` of a part, by row of the dataset.
