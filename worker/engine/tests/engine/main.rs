@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+mod contexts;
 mod continuation;
 mod damage;
 mod gguf;
