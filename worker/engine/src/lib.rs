@@ -44,4 +44,4 @@ pub use model::{Model, Placement};
 pub use prompt::{Prompt, PromptError, Prompts, RowPolicy};
 pub use template::{ChatTemplate, Message, TemplateError};
 pub use tokenizer::{Tokenizer, TokenizerError};
-pub use weights::LoadError;
+pub use weights::{LoadError, OnTensor};

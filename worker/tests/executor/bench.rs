@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use limbic_engine::{
-    Backend, ExtractError, Extraction, Likelihoods, LoadError, Loaded, OnProgress, Placement, PromptError, Prompts, Request, RowPolicy,
-    TokenizerError,
+    Backend, ExtractError, Extraction, Likelihoods, LoadError, Loaded, OnProgress, OnTensor, Placement, PromptError, Prompts, Request,
+    RowPolicy, TokenizerError,
 };
 use limbic_proto::architecture::Architecture;
 use limbic_proto::axis::ReadOut;
@@ -271,8 +271,8 @@ struct DoomedModel {
 }
 
 impl Backend for Doomed {
-    fn load(&self, path: &Path) -> Result<Box<dyn Loaded>, LoadError> {
-        let model = Placement::cpu().load(path)?;
+    fn load(&self, path: &Path, random: Option<u64>, on_tensor: OnTensor<'_>) -> Result<Box<dyn Loaded>, LoadError> {
+        let model = Placement::cpu().load(path, random, on_tensor)?;
         Ok(Box::new(DoomedModel { model, dies_in: self.dies_in, begun: self.begun.clone() }))
     }
 }
@@ -294,7 +294,7 @@ impl Loaded for DoomedModel {
         self.model.decode(ids)
     }
 
-    fn prompts(&self, condition: &Prompt, utterances: &[String], reserve: usize, policy: RowPolicy) -> Result<Prompts, PromptError> {
+    fn prompts(&self, condition: &Prompt, utterances: &[&str], reserve: usize, policy: RowPolicy) -> Result<Prompts, PromptError> {
         self.model.prompts(condition, utterances, reserve, policy)
     }
 

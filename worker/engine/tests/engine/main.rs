@@ -9,6 +9,7 @@ mod gguf;
 mod invariance;
 mod parity;
 mod prompts;
+mod random;
 mod reference;
 mod smollm2;
 mod speed;
