@@ -78,6 +78,9 @@ pub(super) fn extract(
     let (mut resumed, mut done) = (0, 0);
     let mut keeper = Keeper { parts, pending: Vec::new(), took: Duration::ZERO, bytes: 0 };
     for (index, rows) in blocks.iter().enumerate() {
+        if progress.cancelled() {
+            return Err(ExtractError::Cancelled { tokens: whole.tokens });
+        }
         let name = format!("{index:04}-{}", Digest::of_json(&(rows, request.batch_tokens)).short());
         let kept = known.contains(&name).then(|| part::read(&parts.get(&name)?, request, rows.len(), width)).flatten();
         let found = match kept {
