@@ -72,7 +72,7 @@ fn not_yaml_or_nothing_or_twice() {
     sandbox.write("empty.yaml", "");
     assert_snapshot!(limbic(&sandbox, &["validate", "empty.yaml"]), @r#"
     exit 2
-    error: empty.yaml, line 1, column 1: the file ends here; a spec needs at least `dataset` and `models`
+    error: empty.yaml, line 1, column 1: the file ends here; it needs at least `dataset` and `models`
     "#);
 }
 
