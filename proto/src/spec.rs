@@ -237,11 +237,6 @@ impl Spec {
         read_outs
     }
 
-    /// The continuation that is needed: none when only offset 0 is asked and nobody judges replies.
-    pub fn continuation(&self) -> Option<&Continuation> {
-        (self.judge.is_some() || self.offsets.iter().any(|&k| k > 0)).then_some(self.continuation.as_ref()).flatten()
-    }
-
     /// The JSON Schema of the spec file.
     pub fn schema() -> serde_json::Value {
         schemars::schema_for!(Spec).to_value()

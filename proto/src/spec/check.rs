@@ -290,6 +290,12 @@ impl Spec {
         if length.unwrap_or(0) == 0 {
             return finding("continuation.tokens", "is missing: a judge needs replies of some length");
         }
+        if self.continuation.as_ref().is_some_and(|c| c.instead().is_some()) {
+            return finding(
+                "judge",
+                "judges what models write, and continuation.filler follows the prompt instead: drop one, or make it a control",
+            );
+        }
         if let Some(model) = judge.model.as_ref().filter(|model| !self.models.iter().any(|m| m.name() == **model)) {
             return finding("judge.model", format!("`{model}` is none of the sweep's models"));
         }
