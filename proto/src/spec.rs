@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use check::SpecError;
 pub use dataset::{Balance, DatasetSpec, Format, MultipleLabels, NearDuplicates, SplitShares};
 pub use facts::{AssumedModel, DatasetFacts, Facts};
-pub use model::{Dtype, LayerSelector, ModelSpec};
+pub use model::{Depth, Dtype, LayerSelector, ModelSpec};
 pub use probe::{Baseline, Control, LdaSpec, LogisticSpec, MeanDifferenceSpec, MlpSpec, OffsetMlpSpec, ProbeSpec, RidgeSpec};
 pub use prompt::{
     BadRows, Chat, Condition, Continuation, Example, FewShot, Judge, Prompt, Stimuli, StimulusPlace, TEXT, TooLong, Turn, ZeroShot,
@@ -44,7 +44,8 @@ pub struct Spec {
     pub dataset: DatasetSpec,
     /// The models to probe.
     pub models: Vec<ModelSpec>,
-    /// Which taps into the residual stream: `all`, a list such as `[0, 4, final]`, `{every: 2}` or `{depth: [0, 0.5, 1]}`.
+    /// Which taps into the residual stream: `all`, a list such as `[0, 4, final]`, `{every: 2}` or
+    /// `{depth: [0, 0.5, 1, final]}`.
     #[serde(default)]
     pub layers: LayerSelector,
     /// How each utterance is put to the model. The default is the bare text.

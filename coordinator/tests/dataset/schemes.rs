@@ -65,7 +65,7 @@ fn maps_and_orders_apply_to_several_labels() {
 fn a_class_that_lacks_a_split_is_told_where_rows_have_several() {
     let words = ["train", "validation", "test"];
     let line = |i: usize| {
-        let labels = if i == 0 { json!(["a", "rare"]) } else { json!([if i % 2 == 0 { "a" } else { "b" }]) };
+        let labels = if i == 0 { json!(["a", "rare"]) } else { json!([if i.is_multiple_of(2) { "a" } else { "b" }]) };
         json!({"text": text(i), "labels": labels, "split": words[i % 3]}).to_string() + "\n"
     };
     let file: String = (0..30).map(line).collect();
@@ -75,7 +75,7 @@ fn a_class_that_lacks_a_split_is_told_where_rows_have_several() {
 
 #[test]
 fn columns_of_ones_and_zeros_are_several_labels() {
-    let line = |i: usize| format!("{},{},{},{}\n", text(i), i % 2, u8::from(i % 3 == 0), "0");
+    let line = |i: usize| format!("{},{},{},{}\n", text(i), i % 2, u8::from(i.is_multiple_of(3)), "0");
     let csv = "text,joy,fear,odd\n".to_owned() + &(0..30).map(line).collect::<String>();
     let done = ingested(json!({"scheme": "multi", "values": ["joy", "fear", "odd"]}), "d.csv", &csv);
     assert_eq!(done.rows.classes, ["joy", "fear", "odd"], "in the spec's order");
@@ -159,7 +159,7 @@ fn truth_values_are_ones_and_zeros() {
     let fields = json!({"scheme": "multi", "values": ["joy"]});
     let done = ingest(&spec(fields.clone()), vec![file("d.parquet", parquet(columns))], &[]).unwrap();
     assert_eq!(done.rows.rows.iter().map(|r| r.values[0]).sum::<f32>(), 15.0);
-    let lines: String = (0..30).map(|i| json!({"text": text(i), "joy": i % 2 == 0}).to_string() + "\n").collect();
+    let lines: String = (0..30).map(|i| json!({"text": text(i), "joy": i.is_multiple_of(2)}).to_string() + "\n").collect();
     assert_eq!(ingested(fields, "d.jsonl", &lines).rows.rows, done.rows.rows);
 }
 

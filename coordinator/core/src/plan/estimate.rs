@@ -217,7 +217,8 @@ impl Costs {
                 ProbeSpec::Lda(_) => (gram, d * k, 1),
                 ProbeSpec::MeanDifference(_) => (4.0 * self.train as f64 * d, d * k, 1),
             };
-            let fits = (times * unit.read_outs.len() * (1 + unit.controls.len())) as f64;
+            // A control draws anew for every seed, whatever its probe does.
+            let fits = ((times + unit.controls.len() * unit.seeds.len()) * unit.read_outs.len()) as f64;
             cost.flops += fits * flops;
             let predictions = (self.test * self.classes) as f64;
             cost.bytes += (fits * 4.0 * (weights + 2.0 * d + predictions)) as u64;
