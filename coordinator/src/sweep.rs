@@ -119,8 +119,8 @@ async fn described(model: &ModelSpec) -> Result<ModelFacts, Failure> {
     let files = ModelFiles::resolve(&model.source, Need::Description).await.map_err(Failure::user)?;
     Ok(ModelFacts {
         name: model.name(),
+        digest: files.identity(model.random_weights),
         source: files.pinned,
-        digest: identity(&files.digest, model.random_weights),
         dtype: model.dtype,
         architecture: files.architecture,
         chat_template: files.chat_template,
@@ -136,14 +136,6 @@ fn put_together(spec: Spec, rows: Rows, models: Vec<ModelFacts>, notes: Vec<Stri
     let id = sweep_id(&spec, &digest, &contents);
     let accepted = Accepted { nonce: nonce(), spec, rows: digest, models, notes };
     Ok(Sweep { id, accepted, earlier: Vec::new(), rows, plan })
-}
-
-/// What a model's results depend on: its files, or (with random weights) the seed besides.
-fn identity(files: &Digest, random_weights: Option<u64>) -> Digest {
-    match random_weights {
-        None => *files,
-        Some(seed) => Digest::of_json(&("random weights", files, seed)),
-    }
 }
 
 /// Writes an accepted sweep down; if the same sweep stands already, that one is returned. Where its models lie elsewhere

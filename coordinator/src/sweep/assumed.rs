@@ -9,7 +9,7 @@ use limbic_proto::key::Digest;
 use limbic_proto::rows::Scheme;
 use limbic_proto::spec::{DatasetSpec, Facts, Format, ModelSpec, NearDuplicates, Sources, Spec};
 
-use super::{identity, resolve};
+use super::resolve;
 use crate::dataset::{File, Ingested, ingest};
 use crate::failure::Failure;
 
@@ -60,7 +60,7 @@ pub(super) fn model(model: &ModelSpec, facts: &Facts) -> Result<ModelFacts, Fail
     Ok(ModelFacts {
         name: model.name(),
         source: model.source.clone(),
-        digest: identity(&Digest::of_json(&("assumed", &model.source)), model.random_weights),
+        digest: Digest::of_json(&("assumed", &model.source, model.random_weights)),
         dtype: model.dtype,
         architecture,
         chat_template: of.chat_template,
