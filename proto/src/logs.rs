@@ -1,6 +1,7 @@
 //! How both programs log: lines of text or JSON objects on standard error, all of one shape.
 
 use std::fmt::Display;
+use std::io::IsTerminal;
 
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
@@ -46,7 +47,9 @@ pub fn init_beside(format: LogFormat, default: &str, beside: Option<impl Layer<R
         Some(Err(error)) => (EnvFilter::new(default), Some(error)),
         None => (EnvFilter::new(default), None),
     };
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Colours are for terminals: what is kept in a file is read by other programs, too.
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let log = match format {
         LogFormat::Text => log.with_target(false).boxed(),
         LogFormat::Json => log.json().flatten_event(true).with_span_list(false).boxed(),

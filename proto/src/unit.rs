@@ -1,6 +1,8 @@
 //! Units: what a worker leases. A unit's identity holds everything that determines its result and nothing else; how
 //! to get at the bytes (paths, names, cost) travels beside it as [`Hints`].
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
@@ -503,8 +505,9 @@ pub fn bag_of_words_probe(scheme: Scheme) -> ProbeSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hints {
-    /// The model's source, for units that need one.
-    pub model: Option<ModelHint>,
+    /// The model's source, for units that need one. A plan's units share it.
+    #[serde(default, with = "shared")]
+    pub model: Option<Arc<ModelHint>>,
     /// The dataset's rows artifact.
     pub dataset: Digest,
     /// The unit's rows in it: first, and one past the last.
@@ -530,6 +533,21 @@ pub struct ModelHint {
     /// The seed of random weights that take the place of those in the files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub random_weights: Option<u64>,
+}
+
+/// What is shared in memory is written out each time.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<T: Serialize, S: Serializer>(shared: &Option<Arc<T>>, serializer: S) -> Result<S::Ok, S::Error> {
+        shared.as_deref().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<T>>, D::Error> {
+        Ok(Option::<T>::deserialize(deserializer)?.map(Arc::new))
+    }
 }
 
 /// A unit as it is leased.

@@ -112,7 +112,9 @@ const DATASET: &str = "{group: group, limit: 210, source: CORPUS}";
 
 #[test]
 fn labels_that_do_not_fit_their_scheme() {
-    let of = |dataset: &str| validate(&[(DATASET, dataset)]);
+    // Neither a probe nor a baseline that wants classes.
+    let probes = ("probes: [{kind: logistic, c: [0.01]}, {kind: mlp, hidden: 8}]", "probes: [{kind: mlp, hidden: 8}]\nbaselines: []");
+    let of = |dataset: &str| validate(&[(DATASET, dataset), probes]);
     assert_snapshot!(of("{source: CORPUS, scheme: continuous}"), @r#"
     exit 2
     error: small.yaml: dataset.values: is empty: name the columns of numbers, such as [valence, arousal]
@@ -137,10 +139,10 @@ fn labels_that_do_not_fit_their_scheme() {
     exit 2
     error: small.yaml: dataset.values: names `rage`, which is not in dataset.labels (joy, anger)
     "#);
-    assert_snapshot!(of("{source: CORPUS, scheme: sometimes}"), @r#"
+    assert_snapshot!(of("{scheme: sometimes, source: CORPUS}"), @r#"
     exit 2
-    error: small.yaml, line 2, column 80: `sometimes` is not known here; write one of single, multi, intensity, continuous
-      2 | dataset: {source: [repository]/configs/quickstart/corpus.jsonl, scheme: sometimes}
+    error: small.yaml, line 2, column 19: `sometimes` is not known here; write one of single, multi, intensity, continuous
+      2 | dataset: {scheme: sometimes, source: [repository]/configs/quickstart/corpus.jsonl}
     "#);
 }
 

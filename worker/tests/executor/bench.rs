@@ -164,7 +164,8 @@ impl Bench {
 
     fn unit(&self, spec: UnitSpec, rows: (usize, usize)) -> Unit {
         let (source, random_weights) = (self.model.pinned.clone(), self.random_weights);
-        let model = Some(ModelHint { name: "tiny".into(), source, architecture: self.model.architecture.clone(), random_weights });
+        let model = ModelHint { name: "tiny".into(), source, architecture: self.model.architecture.clone(), random_weights };
+        let model = Some(Arc::new(model));
         let hints = Hints { model, dataset: self.rows.digest(), rows, token_budget: 64, flops: 1.0, title: "a unit".into() };
         Unit { spec, hints }
     }

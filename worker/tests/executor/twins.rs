@@ -1,5 +1,7 @@
 //! Models whose weights are drawn from a seed, beside their trained twins.
 
+use std::sync::Arc;
+
 use limbic_proto::axis::ReadOut;
 use limbic_proto::spec::{Prompt, TooLong};
 use limbic_proto::unit::{STATES, TOKENS, Unit, UnitSpec};
@@ -35,7 +37,7 @@ fn a_seed_that_is_not_the_units_is_refused() {
     let good = unit(&mut bench, Some(1));
     for other in [None, Some(2)] {
         let mut unit = good.clone();
-        unit.hints.model.as_mut().unwrap().random_weights = other;
+        Arc::make_mut(unit.hints.model.as_mut().unwrap()).random_weights = other;
         let error = bench.execute(&unit).unwrap_err();
         assert!(matches!(error, ExecuteError::ModelChanged { .. }) && error.advice() == Advice::Reject, "{error}");
     }

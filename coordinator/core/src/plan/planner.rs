@@ -1,6 +1,7 @@
 //! The plan in the making: cells and units, revision by revision.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use limbic_proto::axis::Layer;
 use limbic_proto::key::{Digest, UnitKey};
@@ -128,13 +129,14 @@ impl<'a> Planner<'a> {
 
     pub fn finish(mut self) -> Plan {
         // Bytes are sought where the last revision says.
+        let hints: Vec<_> = self.models.iter().map(|model| Arc::new(model.hint())).collect();
         for planned in self.units.values_mut() {
             let needed = match planned.place {
                 Place::Extract { model, .. } | Place::Embedding { model, .. } | Place::Prompt { model, .. } => Some(model),
                 Place::Judge { judge, .. } => Some(judge),
                 Place::Fit { .. } | Place::Transfer { .. } | Place::Baseline { .. } => None,
             };
-            planned.unit.hints.model = needed.map(|model| self.models[model].hint());
+            planned.unit.hints.model = needed.map(|model| hints[model].clone());
         }
         let cells = self.cells.into_iter();
         let cells: Vec<Cell> =

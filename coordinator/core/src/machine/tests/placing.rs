@@ -34,7 +34,7 @@ fn workers_spread_over_models() {
         bench.register(worker);
         bench.ready(worker, &[]);
         let granted = bench.grants.pop_front().unwrap();
-        models.insert(bench.machine.unit(&one(), &granted.held.unit).unwrap().hints.model.clone().unwrap().name);
+        models.insert(bench.machine.unit(&one(), &granted.held.unit).unwrap().hints.model.clone().unwrap().name.clone());
     }
     assert_eq!(models.len(), 3);
 }
