@@ -73,21 +73,17 @@ fn tokens_per_second() {
 
 /// A condition whose prompts begin with about 200 tokens that are the same.
 fn header(model: &Model, turns: bool, topic: &str) -> spec::Prompt {
-    let tokens = |text: &str| model.tokenizer().ids(text, false).unwrap().len();
     let sentence = |i: usize| format!("For the {i}th time, {topic} is what this is about.");
-    let mut chat = spec::Chat::default();
-    let mut all = String::new();
+    let mut chat = spec::Chat { system: Some(String::new()), ..spec::Chat::default() };
+    let tokens = |chat: &spec::Chat| Prompt::new(model, &spec::Prompt::Chat(chat.clone()), "").unwrap().ids.len();
     for i in 0.. {
-        if tokens(&all) >= 180 {
+        if tokens(&chat) >= 200 {
             break;
         }
-        all = format!("{all} {}", sentence(i));
-        if turns {
-            chat.turns.push(spec::Turn { user: sentence(i), assistant: "joy".to_owned() });
+        match turns {
+            true => chat.turns.push(spec::Turn { user: sentence(i), assistant: "joy".to_owned() }),
+            false => chat.system = chat.system.map(|text| format!("{text} {}", sentence(i))),
         }
-    }
-    if !turns {
-        chat.system = Some(all);
     }
     spec::Prompt::Chat(chat)
 }
