@@ -1,0 +1,1 @@
+//! Two studies over the same test rows, side by side.
