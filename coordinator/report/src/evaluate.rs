@@ -80,8 +80,7 @@ pub fn evaluate(study: &Study) -> Result<Results, ReportError> {
     summaries(&bench, &mut results);
     results.warnings = warnings::all(&bench);
     if !affordable {
-        let wanted: BTreeSet<usize> =
-            results.baselines.iter().chain(&results.probes).flat_map(|l| l.predictions.iter().copied()).collect();
+        let wanted: BTreeSet<usize> = results.baselines.iter().chain(&results.probes).flat_map(|l| l.predictions.iter().copied()).collect();
         for (i, scored) in score::all(&bench, &results.catalogue, Some(&wanted), true) {
             scores[i] = scored;
         }

@@ -180,11 +180,8 @@ impl Figure {
     /// can stand in a page.
     pub fn marks(&self) -> String {
         type Point<'a> = (f64, f64, i64, &'a str);
-        let panels: Vec<(&[String], Vec<Point<'_>>)> = self
-            .panels
-            .iter()
-            .map(|p| (p.series.as_slice(), p.marks.iter().map(pen::Mark::parts).collect()))
-            .collect();
+        let panels: Vec<(&[String], Vec<Point<'_>>)> =
+            self.panels.iter().map(|p| (p.series.as_slice(), p.marks.iter().map(pen::Mark::parts).collect())).collect();
         serde_json::to_string(&panels).expect("marks serialize").replace('<', "\\u003c")
     }
 

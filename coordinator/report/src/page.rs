@@ -19,7 +19,7 @@ use crate::figures::{self, Figure};
 use crate::results::Results;
 use crate::study::{ReportError, Study};
 use crate::wording::count;
-pub use section::{Block, Section, Table, cells};
+pub use section::Section;
 
 /// A number that is worth a card.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -120,9 +120,8 @@ impl View {
             environment.add_template(name, source).map_err(|e| fail(html, &e))?;
         }
         let view = context! { page => Value::from(Serde(self)), dark => figures::dark_style(".figure") };
-        let render = |path: &'static str, name: &str| {
-            environment.get_template(name).and_then(|t| t.render(&view)).map_err(|e| fail(path, &e))
-        };
+        let render =
+            |path: &'static str, name: &str| environment.get_template(name).and_then(|t| t.render(&view)).map_err(|e| fail(path, &e));
         Ok(Pages { html: render(html, "page.html")?, markdown: render(markdown, "page.md")? })
     }
 }

@@ -37,8 +37,7 @@ pub struct Pair {
 
 /// All paired differences.
 pub fn all(bench: &Bench<'_>, results: &Results) -> Vec<Comparison> {
-    let mut comparisons: Vec<Comparison> =
-        pairs::all(bench, results).into_par_iter().filter_map(|pair| difference(bench, &pair)).collect();
+    let mut comparisons: Vec<Comparison> = pairs::all(bench, results).into_par_iter().filter_map(|pair| difference(bench, &pair)).collect();
     correct(&mut comparisons);
     comparisons
 }

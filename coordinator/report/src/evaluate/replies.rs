@@ -136,9 +136,8 @@ fn agreement(bench: &Bench<'_>, place: Place, judge: usize, of_judge: &Called, o
 fn shift(bench: &Bench<'_>, place: Place, source: Source, calls: &Called, first: &Called) -> Option<Comparison> {
     let (ruler, study) = (&bench.ruler, bench.study);
     let both: Vec<bool> = calls.iter().zip(first).map(|(a, b)| a.is_some() && b.is_some()).collect();
-    let kept = |calls: &Called| -> Option<Drawn> {
-        ruler.mean(&both, |row| f64::from(u8::from(calls[row] == Some(ruler.target.class[row]))))
-    };
+    let kept =
+        |calls: &Called| -> Option<Drawn> { ruler.mean(&both, |row| f64::from(u8::from(calls[row] == Some(ruler.target.class[row])))) };
     let (here, there) = (kept(calls)?, kept(first)?);
     let difference = here.minus(&there);
     let p = (difference.groups > 1).then(|| p_value(difference.value, &difference.draws));

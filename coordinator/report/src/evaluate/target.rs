@@ -137,7 +137,10 @@ mod tests {
         };
         let classes = ["anger", "joy", "fear"].map(str::to_owned);
         let rollup = Rollup::new(&level, &classes);
-        assert_eq!((rollup.classes.as_slice(), rollup.of.as_slice()), (["bad".to_owned(), "good".to_owned()].as_slice(), [0, 1, 0].as_slice()));
+        assert_eq!(
+            (rollup.classes.as_slice(), rollup.of.as_slice()),
+            (["bad".to_owned(), "good".to_owned()].as_slice(), [0, 1, 0].as_slice())
+        );
         let values = [0.5, 0.25, 0.25, f32::NAN, f32::NAN, f32::NAN];
         let single = rollup.values(Scheme::Single, &values);
         assert_eq!(single[..2], [0.75, 0.25]);

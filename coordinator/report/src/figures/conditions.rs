@@ -103,10 +103,7 @@ pub fn scores(study: &Study, results: &Results) -> Option<Figure> {
     Some(Figure {
         name: "conditions",
         title: format!("{} per prompt condition", super::capital(results.measure.words)),
-        caption: format!(
-            "Test {} of the probe at each condition's representative layer, with bootstrap intervals.",
-            results.measure.words
-        ),
+        caption: format!("Test {} of the probe at each condition's representative layer, with bootstrap intervals.", results.measure.words),
         alt: format!("Dots with whiskers: {} per prompt condition, one panel per model.", results.measure.words),
         keys: flat(results).iter().map(|b| baseline_key(&b.probe)).collect(),
         panels: all.iter().map(|r| r.panel(unit, x, &format!("test {}", results.measure.words))).collect(),

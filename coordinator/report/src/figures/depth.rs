@@ -87,7 +87,19 @@ fn keys(results: &Results, series: impl Iterator<Item = (String, Colour)>) -> Ve
 
 fn table(study: &Study, curves: &[&DepthCurve]) -> Data {
     let mut data = Data::new(&[
-        "model", "condition", "probe", "what", "layer", "depth", "value", "lo", "hi", "n", "p_as_good_as_peak", "validation_loss", "compression",
+        "model",
+        "condition",
+        "probe",
+        "what",
+        "layer",
+        "depth",
+        "value",
+        "lo",
+        "hi",
+        "n",
+        "p_as_good_as_peak",
+        "validation_loss",
+        "compression",
     ]);
     for c in curves {
         let name = |what: &str| {
@@ -188,7 +200,8 @@ pub fn per_model(study: &Study, results: &Results) -> Option<Figure> {
                     chart.line(&points, control_stroke(control.control, Colour::Ink));
                     for (p, e) in first.curve.points.iter().zip(&control.points) {
                         if let Some(e) = e {
-                            let words = format!("{}, {}, layer {}: {}", control.control, first.name, layer_words(p.layer), unit.estimate(*e));
+                            let words =
+                                format!("{}, {}, layer {}: {}", control.control, first.name, layer_words(p.layer), unit.estimate(*e));
                             chart.mark(place(p.layer, entry.layers), e.value, words);
                         }
                     }

@@ -131,13 +131,8 @@ pub fn separation(study: &Study, results: &Results) -> Option<Figure> {
                 let points = p.layers.iter().filter_map(|l| Some((l.layer, finite(of(l))?))).collect();
                 (study.conditions[p.place.condition].name.clone(), Colour::Series(p.place.condition), points)
             });
-            let curves = Curves {
-                model,
-                title: format!("{} · {y_label}", study.models[model].name),
-                y_label,
-                series: series.collect(),
-                study,
-            };
+            let curves =
+                Curves { model, title: format!("{} · {y_label}", study.models[model].name), y_label, series: series.collect(), study };
             panels.extend(curves.panel(&|v| Unit::Real.value(v)));
         }
     }

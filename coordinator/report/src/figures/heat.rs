@@ -173,7 +173,8 @@ pub fn persistence(study: &Study, results: &Results) -> Option<Figure> {
             for (layer, row) in p.layers.iter().zip(&grid.cells) {
                 for (offset, cell) in p.offsets.iter().zip(row) {
                     let value = cell.map_or_else(String::new, |e| data::number(e.value));
-                    let words = [model.clone(), condition.clone(), grid.context.as_str().to_owned(), layer.to_string(), offset.to_string(), value];
+                    let words =
+                        [model.clone(), condition.clone(), grid.context.as_str().to_owned(), layer.to_string(), offset.to_string(), value];
                     data.push(words.to_vec());
                 }
             }
@@ -203,7 +204,10 @@ pub fn persistence(study: &Study, results: &Results) -> Option<Figure> {
             results.measure.words,
             if unit == Unit::Share { " (in percent)" } else { "" }
         ),
-        alt: format!("Heat maps of {}, layers from bottom to top and offsets from left to right, one per model and condition.", results.measure.words),
+        alt: format!(
+            "Heat maps of {}, layers from bottom to top and offsets from left to right, one per model and condition.",
+            results.measure.words
+        ),
         keys: vec![key(unit, range)],
         panels: panels(&grids, unit, range),
         data,
@@ -243,7 +247,8 @@ pub fn of_classes(study: &Study, results: &Results) -> Option<Figure> {
         name: "conditions-classes",
         title: format!("{} per class and condition", super::capital(what)),
         caption: if what == "recall" {
-            "Share (in percent) of each class's test rows that the probe at the representative layer finds, per prompt condition.".to_owned()
+            "Share (in percent) of each class's test rows that the probe at the representative layer finds, per prompt condition."
+                .to_owned()
         } else {
             format!("The probe's {what} for each class at the representative layer, per prompt condition.")
         },

@@ -231,7 +231,13 @@ fn n(value: f64) -> String {
 fn path(points: &[(f64, f64)]) -> String {
     let mut out = String::new();
     for (i, (x, y)) in points.iter().enumerate() {
-        let space = if i == 0 { "M" } else if i == 1 { "L" } else { " " };
+        let space = if i == 0 {
+            "M"
+        } else if i == 1 {
+            "L"
+        } else {
+            " "
+        };
         let _ = write!(out, "{space}{} {}", n(*x), n(*y));
     }
     out

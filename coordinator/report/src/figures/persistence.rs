@@ -72,8 +72,7 @@ fn primary(results: &Results) -> &str {
 }
 
 fn table<'a>(study: &Study, of: impl Iterator<Item = (&'a Persistence, &'a Decay)>) -> Data {
-    let mut data =
-        Data::new(&["model", "condition", "layer", "probe", "fitted", "context", "class", "offset", "value", "lo", "hi", "n"]);
+    let mut data = Data::new(&["model", "condition", "layer", "probe", "fitted", "context", "class", "offset", "value", "lo", "hi", "n"]);
     for (p, d) in of {
         for (k, e) in &d.points {
             let mut row = vec![
@@ -140,8 +139,14 @@ pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
     Some(Figure {
         name: "persistence-conditions",
         title: format!("Decay of {} over offsets", results.measure.words),
-        caption: format!("Test {} at the layer that is best on average over offsets, against the number of tokens after the prompt (log scale). Solid: the prompt is in the context. Dashed: the continuation was encoded again without its prompt, so what is left lies in the continuation itself.", results.measure.words),
-        alt: format!("Curves of {} over offsets, one panel per model, one colour per condition, dashed for the masked-prompt control.", results.measure.words),
+        caption: format!(
+            "Test {} at the layer that is best on average over offsets, against the number of tokens after the prompt (log scale). Solid: the prompt is in the context. Dashed: the continuation was encoded again without its prompt, so what is left lies in the continuation itself.",
+            results.measure.words
+        ),
+        alt: format!(
+            "Curves of {} over offsets, one panel per model, one colour per condition, dashed for the masked-prompt control.",
+            results.measure.words
+        ),
         keys,
         panels,
         data: table(study, results.persistence.iter().flat_map(|p| p.decays.iter().filter(|d| d.class.is_none()).map(move |d| (p, d)))),
@@ -166,7 +171,8 @@ pub fn curves(study: &Study, results: &Results) -> Option<Figure> {
     let unit = Unit::of(&results.measure);
     let shown = |d: &&Decay| {
         let main = d.probe == primary(results);
-        d.class.is_none() && (main && (!d.transferred || d.context == Context::Full) || d.probe == "offset-mlp" && d.context == Context::Full)
+        d.class.is_none()
+            && (main && (!d.transferred || d.context == Context::Full) || d.probe == "offset-mlp" && d.context == Context::Full)
     };
     let several = results.persistence.iter().any(|p| p.decays.iter().filter(shown).count() > 2);
     if !several {
@@ -307,7 +313,10 @@ pub fn half_life(study: &Study, results: &Results) -> Option<Figure> {
     Some(Figure {
         name: "half-life",
         title: format!("How long each class lasts, condition {}", study.conditions[condition].name),
-        caption: format!("Half-life of an exponential decay of each class's {} towards {towards}, with bootstrap intervals (log scale). A line that runs off the panel (›) has no end within the measured offsets; a class without a mark has no signal to lose.", results.measure.of_class),
+        caption: format!(
+            "Half-life of an exponential decay of each class's {} towards {towards}, with bootstrap intervals (log scale). A line that runs off the panel (›) has no end within the measured offsets; a class without a mark has no signal to lose.",
+            results.measure.of_class
+        ),
         alt: "Dots with whiskers: half-life in tokens per class, one panel per model.".to_owned(),
         keys: Vec::new(),
         panels,

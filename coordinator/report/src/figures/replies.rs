@@ -164,7 +164,8 @@ pub fn shift(study: &Study, results: &Results) -> Option<Figure> {
         name: "replies-shift",
         title: "Where labels go from utterance to reply".to_owned(),
         caption: "Of the utterances of each class (rows, in percent), what their replies express (columns).".to_owned(),
-        alt: "Heat maps: class of the utterance as rows, class of the reply as columns, one panel per model, condition and source.".to_owned(),
+        alt: "Heat maps: class of the utterance as rows, class of the reply as columns, one panel per model, condition and source."
+            .to_owned(),
         keys: vec![key(Unit::Share, (0.0, 1.0))],
         panels: panels(&grids, Unit::Share, (0.0, 1.0)),
         data,

@@ -51,7 +51,13 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
         for row in &here {
             for (what, _, _, e, _) in points(study, unit, row) {
                 let model = &study.models[row.place.model];
-                let at = if what == "zero-shot" { String::new() } else if what == "last layer" { row.last_layer.to_string() } else { row.layer.to_string() };
+                let at = if what == "zero-shot" {
+                    String::new()
+                } else if what == "last layer" {
+                    row.last_layer.to_string()
+                } else {
+                    row.layer.to_string()
+                };
                 let mut cells = vec![entry.name.clone(), model.name.clone(), model.parameters.to_string(), what.to_owned(), at];
                 cells.extend(data::estimate(Some(e)));
                 data.push(cells);
@@ -92,9 +98,16 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
         caption: format!(
             "Test {} against parameters. Whiskers are bootstrap intervals over groups of test rows; thin lines are least-squares trends on the logarithm of size.{}",
             results.measure.words,
-            if rows.iter().any(|r| r.twin.is_some()) { " Random weights: the same probe at the same layer of the model's untrained twin." } else { "" }
+            if rows.iter().any(|r| r.twin.is_some()) {
+                " Random weights: the same probe at the same layer of the model's untrained twin."
+            } else {
+                ""
+            }
         ),
-        alt: format!("Dots with whiskers: {} of the probe at its best and last layer and of zero-shot prompting, per model size, with baselines as level lines.", results.measure.words),
+        alt: format!(
+            "Dots with whiskers: {} of the probe at its best and last layer and of zero-shot prompting, per model size, with baselines as level lines.",
+            results.measure.words
+        ),
         keys,
         panels,
         data,

@@ -43,13 +43,20 @@ pub fn planes(study: &Study, results: &Results, what: &'static str) -> Option<Fi
     if scale {
         keys.push(Key { label: format!("{}, low to high", study.classes[0]), mark: "heat", colour: gradient(), series: false });
     }
-    let fewer = if ours.iter().any(|s| s.points.len() > POINTS) { format!(" {POINTS} rows of each are drawn; the CSV has all.") } else { String::new() };
+    let fewer = if ours.iter().any(|s| s.points.len() > POINTS) {
+        format!(" {POINTS} rows of each are drawn; the CSV has all.")
+    } else {
+        String::new()
+    };
     let contours = "Lines enclose where each class lies at least 25% and 50% as thick as at its peak.";
     Some(Figure {
         name: if what == "states" { "geometry-states" } else { "geometry-probabilities" },
         title: if what == "states" { "States of the test rows" } else { "The probe's probabilities of the test rows" }.to_owned(),
         caption: if what == "states" {
-            format!("States at the probe's representative layer along the first two principal components of train. {}{fewer}", if scale { "" } else { contours })
+            format!(
+                "States at the probe's representative layer along the first two principal components of train. {}{fewer}",
+                if scale { "" } else { contours }
+            )
         } else {
             format!("Principal components of the probe's class probabilities at its representative layer. {contours}{fewer}")
         },

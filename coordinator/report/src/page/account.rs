@@ -120,7 +120,7 @@ fn unmeasured(study: &Study, results: &Results) -> Option<String> {
         (results.persistence.is_empty(), "persistence (one offset)"),
         (study.conditions.len() < 2, "conditions (one prompt condition)"),
         (results.verdicts.is_empty(), "malleability (nobody judged replies)"),
-        (results.geometry.places.is_empty(), "geometry (not asked for)"),
+        (results.geometry.places.is_empty(), "geometry of states (not asked for)"),
         (!results.comparisons.iter().any(|c| c.family == "controls"), "controls (none was run)"),
         (results.costs.is_empty(), "cost (no unit has been committed yet)"),
     ];

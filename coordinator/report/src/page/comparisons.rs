@@ -10,8 +10,7 @@ pub const COLUMNS: &[&str] =
     &["model", "what", "#score", "against", "#its score", "#difference", "#p (Holm)", "#p (BH)", "#would show", "#rows"];
 
 /// What the last columns mean.
-pub const NOTE: &str =
-    "p after Holm's and after Benjamini and Hochberg's correction; would show: the smallest difference that these rows would show with 80% power";
+pub const NOTE: &str = "p after Holm's and after Benjamini and Hochberg's correction; would show: the smallest difference that these rows would show with 80% power";
 
 /// The rows of one family of paired differences.
 pub fn rows(study: &Study, results: &Results, family: &str) -> Vec<Vec<Cell>> {

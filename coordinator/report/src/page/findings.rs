@@ -59,7 +59,8 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
         let words = half_life(&fit.half_life, within);
         let (value, note) = words.split_once(" [").unwrap_or((&words, ""));
         let towards = fit.towards.map_or_else(String::new, |c| format!("down to the {} control", c.as_str()));
-        let interval = if note.is_empty() { String::new() } else { format!("interval {}", note.trim_end_matches(']').replace(", ", " to ")) };
+        let interval =
+            if note.is_empty() { String::new() } else { format!("interval {}", note.trim_end_matches(']').replace(", ", " to ")) };
         let note = [interval, towards].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", ");
         let value = match fit.half_life {
             HalfLife::NotReached { within, .. } => format!("> {within} tokens"),
@@ -220,7 +221,9 @@ fn controls(study: &Study, results: &Results, unit: Unit) -> Vec<String> {
         };
         out.push(match (found.len(), clear) {
             (1, 1) => format!("It exceeds {what} by {}{}.", unit.points(low.difference), unit.of_difference()),
-            (1, _) => format!("It does not clearly exceed {what}: the difference is {}{}.", unit.points(low.difference), unit.of_difference()),
+            (1, _) => {
+                format!("It does not clearly exceed {what}: the difference is {}{}.", unit.points(low.difference), unit.of_difference())
+            }
             _ => format!(
                 "The probe exceeds {what} in {cells}; the least by {} ({}), the most by {} ({}){}.",
                 unit.points(low.difference),
@@ -276,7 +279,8 @@ fn replies(study: &Study, results: &Results) -> Vec<String> {
     let all: Vec<_> = results.verdicts.iter().filter(judged).collect();
     let by = |a: &&&crate::results::Verdict, b: &&&crate::results::Verdict| a.kept.value.total_cmp(&b.kept.value);
     if let (Some(low), Some(high)) = (all.iter().min_by(by), all.iter().max_by(by)) {
-        let place = |v: &crate::results::Verdict| format!("{}, {}", study.models[v.place.model].name, study.conditions[v.place.condition].name);
+        let place =
+            |v: &crate::results::Verdict| format!("{}, {}", study.models[v.place.model].name, study.conditions[v.place.condition].name);
         let chance = unit_floor(results);
         out.push(if all.len() == 1 {
             format!("By the judge, {} of the replies express the utterance's label ({chance}).", Unit::Share.estimate(low.kept))

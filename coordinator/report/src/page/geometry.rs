@@ -14,7 +14,9 @@ pub fn geometry(study: &Study, results: &Results, figures: &[Figure]) -> Option<
         return None;
     }
     let mut section = Section::new("geometry", "Geometry");
-    section.say("How do the states lie? Everything is about states at offset 0, standardised on train.");
+    if !results.geometry.places.is_empty() {
+        section.say("How do the states lie? Everything about states is at offset 0, standardised on train.");
+    }
     for figure in [
         "geometry-states",
         "geometry-probabilities",
@@ -43,16 +45,17 @@ fn place(study: &Study, p: &PlaceGeometry) -> Vec<Cell> {
     let words = |pair: Option<(usize, usize)>| {
         pair.map_or_else(
             || Cell::from("–"),
-            |(a, b)| format!("{} ({})", list(&[study.classes[a].clone(), study.classes[b].clone()]), Unit::Real.value(p.directions[a][b])).into(),
+            |(a, b)| {
+                format!("{} ({})", list(&[study.classes[a].clone(), study.classes[b].clone()]), Unit::Real.value(p.directions[a][b])).into()
+            },
         )
     };
     let by = |x: &(usize, usize), y: &(usize, usize)| p.directions[x.0][x.1].total_cmp(&p.directions[y.0][y.1]);
     let best = |of: &dyn Fn(&crate::results::LayerGeometry) -> f64| {
         let known = p.layers.iter().filter(|l| of(l).is_finite());
-        known.max_by(|a, b| of(a).total_cmp(&of(b))).map_or_else(
-            || Cell::from("–"),
-            |l| Cell::sorted(format!("{} at {}", Unit::Real.value(of(l)), layer(l.layer)), of(l)),
-        )
+        known
+            .max_by(|a, b| of(a).total_cmp(&of(b)))
+            .map_or_else(|| Cell::from("–"), |l| Cell::sorted(format!("{} at {}", Unit::Real.value(of(l)), layer(l.layer)), of(l)))
     };
     vec![
         study.models[p.place.model].name.clone().into(),
@@ -81,5 +84,9 @@ fn angles(study: &Study, results: &Results, section: &mut Section) {
             ]
         })
     });
-    section.table("Degrees between the directions of every two scales", &["model", "condition", "#layer", "scales", "#angle"], rows.collect());
+    section.table(
+        "Degrees between the directions of every two scales",
+        &["model", "condition", "#layer", "scales", "#angle"],
+        rows.collect(),
+    );
 }

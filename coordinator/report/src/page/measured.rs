@@ -57,12 +57,7 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     json_answers(study, results, &mut section);
     let condition = |c: Option<usize>| c.map_or_else(|| "–".to_owned(), |c| study.conditions[c].name.clone());
     let rows = results.trends.iter().map(|t| {
-        vec![
-            t.what.into(),
-            condition(t.condition).into(),
-            Cell::sorted(unit.points(t.slope), t.slope.value),
-            t.models.to_string().into(),
-        ]
+        vec![t.what.into(), condition(t.condition).into(), Cell::sorted(unit.points(t.slope), t.slope.value), t.models.to_string().into()]
     });
     section.table(
         format!("Gain per tenfold parameters, {}; the intervals are over test rows, with the models held fixed", of_what(results)),
@@ -155,7 +150,15 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
         row
     });
     let columns = [
-        "model", "condition", "#layer", "#score", "#shuffled labels", "#random direction", "#random weights", "#p as good as best", "#compression",
+        "model",
+        "condition",
+        "#layer",
+        "#score",
+        "#shuffled labels",
+        "#random direction",
+        "#random weights",
+        "#p as good as best",
+        "#compression",
     ];
     section.table("Every layer, with its controls", &columns, rows.collect());
     Some(section)

@@ -40,9 +40,8 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
             Source::Probe => "probe".to_owned(),
         };
         let agreement = results.kappas.iter().find(|k| k.place == v.place && Source::Judge { model: k.judge } == v.source);
-        let most = most_expressed(&v.shift).map_or_else(|| "–".to_owned(), |(class, share)| {
-            format!("{} ({})", study.classes[class], Unit::Share.value(share))
-        });
+        let most = most_expressed(&v.shift)
+            .map_or_else(|| "–".to_owned(), |(class, share)| format!("{} ({})", study.classes[class], Unit::Share.value(share)));
         vec![
             Cell::from(study.models[v.place.model].name.clone()),
             study.conditions[v.place.condition].name.clone().into(),

@@ -116,7 +116,8 @@ impl Section {
     pub fn figure(&mut self, figures: &[Figure], name: &str) {
         if let Some(figure) = figures.iter().find(|f| f.name == name) {
             let csv = figure.data.csv();
-            let csv = if csv.len() <= INLINE { format!("data:text/csv;charset=utf-8,{}", encoded(&csv)) } else { format!("figures/{name}.csv") };
+            let csv =
+                if csv.len() <= INLINE { format!("data:text/csv;charset=utf-8,{}", encoded(&csv)) } else { format!("figures/{name}.csv") };
             self.blocks.push(Block::Figure { marks: figure.marks(), csv, figure: figure.clone() });
         }
     }

@@ -66,7 +66,8 @@ fn line(study: &Study, results: &Results, l: &Line, metrics: &[(&str, &str, Unit
         Unit::of(&results.measure).estimate(l.score).into(),
     ];
     for (name, _, unit) in metrics {
-        let text = metric(name).map_or_else(|| "–".to_owned(), |e| if *unit == Unit::Share { unit.estimate(e) } else { unit.value(e.value) });
+        let text =
+            metric(name).map_or_else(|| "–".to_owned(), |e| if *unit == Unit::Share { unit.estimate(e) } else { unit.value(e.value) });
         row.push(text.into());
     }
     row
@@ -96,7 +97,11 @@ pub fn baselines(study: &Study, results: &Results, figures: &[Figure]) -> Option
     let mut columns = vec!["probe", "model", "condition", "#layer", head.as_str()];
     columns.extend(metrics.iter().map(|m| m.1));
     section.table("Baselines", &columns, results.baselines.iter().map(|l| line(study, results, l, &metrics)).collect());
-    section.table("Probes at their representative layer", &columns, results.probes.iter().map(|l| line(study, results, l, &metrics)).collect());
+    section.table(
+        "Probes at their representative layer",
+        &columns,
+        results.probes.iter().map(|l| line(study, results, l, &metrics)).collect(),
+    );
     section.table(
         format!("Best probe minus baseline, paired over the same test rows, {}; {}", of_what(results), comparisons::NOTE),
         comparisons::COLUMNS,
@@ -121,7 +126,12 @@ fn per_class(study: &Study, results: &Results, section: &mut Section) {
     };
     let best = (0..study.models.len()).filter_map(|m| crate::evaluate::best_of(&results.depth, m));
     let best: Vec<&Line> = best
-        .filter_map(|c| results.probes.iter().find(|l| (l.model, l.condition, l.layer) == (Some(c.place.model), Some(c.place.condition), Some(c.shown().layer)) && l.probe == c.probe))
+        .filter_map(|c| {
+            results.probes.iter().find(|l| {
+                (l.model, l.condition, l.layer) == (Some(c.place.model), Some(c.place.condition), Some(c.shown().layer))
+                    && l.probe == c.probe
+            })
+        })
         .collect();
     let mut rows = Vec::new();
     for l in results.baselines.iter().filter(|l| l.probe != "majority").chain(best) {

@@ -23,14 +23,17 @@ pub fn as_good_as_best(values: &[f64], draws: &[Vec<f64>]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng};
+
     use super::*;
 
     #[test]
     fn the_best_is_as_good_as_itself_and_one_far_below_is_not() {
-        let noise = |seed: u32| -> Vec<f64> { (0..200).map(|r| f64::from((r * 37 + seed * 91) % 100) / 1000.0 - 0.05).collect() };
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+        let mut noise = || -> Vec<f64> { (0..400).map(|_| rng.random_range(-0.05..0.05)).collect() };
         let values = [0.5, 0.49, 0.1];
-        let draws: Vec<Vec<f64>> = values.iter().zip(1..).map(|(v, s)| noise(s).iter().map(|d| v + d).collect()).collect();
+        let draws: Vec<Vec<f64>> = values.iter().map(|v| noise().iter().map(|d| v + d).collect()).collect();
         let p = as_good_as_best(&values, &draws);
-        assert!(p[0] == 1.0 && p[1] > 0.5 && p[2] < 0.01, "{p:?}");
+        assert!(p[0] == 1.0 && p[1] > 0.3 && p[2] < 0.01, "{p:?}");
     }
 }

@@ -68,7 +68,11 @@ mod tests {
             let (mut plus, mut minus) = (0.0, 0.0);
             for _ in 0..n {
                 let draw: f64 = rng.random();
-                if draw < up { plus += 1.0 } else if draw < discordance { minus += 1.0 }
+                if draw < up {
+                    plus += 1.0
+                } else if draw < discordance {
+                    minus += 1.0
+                }
             }
             // McNemar's z.
             (plus - minus) / f64::sqrt(plus + minus) > 1.96

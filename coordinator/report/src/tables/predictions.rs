@@ -60,7 +60,8 @@ pub fn predictions(study: &Study) -> Result<Vec<u8>, ReportError> {
         let rows: Vec<usize> = (0..predicted.len()).filter(|r| predicted[*r].is_some()).collect();
         let n = rows.len();
         let id = Identity::new(study, p);
-        let texts = |value: &dyn Fn(usize) -> Option<String>| -> ArrayRef { Arc::new(StringArray::from_iter(rows.iter().map(|r| value(*r)))) };
+        let texts =
+            |value: &dyn Fn(usize) -> Option<String>| -> ArrayRef { Arc::new(StringArray::from_iter(rows.iter().map(|r| value(*r)))) };
         let slice = |of: &[f32]| -> Vec<f32> { rows.iter().flat_map(|r| of[r * classes..][..classes].iter().copied()).collect() };
         let class = |c: u32| study.classes[c as usize].clone();
         table.append(vec![
@@ -80,9 +81,7 @@ pub fn predictions(study: &Study) -> Result<Vec<u8>, ReportError> {
             texts(&|r| Some(study.test[r].group.clone())),
             texts(&|r| single.then(|| class(study.test[r].class))),
             texts(&|r| predicted[r].filter(|_| single).map(class)),
-            Arc::new(Float32Array::from_iter(
-                rows.iter().map(|r| single.then(|| values[r * classes + study.test[*r].class as usize])),
-            )),
+            Arc::new(Float32Array::from_iter(rows.iter().map(|r| single.then(|| values[r * classes + study.test[*r].class as usize])))),
             lists(&item, classes, n, Some(slice(&values))).map_err(fail)?,
             lists(&item, classes, n, (!single).then(|| slice(&target.values))).map_err(fail)?,
         ])?;

@@ -27,22 +27,14 @@ pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
         .collect();
     let elsewhere = if elsewhere.is_empty() { String::new() } else { format!("; {}", list(&elsewhere)) };
     let what = if results.measure.share { format!("points of {}", results.measure.words) } else { format!("of {}", results.measure.words) };
-    Some(format!(
-        "{direction}{place}: {} {what} per tenfold parameters over {} models{elsewhere}.",
-        unit.points(here.slope),
-        here.models
-    ))
+    Some(format!("{direction}{place}: {} {what} per tenfold parameters over {} models{elsewhere}.", unit.points(here.slope), here.models))
 }
 
 /// Where the peak lies.
 pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -> Option<String> {
     let trained = |c: &&DepthCurve| study.models[c.place.model].random_weights.is_none();
-    let same: Vec<&DepthCurve> = results
-        .depth
-        .iter()
-        .filter(trained)
-        .filter(|c| c.place.condition == curve.place.condition && c.points.len() > 2)
-        .collect();
+    let same: Vec<&DepthCurve> =
+        results.depth.iter().filter(trained).filter(|c| c.place.condition == curve.place.condition && c.points.len() > 2).collect();
     let (low, high) = same.iter().map(|c| c.peak.depth.value).fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(v), r.1.max(v)));
     if same.is_empty() {
         return None;

@@ -1,0 +1,1 @@
+//! Sections of a whole study: what each finds.
