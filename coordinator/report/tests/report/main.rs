@@ -1,9 +1,12 @@
 //! The whole report on synthetic studies with a planted signal.
 
+mod planted;
 mod synthetic;
 
 mod demo;
 mod page;
+mod recovery;
+mod reference;
 mod refusals;
 mod schemes;
 mod sections;
