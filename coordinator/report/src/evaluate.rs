@@ -25,6 +25,7 @@ use limbic_proto::rows::Scheme;
 use limbic_proto::unit::UnitKind;
 
 use bench::{Bench, Ground, Origin, Series};
+pub use compare::{Pair, Side, correct, difference};
 pub use curves::best_of;
 use measure::Ruler;
 use target::{Rollup, Target};

@@ -13,6 +13,7 @@ mod persistence;
 mod replies;
 mod scale;
 mod scatter;
+mod versus;
 
 use serde::Serialize;
 
@@ -23,6 +24,7 @@ use palette::Colour;
 pub use palette::dark_style;
 use pen::{Drawing, Pen};
 pub use persistence::shown_condition;
+pub use versus::versus;
 
 /// One figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]

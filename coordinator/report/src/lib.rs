@@ -3,9 +3,10 @@
 //!
 //! [`evaluate()`] turns a [`Study`] into [`Results`] (scores of every prediction with intervals, and the summaries),
 //! [`files`] turns both into the report's files.
-//! [`answers`] reads labels from what models write.
+//! [`compare()`] sets two studies beside one another. [`answers`] reads labels from what models write.
 
 pub mod answers;
+mod compare;
 mod evaluate;
 mod figures;
 mod page;
@@ -16,6 +17,7 @@ mod summary;
 mod tables;
 mod wording;
 
+pub use compare::compare;
 pub use evaluate::evaluate;
 pub use figures::FIGURES;
 pub use limbic_proto::status::Quarantined;

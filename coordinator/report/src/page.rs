@@ -9,6 +9,7 @@ mod persistence;
 mod replies;
 mod section;
 mod tabled;
+mod versus;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
@@ -20,6 +21,7 @@ use crate::results::Results;
 use crate::study::{ReportError, Study};
 use crate::wording::count;
 pub use section::Section;
+pub use versus::versus;
 
 /// A number that is worth a card.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -98,12 +100,6 @@ pub struct View {
 }
 
 impl View {
-    /// A page without key figures.
-    pub fn plain(title: String, eyebrow: String, sweep: String, software: String) -> View {
-        let (facts, cards, findings, sections) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        View { title, eyebrow, sweep, software, facts, cards, findings, sections, files: String::new() }
-    }
-
     /// Renders it as HTML and as Markdown; the names are for errors.
     pub fn render(&self, html: &'static str, markdown: &'static str) -> Result<Pages, ReportError> {
         let mut environment = Environment::new();

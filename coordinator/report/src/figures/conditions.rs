@@ -10,6 +10,7 @@ use crate::study::Study;
 use crate::wording::Unit;
 
 /// One dot of a row.
+#[derive(Clone)]
 pub struct Dot {
     /// Its series, if it is of one that can be hidden.
     pub series: String,

@@ -12,6 +12,7 @@ mod schemes;
 mod sections;
 mod signal;
 mod tables;
+mod versus;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
