@@ -67,7 +67,7 @@ pub struct Shared {
 pub struct Paired {
     /// The difference.
     pub difference: Estimate,
-    /// Uncorrected.
+    /// Uncorrected; none where both say the same of every row, or rows are of fewer than two groups.
     pub p: Option<f64>,
     /// After Holm's correction within the family.
     pub p_holm: Option<f64>,
@@ -145,6 +145,10 @@ fn pair(joined: &Study, first: &Study, shared: &mut [Shared]) -> Result<(), Repo
     let found: Vec<Option<crate::Comparison>> = shared.iter().map(one).collect();
     let at: Vec<usize> = (0..found.len()).filter(|i| found[*i].is_some()).collect();
     let mut found: Vec<crate::Comparison> = found.into_iter().flatten().collect();
+    // What says the same of every row (often it is the same unit) tests nothing, and would only make the others' correction
+    // stricter.
+    let same = |c: &crate::Comparison| [Some(c.difference.value), c.difference.lo, c.difference.hi].iter().all(|v| *v == Some(0.0));
+    found.iter_mut().filter(|c| same(c)).for_each(|c| (c.p, c.p_holm, c.p_bh) = (None, None, None));
     correct(&mut found);
     for (at, c) in at.into_iter().zip(found) {
         let (difference, p, p_holm, p_bh, detectable) = (c.difference, c.p, c.p_holm, c.p_bh, c.detectable);

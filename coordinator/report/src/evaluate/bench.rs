@@ -127,7 +127,7 @@ impl Bench<'_> {
     /// What is followed per class, mean over some predictions; none for a class of which one has none.
     pub fn of_classes(&self, predictions: &[usize]) -> Vec<Option<Drawn>> {
         let seeds: Vec<Vec<Option<Drawn>>> =
-            predictions.iter().filter_map(|i| Some(self.ruler.of_classes(&*self.read(*i)?, None))).collect();
+            predictions.iter().filter_map(|i| Some(self.ruler.of_classes(&self.read(*i)?, None))).collect();
         let of_class = |class: usize| {
             let all: Option<Vec<Drawn>> = seeds.iter().map(|s| s[class].clone()).collect();
             Drawn::mean(&all?)

@@ -46,10 +46,16 @@ pub fn text_width(text: &str, size: f64) -> f64 {
     text.chars().count() as f64 * size * 0.56
 }
 
-/// A text cut to a width, with an ellipsis.
+/// A text cut to a width, with an ellipsis in its middle: names of one family differ at their ends.
 pub fn fitted(text: &str, size: f64, width: f64) -> String {
     let room = (width / (size * 0.56)).floor().max(2.0) as usize;
-    if text.chars().count() <= room { text.to_owned() } else { text.chars().take(room - 1).collect::<String>() + "…" }
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= room {
+        return text.to_owned();
+    }
+    let tail = (room - 1) / 2;
+    let (head, tail) = (&letters[..room - 1 - tail], &letters[letters.len() - tail..]);
+    head.iter().chain(&['…']).chain(tail).collect()
 }
 
 impl<'a> Chart<'a> {
@@ -215,6 +221,13 @@ pub fn thin(ticks: Vec<(f64, String)>, most: usize) -> Vec<(f64, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_too_long_loses_its_middle() {
+        assert_eq!(fitted("Linden-0.6B · emotional", 10.0, 57.0), "Linde…onal");
+        assert_eq!(fitted("short", 10.0, 57.0), "short");
+        assert_eq!(fitted("ab-cd", 10.0, 0.0), "a…");
+    }
 
     #[test]
     fn ticks_are_round() {

@@ -52,7 +52,7 @@ pub fn directions(study: &Study, results: &Results) -> Option<Figure> {
     Some(Figure {
         name: "geometry-directions",
         title: "Directions of the classes".to_owned(),
-        caption: "Cosine between the directions of every two classes (the mean of a class minus that of all others, in standardised states) at the probe's representative layer. Classes stand in the order of the tree above them: average linkage of 1 - cosine.".to_owned(),
+        caption: "Cosine between the directions of every two classes (the mean of a class minus that of all others, in standardised states) at the probe's representative layer. Classes stand in the order of the tree above them: average linkage of 1\u{a0}−\u{a0}cosine.".to_owned(),
         alt: "Heat maps of cosines between class directions with a dendrogram, one per model and condition.".to_owned(),
         keys: vec![key(Unit::Real, scale)],
         panels: panels(&grids, Unit::Real, scale),
@@ -60,13 +60,16 @@ pub fn directions(study: &Study, results: &Results) -> Option<Figure> {
     })
 }
 
+/// Values by layer.
+type Points = Vec<(Layer, f64)>;
+
 /// Curves over layers, one panel per model and statistic.
 struct Curves<'a> {
     model: usize,
     title: String,
     y_label: &'static str,
     /// Name, colour, points.
-    series: Vec<(String, Colour, Vec<(Layer, f64)>)>,
+    series: Vec<(String, Colour, Points)>,
     study: &'a Study,
 }
 

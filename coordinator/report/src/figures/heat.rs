@@ -42,13 +42,16 @@ pub struct Tree {
     pub order: Vec<usize>,
 }
 
+/// The longest that a turned label gets.
+const TURNED: f64 = 132.0;
+
 /// Room for a dendrogram.
 const TREE: f64 = 44.0;
 
 impl Grid {
     fn foot(&self) -> f64 {
         if self.turned {
-            let longest = self.columns.iter().map(|c| text_width(c, 11.0)).fold(0.0, f64::max).min(96.0);
+            let longest = self.columns.iter().map(|c| text_width(c, 11.0)).fold(0.0, f64::max).min(TURNED);
             longest + 16.0 + if self.x_label.is_empty() { 0.0 } else { 18.0 }
         } else {
             46.0
@@ -105,7 +108,7 @@ impl Grid {
         let every = (if self.turned { 12.0 } else { 26.0 } / w).ceil().max(1.0) as usize;
         for (c, label) in self.columns.iter().enumerate().filter(|(c, _)| c.is_multiple_of(every)) {
             let at = (left + (c as f64 + 0.5) * w, bottom + if self.turned { 8.0 } else { 12.0 });
-            let label = fitted(label, 11.0, 96.0);
+            let label = fitted(label, 11.0, TURNED);
             pen.text(at, &label, if self.turned { Script { turned: true, ..script(Align::Right) } } else { script(Align::Center) });
         }
         if !self.x_label.is_empty() {

@@ -237,7 +237,8 @@ pub fn classes(study: &Study, results: &Results) -> Option<Figure> {
         d.class.is_some() && !d.transferred && d.probe == primary(results) && matches!(d.context, Context::Full | Context::MaskedPrompt)
     };
     let all = here.iter().flat_map(|p| p.decays.iter().filter(shown));
-    let y = super::chart::signed_range(ends(all.flat_map(|d| d.points.iter().map(|p| p.1))));
+    let floors = results.measure.class_floors.iter().copied();
+    let y = super::chart::signed_range(ends(all.flat_map(|d| d.points.iter().map(|p| p.1))).chain(floors));
     let mut panels = Vec::new();
     for (class, name) in study.classes.iter().enumerate() {
         let drawn: Vec<Drawn<'_>> = here

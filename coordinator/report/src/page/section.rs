@@ -7,6 +7,9 @@ use crate::figures::Figure;
 /// Bytes of CSV up to which a figure brings its numbers inside the page; beyond, the page points to the file beside it.
 const INLINE: usize = 200_000;
 
+/// The widest a column of words is made on a narrow screen, in characters; longer texts are broken.
+const WORDS: usize = 32;
+
 /// Rows beyond which a table is folded.
 const LONG: usize = 28;
 
@@ -68,6 +71,8 @@ pub struct Table {
 struct Column {
     name: String,
     number: bool,
+    /// Of a column of words, how many characters its cells need beside one another; at most [`WORDS`].
+    width: usize,
 }
 
 /// A cell: what is read, and what it is sorted by where that doesn't follow from the text.
@@ -127,9 +132,18 @@ impl Section {
         if rows.is_empty() {
             return;
         }
-        let column = |c: &&str| Column { name: c.trim_start_matches('#').to_owned(), number: c.starts_with('#') };
+        let column = |(at, c): (usize, &&str)| Column {
+            name: c.trim_start_matches('#').to_owned(),
+            number: c.starts_with('#'),
+            width: rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.text.chars().count()).max().unwrap_or(0).min(WORDS),
+        };
         let folded = rows.len() > LONG;
-        self.blocks.push(Block::Table(Table { caption: caption.into(), columns: columns.iter().map(column).collect(), rows, folded }));
+        self.blocks.push(Block::Table(Table {
+            caption: caption.into(),
+            columns: columns.iter().enumerate().map(column).collect(),
+            rows,
+            folded,
+        }));
     }
 }
 

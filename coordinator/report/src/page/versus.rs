@@ -103,15 +103,24 @@ fn missing<'a>(these: impl Iterator<Item = &'a String>, those: impl Iterator<Ite
 fn told_apart(versus: &Versus<'_>, all: &[&Shared], what: &str) -> Option<String> {
     let [unit, _] = unit(versus);
     let value = |s: &Shared| s.paired.as_ref().map_or(0.0, |p| p.difference.value);
+    let (tested, same): (Vec<&&Shared>, Vec<&&Shared>) = all.iter().partition(|s| s.paired.as_ref().is_some_and(|p| p.p.is_some()));
+    if tested.is_empty() {
+        return Some(format!("Nothing differs in {} shared {what}.", all.len()));
+    }
+    let same = if same.is_empty() {
+        String::new()
+    } else {
+        format!(" {} {} the same in both; of the others", same.len(), if same.len() == 1 { "is" } else { "are" })
+    };
     let sure: Vec<&&Shared> = all.iter().filter(|s| s.sure(versus.studies[0])).collect();
     let better = sure.iter().filter(|s| value(s) > 0.0).count();
     let largest = all.iter().max_by(|x, y| value(x).abs().total_cmp(&value(y).abs()))?;
     let points = largest.paired.as_ref().map(|p| unit.points(p.difference))?;
     Some(format!(
-        "Of {} shared {what}, B is better in {better}, worse in {}, and can't be told from A in {} (after Holm's correction); the largest difference is {points}{} ({}).",
+        "Of {} shared {what},{same} B is better in {better}, worse in {}, and can't be told from A in {} (after Holm's correction); the largest difference is {points}{} ({}).",
         all.len(),
         sure.len() - better,
-        all.len() - sure.len(),
+        tested.len() - sure.len(),
         unit.of_difference(),
         largest.words()
     ))

@@ -36,10 +36,10 @@ pub fn average(distances: &[Vec<f64>]) -> Vec<Merge> {
         if !distance.is_finite() {
             break;
         }
-        for k in 0..n {
-            let joined = (matrix[i][k] * of_a as f64 + matrix[j][k] * of_b as f64) / (of_a + of_b) as f64;
-            (matrix[i][k], matrix[k][i]) = (joined, joined);
-        }
+        let mean = |(a, b): (&f64, &f64)| (a * of_a as f64 + b * of_b as f64) / (of_a + of_b) as f64;
+        let joined: Vec<f64> = matrix[i].iter().zip(&matrix[j]).map(mean).collect();
+        matrix.iter_mut().zip(&joined).for_each(|(row, d)| row[i] = *d);
+        matrix[i] = joined;
         clusters[i] = Some((n + merges.len(), of_a + of_b));
         clusters[j] = None;
         merges.push(Merge { left: a.min(b), right: a.max(b), distance, size: of_a + of_b });

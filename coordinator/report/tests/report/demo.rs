@@ -1,7 +1,7 @@
 //! Pages for people to look at, and how long they take; run on request.
 
 use limbic_proto::rows::Scheme;
-use limbic_report::{Study, evaluate, files};
+use limbic_report::{File, Study, compare, evaluate, files};
 
 use super::synthetic::{DEMO, Size, study, valued};
 
@@ -11,6 +11,10 @@ fn write(study: &Study, folder: &std::path::Path) {
     let evaluated = start.elapsed();
     let files = files(study, &results).expect("the report is made");
     println!("{} predictions: evaluated in {evaluated:?}, files after {:?}", study.predictions.len(), start.elapsed());
+    put(files, folder);
+}
+
+fn put(files: Vec<File>, folder: &std::path::Path) {
     for file in files {
         let path = folder.join(&file.path);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder is made");
@@ -24,7 +28,9 @@ fn write(study: &Study, folder: &std::path::Path) {
 #[ignore = "writes files for people to look at"]
 fn demo() {
     let folder = std::env::var("LIMBIC_REPORT_DEMO").map_or_else(|_| std::env::temp_dir().join("limbic-report-demo"), Into::into);
-    write(&study(DEMO), &folder.join("single"));
+    let (demo, smaller) = (study(DEMO), study(Size { conditions: 3, ..DEMO }));
+    write(&demo, &folder.join("single"));
+    put(compare(&demo, &smaller).expect("both are sound"), &folder.join("compared"));
     for scheme in [Scheme::Multi, Scheme::Intensity, Scheme::Continuous] {
         write(&valued(scheme, 300), &folder.join(scheme.as_str()));
     }

@@ -4,7 +4,7 @@ use limbic_report::{Results, Source, Study};
 
 use super::whole;
 
-fn name<'a>(study: &'a Study, condition: usize) -> &'a str {
+fn name(study: &Study, condition: usize) -> &str {
     &study.conditions[condition].name
 }
 

@@ -51,11 +51,11 @@ fn a_study_in_another_order_is_the_same() {
         for s in shared {
             let d = &s["paired"]["difference"];
             assert_eq!((d["value"].as_f64(), d["lo"].as_f64(), d["hi"].as_f64()), (Some(0.0), Some(0.0), Some(0.0)), "{s}");
-            assert_eq!(s["paired"]["p"], 1.0);
+            assert!(s["paired"]["p"].is_null(), "nothing is tested");
         }
         let lives = found["half_lives"].as_array().expect("a list");
         assert!(!lives.is_empty() && lives.iter().all(|h| h["half_lives"][0]["state"] == h["half_lives"][1]["state"]));
-        assert!(text(&files, "compare.html").contains("B is better in 0, worse in 0"));
+        assert!(text(&files, "compare.html").contains("Nothing differs in 13 shared baselines and probes."));
     }
 }
 

@@ -37,7 +37,8 @@ pub fn several(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
     }
     let slice = |of: &[f32], row: usize| -> Vec<f32> { of[row * classes..][..classes].to_vec() };
     let row = |row: usize| (slice(&target.values, row), slice(values, row));
-    let rows: [(&str, &dyn Fn(&[f32], &[f32]) -> f64); 3] = [
+    type OfRow<'a> = &'a dyn Fn(&[f32], &[f32]) -> f64;
+    let rows: [(&str, OfRow<'_>); 3] = [
         ("subset-accuracy", &|t, p| f64::from(u8::from(several::exact(t, p)))),
         ("ranking-precision", &several::ranking),
         ("log-loss", &several::loss),
