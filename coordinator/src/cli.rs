@@ -1,6 +1,7 @@
 //! The command line of `limbic`.
 
 mod change;
+mod compare;
 mod doctor;
 mod gc;
 mod inspect;
@@ -67,6 +68,8 @@ enum Command {
     List(inspect::ListArgs),
     /// Writes tables, figures and pages from what is committed.
     Report(inspect::ReportArgs),
+    /// Sets two sweeps of a store side by side, paired where they test the same rows.
+    Compare(compare::CompareArgs),
     /// Tries the store, this computer and the coordinator, and says what to mend.
     Doctor(doctor::DoctorArgs),
     /// Removes artifacts that no commit names: what lost or failed attempts left behind.
@@ -152,6 +155,7 @@ pub fn main() -> ExitCode {
         Command::Again(args) => runtime.block_on(change::again(args)),
         Command::Show(args) => runtime.block_on(show::show(args)),
         Command::List(args) => runtime.block_on(inspect::list(args)),
+        Command::Compare(args) => runtime.block_on(compare::compare(args)),
         Command::Report(args) => runtime.block_on(inspect::report(args)),
         Command::Doctor(args) => runtime.block_on(doctor::doctor(args)),
         Command::Gc(args) => runtime.block_on(gc::gc(args)),

@@ -1,21 +1,22 @@
 //! Committed artifacts become a study, and the study a folder of tables, figures and pages.
 
+mod answers;
+mod predictions;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use limbic_core::plan::{Place, PlannedUnit};
+use limbic_core::plan::{ModelFacts, PlannedUnit};
 use limbic_proto::commit::{self, Commit, Done};
 use limbic_proto::key::UnitKey;
 use limbic_proto::layout;
-use limbic_proto::rows::Split;
 use limbic_proto::spec::Condition;
 use limbic_proto::status::Quarantined;
-use limbic_proto::unit::{FITS, FitRecord, PREDICTIONS, SCORES};
-use limbic_report::{ConditionEntry, ModelEntry, Prediction, Run, Study, TestRow};
+use limbic_report::{ConditionEntry, ModelEntry, Run, Study, TestRow};
 use limbic_store::{Store, StoreError};
-use safetensors::SafeTensors;
+use predictions::Collector;
 
 use crate::chains::Chains;
 use crate::failure::Failure;
@@ -83,10 +84,11 @@ struct Fetched {
 /// The store can't be read, or results are not what was committed (all such units are named).
 pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: Vec<Quarantined>) -> Result<Study, CollectError> {
     let parts = chains.parts(sweep);
-    let committed: Vec<_> = parts.iter().filter_map(|(key, planned)| Some((*key, chains.standing(key)?, planned.place.clone()))).collect();
+    let committed: Vec<_> =
+        parts.iter().filter_map(|(key, planned)| Some((*key, chains.standing(key)?, predictions::artifacts(planned)))).collect();
     let phase = Phase::of(committed.len(), "reading results");
     let fetched: Vec<Result<(UnitKey, Fetched), Corrupt>> = stream::iter(committed)
-        .map(|(key, generation, place)| fetch(store, key, generation, place))
+        .map(|(key, generation, names)| fetch(store, key, generation, names))
         .buffered(PARALLEL)
         .inspect(|_| phase.step())
         .try_collect()
@@ -108,7 +110,7 @@ pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: V
     // The plan's order, so that the same results give the same report whoever computed them when.
     for (key, planned) in &parts {
         let Some(fetched) = good.get(key) else { continue };
-        collector.take(key, planned, fetched)?;
+        collector.take(key, planned, &fetched.artifacts)?;
         runs.push(run(key, planned, &fetched.done));
     }
     let mut notes = sweep.accepted.notes.clone();
@@ -116,14 +118,19 @@ pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: V
         notes.push(format!("{} of {} units are committed; the rest is missing from this report.", runs.len(), parts.len()));
     }
     let spec = &sweep.accepted.spec;
+    let test = collector.test.iter().map(|&i| test_row(&sweep.rows.rows[i])).collect();
+    let (predictions, verdicts, geometry) = collector.finish();
     Ok(Study {
         sweep: sweep.id.clone(),
         title: spec.report.title.clone().unwrap_or_else(|| spec.name.clone()),
+        scheme: sweep.rows.scheme,
         classes: sweep.rows.classes.clone(),
-        test: collector.test.iter().map(|&i| &sweep.rows.rows[i]).map(test_row).collect(),
-        models: sweep.plan.models.iter().map(model_entry).collect(),
+        test,
+        models: sweep.plan.models.iter().map(|model| model_entry(model, &sweep.plan.models)).collect(),
         conditions: sweep.plan.conditions.iter().map(|c| ConditionEntry { name: c.name.clone(), description: describe(c) }).collect(),
-        predictions: collector.finish(),
+        predictions,
+        verdicts,
+        geometry,
         runs,
         options: spec.report.clone(),
         notes,
@@ -135,20 +142,20 @@ pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: V
 }
 
 /// One unit's result; a missing or corrupt one is no error of the whole.
-async fn fetch(store: &Store, unit: UnitKey, generation: u32, place: Place) -> Result<Result<(UnitKey, Fetched), Corrupt>, StoreError> {
-    match read(store, unit, generation, &place).await {
+async fn fetch(
+    store: &Store,
+    unit: UnitKey,
+    generation: u32,
+    names: Vec<&'static str>,
+) -> Result<Result<(UnitKey, Fetched), Corrupt>, StoreError> {
+    match read(store, unit, generation, &names).await {
         Ok(fetched) => Ok(Ok((unit, fetched))),
         Err(e) if e.not_found() || matches!(e, StoreError::Corrupt { .. }) => Ok(Err(Corrupt { unit, generation, reason: e.to_string() })),
         Err(e) => Err(e),
     }
 }
 
-async fn read(store: &Store, key: UnitKey, generation: u32, place: &Place) -> Result<Fetched, StoreError> {
-    let names: &[&str] = match place {
-        Place::Extract { .. } | Place::Embedding { .. } => &[],
-        Place::Fit { .. } | Place::Baseline { .. } | Place::Transfer { .. } => &[FITS, PREDICTIONS],
-        Place::Prompt { .. } | Place::Judge { .. } => &[SCORES],
-    };
+async fn read(store: &Store, key: UnitKey, generation: u32, names: &[&str]) -> Result<Fetched, StoreError> {
     let done = match store.commit(&key, generation).await? {
         Some(Commit::Done(done)) => done,
         found => {
@@ -164,125 +171,12 @@ async fn read(store: &Store, key: UnitKey, generation: u32, place: &Place) -> Re
     Ok(Fetched { done, artifacts })
 }
 
-/// Puts predictions together; zero-shot scores come in several shards per model.
-struct Collector<'a> {
-    sweep: &'a Sweep,
-    /// Indices of the test rows.
-    test: Vec<usize>,
-    predictions: Vec<Prediction>,
-    /// Per model, the zero-shot probabilities of the test rows.
-    zero_shot: BTreeMap<usize, Vec<f32>>,
-}
-
-impl<'a> Collector<'a> {
-    fn new(sweep: &'a Sweep) -> Self {
-        let test = (0..sweep.rows.rows.len()).filter(|&i| sweep.rows.rows[i].split == Split::Test).collect();
-        Collector { sweep, test, predictions: Vec::new(), zero_shot: BTreeMap::new() }
-    }
-
-    fn take(&mut self, key: &UnitKey, planned: &PlannedUnit, fetched: &Fetched) -> Result<(), CollectError> {
-        match planned.place {
-            Place::Extract { .. } | Place::Embedding { .. } | Place::Transfer { .. } | Place::Judge { .. } => Ok(()),
-            Place::Fit { model, condition, layer } => {
-                self.fits(key, fetched, |p| Prediction { model: Some(model), condition: Some(condition), layer: Some(layer), ..p })
-            }
-            Place::Baseline { .. } => self.fits(key, fetched, |p| p),
-            Place::Prompt { model, rows, .. } => self.scores(key, model, rows, &fetched.artifacts[0]),
-        }
-    }
-
-    fn fits(&mut self, key: &UnitKey, fetched: &Fetched, place: impl Fn(Prediction) -> Prediction) -> Result<(), CollectError> {
-        let records: Vec<FitRecord> = serde_json::from_slice(&fetched.artifacts[0]).map_err(|e| bad(key, FITS, e))?;
-        let tensors = SafeTensors::deserialize(&fetched.artifacts[1]).map_err(|e| bad(key, PREDICTIONS, e))?;
-        for record in records {
-            // An absent fit has predictions too, all zeros, so that the report can say what is missing and why.
-            let probabilities = floats(&tensors, &record.name.tensor(), self.test.len() * self.sweep.rows.classes.len())
-                .map_err(|message| bad(key, PREDICTIONS, message))?;
-            self.predictions.push(place(Prediction {
-                model: None,
-                layer: None,
-                condition: None,
-                read_out: record.name.read_out,
-                probe: record.name.probe.clone(),
-                seed: record.name.seed,
-                fit: Some(record),
-                probabilities,
-            }));
-        }
-        Ok(())
-    }
-
-    fn scores(&mut self, key: &UnitKey, model: usize, rows: (usize, usize), artifact: &Bytes) -> Result<(), CollectError> {
-        let classes = self.sweep.rows.classes.len();
-        let answers = answers(artifact, rows.1 - rows.0, classes).map_err(|message| bad(key, SCORES, message))?;
-        let into = self.zero_shot.entry(model).or_insert_with(|| vec![0.0; self.test.len() * classes]);
-        for (slot, &row) in self.test.iter().enumerate().filter(|(_, row)| (rows.0..rows.1).contains(*row)) {
-            // A skipped row stays all zeros.
-            if let Some(probabilities) = &answers[row - rows.0] {
-                into[slot * classes..][..classes].copy_from_slice(probabilities);
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Vec<Prediction> {
-        for (model, probabilities) in std::mem::take(&mut self.zero_shot) {
-            self.predictions.push(Prediction {
-                model: Some(model),
-                layer: None,
-                condition: None,
-                read_out: None,
-                probe: "zero-shot".to_owned(),
-                seed: 0,
-                fit: None,
-                probabilities,
-            });
-        }
-        self.predictions
-    }
-}
-
-fn bad(unit: &UnitKey, artifact: &'static str, message: impl std::fmt::Display) -> CollectError {
-    CollectError::Artifact { unit: unit.short(), artifact, message: message.to_string() }
-}
-
-fn floats(tensors: &SafeTensors<'_>, name: &str, expected: usize) -> Result<Vec<f32>, String> {
-    let view = tensors.tensor(name).map_err(|e| format!("{name}: {e}"))?;
-    if view.dtype() != safetensors::Dtype::F32 || view.data().len() != expected * 4 {
-        return Err(format!("{name} is {:?} {:?}, expected {expected} F32 numbers", view.dtype(), view.shape()));
-    }
-    Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("chunks of 4"))).collect())
-}
-
-/// Each row's probabilities over the classes, from the likelihoods of the answers; none for a row that was skipped, which
-/// the artifact marks by a prompt of no tokens.
-fn answers(artifact: &[u8], rows: usize, classes: usize) -> Result<Vec<Option<Vec<f32>>>, String> {
-    let tensors = SafeTensors::deserialize(artifact).map_err(|e| e.to_string())?;
-    let words = |name: &str, dtype: safetensors::Dtype, columns: usize| -> Result<Vec<[u8; 8]>, String> {
-        let view = tensors.tensor(name).map_err(|e| format!("{name}: {e}"))?;
-        if view.dtype() != dtype || view.data().len() != rows * columns * 8 {
-            return Err(format!("{name} is {:?} {:?}, expected {} {dtype:?} numbers", view.dtype(), view.shape(), rows * columns));
-        }
-        Ok(view.data().chunks_exact(8).map(|b| b.try_into().expect("chunks of 8")).collect())
-    };
-    let scores: Vec<f64> = words("log_likelihood", safetensors::Dtype::F64, classes)?.into_iter().map(f64::from_le_bytes).collect();
-    let tokens = words("prompt_tokens", safetensors::Dtype::I64, 1)?.into_iter().map(i64::from_le_bytes);
-    let row = |(tokens, of_row): (i64, &[f64])| (tokens > 0 && of_row.iter().all(|s| s.is_finite())).then(|| softmax(of_row));
-    Ok(tokens.zip(scores.chunks_exact(classes.max(1))).map(row).collect())
-}
-
-fn softmax(scores: &[f64]) -> Vec<f32> {
-    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let exps: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
-    let sum: f64 = exps.iter().sum();
-    exps.iter().map(|e| (e / sum) as f32).collect()
-}
-
 fn test_row(row: &limbic_proto::rows::Row) -> TestRow {
-    TestRow { id: row.id.clone(), text: row.text.clone(), class: row.class, group: row.group.clone() }
+    TestRow { id: row.id.clone(), text: row.text.clone(), class: row.class, group: row.group.clone(), values: row.values.clone() }
 }
 
-fn model_entry(model: &limbic_core::plan::ModelFacts) -> ModelEntry {
+fn model_entry(model: &ModelFacts, all: &[ModelFacts]) -> ModelEntry {
+    let trained = |other: &ModelFacts| other.random_weights.is_none() && other.source == model.source;
     ModelEntry {
         name: model.name.clone(),
         source: model.source.clone(),
@@ -291,6 +185,8 @@ fn model_entry(model: &limbic_core::plan::ModelFacts) -> ModelEntry {
         layers: model.architecture.layers as u32,
         hidden: model.architecture.hidden as u32,
         dtype: model.dtype.as_str().to_owned(),
+        random_weights: model.random_weights,
+        twin_of: model.random_weights.and_then(|_| all.iter().position(trained)),
     }
 }
 
@@ -331,16 +227,22 @@ fn describe(condition: &Condition) -> String {
 /// The folder can't be written (a full disk included), or the report can't be made.
 pub fn write_report(study: &Study, out: &Path) -> Result<(), Failure> {
     let phase = Phase::new(format!("evaluating {} fits and baselines", study.predictions.len()));
-    let results = limbic_report::evaluate(study);
+    let results = limbic_report::evaluate(study).map_err(Failure::user)?;
     drop(phase);
     let _phase = Phase::new("writing tables, figures and pages");
     let files = limbic_report::files(study, &results).map_err(Failure::user)?;
-    for stale in limbic_report::FIGURES.map(|name| format!("figures/{name}.svg")) {
-        if !files.iter().any(|file| file.path == stale) {
-            // Most often there is none; one that can't be removed is old, not wrong.
-            let _ = std::fs::remove_file(out.join(stale));
-        }
+    for stale in limbic_report::optional_files().iter().filter(|stale| !files.iter().any(|file| file.path == **stale)) {
+        // Most often there is none; one that can't be removed is old, not wrong.
+        let _ = std::fs::remove_file(out.join(stale));
     }
+    write_files(&files, out)
+}
+
+/// Writes files into a folder, made if missing; each appears whole or not at all.
+///
+/// # Errors
+/// The folder can't be written (a full disk included).
+pub fn write_files(files: &[limbic_report::File], out: &Path) -> Result<(), Failure> {
     for file in files {
         let path = out.join(&file.path);
         write_whole(&path, &file.bytes).map_err(|e| {
@@ -365,29 +267,4 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         // The partial file is useless; if it can't be removed either, it does no harm.
         let _ = std::fs::remove_file(&partial);
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::answers;
-
-    fn artifact(likelihoods: &[f64], prompt_tokens: &[i64]) -> Vec<u8> {
-        use safetensors::{Dtype, tensor::TensorView};
-        let scores: Vec<u8> = likelihoods.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let tokens: Vec<u8> = prompt_tokens.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let rows = prompt_tokens.len();
-        let scores = TensorView::new(Dtype::F64, vec![rows, likelihoods.len() / rows], &scores).unwrap();
-        let tokens = TensorView::new(Dtype::I64, vec![rows], &tokens).unwrap();
-        safetensors::serialize([("log_likelihood", scores), ("prompt_tokens", tokens)], None).unwrap()
-    }
-
-    #[test]
-    fn a_certain_answer_is_not_a_skipped_row() {
-        // The first row's first answer has the probability 1; the second row was skipped; the third is not a number.
-        let bytes = artifact(&[0.0, -40.0, 0.0, 0.0, f64::NAN, -1.0], &[7, 0, 7]);
-        let found = answers(&bytes, 3, 2).unwrap();
-        assert!(found[0].as_ref().is_some_and(|p| p[0] > 0.999 && p[1] < 0.001), "{found:?}");
-        assert_eq!(found[1..], [None, None]);
-        assert!(answers(&bytes, 2, 2).unwrap_err().contains("log_likelihood is F64 [3, 2], expected 4"));
-    }
 }

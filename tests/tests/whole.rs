@@ -38,7 +38,7 @@ fn a_sweep_runs_reports_and_is_found_done_the_second_time() {
     // Per cell: 3 read-outs of 2 probes at offset 0; the masked control doubles offsets 1 and 3.
     let fits = 6 * 2 * 5 * 2;
     let test = test_rows(&sandbox);
-    assert_eq!(rows(&sandbox.path("out/predictions.parquet")), test * (fits + 3), "each fit and baseline predicts every test row");
+    assert_eq!(rows(&sandbox.path("out/predictions.parquet")), test * (fits + 4), "each fit and baseline predicts every test row");
 
     let before = sandbox.objects("commit");
     let second = sandbox.json(&["run", "small.yaml", "--store", "store", "--out", "again", "--json"]);
@@ -82,6 +82,20 @@ fn work_is_shared_between_sweeps_of_one_store() {
     // A report over what is committed can be had at any time, without computing.
     let ended = sandbox.limbic(&["report", first["sweep"].as_str().unwrap(), "--store", "store", "--out", "later"]);
     assert_eq!((ended.code, ended.stdout.trim()), (Some(0), "later/report.html"));
+
+    // Side by side, what both have is the same; of two sweeps of one name it takes ids to say which.
+    let ids = [&first, &second].map(|run| run["sweep"].as_str().unwrap());
+    let ended = sandbox.json(&["compare", ids[0], ids[1], "--store", "store", "--out", "both", "--json"]);
+    assert_eq!(ended["page"], "both/compare.html");
+    let found: serde_json::Value = serde_json::from_slice(&std::fs::read(sandbox.path("both/compare.json")).unwrap()).unwrap();
+    let shared = found["comparison"]["shared"].as_array().unwrap();
+    assert!(found["comparison"]["paired"] == true && !shared.is_empty());
+    assert!(shared.iter().all(|s| s["scores"][0] == s["scores"][1] && s["paired"]["difference"]["value"] == 0.0), "{shared:?}");
+    assert!(std::fs::read_to_string(sandbox.path("both/compare.md")).unwrap().contains("Only in B: conditions said."));
+    let unclear = sandbox.limbic(&["compare", "small", "small", "--store", "store"]);
+    assert!(unclear.code == Some(2) && unclear.stderr.contains(ids[0]) && unclear.stderr.contains(ids[1]), "{}", unclear.stderr);
+    let unknown = sandbox.limbic(&["compare", ids[0], "nothing", "--store", "store"]);
+    assert!(unknown.code == Some(2) && unknown.stderr.contains("nothing"), "{}", unknown.stderr);
 }
 
 /// A coordinator with the small sweep, whose model was moved away before any worker came: everything that needs the

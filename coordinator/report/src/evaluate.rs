@@ -1,170 +1,176 @@
 //! From a study to its results: every prediction is scored, then curves, trends, decays and comparisons are drawn from
 //! the same resamples.
+//!
+//! Predictions are read when they are needed and not kept: once each to be scored, and again those few that a curve, a
+//! decay or a difference rests on. What stays in memory of a prediction is its scores.
 
+pub mod bench;
 mod compare;
 mod curves;
+mod geometry;
+mod levels;
+pub mod measure;
 mod persistence;
+mod replies;
 mod scale;
 mod score;
+pub mod target;
+mod transfer;
 mod warnings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 
-use limbic_proto::axis::{Layer, Pooling, ReadOut};
+use limbic_proto::rows::Scheme;
 use limbic_proto::unit::UnitKind;
 
-use crate::results::{Cost, Estimate, Line, Place, Results, Scores};
-use crate::statistics::resamples::Resamples;
-use crate::statistics::tally::{RowGroups, Tally};
-use crate::study::{Prediction, Study};
+use bench::{Bench, Ground, Origin, Series};
+pub use compare::{Pair, Side, correct, difference};
+pub use curves::best_of;
+use measure::Ruler;
+use target::{Rollup, Target};
+
+use crate::results::{Cost, GeometryResults, Line, Place, Results, Scores};
+use crate::study::{ReportError, Study};
 
 /// Names that are baselines, in the order of tables.
-pub const BASELINES: [&str; 3] = ["majority", "bag-of-words", "zero-shot"];
+pub const BASELINES: [&str; 7] =
+    ["majority", "bag-of-words", "mean-embedding", "zero-shot", "zero-shot-mean", "zero-shot-calibrated", "zero-shot-json"];
 
-/// A place's fits at one tap and read-out by one probe: everything but the seed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Cell {
-    place: Place,
-    probe: String,
-    read_out: ReadOut,
-    layer: Layer,
-}
+/// Scores every prediction and sums them up.
+///
+/// # Errors
+/// What [`Study::check`] finds; a prediction or geometry that can't be read, or has another shape.
+pub fn evaluate(study: &Study) -> Result<Results, ReportError> {
+    study.check()?;
+    let ground = Ground::new(study);
+    let mut bench = bench(study, &ground);
+    let catalogue = score::catalogue(&bench);
+    let affordable = score::affordable(&bench);
+    let mut scores: Vec<Scores> = score::all(&bench, &catalogue, None, affordable).into_iter().map(|s| s.1).collect();
+    let headline = catalogue.id(None, bench.measure.name);
+    let found = scores.iter().map(|s| s.get(headline?)).map(|e| (e.map(|e| e.value), e.map_or(0, |e| e.n as u32)));
+    (bench.values, bench.rows) = found.unzip();
+    bench.cells = cells(&bench);
+    floors(&mut bench);
 
-/// What all summaries share.
-struct Bench<'a> {
-    study: &'a Study,
-    truth: Vec<u32>,
-    groups: RowGroups,
-    resamples: Resamples,
-    /// Predictions per cell, seeds ascending; those without a single row are left out.
-    cells: BTreeMap<Cell, Vec<usize>>,
-    scores: Vec<Scores>,
-    /// Per prediction, the accuracy in every resample.
-    accuracy: Vec<Vec<f64>>,
-}
-
-impl Bench<'_> {
-    /// The class each row is predicted as: the first with the highest probability; none where the row is absent.
-    fn predicted(&self, p: &Prediction) -> Vec<Option<u32>> {
-        predicted(p, self.truth.len(), self.study.classes.len())
-    }
-
-    fn tally(&self, p: &Prediction) -> Tally {
-        Tally::new(&self.groups, self.study.classes.len(), &self.truth, &self.predicted(p))
-    }
-
-    /// Mean accuracy of some predictions (seeds) and its draws.
-    fn mean_accuracy(&self, predictions: &[usize]) -> Option<(Estimate, Vec<f64>)> {
-        let values: Vec<Estimate> = predictions.iter().filter_map(|i| self.scores[*i].accuracy()).collect();
-        let n = values.iter().map(|e| e.n).min()?;
-        let value = values.iter().map(|e| e.value).sum::<f64>() / values.len() as f64;
-        let draws = mean_draws(predictions.iter().map(|i| &self.accuracy[*i]));
-        // A fit whose rows are all of one group has no interval; neither has a mean with it.
-        let point = values.iter().any(|e| e.lo.is_none());
-        Some((if point { Estimate::point(value, n) } else { self.resamples.estimate(value, &draws, n) }, draws))
-    }
-
-    /// The predictions of a baseline, for one model or for none.
-    fn baseline(&self, probe: &str, model: Option<usize>) -> Vec<usize> {
-        let found = |p: &Prediction| p.probe == probe && p.layer.is_none() && p.model == model;
-        (0..self.study.predictions.len()).filter(|i| found(&self.study.predictions[*i]) && self.scores[*i].accuracy().is_some()).collect()
-    }
-}
-
-/// The class each row is predicted as; none where the row is all zeros, isn't finite or the shape is wrong.
-pub(crate) fn predicted(p: &Prediction, rows: usize, classes: usize) -> Vec<Option<u32>> {
-    if classes == 0 || p.probabilities.len() != rows * classes {
-        return vec![None; rows];
-    }
-    let best = |row: &[f32]| {
-        let mut best = 0;
-        for (class, value) in row.iter().enumerate() {
-            if !value.is_finite() {
-                return None;
-            }
-            if *value > row[best] {
-                best = class;
-            }
-        }
-        (row[best] > 0.0).then_some(best as u32)
+    let mut results = Results {
+        catalogue,
+        scores: Vec::new(),
+        measure: bench.measure.clone(),
+        probe: primary_probe(&bench),
+        rows: study.test.len(),
+        groups: ground.groups.groups(),
+        baselines: baselines(&bench),
+        probes: Vec::new(),
+        depth: Vec::new(),
+        scale: Vec::new(),
+        trends: Vec::new(),
+        persistence: Vec::new(),
+        conditions: Vec::new(),
+        transfer: Vec::new(),
+        calls: Vec::new(),
+        verdicts: Vec::new(),
+        kappas: Vec::new(),
+        geometry: GeometryResults::default(),
+        levels: Vec::new(),
+        comparisons: Vec::new(),
+        costs: costs(study),
+        warnings: Vec::new(),
     };
-    p.probabilities.chunks_exact(classes).map(best).collect()
-}
-
-/// The mean of several draw lists, resample by resample.
-fn mean_draws<'a>(lists: impl Iterator<Item = &'a Vec<f64>>) -> Vec<f64> {
-    let mut sum: Vec<f64> = Vec::new();
-    let mut n = 0.0;
-    for list in lists {
-        if sum.is_empty() {
-            sum = vec![0.0; list.len()];
-        }
-        for (s, d) in sum.iter_mut().zip(list) {
-            *s += d;
-        }
-        n += 1.0;
-    }
-    sum.iter_mut().for_each(|s| *s /= n);
-    sum
-}
-
-/// Scores every prediction and sums them up. A prediction of the wrong shape has no scores and a warning;
-/// [`Study::check`] says which.
-pub fn evaluate(study: &Study) -> Results {
-    let truth: Vec<u32> = study.test.iter().map(|r| r.class.min(study.classes.len().saturating_sub(1) as u32)).collect();
-    let groups = RowGroups::new(study.test.iter().map(|r| r.group.as_str()));
-    let resamples = Resamples::new(groups.groups(), study.options.resamples, study.options.confidence, study.seed);
-    let mut bench = Bench { study, truth, groups, resamples, cells: BTreeMap::new(), scores: Vec::new(), accuracy: Vec::new() };
-    (bench.scores, bench.accuracy) = score::counts(&bench);
-    for (i, p) in study.predictions.iter().enumerate() {
-        if let (Some(model), Some(condition), Some(layer), Some(read_out)) = (p.model, p.condition, p.layer, p.read_out)
-            && bench.scores[i].accuracy().is_some()
-            && model < study.models.len()
-            && condition < study.conditions.len()
-        {
-            let cell = Cell { place: Place { model, condition }, probe: p.probe.clone(), read_out, layer };
-            bench.cells.entry(cell).or_default().push(i);
-        }
-    }
-    for seeds in bench.cells.values_mut() {
-        seeds.sort_by_key(|i| study.predictions[*i].seed);
-    }
-
-    let mut results = Results { rows: study.test.len(), groups: bench.groups.groups(), floor: floor(&bench), ..Results::default() };
-    results.probe = primary_probe(study, &bench);
-    results.baselines = baselines(&bench);
-    let all = curves::all(&bench);
-    results.probes = all.iter().map(curves::line).collect();
-    let pooling = all.iter().map(|c| c.pooling).min_by_key(|p| usize::from(*p != Pooling::Last.as_str()));
-    results.depth = all.into_iter().filter(|c| Some(&c.probe) == results.probe.as_ref() && Some(c.pooling) == pooling).collect();
-    (results.scale, results.trends) = scale::scale(&bench, &results.depth);
-    if let (Some(probe), Some(pooling)) = (&results.probe, pooling) {
-        results.persistence = persistence::all(&bench, probe, pooling, results.floor);
-    }
-    results.conditions = compare::conditions(&bench, &results.depth);
-    results.comparisons = compare::all(&bench, &results);
-    results.costs = costs(study);
+    summaries(&bench, &mut results);
     results.warnings = warnings::all(&bench);
-    let wanted = results.baselines.iter().chain(&results.probes).flat_map(|l| l.predictions.iter().copied()).collect();
-    results.scores = score::probabilities(&mut bench, &wanted, &mut results.warnings);
-    results
-}
-
-fn primary_probe(study: &Study, bench: &Bench<'_>) -> Option<String> {
-    let fitted = |p: &&Prediction| bench.cells.keys().any(|c| c.probe == p.probe);
-    let mut probes = study.predictions.iter().filter(|p| p.layer.is_some()).filter(fitted);
-    let first = probes.next()?;
-    let logistic = first.probe == "logistic" || probes.any(|p| p.probe == "logistic");
-    Some(if logistic { "logistic".to_owned() } else { first.probe.clone() })
-}
-
-/// The majority baseline's accuracy, or else the largest class share of the test rows.
-fn floor(bench: &Bench<'_>) -> f64 {
-    if let Some((accuracy, _)) = bench.mean_accuracy(&bench.baseline("majority", None)) {
-        return accuracy.value;
+    if !affordable {
+        let wanted: BTreeSet<usize> = results.baselines.iter().chain(&results.probes).flat_map(|l| l.predictions.iter().copied()).collect();
+        for (i, scored) in score::all(&bench, &results.catalogue, Some(&wanted), true) {
+            scores[i] = scored;
+        }
+        results.warnings.push(format!(
+            "Intervals of {} were computed for the {} baselines and representative layers only; all other metrics have intervals everywhere.",
+            if study.scheme == Scheme::Multi { "average precision and AUROC" } else { "AUROC, log-loss and calibration error" },
+            wanted.len()
+        ));
     }
-    let share = |class: usize| bench.truth.iter().filter(|t| **t as usize == class).count() as f64 / bench.truth.len().max(1) as f64;
-    (0..bench.study.classes.len()).map(share).fold(0.0, f64::max)
+    results.scores = scores;
+    match bench.failed.into_inner().expect("nobody panicked with it") {
+        Some(error) => Err(error),
+        None => Ok(results),
+    }
+}
+
+/// A bench without scores and cells.
+pub fn bench<'a>(study: &'a Study, ground: &'a Ground) -> Bench<'a> {
+    let target = Target::new(study);
+    let ruler = |target: Target| Ruler::new(target, &ground.groups, &ground.group, &ground.resamples);
+    let coarser = study.options.levels.iter().filter(|_| study.scheme != Scheme::Continuous);
+    let levels = coarser.map(|level| Rollup::new(level, &study.classes)).map(|rollup| {
+        let rolled = ruler(target.rolled(&rollup));
+        (rollup, rolled)
+    });
+    Bench {
+        study,
+        levels: levels.collect(),
+        measure: measure::measure(&target),
+        ruler: ruler(target),
+        cells: BTreeMap::new(),
+        values: Vec::new(),
+        rows: Vec::new(),
+        failed: Mutex::new(None),
+    }
+}
+
+/// Every section's summary.
+fn summaries(bench: &Bench<'_>, results: &mut Results) {
+    let all = curves::all(bench);
+    let twins: BTreeSet<usize> = (0..bench.study.models.len()).filter(|m| bench.study.models[*m].random_weights.is_some()).collect();
+    results.probes = all.iter().map(curves::line).collect();
+    let pooling = curves::main_pooling(&all);
+    results.depth = all.into_iter().filter(|c| Some(&c.probe) == results.probe.as_ref() && Some(c.pooling) == pooling).collect();
+    (results.scale, results.trends) = scale::scale(bench, &results.depth);
+    if let (Some(probe), Some(pooling)) = (results.probe.clone(), pooling) {
+        results.persistence = persistence::all(bench, &probe, pooling);
+        results.transfer = transfer::all(bench, &results.depth, &probe);
+    }
+    results.persistence.retain(|p| !twins.contains(&p.place.model));
+    results.conditions = conditions(bench, results);
+    results.geometry = geometry::all(bench, results);
+    results.levels = levels::all(bench, results);
+    results.comparisons = compare::all(bench, results);
+    results.calls = replies::calls(bench, results);
+    let shifts;
+    (results.verdicts, results.kappas, shifts) = replies::all(bench, &results.calls);
+    results.comparisons.extend(shifts);
+    compare::correct(&mut results.comparisons);
+}
+
+fn cells(bench: &Bench<'_>) -> BTreeMap<Series, bench::Cells> {
+    let mut cells: BTreeMap<Series, bench::Cells> = BTreeMap::new();
+    for (i, p) in bench.study.predictions.iter().enumerate() {
+        if let (Some(model), Some(condition), Some(layer), Some(read_out)) = (p.model, p.condition, p.layer, p.read_out)
+            && bench.values[i].is_some()
+        {
+            let origin = Origin { control: p.control, fitted_condition: p.fitted_condition, fitted_at: p.fitted_at };
+            let series = Series { place: Place { model, condition }, probe: p.probe.clone(), origin };
+            cells.entry(series).or_default().entry((layer, read_out)).or_default().push(i);
+        }
+    }
+    for seeds in cells.values_mut().flat_map(|c| c.values_mut()) {
+        seeds.sort_by_key(|i| bench.study.predictions[*i].seed);
+    }
+    cells
+}
+
+/// The floor is what the majority baseline reaches, where it was run.
+fn floors(bench: &mut Bench<'_>) {
+    if let Some(value) = bench.value(&bench.baseline("majority", None)) {
+        bench.measure.floor = value;
+    }
+}
+
+fn primary_probe(bench: &Bench<'_>) -> Option<String> {
+    let probes: BTreeSet<&str> = bench.cells.keys().filter(|s| s.origin == Origin::default()).map(|s| &*s.probe).collect();
+    let first = bench.study.predictions.iter().map(|p| &*p.probe).find(|p| probes.contains(p))?;
+    Some(["logistic", "ridge"].into_iter().find(|p| probes.contains(p)).unwrap_or(first).to_owned())
 }
 
 fn baselines(bench: &Bench<'_>) -> Vec<Line> {
@@ -173,30 +179,76 @@ fn baselines(bench: &Bench<'_>) -> Vec<Line> {
     for probe in BASELINES {
         for model in models.clone() {
             let predictions = bench.baseline(probe, model);
-            if let Some((accuracy, _)) = bench.mean_accuracy(&predictions) {
-                lines.push(Line { probe: probe.to_owned(), model, condition: None, layer: None, pooling: None, predictions, accuracy });
+            if let Some(score) = bench.estimate(&predictions) {
+                lines.push(Line { probe: probe.to_owned(), model, condition: None, layer: None, pooling: None, predictions, score });
             }
         }
     }
     lines
 }
 
+/// One per place if there are several conditions: the score and what is known per class at the representative layer.
+fn conditions(bench: &Bench<'_>, results: &Results) -> Vec<crate::results::ConditionResult> {
+    if bench.study.conditions.len() < 2 {
+        return Vec::new();
+    }
+    let one = |curve: &crate::results::DepthCurve| {
+        let best = curve.shown();
+        crate::results::ConditionResult {
+            place: curve.place,
+            layer: best.layer,
+            score: best.score,
+            of_class: recall(bench, &best.predictions),
+        }
+    };
+    let trained = |c: &&crate::results::DepthCurve| bench.study.models[c.place.model].random_weights.is_none();
+    results.depth.iter().filter(trained).map(one).collect()
+}
+
+/// Recall per class where rows are of one class, else what is followed per class.
+fn recall(bench: &Bench<'_>, predictions: &[usize]) -> Vec<Option<crate::results::Estimate>> {
+    let (ruler, classes) = (&bench.ruler, bench.study.classes.len());
+    if bench.study.scheme != Scheme::Single {
+        return bench.of_classes(predictions).into_iter().map(|d| Some(d?.estimate(ruler.resamples))).collect();
+    }
+    let of = |i: &usize| {
+        let values = bench.read(*i)?;
+        let predicted = ruler.target.predicted(&values);
+        let of_class = |class: usize| {
+            let rows: Vec<bool> = predicted.iter().zip(&ruler.target.class).map(|(p, t)| p.is_some() && *t as usize == class).collect();
+            ruler.mean(&rows, |row| f64::from(u8::from(predicted[row] == Some(class as u32))))
+        };
+        Some((0..classes).map(of_class).collect::<Vec<_>>())
+    };
+    let seeds: Vec<Vec<Option<measure::Drawn>>> = predictions.iter().filter_map(of).collect();
+    let mean = |class: usize| {
+        let all: Option<Vec<measure::Drawn>> = seeds.iter().map(|s| s[class].clone()).collect();
+        Some(measure::Drawn::mean(&all?)?.estimate(ruler.resamples))
+    };
+    (0..classes).map(mean).collect()
+}
+
 fn costs(study: &Study) -> Vec<Cost> {
+    let kind_of = |device: &str| device.split(':').next().unwrap_or(device).to_owned();
+    let devices: BTreeSet<String> = study.runs.iter().map(|r| kind_of(&r.device)).collect();
     let mut costs = Vec::new();
     for kind in UnitKind::ALL {
-        let runs: Vec<_> = study.runs.iter().filter(|r| r.kind == kind).collect();
-        if runs.is_empty() {
-            continue;
+        for device in &devices {
+            let runs: Vec<_> = study.runs.iter().filter(|r| r.kind == kind && kind_of(&r.device) == *device).collect();
+            if runs.is_empty() {
+                continue;
+            }
+            let mut seconds: Vec<f64> = runs.iter().map(|r| r.seconds).filter(|s| s.is_finite()).collect();
+            costs.push(Cost {
+                kind: kind.as_str(),
+                device: device.clone(),
+                units: runs.len(),
+                seconds: seconds.iter().sum(),
+                median_seconds: if seconds.is_empty() { 0.0 } else { crate::statistics::resamples::quantile(&mut seconds, 0.5) },
+                tokens: runs.iter().map(|r| r.tokens).sum(),
+                bytes: runs.iter().map(|r| r.bytes).sum(),
+            });
         }
-        let mut seconds: Vec<f64> = runs.iter().map(|r| r.seconds).filter(|s| s.is_finite()).collect();
-        costs.push(Cost {
-            kind: kind.as_str(),
-            units: runs.len(),
-            seconds: seconds.iter().sum(),
-            median_seconds: if seconds.is_empty() { 0.0 } else { crate::statistics::resamples::quantile(&mut seconds, 0.5) },
-            tokens: runs.iter().map(|r| r.tokens).sum(),
-            bytes: runs.iter().map(|r| r.bytes).sum(),
-        });
     }
     costs
 }

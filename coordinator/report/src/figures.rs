@@ -1,22 +1,30 @@
 //! Figures: small multiples of equal panels, each its own SVG, so that a page can lay them out for any screen; and the
-//! same panels composed into one standalone SVG file.
+//! same panels composed into one standalone SVG file. Every figure brings its numbers.
 
 mod chart;
 mod conditions;
+mod data;
 mod depth;
+mod geometry;
 mod heat;
 mod palette;
 mod pen;
 mod persistence;
+mod replies;
 mod scale;
+mod scatter;
+mod versus;
 
 use serde::Serialize;
 
 use crate::results::Results;
-use crate::study::{ReportError, Study};
+use crate::study::Study;
+pub use data::Data;
 use palette::Colour;
 pub use palette::dark_style;
+use pen::{Drawing, Pen};
 pub use persistence::shown_condition;
+pub use versus::versus;
 
 /// One figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,6 +41,9 @@ pub struct Figure {
     pub keys: Vec<Key>,
     /// The panels, in reading order.
     pub panels: Vec<Panel>,
+    /// The numbers behind it.
+    #[serde(skip)]
+    pub data: Data,
 }
 
 /// What a mark means.
@@ -44,6 +55,8 @@ pub struct Key {
     pub mark: &'static str,
     /// `#RRGGBB` on light pages; a CSS gradient for `heat`.
     pub colour: String,
+    /// Whether it is a series that can be hidden.
+    pub series: bool,
 }
 
 /// One panel.
@@ -55,21 +68,36 @@ pub struct Panel {
     pub width: f64,
     /// Height in user units.
     pub height: f64,
-    /// The SVG's view box.
-    pub view_box: String,
     /// What lies between `<svg …>` and `</svg>`.
     pub body: String,
+    /// The names of its series.
+    #[serde(skip)]
+    pub series: Vec<String>,
+    /// What can be said of its points.
+    #[serde(skip)]
+    pub marks: Vec<pen::Mark>,
 }
 
 impl Key {
     fn new(label: impl Into<String>, mark: &'static str, colour: Colour) -> Key {
-        Key { label: label.into(), mark, colour: colour.hex() }
+        Key { label: label.into(), mark, colour: colour.hex().to_owned(), series: false }
+    }
+
+    fn series(label: impl Into<String>, mark: &'static str, colour: Colour) -> Key {
+        Key { series: true, ..Key::new(label, mark, colour) }
     }
 }
 
 impl Panel {
-    fn new(label: impl Into<String>, height: f64, body: String) -> Panel {
-        Panel { label: label.into(), width: chart::WIDTH, height, view_box: pen::view_box(chart::WIDTH, height), body }
+    fn new(label: impl Into<String>, height: f64, with: impl FnOnce(&Pen)) -> Panel {
+        Panel::wide(label, chart::WIDTH, height, with)
+    }
+
+    fn wide(label: impl Into<String>, width: f64, height: f64, with: impl FnOnce(&Pen)) -> Panel {
+        let pen = Pen::default();
+        with(&pen);
+        let Drawing { body, series, marks } = pen.finish();
+        Panel { label: label.into(), width, height, body, series, marks }
     }
 }
 
@@ -77,32 +105,64 @@ impl Panel {
 const PANELS: usize = 24;
 
 /// The names of all figures there can be, in the order of the page's sections.
-pub const FIGURES: [&str; 9] = [
+pub const FIGURES: [&str; 25] = [
     "scale",
     "depth",
     "depth-models",
+    "depth-compression",
+    "conditions",
+    "conditions-classes",
+    "transfer",
     "persistence-heat",
     "persistence-conditions",
+    "persistence-curves",
     "persistence-classes",
     "half-life",
-    "conditions",
-    "conditions-recall",
+    "replies-kept",
+    "replies-recall",
+    "replies-precision",
+    "replies-shift",
+    "geometry-states",
+    "geometry-probabilities",
+    "geometry-directions",
+    "geometry-separation",
+    "geometry-angles",
+    "geometry-layers",
+    "geometry-across",
+    "controls",
+    "baselines",
 ];
 
 /// All figures that have data, in the order of [`FIGURES`].
-pub fn all(study: &Study, results: &Results) -> Result<Vec<Figure>, ReportError> {
+pub fn all(study: &Study, results: &Results) -> Vec<Figure> {
     let drawn = [
-        scale::scale(study, results)?,
-        depth::per_model(study, results)?,
-        depth::per_condition(study, results)?,
-        heat::persistence(study, results)?,
-        persistence::conditions(study, results)?,
-        persistence::classes(study, results)?,
-        persistence::half_life(study, results)?,
-        conditions::accuracy(study, results)?,
-        heat::recall(study, results)?,
+        scale::scale(study, results),
+        depth::per_model(study, results),
+        depth::per_condition(study, results),
+        depth::compression(study, results),
+        conditions::scores(study, results),
+        heat::of_classes(study, results),
+        heat::transfer(study, results),
+        heat::persistence(study, results),
+        persistence::conditions(study, results),
+        persistence::curves(study, results),
+        persistence::classes(study, results),
+        persistence::half_life(study, results),
+        replies::kept(study, results),
+        replies::recall(study, results),
+        replies::precision(study, results),
+        replies::shift(study, results),
+        scatter::planes(study, results, "states"),
+        scatter::planes(study, results, "probabilities"),
+        geometry::directions(study, results),
+        geometry::separation(study, results),
+        geometry::angles(study, results),
+        geometry::layers(study, results),
+        geometry::across(study, results),
+        conditions::controls(study, results),
+        conditions::baselines(study, results),
     ];
-    Ok(drawn.into_iter().flatten().filter(|f| !f.panels.is_empty()).map(Figure::shortened).collect())
+    drawn.into_iter().flatten().filter(|f| !f.panels.is_empty()).map(Figure::shortened).collect()
 }
 
 impl Figure {
@@ -111,18 +171,28 @@ impl Figure {
         let all = self.panels.len();
         if all > PANELS {
             self.panels.truncate(PANELS);
-            let left_out = format!(" The first {PANELS} of {all} panels are shown; results.parquet has the numbers of all.");
+            let left_out = format!(" The first {PANELS} of {all} panels are shown; the figure's CSV has the numbers of all.");
             self.caption += &left_out;
             self.alt += &left_out;
         }
         self
     }
 
+    /// What a script needs to read out points: per panel the names of its series and its marks. It contains no `<`, so it
+    /// can stand in a page.
+    pub fn marks(&self) -> String {
+        type Point<'a> = (f64, f64, i64, &'a str);
+        let panels: Vec<(&[String], Vec<Point<'_>>)> =
+            self.panels.iter().map(|p| (p.series.as_slice(), p.marks.iter().map(pen::Mark::parts).collect())).collect();
+        serde_json::to_string(&panels).expect("marks serialize").replace('<', "\\u003c")
+    }
+
     /// The figure as one SVG file: title, keys, panels in up to three columns, readable on light and dark pages.
     pub fn standalone(&self) -> String {
         let columns = self.panels.len().clamp(1, 3);
         let (gap, margin) = (18.0, 20.0);
-        let width = (margin * 2.0 + columns as f64 * chart::WIDTH + (columns - 1) as f64 * gap).max(560.0);
+        let column = self.panels.iter().map(|p| p.width).fold(chart::WIDTH, f64::max);
+        let width = (margin * 2.0 + columns as f64 * column + (columns - 1) as f64 * gap).max(560.0);
         let mut y = 40.0;
         let mut body = format!(
             "<text x=\"{margin}\" y=\"32\" font-size=\"16\" font-weight=\"600\" fill=\"{}\">{}</text>",
@@ -149,11 +219,11 @@ impl Figure {
         y += 36.0;
         for row in self.panels.chunks(columns) {
             let height = row.iter().map(|p| p.height).fold(0.0, f64::max);
-            for (column, panel) in row.iter().enumerate() {
-                let x = margin + column as f64 * (chart::WIDTH + gap);
+            for (at, panel) in row.iter().enumerate() {
+                let x = margin + at as f64 * (column + gap);
                 body += &format!(
-                    "<svg x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" viewBox=\"{}\">{}</svg>",
-                    panel.width, panel.height, panel.view_box, panel.body
+                    "<svg x=\"{x}\" y=\"{y}\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} {1}\">{2}</svg>",
+                    panel.width, panel.height, panel.body
                 );
             }
             y += height + gap;
@@ -176,25 +246,24 @@ fn mark(key: &Key, x: f64, y: f64) -> String {
     };
     match key.mark {
         "dash" => line(" stroke-dasharray=\"5 5\""),
+        "long" => line(" stroke-dasharray=\"11 5\""),
         "dot" => line(" stroke-dasharray=\"0.5 5\""),
         "points" => format!("<circle cx=\"{}\" cy=\"{y}\" r=\"4.5\" fill=\"{c}\"/>", x + 14.0),
         "ring" => format!("<circle cx=\"{}\" cy=\"{y}\" r=\"4.5\" fill=\"none\" stroke=\"{c}\" stroke-width=\"2\"/>", x + 14.0),
         "heat" => (0..24)
             .map(|i| {
-                format!(
-                    "<rect x=\"{}\" y=\"{}\" width=\"1.3\" height=\"10\" fill=\"{}\"/>",
-                    x + 2.0 + f64::from(i),
-                    y - 5.0,
-                    hex(palette::heat(f64::from(i) / 23.0).0)
-                )
+                let (x, y, colour) = (x + 2.0 + f64::from(i), y - 5.0, palette::heat(f64::from(i) / 23.0).0);
+                format!("<rect x=\"{x}\" y=\"{y}\" width=\"1.3\" height=\"10\" fill=\"{colour}\"/>")
             })
             .collect(),
         _ => line(""),
     }
 }
 
-fn hex(colour: plotters::style::RGBColor) -> String {
-    format!("#{:02X}{:02X}{:02X}", colour.0, colour.1, colour.2)
+/// A word with its first letter in upper case.
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().collect::<String>() + letters.as_str())
 }
 
 fn escape(text: &str) -> String {

@@ -1,9 +1,12 @@
 //! Results in; statistics, tables, plots and pages out. Pure: no network, no clock, no files; the same study gives
-//! the same bytes.
+//! the same bytes. (What a large study holds is read when it is needed, by readers that the study brings.)
 //!
-//! [`evaluate`] turns a [`Study`] into [`Results`] (scores of every prediction with intervals, and the summaries),
+//! [`evaluate()`] turns a [`Study`] into [`Results`] (scores of every prediction with intervals, and the summaries),
 //! [`files`] turns both into the report's files.
+//! [`compare()`] sets two studies beside one another. [`answers`] reads labels from what models write.
 
+pub mod answers;
+mod compare;
 mod evaluate;
 mod figures;
 mod page;
@@ -14,14 +17,12 @@ mod summary;
 mod tables;
 mod wording;
 
+pub use compare::compare;
 pub use evaluate::evaluate;
 pub use figures::FIGURES;
 pub use limbic_proto::status::Quarantined;
-pub use results::{
-    Comparison, ConditionResult, Cost, Decay, DepthCurve, DepthPoint, Estimate, HalfLife, Line, Metric, Peak, Persistence, Place, Results,
-    ScaleRow, Scores, Trend,
-};
-pub use study::{ConditionEntry, ModelEntry, Prediction, ReportError, Run, Study, TestRow};
+pub use results::*;
+pub use study::*;
 
 /// One file of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,17 +33,24 @@ pub struct File {
     pub bytes: Vec<u8>,
 }
 
+/// The files that a report has only where there is something to put into them; what an earlier report left of them is old.
+pub fn optional_files() -> Vec<String> {
+    let tables = ["verdicts.parquet", "geometry.parquet"].map(str::to_owned);
+    tables.into_iter().chain(FIGURES.iter().flat_map(|name| [format!("figures/{name}.svg"), format!("figures/{name}.csv")])).collect()
+}
+
 /// The report's files: `report.html`, `report.md`, `summary.json`, `results.parquet`, `predictions.parquet`,
-/// `runs.parquet` and `figures/*.svg`.
+/// `runs.parquet`, where there is something in them `verdicts.parquet` and `geometry.parquet`, and every figure as
+/// `figures/*.svg` with its numbers as `figures/*.csv`.
 ///
 /// # Errors
-/// What [`Study::check`] finds, or a table, figure or page that can't be written.
+/// What [`Study::check`] finds, something that can't be read, or a table or page that can't be written.
 pub fn files(study: &Study, results: &Results) -> Result<Vec<File>, ReportError> {
     study.check()?;
     if results.scores.len() != study.predictions.len() {
         return Err(ReportError::Mismatch { predictions: study.predictions.len(), scores: results.scores.len() });
     }
-    let figures = figures::all(study, results)?;
+    let figures = figures::all(study, results);
     let pages = page::pages(study, results, &figures)?;
     let summary = summary::summary(study, results)?;
     let file = |path: &str, bytes: Vec<u8>| File { path: path.to_owned(), bytes };
@@ -54,6 +62,11 @@ pub fn files(study: &Study, results: &Results) -> Result<Vec<File>, ReportError>
         file("predictions.parquet", tables::predictions(study)?),
         file("runs.parquet", tables::runs(study)?),
     ];
-    files.extend(figures.iter().map(|f| file(&format!("figures/{}.svg", f.name), f.standalone().into_bytes())));
+    files.extend(tables::verdicts(study, results)?.map(|bytes| file("verdicts.parquet", bytes)));
+    files.extend(tables::geometry(study)?.map(|bytes| file("geometry.parquet", bytes)));
+    for f in &figures {
+        files.push(file(&format!("figures/{}.svg", f.name), f.standalone().into_bytes()));
+        files.push(file(&format!("figures/{}.csv", f.name), f.data.csv().into_bytes()));
+    }
     Ok(files)
 }

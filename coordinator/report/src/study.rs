@@ -1,23 +1,34 @@
-//! What a finished (or unfinished) sweep hands to the report: rows, models, conditions, predictions, runs.
+//! What a finished (or unfinished) sweep hands to the report: rows, models, conditions, predictions, verdicts, geometry,
+//! runs.
+
+mod deferred;
+mod evidence;
+mod prediction;
 
 use std::collections::BTreeMap;
 
-use limbic_proto::axis::{Layer, ReadOut};
+use limbic_proto::rows::Scheme;
 use limbic_proto::spec::ReportSpec;
 use limbic_proto::status::Quarantined;
-use limbic_proto::unit::{FitRecord, UnitKind};
+use limbic_proto::unit::UnitKind;
+
+pub use deferred::Deferred;
+pub use evidence::{Geometry, GeometryEntry, Verdicts};
+pub use prediction::{Fit, Prediction};
 
 /// One row of the test split, in the order of all prediction tensors.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TestRow {
     /// Unique in the dataset.
     pub id: String,
     /// The utterance.
     pub text: String,
-    /// Index into [`Study::classes`].
+    /// Index into [`Study::classes`]; under a scheme other than [`Scheme::Single`] the class of the highest value.
     pub class: u32,
     /// Rows of one group are resampled together.
     pub group: String,
+    /// One number per class or scale; empty under [`Scheme::Single`].
+    pub values: Vec<f32>,
 }
 
 /// One probed model.
@@ -37,6 +48,10 @@ pub struct ModelEntry {
     pub hidden: u32,
     /// The number format it was computed in.
     pub dtype: String,
+    /// The seed of random weights that took the place of its own.
+    pub random_weights: Option<u64>,
+    /// Index into [`Study::models`]: the trained model whose twin of random weights it is.
+    pub twin_of: Option<usize>,
 }
 
 /// One prompt condition.
@@ -46,35 +61,6 @@ pub struct ConditionEntry {
     pub name: String,
     /// What it does, in words.
     pub description: String,
-}
-
-/// The class probabilities that one fit (or one baseline) gives the test rows.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prediction {
-    /// Index into [`Study::models`]; none for baselines on the words.
-    pub model: Option<usize>,
-    /// The tap; none for baselines and zero-shot.
-    pub layer: Option<Layer>,
-    /// Index into [`Study::conditions`]; none for baselines, and for zero-shot, which has its own prompt.
-    pub condition: Option<usize>,
-    /// The read-out; none for baselines and zero-shot.
-    pub read_out: Option<ReadOut>,
-    /// `logistic`, `mlp`, `majority`, `bag-of-words`, `zero-shot`.
-    pub probe: String,
-    /// The seed of everything random in the probe.
-    pub seed: u64,
-    /// How the fit went, if it was one.
-    pub fit: Option<FitRecord>,
-    /// `[test, classes]`, row-major; a row of zeros = no state at this read-out (the reply ended before, the prompt was
-    /// skipped); all zeros where there is no fit.
-    pub probabilities: Vec<f32>,
-}
-
-impl Prediction {
-    /// Whether there is a fit behind it (baselines without a fit always predict).
-    pub fn exists(&self) -> bool {
-        self.fit.as_ref().is_none_or(|f| f.absent.is_none())
-    }
 }
 
 /// One committed attempt: what it cost, and what it left out.
@@ -113,7 +99,9 @@ pub struct Study {
     pub sweep: String,
     /// The report's title.
     pub title: String,
-    /// The classes, in the order of all score vectors.
+    /// What the labels are, and so what predictions mean.
+    pub scheme: Scheme,
+    /// The classes or scales, in the order of all score vectors.
     pub classes: Vec<String>,
     /// The test rows.
     pub test: Vec<TestRow>,
@@ -121,8 +109,12 @@ pub struct Study {
     pub models: Vec<ModelEntry>,
     /// The conditions, in the spec's order; the first is what the others are compared with.
     pub conditions: Vec<ConditionEntry>,
-    /// One entry per fit and baseline.
+    /// One entry per fit, transfer and baseline; those of one unit stand together.
     pub predictions: Vec<Prediction>,
+    /// What judges say of replies.
+    pub verdicts: Vec<Verdicts>,
+    /// The geometry of states; the layers of one model and condition stand together.
+    pub geometry: Vec<GeometryEntry>,
     /// One entry per committed attempt.
     pub runs: Vec<Run>,
     /// How results are summed up.
@@ -140,11 +132,6 @@ pub struct Study {
 }
 
 impl Study {
-    /// The true class of every test row.
-    pub fn truth(&self) -> Vec<u32> {
-        self.test.iter().map(|r| r.class).collect()
-    }
-
     /// The model's name, or an empty string for baselines on the words.
     pub fn model_name(&self, model: Option<usize>) -> &str {
         model.and_then(|m| self.models.get(m)).map_or("", |m| &m.name)
@@ -164,17 +151,34 @@ impl Study {
         if let Some(row) = self.test.iter().find(|r| r.class as usize >= classes) {
             return Err(ReportError::Class { row: row.id.clone(), class: row.class, classes });
         }
+        let values = if self.scheme == Scheme::Single { 0 } else { classes };
+        if let Some(row) = self.test.iter().find(|r| r.values.len() != values) {
+            return Err(ReportError::Values { row: row.id.clone(), found: row.values.len(), classes: values });
+        }
+        let models = self.models.len();
+        let conditions = self.conditions.len();
         for (prediction, p) in self.predictions.iter().enumerate() {
-            if p.probabilities.len() != self.test.len() * classes {
-                return Err(ReportError::Shape { prediction, rows: self.test.len(), classes, len: p.probabilities.len() });
-            }
-            for (axis, index, len) in [("model", p.model, self.models.len()), ("condition", p.condition, self.conditions.len())] {
+            let named = [("model", p.model, models), ("condition", p.condition, conditions), ("condition", p.fitted_condition, conditions)];
+            for (axis, index, len) in named {
                 if let Some(index) = index.filter(|i| *i >= len) {
                     return Err(ReportError::Index { prediction, axis, index, len });
                 }
             }
         }
-        Ok(())
+        for (at, v) in self.verdicts.iter().enumerate() {
+            for (axis, index, len) in [("model", v.judge, models), ("model", v.model, models), ("condition", v.condition, conditions)] {
+                if index >= len {
+                    return Err(ReportError::Index { prediction: at, axis, index, len });
+                }
+            }
+            if v.values.len() != self.test.len() * classes {
+                return Err(ReportError::Shape { prediction: at, rows: self.test.len(), classes, len: v.values.len() });
+            }
+        }
+        match self.geometry.iter().position(|g| g.model >= models || g.condition >= conditions) {
+            Some(at) => Err(ReportError::Index { prediction: at, axis: "geometry", index: self.geometry[at].model, len: models }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -191,8 +195,18 @@ pub enum ReportError {
         /// How many classes there are.
         classes: usize,
     },
-    /// A prediction has another shape than [test, classes].
-    #[error("prediction {prediction}: {len} probabilities for {rows} rows of {classes} classes")]
+    /// A test row has another number of values than there are classes.
+    #[error("test row {row}: {found} values where there must be {classes}")]
+    Values {
+        /// The row's id.
+        row: String,
+        /// Its values.
+        found: usize,
+        /// How many there must be.
+        classes: usize,
+    },
+    /// A prediction (or a judge's verdicts) has another shape than [test, classes].
+    #[error("prediction {prediction}: {len} values for {rows} rows of {classes} classes")]
     Shape {
         /// Index into [`Study::predictions`].
         prediction: usize,
@@ -200,8 +214,16 @@ pub enum ReportError {
         rows: usize,
         /// Classes.
         classes: usize,
-        /// Probabilities found.
+        /// Values found.
         len: usize,
+    },
+    /// A prediction or a geometry can't be read.
+    #[error("{what}: {message}")]
+    Read {
+        /// What it is, in words.
+        what: String,
+        /// What the reader says.
+        message: String,
     },
     /// A prediction names a model or condition that isn't there.
     #[error("prediction {prediction}: {axis} {index} of {len}")]
@@ -229,14 +251,6 @@ pub enum ReportError {
         /// The file.
         path: &'static str,
         /// What arrow or parquet says.
-        message: String,
-    },
-    /// A figure can't be drawn.
-    #[error("figure {name}: {message}")]
-    Figure {
-        /// The figure.
-        name: String,
-        /// What plotters says.
         message: String,
     },
     /// A page can't be rendered.

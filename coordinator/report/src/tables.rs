@@ -1,21 +1,26 @@
-//! Tidy Parquet: `results`, `predictions`, `runs`. Plain columns (strings, numbers, one list), zstd, so that pandas,
+//! Tidy Parquet: `results`, `predictions`, `verdicts`, `geometry`, `runs`. Plain columns (strings, numbers, one list), zstd, so that pandas,
 //! polars and DuckDB read them without options.
 
+mod geometry;
 mod predictions;
 mod results;
 mod runs;
+mod verdicts;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-pub use predictions::predictions;
+pub use geometry::geometry;
+pub use predictions::{predictions, too_many};
 pub use results::results;
 pub use runs::runs;
+pub use verdicts::verdicts;
 
 use crate::study::{Prediction, ReportError, Study};
 
@@ -56,6 +61,14 @@ fn constant(value: Option<&str>, rows: usize) -> ArrayRef {
     Arc::new(StringArray::from_iter(std::iter::repeat_n(value, rows)))
 }
 
+/// A column of lists of numbers, all of one length; nulls where there is none.
+fn lists(item: &Arc<Field>, length: usize, rows: usize, values: Option<Vec<f32>>) -> Result<ArrayRef, String> {
+    let Some(values) = values else { return Ok(arrow::array::new_null_array(&DataType::List(item.clone()), rows)) };
+    let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(length, rows));
+    let list = ListArray::try_new(item.clone(), offsets, Arc::new(Float32Array::from(values)), None).map_err(|e| e.to_string())?;
+    Ok(Arc::new(list))
+}
+
 /// What identifies a prediction, as words: the columns that `results` and `predictions` share.
 struct Identity<'a> {
     model: Option<&'a str>,
@@ -64,6 +77,9 @@ struct Identity<'a> {
     offset: Option<u32>,
     pooling: Option<&'static str>,
     context: Option<&'static str>,
+    control: Option<&'static str>,
+    fitted_condition: Option<&'a str>,
+    fitted_offset: Option<u32>,
 }
 
 impl<'a> Identity<'a> {
@@ -75,6 +91,9 @@ impl<'a> Identity<'a> {
             offset: p.read_out.map(|r| r.offset),
             pooling: p.read_out.map(|r| r.pooling.as_str()),
             context: p.read_out.map(|r| r.context.as_str()),
+            control: p.control.map(limbic_proto::spec::Control::name),
+            fitted_condition: p.fitted_condition.map(|_| study.condition_name(p.fitted_condition)),
+            fitted_offset: p.fitted_at.map(|r| r.offset),
         }
     }
 }

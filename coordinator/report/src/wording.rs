@@ -2,28 +2,100 @@
 
 use limbic_proto::axis::Layer;
 
-use crate::results::{Estimate, HalfLife};
+use crate::results::{Estimate, HalfLife, Measure};
 
-/// `74.3%`.
+/// How a measure is written: shares in percent, other numbers with three decimals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// In percent, differences in points.
+    Share,
+    /// With three decimals.
+    Real,
+}
+
+impl Unit {
+    /// That of a study's measure.
+    pub fn of(measure: &Measure) -> Unit {
+        if measure.share { Unit::Share } else { Unit::Real }
+    }
+
+    /// `74.3%`, `0.743`; a dash where there is none.
+    pub fn value(self, value: f64) -> String {
+        match self {
+            _ if value.is_nan() => "–".to_owned(),
+            Unit::Share => format!("{:.1}%", value * 100.0).replace('-', "−"),
+            Unit::Real => format!("{value:.3}").replace('-', "−"),
+        }
+    }
+
+    /// `74.3% [71.0, 77.2]`, or without the bracket where there is no interval.
+    pub fn estimate(self, e: Estimate) -> String {
+        let end = |v: f64| match self {
+            Unit::Share => format!("{:.1}", v * 100.0),
+            Unit::Real => format!("{v:.3}"),
+        };
+        match (e.lo, e.hi) {
+            (Some(lo), Some(hi)) => format!("{} [{}, {}]", self.value(e.value), end(lo), end(hi)).replace('-', "−"),
+            _ => self.value(e.value),
+        }
+    }
+
+    /// `+12.3`, `−0.041`: a difference.
+    pub fn difference(self, value: f64) -> String {
+        match self {
+            Unit::Share => signed(value * 100.0),
+            Unit::Real => {
+                let text = format!("{:.3}", value.abs());
+                match text.as_str() {
+                    "0.000" => text,
+                    _ if value < 0.0 => format!("−{text}"),
+                    _ => format!("+{text}"),
+                }
+            }
+        }
+    }
+
+    /// `+12.3 [8.0, 16.4]`: a difference with its interval.
+    pub fn points(self, e: Estimate) -> String {
+        let value = self.difference(e.value);
+        match (e.lo, e.hi) {
+            (Some(lo), Some(hi)) => format!("{value} [{}, {}]", self.difference(lo), self.difference(hi)),
+            _ => value,
+        }
+    }
+
+    /// What differences are in, with a space before: ` points` or nothing.
+    pub fn of_difference(self) -> &'static str {
+        match self {
+            Unit::Share => " points",
+            Unit::Real => "",
+        }
+    }
+
+    /// A tick of an axis: `70%`, `0.7`.
+    pub fn tick(self, value: f64) -> String {
+        match self {
+            Unit::Share => format!("{:.0}%", value * 100.0).replace("-0%", "0%").replace('-', "−"),
+            Unit::Real => {
+                let text = format!("{value:.2}");
+                let text = text.strip_suffix('0').unwrap_or(&text);
+                if text == "-0.0" { "0.0".to_owned() } else { text.replace('-', "−") }
+            }
+        }
+    }
+
+    /// A cell of a heat map: `74`, `.74`.
+    pub fn cell(self, value: f64) -> String {
+        match self {
+            Unit::Share => format!("{:.0}", value * 100.0).replace('-', "−"),
+            Unit::Real => format!("{value:.2}").replace("0.", ".").replace('-', "−"),
+        }
+    }
+}
+
+/// `74.3%`; a dash where there is none.
 pub fn percent(share: f64) -> String {
-    if share.is_nan() { "–".to_owned() } else { format!("{:.1}%", share * 100.0) }
-}
-
-/// `74.3% [71.0, 77.2]`, or without the bracket where there is no interval.
-pub fn estimate(e: Estimate) -> String {
-    match (e.lo, e.hi) {
-        (Some(lo), Some(hi)) => format!("{} [{:.1}, {:.1}]", percent(e.value), lo * 100.0, hi * 100.0).replace('-', "−"),
-        _ => percent(e.value),
-    }
-}
-
-/// `+12.3 [8.0, 16.4]`: percentage points.
-pub fn points(e: Estimate) -> String {
-    let value = signed(e.value * 100.0);
-    match (e.lo, e.hi) {
-        (Some(lo), Some(hi)) => format!("{value} [{}, {}]", signed(lo * 100.0), signed(hi * 100.0)),
-        _ => value,
-    }
+    Unit::Share.value(share)
 }
 
 /// `+1.2`, `−1.2`, `0.0`.
@@ -134,7 +206,11 @@ mod tests {
         assert_eq!([600_000_000, 1_700_000_000, 4_000_000_000, 12_345].map(parameters), ["600M", "1.7B", "4B", "12k"]);
         assert_eq!([0, 999, 1_000, 310_000_000, 1_400_000_000].map(bytes), ["0 B", "999 B", "1.0 kB", "310 MB", "1.4 GB"]);
         assert_eq!([0.42, 12.34, 250.0, 11_100.0].map(duration), ["0.42 s", "12.3 s", "4 min 10 s", "3 h 05 min"]);
-        assert_eq!(points(Estimate { value: 0.123, lo: Some(-0.01), hi: Some(0.2), n: 1 }), "+12.3 [−1.0, +20.0]");
+        let e = Estimate { value: 0.123, lo: Some(-0.01), hi: Some(0.2), n: 1 };
+        assert_eq!(Unit::Share.points(e), "+12.3 [−1.0, +20.0]");
+        assert_eq!(Unit::Real.points(e), "+0.123 [−0.010, +0.200]");
+        assert_eq!(Unit::Share.estimate(e), "12.3% [−1.0, 20.0]");
+        assert_eq!([0.5, 0.25, -0.001, -0.4].map(|v| Unit::Real.tick(v)), ["0.5", "0.25", "0.0", "−0.4"]);
         assert_eq!(signed(-0.04), "0.0");
         assert_eq!([Some(0.0004), Some(0.0131), None].map(p_value), ["< 0.001", "0.013", "–"]);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use limbic_core::machine::{Machine, Opening, Settings, SweepId};
 use limbic_proto::status::Status;
+use limbic_report::Study;
 use limbic_store::Store;
 
 use super::StoreArgs;
@@ -167,14 +168,20 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A sweep, where it stands, and everything committed of it.
+pub(super) async fn collected(store: &Store, wanted: &str) -> Result<(Sweep, Status, Study), Failure> {
+    let sweep = catalogue::open(store, wanted).await?;
+    let status = stored_status(store, &sweep).await?;
+    let chains = Chains::read(store, &sweep).await?;
+    let study = collect::study(store, &sweep, &chains, status.quarantined.clone()).await.map_err(|e| e.explain(&sweep))?;
+    Ok((sweep, status, study))
+}
+
 /// Writes a report from what is committed.
 pub async fn report(args: ReportArgs) -> Result<(), Failure> {
     let store = args.store.open_existing().await?;
-    let sweep = catalogue::open(&store, args.sweep.as_deref().unwrap_or("")).await?;
-    let status = stored_status(&store, &sweep).await?;
+    let (sweep, status, study) = collected(&store, args.sweep.as_deref().unwrap_or("")).await?;
     let out = args.out.unwrap_or_else(|| PathBuf::from("limbic-out").join(sweep.name()));
-    let chains = Chains::read(&store, &sweep).await?;
-    let study = collect::study(&store, &sweep, &chains, status.quarantined).await.map_err(|e| e.explain(&sweep))?;
     collect::write_report(&study, &out)?;
     let report = out.join("report.html");
     if args.json {

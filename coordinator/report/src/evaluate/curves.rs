@@ -1,93 +1,133 @@
-//! Curves over layers: one per place, probe and pooling, with the peak and the layer that stands for the curve.
+//! Curves over layers: one per place, probe and pooling, with the peak, the layer that stands for the curve, and the
+//! controls beside it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use limbic_proto::axis::{Context, Pooling};
+use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
+use limbic_proto::spec::Control;
+use rayon::prelude::*;
 
-use super::Bench;
-use crate::results::{DepthCurve, DepthPoint, Estimate, Line, Peak, Place};
+use super::bench::{Bench, Cells, Origin, Series, argmax};
+use super::measure::Drawn;
+use crate::results::{ControlCurve, DepthCurve, DepthPoint, Estimate, Line, Peak, Place};
+use crate::statistics::best::as_good_as_best;
+use crate::statistics::comparison::benjamini_hochberg;
 
-/// All curves at the first measured offset with full context, ordered by place, probe and pooling.
+/// A curve in the making: its series, and the read-out that it is about.
+type Wanted<'a> = (&'a Series, &'a Cells, ReadOut);
+
+/// All curves of probes at their own place, at the first measured offset with full context; ordered by place, probe and
+/// pooling.
 pub fn all(bench: &Bench<'_>) -> Vec<DepthCurve> {
-    let mut keys: BTreeSet<(Place, String, Pooling)> = BTreeSet::new();
-    let mut first: BTreeMap<Place, u32> = BTreeMap::new();
-    for cell in bench.cells.keys().filter(|c| c.read_out.context == Context::Full) {
-        let offset = first.entry(cell.place).or_insert(cell.read_out.offset);
-        *offset = cell.read_out.offset.min(*offset);
+    let mut wanted: Vec<Wanted<'_>> = Vec::new();
+    for (series, cells) in bench.cells.iter().filter(|(series, _)| series.origin == Origin::default()) {
+        let Some(first) = first_offset(bench, series.place) else { continue };
+        let read_outs: BTreeSet<ReadOut> =
+            cells.keys().map(|(_, r)| *r).filter(|r| r.context == Context::Full && r.offset == first).collect();
+        wanted.extend(read_outs.into_iter().map(|read_out| (series, cells, read_out)));
     }
-    for cell in bench.cells.keys() {
-        if cell.read_out.context == Context::Full && first.get(&cell.place) == Some(&cell.read_out.offset) {
-            keys.insert((cell.place, cell.probe.clone(), cell.read_out.pooling));
-        }
-    }
-    keys.into_iter()
-        .filter_map(|(place, probe, pooling)| {
-            let offset = *first.get(&place)?;
-            let layers = bench.study.models[place.model].layers;
-            let mut points = Vec::new();
-            let mut draws = Vec::new();
-            for (cell, predictions) in &bench.cells {
-                let r = cell.read_out;
-                if (cell.place, &cell.probe, r.pooling, r.offset, r.context) != (place, &probe, pooling, offset, Context::Full) {
-                    continue;
-                }
-                let (accuracy, drawn) = bench.mean_accuracy(predictions)?;
-                points.push(DepthPoint {
-                    layer: cell.layer,
-                    depth: cell.layer.depth(layers),
-                    accuracy,
-                    seed_sd: seed_sd(bench, predictions),
-                    validation_log_loss: validation(bench, predictions),
-                    predictions: predictions.clone(),
-                });
-                draws.push(drawn);
-            }
-            let peak = peak(bench, &points, &draws)?;
-            let (best, chosen_on_validation) = representative(&points);
-            Some(DepthCurve { place, probe, pooling: pooling.as_str(), points, peak, best, chosen_on_validation })
-        })
-        .collect()
+    wanted.into_par_iter().filter_map(|(series, cells, read_out)| one(bench, series, cells, read_out)).collect()
 }
 
-/// Mean validation log-loss of some fits; none if one of them has none.
-pub fn validation(bench: &Bench<'_>, predictions: &[usize]) -> Option<f64> {
-    let losses: Option<Vec<f64>> =
-        predictions.iter().map(|i| bench.study.predictions[*i].fit.as_ref()?.validation_log_loss.filter(|l| l.is_finite())).collect();
-    losses.filter(|l| !l.is_empty()).map(|l| l.iter().sum::<f64>() / l.len() as f64)
+/// The first offset that was measured at a place.
+fn first_offset(bench: &Bench<'_>, place: Place) -> Option<u32> {
+    let from = Series { place, probe: Arc::from(""), origin: Origin::default() };
+    let here = bench.cells.range(from..).take_while(|(series, _)| series.place == place);
+    here.filter(|(series, _)| series.origin == Origin::default())
+        .flat_map(|(_, cells)| cells.keys())
+        .filter(|(_, r)| r.context == Context::Full)
+        .map(|(_, r)| r.offset)
+        .min()
+}
+
+fn one(bench: &Bench<'_>, series: &Series, cells: &Cells, read_out: ReadOut) -> Option<DepthCurve> {
+    let layers = bench.study.models[series.place.model].layers;
+    let at: Vec<(Layer, &Vec<usize>)> = cells.iter().filter(|((_, r), _)| *r == read_out).map(|((l, _), p)| (*l, p)).collect();
+    let drawn: Vec<(Layer, &Vec<usize>, Drawn)> = at.into_iter().filter_map(|(l, p)| Some((l, p, bench.drawn(p)?))).collect();
+    let mut points: Vec<DepthPoint> = drawn
+        .iter()
+        .map(|(layer, predictions, drawn)| DepthPoint {
+            layer: *layer,
+            depth: layer.depth(layers),
+            score: drawn.estimate(bench.ruler.resamples),
+            seed_sd: seed_sd(bench, predictions),
+            validation_loss: bench.validation(predictions),
+            compression: compression(bench, predictions),
+            as_good_as_peak: None,
+            predictions: (*predictions).clone(),
+        })
+        .collect();
+    let draws: Vec<Vec<f64>> = drawn.into_iter().map(|(_, _, drawn)| drawn.draws).collect();
+    let peak = peak(bench, &points, &draws)?;
+    // Where the rows are of one group every resample is the same, and nothing can be told.
+    if points.len() > 1 && points.iter().all(|p| p.score.lo.is_some()) {
+        let values: Vec<f64> = points.iter().map(|p| p.score.value).collect();
+        let corrected = benjamini_hochberg(&as_good_as_best(&values, &draws));
+        points.iter_mut().zip(corrected).for_each(|(point, p)| point.as_good_as_peak = Some(p));
+    }
+    let (best, chosen_on_validation) = representative(&points);
+    let controls = controls(bench, series, read_out, &points);
+    let (probe, pooling) = (series.probe.to_string(), read_out.pooling.as_str());
+    Some(DepthCurve { place: series.place, probe, pooling, points, peak, best, chosen_on_validation, controls })
+}
+
+/// The controls at the same layers.
+fn controls(bench: &Bench<'_>, series: &Series, read_out: ReadOut, points: &[DepthPoint]) -> Vec<ControlCurve> {
+    let mut curves = Vec::new();
+    for control in [Control::ShuffledLabels, Control::RandomDirection, Control::RandomWeights] {
+        let Some(cells) = control_cells(bench, series.place, &series.probe, control) else { continue };
+        let at = |point: &DepthPoint| cells.get(&(point.layer, read_out)).and_then(|p| bench.estimate(p));
+        let points: Vec<Option<Estimate>> = points.iter().map(at).collect();
+        if points.iter().any(Option::is_some) {
+            curves.push(ControlCurve { control: control.name(), points });
+        }
+    }
+    curves
+}
+
+/// The cells of a control of a probe at a place: of the same states, or those of the model's twin.
+pub fn control_cells<'a>(bench: &'a Bench<'_>, place: Place, probe: &str, control: Control) -> Option<&'a Cells> {
+    if control == Control::RandomWeights {
+        return bench.home(Place { model: bench.twin(place.model)?, ..place }, probe);
+    }
+    bench.of(place, probe, Origin { control: Some(control), ..Origin::default() })
 }
 
 fn seed_sd(bench: &Bench<'_>, predictions: &[usize]) -> Option<f64> {
-    let values: Vec<f64> = predictions.iter().filter_map(|i| Some(bench.scores[*i].accuracy()?.value)).collect();
+    let values: Vec<f64> = predictions.iter().filter_map(|i| bench.values[*i]).collect();
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     (values.len() > 1).then(|| (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt())
 }
 
-/// The point with the lowest validation log-loss if all have one (and so its test accuracy isn't flattered by the
-/// choice), else the one with the highest test accuracy.
-fn representative(points: &[DepthPoint]) -> (usize, bool) {
-    let losses: Option<Vec<f64>> = points.iter().map(|p| p.validation_log_loss).collect();
-    match losses {
-        Some(losses) => (argmax(losses.iter().map(|l| -l)), true),
-        None => (argmax(points.iter().map(|p| p.accuracy.value)), false),
-    }
+fn compression(bench: &Bench<'_>, predictions: &[usize]) -> Option<f64> {
+    let of = |i: &usize| bench.study.predictions[*i].fit.as_ref()?.mdl.map(|mdl| mdl.uniform_bits / mdl.bits);
+    let all: Option<Vec<f64>> = predictions.iter().map(of).collect();
+    all.filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>() / v.len() as f64)
 }
 
-/// The first index of the highest value; 0 if there is none.
-pub fn argmax(values: impl Iterator<Item = f64>) -> usize {
-    values.enumerate().fold((0, f64::NEG_INFINITY), |best, (i, v)| if v > best.1 { (i, v) } else { best }).0
+/// The point with the lowest validation loss if all have one (and so its test score isn't flattered by the choice), else
+/// the one with the highest test score.
+fn representative(points: &[DepthPoint]) -> (usize, bool) {
+    let losses: Option<Vec<f64>> = points.iter().map(|p| p.validation_loss).collect();
+    match losses {
+        Some(losses) => (argmax(losses.iter().map(|l| -l)), true),
+        None => (argmax(points.iter().map(|p| p.score.value)), false),
+    }
 }
 
 /// The highest point, with the percentile interval of the argmax over resamples.
 fn peak(bench: &Bench<'_>, points: &[DepthPoint], draws: &[Vec<f64>]) -> Option<Peak> {
-    let at = argmax(points.iter().map(|p| p.accuracy.value));
-    let drawn: Vec<f64> = (0..bench.resamples.count()).map(|r| argmax(draws.iter().map(|d| d[r])) as f64).collect();
-    let interval = bench.resamples.interval(&drawn);
+    let at = argmax(points.iter().map(|p| p.score.value));
+    let resamples = bench.ruler.resamples;
+    let drawn: Vec<f64> = (0..resamples.count()).map(|r| argmax(draws.iter().map(|d| d[r])) as f64).collect();
+    let interval = resamples.interval(&drawn);
     let (from, to) = interval.unwrap_or((at as f64, at as f64));
     let (from, to) = (points.get(from.floor() as usize)?, points.get(to.ceil() as usize)?);
     let point = &points[at];
     Some(Peak {
         layer: point.layer,
-        depth: Estimate { value: point.depth, lo: interval.map(|_| from.depth), hi: interval.map(|_| to.depth), n: point.accuracy.n },
+        depth: Estimate { value: point.depth, lo: interval.map(|_| from.depth), hi: interval.map(|_| to.depth), n: point.score.n },
         from: from.layer,
         to: to.layer,
     })
@@ -95,7 +135,7 @@ fn peak(bench: &Bench<'_>, points: &[DepthPoint], draws: &[Vec<f64>]) -> Option<
 
 /// A curve's representative layer as a line of the table of probes.
 pub fn line(curve: &DepthCurve) -> Line {
-    let best = &curve.points[curve.best];
+    let best = curve.shown();
     Line {
         probe: curve.probe.clone(),
         model: Some(curve.place.model),
@@ -103,6 +143,22 @@ pub fn line(curve: &DepthCurve) -> Line {
         layer: Some(best.layer),
         pooling: Some(curve.pooling),
         predictions: best.predictions.clone(),
-        accuracy: best.accuracy,
+        score: best.score,
     }
+}
+
+/// The curve of a model whose representative layer is best: on validation if all were chosen so, else on test.
+pub fn best_of(curves: &[DepthCurve], model: usize) -> Option<&DepthCurve> {
+    let ours: Vec<&DepthCurve> = curves.iter().filter(|c| c.place.model == model).collect();
+    let losses: Option<Vec<f64>> = ours.iter().map(|c| c.shown().validation_loss).collect();
+    let at = match losses {
+        Some(losses) => argmax(losses.iter().map(|l| -l)),
+        None => argmax(ours.iter().map(|c| c.shown().score.value)),
+    };
+    ours.get(at).copied()
+}
+
+/// The pooling that sections are about: `last`, or the first that was measured.
+pub fn main_pooling(curves: &[DepthCurve]) -> Option<&'static str> {
+    curves.iter().map(|c| c.pooling).min_by_key(|p| usize::from(*p != Pooling::Last.as_str()))
 }

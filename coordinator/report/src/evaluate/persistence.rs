@@ -1,115 +1,179 @@
-//! How long the signal lasts: accuracy over layers and offsets, and fitted decays with and without the prompt.
+//! How long the signal lasts: scores over layers and offsets, and fitted decays in every context.
 
 use std::collections::BTreeSet;
 
-use limbic_proto::axis::{Context, Layer, ReadOut};
+use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 use rayon::prelude::*;
 
-use super::curves::{argmax, validation};
-use super::{Bench, Cell};
-use crate::results::{Decay, Estimate, HalfLife, Persistence, Place};
+use super::bench::{Bench, Cells, Origin, Series, argmax};
+use super::measure::Drawn;
+use crate::results::{Decay, Estimate, Fitted, Grid, HalfLife, Persistence, Place};
 use crate::statistics::decay::DecayFit;
-use crate::statistics::metrics;
+
+/// The contexts in the order of tables; what follows `Full` are its controls, the strictest first.
+pub const CONTEXTS: [Context; 4] = [Context::Full, Context::MaskedPrompt, Context::ShuffledReply, Context::Filler];
 
 /// One per place with at least two offsets in full context, for the primary probe and pooling.
-pub fn all(bench: &Bench<'_>, probe: &str, pooling: &str, floor: f64) -> Vec<Persistence> {
-    let places: BTreeSet<Place> = bench.cells.keys().map(|c| c.place).collect();
+pub fn all(bench: &Bench<'_>, probe: &str, pooling: &str) -> Vec<Persistence> {
+    let places: BTreeSet<Place> = bench.cells.keys().map(|s| s.place).collect();
     let places: Vec<Place> = places.into_iter().collect();
-    places.par_iter().filter_map(|place| one(bench, *place, probe, pooling, floor)).collect()
+    places.par_iter().filter_map(|place| one(bench, *place, probe, pooling)).collect()
 }
 
-fn one(bench: &Bench<'_>, place: Place, probe: &str, pooling: &str, floor: f64) -> Option<Persistence> {
-    // Beyond the prompt there is no pooling to choose.
-    let ours = |c: &&Cell| c.place == place && c.probe == probe && (c.read_out.offset > 0 || c.read_out.pooling.as_str() == pooling);
-    let cells: Vec<&Cell> = bench.cells.keys().filter(ours).collect();
-    let set =
-        |context: Context| -> BTreeSet<u32> { cells.iter().filter(|c| c.read_out.context == context).map(|c| c.read_out.offset).collect() };
-    let (offsets, masked_offsets) = (set(Context::Full), set(Context::MaskedPrompt));
+fn one(bench: &Bench<'_>, place: Place, probe: &str, pooling: &str) -> Option<Persistence> {
+    let cells = bench.home(place, probe)?;
+    let offsets: Vec<u32> = offsets(cells, Context::Full, pooling);
     if offsets.len() < 2 {
         return None;
     }
-    let layers: BTreeSet<Layer> = cells.iter().map(|c| c.layer).collect();
-    let find = |layer: Layer, offset: u32, context: Context| -> Option<&Vec<usize>> {
-        let cell = cells.iter().find(|c| c.layer == layer && c.read_out.offset == offset && c.read_out.context == context)?;
-        bench.cells.get(*cell)
-    };
-    let grid = |context: Context| -> Vec<Vec<Option<Estimate>>> {
-        let row = |layer: &Layer| offsets.iter().map(|k| Some(bench.mean_accuracy(find(*layer, *k, context)?)?.0)).collect();
-        layers.iter().map(row).collect()
-    };
-    let (layers, offsets): (Vec<Layer>, Vec<u32>) = (layers.iter().copied().collect(), offsets.iter().copied().collect());
-    // The decay layer: lowest mean validation log-loss over offsets, or highest mean accuracy.
-    let mean_over = |value: &dyn Fn(&Vec<usize>) -> Option<f64>, layer: Layer| -> Option<f64> {
-        let values: Option<Vec<f64>> = offsets.iter().map(|k| value(find(layer, *k, Context::Full)?)).collect();
-        values.map(|v| v.iter().sum::<f64>() / v.len() as f64)
-    };
-    let losses: Option<Vec<f64>> = layers.iter().map(|l| mean_over(&|p| validation(bench, p), *l)).collect();
-    let layer = match losses {
-        Some(losses) => layers[argmax(losses.iter().map(|l| -l))],
-        None => {
-            layers[argmax(layers.iter().map(|l| mean_over(&|p| Some(bench.mean_accuracy(p)?.0.value), *l).unwrap_or(f64::NEG_INFINITY)))]
-        }
-    };
-    let mut decays = Vec::new();
-    for (context, offsets) in [(Context::Full, &offsets), (Context::MaskedPrompt, &masked_offsets.iter().copied().collect())] {
-        let sets: Vec<(u32, &Vec<usize>)> = offsets.iter().filter_map(|k| Some((*k, find(layer, *k, context)?))).collect();
-        if sets.len() > 1 {
-            decays.extend(series(bench, &sets, context, floor));
+    let layers: Vec<Layer> = cells.keys().map(|(l, _)| *l).collect::<BTreeSet<_>>().into_iter().collect();
+    let layer = decay_layer(bench, cells, &layers, &offsets, pooling);
+    let mut grids = Vec::new();
+    for context in CONTEXTS {
+        let cell = |l: &Layer, k: &u32| {
+            let predictions = find(cells, *l, *k, context, pooling)?;
+            // Intervals are for the layer that decays are fitted at.
+            if *l == layer { bench.estimate(predictions) } else { Some(Estimate::point(bench.value(predictions)?, 0)) }
+        };
+        let grid: Vec<Vec<Option<Estimate>>> = layers.iter().map(|l| offsets.iter().map(|k| cell(l, k)).collect()).collect();
+        if grid.iter().flatten().any(Option::is_some) {
+            grids.push(Grid { context, cells: grid });
         }
     }
-    let masked = if masked_offsets.is_empty() { Vec::new() } else { grid(Context::MaskedPrompt) };
-    Some(Persistence { place, full: grid(Context::Full), masked, layers, offsets, layer, decays })
+    let mut decays = Vec::new();
+    let from = Series { place, probe: std::sync::Arc::from(""), origin: Origin::default() };
+    for (series, cells) in bench.cells.range(from..).take_while(|(series, _)| series.place == place) {
+        let transferred = match series.origin {
+            Origin { control: None, fitted_condition: None, fitted_at: None } => false,
+            Origin { control: None, fitted_condition: None, fitted_at: Some(at) } if at == ReadOut::LAST => true,
+            _ => continue,
+        };
+        let home = bench.home(place, &series.probe);
+        decays.extend(curves(bench, &series.probe, transferred, cells, home, layer, pooling));
+    }
+    Some(Persistence { place, layers, offsets, grids, layer, decays })
 }
 
-/// The decay of accuracy and of every class's informedness over some offsets.
-fn series(bench: &Bench<'_>, sets: &[(u32, &Vec<usize>)], context: Context, floor: f64) -> Vec<Decay> {
-    let classes = bench.study.classes.len();
-    let offsets: Vec<u32> = sets.iter().map(|s| s.0).collect();
-    let fit = DecayFit::new(&offsets);
-    let accuracy: Vec<_> = sets.iter().filter_map(|s| bench.mean_accuracy(s.1)).collect();
-    let mut decays = Vec::new();
-    if accuracy.len() == sets.len() {
-        decays.push(decay(bench, &fit, &offsets, accuracy, context, None, floor));
+/// The offsets at which a context was measured; beyond the prompt there is no pooling to choose.
+fn offsets(cells: &Cells, context: Context, pooling: &str) -> Vec<u32> {
+    let ours = |r: &ReadOut| r.context == context && (r.offset > 0 || r.pooling.as_str() == pooling);
+    let offsets: BTreeSet<u32> = cells.keys().map(|(_, r)| *r).filter(ours).map(|r| r.offset).collect();
+    offsets.into_iter().collect()
+}
+
+fn find<'a>(cells: &'a Cells, layer: Layer, offset: u32, context: Context, pooling: &str) -> Option<&'a Vec<usize>> {
+    let ours = |r: &ReadOut| r.offset == offset && r.context == context && (offset > 0 || r.pooling.as_str() == pooling);
+    let range = (layer, ReadOut { offset, pooling: Pooling::Last, context: Context::Full })..;
+    cells.range(range).take_while(|((l, r), _)| *l == layer && r.offset == offset).find(|((_, r), _)| ours(r)).map(|(_, p)| p)
+}
+
+/// The layer with the lowest mean validation loss over offsets, or the highest mean score.
+fn decay_layer(bench: &Bench<'_>, cells: &Cells, layers: &[Layer], offsets: &[u32], pooling: &str) -> Layer {
+    let mean = |value: &dyn Fn(&[usize]) -> Option<f64>, layer: Layer| -> Option<f64> {
+        let values: Option<Vec<f64>> = offsets.iter().map(|k| value(find(cells, layer, *k, Context::Full, pooling)?)).collect();
+        values.map(|v| v.iter().sum::<f64>() / v.len() as f64)
+    };
+    let losses: Option<Vec<f64>> = layers.iter().map(|l| mean(&|p| bench.validation(p), *l)).collect();
+    layers[match losses {
+        Some(losses) => argmax(losses.iter().map(|l| -l)),
+        None => argmax(layers.iter().map(|l| mean(&|p| bench.value(p), *l).unwrap_or(f64::NEG_INFINITY))),
+    }]
+}
+
+/// A curve of one context: offsets, and at each the measure and what is followed per class.
+struct Measured {
+    context: Context,
+    offsets: Vec<u32>,
+    whole: Vec<Drawn>,
+    /// `[classes][offsets]`; none for a class that is undefined somewhere.
+    classes: Vec<Option<Vec<Drawn>>>,
+}
+
+impl Measured {
+    fn of(&self, class: Option<usize>) -> Option<&Vec<Drawn>> {
+        match class {
+            None => Some(&self.whole),
+            Some(class) => self.classes[class].as_ref(),
+        }
     }
-    // [offsets][seeds] of (totals, draws), counted once for all classes.
-    let drawn: Vec<Vec<_>> = sets
-        .iter()
-        .map(|(_, predictions)| {
-            let tally = |i: &usize| bench.tally(&bench.study.predictions[*i]);
-            predictions.iter().map(tally).map(|t| (t.totals(), t.draw(&bench.resamples, None))).collect()
-        })
-        .collect();
-    for class in 0..classes {
-        // Not the recall: a probe that has lost everything may still name one class for every row.
-        let values: Option<Vec<(Estimate, Vec<f64>)>> = drawn
-            .iter()
-            .map(|seeds| {
-                let value = seeds.iter().map(|(totals, _)| metrics::informedness(totals, class)).sum::<f64>() / seeds.len() as f64;
-                let lists: Vec<Vec<f64>> =
-                    seeds.iter().map(|(_, draws)| draws.map(|t| [metrics::informedness(t, class)])).map(|[d]| d).collect();
-                let draws = super::mean_draws(lists.iter());
-                let n = seeds.iter().map(|(totals, _)| totals.truth[class]).min()?;
-                (n > 0).then(|| (bench.resamples.estimate(value, &draws, n as usize), draws))
-            })
-            .collect();
-        if let Some(values) = values {
-            decays.push(decay(bench, &fit, &offsets, values, context, Some(class), 0.0));
+}
+
+/// All curves of one series, with the decays fitted to them.
+fn curves(
+    bench: &Bench<'_>,
+    probe: &str,
+    transferred: bool,
+    cells: &Cells,
+    home: Option<&Cells>,
+    layer: Layer,
+    pooling: &str,
+) -> Vec<Decay> {
+    let mut measured: Vec<Measured> = Vec::new();
+    for context in CONTEXTS {
+        let mut sets: Vec<(u32, &Vec<usize>)> =
+            offsets(cells, context, pooling).into_iter().filter_map(|k| Some((k, find(cells, layer, k, context, pooling)?))).collect();
+        // The probe that is carried over starts where it was fitted.
+        if transferred && context == Context::Full {
+            let start = home.and_then(|home| find(home, layer, 0, Context::Full, Pooling::Last.as_str()));
+            start.into_iter().for_each(|predictions| sets.insert(0, (0, predictions)));
+        }
+        let drawn: Vec<(u32, Drawn, Vec<Option<Drawn>>)> =
+            sets.iter().filter_map(|(k, p)| Some((*k, bench.drawn(p)?, bench.of_classes(p)))).collect();
+        if drawn.len() < 2 {
+            continue;
+        }
+        let class = |class: usize| drawn.iter().map(|d| d.2[class].clone()).collect::<Option<Vec<Drawn>>>();
+        measured.push(Measured {
+            context,
+            offsets: drawn.iter().map(|d| d.0).collect(),
+            classes: (0..bench.study.classes.len()).map(class).collect(),
+            whole: drawn.into_iter().map(|d| d.1).collect(),
+        });
+    }
+    let mut decays = Vec::new();
+    for curve in &measured {
+        for class in std::iter::once(None).chain((0..bench.study.classes.len()).map(Some)) {
+            let Some(values) = curve.of(class) else { continue };
+            let floor = class.map_or(bench.measure.floor, |c| bench.measure.class_floors[c]);
+            let mut fits = Vec::new();
+            if curve.context == Context::Full {
+                fits.extend(measured.iter().filter(|m| m.context != Context::Full).filter_map(|control| {
+                    let floors = floors(curve, control, class, floor, bench.ruler.resamples.count())?;
+                    Some(fit(bench, &curve.offsets, values, Some(control.context), &floors))
+                }));
+            }
+            let flat: Vec<Drawn> = values.iter().map(|v| level(floor, v.draws.len())).collect();
+            fits.push(fit(bench, &curve.offsets, values, None, &flat));
+            let points = curve.offsets.iter().zip(values).map(|(k, v)| (*k, v.estimate(bench.ruler.resamples)));
+            let points = points.collect();
+            decays.push(Decay { probe: probe.to_owned(), transferred, context: curve.context, class, points, fits });
         }
     }
     decays
 }
 
-fn decay(
-    bench: &Bench<'_>,
-    fit: &DecayFit,
-    offsets: &[u32],
-    values: Vec<(Estimate, Vec<f64>)>,
-    context: Context,
-    class: Option<usize>,
-    floor: f64,
-) -> Decay {
-    let (first, last) = (&values[0], &values[values.len() - 1]);
-    let signal = first.0.lo.unwrap_or(first.0.value) > floor;
+fn level(value: f64, count: usize) -> Drawn {
+    Drawn { value, draws: vec![value; count], n: usize::MAX, groups: usize::MAX }
+}
+
+/// The control's own level at every offset of a curve. At offset 0, before there is a reply, it doesn't exist: nothing but
+/// the majority is known then. None if it was not measured at another offset.
+fn floors(curve: &Measured, control: &Measured, class: Option<usize>, floor: f64, count: usize) -> Option<Vec<Drawn>> {
+    let levels = control.of(class)?;
+    let at = |k: &u32| match control.offsets.iter().position(|o| o == k) {
+        Some(at) => Some(levels[at].clone()),
+        None if *k == 0 => Some(level(floor, count)),
+        None => None,
+    };
+    curve.offsets.iter().map(at).collect()
+}
+
+fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Context>, floors: &[Drawn]) -> Fitted {
+    let resamples = bench.ruler.resamples;
+    let excess: Vec<Drawn> = values.iter().zip(floors).map(|(v, f)| v.minus(f)).collect();
+    let (first, last) = (&excess[0], &excess[excess.len() - 1]);
+    let start = first.estimate(resamples);
+    let signal = start.lo.unwrap_or(start.value) > 0.0;
     let within = *offsets.last().unwrap_or(&0);
     let span = f64::from(within - offsets[0]);
     let half_life = if offsets.len() < 3 {
@@ -117,10 +181,11 @@ fn decay(
     } else if !signal {
         HalfLife::NoSignal
     } else {
-        let found = fit.fit(&values.iter().map(|v| v.0.value - floor).collect::<Vec<_>>());
-        let draws: Vec<f64> =
-            (0..bench.resamples.count()).map(|r| fit.fit(&values.iter().map(|v| v.1[r] - floor).collect::<Vec<_>>()).half_life).collect();
-        let interval = bench.resamples.interval(&draws);
+        let shape = DecayFit::new(offsets);
+        let found = shape.fit(&excess.iter().map(|e| e.value).collect::<Vec<_>>());
+        let draw = |r: usize| shape.fit(&excess.iter().map(|e| e.draws[r]).collect::<Vec<_>>()).half_life;
+        let draws: Vec<f64> = (0..resamples.count()).map(draw).collect();
+        let interval = if start.lo.is_some() { resamples.interval(&draws) } else { None };
         let within_span = |v: f64| (v <= span).then_some(v);
         if found.half_life <= span {
             HalfLife::Reached { tokens: found.half_life, lo: interval.map(|i| i.0), hi: interval.and_then(|i| within_span(i.1)) }
@@ -129,15 +194,9 @@ fn decay(
         }
     };
     let retained = signal.then(|| {
-        let draws: Vec<f64> =
-            first.1.iter().zip(&last.1).map(|(a, b)| if *a > floor { (b - floor) / (a - floor) } else { f64::NAN }).collect();
-        bench.resamples.estimate((last.0.value - floor) / (first.0.value - floor), &draws, last.0.n)
+        let ratio = |(a, b): (&f64, &f64)| if *a > 0.0 { b / a } else { f64::NAN };
+        let draws: Vec<f64> = first.draws.iter().zip(&last.draws).map(ratio).collect();
+        resamples.estimate_over(last.groups, last.value / first.value, &draws, last.n)
     });
-    let points = offsets.iter().copied().zip(values.iter().map(|v| v.0)).collect();
-    Decay { context, class, points, floor, half_life, retained }
-}
-
-/// Whether a read-out is the masked-prompt twin of another.
-pub fn twin(a: ReadOut, b: ReadOut) -> bool {
-    a.offset == b.offset && a.context == Context::Full && b.context == Context::MaskedPrompt
+    Fitted { towards, floor: floors.iter().map(|f| f.value).collect(), half_life, retained }
 }

@@ -1,110 +1,150 @@
-//! Scores of every prediction: counts for all of them, probabilities with intervals as far as that is affordable.
+//! Scores of every prediction: what each scheme is measured by, at every level of the labels.
+
+mod single;
+mod valued;
 
 use std::collections::BTreeSet;
 
+use limbic_proto::rows::Scheme;
 use rayon::prelude::*;
 
-use super::Bench;
-use crate::results::{Estimate, Metric, Scores};
-use crate::statistics::tally::Totals;
-use crate::statistics::{calibration, metrics, ranking};
+use super::bench::Bench;
+use super::measure::Ruler;
+use crate::results::{Catalogue, Estimate, Scores};
+use crate::statistics::resamples::Resamples;
+use crate::study::Prediction;
 
-/// Weighted additions (rows x classes x resamples x predictions) spent on intervals of AUROC, ECE and log-loss before
-/// only baselines and representative layers get them: a few seconds on two cores.
+/// Weighted additions (rows x classes x resamples x predictions) spent on intervals of statistics that need the rows
+/// ranked before only baselines and representative layers get them: a few seconds on two cores.
 const BUDGET: usize = 6_000_000_000;
 
-/// Accuracy, macro-F1, balanced accuracy and per-class metrics with intervals, and the draws of the accuracy.
-pub fn counts(bench: &Bench<'_>) -> (Vec<Scores>, Vec<Vec<f64>>) {
-    let everything: Vec<Option<u32>> = bench.truth.iter().map(|t| Some(*t)).collect();
-    let classes = bench.study.classes.len();
-    let full = crate::statistics::tally::Tally::new(&bench.groups, classes, &bench.truth, &everything);
-    let truth = full.draw(&bench.resamples, None).truth.into_owned();
-    bench
-        .study
-        .predictions
-        .par_iter()
-        .map(|p| {
-            let tally = bench.tally(p);
-            let totals = tally.totals();
-            let n: u32 = totals.truth.iter().sum();
-            if n == 0 {
-                return (Scores::default(), vec![f64::NAN; bench.resamples.count()]);
-            }
-            let draws = tally.draw(&bench.resamples, (n as usize == bench.truth.len()).then_some(truth.as_slice()));
-            let mut scores = Scores::default();
-            let mut push = |name: String, value: f64, draws: &[f64], n: u32, groups: usize| {
-                if !value.is_nan() {
-                    scores.metrics.push(Metric { name, estimate: bench.resamples.estimate_over(groups, value, draws, n as usize) });
-                }
-            };
-            let three = |t: &Totals| [metrics::accuracy(t), metrics::macro_f1(t), metrics::balanced_accuracy(t)];
-            let [accuracy, macro_f1, balanced] = draws.map(three);
-            let [a, f, b] = three(&totals);
-            let groups = tally.groups();
-            push("accuracy".to_owned(), a, &accuracy, n, groups);
-            push("macro-f1".to_owned(), f, &macro_f1, n, groups);
-            push("balanced-accuracy".to_owned(), b, &balanced, n, groups);
-            for (class, name) in bench.study.classes.iter().enumerate() {
-                let three = |t: &Totals| [metrics::recall(t, class), metrics::precision(t, class), metrics::f1(t, class)];
-                // Recall rests on the class's rows, precision on those called so, F1 on both.
-                let (own, called) = (tally.truth[class].len(), tally.predicted[class].len());
-                let groups = [own, called, own.max(called)];
-                for (((metric, value), draws), groups) in
-                    ["recall", "precision", "f1"].iter().zip(three(&totals)).zip(draws.map(three)).zip(groups)
-                {
-                    push(format!("{metric}:{name}"), value, &draws, totals.truth[class], groups);
-                }
-            }
-            (scores, accuracy)
-        })
-        .unzip()
+/// Predictions up to which metrics of single classes and coarser levels are kept of all; beyond, of those at offset 0 alone.
+const DETAILED: usize = 200_000;
+
+/// One prediction's scores in the making, at one level.
+struct Sheet<'a> {
+    catalogue: &'a Catalogue,
+    level: Option<usize>,
+    resamples: &'a Resamples,
+    scores: &'a mut Scores,
+    /// Whether metrics of single classes are wanted.
+    detailed: bool,
+    /// Whether intervals of what needs ranking are wanted.
+    ranked: bool,
 }
 
-/// Adds log-loss, AUROC and ECE to the bench's scores and hands them over. Intervals of these go to all predictions if
-/// that is affordable, else to `wanted` alone, which is said in `warnings`.
-pub fn probabilities(bench: &mut Bench<'_>, wanted: &BTreeSet<usize>, warnings: &mut Vec<String>) -> Vec<Scores> {
-    let study = bench.study;
-    let (rows, classes) = (study.test.len(), study.classes.len());
-    let cost = rows * classes * study.options.resamples;
-    let all = cost.saturating_mul(study.predictions.len()) <= BUDGET;
-    if !all {
-        warnings.push(format!(
-            "Intervals of AUROC, log-loss and calibration error were computed for the {} baselines and representative layers only; all other metrics have intervals everywhere.",
-            wanted.len()
-        ));
-    }
-    let mut scores = std::mem::take(&mut bench.scores);
-    let mut group = vec![0; rows];
-    for (g, row) in bench.groups.iter() {
-        group[row] = g;
-    }
-    scores.par_iter_mut().enumerate().for_each(|(i, scores)| {
-        let p = &study.predictions[i];
-        let predicted = bench.predicted(p);
-        let present: Vec<usize> = (0..rows).filter(|r| predicted[*r].is_some()).collect();
-        if present.is_empty() {
-            return;
-        }
-        let call = |r: usize| predicted[r].map(|c| calibration::Call::new(&p.probabilities[r * classes..][..classes], bench.truth[r], c));
-        let calls: Vec<Option<calibration::Call>> = (0..rows).map(call).collect();
-        let draws = all || wanted.contains(&i);
-        let mut push = |name: &str, value: f64, draws: Option<Vec<f64>>| {
-            let estimate = match draws {
-                Some(draws) => bench.resamples.estimate(value, &draws, present.len()),
-                None => Estimate::point(value, present.len()),
-            };
-            if !value.is_nan() {
-                scores.metrics.push(Metric { name: name.to_owned(), estimate });
-            }
+impl Sheet<'_> {
+    /// Adds a metric; without draws it has no interval.
+    fn put(&mut self, name: &str, value: f64, draws: Option<&[f64]>, n: usize, groups: usize) {
+        let Some(id) = self.catalogue.id(self.level, name) else { return };
+        let estimate = match draws {
+            Some(draws) => self.resamples.estimate_over(groups, value, draws, n),
+            None => Estimate::point(value, n),
         };
-        let (groups, resamples) = (&bench.groups, &bench.resamples);
-        let loss = draws.then(|| calibration::log_loss_draws(&calls, groups, resamples));
-        push("log-loss", calibration::log_loss(&calls), loss);
-        let ece = draws.then(|| calibration::ece_draws(&calls, groups, resamples));
-        push("ece", calibration::ece(&calls), ece);
-        let area = ranking::auroc(&p.probabilities, &bench.truth, &present, classes);
-        let areas = draws.then(|| ranking::auroc_draws(&p.probabilities, &bench.truth, &present, classes, &group, resamples));
-        push("auroc", area, areas);
-    });
-    scores
+        self.scores.put(id, estimate);
+    }
+}
+
+/// The names of all metrics of a study.
+pub fn catalogue(bench: &Bench<'_>) -> Catalogue {
+    let mut catalogue = Catalogue::default();
+    let levels = bench.levels.iter().map(|(_, ruler)| ruler).enumerate().map(|(i, ruler)| (Some(i), ruler));
+    for (level, ruler) in std::iter::once((None, &bench.ruler)).chain(levels) {
+        let scheme = ruler.target.scheme;
+        let (whole, of_class): (&[&str], &[&str]) = match scheme {
+            Scheme::Single => (single::WHOLE, single::OF_CLASS),
+            Scheme::Multi => (valued::SEVERAL, valued::OF_LABEL),
+            Scheme::Intensity => (valued::INTENSITY, valued::INTENSITY),
+            Scheme::Continuous => (valued::CONTINUOUS, valued::CONTINUOUS),
+        };
+        whole.iter().for_each(|name| _ = catalogue.add(level, (*name).to_owned()));
+        if level.is_none() {
+            for name in ["coverage", "accuracy-over-all", "mdl-bits", "mdl-compression"] {
+                catalogue.add(None, name.to_owned());
+            }
+        }
+        for class in &ruler.target.classes {
+            of_class.iter().for_each(|name| _ = catalogue.add(level, format!("{name}:{class}")));
+        }
+    }
+    catalogue
+}
+
+/// Whether intervals of what needs ranking are affordable for all predictions.
+pub fn affordable(bench: &Bench<'_>) -> bool {
+    let study = bench.study;
+    let cost = study.test.len() * study.classes.len() * study.options.resamples;
+    matches!(study.scheme, Scheme::Intensity | Scheme::Continuous) || cost.saturating_mul(study.predictions.len()) <= BUDGET
+}
+
+/// Scores all predictions, or those of `only`.
+pub fn all(bench: &Bench<'_>, catalogue: &Catalogue, only: Option<&BTreeSet<usize>>, ranked: bool) -> Vec<(usize, Scores)> {
+    let wanted: Vec<usize> = match only {
+        Some(only) => only.iter().copied().collect(),
+        None => (0..bench.study.predictions.len()).collect(),
+    };
+    let few = bench.study.predictions.len() <= DETAILED;
+    wanted
+        .into_par_iter()
+        .map(|i| {
+            let p = &bench.study.predictions[i];
+            let detailed = few || only.is_some() || (p.read_out.is_none_or(|r| r.offset == 0) && p.at_home());
+            (i, one(bench, catalogue, i, detailed, ranked).unwrap_or_default())
+        })
+        .collect()
+}
+
+/// Whether every prediction has metrics of single classes and levels.
+pub fn detailed(bench: &Bench<'_>) -> bool {
+    bench.study.predictions.len() <= DETAILED
+}
+
+fn one(bench: &Bench<'_>, catalogue: &Catalogue, index: usize, detailed: bool, ranked: bool) -> Option<Scores> {
+    let p = &bench.study.predictions[index];
+    if !p.exists() {
+        return None;
+    }
+    let values = bench.read(index)?;
+    let mut scores = Scores::default();
+    let resamples = bench.ruler.resamples;
+    let mut sheet = Sheet { catalogue, level: None, resamples, scores: &mut scores, detailed, ranked };
+    fill(&mut sheet, &bench.ruler, &values);
+    answers(&mut sheet, &bench.ruler, p, &values);
+    if let Some(mdl) = p.fit.as_ref().and_then(|f| f.mdl) {
+        sheet.put("mdl-bits", mdl.bits, None, 0, 0);
+        sheet.put("mdl-compression", mdl.uniform_bits / mdl.bits, None, 0, 0);
+    }
+    if detailed {
+        for (level, (rollup, ruler)) in bench.levels.iter().enumerate() {
+            let values = rollup.values(ruler.target.scheme, &values);
+            sheet.level = Some(level);
+            fill(&mut sheet, ruler, &values);
+        }
+    }
+    Some(scores)
+}
+
+fn fill(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
+    match ruler.target.scheme {
+        Scheme::Single => single::fill(sheet, ruler, values),
+        Scheme::Multi => valued::several(sheet, ruler, values),
+        Scheme::Intensity | Scheme::Continuous => valued::numbers(sheet, ruler, values),
+    }
+}
+
+/// Of written answers: how many could be read, and how many are right among all.
+fn answers(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, p: &Prediction, values: &[f32]) {
+    if &*p.probe != "zero-shot-json" {
+        return;
+    }
+    let read = ruler.target.present(values);
+    let mut asked = read.clone();
+    p.unreadable.iter().for_each(|row| asked[*row as usize] = true);
+    if let Some(covered) = ruler.mean(&asked, |row| f64::from(u8::from(read[row]))) {
+        sheet.put("coverage", covered.value, Some(&covered.draws), covered.n, covered.groups);
+    }
+    let Some(right) = super::measure::right(&ruler.target, values) else { return };
+    if let Some(over_all) = ruler.mean(&asked, |row| f64::from(u8::from(right[row] == Some(true)))) {
+        sheet.put("accuracy-over-all", over_all.value, Some(&over_all.draws), over_all.n, over_all.groups);
+    }
 }

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use limbic_proto::axis::Context;
+use limbic_proto::rows::Scheme;
 use limbic_proto::unit::UnitKind;
 
-use super::Bench;
+use super::bench::Bench;
 use crate::study::{Prediction, Study};
 use crate::wording::count;
 
@@ -27,31 +28,34 @@ pub fn all(bench: &Bench<'_>) -> Vec<String> {
             warnings.push(format!("{} of {} predictions {what}", count(n as u64), count(study.predictions.len() as u64)));
         }
     };
-    let cells = study.test.len() * study.classes.len();
-    say(
-        study.predictions.iter().filter(|p| p.probabilities.len() != cells).count(),
-        "have another shape than the test rows and were left out.",
-    );
-    say(
-        study.predictions.iter().filter(|p| p.probabilities.iter().any(|v| !v.is_finite())).count(),
-        "hold numbers that are not finite; those rows count as absent.",
-    );
     say(
         study.predictions.iter().filter(|p| p.fit.as_ref().is_some_and(|f| f.absent.is_none() && !f.converged)).count(),
         "come from fits that stopped before their optimum.",
     );
-    let full = |p: &Prediction| p.read_out.is_none_or(|r| r.context == Context::Full && r.offset == 0);
-    let partial = |i: &usize| bench.scores[*i].accuracy().is_some_and(|a| a.n < bench.truth.len());
-    let some: Vec<usize> = (0..study.predictions.len()).filter(partial).collect();
-    say(some.iter().filter(|i| full(&study.predictions[**i])).count(), "at offset 0 miss some test rows (skipped prompts).");
+    let partial = |i: &usize| bench.values[*i].is_some() && (bench.rows[*i] as usize) < study.test.len();
+    let at_zero = |p: &Prediction| p.at_home() && p.read_out.is_some_and(|r| r.context == Context::Full && r.offset == 0);
+    let lacking = (0..study.predictions.len()).filter(|i| at_zero(&study.predictions[*i])).filter(partial).count();
+    say(lacking, "at offset 0 miss some test rows (skipped prompts).");
     warnings.extend(absent(study));
     warnings.extend(prompts(study));
+    if !super::score::detailed(bench) {
+        warnings.push("Metrics of single classes and of coarser levels were kept for baselines and for probes at offset 0 only: there are too many predictions for more.".to_owned());
+    }
+    if crate::tables::too_many(study) {
+        warnings.push("predictions.parquet holds baselines and probes at offset 0 only: there are too many predictions for more. The store has them all.".to_owned());
+    }
+    if study.scheme == Scheme::Continuous && !study.options.levels.is_empty() {
+        warnings.push("`report.levels` was left out: scales have no coarser classes.".to_owned());
+    }
+    for (level, class) in unnamed(study) {
+        warnings.push(format!("Level {level} doesn't say where the class {class} belongs; it stays as it is."));
+    }
     warnings
 }
 
 /// What resampling so few groups can't tell.
 fn groups(bench: &Bench<'_>) -> Option<String> {
-    match bench.groups.groups() {
+    match bench.ruler.groups.groups() {
         0 => None,
         1 => Some(
             "All test rows are of one group, so nothing can be said about chance: there are no intervals and no p-values. Name a `group` column with more values, or none."
@@ -62,6 +66,16 @@ fn groups(bench: &Bench<'_>) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+/// Classes that a level's map doesn't name.
+fn unnamed(study: &Study) -> impl Iterator<Item = (&str, &str)> {
+    let classes = study.classes.iter().map(String::as_str);
+    study
+        .options
+        .levels
+        .iter()
+        .flat_map(move |level| classes.clone().filter(|c| !level.map.contains_key(*c)).map(|c| (level.name.as_str(), c)))
 }
 
 /// Fits that don't exist, by reason, with the offsets at which they are missing.
@@ -102,7 +116,7 @@ fn absent(study: &Study) -> Vec<String> {
 fn prompts(study: &Study) -> Vec<String> {
     // (model, condition; none = the zero-shot question) -> rows, skipped, truncated.
     let mut sums: BTreeMap<(usize, Option<usize>), [u64; 3]> = BTreeMap::new();
-    for run in study.runs.iter().filter(|r| !matches!(r.kind, UnitKind::Fit | UnitKind::Transfer)) {
+    for run in study.runs.iter().filter(|r| r.kind == UnitKind::Prompt || (r.kind == UnitKind::Extract && r.condition.is_some())) {
         let Some(model) = run.model else { continue };
         let sum = sums.entry((model, run.condition)).or_default();
         for (total, name) in sum.iter_mut().zip(["rows", "skipped_rows", "truncated_rows"]) {

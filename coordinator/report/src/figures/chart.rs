@@ -1,11 +1,9 @@
 //! One panel with axes: maps data to user units, draws grid, ticks and titles, and series inside.
 
-use plotters::style::text_anchor::HPos;
-
 use super::palette::Colour;
-use super::pen::{Pen, Script, Stroke};
+use super::pen::{Align, Pen, Script, Stroke};
 use crate::results::Estimate;
-use crate::study::ReportError;
+use crate::wording::Unit;
 
 /// Width of every panel in user units: what a phone shows without shrinking.
 pub const WIDTH: f64 = 380.0;
@@ -32,8 +30,10 @@ pub struct Axes {
 }
 
 /// A panel that is being drawn.
-pub struct Chart<'a, 'p> {
-    pen: &'a Pen<'p>,
+#[derive(Debug)]
+pub struct Chart<'a> {
+    /// What it is drawn with.
+    pub pen: &'a Pen,
     axes: &'a Axes,
     left: f64,
     right: f64,
@@ -41,101 +41,126 @@ pub struct Chart<'a, 'p> {
     bottom: f64,
 }
 
-type Drawn = Result<(), ReportError>;
+/// About how wide a text of some letters is.
+pub fn text_width(text: &str, size: f64) -> f64 {
+    text.chars().count() as f64 * size * 0.56
+}
 
-impl<'a, 'p> Chart<'a, 'p> {
+/// A text cut to a width, with an ellipsis in its middle: names of one family differ at their ends.
+pub fn fitted(text: &str, size: f64, width: f64) -> String {
+    let room = (width / (size * 0.56)).floor().max(2.0) as usize;
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= room {
+        return text.to_owned();
+    }
+    let tail = (room - 1) / 2;
+    let (head, tail) = (&letters[..room - 1 - tail], &letters[letters.len() - tail..]);
+    head.iter().chain(&['…']).chain(tail).collect()
+}
+
+impl<'a> Chart<'a> {
     /// Draws title, grid and labels. `left` is the room for the y axis.
-    pub fn new(pen: &'a Pen<'p>, axes: &'a Axes, height: f64, left: f64) -> Result<Chart<'a, 'p>, ReportError> {
+    pub fn new(pen: &'a Pen, axes: &'a Axes, height: f64, left: f64) -> Chart<'a> {
         let chart = Chart { pen, axes, left, right: WIDTH - 14.0, top: 34.0, bottom: height - 44.0 };
-        pen.text((chart.left, 14.0), &axes.title, Script { bold: true, ..Script::new(13.0, Colour::Ink, HPos::Left) })?;
+        let title = fitted(&axes.title, 13.0, WIDTH - 28.0);
+        pen.text((14.0, 14.0), &title, Script { bold: true, ..Script::new(13.0, Colour::Ink, Align::Left) });
         for (y, label) in &axes.y_ticks {
             let at = chart.y(*y);
-            pen.line(&[(chart.left, at), (chart.right, at)], Stroke::solid(Colour::Grid, 1.0))?;
-            pen.text((chart.left - 8.0, at), label, Script::new(11.0, Colour::Muted, HPos::Right))?;
+            pen.line(&[(chart.left, at), (chart.right, at)], Stroke::solid(Colour::Grid, 1.0));
+            pen.text((chart.left - 8.0, at), &fitted(label, 11.0, left - 10.0), Script::new(11.0, Colour::Muted, Align::Right));
         }
-        pen.line(&[(chart.left, chart.bottom), (chart.right, chart.bottom)], Stroke::solid(Colour::Muted, 1.0))?;
+        pen.line(&[(chart.left, chart.bottom), (chart.right, chart.bottom)], Stroke::solid(Colour::Muted, 1.0));
         for (x, label) in &axes.x_ticks {
             let at = chart.x(*x);
-            pen.line(&[(at, chart.bottom), (at, chart.bottom + 4.0)], Stroke::solid(Colour::Muted, 1.0))?;
-            pen.text((at, chart.bottom + 13.0), label, Script::new(11.0, Colour::Muted, HPos::Center))?;
+            pen.line(&[(at, chart.bottom), (at, chart.bottom + 4.0)], Stroke::solid(Colour::Muted, 1.0));
+            pen.text((at, chart.bottom + 13.0), label, Script::new(11.0, Colour::Muted, Align::Center));
         }
         let middle = f64::midpoint(chart.left, chart.right);
-        pen.text((middle, height - 9.0), &axes.x_label, Script::new(11.0, Colour::Muted, HPos::Center))?;
+        pen.text((middle, height - 9.0), &axes.x_label, Script::new(11.0, Colour::Muted, Align::Center));
         if !axes.y_label.is_empty() {
-            let script = Script { turned: true, ..Script::new(11.0, Colour::Muted, HPos::Center) };
-            pen.text((9.0, f64::midpoint(chart.top, chart.bottom)), &axes.y_label, script)?;
+            let script = Script { turned: true, ..Script::new(11.0, Colour::Muted, Align::Center) };
+            pen.text((9.0, f64::midpoint(chart.top, chart.bottom)), &axes.y_label, script);
         }
-        Ok(chart)
+        chart
     }
 
-    fn x(&self, x: f64) -> f64 {
+    /// Where a value lies from left to right, in user units.
+    pub fn x(&self, x: f64) -> f64 {
         self.left + (x - self.axes.x.0) / (self.axes.x.1 - self.axes.x.0) * (self.right - self.left)
     }
 
-    fn y(&self, y: f64) -> f64 {
+    /// Where a value lies from top to bottom, in user units; what lies outside the axis stays at its edge.
+    pub fn y(&self, y: f64) -> f64 {
         let share = (y - self.axes.y.0) / (self.axes.y.1 - self.axes.y.0);
         self.bottom - share.clamp(-0.02, 1.02) * (self.bottom - self.top)
     }
 
+    /// Says what a point is.
+    pub fn mark(&self, x: f64, y: f64, text: impl Into<String>) {
+        self.pen.mark((self.x(x), self.y(y)), text);
+    }
+
     /// A line through data points.
-    pub fn line(&self, points: &[(f64, f64)], stroke: Stroke) -> Drawn {
-        self.pen.line(&points.iter().map(|p| (self.x(p.0), self.y(p.1))).collect::<Vec<_>>(), stroke)
+    pub fn line(&self, points: &[(f64, f64)], stroke: Stroke) {
+        self.pen.line(&points.iter().map(|p| (self.x(p.0), self.y(p.1))).collect::<Vec<_>>(), stroke);
     }
 
     /// A level line over the whole width.
-    pub fn level(&self, y: f64, stroke: Stroke) -> Drawn {
-        self.line(&[(self.axes.x.0, y), (self.axes.x.1, y)], stroke)
+    pub fn level(&self, y: f64, stroke: Stroke) {
+        self.line(&[(self.axes.x.0, y), (self.axes.x.1, y)], stroke);
+    }
+
+    /// A small tick on the x axis, the `row`-th above it.
+    pub fn footnote(&self, x: f64, row: usize, colour: Colour) {
+        let (at, y) = (self.x(x), self.bottom - 3.0 - row as f64 * 4.0);
+        self.pen.line(&[(at - 3.0, y), (at + 3.0, y)], Stroke::solid(colour, 2.0));
     }
 
     /// The band between the intervals' ends.
-    pub fn band(&self, points: &[(f64, Estimate)], colour: Colour) -> Drawn {
+    pub fn band(&self, points: &[(f64, Estimate)], colour: Colour) {
         let ends: Vec<(f64, f64, f64)> = points.iter().filter_map(|(x, e)| Some((*x, e.lo?, e.hi?))).collect();
         if ends.len() < 2 {
-            return Ok(());
+            return;
         }
         let upper = ends.iter().map(|e| (self.x(e.0), self.y(e.2)));
         let outline: Vec<_> = upper.chain(ends.iter().rev().map(|e| (self.x(e.0), self.y(e.1)))).collect();
-        self.pen.band(&outline, colour, 0.16)
+        self.pen.band(&outline, colour, 0.16);
     }
 
-    /// A curve: band, line and small dots.
-    pub fn curve(&self, points: &[(f64, Estimate)], stroke: Stroke, dots: bool) -> Drawn {
-        self.line(&points.iter().map(|(x, e)| (*x, e.value)).collect::<Vec<_>>(), stroke)?;
+    /// A curve: line and small dots.
+    pub fn curve(&self, points: &[(f64, Estimate)], stroke: Stroke, dots: bool) {
+        self.line(&points.iter().map(|(x, e)| (*x, e.value)).collect::<Vec<_>>(), stroke);
         if dots || points.len() == 1 {
             for (x, e) in points {
-                self.dot(*x, e.value, 2.1, stroke.colour)?;
+                self.pen.dot((self.x(*x), self.y(e.value)), 2.4, stroke.colour);
             }
         }
-        Ok(())
-    }
-
-    /// A disc.
-    pub fn dot(&self, x: f64, y: f64, radius: f64, colour: Colour) -> Drawn {
-        self.pen.dot((self.x(x), self.y(y)), radius, colour)
     }
 
     /// A ring.
-    pub fn ring(&self, x: f64, y: f64, radius: f64, colour: Colour) -> Drawn {
-        self.pen.ring((self.x(x), self.y(y)), radius, colour)
+    pub fn ring(&self, x: f64, y: f64, radius: f64, colour: Colour) {
+        self.pen.ring((self.x(x), self.y(y)), radius, colour);
     }
 
     /// An estimate with its interval as an upright whisker, moved sideways by some user units.
-    pub fn whisker(&self, x: f64, e: Estimate, colour: Colour, aside: f64) -> Drawn {
+    pub fn whisker(&self, x: f64, e: Estimate, colour: Colour, aside: f64, text: String) {
         let at = self.x(x) + aside;
         if let (Some(lo), Some(hi)) = (e.lo, e.hi) {
-            self.pen.line(&[(at, self.y(lo)), (at, self.y(hi))], Stroke::solid(colour, 1.6))?;
+            self.pen.line(&[(at, self.y(lo)), (at, self.y(hi))], Stroke::solid(colour, 1.6));
         }
-        self.pen.dot((at, self.y(e.value)), 3.6, colour)
+        self.pen.dot((at, self.y(e.value)), 3.6, colour);
+        self.pen.mark((at, self.y(e.value)), text);
     }
 
-    /// An estimate with its interval as a lying whisker.
-    pub fn lying_whisker(&self, y: f64, value: f64, ends: Option<(f64, f64)>, colour: Colour, aside: f64) -> Drawn {
+    /// An estimate with its interval as a lying whisker, moved down by some user units.
+    pub fn lying_whisker(&self, y: f64, value: f64, ends: Option<(f64, f64)>, colour: Colour, aside: f64, text: String) {
         let at = self.y(y) + aside;
+        let clip = |v: f64| self.x(v.clamp(self.axes.x.0, self.axes.x.1));
         if let Some((lo, hi)) = ends {
-            let clip = |v: f64| self.x(v.clamp(self.axes.x.0, self.axes.x.1));
-            self.pen.line(&[(clip(lo), at), (clip(hi), at)], Stroke::solid(colour, 1.8))?;
+            self.pen.line(&[(clip(lo), at), (clip(hi), at)], Stroke::solid(colour, 1.8));
         }
-        self.pen.dot((self.x(value.clamp(self.axes.x.0, self.axes.x.1)), at), 3.8, colour)
+        self.pen.dot((clip(value), at), 3.8, colour);
+        self.pen.mark((clip(value), at), text);
     }
 }
 
@@ -146,6 +171,14 @@ pub fn ticks(range: (f64, f64), n: usize, label: impl Fn(f64) -> String) -> Vec<
     let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough * 0.999).unwrap_or(10.0 * power);
     let (first, last) = ((range.0 / step - 1e-6).ceil() as i64, (range.1 / step + 1e-6).floor() as i64);
     (first..=last).map(|i| (i as f64 * step, label(i as f64 * step))).collect()
+}
+
+/// A range that holds all values of a measure.
+pub fn range(unit: Unit, values: impl Iterator<Item = f64>) -> (f64, f64) {
+    match unit {
+        Unit::Share => share_range(values),
+        Unit::Real => signed_range(values),
+    }
 }
 
 /// A range that holds all values, widened to whole twentieths and kept in 0..=1.
@@ -188,6 +221,13 @@ pub fn thin(ticks: Vec<(f64, String)>, most: usize) -> Vec<(f64, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_too_long_loses_its_middle() {
+        assert_eq!(fitted("Linden-0.6B · emotional", 10.0, 57.0), "Linde…onal");
+        assert_eq!(fitted("short", 10.0, 57.0), "short");
+        assert_eq!(fitted("ab-cd", 10.0, 0.0), "a…");
+    }
 
     #[test]
     fn ticks_are_round() {

@@ -1,8 +1,6 @@
 //! Colours: Okabe & Ito's palette, which people with any colour vision can tell apart, with a lighter twin of each
 //! colour for dark pages; and a sequential scale (viridis) for heat maps.
 
-use plotters::style::RGBColor;
-
 /// A colour that changes with the page's colour scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
@@ -20,22 +18,22 @@ pub enum Colour {
 
 /// Light and dark values. Blue, vermillion, green, purple, orange, sky; slate stands for the palette's black, and its
 /// yellow, which can't be read on white, is left out.
-const SERIES: [((u8, u8, u8), &str); 7] = [
-    ((0x00, 0x72, 0xB2), "#5AB0EA"),
-    ((0xD5, 0x5E, 0x00), "#FF8F50"),
-    ((0x00, 0x9E, 0x73), "#2FC79A"),
-    ((0xCC, 0x79, 0xA7), "#E6A0C8"),
-    ((0xE6, 0x9F, 0x00), "#F5BC45"),
-    ((0x56, 0xB4, 0xE9), "#9BD6F8"),
-    ((0x52, 0x5C, 0x69), "#B9C1CC"),
+const SERIES: [(&str, &str); 7] = [
+    ("#0072B2", "#5AB0EA"),
+    ("#D55E00", "#FF8F50"),
+    ("#009E73", "#2FC79A"),
+    ("#CC79A7", "#E6A0C8"),
+    ("#E69F00", "#F5BC45"),
+    ("#56B4E9", "#9BD6F8"),
+    ("#525C69", "#B9C1CC"),
 ];
-const INK: ((u8, u8, u8), &str) = ((0x1D, 0x23, 0x2A), "#E8EAED");
-const MUTED: ((u8, u8, u8), &str) = ((0x67, 0x70, 0x7C), "#9CA5B1");
-const GRID: ((u8, u8, u8), &str) = ((0xE4, 0xE7, 0xEB), "#2D343C");
-const PAPER: ((u8, u8, u8), &str) = ((0xFE, 0xFE, 0xFE), "#15191D");
+const INK: (&str, &str) = ("#1D232A", "#E8EAED");
+const MUTED: (&str, &str) = ("#67707C", "#9CA5B1");
+const GRID: (&str, &str) = ("#E4E7EB", "#2D343C");
+const PAPER: (&str, &str) = ("#FEFEFE", "#15191D");
 
 impl Colour {
-    fn pair(self) -> ((u8, u8, u8), &'static str) {
+    fn pair(self) -> (&'static str, &'static str) {
         match self {
             Colour::Ink => INK,
             Colour::Muted => MUTED,
@@ -45,16 +43,9 @@ impl Colour {
         }
     }
 
-    /// The light value, which is written into the SVG.
-    pub fn rgb(self) -> RGBColor {
-        let (r, g, b) = self.pair().0;
-        RGBColor(r, g, b)
-    }
-
-    /// The light value as plotters writes it, `#RRGGBB`.
-    pub fn hex(self) -> String {
-        let RGBColor(r, g, b) = self.rgb();
-        format!("#{r:02X}{g:02X}{b:02X}")
+    /// The light value, which is written into the SVG: `#RRGGBB`.
+    pub fn hex(self) -> &'static str {
+        self.pair().0
     }
 }
 
@@ -63,7 +54,7 @@ pub fn dark_style(scope: &str) -> String {
     let mut css = String::from("@media (prefers-color-scheme:dark){");
     let all = [Colour::Ink, Colour::Muted, Colour::Grid, Colour::Paper].into_iter().chain((0..SERIES.len()).map(Colour::Series));
     for colour in all {
-        let (light, dark) = (colour.hex(), colour.pair().1);
+        let (light, dark) = colour.pair();
         css += &format!("{scope} [fill=\"{light}\"]{{fill:{dark}}}{scope} [stroke=\"{light}\"]{{stroke:{dark}}}");
         css += &format!("{scope} .key[data-c=\"{light}\"]{{color:{dark}}}");
     }
@@ -84,14 +75,14 @@ const VIRIDIS: [(f64, f64, f64); 9] = [
 ];
 
 /// The scale's colour at a share in 0..=1, and whether text on it should be light.
-pub fn heat(share: f64) -> (RGBColor, bool) {
+pub fn heat(share: f64) -> (String, bool) {
     let place = share.clamp(0.0, 1.0) * (VIRIDIS.len() - 1) as f64;
     let low = (place.floor() as usize).min(VIRIDIS.len() - 2);
     let (a, b, t) = (VIRIDIS[low], VIRIDIS[low + 1], place - low as f64);
-    let mix = |a: f64, b: f64| (a + (b - a) * t).round() as u8;
+    let mix = |a: f64, b: f64| a + (b - a) * t;
     let (r, g, b) = (mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2));
-    let luminance = 0.2126 * f64::from(r) + 0.7152 * f64::from(g) + 0.0722 * f64::from(b);
-    (RGBColor(r, g, b), luminance < 140.0)
+    let luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    (format!("#{:02X}{:02X}{:02X}", r.round() as u8, g.round() as u8, b.round() as u8), luminance < 140.0)
 }
 
 /// The scale as a CSS gradient.

@@ -1,17 +1,11 @@
-//! A pen on plotters' SVG backend: user units of one CSS pixel, drawn at four times that so that whole backend pixels
-//! are fine enough.
+//! A pen that writes SVG: user units of one CSS pixel. Marks belong to series, so that a page can hide and show them, and
+//! carry words, so that it can say what lies under the pointer.
 
-use plotters::coord::Shift;
-use plotters::element::{Circle, PathElement, Polygon, Rectangle, Text};
-use plotters::prelude::{Color, DrawingArea, IntoDrawingArea, SVGBackend};
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{FontStyle, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle};
+use std::cell::{Cell, RefCell};
+use std::fmt::Write;
 
+use super::escape;
 use super::palette::Colour;
-use crate::study::ReportError;
-
-/// Backend pixels per user unit.
-const FINE: f64 = 4.0;
 
 /// What a line looks like.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,160 +31,216 @@ impl Stroke {
 
     /// A dotted line.
     pub fn dotted(colour: Colour, width: f64) -> Stroke {
-        Stroke { colour, width, dash: Some((1.2, 3.4)) }
+        Stroke { colour, width, dash: Some((0.1, 4.0)) }
+    }
+
+    /// A line of dashes and dots would be hard to tell from dashes: long dashes.
+    pub fn long(colour: Colour, width: f64) -> Stroke {
+        Stroke { colour, width, dash: Some((11.0, 4.0)) }
     }
 }
 
+/// Which end of a text touches its point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// The left end.
+    Left,
+    /// The middle.
+    Center,
+    /// The right end.
+    Right,
+}
+
 /// Where a text lies relative to its point, and how it looks.
-#[derive(Clone, Copy)]
-pub struct Script {
+#[derive(Debug, Clone, Copy)]
+pub struct Script<'a> {
     /// Font size in user units.
     pub size: f64,
     /// Bold?
     pub bold: bool,
-    /// Its colour.
-    pub colour: RGBColor,
+    /// Its colour, `#RRGGBB`.
+    pub colour: &'a str,
     /// Which end touches the point.
-    pub align: HPos,
+    pub align: Align,
     /// Turned a quarter to the left?
     pub turned: bool,
 }
 
-impl Script {
+impl Script<'static> {
     /// Plain text of that size.
-    pub fn new(size: f64, colour: Colour, align: HPos) -> Script {
-        Script { size, bold: false, colour: colour.rgb(), align, turned: false }
+    pub fn new(size: f64, colour: Colour, align: Align) -> Script<'static> {
+        Script { size, bold: false, colour: colour.hex(), align, turned: false }
+    }
+}
+
+/// What a page says of a point of a panel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    x: f64,
+    y: f64,
+    /// Index into the panel's series.
+    series: Option<usize>,
+    text: String,
+}
+
+impl Mark {
+    /// x, y, the series (-1 = none), the words.
+    pub fn parts(&self) -> (f64, f64, i64, &str) {
+        (self.x, self.y, self.series.map_or(-1, |s| s as i64), &self.text)
     }
 }
 
 /// Draws into one SVG.
-pub struct Pen<'a> {
-    area: DrawingArea<SVGBackend<'a>, Shift>,
-    name: &'a str,
+#[derive(Debug, Default)]
+pub struct Pen {
+    body: RefCell<String>,
+    marks: RefCell<Vec<Mark>>,
+    series: RefCell<Vec<String>>,
+    open: Cell<Option<usize>>,
 }
 
-type Drawn = Result<(), ReportError>;
+/// What a pen has drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drawing {
+    /// What lies between `<svg …>` and `</svg>`.
+    pub body: String,
+    /// The names of its series.
+    pub series: Vec<String>,
+    /// What can be said of its points.
+    pub marks: Vec<Mark>,
+}
 
-impl Pen<'_> {
-    fn at(&self, point: (f64, f64)) -> (i32, i32) {
-        ((point.0 * FINE).round() as i32, (point.1 * FINE).round() as i32)
+impl Pen {
+    /// What was drawn.
+    pub fn finish(self) -> Drawing {
+        Drawing { body: self.body.into_inner(), series: self.series.into_inner(), marks: self.marks.into_inner() }
     }
 
-    fn fail(&self, e: impl std::fmt::Display) -> ReportError {
-        ReportError::Figure { name: self.name.to_owned(), message: e.to_string() }
+    fn write(&self, text: &str) {
+        self.body.borrow_mut().push_str(text);
+    }
+
+    /// Draws what belongs to a series.
+    pub fn series(&self, name: &str, with: impl FnOnce()) {
+        let known = self.series.borrow().iter().position(|s| s == name);
+        let index = known.unwrap_or_else(|| {
+            self.series.borrow_mut().push(name.to_owned());
+            self.series.borrow().len() - 1
+        });
+        let outer = self.open.replace(Some(index));
+        let start = self.body.borrow().len();
+        with();
+        if self.body.borrow().len() > start {
+            self.body.borrow_mut().insert_str(start, &format!("<g data-s=\"{}\">", escape(name)));
+            self.write("</g>");
+        }
+        self.open.set(outer);
+    }
+
+    /// Says what a point is.
+    pub fn mark(&self, (x, y): (f64, f64), text: impl Into<String>) {
+        let round = |v: f64| (v * 10.0).round() / 10.0;
+        self.marks.borrow_mut().push(Mark { x: round(x), y: round(y), series: self.open.get(), text: text.into() });
     }
 
     /// A line through points.
-    pub fn line(&self, points: &[(f64, f64)], stroke: Stroke) -> Drawn {
-        let style = ShapeStyle::from(&stroke.colour.rgb()).stroke_width((stroke.width * FINE).round() as u32);
-        let pieces = match stroke.dash {
-            None => vec![points.to_vec()],
-            Some((dash, gap)) => dashes(points, dash, gap),
-        };
-        for piece in pieces.iter().filter(|p| p.len() > 1) {
-            let path: Vec<_> = piece.iter().map(|p| self.at(*p)).collect();
-            self.area.draw(&PathElement::new(path, style)).map_err(|e| self.fail(e))?;
+    pub fn line(&self, points: &[(f64, f64)], stroke: Stroke) {
+        if points.len() < 2 {
+            return;
         }
-        Ok(())
+        let dash = stroke.dash.map_or_else(String::new, |(on, off)| format!(" stroke-dasharray=\"{} {}\"", n(on), n(off)));
+        self.write(&format!(
+            "<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\"{dash}/>",
+            path(points),
+            stroke.colour.hex(),
+            n(stroke.width)
+        ));
     }
 
     /// A filled shape, mostly transparent.
-    pub fn band(&self, outline: &[(f64, f64)], colour: Colour, opacity: f64) -> Drawn {
-        let path: Vec<_> = outline.iter().map(|p| self.at(*p)).collect();
-        self.area.draw(&Polygon::new(path, colour.rgb().mix(opacity).filled())).map_err(|e| self.fail(e))
+    pub fn band(&self, outline: &[(f64, f64)], colour: Colour, opacity: f64) {
+        self.write(&format!("<path d=\"{}Z\" fill=\"{}\" fill-opacity=\"{opacity}\"/>", path(outline), colour.hex()));
     }
 
     /// A filled disc with a thin rim of the page's colour.
-    pub fn dot(&self, at: (f64, f64), radius: f64, colour: Colour) -> Drawn {
-        for (radius, colour) in [(radius + 1.0, Colour::Paper), (radius, colour)] {
-            let circle = Circle::new(self.at(at), (radius * FINE).round() as i32, colour.rgb().filled());
-            self.area.draw(&circle).map_err(|e| self.fail(e))?;
-        }
-        Ok(())
+    pub fn dot(&self, at: (f64, f64), radius: f64, colour: Colour) {
+        self.write(&format!(
+            "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"{}\" stroke=\"{}\"/>",
+            n(at.0),
+            n(at.1),
+            n(radius),
+            colour.hex(),
+            Colour::Paper.hex()
+        ));
+    }
+
+    /// A small point of a cloud, half transparent.
+    pub fn speck(&self, at: (f64, f64), colour: &str) {
+        self.write(&format!("<circle cx=\"{}\" cy=\"{}\" r=\"1.9\" fill=\"{colour}\" fill-opacity=\".55\"/>", n(at.0), n(at.1)));
     }
 
     /// A ring.
-    pub fn ring(&self, at: (f64, f64), radius: f64, colour: Colour) -> Drawn {
-        for (radius, colour) in [(radius, colour), (radius - 1.8, Colour::Paper)] {
-            let circle = Circle::new(self.at(at), (radius * FINE).round() as i32, colour.rgb().filled());
-            self.area.draw(&circle).map_err(|e| self.fail(e))?;
-        }
-        Ok(())
+    pub fn ring(&self, at: (f64, f64), radius: f64, colour: Colour) {
+        self.write(&format!(
+            "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"{}\" stroke=\"{}\" stroke-width=\"1.8\"/>",
+            n(at.0),
+            n(at.1),
+            n(radius - 0.9),
+            Colour::Paper.hex(),
+            colour.hex()
+        ));
     }
 
-    /// A filled rectangle between two corners.
-    pub fn cell(&self, corner: (f64, f64), opposite: (f64, f64), colour: RGBColor) -> Drawn {
-        let rectangle = Rectangle::new([self.at(corner), self.at(opposite)], colour.filled());
-        self.area.draw(&rectangle).map_err(|e| self.fail(e))
+    /// A filled rectangle between two corners; the colour is `#RRGGBB`.
+    pub fn cell(&self, corner: (f64, f64), opposite: (f64, f64), colour: &str) {
+        self.write(&format!(
+            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{colour}\"/>",
+            n(corner.0),
+            n(corner.1),
+            n(opposite.0 - corner.0),
+            n(opposite.1 - corner.1)
+        ));
     }
 
     /// One line of text, vertically centred on its point.
-    pub fn text(&self, at: (f64, f64), text: &str, script: Script) -> Drawn {
-        // The backend divides font sizes by 1.24.
-        let mut font = ("sans-serif", script.size * FINE * 1.24).into_font();
-        if script.bold {
-            font = font.style(FontStyle::Bold);
-        }
-        if script.turned {
-            font = font.transform(FontTransform::Rotate270);
-        }
-        let style = TextStyle::from(font).color(&script.colour).pos(Pos::new(script.align, VPos::Center));
-        self.area.draw(&Text::new(text.to_owned(), self.at(at), style)).map_err(|e| self.fail(e))
+    pub fn text(&self, at: (f64, f64), text: &str, script: Script<'_>) {
+        let anchor = match script.align {
+            Align::Left => "",
+            Align::Center => " text-anchor=\"middle\"",
+            Align::Right => " text-anchor=\"end\"",
+        };
+        let bold = if script.bold { " font-weight=\"600\"" } else { "" };
+        let (x, y) = (n(at.0), n(at.1));
+        let turned = if script.turned { format!(" transform=\"rotate(-90 {x} {y})\"") } else { String::new() };
+        self.write(&format!(
+            "<text x=\"{x}\" y=\"{y}\" dy=\".35em\" font-size=\"{}\" fill=\"{}\"{anchor}{bold}{turned}>{}</text>",
+            n(script.size),
+            script.colour,
+            escape(text)
+        ));
     }
 }
 
-/// Cuts a line into dashes.
-fn dashes(points: &[(f64, f64)], dash: f64, gap: f64) -> Vec<Vec<(f64, f64)>> {
-    let mut pieces: Vec<Vec<(f64, f64)>> = Vec::new();
-    let (mut on, mut left) = (true, dash);
-    let mut piece: Vec<(f64, f64)> = points.first().copied().into_iter().collect();
-    for ends in points.windows(2) {
-        let (mut from, to) = (ends[0], ends[1]);
-        loop {
-            let length = (to.0 - from.0).hypot(to.1 - from.1);
-            if length <= left || length == 0.0 {
-                left -= length;
-                if on {
-                    piece.push(to);
-                }
-                break;
-            }
-            let cut = (from.0 + (to.0 - from.0) * left / length, from.1 + (to.1 - from.1) * left / length);
-            if on {
-                piece.push(cut);
-                pieces.push(std::mem::take(&mut piece));
-            } else {
-                piece = vec![cut];
-            }
-            on = !on;
-            left = if on { dash } else { gap };
-            from = cut;
-        }
-    }
-    if on {
-        pieces.push(piece);
-    }
-    pieces
+/// A number with one decimal at most.
+fn n(value: f64) -> String {
+    let text = format!("{value:.1}");
+    let text = text.strip_suffix(".0").unwrap_or(&text);
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
-/// Draws one panel of `width` x `height` user units and returns what lies between `<svg …>` and `</svg>`, in backend
-/// pixels.
-pub fn draw(name: &str, width: f64, height: f64, with: impl FnOnce(&Pen<'_>) -> Drawn) -> Result<String, ReportError> {
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, ((width * FINE) as u32, (height * FINE) as u32)).into_drawing_area();
-        let pen = Pen { area, name };
-        with(&pen)?;
-        pen.area.present().map_err(|e| pen.fail(e))?;
+fn path(points: &[(f64, f64)]) -> String {
+    let mut out = String::new();
+    for (i, (x, y)) in points.iter().enumerate() {
+        let space = if i == 0 {
+            "M"
+        } else if i == 1 {
+            "L"
+        } else {
+            " "
+        };
+        let _ = write!(out, "{space}{} {}", n(*x), n(*y));
     }
-    let start = svg.find('>').map_or(0, |i| i + 1);
-    let end = svg.rfind("</svg>").unwrap_or(svg.len());
-    Ok(svg[start..end].trim().replace(" opacity=\"1\"", "").replace(" font-family=\"sans-serif\"", ""))
-}
-
-/// The view box of a panel, in backend pixels.
-pub fn view_box(width: f64, height: f64) -> String {
-    format!("0 0 {} {}", width * FINE, height * FINE)
+    out
 }
 
 #[cfg(test)]
@@ -198,17 +248,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dashes_cover_the_line() {
-        let pieces = dashes(&[(0.0, 0.0), (10.0, 0.0), (10.0, 5.0)], 4.0, 2.0);
-        assert_eq!(pieces[0], [(0.0, 0.0), (4.0, 0.0)]);
-        assert_eq!(pieces[1], [(6.0, 0.0), (10.0, 0.0), (10.0, 0.0)]);
-        assert_eq!(pieces[2], [(10.0, 2.0), (10.0, 5.0)]);
+    fn text_is_escaped_and_numbers_are_short() {
+        let pen = Pen::default();
+        pen.text((1.0, -0.04), "a < b & c", Script::new(10.0, Colour::Ink, Align::Left));
+        pen.line(&[(0.0, 1.26), (3.0, 4.0), (5.5, 6.0)], Stroke::dashed(Colour::Ink, 1.5));
+        let drawn = pen.finish();
+        assert!(drawn.body.contains("x=\"1\" y=\"0\"") && drawn.body.contains("a &lt; b &amp; c"), "{}", drawn.body);
+        assert!(drawn.body.contains("d=\"M0 1.3L3 4 5.5 6\""), "{}", drawn.body);
     }
 
     #[test]
-    fn text_is_escaped() {
-        let svg =
-            draw("t", 10.0, 10.0, |pen| pen.text((1.0, 1.0), "a < b & c", Script::new(10.0, Colour::Ink, HPos::Left))).expect("drawn");
-        assert!(svg.contains("a &lt; b &amp; c"), "{svg}");
+    fn series_are_groups_and_own_their_marks() {
+        let pen = Pen::default();
+        pen.series("\"raw\"", || {
+            pen.dot((1.0, 2.0), 3.0, Colour::Ink);
+            pen.mark((1.0, 2.0), "here");
+        });
+        pen.series("empty", || {});
+        let drawn = pen.finish();
+        assert!(drawn.body.starts_with("<g data-s=\"&quot;raw&quot;\"><circle") && drawn.body.ends_with("</g>"));
+        assert_eq!((drawn.body.matches("<g").count(), drawn.marks[0].series), (1, Some(0)));
     }
 }

@@ -1,49 +1,72 @@
-//! Accuracy beside model size.
+//! Scores beside model size.
 
-use super::chart::{Axes, Chart, HEIGHT, WIDTH, ends, share_range, ticks};
+use super::chart::{Axes, Chart, HEIGHT, ends, range, ticks};
+use super::data::{self, Data};
 use super::palette::Colour;
-use super::pen::{Stroke, draw};
+use super::pen::Stroke;
 use super::{Figure, Key, Panel};
-use crate::results::{Results, ScaleRow};
-use crate::study::{ReportError, Study};
-use crate::wording::{parameters, percent};
+use crate::results::{Estimate, Results, ScaleRow};
+use crate::study::Study;
+use crate::wording::{Unit, layer, parameters};
 
 const BEST: Colour = Colour::Series(0);
 const LAST: Colour = Colour::Series(2);
 const ZERO: Colour = Colour::Series(1);
+const TWIN: Colour = Colour::Series(6);
+
+/// What stands for one model, as (series, colour, sideways, estimate, words).
+type Point = (&'static str, Colour, f64, Estimate, String);
 
 /// One panel per condition; models without a known size are left out.
-pub fn scale(study: &Study, results: &Results) -> Result<Option<Figure>, ReportError> {
+pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
+    let unit = Unit::of(&results.measure);
     let size = |r: &ScaleRow| study.models[r.place.model].parameters;
     let rows: Vec<&ScaleRow> = results.scale.iter().filter(|r| size(r) > 0).collect();
     if rows.is_empty() {
-        return Ok(None);
+        return None;
     }
     let flat: Vec<_> = results.baselines.iter().filter(|b| b.model.is_none()).collect();
-    let measured = rows.iter().flat_map(|r| [Some(r.best), Some(r.last), r.zero_shot]).flatten();
-    let y = share_range(ends(measured).chain(flat.iter().map(|b| b.accuracy.value)));
+    let measured = rows.iter().flat_map(|r| [Some(r.best), Some(r.last), r.zero_shot, r.twin]).flatten();
+    let y = range(unit, ends(measured).chain(flat.iter().map(|b| b.score.value)));
     let logs: Vec<f64> = rows.iter().map(|r| (size(r) as f64).log10()).collect();
     let (low, high) = logs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(*v), r.1.max(*v)));
     let pad = ((high - low) * 0.12).max(0.12);
+    let mut data = Data::new(&["condition", "model", "parameters", "what", "layer", "value", "lo", "hi", "n"]);
     let mut panels = Vec::new();
-    for condition in 0..study.conditions.len() {
+    for (condition, entry) in study.conditions.iter().enumerate() {
         let here: Vec<&ScaleRow> = rows.iter().copied().filter(|r| r.place.condition == condition).collect();
         if here.is_empty() {
             continue;
         }
         let axes = Axes {
-            title: study.conditions[condition].name.clone(),
+            title: entry.name.clone(),
             x: (low - pad, high + pad),
             y,
             x_ticks: size_ticks(&here.iter().map(|r| size(r)).collect::<Vec<_>>(), (low - pad, high + pad)),
-            y_ticks: ticks(y, 5, percent0),
+            y_ticks: ticks(y, 5, |v| unit.tick(v)),
             x_label: "parameters (log scale)".to_owned(),
-            y_label: "test accuracy".to_owned(),
+            y_label: format!("test {}", results.measure.words),
         };
-        let body = draw("scale", WIDTH, HEIGHT, |pen| {
-            let chart = Chart::new(pen, &axes, HEIGHT, 54.0)?;
+        let best: Vec<String> = here.iter().map(|r| format!("{} {}", study.models[r.place.model].name, unit.value(r.best.value))).collect();
+        for row in &here {
+            for (what, _, _, e, _) in points(study, unit, row) {
+                let model = &study.models[row.place.model];
+                let at = if what == "zero-shot" {
+                    String::new()
+                } else if what == "last layer" {
+                    row.last_layer.to_string()
+                } else {
+                    row.layer.to_string()
+                };
+                let mut cells = vec![entry.name.clone(), model.name.clone(), model.parameters.to_string(), what.to_owned(), at];
+                cells.extend(data::estimate(Some(e)));
+                data.push(cells);
+            }
+        }
+        panels.push(Panel::new(format!("{}: best layer {}", axes.title, best.join(", ")), HEIGHT, |pen| {
+            let chart = Chart::new(pen, &axes, HEIGHT, 54.0);
             for line in &flat {
-                chart.level(line.accuracy.value, baseline(&line.probe))?;
+                chart.level(line.score.value, baseline(&line.probe));
             }
             for trend in results.trends.iter().filter(|t| t.condition.is_none_or(|c| c == condition)) {
                 let colour = match trend.what {
@@ -52,54 +75,71 @@ pub fn scale(study: &Study, results: &Results) -> Result<Option<Figure>, ReportE
                     _ => ZERO,
                 };
                 let at = |x: f64| (x, trend.intercept + trend.slope.value * x);
-                chart.line(&[at(low), at(high)], Stroke::solid(colour, 1.2))?;
+                pen.series(trend.what, || chart.line(&[at(low), at(high)], Stroke::solid(colour, 1.2)));
             }
             for row in &here {
-                let x = (size(row) as f64).log10();
-                if let Some(zero_shot) = row.zero_shot {
-                    chart.whisker(x, zero_shot, ZERO, 5.0)?;
+                for (what, colour, aside, e, words) in points(study, unit, row) {
+                    pen.series(what, || chart.whisker((size(row) as f64).log10(), e, colour, aside, words));
                 }
-                chart.whisker(x, row.last, LAST, -5.0)?;
-                chart.whisker(x, row.best, BEST, 0.0)?;
             }
-            Ok(())
-        })?;
-        let best: Vec<String> = here.iter().map(|r| format!("{} {}", study.models[r.place.model].name, percent(r.best.value))).collect();
-        panels.push(Panel::new(format!("{}: best layer {}", axes.title, best.join(", ")), HEIGHT, body));
+        }));
     }
-    let mut keys = vec![Key::new("probe, best layer", "points", BEST), Key::new("probe, last layer", "points", LAST)];
+    let mut keys = vec![Key::series("best layer", "points", BEST), Key::series("last layer", "points", LAST)];
     if rows.iter().any(|r| r.zero_shot.is_some()) {
-        keys.push(Key::new("zero-shot", "points", ZERO));
+        keys.push(Key::series("zero-shot", "points", ZERO));
     }
-    for line in &flat {
-        let stroke = baseline(&line.probe);
-        keys.push(Key::new(
-            line.probe.clone(),
-            if stroke.dash == Stroke::dotted(Colour::Ink, 1.0).dash { "dot" } else { "dash" },
-            stroke.colour,
-        ));
+    if rows.iter().any(|r| r.twin.is_some()) {
+        keys.push(Key::series("random weights", "points", TWIN));
     }
-    Ok(Some(Figure {
+    keys.extend(flat.iter().map(|line| baseline_key(&line.probe)));
+    Some(Figure {
         name: "scale",
-        title: "Accuracy and model size".to_owned(),
-        caption: "Test accuracy against parameters. Whiskers are bootstrap intervals over groups of test rows; thin lines are least-squares trends on the logarithm of size.".to_owned(),
-        alt: "Dots with whiskers: accuracy of the probe at its best and last layer and of zero-shot prompting, per model size, with baselines as level lines.".to_owned(),
+        title: format!("{} and model size", super::capital(results.measure.words)),
+        caption: format!(
+            "Test {} against parameters. Whiskers are bootstrap intervals over groups of test rows; thin lines are least-squares trends on the logarithm of size.{}",
+            results.measure.words,
+            if rows.iter().any(|r| r.twin.is_some()) {
+                " Random weights: the same probe at the same layer of the model's untrained twin."
+            } else {
+                ""
+            }
+        ),
+        alt: format!(
+            "Dots with whiskers: {} of the probe at its best and last layer and of zero-shot prompting, per model size, with baselines as level lines.",
+            results.measure.words
+        ),
         keys,
         panels,
-    }))
+        data,
+    })
+}
+
+fn points(study: &Study, unit: Unit, row: &ScaleRow) -> Vec<Point> {
+    let model = &study.models[row.place.model].name;
+    let words = |what: String, e: Estimate| format!("{model}, {what}: {}", unit.estimate(e));
+    let mut points = Vec::new();
+    if let Some(e) = row.twin {
+        points.push(("random weights", TWIN, 0.0, e, words(format!("random weights, layer {}", layer(row.layer)), e)));
+    }
+    if let Some(e) = row.zero_shot {
+        points.push(("zero-shot", ZERO, 5.0, e, words("zero-shot".to_owned(), e)));
+    }
+    points.push(("last layer", LAST, -5.0, row.last, words(format!("last layer ({})", layer(row.last_layer)), row.last)));
+    points.push(("best layer", BEST, 0.0, row.best, words(format!("best layer ({})", layer(row.layer)), row.best)));
+    points
 }
 
 /// How a baseline's level line looks.
 pub fn baseline(probe: &str) -> Stroke {
     match probe {
-        "majority" => Stroke::dotted(Colour::Muted, 1.6),
+        "majority" => Stroke::dotted(Colour::Muted, 1.8),
         _ => Stroke::dashed(Colour::Muted, 1.4),
     }
 }
 
-/// A whole percentage for an axis.
-pub fn percent0(share: f64) -> String {
-    format!("{:.0}%", share * 100.0).replace("-0%", "0%").replace('-', "−")
+/// The key of a baseline's level line.
+pub fn baseline_key(probe: &str) -> Key {
+    Key::new(probe, if probe == "majority" { "dot" } else { "dash" }, Colour::Muted)
 }
 
 /// A tick under every size, unless two would touch.

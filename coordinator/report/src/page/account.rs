@@ -2,18 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::{Block, Section};
+use super::section::{Block, Cell, Section, cells};
 use crate::results::Results;
 use crate::study::Study;
-use crate::wording::{bytes, count, duration, parameters};
+use crate::wording::{bytes, count, duration, list, parameters};
 
-/// Seconds, tokens and bytes by kind of unit.
-pub fn cost(study: &Study, results: &Results) -> Section {
-    let mut section = Section::new("cost", "Cost");
+/// Seconds, tokens and bytes by kind of unit; none where nothing has been committed.
+pub fn cost(study: &Study, results: &Results) -> Option<Section> {
     if results.costs.is_empty() {
-        section.say("No unit has been committed yet, so nothing is known about cost.");
-        return section;
+        return None;
     }
+    let mut section = Section::new("cost", "Cost");
     let workers: BTreeSet<&str> = study.runs.iter().map(|r| r.worker.as_str()).collect();
     let devices: BTreeSet<&str> = study.runs.iter().map(|r| r.device.as_str()).collect();
     let seconds: f64 = results.costs.iter().map(|c| c.seconds).sum();
@@ -29,14 +28,23 @@ pub fn cost(study: &Study, results: &Results) -> Section {
     let rows = results.costs.iter().map(|c| {
         let rate = if c.tokens > 0 && c.seconds > 0.0 { count((c.tokens as f64 / c.seconds).round() as u64) } else { "–".to_owned() };
         let tokens = if c.tokens > 0 { count(c.tokens) } else { "–".to_owned() };
-        vec![c.kind.to_owned(), count(c.units as u64), duration(c.seconds), duration(c.median_seconds), tokens, rate, bytes(c.bytes)]
+        vec![
+            Cell::from(c.kind),
+            c.device.clone().into(),
+            count(c.units as u64).into(),
+            Cell::sorted(duration(c.seconds), c.seconds),
+            Cell::sorted(duration(c.median_seconds), c.median_seconds),
+            tokens.into(),
+            rate.into(),
+            Cell::sorted(bytes(c.bytes), c.bytes as f64),
+        ]
     });
     section.table(
-        "Committed attempts by kind of unit",
-        &["kind", "#units", "#worker time", "#median unit", "#tokens", "#tokens per second", "#bytes written"],
+        "Committed attempts by kind of unit and of device",
+        &["kind", "device", "#units", "#worker time", "#median unit", "#tokens", "#tokens per second", "#bytes written"],
         rows.collect(),
     );
-    section
+    Some(section)
 }
 
 /// Models, software, seeds, spec.
@@ -54,21 +62,25 @@ pub fn provenance(study: &Study, results: &Results) -> Section {
     let short = |digest: &str| digest.chars().take(16).collect::<String>();
     let rows = study.models.iter().map(|m| {
         vec![
-            m.name.clone(),
-            m.source.clone(),
-            short(&m.digest),
-            parameters(m.parameters),
-            m.layers.to_string(),
-            m.hidden.to_string(),
-            m.dtype.clone(),
+            Cell::from(m.name.clone()),
+            match m.random_weights {
+                Some(seed) => format!("{}, random weights of seed {seed}", m.source).into(),
+                None => m.source.clone().into(),
+            },
+            short(&m.digest).into(),
+            Cell::sorted(parameters(m.parameters), m.parameters as f64),
+            m.layers.to_string().into(),
+            m.hidden.to_string().into(),
+            m.dtype.clone().into(),
         ]
     });
     section.table("Models", &["model", "source", "digest", "#parameters", "#blocks", "#width", "number format"], rows.collect());
     let seeds: BTreeSet<u64> = study.predictions.iter().map(|p| p.seed).collect();
     let rows = vec![
-        vec!["classes".to_owned(), study.classes.join(", ")],
-        vec!["test rows".to_owned(), format!("{} in {} groups", count(results.rows as u64), count(results.groups as u64))],
-        vec!["probe seeds".to_owned(), seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")],
+        cells(["labels".to_owned(), study.scheme.as_str().to_owned()]),
+        cells(["classes".to_owned(), study.classes.join(", ")]),
+        cells(["test rows".to_owned(), format!("{} in {} groups", count(results.rows as u64), count(results.groups as u64))]),
+        cells(["probe seeds".to_owned(), seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")]),
     ];
     section.table("Data and seeds", &["what", "value"], rows);
     if let Ok(text) = serde_json::to_string_pretty(&study.spec) {
@@ -81,6 +93,9 @@ pub fn provenance(study: &Study, results: &Results) -> Section {
 pub fn notes(study: &Study, results: &Results) -> Section {
     let mut section = Section::new("notes", "Notes");
     let items: Vec<String> = study.notes.iter().chain(&results.warnings).cloned().collect();
+    if let Some(sentence) = unmeasured(study, results) {
+        section.say(sentence);
+    }
     if items.is_empty() {
         section.say("There is nothing to note.");
     } else {
@@ -91,8 +106,24 @@ pub fn notes(study: &Study, results: &Results) -> Section {
     } else {
         let n = study.quarantined.len();
         section.say(format!("{n} unit{} failed for good; their cells are missing above.", if n == 1 { "" } else { "s" }));
-        let rows = study.quarantined.iter().map(|q| vec![q.title.clone(), q.unit.chars().take(16).collect(), q.error.clone()]);
+        let rows = study.quarantined.iter().map(|q| cells([q.title.clone(), q.unit.chars().take(16).collect(), q.error.clone()]));
         section.table("Quarantined units", &["unit", "key", "last error"], rows.collect());
     }
     section
+}
+
+/// What this study doesn't say anything about, and why.
+fn unmeasured(study: &Study, results: &Results) -> Option<String> {
+    let missing = [
+        (results.scale.is_empty(), "scale and depth (no probe has been fitted)"),
+        (!results.scale.is_empty() && results.depth.iter().all(|c| c.points.len() < 2), "depth (one layer)"),
+        (results.persistence.is_empty(), "persistence (one offset)"),
+        (study.conditions.len() < 2, "conditions (one prompt condition)"),
+        (results.verdicts.is_empty(), "malleability (nobody judged replies)"),
+        (results.geometry.places.is_empty(), "geometry of states (not asked for)"),
+        (!results.comparisons.iter().any(|c| c.family == "controls"), "controls (none was run)"),
+        (results.costs.is_empty(), "cost (no unit has been committed yet)"),
+    ];
+    let missing: Vec<String> = missing.into_iter().filter(|m| m.0).map(|m| m.1.to_owned()).collect();
+    (!missing.is_empty()).then(|| format!("Not measured here: {}.", list(&missing)))
 }

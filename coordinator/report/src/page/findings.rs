@@ -1,79 +1,80 @@
 //! "What this shows": the key figures and the sentences, computed from the numbers.
 
+mod extent;
+
 use limbic_proto::axis::Context;
 
 use super::Card;
-use crate::figures::shown_condition;
-use crate::results::{Comparison, Decay, DepthCurve, HalfLife, Persistence, Results, Trend};
+use crate::results::{Comparison, DepthCurve, HalfLife, Results, Source};
 use crate::study::Study;
-use crate::wording::{estimate, half_life, layer, list, p_value, percent, points, signed};
+use crate::wording::{Unit, half_life, layer, list, p_value, percent};
 
-/// The curve whose representative layer is best: on validation where possible, else on test.
-fn headline(results: &Results) -> Option<&DepthCurve> {
-    let by_validation = results.depth.iter().all(|c| c.points[c.best].validation_log_loss.is_some());
+/// The curve of a trained model whose representative layer is best: on validation where possible, else on test.
+fn headline<'a>(study: &Study, results: &'a Results) -> Option<&'a DepthCurve> {
+    let ours: Vec<&DepthCurve> = results.depth.iter().filter(|c| study.models[c.place.model].random_weights.is_none()).collect();
+    let by_validation = ours.iter().all(|c| c.shown().validation_loss.is_some());
     let score = |c: &DepthCurve| {
-        let point = &c.points[c.best];
-        if by_validation { point.validation_log_loss.map_or(f64::NEG_INFINITY, |l| -l) } else { point.accuracy.value }
+        let point = c.shown();
+        if by_validation { point.validation_loss.map_or(f64::NEG_INFINITY, |l| -l) } else { point.score.value }
     };
-    results.depth.iter().reduce(|best, c| if score(c) > score(best) { c } else { best })
-}
-
-fn overall(p: &Persistence, context: Context) -> Option<&Decay> {
-    p.decays.iter().find(|d| d.context == context && d.class.is_none())
+    ours.into_iter().reduce(|best, c| if score(c) > score(best) { c } else { best })
 }
 
 fn where_is(study: &Study, curve: &DepthCurve) -> String {
     let condition = if study.conditions.len() > 1 { format!(", {}", study.conditions[curve.place.condition].name) } else { String::new() };
-    format!("{}, layer {}{condition}", study.models[curve.place.model].name, layer(curve.points[curve.best].layer))
+    format!("{}, layer {}{condition}", study.models[curve.place.model].name, layer(curve.shown().layer))
 }
 
 /// Up to four key figures.
 pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
+    let unit = Unit::of(&results.measure);
     let mut cards = Vec::new();
     let mut card = |value: String, label: &str, note: String| cards.push(Card { value, label: label.to_owned(), note });
-    if let Some(curve) = headline(results) {
-        let best = &curve.points[curve.best];
-        card(percent(best.accuracy.value), "best probe accuracy", where_is(study, curve));
-        let against =
-            |name: &str| results.comparisons.iter().find(|c| c.family == "baselines" && c.model == curve.place.model && c.against == name);
-        if let Some(c) = against("bag-of-words").or_else(|| against("majority")) {
-            card(
-                format!("{} pts", signed(c.difference.value * 100.0)),
-                &format!("against {}", c.against),
-                format!("{}, p\u{a0}{}", interval(c), p_words(c).replace(' ', "\u{a0}")),
-            );
-        }
-        let peak = &curve.peak;
-        let note = if peak.from == peak.to {
-            format!("layer {}", layer(peak.layer))
-        } else {
-            format!("layer {}, interval {} to {}", layer(peak.layer), layer(peak.from), layer(peak.to))
+    let Some(curve) = headline(study, results) else { return cards };
+    let best = curve.shown();
+    card(unit.value(best.score.value), &format!("best probe {}", results.measure.words), where_is(study, curve));
+    let against =
+        |name: &str| results.comparisons.iter().find(|c| c.family == "baselines" && c.model == curve.place.model && c.against == name);
+    if let Some(c) = against("bag-of-words").or_else(|| against("majority")) {
+        let pts = if unit == Unit::Share { " pts" } else { "" };
+        card(
+            format!("{}{pts}", unit.difference(c.difference.value)),
+            &format!("against {}", c.against),
+            format!("{}, p\u{a0}{}", interval(unit, c), p_words(c).replace(' ', "\u{a0}")),
+        );
+    }
+    let peak = &curve.peak;
+    let note = if peak.from == peak.to {
+        format!("layer {}", layer(peak.layer))
+    } else {
+        format!("layer {}, interval {} to {}", layer(peak.layer), layer(peak.from), layer(peak.to))
+    };
+    if curve.points.len() > 1 {
+        card(format!("{:.0}%", peak.depth.value * 100.0), "depth of the peak", note);
+    }
+    if let Some(p) = results.persistence.iter().find(|p| p.place == curve.place)
+        && let Some(fit) = p.decay(&curve.probe, Context::Full, None).and_then(|d| d.main())
+    {
+        let within = p.within();
+        let words = half_life(&fit.half_life, within);
+        let (value, note) = words.split_once(" [").unwrap_or((&words, ""));
+        let towards = fit.towards.map_or_else(String::new, |c| format!("down to the {} control", c.as_str()));
+        let interval =
+            if note.is_empty() { String::new() } else { format!("interval {}", note.trim_end_matches(']').replace(", ", " to ")) };
+        let note = [interval, towards].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", ");
+        let value = match fit.half_life {
+            HalfLife::NotReached { within, .. } => format!("> {within} tokens"),
+            HalfLife::Reached { .. } => value.to_owned(),
+            HalfLife::NoSignal | HalfLife::TooFew => "–".to_owned(),
         };
-        if curve.points.len() > 1 {
-            card(format!("{:.0}%", peak.depth.value * 100.0), "depth of the peak", note);
-        }
-        if let Some(p) = results.persistence.iter().find(|p| p.place == curve.place)
-            && let Some(d) = overall(p, Context::Full)
-        {
-            let within = *p.offsets.last().unwrap_or(&0);
-            let words = half_life(&d.half_life, within);
-            let (value, note) = words.split_once(" [").unwrap_or((&words, ""));
-            let note =
-                if note.is_empty() { String::new() } else { format!("interval {}", note.trim_end_matches(']').replace(", ", " to ")) };
-            let value = match d.half_life {
-                HalfLife::NotReached { within, .. } => format!("> {within} tokens"),
-                HalfLife::Reached { .. } => value.to_owned(),
-                HalfLife::NoSignal | HalfLife::TooFew => "–".to_owned(),
-            };
-            card(value, "half-life of the signal", note);
-        }
+        card(value, "half-life of the signal", note);
     }
     cards
 }
 
-fn interval(c: &Comparison) -> String {
+fn interval(unit: Unit, c: &Comparison) -> String {
     match (c.difference.lo, c.difference.hi) {
-        (Some(lo), Some(hi)) => format!("{} to {}", signed(lo * 100.0), signed(hi * 100.0)),
+        (Some(lo), Some(hi)) => format!("{} to {}", unit.difference(lo), unit.difference(hi)),
         _ => "no interval".to_owned(),
     }
 }
@@ -87,42 +88,64 @@ fn p_words(c: &Comparison) -> String {
     }
 }
 
+/// Whether a difference survives Holm's correction.
+fn sure(study: &Study, c: &Comparison) -> bool {
+    c.p_holm.is_some_and(|p| p < 1.0 - study.options.confidence)
+}
+
 /// One sentence per question that the study can answer.
 pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
+    let unit = Unit::of(&results.measure);
     let mut out = Vec::new();
-    let Some(curve) = headline(results) else {
+    let Some(curve) = headline(study, results) else {
         out.push("No probe has been fitted yet, so nothing can be said about the models' states.".to_owned());
         return out;
     };
-    let best = &curve.points[curve.best];
+    let best = curve.shown();
     let chosen = if curve.chosen_on_validation {
         "chosen on validation rows"
     } else {
-        "chosen on the test rows themselves, so its accuracy is flattered"
+        "chosen on the test rows themselves, so its score is flattered"
     };
-    out.push(format!(
-        "A {} probe tells the {} classes apart best in {}: {} of the test rows are right, against {} for the majority class (layer {chosen}).",
-        curve.probe,
-        study.classes.len(),
-        where_is(study, curve),
-        estimate(best.accuracy),
-        percent(results.floor),
-    ));
-    for name in ["bag-of-words", "zero-shot"] {
+    out.push(if results.measure.name == "accuracy" {
+        format!(
+            "A {} probe tells the {} classes apart best in {}: {} of the test rows are right, against {} for the majority class (layer {chosen}).",
+            curve.probe,
+            study.classes.len(),
+            where_is(study, curve),
+            unit.estimate(best.score),
+            unit.value(results.measure.floor),
+        )
+    } else {
+        format!(
+            "A {} probe does best in {}: {} of {}, against {} without any signal (layer {chosen}).",
+            curve.probe,
+            where_is(study, curve),
+            results.measure.words,
+            unit.estimate(best.score),
+            unit.value(results.measure.floor),
+        )
+    });
+    for name in ["bag-of-words", "mean-embedding", "zero-shot", "zero-shot-json"] {
         let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "baselines" && c.against == name).collect();
-        out.extend(against(study, name, &found));
+        out.extend(against(study, unit, name, &found));
     }
-    out.extend(trend(study, results, curve));
-    out.extend(depth(study, results, curve));
-    out.extend(persistence(study, results, curve));
-    out.extend(conditions(study, results));
+    out.extend(written(study, results));
+    out.extend(controls(study, results, unit));
+    out.extend(extent::trend(study, results, curve, unit));
+    out.extend(extent::depth(study, results, curve, unit));
+    out.extend(extent::persistence(study, results, curve, unit));
+    out.extend(conditions(study, results, unit));
+    out.extend(transfer(study, results, unit));
+    out.extend(replies(study, results));
+    out.extend(geometry(study, results, curve));
+    out.extend(power(results, unit));
     out
 }
 
-fn against(study: &Study, name: &str, found: &[&Comparison]) -> Option<String> {
-    let sure = |c: &&&Comparison| c.p_holm.is_some_and(|p| p < 1.0 - study.options.confidence);
-    let better = found.iter().filter(sure).filter(|c| c.difference.value > 0.0).count();
-    let worse = found.iter().filter(sure).filter(|c| c.difference.value < 0.0).count();
+fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison]) -> Option<String> {
+    let better = found.iter().filter(|c| sure(study, c) && c.difference.value > 0.0).count();
+    let worse = found.iter().filter(|c| sure(study, c) && c.difference.value < 0.0).count();
     let extreme = |a: &&&Comparison, b: &&&Comparison| a.difference.value.total_cmp(&b.difference.value);
     let (low, high) = (found.iter().min_by(extreme)?, found.iter().max_by(extreme)?);
     let what = match (found.len(), better, worse) {
@@ -139,153 +162,195 @@ fn against(study: &Study, name: &str, found: &[&Comparison]) -> Option<String> {
         }
     };
     let numbers = if found.len() == 1 {
-        format!("by {} points (p {})", points(low.difference), p_words(low))
+        format!("by {}{} (p {})", unit.points(low.difference), unit.of_difference(), p_words(low))
     } else {
         format!(
-            "differences run from {} ({}) to {} ({}) points",
-            points(low.difference),
+            "differences run from {} ({}) to {} ({}){}",
+            unit.points(low.difference),
             study.models[low.model].name,
-            points(high.difference),
-            study.models[high.model].name
+            unit.points(high.difference),
+            study.models[high.model].name,
+            unit.of_difference()
         )
     };
     Some(match (found.len(), better + worse) {
         (1, 1) => format!("{what} {numbers}."),
-        (1, _) => format!("{what}: the difference is {} points (p {}).", points(low.difference), p_words(low)),
+        (1, _) => format!("{what}: the difference is {}{} (p {}).", unit.points(low.difference), unit.of_difference(), p_words(low)),
         _ => format!("{what}; {numbers}."),
     })
 }
 
-/// The trend with size under the headline's condition, and where else it is clear.
-fn trend(study: &Study, results: &Results, curve: &DepthCurve) -> Option<String> {
-    let best: Vec<&Trend> = results.trends.iter().filter(|t| t.what == "best layer").collect();
-    let here = best.iter().find(|t| t.condition == Some(curve.place.condition))?;
-    let sure = |t: &Trend| t.slope.lo.is_some_and(|lo| lo > 0.0) || t.slope.hi.is_some_and(|hi| hi < 0.0);
-    let direction = match (sure(here), here.slope.value > 0.0) {
-        (true, true) => "Larger models carry more",
-        (true, false) => "Larger models carry less",
-        (false, _) => "No clear trend with size",
+/// How many written answers could be read.
+fn written(study: &Study, results: &Results) -> Option<String> {
+    let of = |b: &crate::results::Line| Some((b.model?, results.score(b.predictions[0], "coverage")?.value));
+    let found: Vec<(usize, f64)> = results.baselines.iter().filter(|b| b.probe == "zero-shot-json").filter_map(of).collect();
+    let least = found.iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
+    let most = found.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let name = |m: usize| &study.models[m].name;
+    Some(if found.len() == 1 {
+        format!("Asked for JSON, {} names a label in {} of its answers.", name(least.0), percent(least.1))
+    } else {
+        format!(
+            "Asked for JSON, models name a label in {} ({}) to {} ({}) of their answers.",
+            percent(least.1),
+            name(least.0),
+            percent(most.1),
+            name(most.0)
+        )
+    })
+}
+
+/// What the controls say: how much the probe reaches without any signal.
+fn controls(study: &Study, results: &Results, unit: Unit) -> Vec<String> {
+    let primary = results.probe.as_deref().unwrap_or("");
+    let mut out = Vec::new();
+    for (control, what) in [
+        ("shuffled-labels", "the same probe on shuffled labels"),
+        ("random-direction", "random directions of the same states"),
+        ("random-weights", "the untrained twin at the same layer"),
+    ] {
+        let ours = |c: &&Comparison| c.family == "controls" && c.against == control && c.subject.starts_with(&format!("{primary},"));
+        let found: Vec<&Comparison> = results.comparisons.iter().filter(ours).collect();
+        let Some(low) = found.iter().min_by(|a, b| a.difference.value.total_cmp(&b.difference.value)) else { continue };
+        let high = found.iter().max_by(|a, b| a.difference.value.total_cmp(&b.difference.value)).expect("as many as for the lowest");
+        let clear = found.iter().filter(|c| sure(study, c) && c.difference.value > 0.0).count();
+        let cells = if found.len() == 1 { "the best cell".to_owned() } else { format!("{clear} of {} cells", found.len()) };
+        let place = |c: &Comparison| {
+            let condition = if study.conditions.len() > 1 { format!(", {}", study.condition_name(c.condition)) } else { String::new() };
+            format!("{}{condition}", study.models[c.model].name)
+        };
+        out.push(match (found.len(), clear) {
+            (1, 1) => format!("It exceeds {what} by {}{}.", unit.points(low.difference), unit.of_difference()),
+            (1, _) => {
+                format!("It does not clearly exceed {what}: the difference is {}{}.", unit.points(low.difference), unit.of_difference())
+            }
+            _ => format!(
+                "The probe exceeds {what} in {cells}; the least by {} ({}), the most by {} ({}){}.",
+                unit.points(low.difference),
+                place(low),
+                unit.points(high.difference),
+                place(high),
+                unit.of_difference()
+            ),
+        });
+    }
+    out
+}
+
+fn conditions(study: &Study, results: &Results, unit: Unit) -> Option<String> {
+    let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "conditions").collect();
+    let strongest = found.iter().max_by(|a, b| a.difference.value.abs().total_cmp(&b.difference.value.abs()))?;
+    let clear = found.iter().filter(|c| sure(study, c)).count();
+    let reference = &study.conditions[0].name;
+    let rest = match (clear, found.len()) {
+        (0, 1) => format!("the difference from {reference} can't be told from chance"),
+        (1, 1) => format!("the difference from {reference} is clear"),
+        (0, n) => format!("none of the {n} differences from {reference} survives Holm's correction"),
+        (k, n) => format!("{k} of {n} differences from {reference} survive Holm's correction"),
     };
-    let name = |t: &Trend| study.condition_name(t.condition).to_owned();
-    let place = if study.conditions.len() > 1 { format!(" ({})", name(here)) } else { String::new() };
-    let elsewhere: Vec<String> = best
-        .iter()
-        .filter(|t| t.condition != here.condition && sure(t))
-        .map(|t| format!("under {} it is {}", name(t), points(t.slope)))
-        .collect();
-    let elsewhere = if elsewhere.is_empty() { String::new() } else { format!("; {}", list(&elsewhere)) };
     Some(format!(
-        "{direction}{place}: {} points of accuracy per tenfold parameters over {} models{elsewhere}.",
-        points(here.slope),
-        here.models
+        "Putting the utterance to the model in another way: {rest}; the largest is {}{} ({}, {}).",
+        unit.points(strongest.difference),
+        unit.of_difference(),
+        study.models[strongest.model].name,
+        strongest.subject,
+    ))
+}
+
+/// Whether a probe of one condition serves under another.
+fn transfer(study: &Study, results: &Results, unit: Unit) -> Option<String> {
+    let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "transfer").collect();
+    let worst = found.iter().min_by(|a, b| a.difference.value.total_cmp(&b.difference.value))?;
+    let lost = found.iter().filter(|c| sure(study, c) && c.difference.value < 0.0).count();
+    Some(format!(
+        "Carried to another condition, the probe clearly loses in {lost} of {} cases; the most in {}, {}: {}{}.",
+        found.len(),
+        study.models[worst.model].name,
+        worst.subject,
+        unit.points(worst.difference),
+        unit.of_difference()
+    ))
+}
+
+/// What the replies do with the label.
+fn replies(study: &Study, results: &Results) -> Vec<String> {
+    let mut out = Vec::new();
+    let judged = |v: &&crate::results::Verdict| matches!(v.source, Source::Judge { .. });
+    let all: Vec<_> = results.verdicts.iter().filter(judged).collect();
+    let by = |a: &&&crate::results::Verdict, b: &&&crate::results::Verdict| a.kept.value.total_cmp(&b.kept.value);
+    if let (Some(low), Some(high)) = (all.iter().min_by(by), all.iter().max_by(by)) {
+        let place =
+            |v: &crate::results::Verdict| format!("{}, {}", study.models[v.place.model].name, study.conditions[v.place.condition].name);
+        let chance = unit_floor(results);
+        out.push(if all.len() == 1 {
+            format!("By the judge, {} of the replies express the utterance's label ({chance}).", Unit::Share.estimate(low.kept))
+        } else {
+            format!(
+                "By the judge, replies express the utterance's label in {} ({}) to {} ({}) of the rows ({chance}).",
+                Unit::Share.estimate(low.kept),
+                place(low),
+                Unit::Share.estimate(high.kept),
+                place(high)
+            )
+        });
+    }
+    let by = |a: &&crate::results::Kappa, b: &&crate::results::Kappa| a.kappa.value.total_cmp(&b.kappa.value);
+    if let (Some(low), Some(high)) = (results.kappas.iter().min_by(by), results.kappas.iter().max_by(by)) {
+        let words = if results.kappas.len() == 1 {
+            Unit::Real.estimate(low.kappa)
+        } else {
+            format!("{} to {}", Unit::Real.value(low.kappa.value), Unit::Real.value(high.kappa.value))
+        };
+        out.push(format!("Judge and probe agree on the replies with a kappa of {words} (0 = no more than their frequencies give)."));
+    }
+    out
+}
+
+fn unit_floor(results: &Results) -> String {
+    format!("always naming the commonest class gives {}", percent(results.measure.floor))
+}
+
+/// Which classes lie together in the headline's model.
+fn geometry(study: &Study, results: &Results, curve: &DepthCurve) -> Option<String> {
+    let p = results.geometry.places.iter().find(|p| p.place == curve.place)?;
+    let n = p.directions.len();
+    let pairs = (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b))).filter(|(a, b)| p.directions[*a][*b].is_finite());
+    let pairs: Vec<(usize, usize)> = pairs.collect();
+    let cosine = |pair: &(usize, usize)| p.directions[pair.0][pair.1];
+    let near = pairs.iter().max_by(|a, b| cosine(a).total_cmp(&cosine(b)))?;
+    let far = pairs.iter().min_by(|a, b| cosine(a).total_cmp(&cosine(b)))?;
+    let both = |pair: &(usize, usize)| format!("{} and {}", study.classes[pair.0], study.classes[pair.1]);
+    (near != far).then(|| {
+        format!(
+            "In {} the directions of {} lie closest (cosine {}), those of {} farthest apart (cosine {}).",
+            where_is(study, curve),
+            both(near),
+            Unit::Real.value(cosine(near)),
+            both(far),
+            Unit::Real.value(cosine(far))
+        )
+    })
+}
+
+/// What this test set can show at all.
+fn power(results: &Results, unit: Unit) -> Option<String> {
+    let mut known: Vec<f64> = results.comparisons.iter().filter(|c| c.family != "replies").filter_map(|c| c.detectable).collect();
+    if known.is_empty() {
+        return None;
+    }
+    known.sort_by(f64::total_cmp);
+    let plain = |v: f64| unit.difference(v).replace('+', "");
+    Some(format!(
+        "A single paired comparison on these {} test rows would show differences of about {}{} with 80% power (from {} to {} over all comparisons); smaller ones may be there and not be seen.",
+        crate::wording::count(results.rows as u64),
+        plain(known[known.len() / 2]),
+        unit.of_difference(),
+        plain(known[0]),
+        plain(known[known.len() - 1])
     ))
 }
 
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().collect::<String>() + letters.as_str())
-}
-
-fn depth(study: &Study, results: &Results, curve: &DepthCurve) -> Option<String> {
-    let same: Vec<&DepthCurve> =
-        results.depth.iter().filter(|c| c.place.condition == curve.place.condition && c.points.len() > 2).collect();
-    let (low, high) = same.iter().map(|c| c.peak.depth.value).fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(v), r.1.max(v)));
-    if same.is_empty() {
-        return None;
-    }
-    let place = if high - low < 0.005 {
-        format!("at {:.0}%", high * 100.0)
-    } else {
-        format!("between {:.0}% and {:.0}%", low * 100.0, high * 100.0)
-    };
-    let last = &curve.points[curve.points.len() - 1];
-    let top = curve.points.iter().find(|p| p.layer == curve.peak.layer)?;
-    let fall = if last.layer == top.layer {
-        "and is highest at the last measured layer".to_owned()
-    } else {
-        format!(
-            "and falls by {:.1} points to the last measured layer ({})",
-            (top.accuracy.value - last.accuracy.value) * 100.0,
-            percent(last.accuracy.value)
-        )
-    };
-    Some(format!(
-        "Accuracy peaks {place} of the depth; in {} it rises from {} at layer {} to {} at layer {} {fall}.",
-        study.models[curve.place.model].name,
-        percent(curve.points[0].accuracy.value),
-        layer(curve.points[0].layer),
-        percent(top.accuracy.value),
-        layer(top.layer),
-    ))
-}
-
-fn persistence(study: &Study, results: &Results, curve: &DepthCurve) -> Vec<String> {
-    let mut out = Vec::new();
-    let Some(p) = results.persistence.iter().find(|p| p.place == curve.place).or(results.persistence.first()) else { return out };
-    let within = *p.offsets.last().unwrap_or(&0);
-    if let Some(d) = overall(p, Context::Full)
-        && let (Some(first), Some(last)) = (d.points.first(), d.points.last())
-    {
-        let masked = overall(p, Context::MaskedPrompt)
-            .map_or_else(String::new, |m| format!("; with the prompt masked: {}", half_life(&m.half_life, within)));
-        out.push(format!(
-            "In {} (layer {}) accuracy goes from {} at offset {} to {} at offset {}; half-life: {}{masked}.",
-            study.models[p.place.model].name,
-            layer(p.layer),
-            percent(first.1.value),
-            first.0,
-            percent(last.1.value),
-            last.0,
-            half_life(&d.half_life, within),
-        ));
-    }
-    let Some(condition) = shown_condition(results) else { return out };
-    let p = results.persistence.iter().find(|p| p.place.model == curve.place.model && p.place.condition == condition).unwrap_or(p);
-    out.extend(classes(study, p, within));
-    out
-}
-
-/// Which class lasts longest and which shortest, if their intervals tell them apart.
-fn classes(study: &Study, p: &Persistence, within: u32) -> Option<String> {
-    // (half-life, lower end, upper end), infinite beyond the measured offsets.
-    let mut lasting: Vec<(f64, f64, f64, &Decay)> = Vec::new();
-    for d in p.decays.iter().filter(|d| d.context == Context::Full && d.class.is_some()) {
-        match d.half_life {
-            // Without an interval nothing is told apart from it.
-            HalfLife::Reached { tokens, lo, hi } => lasting.push((tokens, lo.unwrap_or(0.0), hi.unwrap_or(f64::INFINITY), d)),
-            HalfLife::NotReached { within, lo } => lasting.push((f64::INFINITY, lo.unwrap_or(f64::from(within)), f64::INFINITY, d)),
-            HalfLife::NoSignal | HalfLife::TooFew => {}
-        }
-    }
-    lasting.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let [shortest, .., longest] = lasting.as_slice() else { return None };
-    let words = |d: &Decay| format!("{} ({})", d.class.map_or("", |c| &study.classes[c]), half_life(&d.half_life, within));
-    let place = format!("{}, {}", study.models[p.place.model].name, study.conditions[p.place.condition].name);
-    Some(if longest.1 > shortest.2 {
-        format!("{} lasts longest and {} shortest ({place}).", capital(&words(longest.3)), words(shortest.3))
-    } else {
-        format!(
-            "No class clearly outlasts another ({place}): the intervals of the longest, {}, and the shortest, {}, overlap.",
-            words(longest.3),
-            words(shortest.3)
-        )
-    })
-}
-
-fn conditions(study: &Study, results: &Results) -> Option<String> {
-    let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "conditions").collect();
-    let strongest = found.iter().max_by(|a, b| a.difference.value.abs().total_cmp(&b.difference.value.abs()))?;
-    let sure = found.iter().filter(|c| c.p_holm.is_some_and(|p| p < 1.0 - study.options.confidence)).count();
-    let reference = &study.conditions[0].name;
-    let rest = if sure == 0 {
-        format!("none of the {} differences from {reference} survives Holm's correction", found.len())
-    } else {
-        format!("{sure} of {} differences from {reference} survive Holm's correction", found.len())
-    };
-    Some(format!(
-        "Putting the utterance to the model in another way: {rest}; the largest is {} points ({}, {}).",
-        points(strongest.difference),
-        study.models[strongest.model].name,
-        strongest.subject,
-    ))
 }

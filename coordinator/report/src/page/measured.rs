@@ -1,63 +1,103 @@
-//! The sections with figures: scale, depth, persistence, prompt conditions.
+//! The sections scale, depth and conditions.
 
-use limbic_proto::axis::Context;
-
-use super::Section;
+use super::comparisons::{self, of_what};
+use super::section::{Cell, Section};
 use crate::figures::Figure;
-use crate::results::{Estimate, Results};
+use crate::results::Results;
 use crate::study::Study;
-use crate::wording::{count, estimate, half_life, layer, list, parameters, points};
+use crate::wording::{Unit, layer, list, parameters};
 
-/// Accuracy beside size.
-pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Section {
-    let mut section = Section::new("scale", "Scale");
+fn dash() -> Cell {
+    "–".into()
+}
+
+/// Scores beside size; none where no probe on a model's states has been fitted.
+pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
     if results.scale.is_empty() {
-        section.say("No probe on a model's states has been fitted yet, so there is nothing to set beside model size.");
-        return section;
+        return None;
     }
-    section.say("Does a larger model carry more? The best layer is the one with the lowest validation log-loss where fits report it, so its test accuracy is not flattered by the choice.");
+    let unit = Unit::of(&results.measure);
+    let mut section = Section::new("scale", "Scale");
+    section.say("Does a larger model carry more? The best layer is the one with the lowest validation loss where fits report it, so its test score is not flattered by the choice.");
     if results.trends.is_empty() {
         section.say("A trend needs at least three models of known, different size.");
     }
     section.figure(figures, "scale");
+    let twins = results.scale.iter().any(|r| r.twin.is_some());
+    // What the model itself says when it is asked.
+    let asked: Vec<&str> = ["mean-embedding", "zero-shot", "zero-shot-mean", "zero-shot-calibrated", "zero-shot-json"]
+        .into_iter()
+        .filter(|name| results.baselines.iter().any(|b| b.probe == *name))
+        .collect();
+    let mut columns = vec!["model", "#parameters", "condition", "#best layer", "#score there", "#last layer"];
+    if twins {
+        columns.push("#random weights");
+    }
+    let names: Vec<String> = asked.iter().map(|name| format!("#{name}")).collect();
+    columns.extend(names.iter().map(String::as_str));
     let rows = results.scale.iter().map(|r| {
         let model = &study.models[r.place.model];
-        vec![
-            model.name.clone(),
-            parameters(model.parameters),
-            study.conditions[r.place.condition].name.clone(),
-            layer(r.layer),
-            estimate(r.best),
-            estimate(r.last),
-            r.zero_shot.map_or_else(|| "–".to_owned(), estimate),
-        ]
+        let mut row: Vec<Cell> = vec![
+            model.name.clone().into(),
+            Cell::sorted(parameters(model.parameters), model.parameters as f64),
+            study.conditions[r.place.condition].name.clone().into(),
+            layer(r.layer).into(),
+            unit.estimate(r.best).into(),
+            unit.estimate(r.last).into(),
+        ];
+        if twins {
+            row.push(r.twin.map_or_else(dash, |e| unit.estimate(e).into()));
+        }
+        let of = |name: &&str| results.baselines.iter().find(|b| b.probe == **name && b.model == Some(r.place.model));
+        row.extend(asked.iter().map(|name| of(name).map_or_else(dash, |b| unit.estimate(b.score).into())));
+        row
+    });
+    let title = format!("{} per model and condition", results.measure.words);
+    section.table(capital(&title), &columns, rows.collect());
+    json_answers(study, results, &mut section);
+    let condition = |c: Option<usize>| c.map_or_else(|| "–".to_owned(), |c| study.conditions[c].name.clone());
+    let rows = results.trends.iter().map(|t| {
+        vec![t.what.into(), condition(t.condition).into(), Cell::sorted(unit.points(t.slope), t.slope.value), t.models.to_string().into()]
     });
     section.table(
-        "Accuracy per model and condition",
-        &["model", "#parameters", "condition", "#best layer", "#accuracy there", "#last layer", "#zero-shot"],
-        rows.collect(),
-    );
-    let condition = |c: Option<usize>| c.map_or_else(|| "–".to_owned(), |c| study.conditions[c].name.clone());
-    let rows = results.trends.iter().map(|t| vec![t.what.to_owned(), condition(t.condition), points(t.slope), t.models.to_string()]);
-    section.table(
-        "Points of accuracy per tenfold parameters; the intervals are over test rows, with the models held fixed",
+        format!("Gain per tenfold parameters, {}; the intervals are over test rows, with the models held fixed", of_what(results)),
         &["trend of", "condition", "#slope", "#models"],
         rows.collect(),
     );
-    section
+    section.table(
+        format!("Model minus model at their representative layers, paired, {}; {}", of_what(results), comparisons::NOTE),
+        comparisons::COLUMNS,
+        comparisons::rows(study, results, "models"),
+    );
+    Some(section)
 }
 
-/// Curves over layers.
-pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Section {
-    let mut section = Section::new("depth", "Depth");
+/// Coverage of written answers.
+fn json_answers(study: &Study, results: &Results, section: &mut Section) {
+    let rows = results.baselines.iter().filter(|b| b.probe == "zero-shot-json").map(|b| {
+        let metric = |name: &str| results.score(b.predictions[0], name).map_or_else(dash, |e| Unit::Share.estimate(e).into());
+        vec![study.model_name(b.model).into(), metric("coverage"), metric("accuracy"), metric("accuracy-over-all")]
+    });
+    section.table(
+        "Written answers (JSON): the share that names one label, and accuracy over those alone and over all rows",
+        &["model", "#coverage", "#accuracy over parsable", "#accuracy over all"],
+        rows.collect(),
+    );
+}
+
+/// Curves over layers; none where at most one layer was measured.
+pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
     if results.depth.iter().all(|c| c.points.len() < 2) {
-        section.say("At most one layer was measured, so there is no curve over depth.");
-        return section;
+        return None;
     }
+    let unit = Unit::of(&results.measure);
+    let mut section = Section::new("depth", "Depth");
     section.say("Where in the stack is it? Layer 0 is the embedding output, layer l the residual stream after block l, final the state after the final norm.");
-    section.figure(figures, "depth");
-    section.figure(figures, "depth-models");
+    for figure in ["depth", "depth-models", "depth-compression"] {
+        section.figure(figures, figure);
+    }
     let seeded = results.depth.iter().any(|c| c.points.iter().any(|p| p.seed_sd.is_some()));
+    let compressed = results.depth.iter().any(|c| c.points.iter().any(|p| p.compression.is_some()));
     let rows = results.depth.iter().filter_map(|c| {
         let top = c.points.iter().find(|p| p.layer == c.peak.layer)?;
         let ends = if c.peak.depth.lo.is_none() {
@@ -67,103 +107,96 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Section {
         } else {
             format!("{} to {}", layer(c.peak.from), layer(c.peak.to))
         };
-        let mut row = vec![
-            study.models[c.place.model].name.clone(),
-            study.conditions[c.place.condition].name.clone(),
-            layer(c.peak.layer),
-            ends,
-            format!("{:.0}%", c.peak.depth.value * 100.0),
-            estimate(top.accuracy),
+        let good = c.points.iter().filter(|p| p.as_good() == Some(true)).count();
+        let mut row: Vec<Cell> = vec![
+            study.models[c.place.model].name.clone().into(),
+            study.conditions[c.place.condition].name.clone().into(),
+            layer(c.peak.layer).into(),
+            ends.into(),
+            format!("{:.0}%", c.peak.depth.value * 100.0).into(),
+            unit.estimate(top.score).into(),
+            if top.as_good_as_peak.is_some() { format!("{good} of {}", c.points.len()).into() } else { dash() },
         ];
         if seeded {
-            row.push(top.seed_sd.map_or_else(|| "–".to_owned(), |sd| format!("{:.1}", sd * 100.0)));
+            row.push(top.seed_sd.map_or_else(dash, |sd| unit.difference(sd).replace('+', "").into()));
+        }
+        if compressed {
+            row.push(top.compression.map_or_else(dash, |c| format!("{c:.2}×").into()));
         }
         Some(row)
     });
-    let columns = ["model", "condition", "#peak layer", "#interval", "#depth", "#accuracy", "#sd over seeds"];
-    section.table("Peak layer, with the interval of the bootstrapped argmax", &columns[..6 + usize::from(seeded)], rows.collect());
-    section
-}
-
-/// How long it lasts.
-pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Section {
-    let mut section = Section::new("persistence", "Persistence");
-    if results.persistence.is_empty() {
-        section.say("Only one offset was measured, so nothing is known about how long the signal lasts.");
-        return section;
-    }
-    let masked = results.persistence.iter().any(|p| !p.masked.is_empty());
-    section.say(if masked {
-        "For how long after the prompt is it still there? The masked-prompt control tells what the continuation carries from what is read back out of the prompt."
-    } else {
-        "For how long after the prompt is it still there? No masked-prompt control was run, so what persists can't be told from what is read back out of the prompt."
-    });
-    let fewest = results
-        .persistence
-        .iter()
-        .flat_map(|p| &p.decays)
-        .filter(|d| d.class.is_none())
-        .flat_map(|d| d.points.iter().map(|p| (p.1.n, p.0)))
-        .min();
-    if let Some((n, offset)) = fewest.filter(|(n, _)| *n < results.rows) {
-        section.say(format!(
-            "Replies end: only {} of {} test rows reach offset {offset}, so late offsets rest on rows with longer replies.",
-            count(n as u64),
-            count(results.rows as u64)
-        ));
-    }
-    for figure in ["persistence-heat", "persistence-conditions", "persistence-classes", "half-life"] {
-        section.figure(figures, figure);
-    }
-    let (mut overall, mut per_class) = (Vec::new(), Vec::new());
-    for p in &results.persistence {
-        let within = *p.offsets.last().unwrap_or(&0);
-        for d in p.decays.iter().filter(|d| d.context == Context::Full) {
-            let twin = p.decays.iter().find(|m| m.context == Context::MaskedPrompt && m.class == d.class);
-            let end = |point: Option<&(u32, Estimate)>| point.map_or_else(String::new, |(k, e)| format!("{} at {k}", estimate(*e)));
-            let row = vec![
-                study.models[p.place.model].name.clone(),
-                study.conditions[p.place.condition].name.clone(),
-                d.class.map_or_else(|| layer(p.layer), |c| study.classes[c].clone()),
-                end(d.points.first()),
-                end(d.points.last()),
-                d.retained.map_or_else(|| "–".to_owned(), estimate),
-                half_life(&d.half_life, within),
-                twin.map_or_else(|| "–".to_owned(), |m| half_life(&m.half_life, within)),
-            ];
-            if d.class.is_none() { overall.push(row) } else { per_class.push(row) }
+    let mut columns = vec!["model", "condition", "#peak layer", "#interval", "#depth", "#score", "#as good"];
+    columns.extend(seeded.then_some("#sd over seeds"));
+    columns.extend(compressed.then_some("#compression"));
+    section.table(
+        "Peak layer, with the interval of the bootstrapped argmax; as good: layers that can't be told from the best (multiple comparisons with the best, Benjamini and Hochberg)",
+        &columns,
+        rows.collect(),
+    );
+    let rows = results.depth.iter().flat_map(|c| c.points.iter().map(move |p| (c, p))).map(|(c, p)| {
+        let mut row: Vec<Cell> = vec![
+            study.models[c.place.model].name.clone().into(),
+            study.conditions[c.place.condition].name.clone().into(),
+            layer(p.layer).into(),
+            unit.estimate(p.score).into(),
+        ];
+        for control in ["shuffled-labels", "random-direction", "random-weights"] {
+            let of = c.controls.iter().find(|k| k.control == control);
+            let at = c.points.iter().position(|q| q.layer == p.layer).and_then(|i| of?.points[i]);
+            row.push(at.map_or_else(dash, |e| unit.value(e.value).into()));
         }
-    }
-    let columns = |third| ["model", "condition", third, "#first offset", "#last offset", "#kept", "#half-life", "#prompt masked"];
-    section.table(
-        "Half-life of accuracy; kept: share of the first offset's signal (above the majority class) that is left at the last offset",
-        &columns("#layer"),
-        overall,
-    );
-    section.table("Half-life of each class's informedness (recall minus false-alarm rate)", &columns("class"), per_class);
-    section.table(
-        "Full context minus masked prompt at the last offset, paired, in points of accuracy; p after Holm's correction",
-        super::tabled::DIFFERENCE,
-        super::tabled::differences(study, results, "contexts"),
-    );
-    section
+        row.push(p.as_good_as_peak.map_or_else(dash, |v| Cell::sorted(crate::wording::p_value(Some(v)), v)));
+        row.push(p.compression.map_or_else(dash, |c| format!("{c:.2}×").into()));
+        row
+    });
+    let columns = [
+        "model",
+        "condition",
+        "#layer",
+        "#score",
+        "#shuffled labels",
+        "#random direction",
+        "#random weights",
+        "#p as good as best",
+        "#compression",
+    ];
+    section.table("Every layer, with its controls", &columns, rows.collect());
+    Some(section)
 }
 
-/// What the prompt does.
-pub fn conditions(study: &Study, results: &Results, figures: &[Figure]) -> Section {
-    let mut section = Section::new("malleability", "Malleability");
+/// What the prompt does, and whether a probe of one condition serves under another; none with one condition.
+pub fn conditions(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
     if results.conditions.is_empty() {
-        section.say("Only one prompt condition was measured, so there is nothing to compare.");
-        return section;
+        return None;
     }
+    let mut section = Section::new("conditions", "Conditions");
     let described: Vec<String> = study.conditions.iter().map(|c| format!("{} ({})", c.name, c.description)).collect();
-    section.say(format!("Does it matter how the utterance is put to the model? Conditions: {}.", list(&described)));
+    let listed = described.len() <= 8;
+    section.say(format!(
+        "Does it matter how the utterance is put to the model?{}",
+        if listed { format!(" Conditions: {}.", list(&described)) } else { String::new() }
+    ));
     section.figure(figures, "conditions");
-    section.figure(figures, "conditions-recall");
+    section.figure(figures, "conditions-classes");
+    if !listed {
+        let rows = study.conditions.iter().map(|c| vec![c.name.clone().into(), c.description.clone().into()]).collect();
+        section.table("Conditions", &["condition", "what it is"], rows);
+    }
     section.table(
-        format!("Paired differences from {}, in points of accuracy; p after Holm's correction", study.conditions[0].name),
-        super::tabled::DIFFERENCE,
-        super::tabled::differences(study, results, "conditions"),
+        format!("Paired differences from {}, {}; {}", study.conditions[0].name, of_what(results), comparisons::NOTE),
+        comparisons::COLUMNS,
+        comparisons::rows(study, results, "conditions"),
     );
-    section
+    section.figure(figures, "transfer");
+    section.table(
+        format!("Probes carried over minus probes at home, paired, {}; {}", of_what(results), comparisons::NOTE),
+        comparisons::COLUMNS,
+        comparisons::rows(study, results, "transfer"),
+    );
+    Some(section)
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().collect::<String>() + letters.as_str())
 }

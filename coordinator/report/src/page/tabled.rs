@@ -1,75 +1,203 @@
-//! The section of tables: baselines, probes and their paired differences.
+//! The sections controls, baselines and labels.
 
-use super::Section;
+use super::comparisons::{self, of_what};
+use super::section::{Cell, Section};
+use crate::figures::Figure;
 use crate::results::{Estimate, Line, Results};
 use crate::study::Study;
-use crate::wording::{count, estimate, layer, p_value, percent, points};
+use crate::wording::{Unit, count, layer, list};
+use limbic_proto::rows::Scheme;
 
-/// The columns of [`differences`].
-pub const DIFFERENCE: &[&str] = &["model", "probe", "#accuracy", "against", "#its accuracy", "#difference", "#p", "#rows"];
-
-/// The rows of one family of paired differences.
-pub fn differences(study: &Study, results: &Results, family: &str) -> Vec<Vec<String>> {
-    let row = |c: &crate::results::Comparison| {
-        vec![
-            study.models[c.model].name.clone(),
-            c.subject.clone(),
-            percent(c.subject_accuracy),
-            c.against.clone(),
-            percent(c.against_accuracy),
-            points(c.difference),
-            p_value(c.p_holm),
-            count(c.difference.n as u64),
-        ]
-    };
-    results.comparisons.iter().filter(|c| c.family == family).map(row).collect()
+/// What is the probe's own doing; none where no control was run.
+pub fn controls(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
+    let rows = comparisons::rows(study, results, "controls");
+    if rows.is_empty() {
+        return None;
+    }
+    let mut section = Section::new("controls", "Controls");
+    section.say("How much is in the states, and how much in the probe? Shuffled labels: the same probe fitted to labels that say nothing; what it reaches beyond them is its selectivity. Random direction: the same probe on random projections of the states. Random weights: the same cell of the model's untrained twin.");
+    section.figure(figures, "controls");
+    section.table(
+        format!("Probe minus its control at its representative layer, paired, {}; {}", of_what(results), comparisons::NOTE),
+        comparisons::COLUMNS,
+        rows,
+    );
+    Some(section)
 }
 
-fn line(study: &Study, results: &Results, l: &Line) -> Vec<String> {
+/// The metrics that tables of probes show, by scheme: (metric, head, unit).
+fn shown(scheme: Scheme) -> &'static [(&'static str, &'static str, Unit)] {
+    match scheme {
+        Scheme::Single => &[
+            ("macro-f1", "#macro-F1", Unit::Share),
+            ("auroc", "#AUROC", Unit::Real),
+            ("log-loss", "#log-loss", Unit::Real),
+            ("ece", "#ECE", Unit::Real),
+            ("mdl-compression", "#compression", Unit::Real),
+        ],
+        Scheme::Multi => &[
+            ("micro-f1", "#micro-F1", Unit::Share),
+            ("macro-f1", "#macro-F1", Unit::Share),
+            ("auroc", "#AUROC", Unit::Real),
+            ("ranking-precision", "#ranking precision", Unit::Real),
+            ("subset-accuracy", "#all labels right", Unit::Share),
+        ],
+        Scheme::Intensity => &[("ccc", "#CCC", Unit::Real), ("qwk", "#QWK", Unit::Real), ("mae", "#MAE", Unit::Real)],
+        Scheme::Continuous => &[("ccc", "#CCC", Unit::Real), ("r2", "#R²", Unit::Real), ("mae", "#MAE", Unit::Real)],
+    }
+}
+
+fn line(study: &Study, results: &Results, l: &Line, metrics: &[(&str, &str, Unit)]) -> Vec<Cell> {
     // The mean over seeds; with one seed, with its interval.
     let metric = |name: &str| -> Option<Estimate> {
-        let values: Option<Vec<Estimate>> = l.predictions.iter().map(|i| results.scores[*i].get(name)).collect();
+        let values: Option<Vec<Estimate>> = l.predictions.iter().map(|i| results.score(*i, name)).collect();
         match values?.as_slice() {
             [] => None,
             [one] => Some(*one),
             many => Some(Estimate::point(many.iter().map(|e| e.value).sum::<f64>() / many.len() as f64, many[0].n)),
         }
     };
-    let share = |name: &str| metric(name).map_or_else(|| "–".to_owned(), estimate);
-    let real = |name: &str| metric(name).map_or_else(|| "–".to_owned(), |e| format!("{:.3}", e.value));
     let or_dash = |s: &str| if s.is_empty() { "–".to_owned() } else { s.to_owned() };
-    vec![
-        l.probe.clone(),
-        or_dash(study.model_name(l.model)),
-        or_dash(study.condition_name(l.condition)),
-        l.layer.map_or_else(|| "–".to_owned(), layer),
-        estimate(l.accuracy),
-        share("macro-f1"),
-        real("auroc"),
-        real("log-loss"),
-        real("ece"),
-    ]
+    let mut row: Vec<Cell> = vec![
+        l.probe.clone().into(),
+        or_dash(study.model_name(l.model)).into(),
+        or_dash(study.condition_name(l.condition)).into(),
+        l.layer.map_or_else(|| "–".to_owned(), layer).into(),
+        Unit::of(&results.measure).estimate(l.score).into(),
+    ];
+    for (name, _, unit) in metrics {
+        let text =
+            metric(name).map_or_else(|| "–".to_owned(), |e| if *unit == Unit::Share { unit.estimate(e) } else { unit.value(e.value) });
+        row.push(text.into());
+    }
+    row
 }
 
-/// Baselines, probes, and what separates them.
-pub fn baselines(study: &Study, results: &Results) -> Section {
-    let mut section = Section::new("baselines", "Baselines and probes");
+/// Baselines, probes, and what separates them; none where neither has a result.
+pub fn baselines(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
     if results.baselines.is_empty() && results.probes.is_empty() {
-        section.say("Neither a baseline nor a probe has a result yet.");
-        return section;
+        return None;
     }
-    section.say("How much of it is in the words alone, and how much in the probe? Probes stand at their representative layer; log-loss is in nats, ECE is the expected calibration error over 15 bins, AUROC the macro average of one class against the rest.");
+    let mut section = Section::new("baselines", "Baselines and probes");
+    section.say("How much of it is in the words alone, and how much in the probe? Probes stand at their representative layer.");
+    section.say(match study.scheme {
+        Scheme::Single => "Log-loss is in nats, ECE is the expected calibration error over 15 bins, AUROC the macro average of one class against the rest.",
+        Scheme::Multi => "A label counts as predicted from a probability of 0.5 on; average precision, AUROC and ranking precision look at the ranking alone.",
+        Scheme::Intensity => "Pearson's r, CCC, QWK of rounded levels and mean absolute error are means over the classes.",
+        Scheme::Continuous => "Pearson's r, CCC, R² and mean absolute error are means over the scales.",
+    });
     if results.baselines.is_empty() {
         section.say("No baseline was run.");
     }
-    let columns = ["probe", "model", "condition", "#layer", "#accuracy", "#macro-F1", "#AUROC", "#log-loss", "#ECE"];
-    section.table("Baselines", &columns, results.baselines.iter().map(|l| line(study, results, l)).collect());
-    section.table("Probes at their representative layer", &columns, results.probes.iter().map(|l| line(study, results, l)).collect());
+    section.figure(figures, "baselines");
+    let all = || results.baselines.iter().chain(&results.probes);
+    let known = |name: &str| all().any(|l| l.predictions.iter().any(|i| results.score(*i, name).is_some()));
+    let metrics: Vec<_> = shown(study.scheme).iter().copied().filter(|m| known(m.0)).collect();
+    let head = format!("#{}", results.measure.words);
+    let mut columns = vec!["probe", "model", "condition", "#layer", head.as_str()];
+    columns.extend(metrics.iter().map(|m| m.1));
+    section.table("Baselines", &columns, results.baselines.iter().map(|l| line(study, results, l, &metrics)).collect());
     section.table(
-        "Probe minus baseline, paired over the same test rows, in points of accuracy; p after Holm's correction",
-        DIFFERENCE,
-        differences(study, results, "baselines"),
+        "Probes at their representative layer",
+        &columns,
+        results.probes.iter().map(|l| line(study, results, l, &metrics)).collect(),
     );
-    section.table("Other probes minus the main one, paired", DIFFERENCE, differences(study, results, "probes"));
-    section
+    section.table(
+        format!("Best probe minus baseline, paired over the same test rows, {}; {}", of_what(results), comparisons::NOTE),
+        comparisons::COLUMNS,
+        comparisons::rows(study, results, "baselines"),
+    );
+    section.table(
+        format!("Other probes minus the main one, paired, {}; {}", of_what(results), comparisons::NOTE),
+        comparisons::COLUMNS,
+        comparisons::rows(study, results, "probes"),
+    );
+    per_class(study, results, &mut section);
+    Some(section)
+}
+
+/// Every class of the baselines and of each model's best probe, where labels are more than one class a row.
+fn per_class(study: &Study, results: &Results, section: &mut Section) {
+    let metrics: &[&str] = match study.scheme {
+        Scheme::Single => &["f1"],
+        Scheme::Multi => &["ap", "f1"],
+        Scheme::Intensity => &["pearson", "ccc", "qwk", "mae"],
+        Scheme::Continuous => &["pearson", "ccc", "r2", "mae"],
+    };
+    let best = (0..study.models.len()).filter_map(|m| crate::evaluate::best_of(&results.depth, m));
+    let best: Vec<&Line> = best
+        .filter_map(|c| {
+            results.probes.iter().find(|l| {
+                (l.model, l.condition, l.layer) == (Some(c.place.model), Some(c.place.condition), Some(c.shown().layer))
+                    && l.probe == c.probe
+            })
+        })
+        .collect();
+    let mut rows = Vec::new();
+    for l in results.baselines.iter().filter(|l| l.probe != "majority").chain(best) {
+        for class in &study.classes {
+            let values: Vec<Option<Estimate>> = metrics.iter().map(|m| results.score(l.predictions[0], &format!("{m}:{class}"))).collect();
+            let mut row: Vec<Cell> = vec![l.probe.clone().into(), study.model_name(l.model).into(), class.clone().into()];
+            row.extend(values.iter().map(|e| e.map_or_else(|| "–".into(), |e| Unit::Real.estimate(e).into())));
+            let n = values.iter().flatten().map(|e| e.n).max().unwrap_or(0);
+            row.push(count(n as u64).into());
+            rows.push(row);
+        }
+    }
+    let heads: Vec<String> = metrics.iter().map(|m| format!("#{m}")).collect();
+    let mut columns = vec!["probe", "model", "class"];
+    columns.extend(heads.iter().map(String::as_str));
+    columns.push("#rows");
+    section.table("Every class, baselines and each model's best probe", &columns, rows);
+}
+
+/// Coarser levels of the labels; none where there are none.
+pub fn levels(study: &Study, results: &Results) -> Option<Section> {
+    if results.levels.is_empty() {
+        return None;
+    }
+    let mut section = Section::new("labels", "Labels");
+    let names: Vec<String> = study
+        .options
+        .levels
+        .iter()
+        .map(|l| {
+            let mut coarser: Vec<String> = study.classes.iter().map(|c| l.map.get(c).unwrap_or(c).clone()).collect();
+            coarser.sort_unstable();
+            coarser.dedup();
+            format!("{} ({})", l.name, coarser.join(", "))
+        })
+        .collect();
+    section.say(format!(
+        "How much of it is coarse? Predictions of the {} classes are rolled up to {}: {}.",
+        study.classes.len(),
+        list(&names),
+        if study.scheme == Scheme::Single { "probabilities are summed" } else { "the highest value of the finer classes counts" }
+    ));
+    let near = results.levels.iter().any(|r| r.near_misses.is_some());
+    let unit = Unit::of(&results.measure);
+    let rows = results.levels.iter().map(|r| {
+        let mut row: Vec<Cell> = vec![
+            r.level.clone().unwrap_or_else(|| "classes".to_owned()).into(),
+            r.classes.to_string().into(),
+            r.line.probe.clone().into(),
+            study.model_name(r.line.model).into(),
+            study.condition_name(r.line.condition).into(),
+            r.line.layer.map_or_else(|| "–".to_owned(), layer).into(),
+            unit.estimate(r.score).into(),
+        ];
+        if near {
+            row.push(r.near_misses.map_or_else(|| "–".into(), |s| Unit::Share.value(s).into()));
+        }
+        row
+    });
+    let head = format!("#{}", results.measure.words);
+    let mut columns = vec!["level", "#classes", "probe", "model", "condition", "#layer", head.as_str()];
+    columns.extend(near.then_some("#near misses"));
+    section.table(
+        "Baselines and best probes at every level; near misses: of the rows whose own class is missed, those whose coarser class is right",
+        &columns,
+        rows.collect(),
+    );
+    Some(section)
 }

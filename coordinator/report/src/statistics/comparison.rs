@@ -24,7 +24,7 @@ pub fn p_value(value: f64, draws: &[f64]) -> f64 {
 }
 
 /// The complementary error function for x >= 0, to 1.2e-7 of its value (Press et al., Numerical Recipes, 6.2).
-fn erfc(x: f64) -> f64 {
+pub fn erfc(x: f64) -> f64 {
     const C: [f64; 10] = [
         -1.265_512_23,
         1.000_023_68,
@@ -55,6 +55,20 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     corrected
 }
 
+/// Benjamini and Hochberg's (1995) correction, in the order given: calling those up to q discoveries keeps the expected
+/// share of false ones among them at q.
+pub fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|a, b| p[*b].total_cmp(&p[*a]));
+    let mut corrected = vec![0.0; p.len()];
+    let mut lowest: f64 = 1.0;
+    for (above, i) in order.into_iter().enumerate() {
+        lowest = lowest.min(p[i] * p.len() as f64 / (p.len() - above) as f64);
+        corrected[i] = lowest;
+    }
+    corrected
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +79,15 @@ mod tests {
         // R: p.adjust(c(.01, .04, .03, .005), "holm") = .03 .06 .06 .02
         let corrected = holm(&[0.01, 0.04, 0.03, 0.005]);
         for (found, expected) in corrected.iter().zip([0.03, 0.06, 0.06, 0.02]) {
+            assert!((found - expected).abs() < 1e-12, "{corrected:?}");
+        }
+    }
+
+    #[test]
+    fn benjamini_hochberg_is_rs_p_adjust() {
+        // R: p.adjust(c(.01, .04, .03, .005, .9), "BH") = .025 .05 .05 .025 .9
+        let corrected = benjamini_hochberg(&[0.01, 0.04, 0.03, 0.005, 0.9]);
+        for (found, expected) in corrected.iter().zip([0.025, 0.05, 0.05, 0.025, 0.9]) {
             assert!((found - expected).abs() < 1e-12, "{corrected:?}");
         }
     }

@@ -1,10 +1,12 @@
-//! Area under the ROC curve, one class against the rest, on all rows and in every resample.
+//! How well scores rank the rows of each class: area under the ROC curve and average precision, one class against the
+//! rest, on all rows and in every resample.
 
 use super::metrics::mean;
 use super::resamples::Resamples;
 
 /// The rows of one class's ranking, by ascending score.
-struct Ranked {
+#[derive(Debug)]
+pub struct Ranked {
     /// Ends of runs of equal scores.
     ends: Vec<usize>,
     /// `(row, positive)`.
@@ -12,15 +14,17 @@ struct Ranked {
 }
 
 impl Ranked {
-    fn new(scores: &[f32], truth: &[u32], present: &[usize], classes: usize, class: usize) -> Ranked {
+    /// The rows `present` by column `class` of `scores` `[rows, classes]`; `positive` says which are of the class.
+    pub fn new(scores: &[f32], present: &[usize], classes: usize, class: usize, positive: impl Fn(usize) -> bool) -> Ranked {
         let score = |row: u32| scores[row as usize * classes + class];
-        let mut rows: Vec<(u32, bool)> = present.iter().map(|r| (*r as u32, truth[*r] as usize == class)).collect();
+        let mut rows: Vec<(u32, bool)> = present.iter().map(|r| (*r as u32, positive(*r))).collect();
         rows.sort_unstable_by(|a, b| score(a.0).total_cmp(&score(b.0)).then(a.0.cmp(&b.0)));
         let ends = (1..=rows.len()).filter(|&i| i == rows.len() || score(rows[i - 1].0) != score(rows[i].0)).collect();
         Ranked { ends, rows }
     }
 
-    fn area(&self) -> f64 {
+    /// The area under the ROC curve (Hanley and McNeil 1982; ties count half); NaN without rows of both kinds.
+    pub fn area(&self) -> f64 {
         let (mut negatives, mut positives, mut below) = (0_u64, 0_u64, 0_u64);
         let mut start = 0;
         for &end in &self.ends {
@@ -34,7 +38,54 @@ impl Ranked {
         if negatives == 0 || positives == 0 { f64::NAN } else { below as f64 / (2 * negatives * positives) as f64 }
     }
 
-    fn draws(&self, group: &[u32], resamples: &Resamples) -> Vec<f64> {
+    /// The average precision: precision at each score, weighted by the recall gained there (scikit-learn's
+    /// `average_precision_score`); NaN without rows of the class.
+    pub fn precision(&self) -> f64 {
+        let (mut above, mut hits, mut sum) = (0.0, 0.0, 0.0);
+        for run in self.runs() {
+            let found = run.iter().filter(|r| r.1).count() as f64;
+            above += run.len() as f64;
+            hits += found;
+            sum += found * hits / above;
+        }
+        if hits == 0.0 { f64::NAN } else { sum / hits }
+    }
+
+    /// Runs of equal scores, the highest first.
+    fn runs(&self) -> impl Iterator<Item = &[(u32, bool)]> {
+        (0..self.ends.len()).rev().map(|i| &self.rows[if i == 0 { 0 } else { self.ends[i - 1] }..self.ends[i]])
+    }
+
+    /// The average precision in every resample; `group` is each row's group.
+    pub fn precision_draws(&self, group: &[u32], resamples: &Resamples) -> Vec<f64> {
+        let count = resamples.count();
+        let (mut above, mut hits, mut found) = (vec![0_f32; count], vec![0_f32; count], vec![0_f32; count]);
+        let mut sum = vec![0_f64; count];
+        for run in self.runs() {
+            found.fill(0.0);
+            for (row, positive) in run {
+                let weights = resamples.of(group[*row as usize]);
+                for (a, w) in above.iter_mut().zip(weights) {
+                    *a += f32::from(*w);
+                }
+                if *positive {
+                    for (f, w) in found.iter_mut().zip(weights) {
+                        *f += f32::from(*w);
+                    }
+                }
+            }
+            if run.iter().any(|r| r.1) {
+                for i in 0..count {
+                    hits[i] += found[i];
+                    sum[i] += f64::from(found[i] * (hits[i] / above[i].max(1.0)));
+                }
+            }
+        }
+        (0..count).map(|i| sum[i] / f64::from(hits[i])).collect()
+    }
+
+    /// The area in every resample; `group` is each row's group.
+    pub fn area_draws(&self, group: &[u32], resamples: &Resamples) -> Vec<f64> {
         let count = resamples.count();
         let (mut negatives, mut positives, mut below) = (vec![0_f32; count], vec![0_f32; count], vec![0_f64; count]);
         let (mut hits, mut misses) = (vec![0_f32; count], vec![0_f32; count]);
@@ -72,17 +123,9 @@ impl Ranked {
     }
 }
 
-/// Macro one-vs-rest AUROC (Hanley & McNeil 1982; ties count half): the mean over classes that occur and don't fill
-/// everything. `scores` is `[rows, classes]`, `present` the rows that count.
-pub fn auroc(scores: &[f32], truth: &[u32], present: &[usize], classes: usize) -> f64 {
-    mean((0..classes).map(|class| Ranked::new(scores, truth, present, classes, class).area()))
-}
-
-/// The same in every resample; `group` is each row's group. Costs rows x classes x resamples.
-pub fn auroc_draws(scores: &[f32], truth: &[u32], present: &[usize], classes: usize, group: &[u32], resamples: &Resamples) -> Vec<f64> {
-    let per_class: Vec<Vec<f64>> =
-        (0..classes).map(|class| Ranked::new(scores, truth, present, classes, class).draws(group, resamples)).collect();
-    (0..resamples.count()).map(|r| mean(per_class.iter().map(|draws| draws[r]))).collect()
+/// The mean of several classes' draws, resample by resample, over those that are defined.
+pub fn mean_of_draws(draws: &[Vec<f64>], count: usize) -> Vec<f64> {
+    (0..count).map(|r| mean(draws.iter().map(|d| d[r]))).collect()
 }
 
 #[cfg(test)]
@@ -92,6 +135,10 @@ mod tests {
 
     fn binary(scores: &[f32]) -> Vec<f32> {
         scores.iter().flat_map(|s| [1.0 - s, *s]).collect()
+    }
+
+    fn auroc(scores: &[f32], truth: &[u32], present: &[usize], classes: usize) -> f64 {
+        mean((0..classes).map(|class| Ranked::new(scores, present, classes, class, |r| truth[r] as usize == class).area()))
     }
 
     #[test]
@@ -105,19 +152,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn draws_are_the_area_of_the_drawn_rows(rows in prop::collection::vec((0_u32..3, 0_u8..6, 0_u8..6), 4..30), seed in 0_u64..5) {
+        fn draws_are_those_of_the_drawn_rows(rows in prop::collection::vec((0_u32..3, 0_u8..6, 0_u8..6), 4..30), seed in 0_u64..5) {
             let truth: Vec<u32> = rows.iter().map(|r| r.0).collect();
             let scores: Vec<f32> = rows.iter().flat_map(|r| [f32::from(r.1), f32::from(r.2), f32::from(r.1 + r.2)]).collect();
             let group: Vec<u32> = (0..rows.len() as u32).map(|r| r / 2).collect();
             let present: Vec<usize> = (0..rows.len()).collect();
             let resamples = Resamples::new(rows.len().div_ceil(2), 7, 0.95, seed);
-            let draws = auroc_draws(&scores, &truth, &present, 3, &group, &resamples);
-            for (r, draw) in draws.iter().enumerate() {
-                let drawn: Vec<usize> = present.iter().flat_map(|row| {
-                    std::iter::repeat_n(*row, usize::from(resamples.of(group[*row])[r]))
-                }).collect();
-                let direct = auroc(&scores, &truth, &drawn, 3);
-                prop_assert!(draw.is_nan() && direct.is_nan() || (draw - direct).abs() < 1e-9, "{} {}", draw, direct);
+            for class in 0..3 {
+                let ranked = |rows: &[usize]| Ranked::new(&scores, rows, 3, class, |r| truth[r] as usize == class);
+                let (areas, precisions) = (ranked(&present).area_draws(&group, &resamples), ranked(&present).precision_draws(&group, &resamples));
+                for r in 0..7 {
+                    let drawn: Vec<usize> = present.iter().flat_map(|row| {
+                        std::iter::repeat_n(*row, usize::from(resamples.of(group[*row])[r]))
+                    }).collect();
+                    let direct = ranked(&drawn);
+                    for (draw, direct) in [(areas[r], direct.area()), (precisions[r], direct.precision())] {
+                        prop_assert!(draw.is_nan() && direct.is_nan() || (draw - direct).abs() < 1e-6, "{} {}", draw, direct);
+                    }
+                }
             }
         }
     }

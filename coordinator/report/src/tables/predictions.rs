@@ -1,20 +1,32 @@
-//! `predictions.parquet`: one row per prediction and test row it has, so that any statistic can be computed later.
+//! `predictions.parquet`: one row per prediction and test row.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, ListArray, StringArray, UInt32Array, UInt64Array};
-use arrow::buffer::OffsetBuffer;
+use arrow::array::{ArrayRef, Float32Array, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field};
+use limbic_proto::axis::Context;
+use limbic_proto::rows::Scheme;
 
-use super::{Identity, Table, constant, field};
-use crate::study::{ReportError, Study};
+use super::{Identity, Table, constant, field, lists};
+use crate::evaluate::target::Target;
+use crate::study::{Prediction, ReportError, Study};
 
-/// The file's bytes. Test rows without a state at a read-out are left out.
+/// Rows that the table holds at most; a larger study's has baselines and probes at offset 0 alone.
+const ROWS: usize = 60_000_000;
+
+/// Whether the table leaves out predictions beyond offset 0, controls and transfers, because there would be too many rows.
+pub fn too_many(study: &Study) -> bool {
+    study.predictions.len().saturating_mul(study.test.len()) > ROWS
+}
+
+/// The file's bytes. Rows without a state are left out.
 pub fn predictions(study: &Study) -> Result<Vec<u8>, ReportError> {
+    const PATH: &str = "predictions.parquet";
     let text = DataType::Utf8;
     let item = Arc::new(Field::new("item", DataType::Float32, false));
+    let list = DataType::List(item.clone());
     let mut table = Table::new(
-        "predictions.parquet",
+        PATH,
         &study.software,
         vec![
             field("sweep", text.clone(), false),
@@ -25,28 +37,33 @@ pub fn predictions(study: &Study) -> Result<Vec<u8>, ReportError> {
             field("pooling", text.clone(), true),
             field("context", text.clone(), true),
             field("probe", text.clone(), false),
+            field("control", text.clone(), true),
+            field("fitted_condition", text.clone(), true),
+            field("fitted_offset", DataType::UInt32, true),
             field("seed", DataType::UInt64, false),
             field("row_id", text.clone(), false),
             field("group", text.clone(), false),
-            field("truth", text.clone(), false),
-            field("predicted", text, false),
-            field("p_true", DataType::Float32, false),
-            field("probabilities", DataType::List(item.clone()), false),
+            field("truth", text.clone(), true),
+            field("predicted", text, true),
+            field("p_true", DataType::Float32, true),
+            field("values", list.clone(), false),
+            field("true_values", list, true),
         ],
     )?;
-    let classes = study.classes.len();
-    for p in &study.predictions {
-        let predicted = crate::evaluate::predicted(p, study.test.len(), classes);
-        let rows: Vec<(usize, usize)> =
-            predicted.iter().enumerate().filter_map(|(r, c)| Some((r, c.as_ref().copied()? as usize))).collect();
+    let (classes, target, single) = (study.classes.len(), Target::new(study), study.scheme == Scheme::Single);
+    let few = too_many(study);
+    let kept = |p: &&Prediction| !few || (p.at_home() && p.read_out.is_none_or(|r| r.offset == 0 && r.context == Context::Full));
+    for p in study.predictions.iter().filter(kept).filter(|p| p.exists()) {
+        let fail = |message: String| ReportError::Table { path: PATH, message };
+        let values = p.values.read().map_err(|message| ReportError::Read { what: format!("a prediction of {}", p.probe), message })?;
+        let predicted = target.predicted(&values);
+        let rows: Vec<usize> = (0..predicted.len()).filter(|r| predicted[*r].is_some()).collect();
         let n = rows.len();
         let id = Identity::new(study, p);
-        let texts = |values: Vec<&str>| -> ArrayRef { Arc::new(StringArray::from(values)) };
-        let row = |r: usize| &p.probabilities[r * classes..][..classes];
-        let probabilities: Float32Array = rows.iter().flat_map(|(r, _)| row(*r)).copied().collect::<Vec<f32>>().into();
-        let lengths = OffsetBuffer::from_lengths(std::iter::repeat_n(classes, n));
-        let list = ListArray::try_new(item.clone(), lengths, Arc::new(probabilities), None)
-            .map_err(|e| ReportError::Table { path: "predictions.parquet", message: e.to_string() })?;
+        let texts =
+            |value: &dyn Fn(usize) -> Option<String>| -> ArrayRef { Arc::new(StringArray::from_iter(rows.iter().map(|r| value(*r)))) };
+        let slice = |of: &[f32]| -> Vec<f32> { rows.iter().flat_map(|r| of[r * classes..][..classes].iter().copied()).collect() };
+        let class = |c: u32| study.classes[c as usize].clone();
         table.append(vec![
             constant(Some(&study.sweep), n),
             constant(id.model, n),
@@ -56,13 +73,17 @@ pub fn predictions(study: &Study) -> Result<Vec<u8>, ReportError> {
             constant(id.pooling, n),
             constant(id.context, n),
             constant(Some(&p.probe), n),
+            constant(id.control, n),
+            constant(id.fitted_condition, n),
+            Arc::new(UInt32Array::from_iter(std::iter::repeat_n(id.fitted_offset, n))),
             Arc::new(UInt64Array::from_iter_values(std::iter::repeat_n(p.seed, n))),
-            texts(rows.iter().map(|(r, _)| study.test[*r].id.as_str()).collect()),
-            texts(rows.iter().map(|(r, _)| study.test[*r].group.as_str()).collect()),
-            texts(rows.iter().map(|(r, _)| study.classes[study.test[*r].class as usize].as_str()).collect()),
-            texts(rows.iter().map(|(_, c)| study.classes[*c].as_str()).collect()),
-            Arc::new(Float32Array::from_iter_values(rows.iter().map(|(r, _)| row(*r)[study.test[*r].class as usize]))),
-            Arc::new(list),
+            texts(&|r| Some(study.test[r].id.clone())),
+            texts(&|r| Some(study.test[r].group.clone())),
+            texts(&|r| single.then(|| class(study.test[r].class))),
+            texts(&|r| predicted[r].filter(|_| single).map(class)),
+            Arc::new(Float32Array::from_iter(rows.iter().map(|r| single.then(|| values[r * classes + study.test[*r].class as usize])))),
+            lists(&item, classes, n, Some(slice(&values))).map_err(fail)?,
+            lists(&item, classes, n, (!single).then(|| slice(&target.values))).map_err(fail)?,
         ])?;
     }
     table.finish()

@@ -29,8 +29,12 @@ pub fn results(study: &Study, results: &Results) -> Result<Vec<u8>, ReportError>
             field("pooling", text.clone(), true),
             field("context", text.clone(), true),
             field("probe", text.clone(), false),
+            field("control", text.clone(), true),
+            field("fitted_condition", text.clone(), true),
+            field("fitted_offset", DataType::UInt32, true),
             field("seed", int.clone(), false),
             field("split", text.clone(), false),
+            field("level", text.clone(), true),
             field("metric", text, false),
             field("value", real.clone(), false),
             field("lo", real.clone(), true),
@@ -40,31 +44,35 @@ pub fn results(study: &Study, results: &Results) -> Result<Vec<u8>, ReportError>
     )?;
     // Some thousand rows a batch: a batch of a few dozen costs more in overhead than in data.
     for (predictions, scores) in study.predictions.chunks(256).zip(results.scores.chunks(256)) {
-        let rows: Vec<_> = predictions.iter().zip(scores).flat_map(|(p, s)| s.metrics.iter().map(move |m| (p, m))).collect();
-        let ids: Vec<Identity<'_>> = rows.iter().map(|(p, _)| Identity::new(study, p)).collect();
+        let rows: Vec<_> = predictions.iter().zip(scores).flat_map(|(p, s)| s.iter().map(move |(id, e)| (p, id, e))).collect();
+        let ids: Vec<Identity<'_>> = rows.iter().map(|(p, ..)| Identity::new(study, p)).collect();
         let model = |m: Option<usize>| m.and_then(|m| study.models.get(m));
         let texts = |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
         table.append(vec![
             super::constant(Some(&study.sweep), rows.len()),
             texts(ids.iter().map(|i| i.model).collect()),
-            texts(rows.iter().map(|(p, _)| model(p.model).map(|m| m.digest.as_str())).collect()),
-            Arc::new(UInt64Array::from_iter(rows.iter().map(|(p, _)| model(p.model).map(|m| m.parameters)))),
+            texts(rows.iter().map(|(p, ..)| model(p.model).map(|m| m.digest.as_str())).collect()),
+            Arc::new(UInt64Array::from_iter(rows.iter().map(|(p, ..)| model(p.model).map(|m| m.parameters)))),
             texts(ids.iter().map(|i| i.layer.as_deref()).collect()),
-            Arc::new(Float64Array::from_iter(rows.iter().map(|(p, _)| Some(p.layer?.depth(model(p.model)?.layers))))),
-            texts(rows.iter().map(|(p, _)| p.layer.map(|l| l.site())).collect()),
-            Arc::new(BooleanArray::from_iter(rows.iter().map(|(p, _)| p.layer.map(|l| l.normed())))),
+            Arc::new(Float64Array::from_iter(rows.iter().map(|(p, ..)| Some(p.layer?.depth(model(p.model)?.layers))))),
+            texts(rows.iter().map(|(p, ..)| p.layer.map(|l| l.site())).collect()),
+            Arc::new(BooleanArray::from_iter(rows.iter().map(|(p, ..)| p.layer.map(|l| l.normed())))),
             texts(ids.iter().map(|i| i.condition).collect()),
             Arc::new(UInt32Array::from_iter(ids.iter().map(|i| i.offset))),
             texts(ids.iter().map(|i| i.pooling).collect()),
             texts(ids.iter().map(|i| i.context).collect()),
-            texts(rows.iter().map(|(p, _)| Some(p.probe.as_str())).collect()),
-            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|(p, _)| p.seed))),
+            texts(rows.iter().map(|(p, ..)| Some(&*p.probe)).collect()),
+            texts(ids.iter().map(|i| i.control).collect()),
+            texts(ids.iter().map(|i| i.fitted_condition).collect()),
+            Arc::new(UInt32Array::from_iter(ids.iter().map(|i| i.fitted_offset))),
+            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|(p, ..)| p.seed))),
             super::constant(Some("test"), rows.len()),
-            texts(rows.iter().map(|(_, m)| Some(m.name.as_str())).collect()),
-            Arc::new(Float64Array::from_iter_values(rows.iter().map(|(_, m)| m.estimate.value))),
-            Arc::new(Float64Array::from_iter(rows.iter().map(|(_, m)| m.estimate.lo))),
-            Arc::new(Float64Array::from_iter(rows.iter().map(|(_, m)| m.estimate.hi))),
-            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|(_, m)| m.estimate.n as u64))),
+            texts(rows.iter().map(|(_, id, _)| results.catalogue.name(*id).level.map(|l| study.options.levels[l].name.as_str())).collect()),
+            texts(rows.iter().map(|(_, id, _)| Some(results.catalogue.name(*id).name.as_str())).collect()),
+            Arc::new(Float64Array::from_iter_values(rows.iter().map(|(.., e)| e.value))),
+            Arc::new(Float64Array::from_iter(rows.iter().map(|(.., e)| e.lo))),
+            Arc::new(Float64Array::from_iter(rows.iter().map(|(.., e)| e.hi))),
+            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|(.., e)| e.n as u64))),
         ])?;
     }
     table.finish()

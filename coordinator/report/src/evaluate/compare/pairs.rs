@@ -1,0 +1,151 @@
+//! What is compared with what.
+
+use std::collections::BTreeSet;
+
+use limbic_proto::axis::{Context, ReadOut};
+use limbic_proto::spec::Control;
+
+use super::super::bench::{Bench, Origin};
+use super::super::curves::{best_of, control_cells};
+use super::super::persistence::CONTEXTS;
+use super::{Pair, Side};
+use crate::evaluate::BASELINES;
+use crate::results::{DepthCurve, Persistence, Results};
+
+/// All pairs, family by family.
+pub fn all(bench: &Bench<'_>, results: &Results) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    let trained: BTreeSet<usize> = bench.trained().collect();
+    let curves: Vec<&DepthCurve> = results.depth.iter().filter(|c| trained.contains(&c.place.model)).collect();
+    pairs.extend(trained.iter().filter_map(|m| best_of(&results.depth, *m)).flat_map(|best| baselines(bench, best)));
+    pairs.extend(models(bench, &curves));
+    for first in curves.iter().filter(|c| c.place.condition == 0) {
+        for other in curves.iter().filter(|c| c.place.model == first.place.model && c.place.condition > 0) {
+            pairs.push(pair("conditions", other, None, side(bench, other), side(bench, first)));
+        }
+    }
+    pairs.extend(results.persistence.iter().filter(|p| trained.contains(&p.place.model)).flat_map(|p| contexts(bench, results, p)));
+    pairs.extend(curves.iter().flat_map(|curve| probes(bench, results, curve)));
+    pairs.extend(curves.iter().flat_map(|curve| controls(bench, results, curve)));
+    pairs.extend(results.transfer.iter().flat_map(|matrix| transfer(bench, matrix)));
+    pairs
+}
+
+fn pair(family: &'static str, curve: &DepthCurve, condition: Option<usize>, subject: Side, against: Side) -> Pair {
+    Pair { family, model: curve.place.model, condition, subject, against }
+}
+
+fn side(bench: &Bench<'_>, curve: &DepthCurve) -> Side {
+    let best = curve.shown();
+    let name = format!("{}, {}, layer {}", curve.probe, bench.study.condition_name(Some(curve.place.condition)), best.layer);
+    Side { name, predictions: best.predictions.clone() }
+}
+
+/// A model's best curve against every baseline.
+fn baselines(bench: &Bench<'_>, best: &DepthCurve) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    for probe in BASELINES {
+        for owner in [None, Some(best.place.model)] {
+            let predictions = bench.baseline(probe, owner);
+            if !predictions.is_empty() {
+                let against = Side { name: probe.to_owned(), predictions };
+                pairs.push(pair("baselines", best, Some(best.place.condition), side(bench, best), against));
+            }
+        }
+    }
+    pairs
+}
+
+/// Every two models under the same condition, the larger one first.
+fn models(bench: &Bench<'_>, curves: &[&DepthCurve]) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    let size = |c: &DepthCurve| bench.study.models[c.place.model].parameters;
+    for (i, a) in curves.iter().enumerate() {
+        for b in curves[i + 1..].iter().filter(|b| b.place.condition == a.place.condition && b.place.model != a.place.model) {
+            let (large, small) = if size(a) >= size(b) { (a, b) } else { (b, a) };
+            let named = |c: &DepthCurve| {
+                let side = side(bench, c);
+                Side { name: format!("{}, {}", bench.study.models[c.place.model].name, side.name), ..side }
+            };
+            pairs.push(pair("models", large, Some(a.place.condition), named(large), named(small)));
+        }
+    }
+    pairs
+}
+
+/// Full context against each control at the last offset that has both, at the layer of the decay curves.
+fn contexts(bench: &Bench<'_>, results: &Results, persistence: &Persistence) -> Vec<Pair> {
+    let Some(cells) = results.probe.as_ref().and_then(|probe| bench.home(persistence.place, probe)) else { return Vec::new() };
+    let at = |offset: u32, context: Context| cells.get(&(persistence.layer, ReadOut { context, ..ReadOut::at(offset) }));
+    let mut pairs = Vec::new();
+    for context in CONTEXTS.into_iter().skip(1) {
+        let last = persistence.offsets.iter().rev().find(|k| at(**k, context).is_some() && at(**k, Context::Full).is_some());
+        let Some(offset) = last.copied() else { continue };
+        let condition = bench.study.condition_name(Some(persistence.place.condition));
+        let name = format!("{condition}, layer {}, offset {offset}, full context", persistence.layer);
+        let of = |context: Context| at(offset, context).expect("just found").clone();
+        pairs.push(Pair {
+            family: "contexts",
+            model: persistence.place.model,
+            condition: Some(persistence.place.condition),
+            subject: Side { name, predictions: of(Context::Full) },
+            against: Side { name: context.as_str().to_owned(), predictions: of(context) },
+        });
+    }
+    pairs
+}
+
+/// Every other probe against the main one, both at their representative layers.
+fn probes(bench: &Bench<'_>, results: &Results, curve: &DepthCurve) -> Vec<Pair> {
+    let ours = (Some(curve.place.model), Some(curve.place.condition), Some(curve.pooling));
+    let others = results.probes.iter().filter(|l| l.probe != curve.probe && (l.model, l.condition, l.pooling) == ours);
+    let one = |line: &crate::results::Line| {
+        let layer = line.layer?;
+        let name = format!("{}, {}, layer {layer}", line.probe, bench.study.condition_name(line.condition));
+        let subject = Side { name, predictions: line.predictions.clone() };
+        Some(pair("probes", curve, line.condition, subject, side(bench, curve)))
+    };
+    others.filter_map(one).collect()
+}
+
+/// Every probe at its representative layer against its controls there.
+fn controls(bench: &Bench<'_>, results: &Results, curve: &DepthCurve) -> Vec<Pair> {
+    let ours = (Some(curve.place.model), Some(curve.place.condition), Some(curve.pooling));
+    let mut pairs = Vec::new();
+    for line in results.probes.iter().filter(|l| (l.model, l.condition, l.pooling) == ours) {
+        let Some(layer) = line.layer else { continue };
+        let read_out = bench.study.predictions[line.predictions[0]].read_out.expect("a probe has a read-out");
+        for control in [Control::ShuffledLabels, Control::RandomDirection, Control::RandomWeights] {
+            let cells = control_cells(bench, curve.place, &line.probe, control);
+            let Some(predictions) = cells.and_then(|cells| cells.get(&(layer, read_out))) else { continue };
+            let name = format!("{}, {}, layer {layer}", line.probe, bench.study.condition_name(line.condition));
+            let subject = Side { name, predictions: line.predictions.clone() };
+            let against = Side { name: control.name().to_owned(), predictions: predictions.clone() };
+            pairs.push(pair("controls", curve, line.condition, subject, against));
+        }
+    }
+    pairs
+}
+
+/// Probes of another condition against those of the condition itself.
+fn transfer(bench: &Bench<'_>, matrix: &crate::results::TransferMatrix) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    for &tested in &matrix.conditions {
+        let place = crate::results::Place { model: matrix.model, condition: tested };
+        let Some(home) = bench.home(place, &matrix.probe).and_then(|c| c.get(&(matrix.layer, ReadOut::LAST))) else { continue };
+        for &fitted in matrix.conditions.iter().filter(|c| **c != tested) {
+            let origin = Origin { fitted_condition: Some(fitted), ..Origin::default() };
+            let moved = bench.of(place, &matrix.probe, origin).and_then(|c| c.get(&(matrix.layer, ReadOut::LAST)));
+            let Some(predictions) = moved.cloned() else { continue };
+            let name = |c: usize| bench.study.conditions[c].name.clone();
+            pairs.push(Pair {
+                family: "transfer",
+                model: matrix.model,
+                condition: Some(tested),
+                subject: Side { name: format!("fitted under {}, used under {}", name(fitted), name(tested)), predictions },
+                against: Side { name: format!("fitted under {}", name(tested)), predictions: home.clone() },
+            });
+        }
+    }
+    pairs
+}

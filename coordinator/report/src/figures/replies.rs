@@ -1,0 +1,173 @@
+//! What replies express: kept labels, recall and precision, and where labels go.
+
+use super::conditions::{Dot, Rows, rows_range};
+use super::data::{self, Data};
+use super::heat::{Grid, key, panels};
+use super::palette::Colour;
+use super::{Figure, Key};
+use crate::results::{Estimate, Results, Source, Verdict};
+use crate::study::Study;
+use crate::wording::Unit;
+
+/// Who says it, in words.
+pub fn source(study: &Study, source: Source) -> String {
+    match source {
+        Source::Judge { model } => format!("judge {}", study.models[model].name),
+        Source::Probe => "probe on the reply".to_owned(),
+    }
+}
+
+fn colour(source: Source) -> Colour {
+    Colour::Series(usize::from(source == Source::Probe))
+}
+
+fn models(study: &Study, results: &Results) -> Vec<usize> {
+    (0..study.models.len()).filter(|m| results.verdicts.iter().any(|v| v.place.model == *m)).collect()
+}
+
+/// The conditions of a model with verdicts, ascending.
+fn conditions(results: &Results, model: usize) -> Vec<usize> {
+    let mut all: Vec<usize> = results.verdicts.iter().filter(|v| v.place.model == model).map(|v| v.place.condition).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// How many replies keep the utterance's label, one panel per model, one row per condition.
+pub fn kept(study: &Study, results: &Results) -> Option<Figure> {
+    let mut data = Data::new(&["model", "condition", "who", "value", "lo", "hi", "n"]);
+    let mut keys: Vec<Key> = Vec::new();
+    let mut all = Vec::new();
+    for model in models(study, results) {
+        let row = |condition: usize| {
+            let name = study.conditions[condition].name.clone();
+            let here = results.verdicts.iter().filter(|v| (v.place.model, v.place.condition) == (model, condition));
+            let dots = here.map(|v| {
+                let who = source(study, v.source);
+                let mut cells = vec![study.models[model].name.clone(), name.clone(), who.clone()];
+                cells.extend(data::estimate(Some(v.kept)));
+                data.push(cells);
+                if !keys.iter().any(|k| k.label == who) {
+                    keys.push(Key::series(who.clone(), "points", colour(v.source)));
+                }
+                let words = format!("{name}, {who}: {}", Unit::Share.estimate(v.kept));
+                Dot { series: who, colour: colour(v.source), estimate: v.kept, words }
+            });
+            (name.clone(), dots.collect())
+        };
+        let rows = conditions(results, model).into_iter().map(row).collect();
+        let floor = if results.measure.share { results.measure.floor } else { f64::NAN };
+        all.push(Rows { title: study.models[model].name.clone(), rows, levels: vec![(floor, "majority".to_owned())] });
+    }
+    keys.push(Key::new("majority", "dot", Colour::Muted));
+    let x = rows_range(Unit::Share, &all);
+    Some(Figure {
+        name: "replies-kept",
+        title: "How often the reply expresses the utterance's label".to_owned(),
+        caption: "Share of test rows whose reply expresses the label of the utterance, as a judging model and as the probe on the reply's states see it, per prompt condition.".to_owned(),
+        alt: "Dots with whiskers: share of kept labels per prompt condition, one panel per model.".to_owned(),
+        keys,
+        panels: all.iter().map(|r| r.panel(Unit::Share, x, "replies that express the utterance's label")).collect(),
+        data,
+    })
+}
+
+fn per_class(
+    study: &Study,
+    results: &Results,
+    name: &'static str,
+    title: &str,
+    caption: &str,
+    of: impl Fn(&Verdict) -> &Vec<Option<Estimate>>,
+) -> Option<Figure> {
+    let mut data = Data::new(&["model", "condition", "who", "class", "value", "lo", "hi", "n"]);
+    let mut grids = Vec::new();
+    for model in models(study, results) {
+        let here: Vec<&Verdict> = results.verdicts.iter().filter(|v| v.place.model == model).collect();
+        let short = |v: &Verdict| if v.source == Source::Probe { "probe" } else { "judge" };
+        for v in &here {
+            for (class, e) in study.classes.iter().zip(of(v)) {
+                let names = [&study.models[model].name, &study.conditions[v.place.condition].name];
+                let mut row: Vec<String> = names.into_iter().cloned().collect();
+                row.extend([source(study, v.source), class.clone()]);
+                row.extend(data::estimate(*e));
+                data.push(row);
+            }
+        }
+        let mut order: Vec<&&Verdict> = here.iter().collect();
+        order.sort_by_key(|v| (v.source == Source::Probe, v.place.condition));
+        grids.push(Grid {
+            title: study.models[model].name.clone(),
+            rows: order.iter().map(|v| format!("{} · {}", study.conditions[v.place.condition].name, short(v))).collect(),
+            columns: study.classes.clone(),
+            cells: order.iter().map(|v| of(v).iter().map(|e| e.map(|e| e.value)).collect()).collect(),
+            turned: true,
+            names: ("", "class"),
+            ..Grid::default()
+        });
+    }
+    let range = super::heat::range(&grids, Unit::Share);
+    Some(Figure {
+        name,
+        title: title.to_owned(),
+        caption: caption.to_owned(),
+        alt: format!("Heat maps: {title}, one panel per model, conditions as rows and classes as columns."),
+        keys: vec![key(Unit::Share, range)],
+        panels: panels(&grids, Unit::Share, range),
+        data,
+    })
+}
+
+/// Recall per class of the utterance.
+pub fn recall(study: &Study, results: &Results) -> Option<Figure> {
+    let caption = "Of the utterances of each class, the share (in percent) whose reply expresses it.";
+    per_class(study, results, "replies-recall", "Recall of each class in the replies", caption, |v| &v.recall)
+}
+
+/// Precision per class of the reply.
+pub fn precision(study: &Study, results: &Results) -> Option<Figure> {
+    let caption = "Of the replies that express each class, the share (in percent) whose utterance was of it. Grey: no reply expresses it.";
+    per_class(study, results, "replies-precision", "Precision of each class in the replies", caption, |v| &v.precision)
+}
+
+/// Where the labels go: class of the utterance x class of the reply, one panel per model, condition and source.
+pub fn shift(study: &Study, results: &Results) -> Option<Figure> {
+    let mut data = Data::new(&["model", "condition", "who", "utterance", "reply", "rows"]);
+    let mut grids = Vec::new();
+    let mut order: Vec<&Verdict> = results.verdicts.iter().collect();
+    order.sort_by_key(|v| (v.source == Source::Probe, v.place));
+    for v in order {
+        let who = source(study, v.source);
+        let (model, condition) = (&study.models[v.place.model].name, &study.conditions[v.place.condition].name);
+        for (from, row) in study.classes.iter().zip(&v.shift) {
+            for (to, n) in study.classes.iter().zip(row) {
+                data.push(vec![model.clone(), condition.clone(), who.clone(), from.clone(), to.clone(), n.to_string()]);
+            }
+        }
+        let share = |row: &Vec<usize>| -> Vec<Option<f64>> {
+            let all: usize = row.iter().sum();
+            row.iter().map(|n| (all > 0).then(|| *n as f64 / all as f64)).collect()
+        };
+        grids.push(Grid {
+            title: format!("{model} · {condition} · {}", if v.source == Source::Probe { "probe" } else { "judge" }),
+            rows: study.classes.clone(),
+            columns: study.classes.clone(),
+            cells: v.shift.iter().map(share).collect(),
+            x_label: "the reply expresses",
+            y_label: "utterance",
+            turned: true,
+            names: ("utterance", "reply"),
+            ..Grid::default()
+        });
+    }
+    Some(Figure {
+        name: "replies-shift",
+        title: "Where labels go from utterance to reply".to_owned(),
+        caption: "Of the utterances of each class (rows, in percent), what their replies express (columns).".to_owned(),
+        alt: "Heat maps: class of the utterance as rows, class of the reply as columns, one panel per model, condition and source."
+            .to_owned(),
+        keys: vec![key(Unit::Share, (0.0, 1.0))],
+        panels: panels(&grids, Unit::Share, (0.0, 1.0)),
+        data,
+    })
+}

@@ -1,0 +1,43 @@
+//! Tables of paired differences.
+
+use super::section::Cell;
+use crate::results::{Comparison, Results};
+use crate::study::Study;
+use crate::wording::{Unit, count, p_value};
+
+/// The columns of [`rows`].
+pub const COLUMNS: &[&str] =
+    &["model", "what", "#score", "against", "#its score", "#difference", "#p (Holm)", "#p (BH)", "#would show", "#rows"];
+
+/// What the last columns mean.
+pub const NOTE: &str = "p after Holm's and after Benjamini and Hochberg's correction; would show: the smallest difference that these rows would show with 80% power";
+
+/// The rows of one family of paired differences.
+pub fn rows(study: &Study, results: &Results, family: &str) -> Vec<Vec<Cell>> {
+    let unit = Unit::of(&results.measure);
+    results.comparisons.iter().filter(|c| c.family == family).map(|c| row(study, unit, c)).collect()
+}
+
+fn row(study: &Study, unit: Unit, c: &Comparison) -> Vec<Cell> {
+    let p = |p: Option<f64>| match p {
+        Some(value) => Cell::sorted(p_value(p), value),
+        None => p_value(p).into(),
+    };
+    vec![
+        study.models[c.model].name.clone().into(),
+        c.subject.clone().into(),
+        unit.value(c.subject_score).into(),
+        c.against.clone().into(),
+        unit.value(c.against_score).into(),
+        Cell::sorted(unit.points(c.difference), c.difference.value),
+        p(c.p_holm),
+        p(c.p_bh),
+        c.detectable.map_or_else(|| "–".into(), |d| Cell::sorted(unit.difference(d).replace('+', "±"), d)),
+        count(c.difference.n as u64).into(),
+    ]
+}
+
+/// In what differences are, for captions: `, in points of accuracy`.
+pub fn of_what(results: &Results) -> String {
+    if results.measure.share { format!("in points of {}", results.measure.words) } else { format!("in {}", results.measure.words) }
+}

@@ -1,0 +1,152 @@
+//! Where the signal is and how long it lasts, in sentences: size, depth, persistence.
+
+use limbic_proto::axis::Context;
+
+use super::capital;
+use crate::figures::shown_condition;
+use crate::results::{Decay, DepthCurve, HalfLife, Persistence, Results, Trend};
+use crate::study::Study;
+use crate::wording::{Unit, half_life, layer, list};
+
+/// The trend with size under the headline's condition, and where else it is clear.
+pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -> Option<String> {
+    let best: Vec<&Trend> = results.trends.iter().filter(|t| t.what == "best layer").collect();
+    let here = best.iter().find(|t| t.condition == Some(curve.place.condition))?;
+    let sure = |t: &Trend| t.slope.lo.is_some_and(|lo| lo > 0.0) || t.slope.hi.is_some_and(|hi| hi < 0.0);
+    let direction = match (sure(here), here.slope.value > 0.0) {
+        (true, true) => "Larger models carry more",
+        (true, false) => "Larger models carry less",
+        (false, _) => "No clear trend with size",
+    };
+    let name = |t: &Trend| study.condition_name(t.condition).to_owned();
+    let place = if study.conditions.len() > 1 { format!(" ({})", name(here)) } else { String::new() };
+    let elsewhere: Vec<String> = best
+        .iter()
+        .filter(|t| t.condition != here.condition && sure(t))
+        .map(|t| format!("under {} it is {}", name(t), unit.points(t.slope)))
+        .collect();
+    let elsewhere = if elsewhere.is_empty() { String::new() } else { format!("; {}", list(&elsewhere)) };
+    let what = if results.measure.share { format!("points of {}", results.measure.words) } else { format!("of {}", results.measure.words) };
+    Some(format!("{direction}{place}: {} {what} per tenfold parameters over {} models{elsewhere}.", unit.points(here.slope), here.models))
+}
+
+/// Where the peak lies.
+pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -> Option<String> {
+    let trained = |c: &&DepthCurve| study.models[c.place.model].random_weights.is_none();
+    let same: Vec<&DepthCurve> =
+        results.depth.iter().filter(trained).filter(|c| c.place.condition == curve.place.condition && c.points.len() > 2).collect();
+    let (low, high) = same.iter().map(|c| c.peak.depth.value).fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(v), r.1.max(v)));
+    if same.is_empty() {
+        return None;
+    }
+    let place = if high - low < 0.005 {
+        format!("at {:.0}%", high * 100.0)
+    } else {
+        format!("between {:.0}% and {:.0}%", low * 100.0, high * 100.0)
+    };
+    let last = &curve.points[curve.points.len() - 1];
+    let top = curve.points.iter().find(|p| p.layer == curve.peak.layer)?;
+    let fall = if last.layer == top.layer {
+        "and is highest at the last measured layer".to_owned()
+    } else {
+        format!(
+            "and falls by {}{} to the last measured layer ({})",
+            unit.difference(top.score.value - last.score.value).replace('+', ""),
+            unit.of_difference(),
+            unit.value(last.score.value)
+        )
+    };
+    let good = curve.points.iter().filter(|p| p.as_good() == Some(true)).count();
+    let alike = if good > 1 { format!(" {good} of its {} layers can't be told from the best.", curve.points.len()) } else { String::new() };
+    Some(format!(
+        "{} peaks {place} of the depth; in {} it rises from {} at layer {} to {} at layer {} {fall}.{alike}",
+        capital(results.measure.words),
+        study.models[curve.place.model].name,
+        unit.value(curve.points[0].score.value),
+        layer(curve.points[0].layer),
+        unit.value(top.score.value),
+        layer(top.layer),
+    ))
+}
+
+/// How long the signal lasts, overall and per class.
+pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -> Vec<String> {
+    let mut out = Vec::new();
+    let Some(p) = results.persistence.iter().find(|p| p.place == curve.place).or(results.persistence.first()) else { return out };
+    let within = p.within();
+    if let Some(d) = p.decay(&curve.probe, Context::Full, None)
+        && let (Some(first), Some(last), Some(majority)) = (d.points.first(), d.points.last(), d.to_majority())
+    {
+        let towards = d.fits.iter().filter_map(|f| Some((f.towards?, f)));
+        let beyond: Vec<String> =
+            towards.map(|(c, f)| format!("{} beyond the {} control", half_life(&f.half_life, within), c.as_str())).collect();
+        let beyond = if beyond.is_empty() { String::new() } else { format!("; {}", list(&beyond)) };
+        out.push(format!(
+            "In {} (layer {}) {} goes from {} at offset {} to {} at offset {}; half-life: {}{beyond}.",
+            study.models[p.place.model].name,
+            layer(p.layer),
+            results.measure.words,
+            unit.value(first.1.value),
+            first.0,
+            unit.value(last.1.value),
+            last.0,
+            half_life(&majority.half_life, within),
+        ));
+    }
+    out.extend(carried(study, results, p, curve, unit));
+    let Some(condition) = shown_condition(results) else { return out };
+    let p = results.persistence.iter().find(|p| p.place.model == curve.place.model && p.place.condition == condition).unwrap_or(p);
+    out.extend(classes(study, p, &curve.probe, p.within()));
+    out
+}
+
+/// Whether the probe of offset 0 still reads the signal later on.
+fn carried(study: &Study, results: &Results, p: &Persistence, curve: &DepthCurve, unit: Unit) -> Option<String> {
+    let moved = |d: &&Decay| d.transferred && d.class.is_none() && d.context == Context::Full && d.probe == curve.probe;
+    let moved = p.decays.iter().find(moved)?;
+    let home = p.decay(&curve.probe, Context::Full, None)?;
+    let (at, there) = moved.points.last()?;
+    let fitted = home.points.iter().find(|(k, _)| k == at)?;
+    let relation = if there.hi.is_some_and(|hi| hi < fitted.1.value) { "reads less than" } else { "reads about as much as" };
+    Some(format!(
+        "The probe of offset 0, used unchanged at offset {at}, {relation} one fitted there: {} against {} ({}, {}; without signal {}).",
+        unit.estimate(*there),
+        unit.value(fitted.1.value),
+        study.models[p.place.model].name,
+        study.conditions[p.place.condition].name,
+        unit.value(results.measure.floor)
+    ))
+}
+
+/// Which class lasts longest and which shortest, if their intervals tell them apart.
+fn classes(study: &Study, p: &Persistence, probe: &str, within: u32) -> Option<String> {
+    // (half-life, lower end, upper end), infinite beyond the measured offsets.
+    let mut lasting: Vec<(f64, f64, f64, &Decay, &HalfLife)> = Vec::new();
+    for class in 0..study.classes.len() {
+        let Some(d) = p.decay(probe, Context::Full, Some(class)) else { continue };
+        let Some(fit) = d.main() else { continue };
+        match fit.half_life {
+            // Without an interval nothing is told apart from it.
+            HalfLife::Reached { tokens, lo, hi } => {
+                lasting.push((tokens, lo.unwrap_or(0.0), hi.unwrap_or(f64::INFINITY), d, &fit.half_life));
+            }
+            HalfLife::NotReached { within, lo } => {
+                lasting.push((f64::INFINITY, lo.unwrap_or(f64::from(within)), f64::INFINITY, d, &fit.half_life));
+            }
+            HalfLife::NoSignal | HalfLife::TooFew => {}
+        }
+    }
+    lasting.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let [shortest, .., longest] = lasting.as_slice() else { return None };
+    let words = |d: &Decay, h: &HalfLife| format!("{} ({})", d.class.map_or("", |c| &study.classes[c]), half_life(h, within));
+    let place = format!("{}, {}", study.models[p.place.model].name, study.conditions[p.place.condition].name);
+    Some(if longest.1 > shortest.2 {
+        format!("{} lasts longest and {} shortest ({place}).", capital(&words(longest.3, longest.4)), words(shortest.3, shortest.4))
+    } else {
+        format!(
+            "No class clearly outlasts another ({place}): the intervals of the longest, {}, and the shortest, {}, overlap.",
+            words(longest.3, longest.4),
+            words(shortest.3, shortest.4)
+        )
+    })
+}

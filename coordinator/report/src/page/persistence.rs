@@ -1,0 +1,126 @@
+//! The section about how long the signal lasts.
+
+use limbic_proto::axis::Context;
+
+use super::comparisons::{self, of_what};
+use super::section::{Cell, Section};
+use crate::figures::Figure;
+use crate::results::{Decay, Estimate, Fitted, HalfLife, Persistence, Results};
+use crate::study::Study;
+use crate::wording::{Unit, count, half_life, layer};
+
+/// How long it lasts; none where one offset was measured.
+pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
+    if results.persistence.is_empty() {
+        return None;
+    }
+    let mut section = Section::new("persistence", "Persistence");
+    let controls: Vec<Context> = [Context::MaskedPrompt, Context::ShuffledReply, Context::Filler]
+        .into_iter()
+        .filter(|context| results.persistence.iter().any(|p| p.grids.iter().any(|g| g.context == *context)))
+        .collect();
+    section.say("For how long after the prompt is it still there?");
+    for context in &controls {
+        section.say(match context {
+            Context::MaskedPrompt => "Masked prompt: the continuation encoded again alone, which tells what the reply itself carries from what is read back out of the prompt.",
+            Context::ShuffledReply => "Shuffled reply: the prompt followed by another row's reply, which tells what the prompt carries forward whatever is said.",
+            _ => "Filler: the prompt followed by one fixed text.",
+        });
+    }
+    if controls.is_empty() {
+        section.say("No control was run, so what persists can't be told from what is read back out of the prompt.");
+    }
+    let shortest = results.persistence.iter().flat_map(|p| &p.decays).filter(|d| d.class.is_none());
+    let fewest = shortest.flat_map(|d| d.points.iter().map(|p| (p.1.n, p.0))).min();
+    if let Some((n, offset)) = fewest.filter(|(n, _)| *n < results.rows) {
+        section.say(format!(
+            "Replies end: only {} of {} test rows reach offset {offset}, so late offsets rest on rows with longer replies.",
+            count(n as u64),
+            count(results.rows as u64)
+        ));
+    }
+    for figure in ["persistence-curves", "persistence-conditions", "persistence-heat", "persistence-classes", "half-life"] {
+        section.figure(figures, figure);
+    }
+    half_lives(study, results, &controls, &mut section);
+    section.table(
+        format!("Full context minus each control at the last offset that both have, paired, {}; {}", of_what(results), comparisons::NOTE),
+        comparisons::COLUMNS,
+        comparisons::rows(study, results, "contexts"),
+    );
+    Some(section)
+}
+
+/// Half-lives of every curve, and per class of the main one.
+fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &mut Section) {
+    let unit = Unit::of(&results.measure);
+    let primary = results.probe.as_deref().unwrap_or("");
+    let (mut whole, mut per_class) = (Vec::new(), Vec::new());
+    for p in &results.persistence {
+        for d in &p.decays {
+            let main = d.probe == primary && !d.transferred && d.context == Context::Full;
+            match d.class {
+                None => whole.push(row(study, p, d, controls, unit, &curve(d))),
+                Some(class) if main => per_class.push(row(study, p, d, controls, unit, &study.classes[class])),
+                Some(_) => {}
+            }
+        }
+    }
+    let towards: Vec<String> = controls.iter().map(|c| format!("#to {}", c.as_str())).collect();
+    let columns = |third| {
+        let mut columns = vec!["model", "condition", third, "#first offset", "#last offset", "#kept", "#half-life to majority"];
+        columns.extend(towards.iter().map(String::as_str));
+        columns
+    };
+    section.table(
+        format!(
+            "Half-life of {}, by a decay towards the majority's level and towards each control's own level at the same offset; kept: share of the first offset's signal that is left at the last offset",
+            results.measure.words
+        ),
+        &columns("curve"),
+        whole,
+    );
+    section.table(
+        format!("Half-life of each class's {}, the probe fitted at each offset, full context", results.measure.of_class),
+        &columns("class"),
+        per_class,
+    );
+}
+
+/// What a curve is: `logistic, layer 4`, `logistic of offset 0, masked-prompt`.
+fn curve(d: &Decay) -> String {
+    let context = if d.context == Context::Full { String::new() } else { format!(", {}", d.context.as_str()) };
+    format!("{}{}{context}", d.probe, if d.transferred { " of offset 0" } else { "" })
+}
+
+fn row(study: &Study, p: &Persistence, d: &Decay, controls: &[Context], unit: Unit, name: &str) -> Vec<Cell> {
+    let end = |point: Option<&(u32, Estimate)>| point.map_or_else(String::new, |(k, e)| format!("{} at {k}", unit.estimate(*e)));
+    let within = p.within();
+    let said = |f: Option<&Fitted>| match f {
+        None => "–".into(),
+        Some(f) => Cell::sorted(half_life(&f.half_life, within), tokens(&f.half_life)),
+    };
+    let majority = d.to_majority();
+    let kept = majority.and_then(|f| f.retained).map_or_else(|| "–".to_owned(), |e| Unit::Share.estimate(e));
+    let mut row: Vec<Cell> = vec![
+        study.models[p.place.model].name.clone().into(),
+        study.conditions[p.place.condition].name.clone().into(),
+        if d.class.is_none() { format!("{name}, layer {}", layer(p.layer)).into() } else { name.into() },
+        end(d.points.first()).into(),
+        end(d.points.last()).into(),
+        kept.into(),
+        said(majority),
+    ];
+    row.extend(controls.iter().map(|c| said(d.fits.iter().find(|f| f.towards == Some(*c)))));
+    row
+}
+
+/// What half-lives are sorted by: those beyond the offsets last, those without signal first.
+fn tokens(h: &HalfLife) -> f64 {
+    match h {
+        HalfLife::Reached { tokens, .. } => *tokens,
+        HalfLife::NotReached { .. } => 1e9,
+        HalfLife::NoSignal => -1.0,
+        HalfLife::TooFew => f64::NAN,
+    }
+}

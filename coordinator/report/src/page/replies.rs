@@ -1,0 +1,74 @@
+//! The section about what replies express.
+
+use super::comparisons;
+use super::section::{Cell, Section};
+use crate::figures::Figure;
+use crate::results::{Results, Source};
+use crate::study::Study;
+use crate::wording::{Unit, count};
+
+/// What replies express; none where nobody judged them.
+pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
+    if results.verdicts.is_empty() {
+        return None;
+    }
+    let mut section = Section::new("malleability", "Malleability");
+    let mut judges: Vec<&str> = results
+        .verdicts
+        .iter()
+        .filter_map(|v| match v.source {
+            Source::Judge { model } => Some(study.models[model].name.as_str()),
+            Source::Probe => None,
+        })
+        .collect();
+    judges.sort_unstable();
+    judges.dedup();
+    section.say(format!(
+        "What do the replies express under each system prompt, against the label of the utterance? {} judges by its likelihood of each label; the probe looks at the states of the reply's tokens (probabilities averaged over the measured offsets).",
+        judges.join(" and ")
+    ));
+    let own = results.verdicts.iter().any(|v| v.source == Source::Judge { model: v.place.model });
+    if own {
+        section.say("Where a model judges its own replies, or those of its own family, its verdicts are no independent evidence.");
+    }
+    for figure in ["replies-kept", "replies-recall", "replies-precision", "replies-shift"] {
+        section.figure(figures, figure);
+    }
+    let rows = results.verdicts.iter().map(|v| {
+        let who = match v.source {
+            Source::Judge { model } => format!("judge {}", study.models[model].name),
+            Source::Probe => "probe".to_owned(),
+        };
+        let agreement = results.kappas.iter().find(|k| k.place == v.place && Source::Judge { model: k.judge } == v.source);
+        let most = most_expressed(&v.shift)
+            .map_or_else(|| "–".to_owned(), |(class, share)| format!("{} ({})", study.classes[class], Unit::Share.value(share)));
+        vec![
+            Cell::from(study.models[v.place.model].name.clone()),
+            study.conditions[v.place.condition].name.clone().into(),
+            who.into(),
+            Unit::Share.estimate(v.kept).into(),
+            most.into(),
+            agreement.map_or_else(|| "–".into(), |k| Unit::Real.estimate(k.kappa).into()),
+            count(v.kept.n as u64).into(),
+        ]
+    });
+    section.table(
+        "Replies that express the utterance's label; most expressed: the label that most replies express; kappa: agreement of judge and probe beyond chance (Cohen 1960)",
+        &["model", "condition", "who", "#kept", "most expressed", "#kappa with the probe", "#replies"],
+        rows.collect(),
+    );
+    section.table(
+        format!("Kept labels, each condition minus {}, paired, in points; {}", study.conditions[0].name, comparisons::NOTE),
+        comparisons::COLUMNS,
+        comparisons::rows(study, results, "replies"),
+    );
+    Some(section)
+}
+
+fn most_expressed(shift: &[Vec<usize>]) -> Option<(usize, f64)> {
+    let classes = shift.len();
+    let of = |class: usize| shift.iter().map(|row| row[class]).sum::<usize>();
+    let all: usize = (0..classes).map(of).sum();
+    let most = (0..classes).max_by_key(|c| (of(*c), classes - c))?;
+    (all > 0).then(|| (most, of(most) as f64 / all as f64))
+}

@@ -1,0 +1,228 @@
+//! The page of two sweeps side by side.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::section::{Cell, Section, cells};
+use super::{Pages, View};
+use crate::compare::{HalfLives, Shared, Versus};
+use crate::figures::Figure;
+use crate::results::Estimate;
+use crate::study::{ReportError, Study};
+use crate::wording::{Unit, count, half_life, layer, list, p_value};
+
+/// The page as HTML and as Markdown.
+pub fn versus(versus: &Versus<'_>, figures: &[Figure]) -> Result<Pages, ReportError> {
+    let [first, second] = versus.studies;
+    let mut shared = Section::new("shared", "Baselines and probes");
+    shared.say("Each probe stands at its representative layer, which may be another one in the other sweep.");
+    shared.figure(figures, "compare");
+    table(&mut shared, versus, "lines", "What both measured");
+    let mut layers = Section::new("layers", "Layers");
+    table(&mut layers, versus, "layers", "The main probe at every layer that both measured, at the first offset");
+    let mut offsets = Section::new("offsets", "Offsets");
+    table(&mut offsets, versus, "offsets", "The main probe at every offset that both measured, each at its own layer of the decays");
+    offsets.table(
+        "Half-life of the signal, down to each level, by the main probe in full context",
+        &["model", "condition", "down to", "A", "B"],
+        versus.half_lives.iter().map(lasting).collect(),
+    );
+    let sections = [shared, layers, offsets, sweeps(versus), apart(versus)];
+    let same = |a: &str, b: &str| if a == b { a.to_owned() } else { format!("{a} and {b}") };
+    let view = View {
+        title: format!("{} and {}", label(first, second, "A"), label(second, first, "B")),
+        eyebrow: "Limbic comparison · sweeps".to_owned(),
+        sweep: same(&first.sweep, &second.sweep),
+        software: same(&first.software, &second.software),
+        facts: [("A", first), ("B", second)].map(|(l, s)| format!("{l}: {} ({})", s.title, s.sweep)).to_vec(),
+        cards: Vec::new(),
+        findings: findings(versus),
+        sections: sections.into_iter().filter(|s| !s.blocks.is_empty()).collect(),
+        files: "compare.json".to_owned(),
+    };
+    view.render("compare.html", "compare.md")
+}
+
+/// A study's title, told apart from another of the same.
+fn label(study: &Study, other: &Study, letter: &str) -> String {
+    if study.title == other.title { format!("{} ({letter})", study.title) } else { study.title.clone() }
+}
+
+fn unit(versus: &Versus<'_>) -> [Unit; 2] {
+    versus.results.each_ref().map(|r| Unit::of(&r.measure))
+}
+
+fn findings(versus: &Versus<'_>) -> Vec<String> {
+    let [a, b] = versus.rows.map(|n| count(n as u64));
+    let mut out = vec![if versus.paired {
+        format!("Both sweeps test the same {a} rows, so differences are paired: B minus A, row by row, in the same resamples.")
+    } else {
+        format!(
+            "The sweeps don't test the same rows with the same labels ({a} in A, {b} in B, {} in both), so scores stand side by side and no difference is tested.",
+            count(versus.common as u64)
+        )
+    }];
+    for (family, what) in [("lines", "baselines and probes"), ("layers", "layers"), ("offsets", "offsets")] {
+        let all: Vec<&Shared> = versus.shared.iter().filter(|s| s.family == family).collect();
+        if all.is_empty() {
+            if family == "lines" {
+                out.push("No model, condition and probe of the same names is in both.".to_owned());
+            }
+            continue;
+        }
+        out.extend(if versus.paired { told_apart(versus, &all, what) } else { None });
+    }
+    for (only, [these, those]) in [("A", versus.studies), ("B", [versus.studies[1], versus.studies[0]])] {
+        let models = missing(these.models.iter().map(|m| &m.name), those.models.iter().map(|m| &m.name));
+        let conditions = missing(these.conditions.iter().map(|c| &c.name), those.conditions.iter().map(|c| &c.name));
+        let parts: Vec<String> = [("models", models), ("conditions", conditions)]
+            .into_iter()
+            .filter(|p| !p.1.is_empty())
+            .map(|(w, n)| format!("{w} {}", list(&n)))
+            .collect();
+        if !parts.is_empty() {
+            out.push(format!("Only in {only}: {}.", parts.join("; ")));
+        }
+    }
+    let bytes = |s: &Study| s.models.iter().map(|m| (m.name.clone(), m.digest.clone())).collect::<BTreeSet<_>>();
+    let [ours, theirs] = versus.studies.map(bytes);
+    let differ = |(name, digest): &&(String, String)| theirs.iter().any(|t| t.0 == *name && t.1 != *digest);
+    let changed: Vec<String> = ours.iter().filter(differ).map(|m| m.0.clone()).collect();
+    if !changed.is_empty() {
+        out.push(format!("Of the same name but not of the same bytes: {}.", list(&changed)));
+    }
+    out
+}
+
+fn missing<'a>(these: impl Iterator<Item = &'a String>, those: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let those: BTreeSet<&String> = those.collect();
+    these.filter(|n| !those.contains(n)).cloned().collect()
+}
+
+fn told_apart(versus: &Versus<'_>, all: &[&Shared], what: &str) -> Option<String> {
+    let [unit, _] = unit(versus);
+    let value = |s: &Shared| s.paired.as_ref().map_or(0.0, |p| p.difference.value);
+    let (tested, same): (Vec<&&Shared>, Vec<&&Shared>) = all.iter().partition(|s| s.paired.as_ref().is_some_and(|p| p.p.is_some()));
+    if tested.is_empty() {
+        return Some(format!("Nothing differs in {} shared {what}.", all.len()));
+    }
+    let same = if same.is_empty() {
+        String::new()
+    } else {
+        format!(" {} {} the same in both; of the others", same.len(), if same.len() == 1 { "is" } else { "are" })
+    };
+    let sure: Vec<&&Shared> = all.iter().filter(|s| s.sure(versus.studies[0])).collect();
+    let better = sure.iter().filter(|s| value(s) > 0.0).count();
+    let largest = all.iter().max_by(|x, y| value(x).abs().total_cmp(&value(y).abs()))?;
+    let points = largest.paired.as_ref().map(|p| unit.points(p.difference))?;
+    Some(format!(
+        "Of {} shared {what},{same} B is better in {better}, worse in {}, and can't be told from A in {} (after Holm's correction); the largest difference is {points}{} ({}).",
+        all.len(),
+        sure.len() - better,
+        tested.len() - sure.len(),
+        unit.of_difference(),
+        largest.words()
+    ))
+}
+
+fn table(section: &mut Section, versus: &Versus<'_>, family: &'static str, caption: &str) {
+    let [a, b] = unit(versus);
+    let score = |unit: Unit, e: Estimate| Cell::sorted(unit.estimate(e), e.value);
+    let p = |p: Option<f64>| p.map_or_else(|| "–".into(), |value| Cell::sorted(p_value(p), value));
+    let row = |s: &Shared| {
+        let or_dash = |text: &Option<String>| Cell::from(text.clone().unwrap_or_else(|| "–".to_owned()));
+        let at = |l: Option<limbic_proto::axis::Layer>| Cell::from(l.map_or_else(|| "–".to_owned(), layer));
+        let mut row = vec![or_dash(&s.model), or_dash(&s.condition), s.probe.clone().into()];
+        match family {
+            "layers" => row.push(at(s.layers[0])),
+            _ => row.extend(s.layers.map(at)),
+        }
+        row.extend(s.offset.map(|k| Cell::from(k.to_string())));
+        row.extend([score(a, s.scores[0]), score(b, s.scores[1])]);
+        if versus.paired {
+            match &s.paired {
+                None => row.extend(["–", "–", "–", "–", "–"].map(Cell::from)),
+                Some(d) => {
+                    row.push(Cell::sorted(a.points(d.difference), d.difference.value));
+                    row.extend([p(d.p_holm), p(d.p_bh)]);
+                    row.push(d.detectable.map_or_else(|| "–".into(), |d| Cell::sorted(a.difference(d).replace('+', "±"), d)));
+                    row.push(count(d.difference.n as u64).into());
+                }
+            }
+        }
+        row
+    };
+    let rows: Vec<Vec<Cell>> = versus.shared.iter().filter(|s| s.family == family).map(row).collect();
+    let mut columns = vec!["model", "condition", "probe"];
+    columns.extend(if family == "layers" { &["#layer"][..] } else { &["#layer A", "#layer B"] });
+    columns.extend((family == "offsets").then_some("#offset"));
+    columns.extend(["#A", "#B"]);
+    if versus.paired {
+        columns.extend(["#B minus A", "#p (Holm)", "#p (BH)", "#would show", "#rows"]);
+    }
+    let words = versus.results.each_ref().map(|r| r.measure.words);
+    let of = if words[0] == words[1] { words[0].to_owned() } else { format!("{} of A, {} of B", words[0], words[1]) };
+    let note = if versus.paired { format!("; {}", super::comparisons::NOTE) } else { String::new() };
+    section.table(format!("{caption}: {of}{note}"), &columns, rows);
+}
+
+fn lasting(h: &HalfLives) -> Vec<Cell> {
+    let towards = h.towards.map_or_else(|| "majority".to_owned(), |c| c.as_str().to_owned());
+    let [a, b] = [0, 1].map(|i| half_life(&h.half_lives[i], h.within[i]));
+    cells([h.model.clone(), h.condition.clone(), towards, a, b])
+}
+
+/// Where the two come from.
+fn sweeps(versus: &Versus<'_>) -> Section {
+    let mut section = Section::new("sweeps", "The two sweeps");
+    let names = |all: Vec<&String>| all.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    type Fact = (&'static str, fn(&Study) -> String);
+    let facts: [Fact; 6] = [
+        ("sweep", |s| s.sweep.clone()),
+        ("title", |s| s.title.clone()),
+        ("software", |s| s.software.clone()),
+        ("labels", |s| s.scheme.as_str().to_owned()),
+        ("test rows", |s| count(s.test.len() as u64)),
+        ("intervals", |s| {
+            format!("{:.0}%, {} resamples, seed {}", s.options.confidence * 100.0, count(s.options.resamples as u64), s.seed)
+        }),
+    ];
+    let mut rows: Vec<Vec<Cell>> =
+        facts.iter().map(|(what, of)| cells([(*what).to_owned(), of(versus.studies[0]), of(versus.studies[1])])).collect();
+    let [a, b] = versus.studies;
+    rows.push(cells(["classes".to_owned(), names(a.classes.iter().collect()), names(b.classes.iter().collect())]));
+    let models = |s: &Study| names(s.models.iter().map(|m| &m.name).collect());
+    rows.push(cells(["models".to_owned(), models(a), models(b)]));
+    let conditions = |s: &Study| names(s.conditions.iter().map(|c| &c.name).collect());
+    rows.push(cells(["conditions".to_owned(), conditions(a), conditions(b)]));
+    section.table("What they are", &["what", "A", "B"], rows);
+    section
+}
+
+/// Where the two specs differ.
+fn apart(versus: &Versus<'_>) -> Section {
+    let mut section = Section::new("specs", "What differs in the specs");
+    let mut found = Vec::new();
+    differences("", &versus.studies[0].spec, &versus.studies[1].spec, &mut found);
+    let text = |v: Option<&Value>| v.map_or_else(|| "–".to_owned(), |v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+    section.table("Fields", &["field", "A", "B"], found.into_iter().map(|(field, a, b)| cells([field, text(a), text(b)])).collect());
+    section
+}
+
+fn differences<'a>(path: &str, a: &'a Value, b: &'a Value, out: &mut Vec<(String, Option<&'a Value>, Option<&'a Value>)>) {
+    let (Value::Object(ours), Value::Object(theirs)) = (a, b) else {
+        if a != b {
+            out.push((path.to_owned(), Some(a), Some(b)));
+        }
+        return;
+    };
+    let keys: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+    for key in keys {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (ours.get(key), theirs.get(key)) {
+            (Some(a), Some(b)) => differences(&path, a, b, out),
+            (a, b) => out.push((path, a, b)),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Scores over layers, and beside model size.
+
+use limbic_proto::axis::Layer;
+use serde::Serialize;
+
+use super::{Estimate, Place};
+
+/// One point of a depth curve: the mean over seeds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DepthPoint {
+    /// The tap.
+    pub layer: Layer,
+    /// Relative depth in 0..=1.
+    pub depth: f64,
+    /// The test score.
+    pub score: Estimate,
+    /// Standard deviation of the score over seeds; none with one seed.
+    pub seed_sd: Option<f64>,
+    /// Mean validation loss over seeds.
+    pub validation_loss: Option<f64>,
+    /// How many times shorter the labels are when they are sent with the probe's help (uniform code over online code); none
+    /// where it was not measured.
+    pub compression: Option<f64>,
+    /// p-value of "as good as the best layer", after Benjamini and Hochberg's correction over the curve's layers; none
+    /// where there is nothing to resample.
+    pub as_good_as_peak: Option<f64>,
+    /// The predictions behind it, one per seed.
+    pub predictions: Vec<usize>,
+}
+
+/// The share of false discoveries that is put up with among the layers called worse than the best.
+const FALSE_DISCOVERIES: f64 = 0.05;
+
+impl DepthPoint {
+    /// Whether the layer can't be told from the best one, at 5% false discoveries; none where nothing can be said.
+    pub fn as_good(&self) -> Option<bool> {
+        Some(self.as_good_as_peak? >= FALSE_DISCOVERIES)
+    }
+}
+
+/// Where a curve is highest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Peak {
+    /// The layer with the highest test score.
+    pub layer: Layer,
+    /// Its relative depth with the interval of the bootstrapped argmax.
+    pub depth: Estimate,
+    /// The interval's ends as layers.
+    pub from: Layer,
+    /// The interval's ends as layers.
+    pub to: Layer,
+}
+
+/// A control along a depth curve.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ControlCurve {
+    /// `shuffled-labels`, `random-direction` or `random-weights`.
+    pub control: &'static str,
+    /// One per point of the curve; none where it was not measured.
+    pub points: Vec<Option<Estimate>>,
+}
+
+/// Scores over layers at offset 0.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DepthCurve {
+    /// Whose.
+    pub place: Place,
+    /// The probe.
+    pub probe: String,
+    /// The pooling at offset 0.
+    pub pooling: &'static str,
+    /// Layers ascending.
+    pub points: Vec<DepthPoint>,
+    /// Where the test score is highest.
+    pub peak: Peak,
+    /// Index into `points` of the layer that stands for this curve: the lowest validation loss, or (where a fit has none)
+    /// the highest test score.
+    pub best: usize,
+    /// Whether `best` was chosen on validation rows, so that its test score isn't flattered by the choice.
+    pub chosen_on_validation: bool,
+    /// The controls that were run.
+    pub controls: Vec<ControlCurve>,
+}
+
+impl DepthCurve {
+    /// The point of the layer that stands for this curve.
+    pub fn shown(&self) -> &DepthPoint {
+        &self.points[self.best]
+    }
+}
+
+/// One model under one condition, beside its size.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScaleRow {
+    /// Whose.
+    pub place: Place,
+    /// The representative layer.
+    pub layer: Layer,
+    /// The score there.
+    pub best: Estimate,
+    /// The last layer that was measured.
+    pub last_layer: Layer,
+    /// The score there.
+    pub last: Estimate,
+    /// The score of the model's twin of random weights at the representative layer.
+    pub twin: Option<Estimate>,
+    /// The zero-shot score, if it was asked.
+    pub zero_shot: Option<Estimate>,
+}
+
+/// Least-squares slope of the score on log10(parameters): what is gained per tenfold size.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Trend {
+    /// Index into the study's conditions; none for zero-shot, which has its own prompt.
+    pub condition: Option<usize>,
+    /// `best layer`, `last layer` or `zero-shot`.
+    pub what: &'static str,
+    /// The slope; the interval is over test rows, with the models held fixed.
+    pub slope: Estimate,
+    /// The line's value at one parameter (log10 = 0).
+    pub intercept: f64,
+    /// How many models.
+    pub models: usize,
+}

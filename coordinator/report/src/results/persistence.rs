@@ -1,0 +1,113 @@
+//! How long the signal lasts.
+
+use limbic_proto::axis::{Context, Layer};
+use serde::Serialize;
+
+use super::{Estimate, Place};
+
+/// Scores over layers and offsets in one context.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Grid {
+    /// The context.
+    pub context: Context,
+    /// `[layers][offsets]`; none where nothing was measured.
+    pub cells: Vec<Vec<Option<Estimate>>>,
+}
+
+/// One curve over offsets, and the decays fitted to it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Decay {
+    /// The probe.
+    pub probe: String,
+    /// Whether it is the probe of offset 0 that is used at every further offset, instead of one fitted there.
+    pub transferred: bool,
+    /// The context.
+    pub context: Context,
+    /// The class that is followed; none = all of them, by the study's measure.
+    pub class: Option<usize>,
+    /// `(offset, value)`, offsets ascending.
+    pub points: Vec<(u32, Estimate)>,
+    /// Decays towards each floor: the controls' first, the majority's last.
+    pub fits: Vec<Fitted>,
+}
+
+/// A decay towards one floor.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fitted {
+    /// The context whose own level is the floor at every offset but 0, where it doesn't exist and the majority's is; none =
+    /// the majority's everywhere.
+    pub towards: Option<Context>,
+    /// The floor at every offset.
+    pub floor: Vec<f64>,
+    /// How long the signal above it lasts.
+    pub half_life: HalfLife,
+    /// Share of the first offset's signal that is left at the last offset.
+    pub retained: Option<Estimate>,
+}
+
+/// The half-life of an exponential `floor + a·exp(-k·ln2/h)` fitted by least squares.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum HalfLife {
+    /// Reached within the measured offsets: tokens, with an interval whose upper end may lie beyond (none).
+    Reached {
+        /// Tokens.
+        tokens: f64,
+        /// Lower end; none where no interval was computed.
+        lo: Option<f64>,
+        /// Upper end; none = beyond the measured offsets (or no interval).
+        hi: Option<f64>,
+    },
+    /// The fitted half-life lies beyond the last offset.
+    NotReached {
+        /// The last offset.
+        within: u32,
+        /// Lower end of the interval; none if that too lies beyond.
+        lo: Option<f64>,
+    },
+    /// No signal above the floor to decay.
+    NoSignal,
+    /// Fewer than three offsets.
+    TooFew,
+}
+
+/// Scores over layers and offsets of one model under one condition.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Persistence {
+    /// Whose.
+    pub place: Place,
+    /// Ascending.
+    pub layers: Vec<Layer>,
+    /// Ascending.
+    pub offsets: Vec<u32>,
+    /// The primary probe, fitted at every offset: full context first.
+    pub grids: Vec<Grid>,
+    /// The layer of the decay curves: best on average over offsets, by validation loss where there is one.
+    pub layer: Layer,
+    /// Every probe, fitted at each offset or carried over from offset 0, in every context; over all classes and per class.
+    pub decays: Vec<Decay>,
+}
+
+impl Persistence {
+    /// The last offset that was measured.
+    pub fn within(&self) -> u32 {
+        self.offsets.last().copied().unwrap_or(0)
+    }
+
+    /// The curve of a probe fitted at each offset.
+    pub fn decay(&self, probe: &str, context: Context, class: Option<usize>) -> Option<&Decay> {
+        self.decays.iter().find(|d| d.probe == probe && !d.transferred && d.context == context && d.class == class)
+    }
+}
+
+impl Decay {
+    /// The decay towards the first control's floor, or the majority's where there is no control.
+    pub fn main(&self) -> Option<&Fitted> {
+        self.fits.first()
+    }
+
+    /// The decay towards the majority's floor.
+    pub fn to_majority(&self) -> Option<&Fitted> {
+        self.fits.iter().find(|f| f.towards.is_none())
+    }
+}

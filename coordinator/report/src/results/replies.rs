@@ -1,0 +1,57 @@
+//! What replies express, as a judge and as the probe sees it, against the label of the utterance.
+
+use serde::Serialize;
+
+use super::{Estimate, Place};
+
+/// Who says what a reply expresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// A judging model, by its likelihoods.
+    Judge {
+        /// Index into the study's models.
+        model: usize,
+    },
+    /// The primary probe on the reply's states, its probabilities averaged over the measured offsets.
+    Probe,
+}
+
+/// Which label each reply expresses, for one source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Calls {
+    /// Whose replies.
+    pub place: Place,
+    /// Who says it.
+    pub source: Source,
+    /// One per test row; none without a verdict.
+    pub calls: Vec<Option<u32>>,
+}
+
+/// Verdicts on the replies of one model under one condition.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    /// Whose replies.
+    pub place: Place,
+    /// Who says it.
+    pub source: Source,
+    /// The share of replies that express the label of the utterance.
+    pub kept: Estimate,
+    /// Per class of the utterance: the share of its replies that express it; none for a class without rows.
+    pub recall: Vec<Option<Estimate>>,
+    /// Per class: the share of the replies expressing it whose utterance was of it; none for one that is never expressed.
+    pub precision: Vec<Option<Estimate>>,
+    /// `[class of the utterance][class of the reply]`: rows.
+    pub shift: Vec<Vec<usize>>,
+}
+
+/// How far judge and probe agree beyond chance.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Kappa {
+    /// Whose replies.
+    pub place: Place,
+    /// The judge; index into the study's models.
+    pub judge: usize,
+    /// Cohen's kappa.
+    pub kappa: Estimate,
+}

@@ -1,0 +1,193 @@
+//! Pages: whole, alone, escaped, and frank about what is missing.
+
+use arrow::array::AsArray;
+use arrow::datatypes::UInt64Type;
+use limbic_proto::axis::Layer;
+use limbic_proto::spec::ReportSpec;
+use limbic_proto::unit::UnitKind;
+
+use super::synthetic::{Size, study};
+use super::{batches, emptied, evaluated, made, page, small, text, whole};
+
+/// Every tag that is opened is closed.
+fn balanced(html: &str) {
+    let (markup, script) = html.split_once("\n<script>\n").expect("the page ends in its script");
+    for tag in ["section", "figure", "table", "svg", "g", "details", "ul", "tr", "script"] {
+        let opened = markup.matches(&format!("<{tag} ")).count() + markup.matches(&format!("<{tag}>")).count();
+        assert_eq!(opened, markup.matches(&format!("</{tag}>")).count(), "{tag}");
+    }
+    assert_eq!(script.matches("</script>").count(), 1);
+}
+
+#[test]
+fn the_page_stands_alone_and_says_the_numbers() {
+    let (study, results) = whole();
+    let files = made(&study, &results);
+    let html = text(&files, "report.html").replace("http://www.w3.org/2000/svg", "");
+    for forbidden in ["http://", "https://", "<script src", "<img", "@import", "url(", "<link rel=\"stylesheet", "fetch(", "XMLHttp"] {
+        assert!(!html.contains(forbidden), "{forbidden}");
+    }
+    assert!(html.contains("default-src 'none'"), "and the browser is told so");
+    balanced(&html);
+    let best = results.depth.iter().map(|c| c.shown().score.value).fold(0.0, f64::max);
+    assert!(html.contains(&format!("{:.1}%", best * 100.0)));
+    let figures: Vec<&String> = files.keys().filter(|f| f.ends_with(".svg")).collect();
+    let mut all: Vec<String> =
+        limbic_report::FIGURES.iter().filter(|f| **f != "geometry-angles").map(|name| format!("figures/{name}.svg")).collect();
+    all.sort();
+    assert_eq!(figures, all.iter().collect::<Vec<_>>(), "scales alone have angles");
+    let markdown = text(&files, "report.md");
+    for figure in figures {
+        assert!(markdown.contains(&format!("({figure})")), "{figure}");
+        let svg = text(&files, figure);
+        assert!(svg.starts_with("<svg xmlns=") && svg.matches("<svg").count() == svg.matches("</svg>").count());
+        let csv = text(&files, &figure.replace(".svg", ".csv"));
+        assert!(csv.lines().count() > 1, "{figure} brings its numbers");
+        let columns = csv.lines().next().expect("a head").split(',').count();
+        assert!(csv.lines().skip(1).all(|line| line.contains('"') || line.split(',').count() == columns), "{figure}");
+    }
+    let summary: serde_json::Value = serde_json::from_slice(&files["summary.json"]).expect("JSON");
+    assert_eq!(summary["results"]["depth"][0]["place"]["model"], "Linden-0.6B");
+    assert_eq!(summary["results"]["geometry"]["across"]["places"][0]["condition"], "raw");
+}
+
+#[test]
+fn every_section_is_there_where_it_has_data() {
+    let (study, results) = whole();
+    let html = text(&made(&study, &results), "report.html");
+    let titles = [
+        "Scale",
+        "Depth",
+        "Conditions",
+        "Persistence",
+        "Malleability",
+        "Geometry",
+        "Controls",
+        "Baselines and probes",
+        "Labels",
+        "Cost",
+        "Provenance",
+        "Notes",
+    ];
+    let mut at = 0;
+    for title in titles {
+        at += html[at..].find(&format!(">{title}</h2>")).unwrap_or_else(|| panic!("{title}"));
+    }
+    assert!(html.len() < 2_500_000, "{} bytes", html.len());
+}
+
+#[test]
+fn marks_of_every_panel_can_be_read_by_the_script() {
+    let (study, results) = whole();
+    let html = text(&made(&study, &results), "report.html");
+    let mut figures = 0;
+    for figure in html.split("<figure ").skip(1) {
+        let figure = figure.split("</figure>").next().expect("it is closed");
+        let json = figure.split("class=\"marks\">").nth(1).and_then(|rest| rest.split("</script>").next()).expect("marks");
+        type Panel = (Vec<String>, Vec<(f64, f64, i64, String)>);
+        let panels: Vec<Panel> = serde_json::from_str(json).expect("JSON");
+        assert_eq!(panels.len(), figure.matches("<svg ").count());
+        for (series, marks) in &panels {
+            assert!(marks.iter().all(|m| m.2 < series.len() as i64 && !m.3.is_empty()));
+            for name in series {
+                assert!(figure.contains(&format!("data-s=\"{name}\"")), "{name} is drawn as a group");
+            }
+        }
+        figures += 1;
+    }
+    assert_eq!(figures, limbic_report::FIGURES.len() - 1);
+}
+
+#[test]
+fn names_from_outside_are_escaped() {
+    let (mut study, _) = small();
+    study.title = "<script>alert('a')</script>".to_owned();
+    study.models[0].name = "a<b>&\"c\" | d".to_owned();
+    study.conditions[0].name = "</svg><i>".to_owned();
+    study.classes[0] = "<u>|".to_owned();
+    let files = made(&study, &evaluated(&study));
+    let html = text(&files, "report.html");
+    balanced(&html);
+    assert!(!html.contains("alert('a')</script>") && !html.contains("<i>") && !html.contains("<u>") && !html.contains("a<b>"));
+    assert!(text(&files, "report.md").contains("a<b>&\"c\" \\| d"));
+}
+
+#[test]
+fn sections_without_data_are_left_out_and_the_notes_say_so() {
+    let mut study = study(Size { models: 1, layers: 2, conditions: 1, offsets: 1, rows: 70, masked: false, mlp: false, whole: false });
+    study.runs.clear();
+    study.quarantined.clear();
+    study.notes.clear();
+    study.predictions.retain(|p| p.layer.is_none_or(|l| l == Layer::Final));
+    let html = page(&study);
+    for title in ["Depth", "Conditions", "Persistence", "Malleability", "Controls", "Labels", "Cost"] {
+        assert!(!html.contains(&format!(">{title}</h2>")), "{title}");
+    }
+    for words in [
+        "depth (one layer)",
+        "persistence (one offset)",
+        "conditions (one prompt condition)",
+        "geometry of states (not asked for)",
+        "no unit has been committed yet",
+    ] {
+        assert!(html.contains(words), "{words}");
+    }
+    assert!(html.contains("No unit was quarantined"));
+    study.predictions.clear();
+    assert!(page(&study).contains("No probe has been fitted yet"));
+    study.test.clear();
+    study.models.clear();
+    study.conditions.clear();
+    study.classes.clear();
+    study.options = ReportSpec { resamples: 0, ..ReportSpec::default() };
+    let html = page(&study);
+    assert!(html.contains("scale and depth (no probe has been fitted)") && !html.contains("Baselines"));
+}
+
+#[test]
+fn what_was_left_out_is_said() {
+    let (mut study, _) = small();
+    for p in study.predictions.iter_mut().filter(|p| p.read_out.is_some_and(|r| r.offset >= 8)) {
+        let fit = p.fit.as_mut().expect("a fit");
+        fit.absent = Some("no train row of joy (3 of 280 rows reach this read-out)".into());
+        emptied(p);
+    }
+    let absent = study.predictions.iter().filter(|p| !p.exists()).count();
+    assert!(absent > 0);
+    let run = study.runs.iter_mut().find(|r| r.kind == UnitKind::Extract).expect("a run");
+    run.counts.extend([("skipped_rows".to_owned(), 7), ("truncated_rows".to_owned(), 2)]);
+    let (model, condition) = (study.models[0].name.clone(), study.conditions[0].name.clone());
+    let results = evaluated(&study);
+    let files = made(&study, &results);
+    let html = text(&files, "report.html");
+    for sentence in [
+        format!("{absent} of "),
+        "no train row of joy".to_owned(),
+        format!("{model}, {condition}: 7 of 4,096 prompts were longer than the context and left out."),
+        "2 of 4,096 prompts were longer than the context and cut to their last tokens.".to_owned(),
+    ] {
+        assert!(html.contains(&sentence), "{sentence}: {:?}", results.warnings);
+    }
+    let runs = &batches(&files["runs.parquet"])[0];
+    let column = |name: &str| runs.column_by_name(name).expect("a column").as_primitive::<UInt64Type>().clone();
+    assert_eq!(arrow::compute::sum(&column("skipped_rows")), Some(7));
+    assert_eq!(arrow::compute::sum(&column("truncated_rows")), Some(2));
+}
+
+#[test]
+fn a_figure_of_too_many_panels_says_what_it_leaves_out() {
+    let (mut study, _) = small();
+    let template = study.models[0].clone();
+    let ours: Vec<_> = study.predictions.iter().filter(|p| p.model == Some(0)).cloned().collect();
+    study.predictions.retain(|p| p.model.is_none());
+    study.models = (0..26).map(|i| limbic_report::ModelEntry { name: format!("model-{i}"), ..template.clone() }).collect();
+    for model in 0..26 {
+        study.predictions.extend(ours.iter().cloned().map(|p| limbic_report::Prediction { model: Some(model), ..p }));
+    }
+    study.runs.clear();
+    study.options.resamples = 100;
+    let results = evaluated(&study);
+    let html = text(&made(&study, &results), "report.html");
+    assert!(html.contains("The first 24 of 26 panels are shown"), "depth has one panel per model");
+    assert!(html.contains("The first 24 of 52 panels are shown"), "heat maps have one per model and condition");
+}

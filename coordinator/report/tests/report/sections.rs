@@ -1,0 +1,91 @@
+//! Sections of a whole study: what each finds.
+
+use limbic_report::{Results, Source, Study};
+
+use super::whole;
+
+fn name(study: &Study, condition: usize) -> &str {
+    &study.conditions[condition].name
+}
+
+#[test]
+fn probes_are_best_at_home() {
+    let (study, results) = whole();
+    assert!(!results.transfer.is_empty());
+    for matrix in &results.transfer {
+        for (tested, _) in matrix.conditions.iter().enumerate() {
+            let column: Vec<f64> = matrix.cells.iter().map(|row| row[tested].expect("it was measured").value).collect();
+            assert!(column.iter().enumerate().all(|(fitted, v)| fitted == tested || *v < column[tested]), "{column:?}");
+        }
+    }
+    let lost = results.comparisons.iter().filter(|c| c.family == "transfer");
+    assert!(lost.clone().count() > 0 && lost.clone().all(|c| c.difference.value < 0.0), "{}", study.title);
+}
+
+#[test]
+fn controls_stand_below_the_probe_and_a_twin_is_no_model_of_its_own() {
+    let (study, results) = whole();
+    let twin = study.models.iter().position(|m| m.twin_of.is_some()).expect("a twin");
+    for control in ["shuffled-labels", "random-direction", "random-weights"] {
+        let of: Vec<_> = results.comparisons.iter().filter(|c| c.family == "controls" && c.against == control).collect();
+        assert!(!of.is_empty() && of.iter().all(|c| c.difference.lo.expect("groups") > 0.0), "{control}");
+        assert!(control != "random-weights" || of.iter().all(|c| study.models[c.model].name == "Linden-0.6B"), "only one has a twin");
+    }
+    let in_place = |r: &Results| r.scale.iter().all(|s| s.place.model != twin) && r.persistence.iter().all(|p| p.place.model != twin);
+    assert!(in_place(&results) && results.comparisons.iter().all(|c| c.family == "depth" || c.model != twin));
+}
+
+#[test]
+fn the_judge_sees_what_the_emotional_prompt_does() {
+    let (study, results) = whole();
+    let judged: Vec<_> = results.verdicts.iter().filter(|v| matches!(v.source, Source::Judge { .. })).collect();
+    assert_eq!(judged.len(), 6, "three models under two conditions");
+    for verdict in &judged {
+        let rows: usize = verdict.shift.iter().flatten().sum();
+        let kept: usize = (0..study.classes.len()).map(|c| verdict.shift[c][c]).sum();
+        assert!((verdict.kept.value - kept as f64 / rows as f64).abs() < 1e-12);
+        for (class, recall) in verdict.recall.iter().enumerate() {
+            let own: usize = verdict.shift[class].iter().sum();
+            assert!((recall.expect("rows").value - verdict.shift[class][class] as f64 / own as f64).abs() < 1e-12);
+        }
+        let said = |class: usize| verdict.shift.iter().map(|row| row[class]).sum::<usize>();
+        for (class, precision) in verdict.precision.iter().enumerate() {
+            assert_eq!(precision.map(|p| p.n), Some(said(class)).filter(|n| *n > 0), "{}", name(&study, verdict.place.condition));
+        }
+    }
+    assert!(!results.kappas.is_empty() && results.kappas.iter().all(|k| k.kappa.value > 0.0 && k.kappa.value < 1.0));
+}
+
+#[test]
+fn directions_near_one_another_are_merged_first() {
+    let (study, results) = whole();
+    let place = &results.geometry.places[0];
+    let first = &place.merges[0];
+    let mut pair = [study.classes[first.left].as_str(), study.classes[first.right].as_str()];
+    pair.sort_unstable();
+    let nearest = (0..7)
+        .flat_map(|a| (a + 1..7).map(move |b| (a, b)))
+        .max_by(|x, y| place.directions[x.0][x.1].total_cmp(&place.directions[y.0][y.1]))
+        .expect("pairs");
+    let mut names = [study.classes[nearest.0].as_str(), study.classes[nearest.1].as_str()];
+    names.sort_unstable();
+    assert_eq!(pair, names);
+    for (a, row) in place.cka.iter().enumerate() {
+        assert!((row[a] - 1.0).abs() < 1e-6 && row.iter().enumerate().all(|(b, v)| (v - place.cka[b][a]).abs() < 1e-9));
+    }
+}
+
+#[test]
+fn written_answers_have_a_coverage_and_coarser_labels_are_easier() {
+    let (study, results) = whole();
+    let json = study.predictions.iter().position(|p| &*p.probe == "zero-shot-json").expect("written answers");
+    let [coverage, parsable, over_all] =
+        ["coverage", "accuracy", "accuracy-over-all"].map(|name| results.score(json, name).expect(name).value);
+    assert!((coverage * parsable - over_all).abs() < 1e-12 && coverage < 1.0);
+    let at = |level: Option<&str>| {
+        let rows = results.levels.iter().filter(|l| l.level.as_deref() == level && l.line.layer.is_some());
+        rows.map(|l| l.score.value).collect::<Vec<f64>>()
+    };
+    let (fine, coarse) = (at(None), at(Some("valence")));
+    assert!(!fine.is_empty() && fine.len() == coarse.len() && fine.iter().zip(&coarse).all(|(f, c)| c >= f));
+}

@@ -1,0 +1,104 @@
+//! What was planted is found.
+
+use limbic_proto::axis::Context;
+use limbic_report::HalfLife;
+
+use super::{evaluated, made, small, text, values};
+
+#[test]
+fn the_planted_signal_is_found() {
+    let (study, results) = small();
+    assert_eq!(results.probe.as_deref(), Some("logistic"));
+    assert!((results.measure.floor - 1.0 / 7.0).abs() < 0.01);
+    // The signal is strongest at 65 % of the depth, in the largest model, under the first condition.
+    for curve in &results.depth {
+        assert!((curve.peak.depth.value - 0.65).abs() < 0.2, "{curve:?}");
+        assert!(curve.chosen_on_validation);
+        let (from, to) = (curve.peak.from.depth(4), curve.peak.to.depth(4));
+        assert!(from <= curve.peak.depth.value && curve.peak.depth.value <= to);
+    }
+    let at = |model: usize| results.scale.iter().find(|r| r.place.model == model && r.place.condition == 0).expect("a row").best.value;
+    assert!(at(0) < at(1) && at(1) < at(2));
+    let trend = results.trends.iter().find(|t| t.condition == Some(0) && t.what == "best layer").expect("a trend");
+    assert!(trend.slope.lo.expect("an interval") > 0.0);
+    let over_words = results.comparisons.iter().filter(|c| c.family == "baselines" && c.against == "bag-of-words");
+    assert_eq!(over_words.clone().count(), 3);
+    assert!(over_words.clone().all(|c| c.difference.value > 0.0 && c.p_holm >= c.p && c.p.is_some()));
+    assert!(over_words.clone().any(|c| c.p_holm.is_some_and(|p| p < 0.05)));
+    assert_eq!(study.conditions.len(), 2);
+}
+
+#[test]
+fn masking_the_prompt_shortens_the_half_life() {
+    let (_, results) = small();
+    for p in &results.persistence {
+        let tokens = |context: Context| {
+            let decay = p.decay("logistic", context, None).and_then(|d| d.to_majority()).expect("a decay");
+            match decay.half_life {
+                HalfLife::Reached { tokens, .. } => tokens,
+                _ => f64::INFINITY,
+            }
+        };
+        assert!(tokens(Context::MaskedPrompt) < tokens(Context::Full), "{:?}", p.place);
+    }
+}
+
+#[test]
+fn intervals_hold_their_values_and_absent_rows_do_not_count() {
+    let (study, results) = small();
+    for (p, scores) in study.predictions.iter().zip(&results.scores) {
+        for (id, e) in scores.iter() {
+            let name = &results.catalogue.name(id).name;
+            if name.starts_with("mdl-") {
+                assert_eq!((e.lo, e.hi), (None, None), "it is measured on train");
+                continue;
+            }
+            let (lo, hi) = (e.lo.expect("an interval"), e.hi.expect("an interval"));
+            assert!(lo <= hi, "{name} {e:?}");
+            if name == "accuracy" {
+                assert!(lo <= e.value && e.value <= hi, "{e:?}");
+                let present = values(p).chunks(7).filter(|r| r[0].is_finite()).count();
+                assert_eq!(e.n, present);
+            }
+        }
+    }
+    assert!(study.predictions.iter().any(|p| values(p).iter().any(|v| v.is_nan())));
+}
+
+#[test]
+fn one_group_gives_no_interval_and_few_groups_a_warning() {
+    let (mut study, _) = small();
+    for row in &mut study.test {
+        row.group = "the only author".to_owned();
+    }
+    let results = evaluated(&study);
+    assert!(results.scores.iter().flat_map(|s| s.iter()).all(|(_, e)| (e.lo, e.hi) == (None, None)));
+    assert!(!results.comparisons.is_empty());
+    assert!(results.comparisons.iter().all(|c| (c.p, c.p_holm, c.difference.lo) == (None, None, None)));
+    assert!(results.depth.iter().all(|c| c.peak.depth.lo.is_none()));
+    assert!(results.trends.iter().all(|t| t.slope.lo.is_none()));
+    assert!(results.warnings[0].contains("of one group"), "{:?}", results.warnings);
+    let html = text(&made(&study, &results), "report.html");
+    assert!(!html.contains("&lt; 0.001") && !html.contains("It beats") && !html.contains("the probe beats"), "nothing is certain");
+
+    for (i, row) in study.test.iter_mut().enumerate() {
+        row.group = format!("author {}", i % 5);
+    }
+    let results = evaluated(&study);
+    assert!(results.score(0, "accuracy").expect("an accuracy").lo.is_some());
+    assert!(results.warnings[0].contains("only 5 groups"), "{:?}", results.warnings);
+    assert!(!small().1.warnings.iter().any(|w| w.contains("groups")));
+}
+
+#[test]
+fn a_class_whose_rows_are_of_one_group_has_no_interval() {
+    let (mut study, _) = small();
+    for row in study.test.iter_mut().filter(|r| r.class == 2) {
+        row.group = "one".to_owned();
+    }
+    let results = evaluated(&study);
+    let name = format!("recall:{}", study.classes[2]);
+    let all = |metric: &str| (0..study.predictions.len()).filter_map(|i| results.score(i, metric)).collect::<Vec<_>>();
+    assert!(!all(&name).is_empty() && all(&name).iter().all(|e| e.lo.is_none()));
+    assert!(all("accuracy").iter().all(|e| e.lo.is_some()));
+}

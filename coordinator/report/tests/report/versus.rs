@@ -1,0 +1,138 @@
+//! Two studies side by side.
+
+use std::collections::BTreeMap;
+
+use limbic_report::{Deferred, Study, compare};
+
+use super::planted::Signal;
+use super::synthetic::{Size, study};
+use super::{text, values};
+
+fn files(a: &Study, b: &Study) -> BTreeMap<String, Vec<u8>> {
+    compare(a, b).expect("both are sound").into_iter().map(|f| (f.path, f.bytes)).collect()
+}
+
+fn json(files: &BTreeMap<String, Vec<u8>>) -> serde_json::Value {
+    serde_json::from_slice::<serde_json::Value>(&files["compare.json"]).expect("JSON")["comparison"].clone()
+}
+
+fn small() -> Study {
+    let mut study = study(Size { models: 2, layers: 3, conditions: 2, offsets: 5, rows: 140, masked: true, mlp: true, whole: false });
+    study.options.resamples = 100;
+    study
+}
+
+/// The same study with its rows and classes in another order.
+fn turned(study: &Study) -> Study {
+    let mut other = study.clone();
+    let last = study.classes.len() as u32 - 1;
+    other.test.reverse();
+    other.classes.reverse();
+    other.test.iter_mut().for_each(|row| row.class = last - row.class);
+    for p in &mut other.predictions {
+        let mut all = values(p);
+        all.reverse();
+        p.values = Deferred::held(all);
+    }
+    other
+}
+
+#[test]
+fn a_study_in_another_order_is_the_same() {
+    let study = small();
+    for other in [study.clone(), turned(&study)] {
+        let files = files(&study, &other);
+        let found = json(&files);
+        assert_eq!(found["paired"], true);
+        let shared = found["shared"].as_array().expect("a list");
+        for family in ["lines", "layers", "offsets"] {
+            assert!(shared.iter().any(|s| s["family"] == family), "{family}");
+        }
+        for s in shared {
+            let d = &s["paired"]["difference"];
+            assert_eq!((d["value"].as_f64(), d["lo"].as_f64(), d["hi"].as_f64()), (Some(0.0), Some(0.0), Some(0.0)), "{s}");
+            assert!(s["paired"]["p"].is_null(), "nothing is tested");
+        }
+        let lives = found["half_lives"].as_array().expect("a list");
+        assert!(!lives.is_empty() && lives.iter().all(|h| h["half_lives"][0]["state"] == h["half_lives"][1]["state"]));
+        assert!(text(&files, "compare.html").contains("Nothing differs in 13 shared baselines and probes."));
+    }
+}
+
+#[test]
+fn a_stronger_signal_is_told_and_an_equal_one_is_not() {
+    let of = |share: f64, seed: u64| {
+        let layers = vec![0.3, share, share - 0.1];
+        Signal { layers, offsets: vec![0, 1, 4], half_life: 6.0, models: 2, rows: 420 }.study(seed)
+    };
+    let (weak, equal, strong) = (of(0.5, 1), of(0.5, 2), of(0.62, 3));
+    let against = |other: &Study| json(&files(&weak, other))["shared"].as_array().expect("a list").clone();
+    let probes = |shared: &[serde_json::Value]| -> Vec<(f64, f64)> {
+        let ours = shared.iter().filter(|s| s["family"] == "lines" && s["probe"] == "logistic");
+        ours.map(|s| (s["paired"]["difference"]["value"].as_f64().expect("a number"), s["paired"]["p_holm"].as_f64().expect("p"))).collect()
+    };
+    let (told, same) = (probes(&against(&strong)), probes(&against(&equal)));
+    assert_eq!((told.len(), same.len()), (2, 2));
+    assert!(told.iter().all(|(d, p)| (0.04..0.2).contains(d) && *p < 0.05), "{told:?}");
+    assert!(same.iter().all(|(d, p)| d.abs() < 0.08 && *p > 0.05), "{same:?}");
+    // What B wins A loses.
+    let back = json(&files(&strong, &weak));
+    let back = probes(back["shared"].as_array().expect("a list"));
+    assert!(told.iter().zip(&back).all(|(a, b)| (a.0 + b.0).abs() < 1e-12), "{told:?} {back:?}");
+}
+
+#[test]
+fn other_rows_stand_side_by_side() {
+    let a = small();
+    let mut fewer = a.clone();
+    fewer.test.truncate(126);
+    for p in &mut fewer.predictions {
+        p.values = Deferred::held(values(p)[..126 * 7].to_vec());
+    }
+    let mut relabelled = a.clone();
+    relabelled.test[0].class = (relabelled.test[0].class + 1) % 7;
+    let mut reworded = a.clone();
+    reworded.test[0].text = "something else".to_owned();
+    for (b, common) in [(fewer, 126), (relabelled, 140), (reworded, 139)] {
+        let files = files(&a, &b);
+        let (html, found) = (text(&files, "compare.html"), json(&files));
+        assert_eq!((&found["paired"], &found["common"]), (&serde_json::json!(false), &serde_json::json!(common)));
+        assert!(found["shared"].as_array().expect("a list").iter().all(|s| s["paired"].is_null()));
+        assert!(html.contains("side by side") && !html.contains("B minus A"));
+    }
+}
+
+#[test]
+fn what_only_one_has_and_what_specs_say_is_told() {
+    let a = small();
+    let mut b = a.clone();
+    b.models[1].name = "Rowan-2B".to_owned();
+    b.models[0].digest = "f".repeat(64);
+    b.spec["layers"] = serde_json::json!([0, 1]);
+    b.spec["dataset"]["limit"] = serde_json::json!(140);
+    let markdown = text(&files(&a, &b), "compare.md");
+    for words in [
+        "Only in A: models Linden-1.7B.",
+        "Only in B: models Rowan-2B.",
+        "Of the same name but not of the same bytes: Linden-0.6B.",
+        "| layers | all | [0,1] |",
+        "| dataset.limit | – | 140 |",
+    ] {
+        assert!(markdown.contains(words), "{words}: {markdown}");
+    }
+    assert!(!markdown.contains("| dataset.source |"));
+}
+
+#[test]
+fn pages_stand_alone() {
+    let a = small();
+    let mut b = turned(&a);
+    b.title = "<script>alert('b')</script>".to_owned();
+    let files = files(&a, &b);
+    let html = text(&files, "compare.html").replace("http://www.w3.org/2000/svg", "");
+    for forbidden in ["http://", "https://", "<script src", "<img", "@import", "alert('b')</script>"] {
+        assert!(!html.contains(forbidden), "{forbidden}");
+    }
+    assert!(text(&files, "figures/compare.csv").lines().count() > 4);
+    assert!(text(&files, "compare.md").contains("(figures/compare.svg)"));
+}
