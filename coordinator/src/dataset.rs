@@ -1,9 +1,9 @@
-//! Ingestion: the bytes of a dataset file become canonical [`Rows`], with their splits, groups and weights.
+//! Ingestion: the bytes of a dataset's files become canonical [`Rows`], with their labels, splits, groups and weights.
 //!
-//! The steps, each in a file of its own: `read` (JSONL, CSV, TSV, Parquet), `label` (label map and classes), `given`
-//! (a split column), `draw` (the limit), `near` (near-duplicates), `split` (by shares), `balance`. Everything random is
-//! a rank: the digest of purpose, seed and row id. So the result depends on the content and the seed alone, and a row
-//! that is added or left out moves few others. Rows keep the order of the file.
+//! The steps, each in a file of its own: `read` (JSONL, CSV, TSV, Parquet), `label` (label map, classes, schemes), `given`
+//! (a split column, or files of one split), `near` (near-duplicates), `draw` (the limit), `split` (by shares), `examples`
+//! (few-shot), `balance`. Everything random is a rank: the digest of purpose, seed and row id. So the result depends on the
+//! content and the seed alone, and a row that is added or left out moves few others. Rows keep the order of the files.
 
 mod balance;
 mod columns;
@@ -11,6 +11,7 @@ mod delimited;
 mod draw;
 mod duplicates;
 mod error;
+mod examples;
 mod given;
 mod jsonl;
 mod label;
@@ -24,15 +25,31 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use limbic_proto::rows::{Row, Rows, Split};
-use limbic_proto::spec::{DatasetSpec, NearDuplicates};
+use limbic_proto::spec::{DatasetSpec, FewShot, NearDuplicates};
 
+use columns::Utterance;
 pub use error::{DatasetError, Known, Place};
+pub use examples::Drawn;
+use read::{Files, Source};
+
+/// One file of a dataset.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// Its name: it is quoted in messages, and its ending tells the format where the spec doesn't.
+    pub name: String,
+    /// The split that its rows belong to, if the spec says so.
+    pub split: Option<Split>,
+    /// What is in it.
+    pub bytes: Bytes,
+}
 
 /// A dataset that is ready for the store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ingested {
-    /// The canonical rows, in the order of the file.
+    /// The canonical rows, in the order of the files.
     pub rows: Rows,
+    /// The few-shot examples of each draw; they are among the rows no longer.
+    pub examples: Vec<Vec<Drawn>>,
     /// What was decided or left out on the way, one sentence each, for people.
     pub notes: Vec<String>,
 }
@@ -40,10 +57,17 @@ pub struct Ingested {
 /// A row on its way: labelled, perhaps without a split yet.
 #[derive(Debug)]
 struct Draft {
+    /// Which of the files it is from.
+    file: usize,
     place: Place,
     id: String,
     text: String,
     class: u32,
+    /// One number per class or scale, unless each row has one class.
+    values: Vec<f32>,
+    /// What it counts as where every split should have its share: its class, all of its classes (one more than the last
+    /// stands for none), or a part of a scale. Never empty; the first one is its stratum where it can be in one only.
+    strata: Vec<u32>,
     group: String,
     /// What the split column says, as it stands there.
     word: Option<String>,
@@ -51,47 +75,60 @@ struct Draft {
     weight: u32,
 }
 
-/// Reads a dataset, labels, splits and balances it. `name` is the file's name: it is quoted in messages, and its
-/// ending tells the format where the spec doesn't.
+impl Draft {
+    /// A row without its labels. Its id is its number, counted over all files, where no column says otherwise; its group is
+    /// itself.
+    fn new(number: usize, utterance: Utterance) -> Draft {
+        let Utterance { file, place, text, id, group, split, .. } = utterance;
+        let id = id.unwrap_or_else(|| number.to_string());
+        let group = group.unwrap_or_else(|| id.clone());
+        Draft { file, place, id, text, class: 0, values: Vec::new(), strata: Vec::new(), group, word: split, split: None, weight: 1 }
+    }
+}
+
+/// Reads a dataset, labels, splits and balances it, and takes out the few-shot examples that are asked for.
 ///
 /// # Errors
-/// The first thing in the file that the spec can't be applied to, with its line or row and column. Every error is
-/// final: the file or the spec must change.
-pub fn ingest(spec: &DatasetSpec, name: &str, bytes: Bytes) -> Result<Ingested, DatasetError> {
+/// The first thing in the files that the spec can't be applied to, with its line or row and column. Every error is
+/// final: the files or the spec must change.
+pub fn ingest(spec: &DatasetSpec, files: Vec<File>, few_shot: &[FewShot]) -> Result<Ingested, DatasetError> {
     let mut notes = Vec::new();
-    let source = read::read(spec, name, bytes, &mut notes)?;
-    let columns = source.columns.clone();
-    let (classes, mut drafts) = label::classify(spec, name, source, &mut notes)?;
-    unique_ids(name, &drafts)?;
-    let given = given::apply(name, &columns, &mut drafts, &mut notes)?;
-    drafts = draw::limit(spec, &classes, given, drafts, &mut notes)?;
+    let Source { files, utterances } = read::read(spec, files, &mut notes)?;
+    let (classes, mut drafts) = label::label(spec, &files, utterances, &mut notes)?;
+    unique_ids(&files, &drafts)?;
+    let given = given::apply(spec, &files, &mut drafts, &mut notes)?;
+    // Before anything is left out: two rows may be akin through a third.
     if spec.near_duplicates == NearDuplicates::Together {
         drafts = duplicates::settle(drafts, given, &mut notes);
     }
-    split::complete(&spec.shares, spec.seed, given, classes.len(), &mut drafts, &mut notes);
-    split::check(name, &classes, &drafts)?;
+    drafts = draw::limit(spec, &classes, given, drafts, &mut notes)?;
+    split::complete(&spec.shares, spec.seed, given, &mut drafts, &mut notes);
+    let examples = examples::draw(few_shot, &classes, &mut drafts)?;
+    split::check(spec.scheme, &files.all(), &classes, &drafts, &mut notes)?;
     let drafts = balance::balance(spec.balance, spec.seed, &classes, drafts, &mut notes);
     notes.push(sizes(&drafts));
     let rows = drafts.into_iter().map(finish).collect();
-    Ok(Ingested { rows: Rows { scheme: spec.scheme, classes, rows }, notes })
+    Ok(Ingested { rows: Rows { scheme: spec.scheme, classes, rows }, examples, notes })
 }
 
-/// How far a split column settles the splits.
+/// How far files or a split column settle the splits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Given {
-    /// There is none: rows are split by shares.
+    /// Not at all: rows are split by shares.
     Nothing,
-    /// It names train and test; validation is taken from train.
+    /// They name train and test; validation is taken from train.
     TrainTest,
-    /// It names all three.
+    /// They name all three.
     All,
 }
 
-fn unique_ids(name: &str, drafts: &[Draft]) -> Result<(), DatasetError> {
-    let mut seen = HashMap::with_capacity(drafts.len());
+fn unique_ids(files: &Files, drafts: &[Draft]) -> Result<(), DatasetError> {
+    let mut seen: HashMap<&str, &Draft> = HashMap::with_capacity(drafts.len());
     for draft in drafts {
-        if let Some(first) = seen.insert(draft.id.as_str(), draft.place) {
-            return Err(DatasetError::DuplicateId { file: name.to_owned(), place: draft.place, id: draft.id.clone(), first });
+        if let Some(first) = seen.insert(draft.id.as_str(), draft) {
+            let elsewhere = if first.file == draft.file { String::new() } else { format!("{}, ", files.name(first.file)) };
+            let first = format!("{elsewhere}{}", first.place);
+            return Err(DatasetError::DuplicateId { file: files.name(draft.file), place: draft.place, id: draft.id.clone(), first });
         }
     }
     Ok(())
@@ -104,5 +141,5 @@ fn sizes(drafts: &[Draft]) -> String {
 
 fn finish(draft: Draft) -> Row {
     let split = draft.split.expect("every row has a split by now");
-    Row { id: draft.id, text: draft.text, class: draft.class, group: draft.group, split, weight: draft.weight, values: Vec::new() }
+    Row { id: draft.id, text: draft.text, class: draft.class, group: draft.group, split, weight: draft.weight, values: draft.values }
 }

@@ -1,19 +1,22 @@
 //! How a spec becomes an accepted sweep: rows ingested, models described, the work planned, all of it written down.
 
+mod assumed;
+mod resolve;
+
 use std::path::Path;
 
 use bytes::Bytes;
 use limbic_core::plan::{ModelFacts, Plan, PlanError, Revision, plan, plan_revisions};
 use limbic_proto::key::Digest;
 use limbic_proto::rows::Rows;
-use limbic_proto::spec::{Spec, sweep_id};
+use limbic_proto::spec::{Facts, ModelSpec, Spec, sweep_id};
 use limbic_proto::{layout, rows};
 use limbic_store::create::nonce;
 use limbic_store::model::Need;
 use limbic_store::{Created, ModelFiles, Store};
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::ingest;
+use crate::dataset::{File, Ingested, ingest};
 use crate::failure::Failure;
 use crate::progress::Phase;
 
@@ -24,7 +27,8 @@ use crate::progress::Phase;
 pub struct Accepted {
     /// Drawn at random: whose create won.
     pub nonce: String,
-    /// The spec as it was submitted, paths resolved.
+    /// The spec as it is carried out: paths absolute, few-shot examples drawn, a condition for every stimulus, the models'
+    /// twins added.
     pub spec: Spec,
     /// The rows artifact.
     pub rows: Digest,
@@ -66,48 +70,72 @@ pub fn read_spec(file: &Path) -> Result<Spec, Failure> {
     Spec::from_yaml(&text, file).map_err(Failure::user)
 }
 
-/// Ingests, describes and plans, without writing anything.
+/// Ingests, describes, resolves and plans, without writing anything.
 ///
 /// # Errors
 /// Whatever is wrong with dataset, models or what the spec asks of them.
-pub async fn prepare(spec: Spec) -> Result<Sweep, Failure> {
-    let phase = Phase::new(format!("fetching {}", spec.dataset.source));
-    let bytes = limbic_store::source::fetch(&spec.dataset.source).await.map_err(|e| Failure::user(format_args!("dataset.source: {e}")))?;
-    drop(phase);
-    let phase = Phase::new("ingesting rows (labels, near-duplicates, splits)");
-    let (dataset, name) = (spec.dataset.clone(), spec.dataset.source.clone());
-    let ingested = tokio::task::spawn_blocking(move || ingest(&dataset, &name, bytes)).await.expect("ingestion doesn't panic");
-    let ingested = ingested.map_err(Failure::user)?;
-    drop(phase);
+pub async fn prepare(mut spec: Spec) -> Result<Sweep, Failure> {
+    let ingested = ingested(&spec).await?;
+    let resolved = resolve::all(&mut spec, &ingested.examples).await?;
     let mut models = Vec::new();
     for model in &spec.models {
-        let what = if model.source.starts_with("hf://") { "downloading what describes" } else { "reading and digesting" };
-        let _phase = Phase::new(format!("{what} {}", model.source));
-        let files = ModelFiles::resolve(&model.source, Need::Description).await.map_err(Failure::user)?;
-        models.push(ModelFacts {
-            name: model.name(),
-            source: files.pinned,
-            digest: identity(&files.digest, model.random_weights),
-            dtype: model.dtype,
-            architecture: files.architecture,
-            chat_template: files.chat_template,
-            random_weights: model.random_weights,
-        });
+        models.push(described(model).await?);
     }
-    let plan = plan(&spec, &ingested.rows, &models).map_err(Failure::user)?;
-    let digest = ingested.rows.digest();
-    let contents: Vec<_> = models.iter().map(|m| (m.name.clone(), m.digest, m.dtype)).collect();
-    let id = sweep_id(&spec, &digest, &contents);
-    let accepted = Accepted { nonce: nonce(), spec, rows: digest, models, notes: ingested.notes };
-    Ok(Sweep { id, accepted, earlier: Vec::new(), rows: ingested.rows, plan })
+    let notes = ingested.notes.into_iter().chain(resolved).collect();
+    put_together(spec, ingested.rows, models, notes)
 }
 
-/// What a model's results depend on: its files, or (with random weights) the seed besides.
-fn identity(files: &Digest, random_weights: Option<u64>) -> Digest {
-    match random_weights {
-        None => *files,
-        Some(seed) => Digest::of_json(&("random weights", files, seed)),
+/// The same over rows and models that are not there: what [`Facts`] say of them is enough to plan. Such a sweep can't be
+/// accepted: its id means nothing.
+///
+/// # Errors
+/// As [`prepare`], and models or classes that the facts don't speak of.
+pub async fn prepare_assuming(mut spec: Spec, facts: &Facts) -> Result<Sweep, Failure> {
+    let ingested = assumed::rows(&spec, facts)?;
+    let resolved = resolve::all(&mut spec, &ingested.examples).await?;
+    let models = spec.models.iter().map(|model| assumed::model(model, facts)).collect::<Result<_, _>>()?;
+    let notes = ingested.notes.into_iter().chain(resolved).collect();
+    put_together(spec, ingested.rows, models, notes)
+}
+
+/// The rows of a spec's dataset.
+async fn ingested(spec: &Spec) -> Result<Ingested, Failure> {
+    let mut files = Vec::new();
+    for (split, name) in spec.dataset.source.files() {
+        let _phase = Phase::new(format!("fetching {name}"));
+        let bytes = limbic_store::source::fetch(name).await.map_err(|e| Failure::user(format_args!("dataset.source: {e}")))?;
+        files.push(File { name: name.to_owned(), split, bytes });
     }
+    let _phase = Phase::new("ingesting rows (labels, near-duplicates, splits)");
+    let (dataset, few_shot) = (spec.dataset.clone(), resolve::few_shot(spec));
+    let ingested = tokio::task::spawn_blocking(move || ingest(&dataset, files, &few_shot)).await.expect("ingestion doesn't panic");
+    ingested.map_err(Failure::user)
+}
+
+/// What planning must know of a model.
+async fn described(model: &ModelSpec) -> Result<ModelFacts, Failure> {
+    let what = if model.source.starts_with("hf://") { "downloading what describes" } else { "reading and digesting" };
+    let _phase = Phase::new(format!("{what} {}", model.source));
+    let files = ModelFiles::resolve(&model.source, Need::Description).await.map_err(Failure::user)?;
+    Ok(ModelFacts {
+        name: model.name(),
+        digest: files.identity(model.random_weights),
+        source: files.pinned,
+        dtype: model.dtype,
+        architecture: files.architecture,
+        chat_template: files.chat_template,
+        random_weights: model.random_weights,
+    })
+}
+
+/// A resolved spec with its rows and models, planned.
+fn put_together(spec: Spec, rows: Rows, models: Vec<ModelFacts>, notes: Vec<String>) -> Result<Sweep, Failure> {
+    let plan = plan(&spec, &rows, &models).map_err(Failure::user)?;
+    let digest = rows.digest();
+    let contents: Vec<_> = models.iter().map(|m| (m.name.clone(), m.digest, m.dtype)).collect();
+    let id = sweep_id(&spec, &digest, &contents);
+    let accepted = Accepted { nonce: nonce(), spec, rows: digest, models, notes };
+    Ok(Sweep { id, accepted, earlier: Vec::new(), rows, plan })
 }
 
 /// Writes an accepted sweep down; if the same sweep stands already, that one is returned. Where its models lie elsewhere
@@ -142,7 +170,7 @@ async fn revise(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure> {
         let standing = open(store, id).await?;
         if standing.accepted.rows != by.accepted.rows {
             return Err(Failure::user(format_args!(
-                "dataset: its rows are not those of sweep {id} ({}): a sweep is extended over the same rows only; submit this as a sweep of its own",
+                "dataset: its rows are not those of sweep {id} ({}): a sweep is extended over the same rows only (`few_shot` takes its examples out of them, so it must be asked for alike); submit this as a sweep of its own",
                 standing.name()
             )));
         }

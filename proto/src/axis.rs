@@ -168,6 +168,16 @@ impl Context {
             Context::Filler => "filler",
         }
     }
+
+    /// The artifact tensor that says how many tokens follow each row's prompt in this context. A row has a state at offset k
+    /// where they are k or more.
+    pub fn lengths(self) -> &'static str {
+        match self {
+            Context::Full | Context::MaskedPrompt => "reply_tokens",
+            Context::ShuffledReply => "reply_tokens.shuffled-reply",
+            Context::Filler => "reply_tokens.filler",
+        }
+    }
 }
 
 /// Where, along prompt and continuation, one state per row is read.

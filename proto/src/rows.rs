@@ -71,8 +71,8 @@ pub struct Row {
     pub id: String,
     /// The utterance.
     pub text: String,
-    /// Index into [`Rows::classes`]. Under a scheme other than [`Scheme::Single`] it is what rows are stratified by: the
-    /// class of the highest value, or 0 where there is none.
+    /// Index into [`Rows::classes`]. Under [`Scheme::Multi`] and [`Scheme::Intensity`] the class of the highest value (of
+    /// several, the rarest in the dataset), or 0 where there is none; under [`Scheme::Continuous`] always 0.
     pub class: u32,
     /// Rows of one group lie in one split, and intervals resample groups.
     pub group: String,

@@ -3,9 +3,11 @@
 mod check;
 mod dataset;
 mod extension;
+mod facts;
 mod model;
 mod probe;
 mod prompt;
+mod source;
 
 use std::path::Path;
 
@@ -14,11 +16,13 @@ use serde::{Deserialize, Serialize};
 
 pub use check::SpecError;
 pub use dataset::{Balance, DatasetSpec, Format, MultipleLabels, NearDuplicates, SplitShares};
-pub use model::{Dtype, LayerSelector, ModelSpec};
+pub use facts::{AssumedModel, DatasetFacts, Facts};
+pub use model::{Depth, Dtype, LayerSelector, ModelSpec};
 pub use probe::{Baseline, Control, LdaSpec, LogisticSpec, MeanDifferenceSpec, MlpSpec, OffsetMlpSpec, ProbeSpec, RidgeSpec};
 pub use prompt::{
     BadRows, Chat, Condition, Continuation, Example, FewShot, Judge, Prompt, Stimuli, StimulusPlace, TEXT, TooLong, Turn, ZeroShot,
 };
+pub use source::Sources;
 
 use crate::axis::{Pooling, ReadOut};
 use crate::key::Digest;
@@ -40,7 +44,8 @@ pub struct Spec {
     pub dataset: DatasetSpec,
     /// The models to probe.
     pub models: Vec<ModelSpec>,
-    /// Which taps into the residual stream: `all`, a list such as `[0, 4, final]`, `{every: 2}` or `{depth: [0, 0.5, 1]}`.
+    /// Which taps into the residual stream: `all`, a list such as `[0, 4, final]`, `{every: 2}` or
+    /// `{depth: [0, 0.5, 1, final]}`.
     #[serde(default)]
     pub layers: LayerSelector,
     /// How each utterance is put to the model. The default is the bare text.
@@ -191,21 +196,20 @@ impl Spec {
     /// # Errors
     /// Unknown or mistyped fields (with line and column) and everything [`Spec::check`] finds.
     pub fn from_yaml(text: &str, file: &Path) -> Result<Spec, SpecError> {
-        let mut spec: Spec =
-            serde_saphyr::from_str(text).map_err(|e| SpecError::Syntax { file: file.to_path_buf(), message: check::syntax(text, &e) })?;
+        let mut spec: Spec = serde_saphyr::from_str(text)
+            .map_err(|e| SpecError::Syntax { file: file.to_path_buf(), message: check::syntax(text, &e, "`dataset` and `models`") })?;
         let base = file.parent().unwrap_or(Path::new(""));
-        spec.dataset.source = resolve(base, &spec.dataset.source);
-        for model in &mut spec.models {
-            model.source = resolve(base, &model.source);
-        }
-        for stimuli in spec.conditions.iter_mut().filter_map(|condition| condition.stimuli.as_mut()) {
-            stimuli.source = resolve(base, &stimuli.source);
-        }
-        if let Some(store) = &mut spec.store {
-            *store = resolve(base, store);
-        }
+        spec.relocate(|source| *source = resolve(base, source));
         spec.check().map_err(|e| SpecError::Invalid { file: file.to_path_buf(), field: e.field, message: e.message })?;
         Ok(spec)
+    }
+
+    /// Changes every path and URL in it, for instance from a relative to an absolute one.
+    pub fn relocate(&mut self, mut change: impl FnMut(&mut String)) {
+        self.dataset.source.relocate(&mut change);
+        self.models.iter_mut().for_each(|model| change(&mut model.source));
+        self.conditions.iter_mut().filter_map(|condition| condition.stimuli.as_mut()).for_each(|stimuli| change(&mut stimuli.source));
+        self.store.as_mut().map(change);
     }
 
     /// The axes that determine results: the spec without labels (name, report), places (store, sources) and how the
@@ -232,11 +236,6 @@ impl Spec {
             }
         }
         read_outs
-    }
-
-    /// The continuation that is needed: none when only offset 0 is asked and nobody judges replies.
-    pub fn continuation(&self) -> Option<&Continuation> {
-        (self.judge.is_some() || self.offsets.iter().any(|&k| k > 0)).then_some(self.continuation.as_ref()).flatten()
     }
 
     /// The JSON Schema of the spec file.

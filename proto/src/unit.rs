@@ -100,8 +100,11 @@ pub struct RowsPart {
 /// Hidden states of some rows under one condition.
 ///
 /// Artifacts: `states.safetensors` with one f32 tensor `[rows, d]` per (layer, read-out) named by [`ReadOut::tensor`],
-/// and I64 `[rows]` tensors `prompt_tokens` (0 = the row was skipped) and `reply_tokens`; `tokens.json` with
-/// [`RowTokens`] per row.
+/// and I64 `[rows]` tensors `prompt_tokens` (0 = the row was skipped) and, for every context that is read,
+/// [`crate::axis::Context::lengths`] (a row without a state at an offset is zeros there); `tokens.json` with [`RowTokens`] per row.
+///
+/// In the context `shuffled-reply` rows of the unit exchange their replies, in pairs that their ids determine, and go as far
+/// as both replies do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExtractUnit {

@@ -1,6 +1,10 @@
 //! Every shipped config parses, and those that need nothing from outside plan.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use limbic_proto::spec::Facts;
 use limbic_tests::Sandbox;
+use serde_json::Value;
 
 fn sandbox() -> Sandbox {
     Sandbox::new(env!("CARGO_BIN_EXE_limbic-under-test"), env!("CARGO_BIN_EXE_limbic-worker-under-test"))
@@ -12,12 +16,15 @@ fn every_shipped_config_is_a_spec() {
     let mut seen = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|e| e == "yaml") {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.ends_with(".facts.yaml") {
+            Facts::from_yaml(&std::fs::read_to_string(&path).unwrap(), &path).unwrap_or_else(|e| panic!("{e}"));
+        } else if name.ends_with(".yaml") {
             limbic::sweep::read_spec(&path).unwrap_or_else(|e| panic!("{e}"));
             seen += 1;
         }
     }
-    assert!(seen >= 2);
+    assert!(seen >= 7, "{seen}");
 }
 
 #[test]
@@ -28,6 +35,126 @@ fn the_quickstart_plans_what_the_readme_says() {
     assert!(plan["rows"].as_u64().unwrap() >= 1400);
     for key in ["tokens", "flops", "bytes", "seconds", "cells", "units"] {
         assert!(plan[key].as_f64().unwrap() > 0.0, "{key}");
+    }
+}
+
+fn config(name: &str) -> String {
+    Sandbox::repository().join("configs").join(name).to_string_lossy().into_owned()
+}
+
+fn strings<'a>(of: &'a Value, field: &str) -> Vec<&'a str> {
+    of.as_array().unwrap().iter().map(|value| value[field].as_str().unwrap()).collect()
+}
+
+/// Parameters as their authors count them.
+const PARAMETERS: [(&str, u64); 7] = [
+    ("Qwen3-0.6B", 596_049_920),
+    ("Qwen3-1.7B", 1_720_574_976),
+    ("Qwen3-4B", 4_022_468_096),
+    ("Qwen3-8B", 8_190_735_360),
+    ("Llama-3.2-1B-Instruct", 1_235_814_400),
+    ("Llama-3.2-3B-Instruct", 3_212_749_824),
+    ("Llama-3.1-8B-Instruct", 8_030_261_248),
+];
+
+#[test]
+fn the_paper_is_planned_without_its_corpus_and_models() {
+    let (spec, facts) = (config("paper.yaml"), config("paper.facts.yaml"));
+    let plan = sandbox().json(&["plan", &spec, "--assume", &facts, "--json"]);
+    let models = plan["models"].as_array().unwrap();
+    let parameters: BTreeMap<&str, u64> = models.iter().map(|m| (m["name"].as_str().unwrap(), m["parameters"].as_u64().unwrap())).collect();
+    for (name, count) in PARAMETERS {
+        assert_eq!((parameters[name], parameters[format!("{name}-random").as_str()]), (count, count), "{name}");
+    }
+    assert_eq!(models.len(), 14);
+    assert_eq!(strings(&plan["conditions"], "name"), ["raw", "few-shot", "chat", "empty", "emotional", "calm"]);
+    let systems: Vec<&Value> = plan["conditions"].as_array().unwrap()[3..].iter().map(|c| &c["chat"]["system"]).collect();
+    assert_eq!(systems, ["", "You are very emotional.", "You always remain calm and composed."]);
+    assert_eq!(plan["conditions"][1]["examples"].as_array().unwrap().len(), 14);
+    // 14 models x 6 conditions x 6 layers x 12 offsets; Llama-3.2-1B's 16 blocks and the others give six layers each.
+    assert_eq!(plan["cells"], 14 * 6 * 6 * 12);
+    // Test is cut to a tenth of the smallest class, 29,990; train repeats to the largest emotion's 85 %.
+    assert!(
+        plan["notes"].as_array().unwrap().iter().any(|note| note == "balance: every class counts 2999 times in test"),
+        "{}",
+        plan["notes"]
+    );
+    for key in ["flops", "bytes", "state_bytes", "gpu_seconds", "processor_seconds"] {
+        assert!(plan[key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    assert_eq!((&plan["sweep"], &plan["gpu_tflops_assumed"]), (&Value::Null, &396.0.into()));
+    for kind in ["extract", "fit", "transfer", "prompt", "judge"] {
+        assert!(plan["kinds"][kind]["units"].as_u64().unwrap() > 0, "{kind}");
+    }
+}
+
+#[test]
+fn what_is_assumed_can_only_be_planned() {
+    let sandbox = sandbox();
+    let run = sandbox.limbic(&["run", &config("paper.yaml"), "--store", "store"]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    let refused = sandbox.limbic(&["run", &config("paper.yaml"), "--store", "store", "--assume", &config("paper.facts.yaml")]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("unexpected argument '--assume'"), "{}", refused.stderr);
+    assert!(sandbox.objects("sweeps").is_empty());
+}
+
+#[test]
+fn facts_that_leave_something_out_are_refused_by_name() {
+    let sandbox = sandbox();
+    let says = |facts: &str, words: &str| {
+        sandbox.write("facts.yaml", facts);
+        let ended = sandbox.limbic(&["plan", &config("paper.yaml"), "--assume", "facts.yaml"]);
+        assert!(ended.code == Some(2) && ended.stderr.contains(words), "{}", ended.stderr);
+    };
+    says("", "facts.yaml, line 1, column 1: the file ends here; it needs at least `dataset`");
+    says("dataset: {classes: {joy: 9}, characters: 9}", "--assume: `dataset.classes` doesn't say how many rows the class `anger` has");
+    let classes = "anger: 90, disgust: 90, fear: 90, joy: 90, sadness: 90, surprise: 90, neutral: 90";
+    says(&format!("dataset: {{classes: {{{classes}}}, characters: 9}}"), "--assume: says nothing of the model `hf://Qwen/Qwen3-0.6B`");
+    says(&format!("dataset: {{classes: {{{classes}}}, characters: 9, words: 1}}"), "unknown field `words`");
+    let model = "models: [{source: hf://Qwen/Qwen3-0.6B, config: {model_type: gpt2}}]";
+    says(
+        &format!("dataset: {{classes: {{{classes}}}, characters: 9}}\n{model}"),
+        "the config of model `hf://Qwen/Qwen3-0.6B`: architecture `gpt2` is not supported",
+    );
+    let ended = sandbox.limbic(&["plan", &config("paper.yaml"), "--assume", "nothing.yaml"]);
+    assert!(ended.stderr.contains("--assume nothing.yaml: can't be read"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_small_study_has_everything_that_the_large_one_has() {
+    let plan = sandbox().json(&["plan", &config("study-small.yaml"), "--json"]);
+    for kind in ["extract", "fit", "transfer", "prompt", "judge"] {
+        assert!(plan["kinds"][kind]["units"].as_u64().unwrap() > 0, "{kind}");
+    }
+    let read = |name: &str| serde_json::to_value(limbic::sweep::read_spec(config(name).as_ref()).unwrap()).unwrap();
+    let (small, large) = (read("study-small.yaml"), read("paper.yaml"));
+    for (list, field) in [("probes", "kind"), ("controls", ""), ("baselines", ""), ("transfer", "")] {
+        let of = |spec: &Value| -> BTreeSet<String> {
+            spec[list].as_array().unwrap().iter().map(|v| if field.is_empty() { v } else { &v[field] }.to_string()).collect()
+        };
+        assert_eq!(of(&small), of(&large), "{list}");
+    }
+    assert_eq!(small["continuation"]["controls"], large["continuation"]["controls"]);
+    assert!(small["judge"].is_object() && small["geometry"] == true && large["geometry"] == true);
+    let names = strings(&small["conditions"], "name");
+    assert!(strings(&large["conditions"], "name").iter().all(|name| names.contains(name)), "{names:?}");
+    assert!(strings(&plan["conditions"], "name").contains(&"cheered.P04"), "a condition for each stimulus");
+}
+
+#[test]
+fn the_libraries_of_stimuli_are_large_and_name_no_label() {
+    let labels = ["anger", "disgust", "fear", "happiness", "joy", "neutral", "sadness", "surprise"];
+    for (name, letter) in [("positive", "P"), ("negative", "N")] {
+        let text = std::fs::read_to_string(config(&format!("stimuli/{name}.jsonl"))).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (ids, texts): (BTreeSet<&str>, BTreeSet<&str>) =
+            lines.iter().map(|l| (l["id"].as_str().unwrap(), l["text"].as_str().unwrap())).unzip();
+        assert!(lines.len() >= 12 && ids.len() == lines.len() && texts.len() == lines.len(), "{name}");
+        assert!(ids.iter().all(|id| id.starts_with(letter)));
+        for text in texts {
+            let words: Vec<String> = text.split(|c: char| !c.is_alphabetic()).map(str::to_lowercase).collect();
+            assert!(!labels.iter().any(|label| words.iter().any(|word| word == label)), "{text}");
+        }
     }
 }
 

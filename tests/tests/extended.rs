@@ -76,6 +76,48 @@ fn a_sweep_goes_on_where_its_files_have_moved_to() {
     assert_eq!((&done["units"]["quarantined"], &done["attempts"]["failed"]), (&0.into(), &0.into()));
 }
 
+#[test]
+fn a_sweep_with_few_shot_examples_is_extended_over_the_same_rows_and_examples() {
+    let sandbox = sandbox();
+    let few = |draw: &str| {
+        format!("conditions: [{{name: raw}}, {{name: few, template: '{{text}} ->', few_shot: {draw}}}]\nprobes: []\nbaselines: []\n")
+    };
+    let small = |draw: &str, models: &str| {
+        let (conditions, rest) = (
+            "conditions: [{name: raw}, {name: calm, chat: {system: You always remain calm and composed.}}]\n",
+            "probes: [{kind: logistic, c: [0.01]}, {kind: mlp, hidden: 8}]\n",
+        );
+        sandbox.small(&[(conditions, &few(draw)), (rest, ""), (MODELS, models)]);
+    };
+    small("{per_class: 2, seed: 4}", MODELS);
+    let plan = sandbox.json(&["plan", "small.yaml", "--json"]);
+    let examples = plan["conditions"][1]["examples"].as_array().unwrap();
+    assert_eq!((examples.len(), plan["rows"].as_u64()), (14, Some(210 - 14)), "what is shown is in the dataset no longer");
+    let first = sandbox.json(&[&RUN[..], &["--json"]].concat());
+    assert_eq!(first["state"], "complete");
+
+    let second = Sandbox::repository().join("configs/quickstart/models/tiny-1m");
+    let two = format!("[{{source: MODEL}}, {{source: {}}}]", second.display());
+    small("{per_class: 2, seed: 4}", &two);
+    assert_eq!(sandbox.json(&["plan", "small.yaml", "--json"])["conditions"][1]["examples"], plan["conditions"][1]["examples"]);
+    let extend = [&RUN[..], &["--extend", "small", "--json"]].concat();
+    let extended = sandbox.json(&extend);
+    assert_eq!(extended["sweep"], first["sweep"]);
+    // 196 rows make 7 shards under each of 2 conditions: those of the new model.
+    assert_eq!((&extended["computed_units"], &extended["units"]["total"]), (&14.into(), &28.into()));
+    assert_eq!(sandbox.json(&extend)["computed_units"], 0, "again, it adds nothing");
+
+    // Other examples are other rows.
+    small("{per_class: 1, seed: 4}", &two);
+    let refused = sandbox.limbic(&[&RUN[..], &["--extend", "small"]].concat());
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.stderr.contains("dataset: its rows are not those of sweep") && refused.stderr.contains("`few_shot`"),
+        "{}",
+        refused.stderr
+    );
+}
+
 /// Every accuracy of the report, as (what it is of, bits of the value).
 fn accuracies(sandbox: &Sandbox) -> Vec<(String, u64)> {
     use arrow::array::{Array, Float64Array};

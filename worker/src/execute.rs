@@ -1,8 +1,10 @@
 //! Executing a unit: the seam between the session and the engine, and the errors that cross it.
 
+mod blocks;
 mod engine;
 mod extract;
 mod fit;
+mod judge;
 mod models;
 mod passes;
 mod prompt;

@@ -5,13 +5,14 @@ mod header;
 mod parts;
 mod shard;
 mod shelf;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use limbic_proto::commit::Commit;
+use limbic_proto::commit::{Commit, Done};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
 use limbic_proto::rows::{Rows, RowsError};
@@ -62,7 +63,7 @@ pub enum InputError {
         message: String,
     },
     /// A dependency's artifact is not what such a unit writes.
-    #[error("states of unit {unit:?}: {message}")]
+    #[error("an artifact of unit {unit:?}: {message}")]
     Artifact {
         /// The dependency.
         unit: UnitKey,
@@ -173,12 +174,33 @@ impl Inputs {
         Ok(rows)
     }
 
-    /// A model's files with its weights, downloaded if they are not here.
+    /// A model's files, downloaded if they are not here.
     ///
     /// # Errors
     /// They can't be had, or are no model that the engine can compute.
-    pub fn model(&self, source: &str) -> Result<ModelFiles, InputError> {
-        Ok(self.wait(ModelFiles::resolve(source, Need::Weights))?)
+    pub fn model(&self, source: &str, need: Need) -> Result<ModelFiles, InputError> {
+        self.wait(async {
+            tokio::select! {
+                files = ModelFiles::resolve(source, need) => Ok(files?),
+                () = self.progress.cancellation() => Err(InputError::Cancelled),
+            }
+        })
+    }
+
+    /// The results of these units, in order; a unit that was split stands for its children.
+    fn results(&self, units: &[UnitKey]) -> Result<Vec<(Source, Done)>, InputError> {
+        let mut results = Vec::with_capacity(units.len());
+        let mut pending: Vec<UnitKey> = units.iter().rev().copied().collect();
+        while let Some(unit) = pending.pop() {
+            let of = Source { unit, generation: self.generations.get(&unit).copied().unwrap_or(0) };
+            match self.read(|store| async move { store.commit(&unit, of.generation).await }).map_err(|e| of.judge(e))? {
+                Some(Commit::Done(done)) => results.push((of, done)),
+                Some(Commit::Split { children, .. }) => pending.extend(children.iter().rev()),
+                Some(Commit::Void { .. }) => return Err(of.corrupt("its commit is a void where a result should be".to_owned())),
+                None => return Err(of.corrupt("its commit is missing".to_owned())),
+            }
+        }
+        Ok(results)
     }
 
     /// The committed states of these units, in order; a unit that was split stands for its children.
@@ -186,17 +208,6 @@ impl Inputs {
     /// # Errors
     /// One of them has no result, or its artifact can't be read.
     pub fn shards(&self, extracts: &[UnitKey]) -> Result<Vec<Shard<'_>>, InputError> {
-        let mut shards = Vec::with_capacity(extracts.len());
-        let mut pending: Vec<UnitKey> = extracts.iter().rev().copied().collect();
-        while let Some(unit) = pending.pop() {
-            let of = Source { unit, generation: self.generations.get(&unit).copied().unwrap_or(0) };
-            match self.read(|store| async move { store.commit(&unit, of.generation).await }).map_err(|e| of.judge(e))? {
-                Some(Commit::Done(done)) => shards.push(Shard::open(self, of, done)?),
-                Some(Commit::Split { children, .. }) => pending.extend(children.iter().rev()),
-                Some(Commit::Void { .. }) => return Err(of.corrupt("its commit is a void where a result should be".to_owned())),
-                None => return Err(of.corrupt("its commit is missing".to_owned())),
-            }
-        }
-        Ok(shards)
+        self.results(extracts)?.into_iter().map(|(of, done)| Shard::open(self, of, done)).collect()
     }
 }

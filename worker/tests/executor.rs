@@ -2,10 +2,16 @@
 
 #[path = "executor/bench.rs"]
 mod bench;
+#[path = "executor/continuations.rs"]
+mod continuations;
+#[path = "executor/questions.rs"]
+mod questions;
+#[path = "executor/twins.rs"]
+mod twins;
 
-use bench::{Bench, fixture, oversized, tensor_f32, tensor_i64};
+use bench::{Bench, fixture, oversized, tensor_f32, tensor_f64, tensor_i64};
 use limbic_engine::probe::Score;
-use limbic_proto::axis::{Layer, Pooling, ReadOut};
+use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 use limbic_proto::commit::Commit;
 use limbic_proto::layout;
 use limbic_proto::rows::Split;
@@ -289,10 +295,8 @@ fn answers_are_scored_in_class_order() {
     let unit = bench.prompt(0..12, Prompt::Template("{text}\nAnswer:".into()), &[" joy", " fear", " a much longer answer"], TooLong::Skip);
     let output = bench.execute(&unit).unwrap();
     let scores = artifact(&output, SCORES);
-    let read = safetensors::SafeTensors::deserialize(scores).unwrap();
-    let likelihood = read.tensor("log_likelihood").unwrap();
-    assert_eq!((likelihood.shape(), likelihood.dtype()), ([12, 3].as_slice(), safetensors::Dtype::F64));
-    let values: Vec<f64> = likelihood.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect();
+    let (shape, values) = tensor_f64(scores, "log_likelihood");
+    assert_eq!(shape, [12, 3]);
     let skipped: Vec<bool> = tensor_i64(scores, "prompt_tokens").iter().map(|t| *t == 0).collect();
     assert!(values.chunks_exact(3).zip(&skipped).all(|(v, skipped)| v.iter().all(|x| (*x == 0.0) == *skipped && *x <= 0.0)));
     assert!(skipped[3] && tensor_i64(scores, "label_tokens")[2] > 1 && output.tokens > 0);
@@ -343,7 +347,8 @@ fn what_contradicts_the_plan_is_rejected_with_its_reason() {
 fn a_second_attempt_goes_on_where_a_killed_worker_was() {
     let mut bench = Bench::new("llama-plain", 60);
     let continuation = Continuation { tokens: Some(3), temperature: 0.7, seed: 5, filler: None, stop_at_eos: false, controls: Vec::new() };
-    let read_outs = vec![ReadOut::LAST, ReadOut::at(3)];
+    let shuffled = ReadOut { context: Context::ShuffledReply, ..ReadOut::at(3) };
+    let read_outs = vec![ReadOut::LAST, ReadOut::at(3), shuffled];
     let unit = bench.extract(0..60, Prompt::Template("{text}".into()), read_outs, Some(continuation), TooLong::Error);
     let whole = bench.execute(&unit).unwrap();
     assert!(bench.parts(&unit).is_empty(), "a unit that takes no time keeps nothing");

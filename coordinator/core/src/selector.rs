@@ -5,8 +5,9 @@
 //! A unit is selected where what it computes is among what is asked. Probes are bundled by layer, so `layer=12` selects the
 //! probes of that layer, `offset=1` those that are fitted at that offset too. Extract units hold all layers and offsets of
 //! their rows: they are selected by model and condition, but by layer or offset only if `kind=extract` says so, for
-//! somebody who doubts one layer seldom wants all states again. Units that have no such axis (a baseline has no model, a
-//! zero-shot prompt no condition) are not selected by a term about it.
+//! somebody who doubts one layer seldom wants all states again. A transfer belongs to the condition whose states it reads,
+//! and to offset 0; a verdict to the model that replied. Units that have no such axis (a baseline on the words has no
+//! model, a zero-shot prompt no condition) are not selected by a term about it.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -177,12 +178,13 @@ impl Selector {
         }
         let model = |index: &usize| self.models.as_ref().is_none_or(|all| all.contains(&plan.models[*index].name));
         let condition = |index: &usize| self.conditions.as_ref().is_none_or(|all| all.contains(&plan.conditions[*index].name));
+        let layer = |layer: &Layer| self.layers.as_ref().is_none_or(|all| all.iter().any(|l| l.hold(*layer)));
+        let at_zero = self.offsets.as_ref().is_none_or(|all| all.iter().any(|range| range.contains(&0)));
         let by_cell = self.layers.is_some() || self.offsets.is_some();
         match &planned.place {
-            Place::Fit { model: m, condition: c, layer } | Place::Transfer { model: m, condition: c, layer, .. } => {
-                // A fit holds every offset of its layer, and those asked for exist.
-                model(m) && condition(c) && self.layers.as_ref().is_none_or(|all| all.iter().any(|l| l.hold(*layer)))
-            }
+            // A fit holds every offset of its layer, and those asked for exist; a transfer is of offset 0.
+            Place::Fit { model: m, condition: c, layer: l } => model(m) && condition(c) && layer(l),
+            Place::Transfer { model: m, condition: c, layer: l, .. } => model(m) && condition(c) && layer(l) && at_zero,
             Place::Extract { model: m, condition: c, .. } => model(m) && condition(c) && (!by_cell || self.kinds.is_some()),
             Place::Judge { model: m, condition: c, .. } => model(m) && condition(c) && !by_cell,
             Place::Prompt { model: m, .. } | Place::Embedding { model: m, .. } | Place::Baseline { model: Some(m), .. } => {
@@ -267,6 +269,28 @@ mod tests {
         let plan = small_plan(&["a"], FIELDS);
         assert!(titles("layer=1", &plan).iter().all(|title| title.starts_with("fit")));
         assert_eq!(titles("layer=1 kind=extract condition=raw", &plan), ["extract a raw rows 0..10", "extract a raw rows 10..20"]);
+    }
+
+    #[test]
+    fn transfers_and_verdicts_are_meant_by_what_they_are_about() {
+        let fields = format!("{FIELDS}\ntransfer: [conditions]\njudge: {{}}\nbaselines: [mean-embedding]");
+        let plan = small_plan(&["a", "b"], &fields);
+        assert_eq!(titles("kind=transfer model=a layer=1", &plan), ["transfer a to raw layer 1", "transfer a to calm layer 1"]);
+        assert_eq!(
+            titles("kind=transfer condition=calm layer=final", &plan),
+            ["transfer a to calm layer final", "transfer b to calm layer final"]
+        );
+        assert_eq!(titles("offset=0 layer=2 model=a condition=raw", &plan), ["fit a raw layer 2", "transfer a to raw layer 2"]);
+        assert_eq!(titles("offset=2 layer=2 model=a condition=raw", &plan), ["fit a raw layer 2"], "transfers are of offset 0");
+        let verdicts = titles("kind=judge model=a condition=raw", &plan);
+        assert_eq!(verdicts, ["judge a raw rows 0..10 by a", "judge a raw rows 10..20 by a"]);
+        assert!("kind=judge layer=1".parse::<Selector>().unwrap().resolve(&plan).is_err());
+        let of_a = titles("model=a", &plan);
+        assert!(
+            of_a.contains(&"extract a embeddings rows 0..10".to_owned()) && of_a.contains(&"fit a mean-embedding".to_owned()),
+            "{of_a:?}"
+        );
+        assert!(!titles("condition=raw", &plan).iter().any(|title| title.contains("embedding")));
     }
 
     #[test]

@@ -1,28 +1,40 @@
 //! `limbic plan`, `limbic validate` and `limbic schema`: what a spec means, before anything runs.
 
-use std::path::PathBuf;
+mod cost;
 
-use limbic_core::plan::Estimate;
-use limbic_proto::spec::Spec;
+use std::path::{Path, PathBuf};
+
+use limbic_proto::rows::{Scheme, Split};
+use limbic_proto::spec::{Facts, Spec};
 use serde_json::json;
 
+use cost::{CORE_GFLOPS, GPU_TFLOPS, Rates};
+
 use crate::failure::Failure;
-use crate::progress::{bytes, count, seconds};
-use crate::sweep::{Sweep, prepare, read_spec};
+use crate::progress::count;
+use crate::sweep::{Sweep, prepare, prepare_assuming, read_spec};
 
 /// Arguments of `limbic plan`.
 #[derive(Debug, clap::Args)]
 pub struct PlanArgs {
     /// The spec file.
     spec: PathBuf,
+    /// Plans without the rows and models, by what this file says of them; the spec itself can't be run on it.
+    #[arg(long, value_name = "FILE")]
+    assume: Option<PathBuf>,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
-    /// GFLOP/s of one worker, for the estimate of time; the default assumes 40 per core of this computer.
+    /// GFLOP/s of one worker's processor, for the estimate of time: it computes probes, and models in f32. The default
+    /// assumes 40 per core of this computer.
     #[arg(long, value_name = "N")]
     gflops: Option<f64>,
+    /// TFLOP/s of one worker's GPU, for the estimate of time: it computes models in bf16. The default is 40 % of an H100's
+    /// 990.
+    #[arg(long, value_name = "N", default_value_t = GPU_TFLOPS)]
+    gpu_tflops: f64,
     /// How many workers, for the estimate of time.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     workers: u32,
 }
 
@@ -46,7 +58,14 @@ pub fn schema() -> Result<(), Failure> {
 pub async fn validate(args: ValidateArgs) -> Result<(), Failure> {
     let sweep = prepare(read_spec(&args.spec)?).await?;
     if args.json {
-        println!("{}", json!({"sweep": sweep.id, "name": sweep.name(), "rows": sweep.rows.rows.len(), "notes": sweep.accepted.notes}));
+        let names: Vec<&str> = sweep.plan.models.iter().map(|model| model.name.as_str()).collect();
+        println!(
+            "{}",
+            json!({
+                "sweep": sweep.id, "name": sweep.name(), "rows": sweep.rows.rows.len(), "models": names,
+                "conditions": sweep.plan.conditions, "notes": sweep.accepted.notes,
+            })
+        );
         return Ok(());
     }
     println!("{}: fine", args.spec.display());
@@ -54,12 +73,12 @@ pub async fn validate(args: ValidateArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Rows and models in a few lines, with what ingestion noticed.
+/// Rows, models and conditions in a few lines, with what was noticed and resolved.
 pub fn describe(sweep: &Sweep) {
-    use limbic_proto::rows::Split;
     let of = |split| sweep.rows.rows.iter().filter(|r| r.split == split).count();
+    let classes = if sweep.rows.scheme == Scheme::Continuous { "scales" } else { "classes" };
     println!(
-        "rows    {} ({} train, {} validation, {} test), {} classes: {}",
+        "rows    {} ({} train, {} validation, {} test), {} {classes}: {}",
         sweep.rows.rows.len(),
         of(Split::Train),
         of(Split::Validation),
@@ -78,6 +97,8 @@ pub fn describe(sweep: &Sweep) {
             layers.len()
         );
     }
+    let conditions: Vec<&str> = sweep.plan.conditions.iter().map(|condition| condition.name.as_str()).collect();
+    println!("prompts {} conditions: {}", conditions.len(), conditions.join(", "));
     for note in &sweep.accepted.notes {
         println!("note    {note}");
     }
@@ -85,69 +106,32 @@ pub fn describe(sweep: &Sweep) {
 
 /// Shows what a sweep would compute and cost.
 pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
-    let sweep = prepare(read_spec(&args.spec)?).await?;
+    let spec = read_spec(&args.spec)?;
+    let sweep = match &args.assume {
+        None => prepare(spec).await?,
+        Some(file) => prepare_assuming(spec, &read_facts(file)?).await?,
+    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let gflops = args.gflops.unwrap_or(40.0 * cores as f64);
-    let estimate = &sweep.plan.estimate;
-    let time = estimate.flops / (gflops * 1e9 * f64::from(args.workers.max(1)));
+    let gflops = args.gflops.unwrap_or(CORE_GFLOPS * cores as f64);
+    let rates = Rates { gflops, gpu_tflops: args.gpu_tflops, workers: args.workers };
     if args.json {
-        println!("{}", to_json(&sweep, estimate, gflops, time));
+        println!("{}", rates.json(&sweep, args.assume.as_deref()));
         return Ok(());
     }
-    println!("sweep   {} ({})", sweep.id, sweep.name());
-    describe(&sweep);
-    println!("cells   {} (model x layer x condition x offset)", count(estimate.cells as f64));
-    println!();
-    println!("{:<10}{:>10}{:>14}{:>14}{:>14}", "units", "number", "tokens", "FLOPs", "stored");
-    for (kind, of) in &estimate.units {
-        println!(
-            "{:<10}{:>10}{:>14}{:>14}{:>14}",
-            kind.as_str(),
-            of.units,
-            count(of.tokens as f64),
-            count(of.flops),
-            bytes(of.bytes_stored)
-        );
+    match &args.assume {
+        None => println!("sweep   {} ({})", sweep.id, sweep.name()),
+        Some(file) => println!("sweep   {}, over rows and models as {} assumes them: it can't be run so", sweep.name(), file.display()),
     }
-    println!(
-        "{:<10}{:>10}{:>14}{:>14}{:>14}",
-        "all",
-        sweep.plan.units.len(),
-        count(estimate.tokens as f64),
-        count(estimate.flops),
-        bytes(estimate.bytes_stored)
-    );
+    describe(&sweep);
+    println!("cells   {} (model x layer x condition x offset)", count(sweep.plan.estimate.cells as f64));
     println!();
-    println!(
-        "time    about {} at {gflops:.0} GFLOP/s on {} worker(s); say --gflops and --workers for your machines",
-        seconds(time),
-        args.workers
-    );
+    rates.print(&sweep);
     println!("tokens are estimated from the length of the texts");
     Ok(())
 }
 
-fn to_json(sweep: &Sweep, estimate: &Estimate, gflops: f64, time: f64) -> serde_json::Value {
-    let kinds: serde_json::Map<_, _> = estimate
-        .units
-        .iter()
-        .map(|(kind, of)| {
-            (kind.as_str().to_owned(), json!({"units": of.units, "tokens": of.tokens, "flops": of.flops, "bytes": of.bytes_stored}))
-        })
-        .collect();
-    json!({
-        "sweep": sweep.id,
-        "name": sweep.name(),
-        "rows": sweep.rows.rows.len(),
-        "cells": estimate.cells,
-        "units": sweep.plan.units.len(),
-        "kinds": kinds,
-        "tokens": estimate.tokens,
-        "flops": estimate.flops,
-        "bytes": estimate.bytes_stored,
-        "gflops_assumed": gflops,
-        "seconds": time,
-        "models": sweep.plan.models.iter().map(|m| json!({"name": m.name, "digest": m.digest, "parameters": m.architecture.parameters()})).collect::<Vec<_>>(),
-        "notes": sweep.accepted.notes,
-    })
+fn read_facts(file: &Path) -> Result<Facts, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| Failure::user(format_args!("--assume {}: can't be read: {e}; name a file of facts", file.display())))?;
+    Facts::from_yaml(&text, file).map_err(Failure::user)
 }

@@ -102,18 +102,11 @@ pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, 
 pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
     let mut spec = read_spec(&args.spec)?;
     // The coordinator has another current directory.
-    let absolute = |source: &str| {
-        if source.contains("://") {
-            source.to_owned()
-        } else {
-            std::path::absolute(source).map_or(source.to_owned(), |p| p.to_string_lossy().into_owned())
+    spec.relocate(|source| {
+        if !source.contains("://") {
+            *source = std::path::absolute(&*source).map_or(source.clone(), |p| p.to_string_lossy().into_owned());
         }
-    };
-    spec.dataset.source = absolute(&spec.dataset.source);
-    spec.store = spec.store.as_deref().map(absolute);
-    for model in &mut spec.models {
-        model.source = absolute(&model.source);
-    }
+    });
     let request = SubmitRequest { spec: serde_json::to_vec(&spec).expect("a spec serializes"), protocol: PROTOCOL, extend: args.extend };
     let response = args.remote.connect().await?.submit(request).await.map_err(said)?.into_inner();
     if args.json {

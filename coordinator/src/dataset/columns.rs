@@ -1,8 +1,12 @@
 //! Which column means what, and how a row's cells become an utterance; shared by all readers.
 
+use limbic_proto::rows::Scheme;
 use limbic_proto::spec::DatasetSpec;
 
 use super::error::{DatasetError, Known, Place};
+
+/// The highest level of an intensity: what is finer than this is a scale.
+const MOST_LEVELS: f64 = 100.0;
 
 /// One value of a row, whatever the format.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +15,12 @@ pub(super) enum Cell {
     Missing,
     Text(String),
     /// A whole number, as its digits.
-    Number(String),
+    Whole(String),
+    /// Any other number, as it is written.
+    Real(String),
+    Bool(bool),
     List(Vec<Cell>),
+    Map(Vec<(String, Cell)>),
     /// Anything else, named for messages.
     Other(String),
 }
@@ -23,17 +31,35 @@ impl Cell {
             Cell::Missing => "nothing".to_owned(),
             Cell::Text(text) if text.trim().is_empty() => "an empty string".to_owned(),
             Cell::Text(_) => "a string".to_owned(),
-            Cell::Number(digits) => format!("the number {digits}"),
+            Cell::Whole(digits) | Cell::Real(digits) => format!("the number {digits}"),
+            Cell::Bool(value) => format!("`{value}`"),
             Cell::List(_) => "a list".to_owned(),
+            Cell::Map(_) => "an object".to_owned(),
             Cell::Other(what) => what.clone(),
+        }
+    }
+
+    /// The same where a number is expected, which text formats write as a string.
+    fn found_for_number(&self) -> String {
+        match self {
+            Cell::Text(text) if !text.trim().is_empty() => format!("`{}`", text.chars().take(40).collect::<String>()),
+            other => other.found(),
         }
     }
 
     /// A string or a whole number with something in it.
     fn word(self) -> Result<String, Cell> {
         match self {
-            Cell::Text(word) | Cell::Number(word) if !word.trim().is_empty() => Ok(word),
+            Cell::Text(word) | Cell::Whole(word) if !word.trim().is_empty() => Ok(word),
             other => Err(other),
+        }
+    }
+
+    /// A finite number.
+    fn number(&self) -> Option<f64> {
+        match self {
+            Cell::Text(text) | Cell::Whole(text) | Cell::Real(text) => text.trim().parse().ok().filter(|n: &f64| n.is_finite()),
+            _ => None,
         }
     }
 }
@@ -41,19 +67,64 @@ impl Cell {
 /// A row as it was read, its labels not yet mapped.
 #[derive(Debug)]
 pub(super) struct Utterance {
+    /// Which of the files it is from.
+    pub(super) file: usize,
     pub(super) place: Place,
     pub(super) text: String,
-    pub(super) labels: Vec<String>,
+    /// What the row is labelled with, and how much: 1 for a label without more, a level, or a place on a scale. Labels of
+    /// level 0 are left out; scales are all there, in the spec's order.
+    pub(super) labels: Vec<(String, f32)>,
     pub(super) id: Option<String>,
     pub(super) group: Option<String>,
     pub(super) split: Option<String>,
+}
+
+/// Where a row's labels stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Labels {
+    /// In one column: a label, or a list of them. Under [`Scheme::Multi`] a row may have none.
+    Words { column: String, may_lack: bool },
+    /// In one column: a map from label to level.
+    Map { column: String },
+    /// In a column for each.
+    Numbers { columns: Vec<String>, kind: Kind },
+}
+
+/// What the numbers in columns are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Flag,
+    Level,
+    Place,
+}
+
+impl Kind {
+    fn expected(self) -> &'static str {
+        match self {
+            Kind::Flag => "0 or 1",
+            Kind::Level => "a whole number in 0..100",
+            Kind::Place => "a number",
+        }
+    }
+
+    fn read(self, cell: &Cell) -> Option<f32> {
+        let fits = |n: &f64| match self {
+            Kind::Flag => *n == 0.0 || *n == 1.0,
+            Kind::Level => n.fract() == 0.0 && (0.0..=MOST_LEVELS).contains(n),
+            Kind::Place => n.abs() <= f64::from(f32::MAX),
+        };
+        match (self, cell) {
+            (Kind::Flag, Cell::Bool(flag)) => Some(f32::from(u8::from(*flag))),
+            _ => cell.number().filter(fits).map(|n| n as f32),
+        }
+    }
 }
 
 /// The columns in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Columns {
     pub(super) text: String,
-    pub(super) label: String,
+    pub(super) labels: Labels,
     pub(super) id: Option<String>,
     pub(super) group: Option<String>,
     pub(super) split: Option<String>,
@@ -79,10 +150,25 @@ impl Columns {
             None if has(default) => find(role, default).map(Some),
             None => Ok(None),
         };
-        let label = if spec.label == "label" && !has("label") && has("labels") { "labels" } else { &spec.label };
+        let text = find("text", &spec.text)?;
+        let label = || {
+            let label = if spec.label == "label" && !has("label") && has("labels") { "labels" } else { &spec.label };
+            find("label", label)
+        };
+        let numbers = |kind| {
+            let columns = spec.values.iter().map(|column| find("values", column)).collect::<Result<_, _>>()?;
+            Ok(Labels::Numbers { columns, kind })
+        };
+        let labels = match (spec.scheme, spec.values.is_empty()) {
+            (Scheme::Continuous, _) => numbers(Kind::Place)?,
+            (Scheme::Intensity, false) => numbers(Kind::Level)?,
+            (Scheme::Multi, false) => numbers(Kind::Flag)?,
+            (Scheme::Intensity, true) => Labels::Map { column: label()? },
+            (scheme, _) => Labels::Words { column: label()?, may_lack: scheme == Scheme::Multi },
+        };
         Ok(Columns {
-            text: find("text", &spec.text)?,
-            label: find("label", label)?,
+            text,
+            labels,
             id: optional("id", &spec.id, "id")?,
             group: spec.group.as_deref().map(|column| find("group", column)).transpose()?,
             split: optional("split", &spec.split, "split")?,
@@ -90,9 +176,21 @@ impl Columns {
         })
     }
 
+    /// The column of labels in words; where there are several of numbers, none.
+    pub(super) fn label(&self) -> Option<&str> {
+        match &self.labels {
+            Labels::Words { column, .. } | Labels::Map { column } => Some(column),
+            Labels::Numbers { .. } => None,
+        }
+    }
+
     /// The names, each once, for readers that can leave other columns unread.
     pub(super) fn names(&self) -> Vec<&str> {
-        let mut names = vec![self.text.as_str(), &self.label];
+        let mut names = vec![self.text.as_str()];
+        match &self.labels {
+            Labels::Words { column, .. } | Labels::Map { column } => names.push(column),
+            Labels::Numbers { columns, .. } => names.extend(columns.iter().map(String::as_str)),
+        }
         names.extend([&self.id, &self.group, &self.split].into_iter().flatten().map(String::as_str));
         names.sort_unstable();
         names.dedup();
@@ -101,34 +199,67 @@ impl Columns {
 
     /// Makes an utterance of one row, whose cells `cell` hands out by column.
     pub(super) fn utterance(&self, file: &str, place: Place, mut cell: impl FnMut(&str) -> Cell) -> Result<Utterance, DatasetError> {
-        let wrong = |column: &str, expected: &'static str, found: &Cell| DatasetError::Value {
+        let wrong = |column: &str, expected: &'static str, found: String| DatasetError::Value {
             file: file.to_owned(),
             place,
             column: column.to_owned(),
             expected,
-            found: found.found(),
+            found,
         };
         let text = match cell(&self.text) {
             Cell::Text(text) if text.trim().is_empty() => {
                 return Err(DatasetError::EmptyText { file: file.to_owned(), place, column: self.text.clone() });
             }
             Cell::Text(text) => text,
-            other => return Err(wrong(&self.text, "a string", &other)),
+            other => return Err(wrong(&self.text, "a string", other.found())),
         };
-        let labels = match cell(&self.label) {
-            Cell::List(cells) => cells.into_iter().map(Cell::word).collect::<Result<Vec<_>, _>>(),
-            Cell::Text(label) if label.trim().is_empty() => {
-                return Err(DatasetError::NoLabel { file: file.to_owned(), place, column: self.label.clone() });
+        let labels = match &self.labels {
+            Labels::Words { column, may_lack } => match words(cell(column)) {
+                Ok(words) if words.is_none() && !may_lack => {
+                    return Err(DatasetError::NoLabel { file: file.to_owned(), place, column: column.clone() });
+                }
+                Ok(words) => words.unwrap_or_default().into_iter().map(|word| (word, 1.0)).collect(),
+                Err(found) => return Err(wrong(column, "a string, a whole number or a list of them", found.found())),
+            },
+            Labels::Map { column } => match cell(column) {
+                // Sources write no map where nothing is felt.
+                Cell::Missing => Vec::new(),
+                Cell::Map(levels) => {
+                    let level = |(label, cell): (String, Cell)| match Kind::Level.read(&cell) {
+                        Some(level) => Ok((label, level)),
+                        None => Err(wrong(column, Kind::Level.expected(), format!("{} for `{label}`", cell.found_for_number()))),
+                    };
+                    let levels: Vec<(String, f32)> = levels.into_iter().map(level).collect::<Result<_, _>>()?;
+                    levels.into_iter().filter(|(_, level)| *level > 0.0).collect()
+                }
+                other => return Err(wrong(column, "a map from class to level (columns of numbers are named in `values`)", other.found())),
+            },
+            Labels::Numbers { columns, kind } => {
+                let mut labels = Vec::with_capacity(columns.len());
+                for column in columns {
+                    let cell = cell(column);
+                    let number = kind.read(&cell).ok_or_else(|| wrong(column, kind.expected(), cell.found_for_number()))?;
+                    labels.push((column.clone(), number));
+                }
+                labels.retain(|(_, number)| *kind == Kind::Place || *number > 0.0);
+                labels
             }
-            one => one.word().map(|label| vec![label]),
         };
-        let labels = labels.map_err(|found| wrong(&self.label, "a string, a whole number or a list of them", &found))?;
         let mut word = |column: &Option<String>| match column {
-            Some(column) => cell(column).word().map(Some).map_err(|found| wrong(column, "a string or a whole number", &found)),
+            Some(column) => cell(column).word().map(Some).map_err(|found| wrong(column, "a string or a whole number", found.found())),
             None => Ok(None),
         };
         let (id, group) = (word(&self.id)?, word(&self.group)?);
         let split = word(&self.split).or_else(|e| if self.split_named { Err(e) } else { Ok(None) })?;
-        Ok(Utterance { place, text, labels, id, group, split })
+        Ok(Utterance { file: 0, place, text, labels, id, group, split })
+    }
+}
+
+/// The labels of a cell; none where it is an empty string.
+fn words(cell: Cell) -> Result<Option<Vec<String>>, Cell> {
+    match cell {
+        Cell::List(cells) => cells.into_iter().map(Cell::word).collect::<Result<_, _>>().map(Some),
+        Cell::Text(label) if label.trim().is_empty() => Ok(None),
+        one => one.word().map(|label| Some(vec![label])),
     }
 }

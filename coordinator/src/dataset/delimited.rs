@@ -7,22 +7,22 @@ use limbic_proto::spec::DatasetSpec;
 
 use super::columns::{Cell, Columns};
 use super::error::{DatasetError, Place};
-use super::read::Source;
+use super::read::Read;
 
 /// Comma-separated values.
-pub(super) fn csv(spec: &DatasetSpec, file: &str, text: &str) -> Result<Source, DatasetError> {
-    let (source, last) = read(spec, file, text, &csv::ReaderBuilder::new(), str::to_owned)?;
+pub(super) fn csv(spec: &DatasetSpec, file: &str, text: &str) -> Result<Read, DatasetError> {
+    let (rows, last) = read(spec, file, text, &csv::ReaderBuilder::new(), str::to_owned)?;
     if text[last..].matches('"').count() % 2 == 1 {
         let place = Place::Line(text[..last].matches('\n').count() + 1);
         let message = "a quote is opened here or further on and never closed; quotes inside a quoted field are doubled".to_owned();
         return Err(DatasetError::Syntax { file: file.to_owned(), place, message });
     }
-    Ok(source)
+    Ok(rows)
 }
 
 /// Tab-separated values.
-pub(super) fn tsv(spec: &DatasetSpec, file: &str, text: &str) -> Result<Source, DatasetError> {
-    read(spec, file, text, csv::ReaderBuilder::new().delimiter(b'\t').quoting(false), unquoted).map(|(source, _)| source)
+pub(super) fn tsv(spec: &DatasetSpec, file: &str, text: &str) -> Result<Read, DatasetError> {
+    read(spec, file, text, csv::ReaderBuilder::new().delimiter(b'\t').quoting(false), unquoted).map(|(rows, _)| rows)
 }
 
 /// The rows, and where the last one begins.
@@ -32,7 +32,7 @@ fn read(
     text: &str,
     builder: &csv::ReaderBuilder,
     field: fn(&str) -> String,
-) -> Result<(Source, usize), DatasetError> {
+) -> Result<(Read, usize), DatasetError> {
     let mut lines = Lines { text, byte: 0, line: 1 };
     let mut reader = builder.from_reader(text.as_bytes());
     let headers = reader.headers().map_err(|e| syntax(file, &mut lines, &e))?;
@@ -48,7 +48,7 @@ fn read(
         };
         utterances.push(columns.utterance(file, place, cell)?);
     }
-    Ok((Source { columns, utterances }, lines.byte))
+    Ok((Read { columns, utterances }, lines.byte))
 }
 
 /// Line numbers of ever later records. (The parser's own are off after `\r\n` and blank lines.)

@@ -20,7 +20,7 @@ pub(super) fn ranked(purpose: &str, seed: u64, drafts: &[Draft], mut indices: Ve
     indices
 }
 
-/// Rows by split and class; where splits are still to be made, all under train.
+/// Rows by split and stratum (their class, as a rule); where splits are still to be made, all under train.
 type Strata = BTreeMap<(Split, u32), Vec<usize>>;
 
 /// At most the spec's limit of rows: given splits keep their shares of the rows, classes theirs within a split, and every
@@ -37,7 +37,7 @@ pub(super) fn limit(
     let Some(limit) = spec.limit.filter(|limit| *limit < total) else { return Ok(drafts) };
     let mut strata = Strata::new();
     for (i, draft) in drafts.iter().enumerate() {
-        strata.entry((draft.split.unwrap_or(Split::Train), draft.class)).or_default().push(i);
+        strata.entry((draft.split.unwrap_or(Split::Train), draft.strata[0])).or_default().push(i);
     }
     let of_split = |split| strata.iter().filter(move |((s, _), _)| *s == split).map(|((_, class), rows)| (*class, rows.len()));
     let caps = Split::ALL.map(|split| balance::size(spec.balance, split, classes, of_split(split)));

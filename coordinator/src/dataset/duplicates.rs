@@ -20,11 +20,14 @@ pub(super) fn settle(drafts: Vec<Draft>, given: Given, notes: &mut Vec<String>) 
         members.entry(*root).or_default().push(i);
     }
     members.retain(|_, rows| rows.len() > 1);
-    let mixed = members.values().filter(|rows| rows.iter().any(|&i| drafts[i].class != drafts[rows[0]].class)).count();
+    let mixed = members
+        .values()
+        .filter(|rows| rows.iter().any(|&i| drafts[i].class != drafts[rows[0]].class || drafts[i].values != drafts[rows[0]].values))
+        .count();
     let rows: usize = members.values().map(Vec::len).sum();
     notes.push(match members.len() {
         0 => "near-duplicates: none found".to_owned(),
-        n => format!("near-duplicates: {n} clusters of {rows} rows in all; {mixed} clusters hold more than one class"),
+        n => format!("near-duplicates: {n} clusters of {rows} rows in all; {mixed} clusters hold differing labels"),
     });
     let mut kept = vec![true; drafts.len()];
     if given != Given::Nothing {

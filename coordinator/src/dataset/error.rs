@@ -78,6 +78,14 @@ pub enum DatasetError {
     /// Every row was left out.
     #[error("{file}: all {rows} rows have several labels or none, and `multiple_labels: skip` leaves such rows out")]
     AllSkipped { file: String, rows: usize },
+    /// No row has a label.
+    #[error("{file}: none of its {rows} rows has a label; check `dataset.label` and `dataset.values`")]
+    NoClasses { file: String, rows: usize },
+    /// Fewer rows of a class than few-shot examples of it.
+    #[error(
+        "conditions: `few_shot` draws {asked} examples of each class from train, which has {rows} usable rows of class `{class}`, and one must stay: lower `per_class`, or add rows"
+    )]
+    TooFewExamples { asked: usize, class: String, rows: usize },
     /// Bytes that are no text.
     #[error("{file}, line {line}: is not UTF-8 (byte {byte:#04x} at position {position} of the line); save the file as UTF-8")]
     NotUtf8 { file: String, line: usize, position: usize, byte: u8 },
@@ -118,7 +126,7 @@ pub enum DatasetError {
     OneClass { file: String, class: String },
     /// An id that came before.
     #[error("{file}, {place}: the id `{id}` is already that of {first}; ids must be unique")]
-    DuplicateId { file: String, place: Place, id: String, first: Place },
+    DuplicateId { file: String, place: Place, id: String, first: String },
     /// A word that names no split.
     #[error(
         "{file}, {place}, column `{column}`: `{word}` is no split; write train (training), validation (valid, val, dev) or test (testing)"

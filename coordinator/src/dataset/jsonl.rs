@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use super::columns::{Cell, Columns};
 use super::error::{DatasetError, Place};
-use super::read::Source;
+use super::read::Read;
 
 /// Reads the text twice: once for the columns there are (lines may differ), once for the rows.
-pub(super) fn read(spec: &DatasetSpec, file: &str, text: &str) -> Result<Source, DatasetError> {
+pub(super) fn read(spec: &DatasetSpec, file: &str, text: &str) -> Result<Read, DatasetError> {
     let mut existing = BTreeSet::new();
     for (place, line) in lines(text) {
         let object: BTreeMap<String, IgnoredAny> = parse(file, place, line)?;
@@ -25,7 +25,7 @@ pub(super) fn read(spec: &DatasetSpec, file: &str, text: &str) -> Result<Source,
         let object: BTreeMap<String, Value> = parse(file, place, line)?;
         utterances.push(columns.utterance(file, place, |column| object.get(column).map_or(Cell::Missing, cell))?);
     }
-    Ok(Source { columns, utterances })
+    Ok(Read { columns, utterances })
 }
 
 fn lines(text: &str) -> impl Iterator<Item = (Place, &str)> {
@@ -50,10 +50,10 @@ fn cell(value: &Value) -> Cell {
     match value {
         Value::Null => Cell::Missing,
         Value::String(text) => Cell::Text(text.clone()),
-        Value::Number(n) if n.is_i64() || n.is_u64() => Cell::Number(n.to_string()),
-        Value::Number(n) => Cell::Other(format!("the number {n}")),
-        Value::Bool(b) => Cell::Other(format!("`{b}`")),
+        Value::Number(n) if n.is_i64() || n.is_u64() => Cell::Whole(n.to_string()),
+        Value::Number(n) => Cell::Real(n.to_string()),
+        Value::Bool(b) => Cell::Bool(*b),
         Value::Array(items) => Cell::List(items.iter().map(cell).collect()),
-        Value::Object(_) => Cell::Other("an object".to_owned()),
+        Value::Object(entries) => Cell::Map(entries.iter().map(|(key, value)| (key.clone(), cell(value))).collect()),
     }
 }

@@ -1,76 +1,179 @@
-//! Labels become classes: the label map, the classes' order, rows of several labels.
+//! Labels become classes and numbers: the label map, the classes' order, and what each scheme makes of a row.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use limbic_proto::rows::Scheme;
 use limbic_proto::spec::{DatasetSpec, MultipleLabels};
 
 use super::columns::Utterance;
 use super::error::{DatasetError, Known};
-use super::read::Source;
+use super::read::Files;
 use super::{Draft, nearest};
 
-/// The classes, and the rows of exactly one class. Several labels that the map makes one class count as one; rows of
-/// several classes, or of an empty list, are refused or left out by `multiple_labels`.
-pub(super) fn classify(
+/// Parts of a scale that its rows are stratified by.
+const BINS: usize = 5;
+
+/// The classes (or scales), and the rows with their labels; what kind they are of is the spec's scheme.
+pub(super) fn label(
     spec: &DatasetSpec,
-    file: &str,
-    source: Source,
+    files: &Files,
+    utterances: Vec<Utterance>,
     notes: &mut Vec<String>,
 ) -> Result<(Vec<String>, Vec<Draft>), DatasetError> {
-    let total = source.utterances.len();
-    let map = Map::new(spec, &source.utterances);
-    let column = &source.columns.label;
-    let (mut several, mut without) = (0, 0);
+    match spec.scheme {
+        Scheme::Single => single(spec, files, utterances, notes),
+        Scheme::Multi | Scheme::Intensity => several(spec, files, utterances, notes),
+        Scheme::Continuous => Ok(scales(spec, files, utterances, notes)),
+    }
+}
+
+/// Rows of exactly one class. Several labels that the map makes one class count as one; rows of several classes, or of an
+/// empty list, are refused or left out by `multiple_labels`.
+fn single(
+    spec: &DatasetSpec,
+    files: &Files,
+    utterances: Vec<Utterance>,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<String>, Vec<Draft>), DatasetError> {
+    let total = utterances.len();
+    let map = Map::new(spec, &utterances);
+    let (mut many, mut without) = (0, 0);
     let mut kept: Vec<(usize, String, Utterance)> = Vec::with_capacity(total);
-    for (number, utterance) in source.utterances.into_iter().enumerate() {
-        let mut classes = BTreeSet::new();
-        for label in &utterance.labels {
-            let class = map.class(label).ok_or_else(|| DatasetError::UnknownLabel {
-                file: file.to_owned(),
-                place: utterance.place,
-                column: column.clone(),
-                label: label.clone(),
-                known: map.known(label),
-            })?;
-            classes.insert(class.to_owned());
-        }
+    for (number, utterance) in utterances.into_iter().enumerate() {
+        let mut classes: BTreeSet<String> = map.classes(files, &utterance)?.into_keys().collect();
+        let spot = || (files.name(utterance.file), files.columns(utterance.file).label().unwrap_or_default().to_owned());
         match (classes.len(), spec.multiple_labels) {
             (1, _) => kept.extend(classes.pop_first().map(|class| (number + 1, class, utterance))),
             (0, MultipleLabels::Skip) => without += 1,
-            (_, MultipleLabels::Skip) => several += 1,
+            (_, MultipleLabels::Skip) => many += 1,
             (0, MultipleLabels::Error) => {
-                return Err(DatasetError::NoLabel { file: file.to_owned(), place: utterance.place, column: column.clone() });
+                let (file, column) = spot();
+                return Err(DatasetError::NoLabel { file, place: utterance.place, column });
             }
             (_, MultipleLabels::Error) => {
-                let (place, labels) = (utterance.place, utterance.labels);
-                return Err(DatasetError::SeveralLabels { file: file.to_owned(), place, column: column.clone(), labels });
+                let (file, column) = spot();
+                let labels = utterance.labels.into_iter().map(|(label, _)| label).collect();
+                return Err(DatasetError::SeveralLabels { file, place: utterance.place, column, labels });
             }
         }
     }
     if kept.is_empty() {
-        return Err(DatasetError::AllSkipped { file: file.to_owned(), rows: total });
+        return Err(DatasetError::AllSkipped { file: files.all(), rows: total });
     }
-    let classes = match spec.labels.is_empty() {
-        true => kept.iter().map(|(_, class, _)| class).collect::<BTreeSet<_>>().into_iter().cloned().collect(),
-        false => spec.labels.clone(),
-    };
+    let classes = in_order(spec, kept.iter().map(|(_, class, _)| class));
     if let [class] = classes.as_slice() {
-        return Err(DatasetError::OneClass { file: file.to_owned(), class: class.clone() });
+        return Err(DatasetError::OneClass { file: files.all(), class: class.clone() });
     }
-    notes.push(format!("{file}: {total} rows, {} classes in column `{column}`: {}", classes.len(), classes.join(", ")));
-    if several + without > 0 {
-        notes.push(format!("multiple_labels skip: {several} rows of several labels and {without} without a label were left out"));
+    notes.push(found(files, total, &format!("{} classes", classes.len()), &classes));
+    if many + without > 0 {
+        notes.push(format!("multiple_labels skip: {many} rows of several labels and {without} without a label were left out"));
     }
-    let index: HashMap<&str, u32> = classes.iter().zip(0..).map(|(class, i)| (class.as_str(), i)).collect();
-    let drafts = kept.into_iter().map(|(number, class, u)| draft(number, index[class.as_str()], u)).collect();
+    let index = index(&classes);
+    let drafts = kept.into_iter().map(|(number, class, u)| {
+        let class = index[class.as_str()];
+        Draft { class, strata: vec![class], ..Draft::new(number, u) }
+    });
+    let drafts = drafts.collect();
     Ok((classes, drafts))
 }
 
-/// The row's id is its number in the file where no column says otherwise; its group is itself.
-fn draft(number: usize, class: u32, utterance: Utterance) -> Draft {
-    let id = utterance.id.unwrap_or_else(|| number.to_string());
-    let group = utterance.group.unwrap_or_else(|| id.clone());
-    Draft { place: utterance.place, id, text: utterance.text, class, group, word: utterance.split, split: None, weight: 1 }
+/// Rows of any number of classes, each with a level. Several labels that the map makes one class have the highest level.
+fn several(
+    spec: &DatasetSpec,
+    files: &Files,
+    utterances: Vec<Utterance>,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<String>, Vec<Draft>), DatasetError> {
+    let map = Map::new(spec, &utterances);
+    let rows: Vec<BTreeMap<String, f32>> = utterances.iter().map(|u| map.classes(files, u)).collect::<Result<_, _>>()?;
+    let classes = in_order(spec, rows.iter().flat_map(BTreeMap::keys));
+    if classes.is_empty() {
+        return Err(DatasetError::NoClasses { file: files.all(), rows: rows.len() });
+    }
+    let mut rows_of = vec![0usize; classes.len()];
+    let index = index(&classes);
+    rows.iter().flat_map(BTreeMap::keys).for_each(|class| rows_of[index[class.as_str()] as usize] += 1);
+    let (labels, without) = (rows_of.iter().sum::<usize>(), rows.iter().filter(|row| row.is_empty()).count());
+    let what = match spec.scheme {
+        Scheme::Intensity => {
+            let highest = rows.iter().flat_map(BTreeMap::values).fold(0.0, |a: f32, b| a.max(*b));
+            format!("{} classes at levels 0 to {highest}", classes.len())
+        }
+        _ => format!("{} classes", classes.len()),
+    };
+    notes.push(found(files, rows.len(), &what, &classes));
+    notes.push(format!("labels: {:.2} classes a row on average; {without} rows have none", labels as f64 / rows.len() as f64));
+    for (class, _) in classes.iter().zip(&rows_of).filter(|(_, count)| **count == 0) {
+        notes.push(format!("labels: no row has the class `{class}`"));
+    }
+    let none = classes.len() as u32;
+    let draft = |(number, (utterance, row)): (usize, (Utterance, BTreeMap<String, f32>))| {
+        let mut values = vec![0.0; classes.len()];
+        for (class, level) in &row {
+            values[index[class.as_str()] as usize] = *level;
+        }
+        // The highest value first; among equals the rarest class, for it is the hardest to spread over the splits.
+        let mut strata: Vec<u32> = row.keys().map(|class| index[class.as_str()]).collect();
+        strata.sort_by(|a, b| {
+            let of = |class: &u32| (values[*class as usize], rows_of[*class as usize]);
+            let ((x, n), (y, m)) = (of(a), of(b));
+            y.total_cmp(&x).then(n.cmp(&m)).then(a.cmp(b))
+        });
+        let class = strata.first().copied().unwrap_or(0);
+        if strata.is_empty() {
+            strata.push(none);
+        }
+        Draft { class, strata, values, ..Draft::new(number + 1, utterance) }
+    };
+    let drafts = utterances.into_iter().zip(rows).enumerate().map(draft).collect();
+    Ok((classes, drafts))
+}
+
+/// Rows with a number on every scale. They are stratified by fifths of the first one.
+fn scales(spec: &DatasetSpec, files: &Files, utterances: Vec<Utterance>, notes: &mut Vec<String>) -> (Vec<String>, Vec<Draft>) {
+    let number = |utterance: &Utterance, scale: usize| utterance.labels[scale].1;
+    let ranges = spec.values.iter().enumerate().map(|(scale, name)| {
+        let of = || utterances.iter().map(|u| number(u, scale));
+        let mean = of().map(f64::from).sum::<f64>() / utterances.len() as f64;
+        format!("{name} {} to {} (mean {mean:.2})", of().fold(f32::INFINITY, f32::min), of().fold(f32::NEG_INFINITY, f32::max))
+    });
+    let ranges: Vec<String> = ranges.collect();
+    notes.push(found(files, utterances.len(), &format!("{} scales", spec.values.len()), &ranges));
+    // A row's bin is where its first equal stands in order, so that equal values share a bin.
+    let mut sorted: Vec<f32> = utterances.iter().map(|u| number(u, 0)).collect();
+    sorted.sort_by(f32::total_cmp);
+    let bin = |value: f32| (sorted.partition_point(|x| x.total_cmp(&value).is_lt()) * BINS / sorted.len()) as u32;
+    let draft = |(at, utterance): (usize, Utterance)| {
+        let values: Vec<f32> = utterance.labels.iter().map(|(_, value)| *value).collect();
+        Draft { strata: vec![bin(values[0])], values, ..Draft::new(at + 1, utterance) }
+    };
+    let drafts = utterances.into_iter().enumerate().map(draft).collect();
+    (spec.values.clone(), drafts)
+}
+
+/// What was read, in words.
+fn found(files: &Files, rows: usize, what: &str, names: &[String]) -> String {
+    let column = files.columns(0).label().map(|column| format!(" in column `{column}`")).unwrap_or_default();
+    format!("{}: {rows} rows, {what}{column}: {}", files.all(), names.join(", "))
+}
+
+/// The classes in the spec's order; else those of `values` in theirs; else all found, sorted.
+fn in_order<'a>(spec: &DatasetSpec, found: impl Iterator<Item = &'a String>) -> Vec<String> {
+    if !spec.labels.is_empty() {
+        return spec.labels.clone();
+    }
+    let mut classes: Vec<String> = Vec::new();
+    for column in &spec.values {
+        let class = spec.label_map.get(column).unwrap_or(column);
+        if !classes.contains(class) {
+            classes.push(class.clone());
+        }
+    }
+    if classes.is_empty() { found.collect::<BTreeSet<_>>().into_iter().cloned().collect() } else { classes }
+}
+
+fn index(classes: &[String]) -> HashMap<&str, u32> {
+    classes.iter().zip(0..).map(|(class, i)| (class.as_str(), i)).collect()
 }
 
 /// What a source label may be and becomes.
@@ -81,16 +184,36 @@ struct Map<'a> {
 }
 
 impl<'a> Map<'a> {
-    /// The classes are the spec's labels, else the map's targets, else whatever labels there are.
+    /// The classes are the spec's labels, else what columns of numbers stand for, else the map's targets, else whatever
+    /// labels there are.
     fn new(spec: &'a DatasetSpec, utterances: &[Utterance]) -> Map<'a> {
         let classes = if !spec.labels.is_empty() {
             spec.labels.iter().cloned().collect()
+        } else if !spec.values.is_empty() {
+            in_order(spec, std::iter::empty()).into_iter().collect()
         } else if !spec.label_map.is_empty() {
             spec.label_map.values().cloned().collect()
         } else {
-            utterances.iter().flat_map(|u| u.labels.iter().cloned()).collect()
+            utterances.iter().flat_map(|u| u.labels.iter().map(|(label, _)| label.clone())).collect()
         };
         Map { spec, classes }
+    }
+
+    /// A row's classes, each with its highest level.
+    fn classes(&self, files: &Files, utterance: &Utterance) -> Result<BTreeMap<String, f32>, DatasetError> {
+        let mut classes: BTreeMap<String, f32> = BTreeMap::new();
+        for (label, level) in &utterance.labels {
+            let class = self.class(label).ok_or_else(|| DatasetError::UnknownLabel {
+                file: files.name(utterance.file),
+                place: utterance.place,
+                column: files.columns(utterance.file).label().unwrap_or(label).to_owned(),
+                label: label.clone(),
+                known: self.known(label),
+            })?;
+            let highest = classes.entry(class.to_owned()).or_insert(*level);
+            *highest = highest.max(*level);
+        }
+        Ok(classes)
     }
 
     fn class<'s>(&'s self, label: &'s str) -> Option<&'s str> {

@@ -1,4 +1,4 @@
-//! Parquet: strings of any encoding, whole numbers, and lists of them; only the columns in use are decoded.
+//! Parquet: strings of any encoding, numbers, truth values, and lists of them; only the columns in use are decoded.
 
 use std::collections::HashMap;
 
@@ -13,17 +13,18 @@ use serde_json::Value;
 
 use super::columns::{Cell, Columns};
 use super::error::{DatasetError, Place};
-use super::read::Source;
+use super::read::Read;
 
 /// Reads the columns in use, batch by batch.
-pub(super) fn read(spec: &DatasetSpec, file: &str, bytes: Bytes, notes: &mut Vec<String>) -> Result<Source, DatasetError> {
+pub(super) fn read(spec: &DatasetSpec, file: &str, bytes: Bytes, notes: &mut Vec<String>) -> Result<Read, DatasetError> {
     let fail = |e: &dyn std::fmt::Display| DatasetError::Parquet { file: file.to_owned(), message: e.to_string() };
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| fail(&e))?;
     let existing: Vec<String> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
     let columns = Columns::resolve(spec, file, &existing)?;
-    let names = class_names(&builder, spec, &columns.label);
-    if !names.is_empty() {
-        notes.push(format!("the numbers in column `{}` were replaced by the {} label names the file carries", columns.label, names.len()));
+    let label = columns.label().map(str::to_owned);
+    let names = label.as_deref().map(|label| class_names(&builder, spec, label)).unwrap_or_default();
+    if let Some(label) = label.as_deref().filter(|_| !names.is_empty()) {
+        notes.push(format!("the numbers in column `{label}` were replaced by the {} label names the file carries", names.len()));
     }
     let used = columns.names();
     let roots = existing.iter().enumerate().filter(|(_, name)| used.contains(&name.as_str())).map(|(i, _)| i);
@@ -38,12 +39,12 @@ pub(super) fn read(spec: &DatasetSpec, file: &str, bytes: Bytes, notes: &mut Vec
             let place = Place::Row(utterances.len() + 1);
             let cell = |column: &str| {
                 let cell = decoded[column].cell(i);
-                if column == columns.label { named(cell, &names) } else { cell }
+                if Some(column) == label.as_deref() { named(cell, &names) } else { cell }
             };
             utterances.push(columns.utterance(file, place, cell)?);
         }
     }
-    Ok(Source { columns, utterances })
+    Ok(Read { columns, utterances })
 }
 
 /// A column of one batch.
@@ -53,19 +54,15 @@ enum Column {
     Other(String),
 }
 
-/// Strings, or the digits of whole numbers.
+/// Values as text, and what they are.
 struct Scalars {
     array: StringArray,
-    numbers: bool,
+    of: fn(String) -> Cell,
 }
 
 impl Scalars {
     fn cell(&self, i: usize) -> Cell {
-        match (self.array.is_null(i), self.numbers) {
-            (true, _) => Cell::Missing,
-            (false, true) => Cell::Number(self.array.value(i).to_owned()),
-            (false, false) => Cell::Text(self.array.value(i).to_owned()),
-        }
+        if self.array.is_null(i) { Cell::Missing } else { (self.of)(self.array.value(i).to_owned()) }
     }
 }
 
@@ -104,12 +101,15 @@ fn scalars(array: &ArrayRef) -> Option<Scalars> {
         DataType::Dictionary(_, value) => value,
         other => other,
     };
-    let strings = matches!(value, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null);
-    if !strings && !value.is_integer() {
-        return None;
-    }
+    let of = match value {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => Cell::Text,
+        DataType::Boolean => |text: String| Cell::Bool(text == "true"),
+        whole if whole.is_integer() => Cell::Whole,
+        real if real.is_floating() || real.is_decimal() => Cell::Real,
+        _ => return None,
+    };
     let array = cast(array, &DataType::Utf8).ok()?;
-    Some(Scalars { array: array.as_string::<i32>().clone(), numbers: !strings })
+    Some(Scalars { array: array.as_string::<i32>().clone(), of })
 }
 
 /// The label names that Hugging Face's `datasets` writes beside numbered labels (its `ClassLabel`). None where the spec
@@ -127,9 +127,9 @@ fn class_names(builder: &ParquetRecordBatchReaderBuilder<Bytes>, spec: &DatasetS
 
 fn named(cell: Cell, names: &[String]) -> Cell {
     match cell {
-        Cell::Number(digits) => match digits.parse::<usize>().ok().and_then(|i| names.get(i)) {
+        Cell::Whole(digits) => match digits.parse::<usize>().ok().and_then(|i| names.get(i)) {
             Some(name) => Cell::Text(name.clone()),
-            None => Cell::Number(digits),
+            None => Cell::Whole(digits),
         },
         Cell::List(cells) => Cell::List(cells.into_iter().map(|c| named(c, names)).collect()),
         other => other,

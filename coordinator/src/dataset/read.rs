@@ -1,30 +1,73 @@
-//! Reading: the format is chosen, and its reader makes utterances of the bytes.
+//! Reading: each file's format is chosen, and its reader makes utterances of the bytes.
 
 use std::path::Path;
 
-use bytes::Bytes;
+use limbic_proto::rows::Split;
 use limbic_proto::spec::{DatasetSpec, Format};
 
 use super::columns::{Columns, Utterance};
-use super::{DatasetError, delimited, jsonl, parquet};
+use super::{DatasetError, File, delimited, jsonl, parquet};
 
 /// What a reader makes of a file.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct Read {
     pub(super) columns: Columns,
     pub(super) utterances: Vec<Utterance>,
 }
 
-/// Reads the file in the spec's format.
-pub(super) fn read(spec: &DatasetSpec, file: &str, bytes: Bytes, notes: &mut Vec<String>) -> Result<Source, DatasetError> {
-    let source = match format(spec.format, file)? {
-        Format::Parquet => parquet::read(spec, file, bytes, notes)?,
-        Format::Csv => delimited::csv(spec, file, text(file, &bytes)?)?,
-        Format::Tsv => delimited::tsv(spec, file, text(file, &bytes)?)?,
-        Format::Jsonl | Format::Auto => jsonl::read(spec, file, text(file, &bytes)?)?,
-    };
-    if source.utterances.is_empty() {
-        return Err(DatasetError::Empty { file: file.to_owned() });
+/// What all the files hold, one after the other.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) files: Files,
+    pub(super) utterances: Vec<Utterance>,
+}
+
+/// The files, for messages about their rows.
+#[derive(Debug)]
+pub(super) struct Files(Vec<(String, Columns)>);
+
+impl Files {
+    /// A file's name.
+    pub(super) fn name(&self, file: usize) -> String {
+        self.0[file].0.clone()
+    }
+
+    /// A file's columns.
+    pub(super) fn columns(&self, file: usize) -> &Columns {
+        &self.0[file].1
+    }
+
+    /// The name of them all.
+    pub(super) fn all(&self) -> String {
+        self.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Every file's columns.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Columns> {
+        self.0.iter().map(|(_, columns)| columns)
+    }
+}
+
+/// Reads the files, each in its format.
+pub(super) fn read(spec: &DatasetSpec, files: Vec<File>, notes: &mut Vec<String>) -> Result<Source, DatasetError> {
+    let mut source = Source { files: Files(Vec::new()), utterances: Vec::new() };
+    for (number, File { name, split, bytes }) in files.into_iter().enumerate() {
+        let Read { columns, utterances } = match format(spec.format, &name)? {
+            Format::Parquet => parquet::read(spec, &name, bytes, notes)?,
+            Format::Csv => delimited::csv(spec, &name, text(&name, &bytes)?)?,
+            Format::Tsv => delimited::tsv(spec, &name, text(&name, &bytes)?)?,
+            Format::Jsonl | Format::Auto => jsonl::read(spec, &name, text(&name, &bytes)?)?,
+        };
+        if utterances.is_empty() {
+            return Err(DatasetError::Empty { file: name });
+        }
+        let said = split.map(Split::as_str);
+        source.utterances.extend(utterances.into_iter().map(|u| Utterance {
+            file: number,
+            split: said.map(str::to_owned).or(u.split),
+            ..u
+        }));
+        source.files.0.push((name, columns));
     }
     Ok(source)
 }

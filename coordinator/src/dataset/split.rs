@@ -3,11 +3,12 @@
 //! Groups are assigned one by one, large before small and in seeded order among equals, each to the split where it
 //! lowers the summed squared deviation from the shares, per class and relative to the class's size, the most. Rows
 //! that are groups of their own so end within one row of every share. Every class's targets are at least one row per
-//! split.
+//! split. A row of several classes counts for each of them (as in iterative stratification, Sechidis et al. 2011), one
+//! without any for a class that stands for none.
 
 use std::collections::{BTreeMap, HashMap};
 
-use limbic_proto::rows::Split;
+use limbic_proto::rows::{Scheme, Split};
 use limbic_proto::spec::SplitShares;
 
 use super::draw::rank;
@@ -15,7 +16,7 @@ use super::error::DatasetError;
 use super::{Draft, Given};
 
 /// Gives every row a split where the split column doesn't.
-pub(super) fn complete(shares: &SplitShares, seed: u64, given: Given, classes: usize, drafts: &mut [Draft], notes: &mut Vec<String>) {
+pub(super) fn complete(shares: &SplitShares, seed: u64, given: Given, drafts: &mut [Draft], notes: &mut Vec<String>) {
     let shares = match given {
         Given::All => return,
         Given::Nothing => vec![(Split::Train, shares.train), (Split::Validation, shares.validation), (Split::Test, shares.test)],
@@ -27,7 +28,8 @@ pub(super) fn complete(shares: &SplitShares, seed: u64, given: Given, classes: u
     if given == Given::Nothing {
         notes.push(format!("{} rows in {} groups were split by shares, stratified by class", open.len(), groups.len()));
     }
-    for (group, split) in assign(&groups, &shares, classes) {
+    let strata = drafts.iter().flat_map(|draft| &draft.strata).max().map_or(0, |last| *last as usize + 1);
+    for (group, split) in assign(&groups, &shares, strata) {
         for &i in &groups[group].rows {
             drafts[i].split = Some(split);
         }
@@ -37,7 +39,7 @@ pub(super) fn complete(shares: &SplitShares, seed: u64, given: Given, classes: u
 /// Rows that stay together.
 struct Group {
     rows: Vec<usize>,
-    /// Rows by class.
+    /// Rows by class, or whatever they are stratified by.
     counts: BTreeMap<usize, usize>,
     rank: u64,
 }
@@ -52,7 +54,9 @@ fn groups(drafts: &[Draft], open: &[usize], seed: u64) -> Vec<Group> {
             groups.len() - 1
         });
         groups[at].rows.push(i);
-        *groups[at].counts.entry(draft.class as usize).or_default() += 1;
+        for stratum in &draft.strata {
+            *groups[at].counts.entry(*stratum as usize).or_default() += 1;
+        }
     }
     groups
 }
@@ -92,17 +96,33 @@ fn targets(totals: &[f64], shares: &[(Split, f64)]) -> Vec<Vec<f64>> {
     targets
 }
 
-/// Every split must have rows of every class.
-pub(super) fn check(file: &str, classes: &[String], drafts: &[Draft]) -> Result<(), DatasetError> {
+/// Every split must have rows of every class. Where rows may have several, a class that lacks some is told: a corpus of many
+/// labels has rare ones.
+pub(super) fn check(scheme: Scheme, file: &str, classes: &[String], drafts: &[Draft], notes: &mut Vec<String>) -> Result<(), DatasetError> {
     let mut counts: BTreeMap<(u32, Split), usize> = BTreeMap::new();
     for draft in drafts {
-        *counts.entry((draft.class, draft.split.expect("every row has a split by now"))).or_default() += 1;
+        for stratum in &draft.strata {
+            *counts.entry((*stratum, draft.split.expect("every row has a split by now"))).or_default() += 1;
+        }
     }
     for (class, name) in (0..).zip(classes) {
-        if let Some(split) = Split::ALL.into_iter().find(|split| !counts.contains_key(&(class, *split))) {
-            let of_class = || drafts.iter().filter(|d| d.class == class);
-            let groups = of_class().map(|d| d.group.as_str()).collect::<std::collections::BTreeSet<_>>().len();
-            return Err(DatasetError::ClassMissing { file: file.to_owned(), split, class: name.clone(), rows: of_class().count(), groups });
+        let lacks = |split: &Split| !counts.contains_key(&(class, *split));
+        match scheme {
+            Scheme::Single => {
+                if let Some(split) = Split::ALL.into_iter().find(lacks) {
+                    let of_class = || drafts.iter().filter(|d| d.class == class);
+                    let groups = of_class().map(|d| d.group.as_str()).collect::<std::collections::BTreeSet<_>>().len();
+                    let (file, class) = (file.to_owned(), name.clone());
+                    return Err(DatasetError::ClassMissing { file, split, class, rows: of_class().count(), groups });
+                }
+            }
+            Scheme::Multi | Scheme::Intensity => {
+                let splits: Vec<&str> = Split::ALL.into_iter().filter(lacks).map(Split::as_str).collect();
+                if !splits.is_empty() && splits.len() < Split::ALL.len() {
+                    notes.push(format!("labels: no row of class `{name}` is in {}", splits.join(" or ")));
+                }
+            }
+            Scheme::Continuous => {}
         }
     }
     Ok(())

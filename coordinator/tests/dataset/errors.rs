@@ -3,7 +3,7 @@
 use limbic::dataset::ingest;
 use serde_json::json;
 
-use crate::{error, lines, spec};
+use crate::{error, file, lines, spec};
 
 #[test]
 fn the_format_must_be_known_and_the_file_hold_rows() {
@@ -19,7 +19,7 @@ fn the_format_must_be_known_and_the_file_hold_rows() {
 #[test]
 fn bytes_that_are_no_text_are_located() {
     let bytes = b"text,label\nfine,a\ncaf\xe9,b\n".to_vec();
-    let e = ingest(&spec(json!({})), "d.csv", bytes.into()).unwrap_err();
+    let e = ingest(&spec(json!({})), vec![file("d.csv", bytes)], &[]).unwrap_err();
     assert_eq!(e.to_string(), "d.csv, line 3: is not UTF-8 (byte 0xe9 at position 4 of the line); save the file as UTF-8");
 }
 

@@ -3,23 +3,32 @@
 mod balance;
 mod duplicates;
 mod errors;
+mod files;
 mod labels;
+mod leaks;
 mod readers;
+mod schemes;
 mod splits;
 
-use limbic::dataset::{DatasetError, Ingested, ingest};
+use limbic::dataset::{DatasetError, File, Ingested, ingest};
 use limbic_proto::rows::{Row, Split};
 use limbic_proto::spec::DatasetSpec;
 
 /// A spec of the given YAML-like JSON fields beside the source.
 fn spec(fields: serde_json::Value) -> DatasetSpec {
     let mut value = fields;
-    value["source"] = "unused".into();
+    if value["source"].is_null() {
+        value["source"] = "unused".into();
+    }
     serde_json::from_value(value).expect("the test's spec is valid")
 }
 
+fn file(name: &str, bytes: impl Into<bytes::Bytes>) -> File {
+    File { name: name.to_owned(), split: None, bytes: bytes.into() }
+}
+
 fn try_ingest(fields: serde_json::Value, name: &str, text: &str) -> Result<Ingested, DatasetError> {
-    ingest(&spec(fields), name, text.to_owned().into())
+    ingest(&spec(fields), vec![file(name, text.to_owned())], &[])
 }
 
 fn ingested(fields: serde_json::Value, name: &str, text: &str) -> Ingested {

@@ -12,7 +12,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use serde_json::json;
 
-use crate::{ingested, spec};
+use crate::{file, ingested, spec};
 
 /// Six rows: the smallest dataset with two classes in three splits.
 const ROWS: [(&str, &str, &str, &str); 6] = [
@@ -107,7 +107,7 @@ fn parquet_with_strings_of_every_encoding() {
         let ids: ArrayRef = Arc::new(StringArray::from_iter_values(ROWS.map(|r| r.0)));
         let splits: ArrayRef = Arc::new(StringViewArray::from_iter_values(ROWS.map(|r| r.3)));
         let bytes = parquet(vec![("text", text), ("label", labels.clone()), ("id", ids), ("split", splits)], None);
-        assert_rows(&ingest(&spec(json!({})), "d.parquet", bytes.into()).unwrap().rows.rows);
+        assert_rows(&ingest(&spec(json!({})), vec![file("d.parquet", bytes)], &[]).unwrap().rows.rows);
     }
 }
 
@@ -120,7 +120,7 @@ fn parquet_with_lists_and_numbered_ids() {
     let texts: ArrayRef = Arc::new(StringArray::from_iter_values(ROWS.map(|r| r.1)));
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(10..16));
     let bytes = parquet(vec![("text", texts), ("labels", Arc::new(lists.finish())), ("id", ids)], None);
-    let done = ingest(&spec(json!({})), "d.parquet", bytes.into()).unwrap();
+    let done = ingest(&spec(json!({})), vec![file("d.parquet", bytes)], &[]).unwrap();
     assert_eq!(done.rows.classes, ["anger", "joy"]);
     assert_eq!(done.rows.rows[5].id, "15");
 }
@@ -133,12 +133,12 @@ fn parquet_label_numbers_get_the_names_the_file_carries() {
     };
     let names = r#"{"info":{"features":{"labels":{"feature":{"names":["joy","anger"],"_type":"ClassLabel"},"_type":"Sequence"}}}}"#;
     let bytes = parquet(columns(), Some(names));
-    let done = ingest(&spec(json!({})), "d.parquet", bytes.clone().into()).unwrap();
+    let done = ingest(&spec(json!({})), vec![file("d.parquet", bytes.clone())], &[]).unwrap();
     assert_eq!(done.rows.classes, ["anger", "joy"]);
     assert_eq!(done.rows.rows[0].class, 1);
     assert_eq!(done.notes[0], "the numbers in column `labels` were replaced by the 2 label names the file carries");
     let mapped = spec(json!({"label_map": {"0": "good", "1": "bad"}}));
-    assert_eq!(ingest(&mapped, "d.parquet", bytes.into()).unwrap().rows.classes, ["bad", "good"]);
-    let plain = ingest(&spec(json!({})), "d.parquet", parquet(columns(), None).into()).unwrap();
+    assert_eq!(ingest(&mapped, vec![file("d.parquet", bytes)], &[]).unwrap().rows.classes, ["bad", "good"]);
+    let plain = ingest(&spec(json!({})), vec![file("d.parquet", parquet(columns(), None))], &[]).unwrap();
     assert_eq!(plain.rows.classes, ["0", "1"]);
 }

@@ -1,5 +1,7 @@
 //! What a well-formed spec must also satisfy; everything that needs no file but the spec itself.
 
+mod dataset;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -46,8 +48,8 @@ pub struct Finding {
     pub message: String,
 }
 
-/// What a parser found, after the place where it found it, in the words of the file.
-pub(super) fn syntax(text: &str, error: &serde_saphyr::Error) -> String {
+/// What a parser found, after the place where it found it, in the words of the file; such a file needs at least `needed`.
+pub(super) fn syntax(text: &str, error: &serde_saphyr::Error, needed: &str) -> String {
     use serde_saphyr::{Error, MessageFormatter, UserMessageFormatter};
     let error = error.without_snippet();
     let Some(place) = error.location() else { return UserMessageFormatter.format_message(error).into_owned() };
@@ -55,7 +57,7 @@ pub(super) fn syntax(text: &str, error: &serde_saphyr::Error) -> String {
     let rest: String = line.chars().skip((place.column() as usize).saturating_sub(1)).collect();
     let found = rest.split([',', ']', '}', '#']).next().unwrap_or("").trim();
     let message = match error {
-        Error::Eof { .. } => "the file ends here; a spec needs at least `dataset` and `models`".to_owned(),
+        Error::Eof { .. } => format!("the file ends here; it needs at least {needed}"),
         Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{key}` is there twice: keep one"),
         Error::SerdeUnknownField { field, expected, .. } => format!("unknown field `{field}`; the fields here are {}", expected.join(", ")),
         Error::SerdeUnknownVariant { variant, expected, .. } => {
@@ -288,6 +290,12 @@ impl Spec {
         if length.unwrap_or(0) == 0 {
             return finding("continuation.tokens", "is missing: a judge needs replies of some length");
         }
+        if self.continuation.as_ref().is_some_and(|c| c.instead().is_some()) {
+            return finding(
+                "judge",
+                "judges what models write, and continuation.filler follows the prompt instead: drop one, or make it a control",
+            );
+        }
         if let Some(model) = judge.model.as_ref().filter(|model| !self.models.iter().any(|m| m.name() == **model)) {
             return finding("judge.model", format!("`{model}` is none of the sweep's models"));
         }
@@ -304,40 +312,6 @@ impl Spec {
             if let Some(class) = self.dataset.labels.iter().find(|class| !level.map.contains_key(*class)) {
                 return finding(format!("report.levels[{i}].map"), format!("doesn't say where the class `{class}` belongs"));
             }
-        }
-        Ok(())
-    }
-
-    fn check_dataset(&self) -> Result<(), Finding> {
-        unique("dataset.labels", "label", &self.dataset.labels)?;
-        unique("dataset.values", "column", &self.dataset.values)?;
-        match self.dataset.scheme {
-            Scheme::Continuous if self.dataset.values.is_empty() => {
-                return finding("dataset.values", "is empty: name the columns of numbers, such as [valence, arousal]");
-            }
-            Scheme::Single | Scheme::Multi if !self.dataset.values.is_empty() => {
-                let message =
-                    format!("is for the schemes `intensity` and `continuous`, and dataset.scheme is `{}`", self.dataset.scheme.as_str());
-                return finding("dataset.values", message);
-            }
-            _ => {}
-        }
-        if self.dataset.scheme != Scheme::Single && self.dataset.balance != super::Balance::None {
-            return finding("dataset.balance", "balances classes, which needs `dataset.scheme: single`");
-        }
-        if !self.dataset.labels.is_empty()
-            && let Some((from, to)) = self.dataset.label_map.iter().find(|(_, to)| !self.dataset.labels.contains(to))
-        {
-            return finding(
-                "dataset.label_map",
-                format!("maps `{from}` to `{to}`, which is not in dataset.labels ({})", self.dataset.labels.join(", ")),
-            );
-        }
-        let s = self.dataset.shares;
-        // Asked positively, so that not-a-number is refused too.
-        let fine = [s.train, s.validation, s.test].iter().all(|x| *x > 0.0) && (s.train + s.validation + s.test - 1.0).abs() <= 1e-6;
-        if !fine {
-            return finding("dataset.shares", format!("are {} + {} + {}: all must be above 0 and sum to 1", s.train, s.validation, s.test));
         }
         Ok(())
     }

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Sources;
 use crate::rows::Scheme;
 
 /// Labelled utterances.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetSpec {
-    /// A local path, an object-store URL, or `hf://datasets/OWNER/NAME[@REVISION]/FILE`.
-    pub source: String,
-    /// The file format; `auto` goes by the file's ending.
+    /// A local path, an object-store URL, or `hf://datasets/OWNER/NAME[@REVISION]/FILE`; a list of them, which are read one
+    /// after the other; or `{train: …, validation: …, test: …}`, whose files hold the rows of one split each.
+    pub source: Sources,
+    /// The file format; `auto` goes by each file's ending.
     #[serde(default)]
     pub format: Format,
     /// The column of the utterance.
@@ -23,10 +25,11 @@ pub struct DatasetSpec {
     #[serde(default, skip_serializing_if = "Scheme::is_default")]
     pub scheme: Scheme,
     /// The column of the label: a string, or a list of strings (see `scheme` and `multiple_labels`). Under `intensity` a map
-    /// from class to level (JSONL), or else `values` names a column for every class.
+    /// from class to level (JSONL only). Not read where `values` names columns.
     #[serde(default = "label")]
     pub label: String,
-    /// Under `continuous`, and `intensity` without such a map: the columns of numbers, which name the scales or classes.
+    /// The columns of numbers, which name the scales or classes: under `continuous` always, under `intensity` (whole numbers,
+    /// 0 to 100) and `multi` (0 or 1) where the labels stand in a column for each class.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
     /// The column of the row's id; the default is `id` where there is one, else the row number.
@@ -38,13 +41,13 @@ pub struct DatasetSpec {
     /// The column that says `train`, `validation` or `test`; without it rows are split here by `shares`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
-    /// The classes, in the order of the reports; the default is all labels found, sorted.
+    /// The classes, in the order of the reports; the default is all labels found, sorted (those of `values` in their order).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
     /// Source label -> class; source labels that it doesn't name are an error unless they are classes themselves.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub label_map: BTreeMap<String, String>,
-    /// What to do with a row of several labels (after `label_map`).
+    /// What to do, under `single`, with a row of several labels or none (after `label_map`).
     #[serde(default)]
     pub multiple_labels: MultipleLabels,
     /// Class balancing.
@@ -56,7 +59,7 @@ pub struct DatasetSpec {
     /// Whether near-duplicates are kept in one split.
     #[serde(default)]
     pub near_duplicates: NearDuplicates,
-    /// At most this many rows, drawn with `seed`, stratified by class.
+    /// At most this many rows, drawn with `seed`, stratified by class (under `continuous` by fifths of the first scale).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// The seed of splitting, balancing and drawing.

@@ -75,8 +75,67 @@ pub enum LayerSelector {
     List(Vec<Layer>),
     /// 0, n, 2n, … and L.
     Every(u32),
-    /// The layers round(f*L).
-    Depth(Vec<f64>),
+    /// The layers round(f*L), and `final` where it is named.
+    Depth(Vec<Depth>),
+}
+
+/// A place in a model of any size.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Depth {
+    /// A share of the blocks, in 0..=1.
+    Share(f64),
+    /// After the final norm.
+    Final,
+}
+
+impl Serialize for Depth {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Depth::Share(share) => s.serialize_f64(*share),
+            Depth::Final => Layer::Final.serialize(s),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Depth {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Depth;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a share of the blocks in 0..1, or `final`")
+            }
+            fn visit_f64<E: serde::de::Error>(self, share: f64) -> Result<Depth, E> {
+                Ok(Depth::Share(share))
+            }
+            fn visit_u64<E: serde::de::Error>(self, share: u64) -> Result<Depth, E> {
+                Ok(Depth::Share(share as f64))
+            }
+            fn visit_i64<E: serde::de::Error>(self, share: i64) -> Result<Depth, E> {
+                Ok(Depth::Share(share as f64))
+            }
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Depth, E> {
+                match word {
+                    "final" => Ok(Depth::Final),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
+                }
+            }
+        }
+        d.deserialize_any(Visitor)
+    }
+}
+
+impl Depth {
+    fn layer(self, layers: u32) -> Layer {
+        match self {
+            Depth::Share(share) => Layer::Block((share * f64::from(layers)).round() as u32),
+            Depth::Final => Layer::Final,
+        }
+    }
+
+    fn fits(&self) -> bool {
+        matches!(self, Depth::Final) || matches!(self, Depth::Share(share) if (0.0..=1.0).contains(share))
+    }
 }
 
 impl LayerSelector {
@@ -94,7 +153,7 @@ impl LayerSelector {
                 list.iter().copied().collect()
             }
             LayerSelector::Every(n) => (0..=layers).step_by(*n as usize).chain([layers]).map(Layer::Block).collect(),
-            LayerSelector::Depth(depths) => depths.iter().map(|f| Layer::Block((f * f64::from(layers)).round() as u32)).collect(),
+            LayerSelector::Depth(depths) => depths.iter().map(|depth| depth.layer(layers)).collect(),
         };
         Ok(set.into_iter().collect())
     }
@@ -106,7 +165,7 @@ struct LayerRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     every: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    depth: Option<Vec<f64>>,
+    depth: Option<Vec<Depth>>,
 }
 
 impl Serialize for LayerSelector {
@@ -142,8 +201,10 @@ impl<'de> Deserialize<'de> for LayerSelector {
                 let rule = LayerRule::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
                 match (rule.every, rule.depth) {
                     (Some(n), None) if n > 0 => Ok(LayerSelector::Every(n)),
-                    (None, Some(f)) if !f.is_empty() && f.iter().all(|f| (0.0..=1.0).contains(f)) => Ok(LayerSelector::Depth(f)),
-                    _ => Err(serde::de::Error::custom("layers: write either `every: N` with N >= 1 or `depth: [..]` with shares in 0..1")),
+                    (None, Some(f)) if !f.is_empty() && f.iter().all(Depth::fits) => Ok(LayerSelector::Depth(f)),
+                    _ => Err(serde::de::Error::custom(
+                        "layers: write either `every: N` with N >= 1 or `depth: [..]` with shares in 0..1, and `final` if you like",
+                    )),
                 }
             }
         }
@@ -163,8 +224,28 @@ impl JsonSchema for LayerSelector {
                 {"const": "all"},
                 {"type": "array", "items": layer, "minItems": 1},
                 {"type": "object", "properties": {"every": {"type": "integer", "minimum": 1}}, "required": ["every"], "additionalProperties": false},
-                {"type": "object", "properties": {"depth": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}}}, "required": ["depth"], "additionalProperties": false}
+                {"type": "object", "properties": {"depth": {"type": "array", "items": {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"const": "final"}]}, "minItems": 1}}, "required": ["depth"], "additionalProperties": false}
             ]
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depths_choose_layers_in_models_of_any_size() {
+        let read = |text: &str| serde_json::from_str::<LayerSelector>(text);
+        let chosen = read(r#"{"depth":[0,0.25,0.5,0.75,1,"final"]}"#).unwrap();
+        let blocks = |numbers: &[u32]| numbers.iter().map(|n| Layer::Block(*n)).chain([Layer::Final]).collect::<Vec<_>>();
+        assert_eq!(chosen.resolve(36).unwrap(), blocks(&[0, 9, 18, 27, 36]), "the study's layers of Qwen3-4B, and what it calls its last");
+        assert_eq!(chosen.resolve(2).unwrap(), blocks(&[0, 1, 2]));
+        // What specs said before `final` could be among them is written as it was.
+        assert_eq!(serde_json::to_string(&read(r#"{"depth":[0.0,0.5]}"#).unwrap()).unwrap(), r#"{"depth":[0.0,0.5]}"#);
+        assert_eq!(read(&serde_json::to_string(&chosen).unwrap()).unwrap(), chosen);
+        for bad in [r#"{"depth":[]}"#, r#"{"depth":[1.5]}"#, r#"{"depth":["last"]}"#, r#"{"depth":[0.5],"every":2}"#] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 }

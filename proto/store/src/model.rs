@@ -85,6 +85,14 @@ impl ModelFiles {
             .await
             .expect("resolving a model doesn't panic")
     }
+
+    /// What a model's results depend on: its files, or where its weights are drawn from a seed the seed besides.
+    pub fn identity(&self, random_weights: Option<u64>) -> Digest {
+        match random_weights {
+            None => self.digest,
+            Some(seed) => Digest::of_json(&("random weights", self.digest, seed)),
+        }
+    }
 }
 
 /// The files of a folder that determine results, besides the weights.

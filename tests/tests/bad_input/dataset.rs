@@ -69,6 +69,47 @@ fn a_label_that_is_not_known() {
 }
 
 #[test]
+fn one_of_several_files_that_is_wrong() {
+    let sandbox = sandbox();
+    sandbox.small(&[("{group: group, limit: 210, source: CORPUS}", "{source: [good.csv, bad.csv]}")]);
+    sandbox.write("good.csv", "text,label\ncoffee,joy\n");
+    assert_snapshot!(limbic(&sandbox, &["validate", "small.yaml"]), @r#"
+    exit 2
+    error: dataset.source: `bad.csv` can't be read: No such file or directory (os error 2) (relative paths start at the spec's folder)
+    "#);
+    sandbox.write("bad.csv", "text,label\ntea,joy\n,fear\n");
+    assert_snapshot!(limbic(&sandbox, &["validate", "small.yaml"]), @r#"
+    exit 2
+    error: bad.csv, line 3, column `text`: the text is empty; leave the row out
+    "#);
+}
+
+#[test]
+fn levels_that_are_none() {
+    let sandbox = sandbox();
+    sandbox.small(&[("{group: group, limit: 210, source: CORPUS}", "{source: rows.jsonl, scheme: intensity, label: intensity}")]);
+    sandbox
+        .write("rows.jsonl", "{\"text\": \"coffee\", \"intensity\": {\"joy\": 2}}\n{\"text\": \"tea\", \"intensity\": {\"joy\": 2.5}}\n");
+    assert_snapshot!(limbic(&sandbox, &["validate", "small.yaml"]), @r#"
+    exit 2
+    error: rows.jsonl, line 2, column `intensity`: expected a whole number in 0..100, found the number 2.5 for `joy`
+    "#);
+}
+
+#[test]
+fn examples_and_stimuli_that_are_not_there() {
+    let conditions = |with: &str| validate(&[("{name: raw}", &format!("{{name: raw, {with}}}"))]);
+    assert_snapshot!(conditions("few_shot: {per_class: 25}"), @r#"
+    exit 2
+    error: conditions: `few_shot` draws 25 examples of each class from train, which has 21 usable rows of class `anger`, and one must stay: lower `per_class`, or add rows
+    "#);
+    assert_snapshot!(conditions("stimuli: {source: none.jsonl}"), @r#"
+    exit 2
+    error: conditions[0].stimuli.source: `none.jsonl` can't be read: No such file or directory (os error 2) (relative paths start at the spec's folder)
+    "#);
+}
+
+#[test]
 fn a_split_without_a_class() {
     let few = |class: &str, n: usize| {
         (0..n).map(|i| format!("{{\"text\": \"{class} number {i}\", \"label\": \"{class}\"}}\n")).collect::<String>()

@@ -72,7 +72,7 @@ fn not_yaml_or_nothing_or_twice() {
     sandbox.write("empty.yaml", "");
     assert_snapshot!(limbic(&sandbox, &["validate", "empty.yaml"]), @r#"
     exit 2
-    error: empty.yaml, line 1, column 1: the file ends here; a spec needs at least `dataset` and `models`
+    error: empty.yaml, line 1, column 1: the file ends here; it needs at least `dataset` and `models`
     "#);
 }
 
@@ -105,6 +105,71 @@ fn layers_and_offsets_that_are_not_there() {
     assert_snapshot!(validate(&[("continuation: {controls: [masked-prompt], stop_at_eos: false}\n", "")]), @r#"
     exit 2
     error: small.yaml: offsets: offset 3 lies beyond the prompt, but there is no `continuation`: add one, or keep only offset 0
+    "#);
+}
+
+const DATASET: &str = "{group: group, limit: 210, source: CORPUS}";
+
+#[test]
+fn labels_that_do_not_fit_their_scheme() {
+    let of = |dataset: &str| validate(&[(DATASET, dataset)]);
+    assert_snapshot!(of("{source: CORPUS, scheme: continuous}"), @r#"
+    exit 2
+    error: small.yaml: dataset.values: is empty: name the columns of numbers, such as [valence, arousal]
+    "#);
+    assert_snapshot!(of("{source: CORPUS, values: [joy]}"), @r#"
+    exit 2
+    error: small.yaml: dataset.values: is for the schemes `multi`, `intensity` and `continuous`, and dataset.scheme is `single`
+    "#);
+    assert_snapshot!(of("{source: CORPUS, scheme: continuous, values: [v], labels: [joy]}"), @r#"
+    exit 2
+    error: small.yaml: dataset.labels: names classes, as `label_map` does, and dataset.scheme is `continuous`
+    "#);
+    assert_snapshot!(of("{source: CORPUS, scheme: multi, multiple_labels: skip}"), @r#"
+    exit 2
+    error: small.yaml: dataset.multiple_labels: is for the scheme `single`, and dataset.scheme is `multi`
+    "#);
+    assert_snapshot!(of("{source: CORPUS, scheme: multi, balance: undersample}"), @r#"
+    exit 2
+    error: small.yaml: dataset.balance: balances classes, which needs `dataset.scheme: single`
+    "#);
+    assert_snapshot!(of("{source: CORPUS, scheme: multi, values: [joy, rage], labels: [joy, anger]}"), @r#"
+    exit 2
+    error: small.yaml: dataset.values: names `rage`, which is not in dataset.labels (joy, anger)
+    "#);
+    assert_snapshot!(of("{source: CORPUS, scheme: sometimes}"), @r#"
+    exit 2
+    error: small.yaml, line 2, column 80: `sometimes` is not known here; write one of single, multi, intensity, continuous
+      2 | dataset: {source: [repository]/configs/quickstart/corpus.jsonl, scheme: sometimes}
+    "#);
+}
+
+#[test]
+fn sources_that_say_too_little_or_too_much() {
+    let of = |dataset: &str| validate(&[(DATASET, dataset)]);
+    assert_snapshot!(of("{source: []}"), @r#"
+    exit 2
+    error: small.yaml: dataset.source: is empty: name at least one file
+    "#);
+    assert_snapshot!(of("{source: [CORPUS, CORPUS]}"), @r#"
+    exit 2
+    error: small.yaml: dataset.source: the file `[repository]/configs/quickstart/corpus.jsonl` occurs twice: give each its own
+    "#);
+    assert_snapshot!(of("{source: {train: CORPUS}}"), @r#"
+    exit 2
+    error: small.yaml: dataset.source: names no file of `test`: name one, or list all files and let the rows be split
+    "#);
+    assert_snapshot!(of("{source: {train: CORPUS, test: other.jsonl}, split: split}"), @r#"
+    exit 2
+    error: small.yaml: dataset.split: says what the files of dataset.source say already: leave it out
+    "#);
+}
+
+#[test]
+fn a_judge_of_replies_that_nobody_writes() {
+    assert_snapshot!(validate(&[("stop_at_eos: false", "filler: and so on and on"), ("probes:", "judge: {}\nprobes:")]), @r#"
+    exit 2
+    error: small.yaml: judge: judges what models write, and continuation.filler follows the prompt instead: drop one, or make it a control
     "#);
 }
 

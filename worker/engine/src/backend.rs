@@ -10,12 +10,12 @@ use crate::likelihood::{Likelihoods, label_log_likelihoods};
 use crate::model::{Model, Placement};
 use crate::prompt::{Prompt, PromptError, Prompts, RowPolicy};
 use crate::tokenizer::TokenizerError;
-use crate::weights::LoadError;
+use crate::weights::{LoadError, OnTensor};
 
 /// Something that loads models.
 pub trait Backend: Send + Sync {
-    /// Loads a folder or a `.gguf` file.
-    fn load(&self, path: &Path) -> Result<Box<dyn Loaded>, LoadError>;
+    /// Loads a folder or a `.gguf` file; see [`Model::prepare`].
+    fn load(&self, path: &Path, random: Option<u64>, on_tensor: OnTensor<'_>) -> Result<Box<dyn Loaded>, LoadError>;
 }
 
 /// A loaded model.
@@ -33,7 +33,7 @@ pub trait Loaded: Send + Sync {
     fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError>;
 
     /// See [`Prompts::new`].
-    fn prompts(&self, condition: &spec::Prompt, utterances: &[String], reserve: usize, policy: RowPolicy) -> Result<Prompts, PromptError>;
+    fn prompts(&self, condition: &spec::Prompt, utterances: &[&str], reserve: usize, policy: RowPolicy) -> Result<Prompts, PromptError>;
 
     /// See [`extract`].
     fn extract(&self, prompts: &[Prompt], request: &Request, on_progress: OnProgress<'_>) -> Result<Extraction, ExtractError>;
@@ -49,8 +49,8 @@ pub trait Loaded: Send + Sync {
 }
 
 impl Backend for Placement {
-    fn load(&self, path: &Path) -> Result<Box<dyn Loaded>, LoadError> {
-        Ok(Box::new(Model::load(path, self)?))
+    fn load(&self, path: &Path, random: Option<u64>, on_tensor: OnTensor<'_>) -> Result<Box<dyn Loaded>, LoadError> {
+        Ok(Box::new(Model::prepare(path, random, self, on_tensor)?))
     }
 }
 
@@ -71,7 +71,7 @@ impl Loaded for Model {
         self.tokenizer().decode(ids)
     }
 
-    fn prompts(&self, condition: &spec::Prompt, utterances: &[String], reserve: usize, policy: RowPolicy) -> Result<Prompts, PromptError> {
+    fn prompts(&self, condition: &spec::Prompt, utterances: &[&str], reserve: usize, policy: RowPolicy) -> Result<Prompts, PromptError> {
         Prompts::new(self, condition, utterances, reserve, policy)
     }
 

@@ -1,7 +1,10 @@
 //! Hidden states of prompts and of their continuations: what an extract unit computes.
 
 mod batch;
+mod contexts;
 mod gather;
+mod pairs;
+mod prefix;
 mod reply;
 mod run;
 mod sampling;
@@ -15,7 +18,10 @@ use crate::model::Model;
 use crate::prompt::Prompt;
 
 pub(crate) use batch::{Queue, Verdict};
+pub use pairs::partners;
+pub(crate) use prefix::{Prefix, shared};
 pub use run::extract;
+pub(crate) use run::told;
 pub(crate) use sampling::{Sampler, log_sum_exp};
 
 /// Tokens per pass where a request does not say.
@@ -37,7 +43,7 @@ pub enum Continuation {
         /// Whether a reply ends before the model's end-of-sequence token.
         stop_at_eos: bool,
     },
-    /// Given tokens, one list per row: a filler text, or another row's reply.
+    /// Given tokens, one list per row.
     Given(Vec<Vec<u32>>),
 }
 
@@ -60,6 +66,11 @@ pub struct Request {
     pub read_outs: Vec<ReadOut>,
     /// What follows the prompts; needed for read-outs at offsets above 0.
     pub continuation: Option<Continuation>,
+    /// For every prompt, the one whose reply follows it in the context `shuffled-reply`; see [`partners`]. May be empty where
+    /// that context is not asked for. Prompts and their partners are run together, so few of them should hang together.
+    pub partners: Vec<Option<usize>>,
+    /// What follows every prompt in the context `filler`.
+    pub filler: Vec<u32>,
     /// Tokens per batch; `None` = a default. Batches depend on this and on the prompts only.
     pub batch_tokens: Option<usize>,
     /// What to do with a row whose states can't be computed or are not finite.
@@ -69,7 +80,8 @@ pub struct Request {
 impl Request {
     /// States in the prompt only.
     pub fn new(layers: Vec<Layer>, read_outs: Vec<ReadOut>) -> Request {
-        Request { layers, read_outs, continuation: None, batch_tokens: None, bad_rows: BadRows::Stop }
+        let (partners, filler) = (Vec::new(), Vec::new());
+        Request { layers, read_outs, continuation: None, partners, filler, batch_tokens: None, bad_rows: BadRows::Stop }
     }
 
     /// How many tokens of the continuation are run at most.
@@ -95,7 +107,7 @@ pub struct States {
     pub layer: Layer,
     /// The read-out.
     pub read_out: ReadOut,
-    /// `[rows, d]`, row-major, in the order of the prompts; rows whose reply is shorter than the offset are zeros.
+    /// `[rows, d]`, row-major, in the order of the prompts; rows whose continuation is shorter than the offset are zeros.
     pub values: Vec<f32>,
 }
 
@@ -109,6 +121,11 @@ pub struct Extraction {
     /// The continuation tokens of every row (empty lists without a continuation). A generated reply that ended at the
     /// end-of-sequence token is shorter than asked and does not hold that token: at later offsets the row is absent.
     pub replies: Vec<Vec<u32>>,
+    /// How many tokens of another row's reply stand behind every row's prompt in the context `shuffled-reply`: as many as both
+    /// replies have, 0 where the row has no partner.
+    pub shuffled: Vec<usize>,
+    /// How many tokens of the filler stand behind every row's prompt.
+    pub fillers: Vec<usize>,
     /// Tokens that were run through the model, without passes that failed.
     pub tokens: u64,
     /// Rows that were left out, ascending: their states are zeros and their replies empty.
@@ -125,7 +142,12 @@ impl Extraction {
 
     /// Whether a row has a state at a read-out.
     pub fn has(&self, row: usize, read_out: ReadOut) -> bool {
-        read_out.offset == 0 || self.replies[row].len() >= read_out.offset as usize
+        let tokens = match read_out.context {
+            Context::Full | Context::MaskedPrompt => self.replies[row].len(),
+            Context::ShuffledReply => self.shuffled[row],
+            Context::Filler => self.fillers[row],
+        };
+        tokens >= read_out.offset as usize
     }
 }
 
@@ -140,7 +162,7 @@ pub struct Progress {
     pub tokens: u64,
 }
 
-/// Is told the progress after every pass; `Break` cancels.
+/// Is told the progress after every block of every pass; `Break` cancels.
 pub type OnProgress<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 /// Why an extraction stopped.
@@ -246,7 +268,12 @@ impl Request {
             return Err(ExtractError::Layer { layer, layers });
         }
         for read_out in &self.read_outs {
-            if read_out.offset > 0 && self.continuation.is_none() {
+            let there = match read_out.context {
+                Context::Full | Context::MaskedPrompt => self.continuation.is_some(),
+                Context::ShuffledReply => self.continuation.is_some() && self.partners.len() == prompts.len(),
+                Context::Filler => !self.filler.is_empty(),
+            };
+            if read_out.offset > 0 && !there {
                 return bad(format!("{} is read in a continuation, and there is none", read_out.name()));
             }
             if read_out.offset == 0 && read_out.context != Context::Full {
@@ -262,7 +289,10 @@ impl Request {
             }
             _ => {}
         }
-        let reply = self.reply_tokens();
+        if let Some((row, partner)) = self.partners.iter().enumerate().find(|(row, p)| p.is_some_and(|p| p == *row || p >= prompts.len())) {
+            return bad(format!("row {row} of {} has the partner {partner:?}", prompts.len()));
+        }
+        let reply = self.reply_tokens().max(self.longest(Context::Filler, self.filler.len()));
         for (row, prompt) in prompts.iter().enumerate() {
             if prompt.ids.is_empty() {
                 return bad(format!("row {row} has an empty prompt"));
@@ -276,7 +306,7 @@ impl Request {
                 Some(Continuation::Given(replies)) => replies[row].as_slice(),
                 _ => &[],
             };
-            if let Some(id) = prompt.ids.iter().chain(given).find(|id| **id as usize >= vocab) {
+            if let Some(id) = prompt.ids.iter().chain(given).chain(&self.filler).find(|id| **id as usize >= vocab) {
                 return bad(format!("row {row} has token id {id}, but the model embeds only {vocab} tokens"));
             }
         }

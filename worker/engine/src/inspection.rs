@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use limbic_proto::axis::{Layer, ReadOut};
-use limbic_proto::spec::{self, BadRows, TooLong};
+use limbic_proto::spec::{self, TooLong};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
@@ -78,8 +78,7 @@ impl Inspection {
                 seeds: Vec::new(),
                 stop_at_eos: false,
             }),
-            batch_tokens: None,
-            bad_rows: BadRows::Stop,
+            ..Request::new(Vec::new(), Vec::new())
         };
         let found = extract(model, &prompts, &wanted, &mut |_| ControlFlow::Continue(()))?;
         let kind = if request.chat { "chat" } else { "raw" };

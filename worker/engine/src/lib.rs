@@ -37,11 +37,11 @@ mod tokenizer;
 mod weights;
 
 pub use backend::{Backend, Loaded};
-pub use extraction::{Continuation, ExtractError, Extraction, OnProgress, Progress, Request, States, extract};
+pub use extraction::{Continuation, ExtractError, Extraction, OnProgress, Progress, Request, States, extract, partners};
 pub use inspection::{Inspection, InspectionError, InspectionRequest};
 pub use likelihood::{Likelihoods, label_log_likelihoods};
 pub use model::{Model, Placement};
 pub use prompt::{Prompt, PromptError, Prompts, RowPolicy};
 pub use template::{ChatTemplate, Message, TemplateError};
 pub use tokenizer::{Tokenizer, TokenizerError};
-pub use weights::LoadError;
+pub use weights::{LoadError, OnTensor};

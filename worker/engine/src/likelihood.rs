@@ -1,13 +1,11 @@
 //! How likely a model finds given answers after a prompt.
 
-use std::ops::ControlFlow;
-
 use candle_core::Tensor;
 use limbic_proto::spec::BadRows;
 
-use crate::extraction::{BATCH_TOKENS, ExtractError, OnProgress, Progress, Queue, Verdict, log_sum_exp};
+use crate::extraction::{BATCH_TOKENS, ExtractError, OnProgress, Prefix, Progress, Queue, Verdict, log_sum_exp, shared, told};
 use crate::model::{Model, Plan};
-use crate::pass::{Cache, Pass};
+use crate::pass::Pass;
 use crate::prompt::Prompt;
 
 /// What scoring yields.
@@ -24,8 +22,8 @@ pub struct Likelihoods {
     pub memory_retries: u64,
 }
 
-/// Measures how likely every label is after every prompt. A prompt's keys and values are computed once and reused by all labels, which run packed in
-/// one pass behind it.
+/// Measures how likely every label is after every prompt. What all prompts begin with is run once; a prompt's keys and values
+/// are computed once and reused by all labels, which run packed in one pass behind it.
 ///
 /// # Errors
 /// [`ExtractError`]; an empty label or one that does not fit the context is a bad request.
@@ -36,6 +34,40 @@ pub fn label_log_likelihoods(
     bad_rows: BadRows,
     on_progress: OnProgress<'_>,
 ) -> Result<Likelihoods, ExtractError> {
+    check(model, prompts, labels)?;
+    let progress = Progress { rows: 0, total_rows: prompts.len(), tokens: 0 };
+    let mut scoring = Scoring { model, prompts, labels, prefix: Prefix::new(shared(prompts, Prompt::last)), on_progress, progress };
+    scoring.read_prefix()?;
+    let behind: usize = labels.iter().map(|l| l.len() - 1).sum();
+    let lengths: Vec<usize> = prompts.iter().map(|p| scoring.prefix.own(p).len() + behind).collect();
+    let mut out = Likelihoods { rows: vec![vec![0.0; labels.len()]; prompts.len()], ..Likelihoods::default() };
+    let mut queue = Queue::new(&lengths, BATCH_TOKENS);
+    while let Some(rows) = queue.next() {
+        let tokens = scoring.progress.tokens;
+        match scoring.batch(&rows) {
+            Ok(scored) => {
+                for (&row, scores) in rows.iter().zip(scored) {
+                    out.rows[row] = scores;
+                }
+                scoring.progress.rows += rows.len();
+            }
+            Err(error) => {
+                scoring.progress.tokens = tokens;
+                if let Verdict::LeaveOut(row) = queue.judge(error, rows, bad_rows)? {
+                    out.bad.push(row);
+                    scoring.progress.rows += 1;
+                }
+            }
+        }
+        told(scoring.on_progress, scoring.progress)?;
+    }
+    out.bad.sort_unstable();
+    (out.tokens, out.memory_retries) = (scoring.progress.tokens, queue.memory_retries);
+    Ok(out)
+}
+
+/// Refuses what can't be scored, before any work.
+fn check(model: &Model, prompts: &[Prompt], labels: &[Vec<u32>]) -> Result<(), ExtractError> {
     let a = model.architecture();
     let longest = labels.iter().map(Vec::len).max().unwrap_or(0);
     let bad = |what: String| Err(ExtractError::Request { what });
@@ -45,97 +77,100 @@ pub fn label_log_likelihoods(
     if let Some(id) = labels.iter().flatten().find(|id| **id as usize >= a.vocab) {
         return bad(format!("a label has token id {id}, but the model embeds only {} tokens", a.vocab));
     }
-    for (row, prompt) in prompts.iter().enumerate() {
-        let tokens = prompt.ids.len() + longest;
-        if tokens > a.context {
-            return Err(ExtractError::TooLong { row, tokens, context: a.context });
-        }
+    match prompts.iter().map(|prompt| prompt.ids.len() + longest).enumerate().find(|(_, tokens)| *tokens > a.context) {
+        Some((row, tokens)) => Err(ExtractError::TooLong { row, tokens, context: a.context }),
+        None => Ok(()),
     }
-    let behind: usize = labels.iter().map(|l| l.len() - 1).sum();
-    let lengths: Vec<usize> = prompts.iter().map(|p| p.ids.len() + behind).collect();
-    let mut out = Likelihoods { rows: vec![vec![0.0; labels.len()]; prompts.len()], ..Likelihoods::default() };
-    let mut queue = Queue::new(&lengths, BATCH_TOKENS);
-    let mut done = 0;
-    while let Some(rows) = queue.next() {
-        match batch(model, prompts, labels, &rows) {
-            Ok((scored, tokens)) => {
-                for (&row, scores) in rows.iter().zip(scored) {
-                    out.rows[row] = scores;
-                }
-                out.tokens += tokens;
-                done += rows.len();
-            }
-            Err(error) => {
-                if let Verdict::LeaveOut(row) = queue.judge(error, rows, bad_rows)? {
-                    out.bad.push(row);
-                    done += 1;
-                }
-            }
-        }
-        if let ControlFlow::Break(()) = on_progress(Progress { rows: done, total_rows: prompts.len(), tokens: out.tokens }) {
-            return Err(ExtractError::Cancelled { tokens: out.tokens });
-        }
-    }
-    out.bad.sort_unstable();
-    out.memory_retries = queue.memory_retries;
-    Ok(out)
 }
 
-/// The likelihoods of one batch's rows, and how many tokens were run.
-fn batch(model: &Model, prompts: &[Prompt], labels: &[Vec<u32>], rows: &[usize]) -> Result<(Vec<Vec<f64>>, u64), ExtractError> {
-    let decoder = &model.decoder;
-    let blocks = decoder.blocks.len();
-    let (mut first, mut lasts, mut places) = (Pass::default(), Vec::new(), Vec::new());
-    for &row in rows {
-        let ids = &prompts[row].ids;
-        let start = first.push(ids, Vec::new());
-        places.push(start);
-        lasts.push((start + ids.len() - 1) as u32);
-    }
-    let cache = Cache::new(&decoder.architecture, first.tokens.len(), decoder.dtype, &decoder.device)?;
-    let plan = Plan { cache: Some(&cache), store: Some(&places), blocks, kept: &lasts };
-    let states = decoder.forward(&first, &plan, |_| Ok(()))?;
-    // The state before a label's first token is the prompt's last one, whichever the label.
-    let opening = Scores::new(model, &states)?;
+/// One scoring under way.
+struct Scoring<'a> {
+    model: &'a Model,
+    prompts: &'a [Prompt],
+    labels: &'a [Vec<u32>],
+    /// What all prompts begin with; it is run once.
+    prefix: Prefix,
+    on_progress: OnProgress<'a>,
+    progress: Progress,
+}
 
-    let mut second = Pass::default();
-    for (&row, &place) in rows.iter().zip(&places) {
-        for label in labels.iter().filter(|l| l.len() > 1) {
-            second.push(&label[..label.len() - 1], vec![place..place + prompts[row].ids.len()]);
+impl Scoring<'_> {
+    /// Runs the shared beginning of all prompts.
+    fn read_prefix(&mut self) -> Result<(), ExtractError> {
+        if let Some((pass, cache)) = self.prefix.pass(&self.model.decoder, self.prompts)? {
+            self.run(&pass, &Plan { cache: Some(&cache), store: Some(&[0]), kept: &[0], ..Plan::default() })?;
+            self.prefix.ran(cache);
         }
+        Ok(())
     }
-    let following = match second.tokens.is_empty() {
-        true => None,
-        false => {
-            let plan = Plan { cache: Some(&cache), store: None, blocks, kept: &[] };
-            Some(decoder.forward(&second, &plan, |_| Ok(()))?)
+
+    /// Runs one pass through all blocks. Returns the final states of the kept tokens.
+    fn run(&mut self, pass: &Pass, plan: &Plan<'_>) -> Result<Tensor, ExtractError> {
+        let decoder = &self.model.decoder;
+        let mut failed = None;
+        let states = decoder.forward(pass, &Plan { blocks: decoder.blocks.len(), ..*plan }, |_| {
+            told(self.on_progress, self.progress).map_err(|error| {
+                failed = Some(error);
+                candle_core::Error::Msg("the pass was given up".to_owned())
+            })
+        });
+        if let Some(error) = failed {
+            return Err(error);
         }
-    };
-    let mut at = 0;
-    let mut out = Vec::with_capacity(rows.len());
-    for (slot, &row) in rows.iter().enumerate() {
-        let inner: usize = labels.iter().map(|l| l.len() - 1).sum();
-        let later = match &following {
-            Some(states) => Some(Scores::new(model, &states.narrow(0, at, inner)?.contiguous()?)?),
-            None => None,
+        self.progress.tokens += pass.tokens.len() as u64;
+        Ok(states?)
+    }
+
+    /// The likelihoods of one batch's rows.
+    fn batch(&mut self, rows: &[usize]) -> Result<Vec<Vec<f64>>, ExtractError> {
+        let (mut first, mut lasts, mut places) = (Pass::default(), Vec::new(), Vec::new());
+        for &row in rows {
+            let own = self.prefix.own(&self.prompts[row]);
+            let start = first.push(own, self.prefix.before());
+            places.push(self.prefix.len() + start);
+            lasts.push((start + own.len() - 1) as u32);
+        }
+        let cache = self.prefix.beginning(&self.model.decoder, first.tokens.len())?;
+        let states = self.run(&first, &Plan { cache: Some(&cache), store: Some(&places), kept: &lasts, ..Plan::default() })?;
+        // The state before a label's first token is the prompt's last one, whichever the label.
+        let opening = Scores::new(self.model, &states)?;
+
+        let mut second = Pass::default();
+        for (&row, &place) in rows.iter().zip(&places) {
+            let mut before = self.prefix.before();
+            before.push(place..place + self.prefix.own(&self.prompts[row]).len());
+            for label in self.labels.iter().filter(|l| l.len() > 1) {
+                second.push(&label[..label.len() - 1], before.clone());
+            }
+        }
+        let following = match second.tokens.is_empty() {
+            true => None,
+            false => Some(self.run(&second, &Plan { cache: Some(&cache), ..Plan::default() })?),
         };
-        let mut place = 0;
-        let mut scores = Vec::with_capacity(labels.len());
-        for label in labels {
-            let mut sum = opening.log_probability(slot, label[0]);
-            for &token in &label[1..] {
-                sum += later.as_ref().map_or(f64::NAN, |l| l.log_probability(place, token));
-                place += 1;
+        let inner: usize = self.labels.iter().map(|l| l.len() - 1).sum();
+        let mut out = Vec::with_capacity(rows.len());
+        for (slot, &row) in rows.iter().enumerate() {
+            let later = match &following {
+                Some(states) => Some(Scores::new(self.model, &states.narrow(0, slot * inner, inner)?.contiguous()?)?),
+                None => None,
+            };
+            let mut place = 0;
+            let mut scores = Vec::with_capacity(self.labels.len());
+            for label in self.labels {
+                let mut sum = opening.log_probability(slot, label[0]);
+                for &token in &label[1..] {
+                    sum += later.as_ref().map_or(f64::NAN, |l| l.log_probability(place, token));
+                    place += 1;
+                }
+                if !sum.is_finite() {
+                    return Err(ExtractError::ScoresNotFinite { row });
+                }
+                scores.push(sum);
             }
-            if !sum.is_finite() {
-                return Err(ExtractError::ScoresNotFinite { row });
-            }
-            scores.push(sum);
+            out.push(scores);
         }
-        at += inner;
-        out.push(scores);
+        Ok(out)
     }
-    Ok((out, (first.tokens.len() + second.tokens.len()) as u64))
 }
 
 /// Next-token scores of some states.

@@ -5,17 +5,19 @@ mod decoder;
 mod load;
 pub(crate) mod rope;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use candle_core::{DType, Device};
 use limbic_proto::architecture::Architecture;
 
 pub(crate) use decoder::{Decoder, Plan, Tap};
+use load::Weights;
 
 use crate::kernel::Steps;
 use crate::template::{ChatTemplate, TemplateError};
 use crate::tokenizer::Tokenizer;
-use crate::weights::LoadError;
+use crate::weights::{LoadError, OnTensor};
 
 /// Where a model's weights and activations live, and in which number format.
 #[derive(Debug, Clone)]
@@ -71,7 +73,26 @@ impl Model {
     /// # Errors
     /// [`LoadError`] names the file, and the tensor with its expected and found shape where one is wrong.
     pub fn load(path: &Path, placement: &Placement) -> Result<Model, LoadError> {
-        if path.is_dir() { load::folder(path, placement) } else { load::gguf(path, placement) }
+        Model::prepare(path, None, placement, &mut || ControlFlow::Continue(()))
+    }
+
+    /// The same model as it was before training: config, tokenizer and chat template of the files, and weights drawn from a
+    /// seed as that architecture's are initialised (normal with the config's `initializer_range`, 0.02 for a GGUF file; norms
+    /// are 1, biases 0). The numbers depend on the seed and each tensor's name alone.
+    ///
+    /// # Errors
+    /// As [`Model::load`]. Of a folder no weight file is needed.
+    pub fn random(path: &Path, seed: u64, placement: &Placement) -> Result<Model, LoadError> {
+        Model::prepare(path, Some(seed), placement, &mut || ControlFlow::Continue(()))
+    }
+
+    /// [`Model::random`] where there is a seed, else [`Model::load`]; `on_tensor` is asked before every tensor.
+    ///
+    /// # Errors
+    /// As there, and [`LoadError::Cancelled`].
+    pub fn prepare(path: &Path, random: Option<u64>, placement: &Placement, on_tensor: OnTensor<'_>) -> Result<Model, LoadError> {
+        let load = if path.is_dir() { load::folder } else { load::gguf };
+        load(path, random.map_or(Weights::Stored, Weights::Random), placement, on_tensor)
     }
 
     /// The model's shape.

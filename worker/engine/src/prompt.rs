@@ -116,27 +116,7 @@ const MARK: &str = "\u{E000}utterance\u{E001}";
 impl Prompt {
     /// Builds the prompt of one utterance, however long it is.
     pub fn new(model: &Model, condition: &spec::Prompt, utterance: &str) -> Result<Prompt, PromptError> {
-        let render = |utterance: &str| -> Result<String, PromptError> {
-            match condition {
-                spec::Prompt::Template(template) => Ok(template.replace("{text}", utterance)),
-                spec::Prompt::Chat(chat) => {
-                    let mut messages = Vec::new();
-                    if let Some(system) = &chat.system {
-                        messages.push(Message { role: "system", content: system.clone() });
-                    }
-                    messages.push(Message { role: "user", content: chat.user.replace("{text}", utterance) });
-                    Ok(model.template()?.render(&messages, &chat.variables)?)
-                }
-            }
-        };
-        let text = render(utterance)?;
-        let span = span(&text, &render(MARK)?, utterance);
-        let encoding = model.tokenizer().encode(&text, matches!(condition, spec::Prompt::Template(_)))?;
-        let holds = |(from, to): &(usize, usize)| *from < span.end && *to > span.start && from < to;
-        let offsets = encoding.get_offsets();
-        let first = offsets.iter().position(holds).unwrap_or(0);
-        let end = offsets.iter().rposition(holds).map_or(first, |last| last + 1);
-        Ok(Prompt { text, ids: encoding.get_ids().to_vec(), utterance_chars: span, utterance_tokens: first..end, cut: 0 })
+        Form::new(model, condition)?.prompt(utterance)
     }
 
     /// Cuts tokens off the front until `room` are left.
@@ -162,12 +142,12 @@ impl Prompts {
         policy: impl Into<RowPolicy>,
     ) -> Result<Prompts, PromptError> {
         let RowPolicy { too_long, bad_rows } = policy.into();
-        let (context, vocab) = (model.architecture().context, model.architecture().vocab);
+        let (form, context) = (Form::new(model, condition)?, model.architecture().context);
         let room = context.saturating_sub(reserve);
         let mut out = Prompts::default();
         let (mut many, mut longest) = (0, None);
         for (row, utterance) in utterances.iter().enumerate() {
-            let mut prompt = match usable(model, condition, utterance.as_ref(), row, vocab) {
+            let mut prompt = match usable(&form, utterance.as_ref(), row) {
                 Err(PromptError::Unreadable { .. } | PromptError::Empty { .. } | PromptError::TokenOutOfRange { .. })
                     if bad_rows == BadRows::Skip =>
                 {
@@ -204,9 +184,53 @@ impl Prompts {
     }
 }
 
+/// A condition as one model renders it.
+struct Form<'a> {
+    model: &'a Model,
+    condition: &'a spec::Prompt,
+    /// It with [`MARK`] for an utterance.
+    marked: String,
+}
+
+impl<'a> Form<'a> {
+    fn new(model: &'a Model, condition: &'a spec::Prompt) -> Result<Form<'a>, PromptError> {
+        let mut form = Form { model, condition, marked: String::new() };
+        form.marked = form.render(MARK)?;
+        Ok(form)
+    }
+
+    /// The text that holds an utterance.
+    fn render(&self, utterance: &str) -> Result<String, PromptError> {
+        let put = |into: &str| into.replace(spec::TEXT, utterance);
+        match self.condition {
+            spec::Prompt::Template(template) => Ok(put(template)),
+            spec::Prompt::Chat(chat) => {
+                let system = chat.system.iter().map(|content| Message { role: "system", content: content.clone() });
+                let user = |content: String| Message { role: "user", content };
+                let assistant = |content: &str| Message { role: "assistant", content: content.to_owned() };
+                let turns = chat.turns.iter().flat_map(|turn| [user(turn.user.clone()), assistant(&turn.assistant)]);
+                let messages: Vec<Message> = system.chain(turns).chain([user(put(&chat.user))]).collect();
+                Ok(self.model.template()?.render(&messages, &chat.variables)?)
+            }
+        }
+    }
+
+    fn prompt(&self, utterance: &str) -> Result<Prompt, PromptError> {
+        let text = self.render(utterance)?;
+        let span = span(&text, &self.marked, utterance);
+        let encoding = self.model.tokenizer().encode(&text, matches!(self.condition, spec::Prompt::Template(_)))?;
+        let holds = |(from, to): &(usize, usize)| *from < span.end && *to > span.start && from < to;
+        let offsets = encoding.get_offsets();
+        let first = offsets.iter().position(holds).unwrap_or(0);
+        let end = offsets.iter().rposition(holds).map_or(first, |last| last + 1);
+        Ok(Prompt { text, ids: encoding.get_ids().to_vec(), utterance_chars: span, utterance_tokens: first..end, cut: 0 })
+    }
+}
+
 /// The prompt of one row, with at least one token and none that the model doesn't know.
-fn usable(model: &Model, condition: &spec::Prompt, utterance: &str, row: usize, vocab: usize) -> Result<Prompt, PromptError> {
-    let prompt = Prompt::new(model, condition, utterance).map_err(|error| match error {
+fn usable(form: &Form<'_>, utterance: &str, row: usize) -> Result<Prompt, PromptError> {
+    let vocab = form.model.architecture().vocab;
+    let prompt = form.prompt(utterance).map_err(|error| match error {
         PromptError::Tokenizer(source) => PromptError::Unreadable { row, source },
         other => other,
     })?;

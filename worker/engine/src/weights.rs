@@ -2,7 +2,9 @@
 
 pub(crate) mod folder;
 pub(crate) mod gguf;
+pub(crate) mod random;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
@@ -10,8 +12,8 @@ use limbic_proto::architecture::ArchitectureError;
 
 use crate::tokenizer::TokenizerError;
 
-/// Why a model can't be loaded. All of these are the model's fault, not the moment's: trying again won't help, except
-/// for [`LoadError::Io`].
+/// Why a model can't be loaded. Most are the model's fault, not the moment's: trying again won't help, except
+/// for [`LoadError::Io`] and [`LoadError::Device`].
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A file can't be opened or read.
@@ -92,10 +94,16 @@ pub enum LoadError {
         /// Why.
         source: TokenizerError,
     },
+    /// Whoever was asked said so; see [`OnTensor`].
+    #[error("loading was cancelled")]
+    Cancelled,
     /// The device refused.
     #[error("placing weights on the device: {0}")]
     Device(#[from] candle_core::Error),
 }
+
+/// Is asked before every tensor that is loaded; `Break` cancels.
+pub type OnTensor<'a> = &'a mut dyn FnMut() -> ControlFlow<()>;
 
 /// What a matrix is for: GGUF files of LLaMA store query and key rows in another order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,12 +129,16 @@ pub(crate) trait Tensors {
 /// Loads, checks and lays out tensors for the decoder.
 pub(crate) struct Layout<'a> {
     pub tensors: &'a mut dyn Tensors,
+    pub on_tensor: OnTensor<'a>,
     pub device: &'a Device,
     pub dtype: DType,
 }
 
 impl Layout<'_> {
     fn numbers(&mut self, name: &str, shape: &[usize], rows: Rows) -> Result<Vec<f32>, LoadError> {
+        if let ControlFlow::Break(()) = (self.on_tensor)() {
+            return Err(LoadError::Cancelled);
+        }
         let numbers = self.tensors.load(name, shape, rows)?;
         if numbers.iter().all(|x| x.is_finite()) { Ok(numbers) } else { Err(self.tensors.not_finite(name)) }
     }

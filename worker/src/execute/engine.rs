@@ -7,6 +7,7 @@ use limbic_proto::key::Digest;
 use limbic_proto::spec::Dtype;
 use limbic_proto::unit::{ENGINE_VERSION, PROBE_VERSION, Unit, UnitSpec};
 
+use super::judge::{self, Verdicts};
 use super::models::Models;
 use super::{ExecuteError, Executor, Output, extract, fit, prompt};
 use crate::inputs::Inputs;
@@ -24,6 +25,7 @@ pub struct EngineExecutor {
     /// The number formats that the device computes in.
     backends: Vec<(Dtype, Box<dyn Backend>)>,
     models: Models,
+    verdicts: Verdicts,
     /// Failures of the device since its last success.
     strikes: u32,
     /// How much computing on an unfinished unit is worth keeping.
@@ -68,7 +70,7 @@ impl EngineExecutor {
 
     /// An executor over any backends; `weights` is how many bytes of weights may be in memory where two models are.
     pub fn over(backends: Vec<(Dtype, Box<dyn Backend>)>, weights: u64) -> EngineExecutor {
-        EngineExecutor { backends, models: Models::new(weights), strikes: 0, keep_after: KEEP_AFTER }
+        EngineExecutor { backends, models: Models::new(weights), verdicts: Verdicts::default(), strikes: 0, keep_after: KEEP_AFTER }
     }
 
     /// The same executor, but finished blocks of an extract unit are kept each time that so much was spent on them.
@@ -86,21 +88,28 @@ impl EngineExecutor {
             UnitSpec::Extract(spec) => {
                 version("the engine", spec.version, ENGINE_VERSION)?;
                 let rows = super::rows(unit, &spec.rows, inputs)?;
-                let model = self.models.get(&spec.model, unit, &self.backends, inputs)?;
+                let model = self.models.get(&spec.model, unit, &self.backends, inputs, progress)?;
                 let parts = inputs.parts(unit.spec.key(), self.keep_after);
                 extract::extract(spec, unit, model, rows.slice(), &parts, progress)
             }
             UnitSpec::Prompt(spec) => {
                 version("the engine", spec.version, ENGINE_VERSION)?;
                 let rows = super::rows(unit, &spec.rows, inputs)?;
-                let model = self.models.get(&spec.model, unit, &self.backends, inputs)?;
-                prompt::prompt(spec, model, rows.slice(), progress)
+                let model = self.models.get(&spec.model, unit, &self.backends, inputs, progress)?;
+                let parts = inputs.parts(unit.spec.key(), self.keep_after);
+                prompt::prompt(spec, unit, model, rows.slice(), &parts, progress)
+            }
+            UnitSpec::Judge(spec) => {
+                version("the engine", spec.version, ENGINE_VERSION)?;
+                let replies = inputs.tokens(spec.replies)?;
+                let model = self.models.get(&spec.model, unit, &self.backends, inputs, progress)?;
+                judge::judge(spec, model, &replies, &mut self.verdicts, progress)
             }
             UnitSpec::Fit(spec) => {
                 version("the probes", spec.version, PROBE_VERSION)?;
                 fit::fit(spec, unit, inputs, progress)
             }
-            UnitSpec::Transfer(_) | UnitSpec::Judge(_) => Err(ExecuteError::Engine {
+            UnitSpec::Transfer(_) => Err(ExecuteError::Engine {
                 what: unit.hints.title.clone(),
                 message: format!("this worker doesn't compute {} units yet", unit.spec.kind().as_str()),
                 advice: super::Advice::Reject,

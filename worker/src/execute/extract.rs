@@ -1,17 +1,15 @@
 //! Extract units: hidden states of some rows under one condition.
 
-mod blocks;
-mod part;
-
-use blocks::Found;
 use bytes::Bytes;
-use limbic_engine::{Continuation, Extraction, Loaded, Request, RowPolicy};
+use limbic_engine::{Continuation, Extraction, Loaded, Request, RowPolicy, partners};
+use limbic_proto::axis::Context;
 use limbic_proto::key::Digest;
 use limbic_proto::rows::Row;
 use limbic_proto::spec;
 use limbic_proto::unit::{ExtractUnit, RowTokens, STATES, TOKENS, Unit};
 
-use super::passes::RowPrompts;
+use super::blocks::{self, Found};
+use super::passes::{RowPrompts, Text, words};
 use super::{Advice, ExecuteError, Output};
 use crate::inputs::Parts;
 use crate::progress::Progress;
@@ -26,20 +24,32 @@ pub(super) fn extract(
     parts: &Parts<'_>,
     progress: &Progress,
 ) -> Result<Output, ExecuteError> {
-    let filler = spec.continuation.as_ref().and_then(|c| c.instead().map(|text| filler(model, text, c.tokens))).transpose()?;
-    let longest = filler.as_ref().map_or_else(|| spec.continuation.as_ref().and_then(|c| c.tokens).unwrap_or(0) as usize, Vec::len);
+    let asked = spec.continuation.as_ref();
+    let reads = |context| spec.read_outs.iter().any(|r| r.context == context);
+    let filler = match asked.and_then(|c| c.filler.as_deref().map(|text| (text, c.tokens))) {
+        Some((text, tokens)) => filler(model, text, tokens)?,
+        None => Vec::new(),
+    };
+    let instead = asked.is_some_and(|c| c.instead().is_some());
+    let reply = if instead { 0 } else { asked.and_then(|c| c.tokens).unwrap_or(0) as usize };
     let policy = RowPolicy { too_long: spec.too_long, bad_rows: spec.bad_rows };
-    let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, rows, longest, policy)?;
+    let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, Text::of(rows), reply.max(filler.len()), policy)?;
     let request = Request {
         layers: spec.layers.clone(),
         read_outs: spec.read_outs.clone(),
-        continuation: spec.continuation.as_ref().map(|c| continuation(c, filler, spec, &prompts, rows)),
+        continuation: asked.map(|c| match instead {
+            true => Continuation::Given(vec![filler.clone(); prompts.built.prompts.len()]),
+            false => generated(c, spec, &prompts),
+        }),
+        partners: if reads(Context::ShuffledReply) { partners(&prompts.ids()) } else { Vec::new() },
+        filler: if reads(Context::Filler) { filler } else { Vec::new() },
         batch_tokens: Some(unit.hints.token_budget),
         bad_rows: spec.bad_rows,
     };
     let found = blocks::extract(model, &prompts.built.prompts, &request, parts, progress).map_err(|e| prompts.error(e))?;
     prompts.leave_out(&found.whole.bad);
-    output(&prompts, rows, found)
+    let words = if instead { Vec::new() } else { words(model, &found.whole.replies)? };
+    output(&prompts, rows, &request, found, words)
 }
 
 /// The filler's tokens, at most as many as are asked for.
@@ -53,38 +63,35 @@ fn filler(model: &dyn Loaded, text: &str, tokens: Option<u32>) -> Result<Vec<u32
     Ok(ids)
 }
 
-fn continuation(
-    asked: &spec::Continuation,
-    filler: Option<Vec<u32>>,
-    unit: &ExtractUnit,
-    prompts: &RowPrompts<'_>,
-    rows: &[Row],
-) -> Continuation {
-    if let Some(ids) = filler {
-        return Continuation::Given(vec![ids; prompts.built.prompts.len()]);
-    }
+fn generated(asked: &spec::Continuation, unit: &ExtractUnit, prompts: &RowPrompts<'_>) -> Continuation {
     // Each row's own seed depends on the asked seed, the row and the condition, so not on the unit the row is in.
-    let seed = |row: &usize| Digest::of_json(&("sample", asked.seed, &rows[*row].id, &unit.prompt)).seed();
+    let seed = |id: &str| Digest::of_json(&("sample", asked.seed, id, &unit.prompt)).seed();
     Continuation::Generated {
         tokens: asked.tokens.unwrap_or(0) as usize,
         temperature: asked.temperature,
-        seeds: if asked.temperature > 0.0 { prompts.built.rows.iter().map(seed).collect() } else { Vec::new() },
+        seeds: if asked.temperature > 0.0 { prompts.ids().into_iter().map(seed).collect() } else { Vec::new() },
         stop_at_eos: asked.stop_at_eos,
     }
 }
 
-fn output(prompts: &RowPrompts<'_>, rows: &[Row], found: Found) -> Result<Output, ExecuteError> {
+fn output(prompts: &RowPrompts<'_>, rows: &[Row], request: &Request, found: Found, words: Vec<String>) -> Result<Output, ExecuteError> {
     let resumed = found.resumed as u64;
-    let Extraction { width, states, replies, tokens, memory_retries, .. } = found.whole;
+    let Extraction { width, states, replies, shuffled, fillers, tokens, memory_retries, .. } = found.whole;
     let mut file = TensorFile::default();
     for state in states {
         let values = prompts.scatter(state.values, width);
         file.f32(state.read_out.tensor(state.layer), vec![rows.len(), width], values);
     }
     file.i64("prompt_tokens", vec![rows.len()], prompts.tokens());
-    let lengths: Vec<i64> = (0..prompts.built.prompts.len()).map(|i| replies.get(i).map_or(0, Vec::len) as i64).collect();
-    let reply_tokens: i64 = lengths.iter().sum();
-    file.i64("reply_tokens", vec![rows.len()], prompts.scatter(lengths, 1));
+    let lengths: Vec<usize> = replies.iter().map(Vec::len).collect();
+    let reply_tokens: usize = lengths.iter().sum();
+    for (context, lengths) in [(Context::Full, lengths), (Context::ShuffledReply, shuffled), (Context::Filler, fillers)] {
+        // The reply's own is there even where nothing is read of it.
+        if context == Context::Full || request.read_outs.iter().any(|r| r.context == context) {
+            let lengths = lengths.into_iter().map(|n| n as i64).collect();
+            file.i64(context.lengths(), vec![rows.len()], prompts.scatter(lengths, 1));
+        }
+    }
     let prompt_tokens: i64 = prompts.tokens().iter().sum();
     let counts = prompts.counts([
         ("prompt_tokens", prompt_tokens as u64),
@@ -92,12 +99,12 @@ fn output(prompts: &RowPrompts<'_>, rows: &[Row], found: Found) -> Result<Output
         ("memory_retries", memory_retries),
         ("resumed_rows", resumed),
     ]);
-    let row_tokens = row_tokens(prompts, rows, replies);
+    let row_tokens = row_tokens(prompts, rows, replies, words);
     let json = Bytes::from(serde_json::to_vec(&row_tokens).expect("tokens serialize"));
     Ok(Output { artifacts: vec![(STATES, file.content()?), (TOKENS, json.into())], tokens, counts })
 }
 
-fn row_tokens(prompts: &RowPrompts<'_>, rows: &[Row], mut replies: Vec<Vec<u32>>) -> Vec<RowTokens> {
+fn row_tokens(prompts: &RowPrompts<'_>, rows: &[Row], mut replies: Vec<Vec<u32>>, mut words: Vec<String>) -> Vec<RowTokens> {
     let skipped = |row: &Row| RowTokens {
         id: row.id.clone(),
         prompt: Vec::new(),
@@ -118,6 +125,7 @@ fn row_tokens(prompts: &RowPrompts<'_>, rows: &[Row], mut replies: Vec<Vec<u32>>
         entry.utterance = (prompt.utterance_tokens.start, prompt.utterance_tokens.end);
         entry.utterance_bytes = (at(prompt.utterance_chars.start), at(prompt.utterance_chars.end));
         entry.reply = replies.get_mut(index).map(std::mem::take).unwrap_or_default();
+        entry.reply_text = words.get_mut(index).map(std::mem::take).unwrap_or_default();
     }
     out
 }

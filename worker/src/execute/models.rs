@@ -1,12 +1,16 @@
 //! The models in memory: at most two, the least recently used one goes.
 
+use std::ops::ControlFlow;
+
 use limbic_engine::{Backend, LoadError, Loaded};
 use limbic_proto::key::Digest;
 use limbic_proto::spec::Dtype;
 use limbic_proto::unit::{ModelIdentity, Unit};
+use limbic_store::model::Need;
 
 use super::{Advice, ExecuteError};
 use crate::inputs::Inputs;
+use crate::progress::Progress;
 
 /// Models kept at once.
 const KEPT: usize = 2;
@@ -44,6 +48,7 @@ impl Models {
         unit: &Unit,
         backends: &[(Dtype, Box<dyn Backend>)],
         inputs: &Inputs,
+        progress: &Progress,
     ) -> Result<&dyn Loaded, ExecuteError> {
         if let Some(found) = self.kept.iter().position(|k| k.identity == *identity) {
             self.kept[..=found].rotate_right(1);
@@ -55,9 +60,12 @@ impl Models {
         let Some((_, backend)) = backends.iter().find(|(dtype, _)| *dtype == identity.dtype) else {
             return Err(ExecuteError::Format { model: hint.name.clone(), dtype: identity.dtype });
         };
-        let files = inputs.model(&hint.source)?;
-        if files.digest != identity.digest {
-            return Err(ExecuteError::ModelChanged { source_name: hint.source.clone(), expected: identity.digest, found: files.digest });
+        // What is drawn from a seed need not be fetched.
+        let need = if hint.random_weights.is_some() { Need::Description } else { Need::Weights };
+        let files = inputs.model(&hint.source, need)?;
+        let found = files.identity(hint.random_weights);
+        if found != identity.digest {
+            return Err(ExecuteError::ModelChanged { source_name: hint.source.clone(), expected: identity.digest, found });
         }
         let width = if identity.dtype == Dtype::F32 { 4 } else { 2 };
         let bytes = files.architecture.parameters() * width;
@@ -67,12 +75,13 @@ impl Models {
             }
         }
         let began = std::time::Instant::now();
-        let model = match backend.load(&files.path) {
+        let mut heed = || if progress.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let model = match backend.load(&files.path, hint.random_weights, &mut heed) {
             // What the other models take may be what is missing.
             Err(LoadError::Device(error)) if !self.kept.is_empty() => {
                 tracing::warn!(%error, "the model can't be placed beside the others; they go");
                 self.kept.clear();
-                backend.load(&files.path)
+                backend.load(&files.path, hint.random_weights, &mut heed)
             }
             loaded => loaded,
         };
@@ -86,6 +95,7 @@ impl Models {
 fn failed(what: String, error: LoadError) -> ExecuteError {
     let message = error.to_string();
     match error {
+        LoadError::Cancelled => ExecuteError::Cancelled,
         LoadError::Device(_) => ExecuteError::Device { what, message, lost: false },
         LoadError::Io { .. } => ExecuteError::Engine { what, message, advice: Advice::Retry },
         _ => ExecuteError::Engine { what, message, advice: Advice::Reject },

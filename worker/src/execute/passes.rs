@@ -1,18 +1,34 @@
-//! What extraction and scoring share: prompts of rows, progress and cancels, errors that name rows.
+//! What extracting, asking and judging share: prompts of texts, progress and cancels, errors that name rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use limbic_engine::{ExtractError, Loaded, PromptError, Prompts, RowPolicy};
+use limbic_engine::{ExtractError, Loaded, PromptError, Prompts, RowPolicy, TokenizerError};
 use limbic_proto::rows::Row;
 use limbic_proto::spec::{Dtype, Prompt};
 
 use super::{Advice, ExecuteError};
 use crate::progress::Progress;
 
+/// A text that is put to a model.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text<'a> {
+    /// The row's id, for messages.
+    pub(super) id: &'a str,
+    /// What takes the place of the utterance.
+    pub(super) text: &'a str,
+}
+
+impl<'a> Text<'a> {
+    /// The utterances of rows.
+    pub(super) fn of(rows: &'a [Row]) -> Vec<Text<'a>> {
+        rows.iter().map(|row| Text { id: &row.id, text: &row.text }).collect()
+    }
+}
+
 /// The prompts of a unit's rows.
 pub(super) struct RowPrompts<'a> {
-    rows: &'a [Row],
+    rows: Vec<Text<'a>>,
     dtype: Dtype,
     pub(super) built: Prompts,
     /// Prompts that the model gives no finite numbers for, and that are treated as rows without a prompt.
@@ -27,11 +43,11 @@ impl<'a> RowPrompts<'a> {
         model: &dyn Loaded,
         dtype: Dtype,
         prompt: &Prompt,
-        rows: &'a [Row],
+        rows: Vec<Text<'a>>,
         reserve: usize,
         policy: RowPolicy,
     ) -> Result<RowPrompts<'a>, ExecuteError> {
-        let texts: Vec<String> = rows.iter().map(|r| r.text.clone()).collect();
+        let texts: Vec<&str> = rows.iter().map(|row| row.text).collect();
         let built = model.prompts(prompt, &texts, reserve, policy).map_err(|error| {
             let (row, hint) = match &error {
                 PromptError::TooLong { row, .. } => {
@@ -46,7 +62,7 @@ impl<'a> RowPrompts<'a> {
             ExecuteError::Engine { what: "building prompts".to_owned(), message: format!("{error}{id}{hint}"), advice: Advice::Reject }
         })?;
         if !built.bad.is_empty() {
-            let ids: Vec<&str> = built.bad.iter().map(|row| rows[*row].id.as_str()).collect();
+            let ids: Vec<&str> = built.bad.iter().map(|row| rows[*row].id).collect();
             tracing::warn!(rows = %ids.join(", "), "left out: no tokens that the model knows");
         }
         Ok(RowPrompts { rows, dtype, built, bad: BTreeSet::new() })
@@ -76,7 +92,12 @@ impl<'a> RowPrompts<'a> {
 
     /// The id of a prompt's row.
     fn id(&self, prompt: usize) -> String {
-        self.built.rows.get(prompt).and_then(|row| self.rows.get(*row)).map_or_else(|| format!("#{prompt}"), |row| row.id.clone())
+        self.built.rows.get(prompt).and_then(|row| self.rows.get(*row)).map_or_else(|| format!("#{prompt}"), |row| row.id.to_owned())
+    }
+
+    /// The ids of the rows that have a prompt.
+    pub(super) fn ids(&self) -> Vec<&'a str> {
+        self.built.rows.iter().map(|row| self.rows[*row].id).collect()
     }
 
     /// An engine's error in terms of the unit.
@@ -129,6 +150,21 @@ impl<'a> RowPrompts<'a> {
         let tokens = |(at, prompt): (usize, &limbic_engine::Prompt)| if self.bad.contains(&at) { 0 } else { prompt.ids.len() as i64 };
         self.scatter(self.built.prompts.iter().enumerate().map(tokens).collect(), 1)
     }
+}
+
+/// What replies say.
+pub(super) fn words(model: &dyn Loaded, replies: &[Vec<u32>]) -> Result<Vec<String>, ExecuteError> {
+    let failed = |e: TokenizerError| ExecuteError::Engine {
+        what: "putting a reply into words".to_owned(),
+        message: e.to_string(),
+        advice: Advice::Reject,
+    };
+    replies.iter().map(|reply| model.decode(reply).map_err(failed)).collect()
+}
+
+/// The engine's callback for what is too little to be told: stops where that was asked for.
+pub(super) fn heed(progress: &Progress) -> impl FnMut(limbic_engine::Progress) -> ControlFlow<()> + '_ {
+    |_| if progress.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// The engine's callback: passes progress on, stops where that was asked for.

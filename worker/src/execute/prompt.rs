@@ -1,34 +1,101 @@
-//! Prompt units: how likely the model finds each answer after the question.
+//! Prompt units: how likely the model finds each answer after the question, or what it answers.
 
-use limbic_engine::{Loaded, RowPolicy};
+use bytes::Bytes;
+use limbic_engine::{Continuation, Loaded, Request, RowPolicy};
 use limbic_proto::rows::Row;
-use limbic_proto::unit::{PromptUnit, SCORES};
+use limbic_proto::unit::{ANSWERS, Answer, Asking, PromptUnit, SCORES, Unit};
 
-use super::passes::{RowPrompts, follow};
-use super::{Advice, ExecuteError, Output};
+use super::passes::{RowPrompts, Text, follow, heed, words};
+use super::{Advice, ExecuteError, Output, blocks};
+use crate::inputs::Parts;
 use crate::progress::Progress;
 use crate::tensors::TensorFile;
 
-/// Computes the unit's scores.
-pub(super) fn prompt(spec: &PromptUnit, model: &dyn Loaded, rows: &[Row], progress: &Progress) -> Result<Output, ExecuteError> {
-    let labels = spec.answers.iter().map(|answer| ids(model, answer)).collect::<Result<Vec<_>, _>>()?;
-    let longest = labels.iter().map(Vec::len).max().unwrap_or(0);
+/// Computes the unit's scores or answers.
+pub(super) fn prompt(
+    spec: &PromptUnit,
+    unit: &Unit,
+    model: &dyn Loaded,
+    rows: &[Row],
+    parts: &Parts<'_>,
+    progress: &Progress,
+) -> Result<Output, ExecuteError> {
+    match spec.asking {
+        Asking::Likelihood => scored(spec, model, rows, progress),
+        Asking::Answer { tokens } => written(spec, tokens as usize, unit.hints.token_budget, model, rows, parts, progress),
+    }
+}
+
+fn scored(spec: &PromptUnit, model: &dyn Loaded, rows: &[Row], progress: &Progress) -> Result<Output, ExecuteError> {
+    let labels = labels(model, &spec.answers)?;
+    let longest = longest(&labels);
     let policy = RowPolicy { too_long: spec.too_long, bad_rows: spec.bad_rows };
-    let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, rows, longest, policy)?;
+    let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, Text::of(rows), longest, policy)?;
+    // Texts without content are no rows: what calibrates the others must be there.
+    let empty = spec.content_free.iter().map(|text| Text { id: text, text }).collect();
+    let empty = RowPrompts::new(model, spec.model.dtype, &spec.prompt, empty, longest, RowPolicy::default())?;
+    let bad_rows = RowPolicy::default().bad_rows;
+    let calibration = model.score(&empty.built.prompts, &labels, bad_rows, &mut heed(progress)).map_err(|e| empty.error(e))?;
     let scored = model.score(&prompts.built.prompts, &labels, spec.bad_rows, &mut follow(progress)).map_err(|e| prompts.error(e))?;
     prompts.leave_out(&scored.bad);
     let mut file = TensorFile::default();
     let values = prompts.scatter(scored.rows.concat(), labels.len());
     file.f64("log_likelihood", vec![rows.len(), labels.len()], values);
+    if !spec.content_free.is_empty() {
+        file.f64("content_free", vec![spec.content_free.len(), labels.len()], calibration.rows.concat());
+    }
     file.i64("label_tokens", vec![labels.len()], labels.iter().map(|l| l.len() as i64).collect());
     file.i64("prompt_tokens", vec![rows.len()], prompts.tokens());
-    let counts = prompts.counts([("labels", labels.len() as u64), ("memory_retries", scored.memory_retries)]);
-    Ok(Output { artifacts: vec![(SCORES, file.content()?)], tokens: scored.tokens, counts })
+    let retries = scored.memory_retries + calibration.memory_retries;
+    let counts = prompts.counts([("labels", labels.len() as u64), ("memory_retries", retries)]);
+    Ok(Output { artifacts: vec![(SCORES, file.content()?)], tokens: scored.tokens + calibration.tokens, counts })
 }
 
-fn ids(model: &dyn Loaded, answer: &str) -> Result<Vec<u32>, ExecuteError> {
-    let failed =
-        |message: String| ExecuteError::Engine { what: format!("tokenizing the answer `{answer}`"), message, advice: Advice::Reject };
-    let ids = model.ids(answer).map_err(|e| failed(e.to_string()))?;
-    if ids.is_empty() { Err(failed("it has no tokens".to_owned())) } else { Ok(ids) }
+/// Answers of at most so many tokens, each the likeliest; they end where the model ends them.
+fn written(
+    spec: &PromptUnit,
+    tokens: usize,
+    budget: usize,
+    model: &dyn Loaded,
+    rows: &[Row],
+    parts: &Parts<'_>,
+    progress: &Progress,
+) -> Result<Output, ExecuteError> {
+    let policy = RowPolicy { too_long: spec.too_long, bad_rows: spec.bad_rows };
+    let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, Text::of(rows), tokens, policy)?;
+    let request = Request {
+        continuation: Some(Continuation::Generated { tokens, temperature: 0.0, seeds: Vec::new(), stop_at_eos: true }),
+        batch_tokens: Some(budget),
+        bad_rows: spec.bad_rows,
+        ..Request::new(Vec::new(), Vec::new())
+    };
+    let found = blocks::extract(model, &prompts.built.prompts, &request, parts, progress).map_err(|e| prompts.error(e))?;
+    prompts.leave_out(&found.whole.bad);
+    let mut answers: Vec<Answer> = rows.iter().map(|row| Answer { id: row.id.clone(), text: String::new() }).collect();
+    for (text, row) in words(model, &found.whole.replies)?.into_iter().zip(&prompts.built.rows) {
+        answers[*row].text = text;
+    }
+    let counts = prompts.counts([
+        ("reply_tokens", found.whole.replies.iter().map(Vec::len).sum::<usize>() as u64),
+        ("memory_retries", found.whole.memory_retries),
+        ("resumed_rows", found.resumed as u64),
+    ]);
+    let json = Bytes::from(serde_json::to_vec(&answers).expect("answers serialize"));
+    Ok(Output { artifacts: vec![(ANSWERS, json.into())], tokens: found.whole.tokens, counts })
+}
+
+/// The tokens of answers.
+pub(super) fn labels(model: &dyn Loaded, answers: &[String]) -> Result<Vec<Vec<u32>>, ExecuteError> {
+    let ids = |answer: &String| {
+        let failed =
+            |message: String| ExecuteError::Engine { what: format!("tokenizing the answer `{answer}`"), message, advice: Advice::Reject };
+        let ids = model.ids(answer).map_err(|e| failed(e.to_string()))?;
+        if ids.is_empty() { Err(failed("it has no tokens".to_owned())) } else { Ok(ids) }
+    };
+    answers.iter().map(ids).collect()
+}
+
+/// How many tokens the longest answer has.
+pub(super) fn longest(labels: &[Vec<u32>]) -> usize {
+    labels.iter().map(Vec::len).max().unwrap_or(0)
 }

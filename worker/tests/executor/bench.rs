@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use limbic_engine::{
-    Backend, ExtractError, Extraction, Likelihoods, LoadError, Loaded, OnProgress, Placement, PromptError, Prompts, Request, RowPolicy,
-    TokenizerError,
+    Backend, ExtractError, Extraction, Likelihoods, LoadError, Loaded, OnProgress, OnTensor, Placement, PromptError, Prompts, Request,
+    RowPolicy, TokenizerError,
 };
 use limbic_proto::architecture::Architecture;
 use limbic_proto::axis::ReadOut;
@@ -19,8 +19,8 @@ use limbic_proto::layout;
 use limbic_proto::rows::{Row, Rows, Scheme, Split};
 use limbic_proto::spec::{BadRows, Continuation, Dtype, ProbeSpec, Prompt, TooLong};
 use limbic_proto::unit::{
-    Asking, ENGINE_VERSION, ExtractUnit, Features, FitUnit, Hints, ModelHint, ModelIdentity, PROBE_VERSION, PromptUnit, RowsIdentity, Unit,
-    UnitSpec,
+    Asking, ENGINE_VERSION, ExtractUnit, Features, FitUnit, Hints, JudgeUnit, ModelHint, ModelIdentity, PROBE_VERSION, PromptUnit,
+    RowsIdentity, Unit, UnitSpec,
 };
 use limbic_store::model::Need;
 use limbic_store::{Content, ModelFiles, Store};
@@ -38,6 +38,7 @@ pub struct Bench {
     executor: EngineExecutor,
     pub bad_rows: BadRows,
     pub progress: Progress,
+    pub random_weights: Option<u64>,
 }
 
 pub fn fixture(model: &str) -> PathBuf {
@@ -107,7 +108,8 @@ impl Bench {
         let model = runtime.block_on(ModelFiles::resolve(&model.to_string_lossy(), Need::Weights)).unwrap();
         let executor = EngineExecutor::new("cpu", None).unwrap();
         let shelf = Arc::new(Shelf::new(1 << 20));
-        let bench = Bench { runtime, folder, store, shelf, model, rows, executor, bad_rows: BadRows::Stop, progress: Progress::new() };
+        let (bad_rows, progress, random_weights) = (BadRows::Stop, Progress::new(), None);
+        let bench = Bench { runtime, folder, store, shelf, model, rows, executor, bad_rows, progress, random_weights };
         bench.store_rows();
         bench
     }
@@ -161,15 +163,19 @@ impl Bench {
     }
 
     fn unit(&self, spec: UnitSpec, rows: (usize, usize)) -> Unit {
-        let source = self.model.pinned.clone();
-        let model = Some(ModelHint { name: "tiny".into(), source, architecture: self.model.architecture.clone(), random_weights: None });
+        let (source, random_weights) = (self.model.pinned.clone(), self.random_weights);
+        let model = Some(ModelHint { name: "tiny".into(), source, architecture: self.model.architecture.clone(), random_weights });
         let hints = Hints { model, dataset: self.rows.digest(), rows, token_budget: 64, flops: 1.0, title: "a unit".into() };
         Unit { spec, hints }
     }
 
     fn identity(&self, rows: &Range<usize>) -> (ModelIdentity, RowsIdentity) {
         let texts = Rows::texts_digest(&self.rows.rows[rows.clone()]);
-        (ModelIdentity { digest: self.model.digest, dtype: Dtype::F32 }, RowsIdentity { texts, count: rows.len(), part: None })
+        (self.model(), RowsIdentity { texts, count: rows.len(), part: None })
+    }
+
+    fn model(&self) -> ModelIdentity {
+        ModelIdentity { digest: self.model.identity(self.random_weights), dtype: Dtype::F32 }
     }
 
     pub fn extract(
@@ -211,6 +217,23 @@ impl Bench {
             bad_rows: self.bad_rows,
         };
         self.unit(UnitSpec::Prompt(spec), (rows.start, rows.end))
+    }
+
+    /// A unit that has the model write its answers.
+    pub fn answers(&mut self, rows: Range<usize>, prompt: Prompt, tokens: u32, too_long: TooLong) -> Unit {
+        let mut unit = self.prompt(rows, prompt, &[], too_long);
+        let UnitSpec::Prompt(spec) = &mut unit.spec else { unreachable!("it is a prompt unit") };
+        spec.asking = Asking::Answer { tokens };
+        unit
+    }
+
+    /// A unit that judges another one's replies.
+    pub fn judge(&mut self, replies: &Unit, prompt: Prompt, answers: &[&str], too_long: TooLong) -> Unit {
+        let answers = answers.iter().map(|a| (*a).to_owned()).collect();
+        let (model, replies_of) = (self.model(), replies.spec.key());
+        let bad_rows = self.bad_rows;
+        let spec = JudgeUnit { version: ENGINE_VERSION, model, prompt, answers, replies: replies_of, too_long, bad_rows };
+        self.unit(UnitSpec::Judge(spec), replies.hints.rows)
     }
 
     pub fn fit(&self, features: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>, seeds: Vec<u64>) -> Unit {
@@ -271,8 +294,8 @@ struct DoomedModel {
 }
 
 impl Backend for Doomed {
-    fn load(&self, path: &Path) -> Result<Box<dyn Loaded>, LoadError> {
-        let model = Placement::cpu().load(path)?;
+    fn load(&self, path: &Path, random: Option<u64>, on_tensor: OnTensor<'_>) -> Result<Box<dyn Loaded>, LoadError> {
+        let model = Placement::cpu().load(path, random, on_tensor)?;
         Ok(Box::new(DoomedModel { model, dies_in: self.dies_in, begun: self.begun.clone() }))
     }
 }
@@ -294,7 +317,7 @@ impl Loaded for DoomedModel {
         self.model.decode(ids)
     }
 
-    fn prompts(&self, condition: &Prompt, utterances: &[String], reserve: usize, policy: RowPolicy) -> Result<Prompts, PromptError> {
+    fn prompts(&self, condition: &Prompt, utterances: &[&str], reserve: usize, policy: RowPolicy) -> Result<Prompts, PromptError> {
         self.model.prompts(condition, utterances, reserve, policy)
     }
 
@@ -319,6 +342,13 @@ impl Loaded for DoomedModel {
     ) -> Result<Likelihoods, ExtractError> {
         self.model.score(prompts, labels, bad_rows, on_progress)
     }
+}
+
+pub fn tensor_f64(file: &[u8], name: &str) -> (Vec<usize>, Vec<f64>) {
+    let read = safetensors::SafeTensors::deserialize(file).unwrap();
+    let tensor = read.tensor(name).unwrap();
+    assert_eq!(tensor.dtype(), safetensors::Dtype::F64);
+    (tensor.shape().to_vec(), tensor.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect())
 }
 
 pub fn tensor_f32(file: &[u8], name: &str) -> (Vec<usize>, Vec<f32>) {

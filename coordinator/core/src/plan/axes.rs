@@ -51,13 +51,15 @@ impl Axes {
         })
     }
 
-    /// Those layers at those of the spec's offsets, with the continuation that they need.
-    pub fn reading(&self, spec: &Spec, layers: &[Layer], offsets: &[u32]) -> Reading {
+    /// Those layers at those of the spec's offsets, with the continuation that they need; a whole one where it is judged.
+    pub fn reading(&self, spec: &Spec, layers: &[Layer], offsets: &[u32], judged: bool) -> Reading {
         let part = Spec { offsets: offsets.to_vec(), ..spec.clone() };
         let mut read_outs = part.read_outs();
         read_outs.sort();
         read_outs.dedup();
-        Reading { layers: layers.to_vec(), read_outs, continuation: continuation(&part) }
+        let largest = if judged { &spec.offsets } else { offsets }.iter().copied().max().unwrap_or(0);
+        let needed = spec.continuation.as_ref().filter(|_| judged || largest > 0);
+        Reading { layers: layers.to_vec(), read_outs, continuation: needed.map(|c| continuation(c, largest)) }
     }
 
     pub fn extract(&self, spec: &Spec, reading: &Reading, model: &ModelFacts, prompt: Prompt, rows: RowsIdentity) -> ExtractUnit {
@@ -98,6 +100,11 @@ impl Axes {
             targets: self.targets,
             read_outs: reading.at_zero(),
         }
+    }
+
+    /// How many probes there are at one read-out, each seed's by itself.
+    pub fn fits_per_read_out(&self) -> usize {
+        self.probes.iter().map(|probe| if probe.seeded() { self.seeds.len() } else { 1 }).sum()
     }
 
     fn plain(&self, features: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>) -> FitUnit {
@@ -152,11 +159,6 @@ impl Reading {
     pub fn at_zero(&self) -> Vec<ReadOut> {
         self.read_outs.iter().copied().filter(|read_out| read_out.offset == 0).collect()
     }
-
-    /// Whether the model itself writes what follows the prompt.
-    pub fn replies(&self) -> bool {
-        self.continuation.as_ref().is_some_and(|c| c.instead().is_none())
-    }
 }
 
 /// Rows of a unit where the spec doesn't say how many: what a dying worker loses stays small.
@@ -189,14 +191,13 @@ fn layers(spec: &Spec, model: &ModelFacts) -> Result<Vec<Layer>, PlanError> {
 }
 
 /// The continuation with its length filled in, and with no seed where nothing is drawn.
-fn continuation(spec: &Spec) -> Option<Continuation> {
-    let mut continuation = spec.continuation()?.clone();
-    let largest = spec.offsets.iter().copied().max().unwrap_or(0);
+fn continuation(asked: &Continuation, largest: u32) -> Continuation {
+    let mut continuation = asked.clone();
     continuation.tokens.get_or_insert(largest);
     if continuation.instead().is_some() || continuation.temperature == 0.0 {
         continuation.seed = 0;
     }
-    Some(continuation)
+    continuation
 }
 
 /// The seeds, ascending; `[0]` where neither a probe nor a control draws anything.

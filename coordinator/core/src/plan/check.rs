@@ -133,6 +133,14 @@ pub enum PlanError {
         /// How many rows the split has.
         rows: usize,
     },
+    /// A coarser level that leaves a class out.
+    #[error("report.levels: `{level}` doesn't say where the class `{class}` belongs: add it to its map")]
+    LevelWithoutClass {
+        /// The level.
+        level: String,
+        /// The class.
+        class: String,
+    },
     /// A question without the utterance, or with two.
     #[error("{field}: must contain `{{text}}` exactly once; with its labels it reads: {question}")]
     Question {
@@ -173,6 +181,11 @@ pub enum PlanError {
 pub(super) fn rows(spec: &Spec, rows: &Rows) -> Result<(), PlanError> {
     if rows.classes.len() < 2 && rows.scheme == Scheme::Single {
         return Err(PlanError::Classes { found: rows.classes.len() });
+    }
+    for level in &spec.report.levels {
+        if let Some(class) = rows.classes.iter().find(|class| !level.map.contains_key(*class)) {
+            return Err(PlanError::LevelWithoutClass { level: level.name.clone(), class: class.clone() });
+        }
     }
     let mut found: BTreeMap<Split, (usize, BTreeSet<u32>)> = BTreeMap::new();
     for row in &rows.rows {

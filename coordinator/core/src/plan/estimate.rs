@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use limbic_proto::axis::Context;
 use limbic_proto::rows::{Rows, Split};
 use limbic_proto::spec::{Baseline, MlpSpec, ProbeSpec, Prompt, TEXT};
-use limbic_proto::unit::{Asking, ExtractUnit, FitUnit, JudgeUnit, PromptUnit, TransferUnit, UnitKind};
+use limbic_proto::unit::{Asking, ExtractUnit, FitUnit, JudgeUnit, PromptUnit, TransferUnit, UnitKind, UnitSpec, similarity_rows};
 
-use super::{ModelFacts, PlannedUnit};
+use super::{ModelFacts, Place, PlannedUnit};
 
 /// Iterations that a logistic fit takes for one strength, as a rule.
 const ITERATIONS: f64 = 60.0;
@@ -18,6 +18,8 @@ const ITERATIONS: f64 = 60.0;
 const CHAT_TOKENS: usize = 12;
 /// Tokens of one answer, as a rule.
 const ANSWER_TOKENS: usize = 2;
+/// Fits of the online code, in fits on the whole of train: its portions double up to the whole.
+const PORTIONS: f64 = 2.0;
 
 /// What a sweep costs.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,13 +34,19 @@ pub struct Estimate {
     pub flops: f64,
     /// Bytes of all artifacts.
     pub bytes_stored: u64,
+    /// Those of them that are hidden states, which can be computed again.
+    pub state_bytes: u64,
     /// The same by kind of unit.
-    pub units: BTreeMap<UnitKind, KindEstimate>,
+    pub units: BTreeMap<UnitKind, UnitsEstimate>,
+    /// The same by model, in the plan's order.
+    pub models: Vec<ModelEstimate>,
+    /// What needs no model: the baselines on the words.
+    pub words: UnitsEstimate,
 }
 
-/// What all units of one kind cost.
+/// What some units cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct KindEstimate {
+pub struct UnitsEstimate {
     /// How many there are.
     pub units: u64,
     /// Tokens through models.
@@ -49,21 +57,51 @@ pub struct KindEstimate {
     pub bytes_stored: u64,
 }
 
-impl Estimate {
-    pub(super) fn of<'a>(cells: usize, rows: usize, units: impl Iterator<Item = &'a PlannedUnit>) -> Estimate {
-        let mut estimate = Estimate { cells: cells as u64, rows: rows as u64, ..Estimate::default() };
-        for planned in units {
-            let kind = estimate.units.entry(planned.unit.spec.kind()).or_default();
-            kind.units += 1;
-            kind.tokens += planned.tokens;
-            kind.flops += planned.unit.hints.flops;
-            kind.bytes_stored += planned.bytes;
-            estimate.tokens += planned.tokens;
-            estimate.flops += planned.unit.hints.flops;
-            estimate.bytes_stored += planned.bytes;
-        }
-        estimate
+/// What one model costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ModelEstimate {
+    /// Units that run it: states, zero-shot answers, and what it judges.
+    pub passes: UnitsEstimate,
+    /// Units on its states: probes, and their transfer.
+    pub fits: UnitsEstimate,
+}
+
+impl UnitsEstimate {
+    fn add(&mut self, planned: &PlannedUnit) {
+        self.units += 1;
+        self.tokens += planned.tokens;
+        self.flops += planned.unit.hints.flops;
+        self.bytes_stored += planned.bytes;
     }
+}
+
+impl Estimate {
+    pub(super) fn of<'a>(cells: usize, rows: usize, models: &[ModelFacts], units: impl Iterator<Item = &'a PlannedUnit>) -> Estimate {
+        let mut estimate = Estimate { cells: cells as u64, rows: rows as u64, ..Estimate::default() };
+        estimate.models.resize_with(models.len(), ModelEstimate::default);
+        let mut all = UnitsEstimate::default();
+        for planned in units {
+            all.add(planned);
+            estimate.units.entry(planned.unit.spec.kind()).or_default().add(planned);
+            let part = match (&planned.place, planned.place.model()) {
+                // A judge's work is its own, whoever replied.
+                (Place::Judge { judge, .. }, _) => &mut estimate.models[*judge].passes,
+                (_, None) => &mut estimate.words,
+                (Place::Fit { .. } | Place::Transfer { .. } | Place::Baseline { .. }, Some(model)) => &mut estimate.models[model].fits,
+                (_, Some(model)) => &mut estimate.models[model].passes,
+            };
+            part.add(planned);
+            if let (UnitSpec::Extract(unit), Some(model)) = (&planned.unit.spec, planned.place.model()) {
+                estimate.state_bytes += states(unit, &models[model]);
+            }
+        }
+        Estimate { tokens: all.tokens, flops: all.flops, bytes_stored: all.bytes_stored, ..estimate }
+    }
+}
+
+/// Bytes of a unit's hidden states.
+fn states(unit: &ExtractUnit, model: &ModelFacts) -> u64 {
+    (unit.rows.count * unit.layers.len() * unit.read_outs.len()) as u64 * model.architecture.bytes_per_state()
 }
 
 /// What one unit costs.
@@ -114,13 +152,13 @@ impl Costs {
         let layers = architecture.layers as u32;
         let deepest = if generated { layers } else { unit.layers.iter().map(|l| l.blocks(layers)).max().unwrap_or(0) };
         let share = f64::from(deepest) / f64::from(layers.max(1));
-        let head = if generated { 2.0 * architecture.vocab as f64 * architecture.hidden as f64 * reply as f64 } else { 0.0 };
-        let row = share * (pass(model, prompt + reply) + pass(model, masked)) + head;
-        let states = (count * unit.layers.len() * unit.read_outs.len()) as u64 * architecture.bytes_per_state();
+        // Embedding a token copies its vector.
+        let copied = ((prompt + reply + masked) * architecture.hidden) as f64;
+        let row = share * (pass(model, prompt + reply) + pass(model, masked)) + copied + if generated { head(model, reply) } else { 0.0 };
         Cost {
             tokens: (count * (prompt + reply + masked)) as u64,
             flops: count as f64 * row,
-            bytes: states + (count * 4 * (prompt + reply)) as u64,
+            bytes: states(unit, model) + (count * 4 * (prompt + reply)) as u64,
         }
     }
 
@@ -131,24 +169,30 @@ impl Costs {
             Asking::Likelihood => unit.answers.len() * ANSWER_TOKENS,
             Asking::Answer { tokens } => tokens as usize,
         };
-        let head = 2.0 * model.architecture.vocab as f64 * model.architecture.hidden as f64 * answers as f64;
+        // A written answer is stored in words, likelihoods as one number for each.
+        let bytes = match unit.asking {
+            Asking::Likelihood => 8 * (unit.answers.len() + 1),
+            Asking::Answer { tokens } => 4 * tokens as usize,
+        };
         Cost {
             tokens: (count * (prompt + answers)) as u64,
-            flops: count as f64 * (pass(model, prompt + answers) + head),
-            bytes: (8 * count * (unit.answers.len() + 1)) as u64,
+            flops: count as f64 * (pass(model, prompt + answers) + head(model, answers)),
+            bytes: (count * bytes) as u64,
         }
     }
 
     /// A judge's verdicts on replies of at most so many tokens.
     pub fn judge(&self, judge: &ModelFacts, unit: &JudgeUnit, reply: u32, rows: (usize, usize)) -> Cost {
-        let tokens = reply as usize + around(&unit.prompt) + unit.answers.len() * ANSWER_TOKENS;
+        let answers = unit.answers.len() * ANSWER_TOKENS;
+        let tokens = reply as usize + around(&unit.prompt) + answers;
         let count = rows.1 - rows.0;
         let bytes = (8 * count * (unit.answers.len() + 1)) as u64;
-        Cost { tokens: (count * tokens) as u64, flops: count as f64 * pass(judge, tokens), bytes }
+        Cost { tokens: (count * tokens) as u64, flops: count as f64 * (pass(judge, tokens) + head(judge, answers)), bytes }
     }
 
-    pub fn transfer(&self, unit: &TransferUnit, hidden: usize) -> Cost {
-        let predictions = (unit.fits.len() * unit.read_outs.len() * self.test * self.classes) as f64;
+    /// So many probes at each read-out of each fit unit.
+    pub fn transfer(&self, unit: &TransferUnit, probes: usize, hidden: usize) -> Cost {
+        let predictions = (unit.fits.len() * unit.read_outs.len() * probes * self.test * self.classes) as f64;
         Cost { tokens: 0, flops: predictions * 2.0 * hidden as f64, bytes: (4.0 * predictions) as u64 }
     }
 
@@ -163,16 +207,33 @@ impl Costs {
         let gram = self.train as f64 * d * d + d * d * d / 3.0;
         for probe in &unit.probes {
             let (flops, weights, times) = match probe {
-                ProbeSpec::Logistic(p) => (ITERATIONS * p.c.len() as f64 * 4.0 * self.train as f64 * d * k, d * k, 1),
+                ProbeSpec::Logistic(p) => {
+                    let strengths = p.c.len() as f64 + if p.mdl { PORTIONS } else { 0.0 };
+                    (ITERATIONS * strengths * 4.0 * self.train as f64 * d * k, d * k, 1)
+                }
                 ProbeSpec::Mlp(p) => mlp(p, d),
                 ProbeSpec::OffsetMlp(p) => mlp(&p.mlp, d + p.embedding as f64),
                 ProbeSpec::Ridge(p) => (gram + p.alpha.len() as f64 * (d * d * d / 3.0), d * k, 1),
                 ProbeSpec::Lda(_) => (gram, d * k, 1),
                 ProbeSpec::MeanDifference(_) => (4.0 * self.train as f64 * d, d * k, 1),
             };
-            let fits = (times * unit.read_outs.len() * (1 + unit.controls.len())) as f64;
+            // A control draws anew for every seed, whatever its probe does.
+            let fits = ((times + unit.controls.len() * unit.seeds.len()) * unit.read_outs.len()) as f64;
             cost.flops += fits * flops;
-            cost.bytes += (fits * 4.0 * (weights + 2.0 * d + (self.test * self.classes) as f64)) as u64;
+            let predictions = (self.test * self.classes) as f64;
+            cost.bytes += (fits * 4.0 * (weights + 2.0 * d + predictions)) as u64;
+            if unit.transfer {
+                // Predictions of the probes of offset 0 at every further read-out.
+                let further = (times * (unit.read_outs.len() - 1)) as f64;
+                cost.flops += further * 2.0 * d * predictions;
+                cost.bytes += (further * 4.0 * predictions) as u64;
+            }
+        }
+        if unit.geometry {
+            let at_zero = unit.read_outs.iter().filter(|read_out| read_out.offset == 0).count() as f64;
+            let compared = similarity_rows(self.test).len() as f64;
+            cost.flops += at_zero * (gram + compared * compared * d + (self.test * self.test) as f64 * d);
+            cost.bytes += (at_zero * 4.0 * (3.0 * self.test as f64 + k * d + compared * compared)) as u64;
         }
         cost
     }
@@ -182,6 +243,11 @@ impl Costs {
         let flops = if baseline == Baseline::BagOfWords { ITERATIONS * 4.0 * words * self.classes as f64 } else { self.train as f64 };
         Cost { tokens: 0, flops, bytes: (4 * self.test * self.classes) as u64 }
     }
+}
+
+/// Operations of the LM head on so many tokens.
+fn head(model: &ModelFacts, tokens: usize) -> f64 {
+    2.0 * (model.architecture.vocab * model.architecture.hidden * tokens) as f64
 }
 
 /// Operations of one row of `tokens` through all blocks.

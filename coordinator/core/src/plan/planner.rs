@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use limbic_proto::axis::Layer;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::{Rows, Split};
-use limbic_proto::spec::{Baseline, Condition, Prompt, TEXT, Transfer};
+use limbic_proto::spec::{Baseline, Condition, Judge, Prompt, TEXT, Transfer};
 use limbic_proto::unit::{Hints, RowsIdentity, Unit, UnitSpec};
 
 use super::axes::{Axes, Reading, rows_per_unit, shards};
@@ -91,9 +91,10 @@ impl<'a> Planner<'a> {
             for &condition in &conditions {
                 for (offsets, layers) in self.missing(revision, &axes.layers[index], model, condition) {
                     let part = Part { revision, axes: &axes, model, condition, layers, offsets };
-                    let reading = axes.reading(revision.spec, &part.layers, &part.offsets);
+                    let judge = judge.filter(|judge| trained && self.unjudged(&part, *judge));
+                    let reading = axes.reading(revision.spec, &part.layers, &part.offsets, judge.is_some());
                     let extracts = self.extracts(&part, &reading);
-                    if let Some(judge) = judge.filter(|_| trained && reading.replies()) {
+                    if let Some(judge) = judge {
                         self.judgements(&part, judge, &extracts)?;
                     }
                     self.fits(&part, &reading, extracts);
@@ -136,7 +137,7 @@ impl<'a> Planner<'a> {
         let cells: Vec<Cell> =
             cells.map(|((model, condition, layer, offset), units)| Cell { model, layer, condition, offset, units }).collect();
         Plan {
-            estimate: Estimate::of(cells.len(), self.rows.rows.len(), self.units.values()),
+            estimate: Estimate::of(cells.len(), self.rows.rows.len(), &self.models, self.units.values()),
             models: self.models,
             layers: self.layers.into_iter().map(|layers| layers.into_iter().collect()).collect(),
             conditions: self.conditions,
@@ -272,11 +273,13 @@ impl<'a> Planner<'a> {
         let mut by_layer: BTreeMap<Layer, Vec<(usize, &Fitted)>> = BTreeMap::new();
         let mut units = Vec::new();
         here.for_each(|((_, layer, condition), fitted)| by_layer.entry(*layer).or_default().push((*condition, fitted)));
-        let reading = axes.reading(revision.spec, &[], &[0]);
+        let reading = axes.reading(revision.spec, &[], &[0], false);
         for (layer, fitted) in by_layer {
             for (to, target) in &fitted {
                 let new = |(from, _): &&(usize, &Fitted)| from != to && !self.transferred.contains(&(model, layer, *from, *to));
-                let (from, fits): (Vec<usize>, Vec<UnitKey>) = fitted.iter().filter(new).map(|(from, f)| (*from, f.fit)).unzip();
+                // In the order of the keys, so that the order of the conditions is in none.
+                let fits: BTreeMap<UnitKey, usize> = fitted.iter().filter(new).map(|(from, f)| (f.fit, *from)).collect();
+                let (fits, from): (Vec<UnitKey>, Vec<usize>) = fits.into_iter().unzip();
                 if !from.is_empty() {
                     units.push((layer, *to, from, axes.transfer(fits, &target.extracts, layer, &reading)));
                 }
@@ -284,7 +287,7 @@ impl<'a> Planner<'a> {
         }
         for (layer, condition, from, unit) in units {
             self.transferred.extend(from.iter().map(|from| (model, layer, *from, condition)));
-            let cost = self.costs.transfer(&unit, self.models[model].architecture.hidden);
+            let cost = self.costs.transfer(&unit, axes.fits_per_read_out(), self.models[model].architecture.hidden);
             let title = format!("transfer {} to {} layer {layer}", self.models[model].name, self.conditions[condition].name);
             let place = Place::Transfer { model, condition, layer, from };
             self.add((UnitSpec::Transfer(unit), place), revision, (0, self.rows.rows.len()), cost, title);
@@ -321,14 +324,26 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
+    /// Whether the replies under this condition are to be judged, and are not yet.
+    fn unjudged(&self, part: &Part<'_>, judge: usize) -> bool {
+        // A condition that an earlier revision has under another name is asked for by this revision's.
+        let names: Vec<&str> = part
+            .revision
+            .spec
+            .conditions
+            .iter()
+            .filter(|c| c.prompt() == self.conditions[part.condition].prompt())
+            .map(|c| c.name.as_str())
+            .collect();
+        let wanted = |asked: &Judge| asked.conditions.is_empty() || asked.conditions.iter().any(|name| names.contains(&name.as_str()));
+        part.revision.spec.judge.as_ref().is_some_and(wanted) && !self.judged.contains(&(judge, part.model, part.condition))
+    }
+
     /// The verdicts on one condition's replies, of shards that have test rows.
     fn judgements(&mut self, part: &Part<'_>, judge: usize, extracts: &[UnitKey]) -> Result<(), PlanError> {
         let Some(asked) = &part.revision.spec.judge else { return Ok(()) };
         let condition = self.conditions[part.condition].name.clone();
-        let wanted = asked.conditions.is_empty() || asked.conditions.contains(&condition);
-        if !wanted || !self.judged.insert((judge, part.model, part.condition)) {
-            return Ok(());
-        }
+        self.judged.insert((judge, part.model, part.condition));
         let facts = self.models[judge].clone();
         for replies in extracts {
             let range = self.units[replies].unit.hints.rows;

@@ -1,5 +1,7 @@
 //! Properties of plans, and every refusal.
 
+mod costs;
+mod kinds;
 mod revisions;
 
 use std::collections::BTreeSet;
@@ -197,11 +199,16 @@ fn refusals_name_the_field_and_what_to_do() {
         }),
         &["dataset.split"],
     );
+    says(refusal("report: {levels: [{name: sign, map: {joy: good}}]}", |_, _, _| {}), &["report.levels", "`sign`", "`anger`"]);
     says(refusal("zero_shot: {question: '{text} {text}'}", |_, _, _| {}), &["zero_shot.question", "exactly once"]);
     says(refusal("zero_shot: {answers: {rage: x}}", |_, _, _| {}), &["zero_shot.answers", "`rage`", "joy, anger"]);
     says(refusal("zero_shot: {answers: {joy: ' x'}}", |_, _, _| {}), &["zero_shot.answers", "joy", "spaces"]);
     says(refusal("zero_shot: {answers: {joy: anger}}", |_, _, _| {}), &["zero_shot.answers", "`joy` and `anger`"]);
 }
+
+/// Everything that a sweep may have beside cells.
+const EVERYTHING: &str = "\ntransfer: [conditions]\njudge: {}\ngeometry: true\ncontrols: [shuffled-labels]\n\
+                          baselines: [majority, bag-of-words, mean-embedding, zero-shot, zero-shot-json]";
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
@@ -209,14 +216,14 @@ proptest! {
     #[test]
     fn every_plan_is_closed_and_counts_its_axes(
         depths in prop::collection::vec(1usize..5, 1..4), conditions in 1usize..4, offsets in prop::collection::btree_set(0u32..9, 1..4),
-        count in 20usize..60, size in 1usize..70, mlp in any::<bool>(), seeds in 1u64..4,
+        count in 20usize..60, size in 1usize..70, mlp in any::<bool>(), seeds in 1u64..4, more in any::<bool>(),
     ) {
         let names: Vec<String> = (0..depths.len()).map(|i| format!("m{i}")).collect();
         let conditions: Vec<String> = (0..conditions).map(|i| format!("{{name: c{i}, template: '{i} {{text}}'}}")).collect();
         let fields = format!(
-            "conditions: [{}]\noffsets: [{}]\ncontinuation: {{}}\nexecution: {{rows_per_unit: {size}}}\nseeds: {:?}\nprobes: [{{kind: {}}}]",
+            "conditions: [{}]\noffsets: [{}]\ncontinuation: {{tokens: 9}}\nexecution: {{rows_per_unit: {size}}}\nseeds: {:?}\nprobes: [{{kind: {}}}]{}",
             conditions.join(", "), offsets.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
-            (0..seeds).collect::<Vec<_>>(), if mlp { "mlp" } else { "logistic" },
+            (0..seeds).collect::<Vec<_>>(), if mlp { "mlp" } else { "logistic" }, if more { EVERYTHING } else { "" },
         );
         let spec = spec(&names.iter().map(String::as_str).collect::<Vec<_>>(), &fields);
         let models: Vec<ModelFacts> = names.iter().zip(&depths).map(|(name, depth)| facts(name, *depth)).collect();

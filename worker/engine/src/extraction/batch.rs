@@ -1,6 +1,6 @@
 //! Batches: length-sorted rows filled to a token budget, and what becomes of a batch that failed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use limbic_proto::spec::BadRows;
 
@@ -12,6 +12,8 @@ use super::ExtractError;
 /// back in halves, and so do all that follow; rows' numbers don't depend on it.
 pub(crate) struct Queue<'a> {
     lengths: &'a [usize],
+    /// The group that each row is in.
+    groups: Vec<usize>,
     budget: usize,
     left: VecDeque<Vec<usize>>,
     /// How often the budget was halved.
@@ -30,30 +32,52 @@ pub(crate) enum Verdict {
 impl<'a> Queue<'a> {
     /// All rows of the given lengths.
     pub(crate) fn new(lengths: &'a [usize], budget: usize) -> Queue<'a> {
-        let mut queue = Queue { lengths, budget, left: VecDeque::new(), memory_retries: 0 };
+        Queue::of_groups(lengths, (0..lengths.len()).collect(), budget)
+    }
+
+    /// All rows of the given lengths; those of one group stay in one batch until memory is short.
+    pub(crate) fn of_groups(lengths: &'a [usize], groups: Vec<usize>, budget: usize) -> Queue<'a> {
+        let mut queue = Queue { lengths, groups, budget, left: VecDeque::new(), memory_retries: 0 };
         queue.fill((0..lengths.len()).collect());
         queue
     }
 
-    /// Groups rows so that no group exceeds the budget, except a single row that does so alone.
+    /// Puts groups together so that no batch exceeds the budget, except a single group that does so alone. Where memory
+    /// turned out to be short, such a group is broken up.
     ///
-    /// Rows are sorted by length, ties by index, so the groups depend on the lengths and the budget only.
+    /// Groups are sorted by length, ties by their first row, so batches depend on the lengths, the groups and the budget only.
     fn fill(&mut self, mut rows: Vec<usize>) {
-        rows.sort_by_key(|&row| (self.lengths[row], row));
+        rows.sort_unstable();
+        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        rows.into_iter().for_each(|row| groups.entry(self.groups[row]).or_default().push(row));
+        let mut parts: Vec<(usize, Vec<usize>)> = Vec::new();
+        for group in groups.into_values() {
+            let tokens = self.tokens(&group);
+            match tokens > self.budget && self.memory_retries > 0 {
+                true => parts.extend(group.into_iter().map(|row| (self.lengths[row], vec![row]))),
+                false => parts.push((tokens, group)),
+            }
+        }
+        parts.sort();
         self.left.clear();
         let mut filled = usize::MAX;
-        for row in rows {
+        for (tokens, part) in parts {
             match self.left.back_mut() {
-                Some(group) if filled + self.lengths[row] <= self.budget => {
-                    group.push(row);
-                    filled += self.lengths[row];
+                Some(batch) if filled.saturating_add(tokens) <= self.budget => {
+                    batch.extend(part);
+                    filled += tokens;
                 }
                 _ => {
-                    self.left.push_back(vec![row]);
-                    filled = self.lengths[row];
+                    self.left.push_back(part);
+                    filled = tokens;
                 }
             }
         }
+    }
+
+    /// Tokens per batch, as often as it was halved.
+    pub(crate) fn budget(&self) -> usize {
+        self.budget
     }
 
     pub(crate) fn next(&mut self) -> Option<Vec<usize>> {
@@ -62,6 +86,12 @@ impl<'a> Queue<'a> {
 
     fn tokens(&self, rows: &[usize]) -> usize {
         rows.iter().map(|&row| self.lengths[row]).sum()
+    }
+
+    /// Where a batch is halved: between groups, if it has several.
+    fn middle(&self, rows: &[usize]) -> usize {
+        let between = (1..rows.len()).filter(|&at| self.groups[rows[at - 1]] != self.groups[rows[at]]);
+        between.min_by_key(|at| at.abs_diff(rows.len() / 2)).unwrap_or(rows.len() / 2)
     }
 
     /// Decides about a batch that failed.
@@ -86,9 +116,9 @@ impl<'a> Queue<'a> {
             }
             _ if !error.names_a_row() => Err(error),
             _ if rows.len() > 1 => {
-                let second = rows[rows.len() / 2..].to_vec();
-                self.left.push_front(second);
-                self.left.push_front(rows[..rows.len() / 2].to_vec());
+                let (first, second) = rows.split_at(self.middle(&rows));
+                self.left.push_front(second.to_vec());
+                self.left.push_front(first.to_vec());
                 Ok(Verdict::Again)
             }
             _ if policy == BadRows::Skip => Ok(Verdict::LeaveOut(rows[0])),

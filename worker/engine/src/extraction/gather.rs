@@ -39,7 +39,9 @@ impl<'a> Sink<'a> {
         };
         let all = request.layers.iter().flat_map(|&l| request.read_outs.iter().map(move |&r| (l, r)));
         let states = all.map(empty).collect::<Result<_, ExtractError>>()?;
-        Ok(Sink { request, out: Extraction { width, states, replies: vec![Vec::new(); rows], ..Extraction::default() } })
+        let (replies, none) = (vec![Vec::new(); rows], vec![0; rows]);
+        let out = Extraction { width, states, replies, shuffled: none.clone(), fillers: none, ..Extraction::default() };
+        Ok(Sink { request, out })
     }
 
     /// Takes back what a batch that failed has left; `tokens` were run before it.
@@ -47,6 +49,7 @@ impl<'a> Sink<'a> {
         let width = self.out.width;
         for &row in rows {
             self.out.replies[row].clear();
+            (self.out.shuffled[row], self.out.fillers[row]) = (0, 0);
             self.out.states.iter_mut().for_each(|states| states.values[row * width..][..width].fill(0.0));
         }
         self.out.tokens = tokens;

@@ -1,25 +1,24 @@
-//! Continuations behind cached prompts: decoded token by token, or given and run in one pass.
+//! Replies that the model writes: decoded token by token behind cached prompts.
 
 use std::ops::Range;
 
 use candle_core::Tensor;
 use limbic_proto::axis::Context;
 
-use super::gather::{Wish, kept};
+use super::contexts::Behind;
+use super::gather::Wish;
 use super::run::Run;
 use super::{Continuation, ExtractError, Sampler};
 use crate::model::Plan;
-use crate::pass::{Cache, Pass};
+use crate::pass::Pass;
 
 /// The continuations of one batch.
 pub(super) struct Replies<'r, 'a> {
     pub run: &'r mut Run<'a>,
     /// The batch's rows.
     pub rows: &'r [usize],
-    /// Keys and values of their prompts.
-    pub cache: &'r Cache,
-    /// Where each row's region in the cache starts.
-    pub places: Vec<usize>,
+    /// Keys and values of their prompts, with room for their replies.
+    pub behind: &'r Behind<'r>,
 }
 
 impl Replies<'_, '_> {
@@ -33,34 +32,9 @@ impl Replies<'_, '_> {
 
     /// Cache rows of a row's prompt and of the first `decoded` tokens of its reply.
     fn before(&self, row: usize, place: usize, decoded: usize) -> Vec<Range<usize>> {
-        let mut rows = self.run.before();
+        let mut rows = self.run.prefix.before();
         rows.push(place..place + self.run.own(row).len() + decoded);
         rows
-    }
-
-    /// Runs given replies in one pass behind their prompts.
-    pub(super) fn given(&mut self) -> Result<(), ExtractError> {
-        let request = self.run.sink.request;
-        let Some(Continuation::Given(replies)) = &request.continuation else { return Ok(()) };
-        let (mut pass, mut wishes) = (Pass::default(), Vec::new());
-        for (&row, &place) in self.rows.iter().zip(&self.places) {
-            let reply = &replies[row];
-            self.run.sink.out.replies[row].clone_from(reply);
-            let used = &reply[..reply.len().min(request.reply_tokens())];
-            if used.is_empty() {
-                continue;
-            }
-            let start = pass.push(used, self.before(row, place, 0));
-            for offset in 1..=used.len() {
-                wishes.extend(self.wishes(row, offset, start + offset - 1));
-            }
-        }
-        if wishes.is_empty() {
-            return Ok(());
-        }
-        let kept = kept(&wishes, []);
-        let plan = Plan { cache: Some(self.cache), store: None, blocks: self.run.blocks, kept: &kept };
-        self.run.run(&pass, &plan, &wishes).map(|_| ())
     }
 
     /// Decodes replies from the final states of the prompts' last tokens, `[rows, d]`.
@@ -84,8 +58,8 @@ impl Replies<'_, '_> {
             let (mut pass, mut wishes, mut to) = (Pass::default(), Vec::new(), Vec::new());
             for &(slot, token) in &going {
                 let row = self.rows[slot];
-                let before = self.before(row, self.places[slot], step - 1);
-                to.push(self.places[slot] + self.run.own(row).len() + step - 1);
+                let before = self.before(row, self.behind.places[slot], step - 1);
+                to.push(self.behind.places[slot] + self.run.own(row).len() + step - 1);
                 let at = pass.push(&[token], before);
                 wishes.extend(self.wishes(row, step, at));
                 self.run.sink.out.replies[row].push(token);
@@ -93,7 +67,7 @@ impl Replies<'_, '_> {
             if step == request.reply_tokens() && wishes.is_empty() {
                 break;
             }
-            let plan = Plan { cache: Some(self.cache), store: Some(&to), blocks, kept: &[] };
+            let plan = Plan { cache: Some(self.behind.cache), store: Some(&to), blocks, kept: &[] };
             states = self.run.run(&pass, &plan, &wishes)?;
             open = going.into_iter().map(|(slot, _)| slot).collect();
         }

@@ -1,28 +1,29 @@
 //! Running an extraction: batches, the prompt pass, and what follows it.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
+use std::rc::Rc;
 
+use candle_core::Tensor;
 use limbic_proto::axis::{Context, Pooling};
 
+use super::contexts::Behind;
 use super::gather::{Sink, Wish, kept, pooled};
+use super::prefix::{Prefix, shared};
 use super::reply::Replies;
 use super::{Continuation, ExtractError, Extraction, OnProgress, Progress, Queue, Request, Verdict};
 use crate::model::{Model, Plan};
-use crate::pass::{Cache, Pass};
+use crate::pass::Pass;
 use crate::prompt::Prompt;
 
 /// Computes the states a request asks for.
 ///
 /// Rows are grouped into batches by length; a row's states are the same in every batch. A batch for which the memory does
-/// not suffice is run again in halves. `on_progress` is called after every pass.
+/// not suffice is run again in halves. `on_progress` is called after every block of every pass.
 ///
 /// # Errors
 /// [`ExtractError`]; nothing is returned for a cancelled extraction.
 pub fn extract(model: &Model, prompts: &[Prompt], request: &Request, on_progress: OnProgress<'_>) -> Result<Extraction, ExtractError> {
     request.check(model, prompts)?;
-    let reply = request.reply_tokens();
-    let shared = shared(prompts, request);
-    let lengths: Vec<usize> = prompts.iter().map(|p| p.ids.len() - shared + reply).collect();
     let mut run = Run {
         model,
         prompts,
@@ -30,11 +31,12 @@ pub fn extract(model: &Model, prompts: &[Prompt], request: &Request, on_progress
         on_progress,
         rows: 0,
         blocks: request.layers.iter().map(|l| l.blocks(model.architecture().layers as u32) as usize).max().unwrap_or(0),
-        shared,
-        prefix: None,
+        prefix: Rc::new(Prefix::default()),
+        budget: request.budget(),
     };
     run.read_prefix()?;
-    let mut queue = Queue::new(&lengths, request.budget());
+    let lengths: Vec<usize> = prompts.iter().map(|p| run.prefix.own(p).len() + request.reply_tokens()).collect();
+    let mut queue = Queue::of_groups(&lengths, request.groups(prompts.len()), run.budget);
     while let Some(batch) = queue.next() {
         let tokens = run.sink.out.tokens;
         match run.batch(&batch) {
@@ -47,10 +49,12 @@ pub fn extract(model: &Model, prompts: &[Prompt], request: &Request, on_progress
                 }
             }
         }
+        run.budget = queue.budget();
         run.report()?;
     }
-    run.sink.out.bad.sort_unstable();
     run.sink.out.memory_retries = queue.memory_retries;
+    run.late()?;
+    run.sink.out.bad.sort_unstable();
     Ok(run.sink.out)
 }
 
@@ -64,89 +68,70 @@ pub(super) struct Run<'a> {
     rows: usize,
     /// Blocks needed for the asked layers.
     pub blocks: usize,
-    /// How many first tokens all prompts share; they are run once.
-    pub shared: usize,
-    /// Their keys and values.
-    prefix: Option<Cache>,
+    /// What all prompts begin with; it is run once.
+    pub prefix: Rc<Prefix>,
+    /// Tokens per pass, as far as the memory has turned out to hold them.
+    pub budget: usize,
 }
 
-/// The shortest shared beginning that is worth a pass of its own.
-const SHORTEST_SHARED: usize = 8;
-
-/// How many first tokens of all prompts are the same and read by nothing.
-fn shared(prompts: &[Prompt], request: &Request) -> usize {
-    let poolings = || request.read_outs.iter().filter(|r| r.offset == 0).map(|r| r.pooling);
-    let Some((first, others)) = prompts.split_first().filter(|(_, others)| !others.is_empty()) else { return 0 };
-    if poolings().any(|p| matches!(p, Pooling::First | Pooling::PromptMean)) {
-        return 0;
+impl Request {
+    /// How many first tokens of all these prompts are the same and read by nothing: they are run once.
+    pub fn shared(&self, prompts: &[Prompt]) -> usize {
+        let poolings = || self.read_outs.iter().filter(|r| r.offset == 0).map(|r| r.pooling);
+        if poolings().any(|p| matches!(p, Pooling::First | Pooling::PromptMean)) {
+            return 0;
+        }
+        let utterance = poolings().any(|p| matches!(p, Pooling::UtteranceLast | Pooling::UtteranceMean));
+        shared(prompts, |p| if utterance { p.utterance_tokens.start.min(p.last()) } else { p.last() })
     }
-    let utterance = poolings().any(|p| matches!(p, Pooling::UtteranceLast | Pooling::UtteranceMean));
-    let own = |p: &Prompt| if utterance { p.utterance_tokens.start.min(p.last()) } else { p.last() };
-    let same = |p: &Prompt| p.ids.iter().zip(&first.ids).take_while(|(a, b)| a == b).count().min(own(p));
-    let shared = others.iter().map(same).min().unwrap_or(0).min(own(first));
-    if shared >= SHORTEST_SHARED { shared } else { 0 }
 }
 
 impl Run<'_> {
+    fn progress(&self) -> Progress {
+        Progress { rows: self.rows, total_rows: self.prompts.len(), tokens: self.sink.out.tokens }
+    }
+
     fn report(&mut self) -> Result<(), ExtractError> {
-        let progress = Progress { rows: self.rows, total_rows: self.prompts.len(), tokens: self.sink.out.tokens };
-        match (self.on_progress)(progress) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(ExtractError::Cancelled { tokens: progress.tokens }),
-        }
+        let progress = self.progress();
+        told(self.on_progress, progress)
     }
 
     /// Runs the shared beginning of all prompts.
     fn read_prefix(&mut self) -> Result<(), ExtractError> {
-        if self.shared == 0 {
-            return Ok(());
+        let mut prefix = Prefix::new(self.sink.request.shared(self.prompts));
+        if let Some((pass, cache)) = prefix.pass(&self.model.decoder, self.prompts)? {
+            let blocks = if self.sink.request.generates() { self.model.decoder.blocks.len() } else { self.blocks };
+            let plan = Plan { cache: Some(&cache), store: Some(&[0]), blocks, kept: &[0] };
+            self.run(&pass, &plan, &[])?;
+            prefix.ran(cache);
         }
-        let mut pass = Pass::default();
-        pass.push(&self.prompts[0].ids[..self.shared], Vec::new());
-        let cache = self.cache(self.shared)?;
-        let generated = matches!(self.sink.request.continuation, Some(Continuation::Generated { .. }));
-        let blocks = if generated { self.model.decoder.blocks.len() } else { self.blocks };
-        let plan = Plan { cache: Some(&cache), store: Some(&[0]), blocks, kept: &[] };
-        self.run(&pass, &plan, &[])?;
-        self.prefix = Some(cache);
+        self.prefix = Rc::new(prefix);
         Ok(())
     }
 
-    fn cache(&self, capacity: usize) -> Result<Cache, ExtractError> {
-        let decoder = &self.model.decoder;
-        Ok(Cache::new(&decoder.architecture, capacity, decoder.dtype, &decoder.device)?)
-    }
-
-    /// Cache rows in front of a row's own tokens.
-    pub(super) fn before(&self) -> Vec<Range<usize>> {
-        if self.shared > 0 { vec![0..self.shared] } else { Vec::new() }
-    }
-
-    /// The tokens of a prompt that are not shared.
+    /// The tokens of a row's prompt that are not shared.
     pub(super) fn own(&self, row: usize) -> &[u32] {
-        &self.prompts[row].ids[self.shared..]
+        self.prefix.own(&self.prompts[row])
     }
 
     fn batch(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
         let request = self.sink.request;
-        let full = |offset: bool| request.read_outs.iter().any(|r| (r.offset > 0) == offset && r.context == Context::Full);
-        let generated = matches!(request.continuation, Some(Continuation::Generated { .. })) && request.reply_tokens() > 0;
-        if generated || full(true) {
-            self.prompts_and_replies(rows)?;
-        } else {
-            if let Some(Continuation::Given(replies)) = &request.continuation {
-                rows.iter().for_each(|&row| self.sink.out.replies[row].clone_from(&replies[row]));
-            }
-            if full(false) {
-                self.prompts_alone(rows)?;
-            }
+        if let Some(Continuation::Given(replies)) = &request.continuation {
+            rows.iter().for_each(|&row| self.sink.out.replies[row].clone_from(&replies[row]));
         }
-        self.masked(rows)
+        if request.generates() || [Context::Full, Context::ShuffledReply, Context::Filler].into_iter().any(|context| request.reads(context))
+        {
+            return self.prompts_and_what_follows(rows);
+        }
+        if request.read_outs.iter().any(|r| r.offset == 0) {
+            self.prompts_alone(rows)?;
+        }
+        self.known(rows, None)
     }
 
     /// What offset 0 reads of the batch's prompts, given where each starts in the pass.
     fn prompt_wishes(&self, rows: &[usize], starts: &[usize]) -> Result<Vec<Wish>, ExtractError> {
-        let (mut wishes, shared) = (Vec::new(), self.shared);
+        let (mut wishes, shared) = (Vec::new(), self.prefix.len());
         for (read_out, asked) in self.sink.request.read_outs.iter().enumerate().filter(|(_, r)| r.offset == 0) {
             for (&row, start) in rows.iter().zip(starts) {
                 let tokens = pooled(&self.prompts[row], asked.pooling, row)?;
@@ -157,87 +142,51 @@ impl Run<'_> {
     }
 
     fn prompts_alone(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
-        let mut pass = Pass::default();
-        let starts: Vec<usize> = rows.iter().map(|&row| pass.push(self.own(row), self.before())).collect();
+        let (mut pass, prefix) = (Pass::default(), Rc::clone(&self.prefix));
+        let starts: Vec<usize> = rows.iter().map(|&row| pass.push(self.own(row), prefix.before())).collect();
         let wishes = self.prompt_wishes(rows, &starts)?;
         let kept = kept(&wishes, []);
-        let prefix = self.prefix.take();
-        let plan = Plan { cache: prefix.as_ref(), store: None, blocks: self.blocks, kept: &kept };
-        let ran = self.run(&pass, &plan, &wishes).map(|_| ());
-        // Whatever came of it: a batch that failed is run again.
-        self.prefix = prefix;
-        ran
+        let plan = Plan { cache: prefix.cache(), store: None, blocks: self.blocks, kept: &kept };
+        self.run(&pass, &plan, &wishes).map(|_| ())
     }
 
-    fn prompts_and_replies(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
-        let request = self.sink.request;
-        let given = matches!(request.continuation, Some(Continuation::Given(_)));
-        let room = if given { 0 } else { request.reply_tokens() };
-        let (mut pass, mut places, mut capacity) = (Pass::default(), Vec::new(), self.shared);
-        let mut starts = Vec::new();
+    /// Runs prompts and keeps their keys and values for what follows them.
+    fn prompts_and_what_follows(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
+        let (request, prefix) = (self.sink.request, Rc::clone(&self.prefix));
+        let room = if request.generates() { request.reply_tokens() } else { 0 };
+        let (mut pass, mut places, mut starts, mut further) = (Pass::default(), Vec::new(), Vec::new(), 0);
         for &row in rows {
-            starts.push(pass.push(self.own(row), self.before()));
-            places.push(capacity);
-            capacity += self.own(row).len() + room;
+            starts.push(pass.push(self.own(row), prefix.before()));
+            places.push(prefix.len() + further);
+            further += self.own(row).len() + room;
         }
-        let cache = self.cache(capacity)?;
-        if let Some(prefix) = &self.prefix {
-            cache.begin_with(prefix, self.shared)?;
-        }
+        let cache = prefix.beginning(&self.model.decoder, further)?;
         let wishes = self.prompt_wishes(rows, &starts)?;
         let lasts: Vec<usize> = rows.iter().zip(&starts).map(|(&row, start)| start + self.own(row).len() - 1).collect();
-        let blocks = if given { self.blocks } else { self.model.decoder.blocks.len() };
+        let blocks = if request.generates() { self.model.decoder.blocks.len() } else { self.blocks };
         let kept = kept(&wishes, lasts.iter().copied());
         let plan = Plan { cache: Some(&cache), store: Some(&places), blocks, kept: &kept };
         let last = self.run(&pass, &plan, &wishes)?;
-        let mut replies = Replies { run: self, rows, cache: &cache, places };
-        if given {
-            return replies.given();
+        let behind = Behind { cache: &cache, places: &places };
+        if request.generates() {
+            let at: Vec<u32> = lasts.iter().map(|l| kept.binary_search(&(*l as u32)).unwrap_or(0) as u32).collect();
+            Replies { run: self, rows, behind: &behind }.generated(&crate::kernel::pick(&last, &at)?)?;
         }
-        let at: Vec<u32> = lasts.iter().map(|l| kept.binary_search(&(*l as u32)).unwrap_or(0) as u32).collect();
-        replies.generated(&crate::kernel::pick(&last, &at)?)
-    }
-
-    /// Replies encoded again without their prompts, where that is asked.
-    fn masked(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
-        let request = self.sink.request;
-        let asked = |r: &limbic_proto::axis::ReadOut| r.offset > 0 && r.context == Context::MaskedPrompt;
-        let Some(longest) = request.read_outs.iter().filter(|r| asked(r)).map(|r| r.offset as usize).max() else { return Ok(()) };
-        let (mut pass, mut wishes) = (Pass::default(), Vec::new());
-        for &row in rows {
-            let reply = &self.sink.out.replies[row];
-            let reply = &reply[..reply.len().min(longest)];
-            if reply.is_empty() {
-                continue;
-            }
-            let start = pass.push(reply, Vec::new());
-            for (read_out, r) in request.read_outs.iter().enumerate().filter(|(_, r)| asked(r)) {
-                let at = start + r.offset as usize - 1;
-                if (r.offset as usize) <= reply.len() {
-                    wishes.push(Wish { read_out, row, tokens: at..at + 1 });
-                }
-            }
-        }
-        if wishes.is_empty() {
-            return Ok(());
-        }
-        let kept = kept(&wishes, []);
-        let plan = Plan { blocks: self.blocks, kept: &kept, ..Plan::default() };
-        self.run(&pass, &plan, &wishes).map(|_| ())
+        self.known(rows, Some(&behind))
     }
 
     /// Runs one pass, reads the wished states and reports. Returns the last states shown.
     ///
     /// Where replies are decoded, a state's tokens are the pass's own.
-    pub(super) fn run(&mut self, pass: &Pass, plan: &Plan<'_>, wishes: &[Wish]) -> Result<candle_core::Tensor, ExtractError> {
+    pub(super) fn run(&mut self, pass: &Pass, plan: &Plan<'_>, wishes: &[Wish]) -> Result<Tensor, ExtractError> {
+        let progress = self.progress();
+        let (sink, on_progress) = (&mut self.sink, &mut *self.on_progress);
         let mut failed = None;
-        let sink = &mut self.sink;
-        let states = self.model.decoder.forward(pass, plan, |tap| match sink.read(&tap, wishes, plan.kept) {
-            Ok(()) => Ok(()),
-            Err(error) => {
+        let states = self.model.decoder.forward(pass, plan, |tap| {
+            sink.read(&tap, wishes, plan.kept).and_then(|()| told(on_progress, progress)).map_err(|error| {
                 failed = Some(error);
-                candle_core::bail!("a state could not be read")
-            }
+                candle_core::Error::Msg("the pass was given up".to_owned())
+            })
         });
         if let Some(error) = failed {
             return Err(error);
@@ -246,6 +195,14 @@ impl Run<'_> {
         self.sink.out.tokens += pass.tokens.len() as u64;
         self.report()?;
         Ok(states)
+    }
+}
+
+/// Tells the progress; a cancel is an error.
+pub(crate) fn told(on_progress: OnProgress<'_>, progress: Progress) -> Result<(), ExtractError> {
+    match on_progress(progress) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(ExtractError::Cancelled { tokens: progress.tokens }),
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Decoder {
 }
 
 /// What a pass does besides computing.
-#[derive(Default)]
+#[derive(Default, Clone, Copy)]
 pub(crate) struct Plan<'a> {
     /// Keys and values that sequences' prefixes refer to, and that `store` writes to.
     pub cache: Option<&'a Cache>,
@@ -133,6 +133,11 @@ impl Decoder {
     /// Next-token scores of states after the final norm, `[n, d]` -> `[n, vocab]` in f32.
     pub(crate) fn logits(&self, states: &Tensor) -> Result<Tensor> {
         linear(states, &self.head.t()?)?.to_dtype(DType::F32)
+    }
+
+    /// An empty cache for so many tokens.
+    pub(crate) fn cache(&self, capacity: usize) -> Result<Cache> {
+        Cache::new(&self.architecture, capacity, self.dtype, &self.device)
     }
 
     pub(crate) fn heads(&self) -> Heads {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use limbic_proto::architecture::Architecture;
+use limbic_proto::architecture::{Architecture, ArchitectureError};
 
 use super::decoder::{Block, Decoder};
 use super::rope::Rope;
@@ -11,12 +11,25 @@ use crate::kernel::heads::HeadWeights;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use crate::weights::folder::Folder;
 use crate::weights::gguf::GgufFile;
-use crate::weights::{Layout, LoadError, Rows, Tensors};
+use crate::weights::random::Random;
+use crate::weights::{Layout, LoadError, OnTensor, Rows, Tensors};
 
 const EMBEDDINGS: &str = "model.embed_tokens.weight";
 
-/// Loads a Hugging Face folder.
-pub(super) fn folder(path: &Path, placement: &Placement) -> Result<Model, LoadError> {
+/// The standard deviation of weights before training, where a config doesn't say.
+const SPREAD: f64 = 0.02;
+
+/// How a model's weights come to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weights {
+    /// As they lie in the files.
+    Stored,
+    /// Drawn from a seed.
+    Random(u64),
+}
+
+/// Loads a Hugging Face folder. Without stored weights none of its safetensors are read.
+pub(super) fn folder(path: &Path, weights: Weights, placement: &Placement, on_tensor: OnTensor<'_>) -> Result<Model, LoadError> {
     let (config, words) = (path.join("config.json"), path.join("tokenizer.json"));
     for needed in [&config, &words] {
         if !needed.exists() {
@@ -25,16 +38,35 @@ pub(super) fn folder(path: &Path, placement: &Placement) -> Result<Model, LoadEr
         }
     }
     let text = std::fs::read_to_string(&config).map_err(|source| LoadError::Io { path: config.clone(), source })?;
-    let architecture = Architecture::from_config(&text).map_err(|source| LoadError::Architecture { path: config, source })?;
-    let architecture = with_generation_ends(architecture, path);
+    let refused = |source| LoadError::Architecture { path: config.clone(), source };
+    let architecture = with_generation_ends(Architecture::from_config(&text).map_err(refused)?, path);
     let tokenizer = Tokenizer::from_file(&words, architecture.vocab).map_err(|source| LoadError::Tokenizer { path: words, source })?;
     let template = chat::of_folder(path)?;
-    let decoder = decoder(architecture, &mut Folder::open(path)?, placement)?;
+    let decoder = match weights {
+        Weights::Stored => decoder(architecture, &mut Folder::open(path)?, placement, on_tensor)?,
+        Weights::Random(seed) => {
+            let spread = spread(&text).map_err(refused)?;
+            decoder(architecture, &mut Random { seed, spread, factors: None }, placement, on_tensor)?
+        }
+    };
     Ok(Model { decoder, tokenizer, template })
 }
 
+/// The standard deviation that a config gives to weights before training.
+fn spread(config: &str) -> Result<f64, ArchitectureError> {
+    let config: serde_json::Value = serde_json::from_str(config).map_err(ArchitectureError::Json)?;
+    match &config["initializer_range"] {
+        serde_json::Value::Null => Ok(SPREAD),
+        value => value.as_f64().filter(|x| *x > 0.0 && *x < 100.0).ok_or_else(|| ArchitectureError::Value {
+            key: "initializer_range".to_owned(),
+            found: value.to_string(),
+            expected: "a number above 0",
+        }),
+    }
+}
+
 /// Loads a GGUF file. A `tokenizer.json` beside it stands in for a vocabulary that can't be rebuilt.
-pub(super) fn gguf(path: &Path, placement: &Placement) -> Result<Model, LoadError> {
+pub(super) fn gguf(path: &Path, weights: Weights, placement: &Placement, on_tensor: OnTensor<'_>) -> Result<Model, LoadError> {
     let (mut file, architecture, header) = GgufFile::open(path)?;
     let template = chat::of_gguf(&header, &file.content, path)?;
     let beside = path.with_file_name("tokenizer.json");
@@ -44,7 +76,13 @@ pub(super) fn gguf(path: &Path, placement: &Placement) -> Result<Model, LoadErro
         Err(unsupported) => Err(TokenizerError::Kind(unsupported)),
     };
     let tokenizer = tokenizer.map_err(|source| LoadError::Tokenizer { path: path.to_owned(), source })?;
-    let decoder = decoder(architecture, &mut file, placement)?;
+    let decoder = match weights {
+        Weights::Stored => decoder(architecture, &mut file, placement, on_tensor)?,
+        Weights::Random(seed) => {
+            let factors = file.rope_factors()?;
+            decoder(architecture, &mut Random { seed, spread: SPREAD, factors }, placement, on_tensor)?
+        }
+    };
     Ok(Model { decoder, tokenizer, template })
 }
 
@@ -64,10 +102,15 @@ fn with_generation_ends(mut architecture: Architecture, folder: &Path) -> Archit
     architecture
 }
 
-fn decoder(architecture: Architecture, tensors: &mut dyn Tensors, placement: &Placement) -> Result<Decoder, LoadError> {
+fn decoder(
+    architecture: Architecture,
+    tensors: &mut dyn Tensors,
+    placement: &Placement,
+    on_tensor: OnTensor<'_>,
+) -> Result<Decoder, LoadError> {
     let (device, dtype, steps) = (placement.device.clone(), placement.dtype, placement.steps);
     let factors = tensors.rope_factors()?;
-    let mut layout = Layout { tensors, device: &device, dtype };
+    let mut layout = Layout { tensors, on_tensor, device: &device, dtype };
     let a = &architecture;
     let embeddings = layout.plain(EMBEDDINGS, &[a.vocab, a.hidden])?;
     let head = if a.tie_embeddings { embeddings.clone() } else { layout.plain("lm_head.weight", &[a.vocab, a.hidden])? };

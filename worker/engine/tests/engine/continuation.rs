@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use limbic_engine::{Continuation, ExtractError, Model, Placement, Prompt, Request, extract, label_log_likelihoods};
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
-use limbic_proto::spec::BadRows;
+use limbic_proto::spec::{self, BadRows};
 
 use crate::damage::{copy, set_config};
-use crate::reference::{Reference, all_layers, chats, difference, greedy, model, prompts, raw, run};
+use crate::reference::{FAMILIES, Reference, all_layers, chats, difference, greedy, model, prompts, raw, run};
 
 /// A prompt of given tokens.
 fn tokens(ids: Vec<u32>) -> Prompt {
@@ -128,6 +128,50 @@ fn likelihoods_add_up() {
         let expected = after(&[], 7) + after(&[7], 300) + after(&[7, 300], 12);
         assert!((scores[0] - expected).abs() < 1e-4, "{} {expected}", scores[0]);
         assert!((scores[1] - after(&[], 7)).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn a_shared_beginning_is_scored_once() {
+    for name in FAMILIES {
+        let (model, meta) = (model(name), Reference::read(name).meta);
+        let system = Some("You are very emotional, and you have always been.".to_owned());
+        let condition = spec::Prompt::Chat(spec::Chat { system, ..spec::Chat::default() });
+        let prompts = prompts(&model, &condition, &meta.texts);
+        let labels = [vec![7, 300, 12], vec![7], vec![500, 2]];
+        let score = |prompts: &[Prompt]| {
+            label_log_likelihoods(&model, prompts, &labels, BadRows::Stop, &mut |_| ControlFlow::Continue(())).unwrap()
+        };
+        let together = score(&prompts);
+        let all: usize = prompts.iter().map(|p| p.ids.len() + 3).sum();
+        let header = Request::new(Vec::new(), Vec::new()).shared(&prompts);
+        assert!(header > 8 && together.tokens as usize == all - 11 * header, "{name}: {header}, {} of {all}", together.tokens);
+        let alone: Vec<Vec<f64>> = prompts.iter().map(|p| score(std::slice::from_ref(p)).rows.remove(0)).collect();
+        assert_eq!(together.rows, alone, "{name}");
+    }
+}
+
+#[test]
+fn work_is_given_up_within_a_pass() {
+    let (model, meta) = (model("llama-plain"), Reference::read("llama-plain").meta);
+    let prompts = prompts(&model, &raw(), &meta.texts);
+    let request = Request { batch_tokens: Some(100_000), ..Request::new(all_layers(meta.layers), vec![ReadOut::LAST]) };
+    // A single pass through five blocks: it is asked after the embeddings, after each block and after the norm.
+    for patience in 0..7 {
+        let mut asked = 0;
+        let mut stop = |_| {
+            asked += 1;
+            if asked > patience { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let given_up = extract(&model, &prompts, &request, &mut stop);
+        assert!(matches!(given_up, Err(ExtractError::Cancelled { tokens: 0 })), "{patience}");
+        asked = 0;
+        let mut stop = |_| {
+            asked += 1;
+            if asked > patience { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let given_up = label_log_likelihoods(&model, &prompts, &[vec![7]], BadRows::Stop, &mut stop);
+        assert!(matches!(given_up, Err(ExtractError::Cancelled { tokens: 0 })), "{patience}");
     }
 }
 

@@ -108,7 +108,7 @@ fn metadata(name: &str, a: &Architecture) -> Vec<(String, Value)> {
     all
 }
 
-fn write(name: &str, path: &Path) -> Architecture {
+pub fn write(name: &str, path: &Path) -> Architecture {
     let config = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
     let architecture = Architecture::from_config(&config).unwrap();
     let (metadata, tensors) = (metadata(name, &architecture), tensors(name, &architecture));

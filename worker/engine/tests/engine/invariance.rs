@@ -32,7 +32,7 @@ fn batches_change_no_bit() {
             ],
             continuation: Some(greedy(9)),
             batch_tokens: Some(100_000),
-            bad_rows: BadRows::Stop,
+            ..Request::new(Vec::new(), Vec::new())
         };
         let whole = run(&model, &prompts, &request);
         for budget in [1, 100, 333] {

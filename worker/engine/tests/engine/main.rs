@@ -2,12 +2,14 @@
 
 #![allow(missing_docs)]
 
+mod contexts;
 mod continuation;
 mod damage;
 mod gguf;
 mod invariance;
 mod parity;
 mod prompts;
+mod random;
 mod reference;
 mod smollm2;
 mod speed;

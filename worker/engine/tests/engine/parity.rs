@@ -2,7 +2,6 @@
 
 use limbic_engine::{Inspection, InspectionRequest, Model, Placement, Request};
 use limbic_proto::axis::{Layer, ReadOut};
-use limbic_proto::spec::BadRows;
 
 use crate::reference::{FAMILIES, Reference, all_layers, chats, difference, fixture, greedy, hub_states, model, prompts, raw, run};
 
@@ -33,8 +32,7 @@ pub fn agree(model: &Model, reference: &Reference, replies: usize) -> f32 {
         layers: all_layers(layers),
         read_outs: (0..=replies as u32).map(ReadOut::at).collect(),
         continuation: Some(greedy(replies)),
-        batch_tokens: None,
-        bad_rows: BadRows::Stop,
+        ..Request::new(Vec::new(), Vec::new())
     };
     let found = run(model, &chats, &request);
     for i in 0..chats.len() {

@@ -1,7 +1,7 @@
 //! Prompts: spans, truncation, special settings of chat templates.
 
 use limbic_engine::{PromptError, Prompts};
-use limbic_proto::spec::{self, Chat, TooLong};
+use limbic_proto::spec::{self, Chat, TooLong, Turn};
 
 use crate::reference::{Reference, chat, chats, model, prompts, raw};
 
@@ -19,6 +19,32 @@ fn spans_hold_the_utterance() {
         let spoken = model.tokenizer().decode(&prompt.ids[prompt.utterance_tokens.clone()]).unwrap();
         assert!(spoken.contains(text.trim()), "{spoken:?} should hold {text:?}");
         assert!(spoken.chars().count() <= text.chars().count() + 2, "{spoken:?} is more than {text:?}");
+    }
+}
+
+#[test]
+fn earlier_turns_stand_before_the_message_and_do_not_hold_the_utterance() {
+    let (model, meta) = (model("llama-plain"), Reference::read("llama-plain").meta);
+    // One of the examples is the utterance itself, another one holds it; the message says it again behind.
+    for text in meta.texts.iter().filter(|text| !text.trim().is_empty()) {
+        let turn = |user: String, assistant: &str| Turn { user, assistant: assistant.to_owned() };
+        let turns = vec![turn(format!("Feel: {text} I said {text}"), "joy"), turn(format!("So, {text}?"), "fear")];
+        let chat = Chat { system: Some("Name it.".to_owned()), turns, user: format!("Feel: {{text}} I said {text}"), ..Chat::default() };
+        let prompt = prompts(&model, &spec::Prompt::Chat(chat), std::slice::from_ref(text)).remove(0);
+        let said = |role: &str, what: &str| format!("<|im_start|>{role}\n{what}<|im_end|>\n");
+        let first = format!("Feel: {text} I said {text}");
+        let before = [said("system", "Name it."), said("user", &first), said("assistant", "joy"), said("user", &format!("So, {text}?"))];
+        let before = before.concat() + &said("assistant", "fear") + "<|im_start|>user\nFeel: ";
+        assert_eq!(prompt.text, format!("{before}{text} I said {text}<|im_end|>\n<|im_start|>assistant\n"));
+        let chars = |text: &str| text.chars().count();
+        assert_eq!(prompt.utterance_chars, chars(&before)..chars(&before) + chars(text));
+        // The tokens in front of the utterance hold what stands in front of it, and none of its own.
+        let tokens = prompt.utterance_tokens.clone();
+        let spoken = model.tokenizer().decode(&prompt.ids[tokens.clone()]).unwrap();
+        assert!(spoken.contains(text.trim()) && chars(&spoken) <= chars(text) + 2, "{spoken:?} is not {text:?}");
+        let plain = |text: &str| text.replace("<|im_start|>", "").replace("<|im_end|>", "");
+        let front = model.tokenizer().decode(&prompt.ids[..tokens.start]).unwrap();
+        assert!(plain(&before).starts_with(&front) && plain(&before).len() <= front.len() + 1, "{front:?} is not {before:?}");
     }
 }
 

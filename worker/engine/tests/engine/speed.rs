@@ -1,10 +1,11 @@
-//! How fast the engine is on a real model, beside the matrix products alone. Run with `--ignored --nocapture`.
+//! How fast the engine is on a real model. Run with `--ignored --nocapture`.
 
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use limbic_engine::{Model, Placement, Prompt, Request};
-use limbic_proto::axis::{Layer, ReadOut};
+use limbic_proto::axis::{Layer, Pooling, ReadOut};
+use limbic_proto::spec;
 
 use crate::reference::{all_layers, greedy, prompts, raw, run};
 
@@ -22,12 +23,13 @@ fn cpu_seconds() -> f64 {
     fields.iter().skip(11).take(2).filter_map(|f| f.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// Runs something and tells tokens per second of wall and of CPU time.
-fn measured(what: &str, run: impl FnOnce() -> u64) {
+/// Runs something and tells tokens per second of wall and of CPU time. Returns the CPU time.
+fn measured(what: &str, run: impl FnOnce() -> u64) -> f64 {
     let (start, cpu) = (Instant::now(), cpu_seconds());
     let tokens = run() as f64;
     let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
-    println!("{what}: {tokens} tokens, {:.0} tokens/s, {:.0} tokens per CPU second", tokens / wall, tokens / cpu);
+    println!("{what}: {tokens} tokens in {wall:.1} s, {:.0} tokens/s, {:.0} tokens per CPU second", tokens / wall, tokens / cpu);
+    cpu
 }
 
 #[test]
@@ -67,4 +69,53 @@ fn tokens_per_second() {
     let long: Vec<Prompt> = ids.chunks_exact(1000).map(|ids| Prompt { ids: ids.to_vec(), ..prompts[0].clone() }).collect();
     let request = Request::new(all_layers(a.layers), vec![ReadOut::LAST]);
     measured("prompts of 1000 tokens", || run(&model, &long, &request).tokens);
+}
+
+/// A condition whose prompts begin with about 200 tokens that are the same.
+fn header(model: &Model, turns: bool, topic: &str) -> spec::Prompt {
+    let tokens = |text: &str| model.tokenizer().ids(text, false).unwrap().len();
+    let sentence = |i: usize| format!("For the {i}th time, {topic} is what this is about.");
+    let mut chat = spec::Chat::default();
+    let mut all = String::new();
+    for i in 0.. {
+        if tokens(&all) >= 180 {
+            break;
+        }
+        all = format!("{all} {}", sentence(i));
+        if turns {
+            chat.turns.push(spec::Turn { user: sentence(i), assistant: "joy".to_owned() });
+        }
+    }
+    if !turns {
+        chat.system = Some(all);
+    }
+    spec::Prompt::Chat(chat)
+}
+
+/// What it saves to run once what all prompts begin with:
+/// `LIMBIC_SMOLLM2_GGUF=FILE LIMBIC_SPEED_TEXTS=configs/quickstart/corpus.jsonl cargo test --release -p limbic-engine --test engine
+/// shared_headers -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, not a check"]
+fn shared_headers() {
+    let (Some(path), Some(texts)) = (crate::smollm2::path(), texts(64)) else {
+        crate::skipped("shared_headers: set LIMBIC_SMOLLM2_GGUF and LIMBIC_SPEED_TEXTS");
+        return;
+    };
+    let model = Model::load(&path, &Placement::cpu()).unwrap();
+    let shared = Request::new(all_layers(model.architecture().layers), vec![ReadOut::LAST]);
+    // Where the first token is read, nothing is shared.
+    let mut apart = shared.clone();
+    apart.read_outs.push(ReadOut { pooling: Pooling::First, ..ReadOut::LAST });
+    let (mut with, mut without) = (0.0, 0.0);
+    for (name, turns, topic) in
+        [("calm", false, "calm"), ("cheerful", false, "cheer"), ("few-shot", true, "a day"), ("few-shot 2", true, "a night")]
+    {
+        let prompts = prompts(&model, &header(&model, turns, topic), &texts);
+        let longest = prompts.iter().map(|p| p.ids.len()).max().unwrap();
+        println!("{name}: a header of {} tokens, prompts of up to {longest}", shared.shared(&prompts));
+        with += measured("  run once", || run(&model, &prompts, &shared).tokens);
+        without += measured("  run with every row", || run(&model, &prompts, &apart).tokens);
+    }
+    println!("CPU seconds: {with:.1} with a shared header, {without:.1} without: {:.1} times as many", without / with);
 }

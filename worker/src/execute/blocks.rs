@@ -1,21 +1,26 @@
-//! An extract unit in blocks of rows, so that what was finished of it outlives a worker that is killed.
+//! A unit's replies and states in blocks of rows, so that what was finished outlives a worker that is killed.
 //!
 //! Which rows make a block depends on the prompts' lengths and the token budget alone. Blocks that took long enough are
 //! kept as `data/{hh}/{unit}/parts/{block}`; the next attempt takes those whose bytes have the digest that stands before
 //! them, and computes the others. Nothing but the time depends on them.
 
+mod part;
+
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use limbic_engine::{Continuation, ExtractError, Extraction, Loaded, Prompt, Request, States};
 use limbic_proto::key::Digest;
 
-use super::part;
 use crate::inputs::Parts;
 use crate::progress::Progress;
 
 /// Token budgets in a block.
 const BUDGETS: usize = 2;
+
+/// A block has so many times the tokens that all prompts begin with: those are run once in each block.
+const HEADERS: usize = 16;
 
 /// Bytes of states that a second of computing must not exceed for its block to be kept: then writing takes about a tenth
 /// of the time that it saves.
@@ -68,10 +73,14 @@ pub(super) fn extract(
     let blocks = cut(prompts, request);
     let known = if blocks.len() > 1 { parts.list() } else { Vec::new() };
     let width = model.architecture().hidden;
-    let mut whole = Extraction { width, replies: vec![Vec::new(); prompts.len()], ..Extraction::default() };
+    let (replies, none) = (vec![Vec::new(); prompts.len()], vec![0; prompts.len()]);
+    let mut whole = Extraction { width, replies, shuffled: none.clone(), fillers: none, ..Extraction::default() };
     let (mut resumed, mut done) = (0, 0);
     let mut keeper = Keeper { parts, pending: Vec::new(), took: Duration::ZERO, bytes: 0 };
     for (index, rows) in blocks.iter().enumerate() {
+        if progress.cancelled() {
+            return Err(ExtractError::Cancelled { tokens: whole.tokens });
+        }
         let name = format!("{index:04}-{}", Digest::of_json(&(rows, request.batch_tokens)).short());
         let kept = known.contains(&name).then(|| part::read(&parts.get(&name)?, request, rows.len(), width)).flatten();
         let found = match kept {
@@ -105,22 +114,29 @@ pub(super) fn extract(
     Ok(Found { whole, resumed })
 }
 
-/// The rows of each block, ascending; blocks go from short prompts to long ones. A single block has all rows in order.
+/// The rows of each block, ascending; blocks go from short prompts to long ones, and rows that read one another's replies
+/// stay together. A single block has all rows in order.
 fn cut(prompts: &[Prompt], request: &Request) -> Vec<Vec<usize>> {
-    let room = BUDGETS * request.batch_tokens.unwrap_or(usize::MAX / BUDGETS);
+    let shared = request.shared(prompts);
+    let room = (BUDGETS * request.batch_tokens.unwrap_or(usize::MAX / BUDGETS)).max(HEADERS * shared);
     let reply = request.continuation.as_ref().map_or(0, Continuation::longest);
-    let length = |row: &usize| prompts[*row].ids.len() + reply;
-    let mut order: Vec<usize> = (0..prompts.len()).collect();
-    order.sort_by_key(|row| (length(row), *row));
+    let mut groups: BTreeMap<usize, (usize, Vec<usize>)> = BTreeMap::new();
+    for (row, group) in request.groups(prompts.len()).into_iter().enumerate() {
+        let (tokens, rows) = groups.entry(group).or_default();
+        *tokens += prompts[row].ids.len() - shared + reply;
+        rows.push(row);
+    }
+    let mut groups: Vec<(usize, Vec<usize>)> = groups.into_values().collect();
+    groups.sort();
     let mut blocks: Vec<Vec<usize>> = vec![Vec::new()];
     let mut filled = 0;
-    for row in order {
-        if filled + length(&row) > room && filled > 0 {
+    for (tokens, rows) in groups {
+        if filled + tokens > room && filled > 0 {
             blocks.push(Vec::new());
             filled = 0;
         }
-        filled += length(&row);
-        blocks.last_mut().expect("there is always one").push(row);
+        filled += tokens;
+        blocks.last_mut().expect("there is always one").extend(rows);
     }
     blocks.iter_mut().for_each(|block| block.sort_unstable());
     blocks
@@ -138,7 +154,9 @@ fn part_of(request: &Request, rows: &[usize]) -> Request {
         }),
         None => None,
     };
-    Request { continuation, ..request.clone() }
+    let partner = |row: &usize| request.partners[*row].and_then(|partner| rows.binary_search(&partner).ok());
+    let partners = if request.partners.is_empty() { Vec::new() } else { rows.iter().map(partner).collect() };
+    Request { continuation, partners, ..request.clone() }
 }
 
 /// Puts a block's rows to their places among all `total`.
@@ -160,8 +178,9 @@ fn merge(whole: &mut Extraction, found: Extraction, rows: &[usize], total: usize
             into.values[row * width..][..width].copy_from_slice(state);
         }
     }
-    for (reply, &row) in found.replies.into_iter().zip(rows) {
+    for (at, (reply, &row)) in found.replies.into_iter().zip(rows).enumerate() {
         whole.replies[row] = reply;
+        (whole.shuffled[row], whole.fillers[row]) = (found.shuffled[at], found.fillers[at]);
     }
     whole.bad.extend(found.bad.into_iter().map(|at| rows[at]));
     whole.tokens += found.tokens;
@@ -172,16 +191,39 @@ fn merge(whole: &mut Extraction, found: Extraction, rows: &[usize], total: usize
 #[cfg(test)]
 mod tests {
     use super::*;
-    use limbic_proto::axis::{Layer, ReadOut};
+    use limbic_proto::axis::{Context, Layer, ReadOut};
+
+    fn prompts(lengths: &[usize], header: usize) -> Vec<Prompt> {
+        let prompt = |(at, n): (usize, &usize)| {
+            let ids = [vec![1; header], vec![2 + at as u32; *n]].concat();
+            Prompt { text: String::new(), ids, utterance_chars: 0..0, utterance_tokens: 0..0, cut: 0 }
+        };
+        lengths.iter().enumerate().map(prompt).collect()
+    }
+
+    fn request(budget: Option<usize>) -> Request {
+        Request { batch_tokens: budget, ..Request::new(vec![Layer::Final], vec![ReadOut::LAST]) }
+    }
 
     #[test]
     fn blocks_hold_every_row_once_within_two_budgets() {
         let lengths = [9, 3, 30, 4, 8, 8, 50, 1];
-        let prompt = |n: &usize| Prompt { text: String::new(), ids: vec![1; *n], utterance_chars: 0..0, utterance_tokens: 0..0, cut: 0 };
-        let prompts: Vec<Prompt> = lengths.iter().map(prompt).collect();
-        let request = |budget| Request { batch_tokens: budget, ..Request::new(vec![Layer::Final], vec![ReadOut::LAST]) };
-        assert_eq!(cut(&prompts, &request(Some(10))), [vec![1, 3, 4, 7], vec![0, 5], vec![2], vec![6]]);
-        assert_eq!(cut(&prompts, &request(None)), [(0..8).collect::<Vec<_>>()]);
+        assert_eq!(cut(&prompts(&lengths, 0), &request(Some(10))), [vec![1, 3, 4, 7], vec![0, 5], vec![2], vec![6]]);
+        assert_eq!(cut(&prompts(&lengths, 0), &request(None)), [(0..8).collect::<Vec<_>>()]);
         assert_eq!(cut(&[], &request(Some(1))), [Vec::<usize>::new()]);
+        // A header of nine tokens makes a block of 144 worth while: it holds all others' own tokens.
+        assert_eq!(cut(&prompts(&lengths, 9), &request(Some(10))), [(0..8).collect::<Vec<_>>()]);
+    }
+
+    #[test]
+    fn rows_that_exchange_replies_are_in_one_block() {
+        let lengths = [9, 3, 30, 4, 8, 8, 50, 1];
+        let mut request = request(Some(20));
+        request.read_outs.push(ReadOut { context: Context::ShuffledReply, ..ReadOut::at(1) });
+        request.partners = [3, 2, 1, 0, 5, 6, 4, 7].map(|row| Some(row).filter(|row| *row < 7)).to_vec();
+        let blocks = cut(&prompts(&lengths, 0), &request);
+        assert_eq!(blocks, [vec![0, 3, 7], vec![1, 2], vec![4, 5, 6]]);
+        let partners: Vec<_> = blocks.iter().map(|rows| part_of(&request, rows).partners).collect();
+        assert_eq!(partners, [vec![Some(1), Some(0), None], vec![Some(1), Some(0)], vec![Some(1), Some(2), Some(0)]]);
     }
 }

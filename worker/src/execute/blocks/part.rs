@@ -1,4 +1,4 @@
-//! A finished block of an extract unit as bytes: 64 hexadecimal digits of a digest, and the safetensors file that they
+//! A finished block as bytes: 64 hexadecimal digits of a digest, and the safetensors file that they
 //! are the BLAKE3 of.
 
 use bytes::Bytes;
@@ -23,6 +23,8 @@ pub(super) fn content(found: &Extraction) -> Result<Content, TensorFileError> {
     let mut numbers = |name: &str, numbers: Vec<i64>| file.i64(name, vec![numbers.len()], numbers);
     numbers("replies", found.replies.iter().flatten().map(|id| i64::from(*id)).collect());
     numbers("reply_lengths", found.replies.iter().map(|reply| reply.len() as i64).collect());
+    numbers("shuffled", found.shuffled.iter().map(|n| *n as i64).collect());
+    numbers("fillers", found.fillers.iter().map(|n| *n as i64).collect());
     numbers("bad", found.bad.iter().map(|row| *row as i64).collect());
     let content = file.content()?;
     Ok(content.clone().behind(Bytes::from(content.digest().hex())))
@@ -50,8 +52,10 @@ pub(super) fn read(bytes: &[u8], request: &Request, rows: usize, width: usize) -
     let (ids, lengths) = (numbers("replies")?, numbers("reply_lengths")?);
     let mut ids = ids.into_iter().map(|id| u32::try_from(id).ok());
     let replies = lengths.into_iter().map(|n| ids.by_ref().take(usize::try_from(n).ok()?).collect()).collect::<Option<Vec<Vec<u32>>>>()?;
-    let bad = numbers("bad")?.into_iter().map(|row| usize::try_from(row).ok().filter(|row| *row < rows)).collect::<Option<_>>()?;
-    (replies.len() == rows).then_some(Extraction { width, states, replies, bad, ..Extraction::default() })
+    let sizes = |name: &str| numbers(name)?.into_iter().map(|n| usize::try_from(n).ok()).collect::<Option<Vec<usize>>>();
+    let (shuffled, fillers, bad) = (sizes("shuffled")?, sizes("fillers")?, sizes("bad")?);
+    let fits = [replies.len(), shuffled.len(), fillers.len()] == [rows; 3] && bad.iter().all(|row| *row < rows);
+    fits.then_some(Extraction { width, states, replies, shuffled, fillers, bad, ..Extraction::default() })
 }
 
 #[cfg(test)]
@@ -64,7 +68,9 @@ mod tests {
         let request = Request::new(vec![Layer::Block(1), Layer::Final], vec![ReadOut::LAST, ReadOut::at(2)]);
         let all = request.layers.iter().flat_map(|l| request.read_outs.iter().map(move |r| (*l, *r)));
         let states = all.enumerate().map(|(i, (layer, read_out))| States { layer, read_out, values: vec![i as f32; 6] }).collect();
-        let found = Extraction { width: 2, states, replies: vec![vec![7, 8], vec![], vec![9]], bad: vec![1], ..Extraction::default() };
+        let replies = vec![vec![7, 8], vec![], vec![9]];
+        let (shuffled, fillers, bad) = (vec![1, 0, 1], vec![5, 0, 5], vec![1]);
+        let found = Extraction { width: 2, states, replies, shuffled, fillers, bad, ..Extraction::default() };
         let bytes = content(&found).unwrap().to_bytes().to_vec();
         assert_eq!(read(&bytes, &request, 3, 2).unwrap(), found);
         for at in 0..bytes.len() {

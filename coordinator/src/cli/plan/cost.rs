@@ -1,0 +1,138 @@
+//! What a plan costs, in tables and as JSON: units, tokens, operations, bytes, and time at stated rates.
+
+use std::path::Path;
+
+use limbic_core::plan::{ModelEstimate, ModelFacts, UnitsEstimate};
+use limbic_proto::spec::Dtype;
+use serde_json::json;
+
+use crate::progress::{bytes, count, seconds};
+use crate::sweep::Sweep;
+
+/// GFLOP/s that one core of a computer is assumed to do.
+pub const CORE_GFLOPS: f64 = 40.0;
+/// TFLOP/s that one GPU is assumed to do: 40 % of what an H100 does in bf16 at best, 990.
+pub const GPU_TFLOPS: f64 = 396.0;
+
+/// How fast workers are taken to be, and how many there are.
+pub struct Rates {
+    /// GFLOP/s of one worker's processor, which fits probes, and runs models in f32.
+    pub gflops: f64,
+    /// TFLOP/s of one worker's GPU, which runs models in bf16.
+    pub gpu_tflops: f64,
+    /// How many workers.
+    pub workers: u32,
+}
+
+impl Rates {
+    /// Seconds of a processor.
+    fn processor(&self, flops: f64) -> f64 {
+        flops / (self.gflops * 1e9)
+    }
+
+    /// Seconds of running a model, on whatever runs it.
+    fn passes(&self, model: &ModelFacts, of: &ModelEstimate) -> f64 {
+        match model.dtype {
+            Dtype::Bf16 => of.passes.flops / (self.gpu_tflops * 1e12),
+            Dtype::F32 => self.processor(of.passes.flops),
+        }
+    }
+
+    /// Seconds of one worker's processor, and of its GPU.
+    fn all(&self, sweep: &Sweep) -> (f64, f64) {
+        let estimate = &sweep.plan.estimate;
+        let (mut processor, mut gpu) = (self.processor(estimate.words.flops), 0.0);
+        for (model, of) in sweep.plan.models.iter().zip(&estimate.models) {
+            processor += self.processor(of.fits.flops);
+            *(if model.dtype == Dtype::Bf16 { &mut gpu } else { &mut processor }) += self.passes(model, of);
+        }
+        (processor, gpu)
+    }
+
+    /// Prints what a sweep costs, by kind of unit and by model.
+    pub fn print(&self, sweep: &Sweep) {
+        let (estimate, models) = (&sweep.plan.estimate, &sweep.plan.models);
+        let width = models.iter().map(|model| model.name.len() + 6).max().unwrap_or(0).max(20);
+        let head =
+            |name: &str, last: &str| println!("{name:<width$}{:>9}{:>11}{:>11}{:>12}{last:>16}", "number", "tokens", "FLOPs", "stored");
+        let line = |name: &str, of: &UnitsEstimate, time: &str| {
+            let (tokens, flops, stored) = (count(of.tokens as f64), count(of.flops), bytes(of.bytes_stored));
+            println!("{}", format!("{name:<width$}{:>9}{tokens:>11}{flops:>11}{stored:>12}{time:>16}", of.units).trim_end());
+        };
+        head("units", "");
+        for (kind, of) in &estimate.units {
+            line(kind.as_str(), of, "");
+        }
+        let (units, tokens, flops, bytes_stored) = (sweep.plan.units.len() as u64, estimate.tokens, estimate.flops, estimate.bytes_stored);
+        line("all", &UnitsEstimate { units, tokens, flops, bytes_stored }, "");
+        println!();
+        head("of them", "time");
+        for (model, of) in models.iter().zip(&estimate.models) {
+            line(&format!("{} {}", model.name, model.dtype.as_str()), &of.passes, &seconds(self.passes(model, of)));
+            if of.fits.units > 0 {
+                line("  its probes", &of.fits, &seconds(self.processor(of.fits.flops)));
+            }
+        }
+        if estimate.words.units > 0 {
+            line("on the words alone", &estimate.words, &seconds(self.processor(estimate.words.flops)));
+        }
+        println!();
+        println!("stored  {}, {} of it hidden states", bytes(estimate.bytes_stored), bytes(estimate.state_bytes));
+        self.print_time(self.all(sweep));
+    }
+
+    fn print_time(&self, (processor, gpu): (f64, f64)) {
+        let Rates { gflops, gpu_tflops, workers } = self;
+        let each = |time: f64| seconds(time / f64::from(*workers));
+        if gpu > 0.0 {
+            let hours = count(gpu / 3600.0);
+            println!(
+                "gpu     {hours} GPU hours at {gpu_tflops:.0} TFLOP/s (--gpu-tflops), for models in bf16: {} on {workers} worker(s)",
+                each(gpu)
+            );
+            println!("        (replies are written token by token, which reaches such a rate only where many rows are run at once)");
+        }
+        let (hours, what) = (count(processor / 3600.0 * gflops / CORE_GFLOPS), if gpu > 0.0 { "probes" } else { "everything" });
+        println!(
+            "cpu     {hours} core hours at {CORE_GFLOPS:.0} GFLOP/s, for {what}: {} on {workers} worker(s) of {gflops:.0} GFLOP/s (--gflops, --workers)",
+            each(processor)
+        );
+    }
+
+    /// The same for programs; `assumed` is the file of facts that it rests on.
+    pub fn json(&self, sweep: &Sweep, assumed: Option<&Path>) -> serde_json::Value {
+        let estimate = &sweep.plan.estimate;
+        let units = |of: &UnitsEstimate| json!({"units": of.units, "tokens": of.tokens, "flops": of.flops, "bytes": of.bytes_stored});
+        let kinds: serde_json::Map<_, _> = estimate.units.iter().map(|(kind, of)| (kind.as_str().to_owned(), units(of))).collect();
+        let model = |(model, of): (&ModelFacts, &ModelEstimate)| {
+            json!({
+                "name": model.name, "digest": model.digest, "parameters": model.architecture.parameters(), "dtype": model.dtype,
+                "random_weights": model.random_weights, "passes": units(&of.passes), "fits": units(&of.fits),
+                "pass_seconds": self.passes(model, of), "fit_seconds": self.processor(of.fits.flops),
+            })
+        };
+        let (processor, gpu) = self.all(sweep);
+        json!({
+            "sweep": if assumed.is_some() { None } else { Some(&sweep.id) },
+            "assumed": assumed,
+            "name": sweep.name(),
+            "rows": sweep.rows.rows.len(),
+            "cells": estimate.cells,
+            "units": sweep.plan.units.len(),
+            "kinds": kinds,
+            "tokens": estimate.tokens,
+            "flops": estimate.flops,
+            "bytes": estimate.bytes_stored,
+            "state_bytes": estimate.state_bytes,
+            "gflops_assumed": self.gflops,
+            "gpu_tflops_assumed": self.gpu_tflops,
+            "processor_seconds": processor,
+            "gpu_seconds": gpu,
+            "seconds": (processor + gpu) / f64::from(self.workers),
+            "models": sweep.plan.models.iter().zip(&estimate.models).map(model).collect::<Vec<_>>(),
+            "words": units(&estimate.words),
+            "conditions": sweep.plan.conditions,
+            "notes": sweep.accepted.notes,
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! What a spec leaves to be carried out when it is accepted: few-shot examples are drawn, stimuli become conditions, and
+//! models get their twins. What is accepted says all of it, so that a sweep's id is over content.
+
+use limbic_proto::spec::{Condition, Control, Example, FewShot, ModelSpec, Spec, Stimuli, TEXT};
+use serde::Deserialize;
+
+use crate::dataset::Drawn;
+use crate::failure::Failure;
+
+/// The draws that conditions ask for, in their order.
+pub(super) fn few_shot(spec: &Spec) -> Vec<FewShot> {
+    spec.conditions.iter().filter_map(|condition| condition.few_shot.clone()).collect()
+}
+
+/// Carries everything out; `drawn` are the rows of [`few_shot`]. What was done, one sentence each.
+///
+/// # Errors
+/// Stimuli can't be read, or the resolved spec is none.
+pub(super) async fn all(spec: &mut Spec, drawn: &[Vec<Drawn>]) -> Result<Vec<String>, Failure> {
+    let mut notes = Vec::new();
+    examples(spec, drawn, &mut notes);
+    stimuli(spec, &mut notes).await?;
+    twins(spec, &mut notes);
+    spec.check().map_err(|found| Failure::user(format_args!("{}: {}", found.field, found.message)))?;
+    Ok(notes)
+}
+
+/// Writes the drawn rows into the conditions that asked for them.
+fn examples(spec: &mut Spec, drawn: &[Vec<Drawn>], notes: &mut Vec<String>) {
+    let asking = spec.conditions.iter_mut().filter(|condition| condition.few_shot.is_some());
+    for (condition, drawn) in asking.zip(drawn) {
+        let label = |class: &String| spec.zero_shot.answers.get(class).unwrap_or(class).clone();
+        condition.few_shot = None;
+        condition.examples = drawn.iter().map(|row| Example { text: row.text.clone(), label: label(&row.class) }).collect();
+        let ids: Vec<&str> = drawn.iter().map(|row| row.id.as_str()).collect();
+        notes.push(format!(
+            "few_shot: condition `{}` shows {} examples, which are rows of the dataset no longer: {}",
+            condition.name,
+            ids.len(),
+            ids.join(", ")
+        ));
+    }
+}
+
+/// One line of a file of stimuli; it may say more.
+#[derive(Deserialize)]
+struct Stimulus {
+    id: String,
+    text: String,
+}
+
+/// Puts a condition for each stimulus in the place of every condition that has some, and of its name where judges are told
+/// whom to judge.
+async fn stimuli(spec: &mut Spec, notes: &mut Vec<String>) -> Result<(), Failure> {
+    let mut conditions = Vec::new();
+    for (at, condition) in std::mem::take(&mut spec.conditions).into_iter().enumerate() {
+        let Some(Stimuli { source, place }) = condition.stimuli.clone() else {
+            conditions.push(condition);
+            continue;
+        };
+        let field = format!("conditions[{at}].stimuli");
+        let bytes = limbic_store::source::fetch(&source).await.map_err(|e| Failure::user(format_args!("{field}.source: {e}")))?;
+        let read = read(&bytes).map_err(|message| Failure::user(format_args!("{field}: {source}{message}")))?;
+        let each: Vec<Condition> = read.iter().map(|s| condition.with_stimulus(&s.id, &s.text, place)).collect();
+        let names: Vec<String> = each.iter().map(|c| c.name.clone()).collect();
+        notes.push(format!("stimuli: condition `{}` became {}: {}", condition.name, names.len(), names.join(", ")));
+        if let Some(judge) = &mut spec.judge {
+            let judged = std::mem::take(&mut judge.conditions);
+            let stands_for = |name: String| if name == condition.name { names.clone() } else { vec![name] };
+            judge.conditions = judged.into_iter().flat_map(stands_for).collect();
+        }
+        conditions.extend(each);
+    }
+    spec.conditions = conditions;
+    Ok(())
+}
+
+/// The stimuli of a file, at least one; an error continues the file's name.
+fn read(bytes: &[u8]) -> Result<Vec<Stimulus>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| ": is not UTF-8; save the file as UTF-8".to_owned())?;
+    let mut read: Vec<Stimulus> = Vec::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let fail = |message: String| Err(format!(", line {}: {message}", number + 1));
+        let stimulus: Stimulus = match serde_json::from_str(line) {
+            Ok(stimulus) => stimulus,
+            Err(e) => return fail(format!("expected an object with the strings `id` and `text`: {e}")),
+        };
+        let named = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if stimulus.id.is_empty() || !stimulus.id.chars().all(named) {
+            return fail(format!(
+                "the id `{}` must consist of letters, digits, `-`, `_` and `.`: it becomes part of a condition's name",
+                stimulus.id
+            ));
+        }
+        if stimulus.text.trim().is_empty() || stimulus.text.contains(TEXT) {
+            return fail("the text must not be empty, nor contain `{text}`, which marks the utterance".to_owned());
+        }
+        if read.iter().any(|before| before.id == stimulus.id) {
+            return fail(format!("the id `{}` stands there twice: give each stimulus its own", stimulus.id));
+        }
+        read.push(stimulus);
+    }
+    if read.is_empty() { Err(": holds no stimuli: write one JSON object with `id` and `text` a line".to_owned()) } else { Ok(read) }
+}
+
+/// With the control `random-weights`, adds a twin of every model that has none yet.
+fn twins(spec: &mut Spec, notes: &mut Vec<String>) {
+    if !spec.controls.contains(&Control::RandomWeights) {
+        return;
+    }
+    let has_twin = |model: &&ModelSpec| {
+        let twin = |other: &ModelSpec| other.random_weights.is_some() && other.source == model.source && other.dtype == model.dtype;
+        model.random_weights.is_some() || spec.models.iter().any(twin)
+    };
+    let twins: Vec<ModelSpec> = spec.models.iter().filter(|model| !has_twin(model)).map(|model| model.twin(0)).collect();
+    if !twins.is_empty() {
+        let names: Vec<String> = twins.iter().map(ModelSpec::name).collect();
+        notes.push(format!("random-weights: {} twins were added: {}", names.len(), names.join(", ")));
+    }
+    spec.models.extend(twins);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use limbic_proto::spec::StimulusPlace;
+
+    use super::*;
+
+    fn spec(fields: &str) -> Spec {
+        let text = format!("dataset: {{source: rows.jsonl}}\n{fields}\n");
+        Spec::from_yaml(&text, Path::new("/specs/sweep.yaml")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_condition_with_stimuli_becomes_one_for_each() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "{\"id\":\"P1\",\"text\":\"You can do it.\",\"more\":1}\n\n{\"id\":\"P2\",\"text\":\"Go on!\"}\n")
+            .unwrap();
+        let path = file.path().display();
+        let mut spec = spec(&format!(
+            "models: [{{source: m}}]\nconditions: [{{name: raw}}, {{name: up, template: 'Say: {{text}}', stimuli: {{source: {path}}}}}, \
+             {{name: front, chat: {{}}, stimuli: {{source: {path}, place: before}}}}]\noffsets: [0, 2]\ncontinuation: {{}}\n\
+             judge: {{conditions: [front, raw]}}"
+        ));
+        let notes = all(&mut spec, &[]).await.unwrap();
+        let names: Vec<&str> = spec.conditions.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["raw", "up.P1", "up.P2", "front.P1", "front.P2"]);
+        assert_eq!(spec.conditions[1].template.as_deref(), Some("Say: {text} You can do it."));
+        assert_eq!(spec.conditions[4].chat.as_ref().unwrap().user, "Go on! {text}");
+        assert!(spec.conditions.iter().all(|c| c.stimuli.is_none()));
+        assert_eq!(spec.judge.unwrap().conditions, ["front.P1", "front.P2", "raw"]);
+        assert_eq!(notes[0], "stimuli: condition `up` became 2: up.P1, up.P2");
+        assert_eq!(StimulusPlace::default(), StimulusPlace::After);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_of_stimuli_is_told_with_its_line() {
+        let says = |text: &str, words: &[&str]| {
+            let message = read(text.as_bytes()).err().unwrap();
+            assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        };
+        says("", &["holds no stimuli"]);
+        says("{\"id\":\"a\",\"text\":\"b\"}\n{\"id\":\"c\"}", &["line 2", "`id` and `text`"]);
+        says("{\"id\":\"a b\",\"text\":\"c\"}", &["line 1", "`a b`", "letters"]);
+        says("{\"id\":\"a\",\"text\":\" \"}", &["line 1", "empty"]);
+        says("{\"id\":\"a\",\"text\":\"x {text}\"}", &["`{text}`"]);
+        says("{\"id\":\"a\",\"text\":\"x\"}\n{\"id\":\"a\",\"text\":\"y\"}", &["line 2", "twice"]);
+    }
+
+    #[tokio::test]
+    async fn twins_are_added_once() {
+        let mut spec =
+            spec("models: [{source: a}, {source: b, name: x}, {source: b, name: mine, random_weights: 7}]\ncontrols: [random-weights]");
+        let notes = all(&mut spec, &[]).await.unwrap();
+        let models: Vec<_> = spec.models.iter().map(|m| (m.name(), m.random_weights)).collect();
+        let named = |name: &str, seed| (name.to_owned(), seed);
+        assert_eq!(models, [named("a", None), named("x", None), named("mine", Some(7)), named("a-random", Some(0))]);
+        assert_eq!(notes, ["random-weights: 1 twins were added: a-random"]);
+        assert_eq!(all(&mut spec, &[]).await.unwrap(), Vec::<String>::new(), "a resolved spec stays as it is");
+    }
+
+    #[tokio::test]
+    async fn drawn_rows_are_worded_as_answers_are() {
+        let mut spec = spec(
+            "models: [{source: m}]\nconditions: [{name: few, few_shot: {per_class: 1, seed: 3}}]\nzero_shot: {answers: {joy: happiness}}",
+        );
+        let row = |id: &str, class: &str| Drawn { id: id.into(), text: format!("text {id}"), class: class.into() };
+        assert_eq!(few_shot(&spec), [FewShot { per_class: 1, seed: 3 }]);
+        let notes = all(&mut spec, &[vec![row("r1", "joy"), row("r2", "anger")]]).await.unwrap();
+        let example = |text: &str, label: &str| Example { text: text.into(), label: label.into() };
+        assert_eq!(spec.conditions[0].examples, [example("text r1", "happiness"), example("text r2", "anger")]);
+        assert!(spec.conditions[0].few_shot.is_none() && notes[0].ends_with("r1, r2"));
+    }
+}
