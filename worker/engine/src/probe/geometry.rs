@@ -102,7 +102,8 @@ fn directions(train: &Split<'_>, outputs: usize) -> Vec<f32> {
             let centre = moments::means(&train.x, weight);
             let cross = moments::cross(&train.x, &centre, &centred, outputs, weight);
             let total = train.targets.total(train.x.rows());
-            let slope = |k: usize, j: usize| if variance[k] > 0.0 { (cross[j * outputs + k] / total / variance[k]) as f32 } else { f32::NAN };
+            let slope =
+                |k: usize, j: usize| if variance[k] > 0.0 { (cross[j * outputs + k] / total / variance[k]) as f32 } else { f32::NAN };
             (0..outputs).flat_map(|k| (0..d).map(move |j| (k, j))).map(|(k, j)| slope(k, j)).collect()
         }
     }
@@ -175,9 +176,9 @@ fn fisher(x: &Matrix<'_>, labels: &[u32], outputs: usize) -> f64 {
         return f64::NAN;
     }
     let square = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
-    let between: f64 = means.iter().zip(&counts).filter(|(_, count)| **count > 0.0).map(|(mean, count)| count * square(mean, &centre)).sum();
-    let within: f64 = (0..n)
-        .map(|row| x.row(row).iter().zip(&means[labels[row] as usize]).map(|(&v, m)| (f64::from(v) - m).powi(2)).sum::<f64>())
-        .sum();
+    let between: f64 =
+        means.iter().zip(&counts).filter(|(_, count)| **count > 0.0).map(|(mean, count)| count * square(mean, &centre)).sum();
+    let within: f64 =
+        (0..n).map(|row| x.row(row).iter().zip(&means[labels[row] as usize]).map(|(&v, m)| (f64::from(v) - m).powi(2)).sum::<f64>()).sum();
     between / within
 }

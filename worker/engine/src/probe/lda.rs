@@ -151,8 +151,7 @@ impl<'a> Classes<'a> {
     fn ledoit_wolf(&self, class: usize, variances: &[f64]) -> (f64, Vec<f64>) {
         let (d, n) = (variances.len(), self.totals[class]);
         let scale: Vec<f64> = variances.iter().map(|v| if *v > 0.0 { v.sqrt() } else { 1.0 }).collect();
-        let rows: Vec<usize> =
-            (0..self.x.rows()).filter(|&row| self.labels[row] as usize == class && self.weights[row] > 0.0).collect();
+        let rows: Vec<usize> = (0..self.x.rows()).filter(|&row| self.labels[row] as usize == class && self.weights[row] > 0.0).collect();
         let standard: Vec<f64> = rows
             .iter()
             .flat_map(|&row| self.x.row(row).iter().zip(&self.means[class]).zip(&scale).map(|((&v, m), s)| (f64::from(v) - m) / s))

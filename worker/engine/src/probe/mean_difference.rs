@@ -60,8 +60,7 @@ pub fn fit_prepared(train: &Split<'_>, validation: Option<&Split<'_>>, outputs: 
             bias[output] -= (a - b) * (a + b) / 2.0;
         }
     }
-    let mut fitted =
-        Fitted::linear(ProbeKind::MeanDifference, linear(&w, bias.iter().map(|&b| b as f32).collect()), Head::Value);
+    let mut fitted = Fitted::linear(ProbeKind::MeanDifference, linear(&w, bias.iter().map(|&b| b as f32).collect()), Head::Value);
     let held = validation.unwrap_or(train);
     let scores = fitted.scores(held.x.data(), held.x.rows());
     fitted.head = calibrated(&scores, &held.targets, outputs);

@@ -359,9 +359,17 @@ mod tests {
                 let aims = Aims::of(&Targets { labels, weights: Some(&weights) }, n, k);
                 let rows = Rows { x: &x, d, offsets, aims: &aims };
                 let (known, width) = if offsets.is_some() { (4, e) } else { (0, 0) };
-                let mut network = Network::drawn(&mut rng, d, h, k, known, width);
                 let mut batch = Batch::default();
-                batch.gather(&rows, &network, &chosen);
+                // No hidden unit may be so near to the bend of its ReLU that a step crosses it.
+                let mut network = loop {
+                    let network = Network::drawn(&mut rng, d, h, k, known, width);
+                    batch.gather(&rows, &network, &chosen);
+                    let mut inputs = vec![0f32; n * h];
+                    network.layers[0].apply(&batch.x, n, &mut inputs);
+                    if inputs.iter().all(|v| v.abs() > 0.01) {
+                        break network;
+                    }
+                };
                 let (_, gradients) = batch.gradients(&network, &rows);
                 for (l, gradient) in gradients.iter().enumerate() {
                     for at in 0..gradient.weight.len() + gradient.bias.len() {

@@ -93,6 +93,10 @@ impl<'a> Solver<'a> {
     /// Minimises every problem at a strength.
     pub fn solve(&mut self, strength: f64) -> Vec<Outcome> {
         self.strength = strength;
+        // Every trial may have bad labels, or labels that don't vary.
+        if self.runs.is_empty() {
+            return Vec::new();
+        }
         self.evaluate(strength);
         if self.clusters.is_empty() {
             let groups = self.groups(AT_FIRST);
@@ -107,7 +111,6 @@ impl<'a> Solver<'a> {
             self.directions();
             let stop = self.stop;
             self.runs.par_iter_mut().filter(|run| run.active).for_each(|run| run.judge(iteration, stop));
-            if std::env::var("DBG").is_ok() { eprintln!("{iteration} {:?}", self.runs[0].dbg()); }
             if !self.runs.iter().any(|run| run.active) {
                 break;
             }
@@ -261,7 +264,6 @@ impl<'a> Solver<'a> {
             return;
         }
         let groups = self.groups(affordable.min(most).min(lanes));
-        if std::env::var("DBG").is_ok() { eprintln!("renew remaining {remaining} affordable {affordable} groups {}", groups.len()); }
         self.precondition(groups);
     }
 

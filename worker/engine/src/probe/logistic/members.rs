@@ -98,12 +98,7 @@ impl Member {
     }
 
     /// The probe, from the parameters of its problems; `back` takes weights `[width, lanes]` to those on the features.
-    pub(super) fn build<'s>(
-        &self,
-        width: usize,
-        theta: impl Fn(usize) -> &'s [f64],
-        back: impl Fn(&[f64], usize) -> Vec<f64>,
-    ) -> Fitted {
+    pub(super) fn build<'s>(&self, width: usize, theta: impl Fn(usize) -> &'s [f64], back: impl Fn(&[f64], usize) -> Vec<f64>) -> Fitted {
         let outputs = self.classes.len();
         let weights: Vec<(usize, &[f64])> = self.problems().map(|at| (at, theta(at))).collect();
         if let (Shape::Softmax, [(_, theta)]) = (self.head, weights.as_slice()) {

@@ -52,7 +52,6 @@ pub(super) struct Run<'a> {
     start: f64,
     /// The first decrement.
     first: f64,
-    pub tt: f64,
     /// The least one so far, and when it was found.
     least: (f64, usize),
 }
@@ -84,7 +83,7 @@ impl<'a> Run<'a> {
             iterations: 0,
             objective: 0.0,
             start: 0.0,
-            first: 0.0, tt: 0.0,
+            first: 0.0,
             least: (f64::INFINITY, 0),
             theta,
             loss,
@@ -212,7 +211,7 @@ impl<'a> Run<'a> {
     /// Goes along the direction, whose scores are `along`, `[lanes][n]`, and takes up the state there.
     pub(super) fn step(&mut self, along: &[f32]) {
         let free = self.free();
-        let t = self.search(along); self.tt = t;
+        let t = self.search(along);
         self.scores.iter_mut().zip(along).for_each(|(s, a)| *s += t as f32 * a);
         let step: Vec<f64> = self.direction.iter().map(|d| t * d).collect();
         self.theta.iter_mut().zip(&step).for_each(|(v, s)| *v += s);
@@ -273,7 +272,6 @@ impl<'a> Run<'a> {
         self.gradient = next;
     }
 
-    pub(super) fn dbg(&self) -> (f64, f64, f64) { (self.objective, -self.start / self.objective, self.tt) }
     pub(super) fn outcome(&self) -> Outcome {
         let largest = self.gradient.iter().fold(0f64, |m, g| m.max(g.abs()));
         let total: f64 = self.weights.iter().map(|&w| f64::from(w)).sum();
