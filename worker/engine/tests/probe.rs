@@ -8,6 +8,8 @@ mod damage;
 mod laws;
 #[path = "probe/network.rs"]
 mod network;
+#[path = "probe/schemes.rs"]
+mod schemes;
 
 use limbic_engine::probe::{Matrix, Split};
 
