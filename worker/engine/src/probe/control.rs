@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::fitted::Linear;
+use super::matrix::Matrix;
 
 /// Fisher-Yates, with the index drawn from the high bits of a 64-bit product.
 pub(crate) fn shuffle<T>(rng: &mut ChaCha8Rng, order: &mut [T]) {
@@ -76,6 +77,15 @@ pub fn random_directions(d: usize, directions: usize, seed: u64) -> Linear {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let scale = 1.0 / (d as f64).sqrt();
     Linear { weight: (0..directions * d).map(|_| (normal(&mut rng) * scale) as f32).collect(), bias: vec![0.0; directions] }
+}
+
+/// Features `[n, d]` along directions, `[n, directions]`.
+pub fn projected(x: &Matrix<'_>, directions: &Linear) -> Vec<f32> {
+    let mut out = vec![0f32; x.rows() * directions.bias.len()];
+    if x.rows() > 0 {
+        directions.apply(x.data(), x.rows(), &mut out);
+    }
+    out
 }
 
 #[cfg(test)]

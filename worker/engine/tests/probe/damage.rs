@@ -39,7 +39,10 @@ fn labels_must_be_known_and_present() {
     for error in both(&data.split(), 3) {
         assert_eq!(error, ProbeError::LabelOutOfRange { split: "train", row: 8, label: 3, classes: 3 });
     }
-    assert!(matches!(majority::fit(&Labels::Single(&[0, 0]).into(), 2, 1, 2), Err(ProbeError::AbsentClass { class: 1, .. })));
+    assert!(matches!(
+        majority::fit(&Split::new(Matrix::new(&[0.0; 2], 2, 1).unwrap(), &[0, 0][..]), None, 2),
+        Err(ProbeError::AbsentClass { class: 1, .. })
+    ));
     let split = Split::new(data.split().x, &data.y[..29]);
     for error in both(&split, 4) {
         assert_eq!(error, ProbeError::Shape { what: "labels", expected: 30, found: 29 });

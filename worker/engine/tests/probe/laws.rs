@@ -143,11 +143,8 @@ fn a_linear_map_of_very_unequal_columns_is_learned() {
 fn stored_probes_come_back() {
     let data = Data::drawn(10, 40, 6, 3);
     let raw = LogisticSettings { standardise: false, ..LogisticSettings::default() };
-    let probes = [
-        fitted(&data, 1.0).0,
-        logistic::fit(&data.split(), None, 3, &raw).unwrap().0,
-        majority::fit(&Labels::Single(&data.y).into(), 40, 6, 3).unwrap(),
-    ];
+    let probes =
+        [fitted(&data, 1.0).0, logistic::fit(&data.split(), None, 3, &raw).unwrap().0, majority::fit(&data.split(), None, 3).unwrap().0];
     for probe in probes {
         assert_eq!(Fitted::from_tensors(probe.kind, Scheme::Single, &probe.to_tensors()).unwrap(), probe);
         let mut tensors = probe.to_tensors();
@@ -160,11 +157,24 @@ fn stored_probes_come_back() {
 
 #[test]
 fn the_majority_is_the_prior() {
-    let probe = majority::fit(&Labels::Single(&[1, 1, 0, 2, 1, 2]).into(), 6, 2, 3).unwrap();
-    let p = probe.predict(&Matrix::new(&[9.0, -9.0], 1, 2).unwrap()).unwrap();
+    let x = Matrix::new(&[0.0; 6], 6, 1).unwrap();
+    let (probe, report) = majority::fit(&Split::new(x, &[1, 1, 0, 2, 1, 2][..]), None, 3).unwrap();
+    assert!(report.validation.is_none() && report.converged());
+    let p = probe.predict(&Matrix::new(&[9.0], 1, 1).unwrap()).unwrap();
     assert!(furthest(&p, &[1.0 / 6.0, 0.5, 1.0 / 3.0]) < 1e-6);
-    let weighted = majority::fit(&Targets { labels: Labels::Single(&[0, 1]), weights: Some(&[3.0, 1.0]) }, 2, 1, 2).unwrap();
-    assert!(furthest(&weighted.predict(&Matrix::new(&[0.0], 1, 1).unwrap()).unwrap(), &[0.75, 0.25]) < 1e-6);
+    let two = Matrix::new(&[0.0; 2], 2, 1).unwrap();
+    let weighted = Split::new(two, &[0, 1][..]).weighing(Some(&[3.0, 1.0]));
+    let (probe, report) = majority::fit(&weighted, Some(&weighted), 2).unwrap();
+    assert!(furthest(&probe.predict(&two).unwrap(), &[0.75, 0.25, 0.75, 0.25]) < 1e-6);
+    let entropy = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
+    assert!((report.validation.unwrap() - entropy).abs() < 1e-6);
+    let several = Split::new(two, Labels::Multi(&[1.0, 0.0, 0.0, 0.0]));
+    let (probe, _) = majority::fit(&several, None, 2).unwrap();
+    assert!(furthest(&probe.predict(&two).unwrap()[..2], &[0.5, 0.5 / 3.0]) < 1e-6);
+    let scales = Split::new(two, Labels::Continuous(&[1.0, -2.0, 2.0, 4.0]));
+    let (probe, report) = majority::fit(&scales, Some(&scales), 2).unwrap();
+    assert!(furthest(&probe.predict(&two).unwrap()[..2], &[1.5, 1.0]) < 1e-6);
+    assert!((report.validation.unwrap() - 1.0).abs() < 1e-6, "the mean is a deviation away, squared");
 }
 
 #[test]

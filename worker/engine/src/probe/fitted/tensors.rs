@@ -30,6 +30,11 @@ pub enum ProbeKind {
 }
 
 impl ProbeKind {
+    /// The kind of that name, as specs and artifacts have it.
+    pub fn named(name: &str) -> Option<ProbeKind> {
+        serde_json::from_value(name.into()).ok()
+    }
+
     fn layers(self) -> usize {
         if matches!(self, ProbeKind::Mlp | ProbeKind::OffsetMlp) { 2 } else { 1 }
     }
