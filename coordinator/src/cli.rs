@@ -1,5 +1,6 @@
 //! The command line of `limbic`.
 
+mod apply;
 mod change;
 mod doctor;
 mod gc;
@@ -67,6 +68,8 @@ enum Command {
     List(inspect::ListArgs),
     /// Writes tables, figures and pages from what is committed.
     Report(inspect::ReportArgs),
+    /// Reads new texts with a fitted probe of a sweep, token by token.
+    Apply(apply::ApplyArgs),
     /// Tries the store, this computer and the coordinator, and says what to mend.
     Doctor(doctor::DoctorArgs),
     /// Removes artifacts that no commit names: what lost or failed attempts left behind.
@@ -153,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Show(args) => runtime.block_on(show::show(args)),
         Command::List(args) => runtime.block_on(inspect::list(args)),
         Command::Report(args) => runtime.block_on(inspect::report(args)),
+        Command::Apply(args) => runtime.block_on(apply::apply(args)),
         Command::Doctor(args) => runtime.block_on(doctor::doctor(args)),
         Command::Gc(args) => runtime.block_on(gc::gc(args)),
         Command::Completions { shell } => {

@@ -21,6 +21,7 @@ use crate::settings::SettingsError;
 pub struct ApplyArgs {
     /// A probe's file, as `limbic apply --save` writes it.
     pub probe: PathBuf,
+    /// The texts.
     #[command(flatten)]
     pub texts: TextArgs,
     /// Where the model's files are now, if they are elsewhere: a folder, a `.gguf` file or `hf://OWNER/NAME`.

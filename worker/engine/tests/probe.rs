@@ -2,6 +2,8 @@
 
 #[path = "probe/against_sklearn.rs"]
 mod against_sklearn;
+#[path = "probe/agreement.rs"]
+mod agreement;
 #[path = "probe/damage.rs"]
 mod damage;
 #[path = "probe/laws.rs"]

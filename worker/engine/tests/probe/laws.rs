@@ -1,8 +1,8 @@
 //! What must hold of every fit: probabilities, invariances, monotonicity, determinism, choice of strength, storage.
 
 use limbic_engine::probe::{
-    BagOfWordsSettings, Fitted, Labels, LogisticSettings, Matrix, ProbeKind, Regression, Split, Standardizer, Targets, Texts,
-    TfIdfSettings, bag_of_words, logistic, majority,
+    BagOfWordsSettings, Fitted, Labels, LogisticSettings, Matrix, ProbeKind, Regression, Split, Standardizer, Texts, TfIdfSettings,
+    bag_of_words, logistic, majority,
 };
 use limbic_proto::rows::Scheme;
 use proptest::prelude::*;
