@@ -72,8 +72,12 @@ impl Chains {
 
     /// A sweep's units in plan order, each that was split replaced by its halves, in their order.
     pub fn parts<'a>(&'a self, sweep: &'a Sweep) -> Vec<(UnitKey, &'a PlannedUnit)> {
-        let mut parts = Vec::with_capacity(sweep.plan.order.len());
-        let mut open: Vec<(UnitKey, &PlannedUnit)> = sweep.plan.order.iter().rev().map(|key| (*key, &sweep.plan.units[key])).collect();
+        sweep.plan.order.iter().flat_map(|key| self.results(*key, &sweep.plan.units[key])).collect()
+    }
+
+    /// The units whose results are a unit's: itself, or where it was split its halves, in their order.
+    pub fn results<'a>(&'a self, unit: UnitKey, planned: &'a PlannedUnit) -> Vec<(UnitKey, &'a PlannedUnit)> {
+        let (mut parts, mut open) = (Vec::new(), vec![(unit, planned)]);
         while let Some((key, planned)) = open.pop() {
             match self.splits.get(&key) {
                 Some((_, halves)) => open.extend(halves.iter().rev().map(|half| (half.unit.spec.key(), half))),

@@ -1,5 +1,6 @@
 //! The command line of `limbic`.
 
+mod apply;
 mod change;
 mod compare;
 mod doctor;
@@ -70,6 +71,8 @@ enum Command {
     Report(inspect::ReportArgs),
     /// Sets two sweeps of a store side by side, paired where they test the same rows.
     Compare(compare::CompareArgs),
+    /// Reads new texts with a fitted probe of a sweep, token by token.
+    Apply(apply::ApplyArgs),
     /// Tries the store, this computer and the coordinator, and says what to mend.
     Doctor(doctor::DoctorArgs),
     /// Removes artifacts that no commit names: what lost or failed attempts left behind.
@@ -157,6 +160,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => runtime.block_on(inspect::list(args)),
         Command::Compare(args) => runtime.block_on(compare::compare(args)),
         Command::Report(args) => runtime.block_on(inspect::report(args)),
+        Command::Apply(args) => runtime.block_on(apply::apply(args)),
         Command::Doctor(args) => runtime.block_on(doctor::doctor(args)),
         Command::Gc(args) => runtime.block_on(gc::gc(args)),
         Command::Completions { shell } => {

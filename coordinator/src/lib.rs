@@ -17,6 +17,7 @@ pub mod journal;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod progress;
+pub mod saved;
 pub mod server;
 pub mod service;
 pub mod show;

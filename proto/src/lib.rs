@@ -6,6 +6,7 @@
 
 pub mod architecture;
 pub mod axis;
+pub mod card;
 pub mod commit;
 pub mod gguf;
 pub mod journal;

@@ -221,8 +221,12 @@ pub enum Features {
 ///
 /// Artifacts: `predictions.safetensors` with one f32 tensor `[test rows, outputs]` per fit, named by [`FitName`] (test
 /// rows in dataset order; a row without a state at that read-out is all NaN; see [`Scheme`] for what the numbers are);
-/// `fits.json`, a list of [`FitRecord`]; `weights.safetensors` with each fit's weights and standardiser; with `geometry`
-/// also `geometry.safetensors` (see [`GEOMETRY`]).
+/// `fits.json`, a list of [`FitRecord`]; `weights.safetensors` with the weights and standardiser of each fit that is no
+/// control, tensors named `{FitName}.{tensor}`; with `geometry` also `geometry.safetensors` (see [`GEOMETRY`]).
+///
+/// A probe that draws nothing is fitted once and has the seed 0; controls draw from every seed. Labels are shuffled with their
+/// rows' weights, so that classes count as before. An `offset-mlp` is one network for all offsets of a pooling and context,
+/// kept once for each read-out, as it reads there. What is carried on from offset 0 (see `transfer`) are the other probes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitUnit {

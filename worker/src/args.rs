@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use limbic_proto::logs::{self, LogFormat};
 
+use crate::apply::{ApplyArgs, ApplyError};
 use crate::execute::{EngineExecutor, Executor};
 use crate::inspect::{InspectArgs, InspectError};
 use crate::run::{Components, ExitKind, WorkerError, run};
@@ -53,6 +54,8 @@ pub struct Args {
 pub enum Command {
     /// Write a model's hidden states on some texts, as transformers orders them, to compare with.
     Inspect(InspectArgs),
+    /// Read new texts with a saved probe, token by token.
+    Apply(ApplyArgs),
 }
 
 impl Args {
@@ -99,6 +102,8 @@ enum ProcessError {
     Worker(#[from] WorkerError),
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
     #[error("starting the runtime: {0}")]
     Runtime(std::io::Error),
 }
@@ -108,6 +113,7 @@ impl ProcessError {
         match self {
             ProcessError::Worker(error) => error.exit_code(),
             ProcessError::Inspect(error) => error.exit_code(),
+            ProcessError::Apply(error) => error.exit_code(),
             ProcessError::Runtime(_) => 75,
         }
     }
@@ -115,7 +121,11 @@ impl ProcessError {
 
 /// The program `limbic-worker`.
 #[derive(Debug, Parser)]
-#[command(name = "limbic-worker", version, about = "Computes units for a Limbic coordinator, or inspects a model.")]
+#[command(
+    name = "limbic-worker",
+    version,
+    about = "Computes units for a Limbic coordinator, inspects a model, or reads texts with a saved probe."
+)]
 struct Cli {
     #[command(flatten)]
     args: Args,
@@ -132,6 +142,7 @@ pub fn main(args: Args) -> ExitCode {
     let settings = args.settings();
     exit(args.log_format, || match &args.command {
         Some(Command::Inspect(inspect)) => crate::inspect::inspect(inspect).map(|()| ExitKind::Finished).map_err(ProcessError::from),
+        Some(Command::Apply(apply)) => crate::apply::apply(apply).map(|()| ExitKind::Finished).map_err(ProcessError::from),
         None => EngineExecutor::new(&settings.device, settings.threads)
             .map_err(|error| WorkerError::from(error).into())
             .and_then(|executor| work(settings, Box::new(executor))),

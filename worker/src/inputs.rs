@@ -3,6 +3,7 @@
 mod cache;
 mod header;
 mod parts;
+mod probes;
 mod shard;
 mod shelf;
 mod tokens;
@@ -12,15 +13,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use limbic_proto::commit::{Commit, Done};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
 use limbic_proto::rows::{Rows, RowsError};
+use limbic_proto::unit::STATES;
 use limbic_store::model::{ModelError, Need};
 use limbic_store::{ModelFiles, Store, StoreError};
 
 pub use header::{Entry, Header};
 pub(crate) use parts::Parts;
+pub use probes::KeptProbe;
 pub use shard::{Matrix, Shard};
 pub use shelf::Shelf;
 
@@ -208,6 +212,15 @@ impl Inputs {
     /// # Errors
     /// One of them has no result, or its artifact can't be read.
     pub fn shards(&self, extracts: &[UnitKey]) -> Result<Vec<Shard<'_>>, InputError> {
-        self.results(extracts)?.into_iter().map(|(of, done)| Shard::open(self, of, done)).collect()
+        self.results(extracts)?.into_iter().map(|(of, done)| Shard::open(self, of, done, STATES)).collect()
+    }
+
+    /// A whole artifact of a result, verified.
+    fn artifact(&self, of: Source, done: &Done, name: &'static str) -> Result<Bytes, InputError> {
+        if done.artifact(name).is_none() {
+            return Err(of.corrupt(format!("its commit names no {name}")));
+        }
+        let unit = of.unit;
+        self.read(|store| async move { store.artifact(&unit, done, name).await }).map_err(|e| of.judge(e))
     }
 }

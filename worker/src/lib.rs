@@ -3,6 +3,7 @@
 //! [`run`] is the whole worker as a future; [`main`] is the same behind a command line. What computes is injected as an
 //! [`Executor`]: [`EngineExecutor`] in production, [`fake::FakeExecutor`] where only the protocol is of interest.
 
+pub mod apply;
 mod args;
 mod device;
 pub mod execute;

@@ -61,7 +61,8 @@ impl Unit {
         if let Some(halves) = halves(&unit.probes) {
             let fits = |part: &[ProbeSpec]| {
                 // A seed that nothing draws from is 0, as in every key.
-                let seeds = if part.iter().any(ProbeSpec::seeded) { unit.seeds.clone() } else { vec![0] };
+                let drawn = !unit.controls.is_empty() || part.iter().any(ProbeSpec::seeded);
+                let seeds = if drawn { unit.seeds.clone() } else { vec![0] };
                 let geometry = unit.geometry && part.first() == unit.probes.first();
                 FitUnit { probes: part.to_vec(), seeds, geometry, ..unit.clone() }
             };

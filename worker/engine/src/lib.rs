@@ -34,6 +34,7 @@ pub mod probe;
 mod prompt;
 mod template;
 mod tokenizer;
+mod trace;
 mod weights;
 
 pub use backend::{Backend, Loaded};
@@ -44,4 +45,5 @@ pub use model::{Model, Placement};
 pub use prompt::{Prompt, PromptError, Prompts, RowPolicy};
 pub use template::{ChatTemplate, Message, TemplateError};
 pub use tokenizer::{Tokenizer, TokenizerError};
+pub use trace::token_states;
 pub use weights::{LoadError, OnTensor};

@@ -2,12 +2,16 @@
 
 #[path = "probe/against_sklearn.rs"]
 mod against_sklearn;
+#[path = "probe/agreement.rs"]
+mod agreement;
 #[path = "probe/damage.rs"]
 mod damage;
 #[path = "probe/laws.rs"]
 mod laws;
 #[path = "probe/network.rs"]
 mod network;
+#[path = "probe/schemes.rs"]
+mod schemes;
 
 use limbic_engine::probe::{Matrix, Split};
 

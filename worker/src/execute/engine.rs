@@ -109,11 +109,10 @@ impl EngineExecutor {
                 version("the probes", spec.version, PROBE_VERSION)?;
                 fit::fit(spec, unit, inputs, progress)
             }
-            UnitSpec::Transfer(_) => Err(ExecuteError::Engine {
-                what: unit.hints.title.clone(),
-                message: format!("this worker doesn't compute {} units yet", unit.spec.kind().as_str()),
-                advice: super::Advice::Reject,
-            }),
+            UnitSpec::Transfer(spec) => {
+                version("the probes", spec.version, PROBE_VERSION)?;
+                fit::transfer(spec, unit, inputs, progress)
+            }
         }
     }
 }

@@ -76,6 +76,11 @@ impl Header {
         self.tensors.get(name)?.shape.get(1).copied()
     }
 
+    /// The names that begin with a prefix, in order.
+    pub(super) fn names<'h>(&'h self, prefix: &'h str) -> impl Iterator<Item = &'h str> {
+        self.tensors.range(prefix.to_owned()..).map(|(name, _)| name.as_str()).take_while(move |name| name.starts_with(prefix))
+    }
+
     /// A tensor's entry and its bytes' place in the file, if it has that number format and `width` bytes per number.
     pub(super) fn find(&self, name: &str, dtype: &str, width: usize) -> Result<(&Entry, Range<u64>), String> {
         let entry = self.tensors.get(name).ok_or_else(|| format!("there is no tensor `{name}`"))?;

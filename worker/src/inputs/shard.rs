@@ -6,13 +6,12 @@ use bytes::Bytes;
 use limbic_proto::commit::Done;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
-use limbic_proto::unit::STATES;
 use limbic_store::{Store, StoreError};
 
 use super::header::{Header, PREFIX};
 use super::{InputError, Inputs, Source};
 
-/// The committed states of some consecutive rows. Nothing of them is used that was not verified.
+/// The committed states of some consecutive rows (or the weights of probes). Nothing of them is used that was not verified.
 ///
 /// A small artifact is fetched whole and kept for the next layer. Of a large one the header is fetched, whose digest is in
 /// the commit, and then the byte ranges that are asked for, whose digests are in the header.
@@ -47,9 +46,9 @@ impl Matrix {
 const FIRST: u64 = 128 << 10;
 
 impl<'a> Shard<'a> {
-    pub(super) fn open(inputs: &'a Inputs, of: Source, done: Done) -> Result<Shard<'a>, InputError> {
-        let artifact = done.artifact(STATES).ok_or_else(|| of.corrupt(format!("its commit names no {STATES}")))?;
-        let (total, path) = (artifact.len, layout::artifact(&of.unit, &done.attempt, STATES));
+    pub(super) fn open(inputs: &'a Inputs, of: Source, done: Done, name: &'static str) -> Result<Shard<'a>, InputError> {
+        let artifact = done.artifact(name).ok_or_else(|| of.corrupt(format!("its commit names no {name}")))?;
+        let (total, path) = (artifact.len, layout::artifact(&of.unit, &done.attempt, name));
         if total < PREFIX {
             return Err(of.corrupt(format!("the file has {total} bytes: too few for a header")));
         }
@@ -57,7 +56,7 @@ impl<'a> Shard<'a> {
         let (first, whole) = match artifact.header.filter(|_| !inputs.shelf.holds(total)) {
             Some(digest) => (header(inputs, &path, total, &digest).map_err(|e| of.judge(e))?, None),
             None => {
-                let bytes = whole(inputs, &of.unit, &done).map_err(|e| of.judge(e))?;
+                let bytes = whole(inputs, &of.unit, &done, name).map_err(|e| of.judge(e))?;
                 (bytes.clone(), Some(bytes))
             }
         };
@@ -116,6 +115,21 @@ impl<'a> Shard<'a> {
             }
         }
         Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Reads the F32 tensors whose names begin with a prefix: what follows it, the shape, the numbers.
+    ///
+    /// # Errors
+    /// One of them can't be read.
+    pub fn read_named(&self, prefix: &str) -> Result<Vec<(String, Vec<usize>, Vec<f32>)>, InputError> {
+        let read = |name: &str| {
+            let (entry, range) = self.header.find(name, "F32", 4).map_err(|message| malformed(self.of, message))?;
+            let bytes = self.fetch(range)?;
+            self.check(name, &bytes)?;
+            let numbers = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes"))).collect();
+            Ok((name[prefix.len()..].to_owned(), entry.shape.clone(), numbers))
+        };
+        self.header.names(prefix).map(read).collect()
     }
 
     /// Appends an I64 tensor's numbers to `out`.
@@ -177,12 +191,12 @@ fn header(inputs: &Inputs, path: &str, total: u64, digest: &Digest) -> Result<By
 }
 
 /// The whole artifact, verified, from the shelf or the store.
-fn whole(inputs: &Inputs, unit: &UnitKey, done: &Done) -> Result<Bytes, InputError> {
-    let digest = done.artifact(STATES).map(|a| a.blake3);
+fn whole(inputs: &Inputs, unit: &UnitKey, done: &Done, name: &'static str) -> Result<Bytes, InputError> {
+    let digest = done.artifact(name).map(|a| a.blake3);
     if let Some(bytes) = digest.and_then(|d| inputs.shelf.artifact(&d)) {
         return Ok(bytes);
     }
-    let bytes = inputs.read(|store| async move { store.artifact(unit, done, STATES).await })?;
+    let bytes = inputs.read(|store| async move { store.artifact(unit, done, name).await })?;
     if let Some(digest) = digest {
         inputs.shelf.keep_artifact(digest, bytes.clone());
     }
@@ -195,6 +209,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use limbic_proto::commit::Provenance;
+    use limbic_proto::unit::STATES;
     use object_store::throttle::{ThrottleConfig, ThrottledStore};
 
     use super::*;
@@ -236,7 +251,7 @@ mod tests {
         let done = runtime.block_on(committed(&store, unit, 5, 3));
         for whole_up_to in [0, u64::MAX] {
             let inputs = inputs(&store, &runtime, whole_up_to);
-            let shard = Shard::open(&inputs, Source { unit, generation: 0 }, done.clone()).unwrap();
+            let shard = Shard::open(&inputs, Source { unit, generation: 0 }, done.clone(), STATES).unwrap();
             let asked = ["L3.k10", "L11.k0", "L3.k2", "L3.k1"].map(str::to_owned);
             let found = shard.read_f32(&asked).unwrap();
             for (name, matrix) in asked.iter().zip(&found) {
@@ -275,7 +290,7 @@ mod tests {
                         let inputs = inputs(store, &runtime, whole_up_to);
                         let began = Instant::now();
                         for layer in 0..layers {
-                            let shard = Shard::open(&inputs, Source { unit, generation: 0 }, done.clone()).unwrap();
+                            let shard = Shard::open(&inputs, Source { unit, generation: 0 }, done.clone(), STATES).unwrap();
                             shard.read_i64("prompt_tokens", &mut Vec::new()).unwrap();
                             shard.read_f32(&names(layer)).unwrap();
                         }

@@ -13,13 +13,9 @@ impl Inputs {
     pub fn tokens(&self, extract: UnitKey) -> Result<Vec<RowTokens>, InputError> {
         let mut all = Vec::new();
         for (of, done) in self.results(&[extract])? {
-            let (unit, done) = (of.unit, &done);
-            if done.artifact(TOKENS).is_none() {
-                return Err(of.corrupt(format!("its commit names no {TOKENS}")));
-            }
-            let bytes = self.read(|store| async move { store.artifact(&unit, done, TOKENS).await }).map_err(|e| of.judge(e))?;
+            let bytes = self.artifact(of, &done, TOKENS)?;
             let rows: Vec<RowTokens> = serde_json::from_slice(&bytes)
-                .map_err(|e| InputError::Artifact { unit, message: format!("{TOKENS} can't be read: {e}") })?;
+                .map_err(|e| InputError::Artifact { unit: of.unit, message: format!("{TOKENS} can't be read: {e}") })?;
             all.extend(rows);
         }
         Ok(all)

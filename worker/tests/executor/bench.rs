@@ -12,7 +12,7 @@ use limbic_engine::{
     RowPolicy, TokenizerError,
 };
 use limbic_proto::architecture::Architecture;
-use limbic_proto::axis::ReadOut;
+use limbic_proto::axis::{Layer, ReadOut};
 use limbic_proto::commit::{Commit, Done, Provenance};
 use limbic_proto::key::Digest;
 use limbic_proto::layout;
@@ -20,7 +20,7 @@ use limbic_proto::rows::{Row, Rows, Scheme, Split};
 use limbic_proto::spec::{BadRows, Continuation, Dtype, ProbeSpec, Prompt, TooLong};
 use limbic_proto::unit::{
     Asking, ENGINE_VERSION, ExtractUnit, Features, FitUnit, Hints, JudgeUnit, ModelHint, ModelIdentity, PROBE_VERSION, PromptUnit,
-    RowsIdentity, Unit, UnitSpec,
+    RowsIdentity, TransferUnit, Unit, UnitSpec,
 };
 use limbic_store::model::Need;
 use limbic_store::{Content, ModelFiles, Store};
@@ -242,6 +242,28 @@ impl Bench {
         let (controls, transfer, geometry) = (Vec::new(), false, false);
         let spec = FitUnit { version: PROBE_VERSION, features, targets, read_outs, probes, seeds, controls, transfer, geometry };
         self.unit(UnitSpec::Fit(spec), (0, self.rows.rows.len()))
+    }
+
+    /// A fit unit with something about it changed.
+    pub fn fit_with(&self, features: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>, change: impl FnOnce(&mut FitUnit)) -> Unit {
+        let mut unit = self.fit(features, read_outs, probes, vec![0]);
+        let UnitSpec::Fit(spec) = &mut unit.spec else { unreachable!("it is a fit unit") };
+        change(spec);
+        unit
+    }
+
+    pub fn transfer(&self, fits: &[&Unit], extracts: &[&Unit], layer: Layer, read_outs: Vec<ReadOut>) -> Unit {
+        let keys = |units: &[&Unit]| units.iter().map(|unit| unit.spec.key()).collect();
+        let targets = self.rows.targets_digest();
+        let spec = TransferUnit { version: PROBE_VERSION, fits: keys(fits), extracts: keys(extracts), layer, targets, read_outs };
+        self.unit(UnitSpec::Transfer(spec), (0, self.rows.rows.len()))
+    }
+
+    /// Gives every row other labels.
+    pub fn relabel(&mut self, scheme: Scheme, values: impl Fn(usize) -> Vec<f32>) {
+        self.rows.scheme = scheme;
+        self.rows.rows.iter_mut().enumerate().for_each(|(i, row)| row.values = values(i));
+        self.store_rows();
     }
 
     pub fn execute(&mut self, unit: &Unit) -> Result<Output, ExecuteError> {

@@ -1,19 +1,29 @@
-//! The words alone: TF-IDF features with a logistic regression, the control that says what needs no model.
+//! The words alone: TF-IDF features with a logistic or ridge regression, the control that says what needs no model.
 
 use super::error::ProbeError;
 use super::fitted::Fitted;
-use super::logistic::{LogisticSettings, SparseSplit, fit_sparse, sparse_proba};
+use super::labels::Targets;
+use super::logistic::{self, LogisticSettings, SparseSplit};
 use super::report::FitReport;
+use super::ridge::{self, RidgeSettings};
 use super::tfidf::{TfIdf, TfIdfSettings};
 
+/// What is fitted to the words.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Regression {
+    /// For classes and intensities; `standardise` is ignored, rows have unit length already.
+    Logistic(LogisticSettings),
+    /// For anything.
+    Ridge(RidgeSettings),
+}
+
 /// Settings of the bag-of-words probe.
-#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BagOfWordsSettings {
     /// How texts become features.
     pub features: TfIdfSettings,
-    /// How the classifier on them is fitted; `standardise` is ignored, rows have unit length already.
-    pub logistic: LogisticSettings,
+    /// What is fitted to them.
+    pub regression: Regression,
 }
 
 /// Texts with labels.
@@ -21,8 +31,8 @@ pub struct BagOfWordsSettings {
 pub struct Texts<'a, S> {
     /// One text a row.
     pub texts: &'a [S],
-    /// Class of each row.
-    pub y: &'a [u32],
+    /// Their labels.
+    pub targets: Targets<'a>,
 }
 
 /// A fitted bag-of-words probe.
@@ -30,28 +40,35 @@ pub struct Texts<'a, S> {
 pub struct BagOfWords {
     /// Vocabulary and inverse document frequencies.
     pub features: TfIdf,
-    /// The classifier; it has one column per word of the vocabulary.
-    pub classifier: Fitted,
+    /// The regression; it has one column per word of the vocabulary.
+    pub regression: Fitted,
 }
 
 /// Fits vocabulary, weights and (with several strengths) the strength; validation texts never reach the vocabulary.
+///
+/// # Errors
+/// As [`logistic::fit`] and [`ridge::fit`], or no word is frequent enough for the vocabulary.
 pub fn fit<S: AsRef<str>>(
     train: Texts<'_, S>,
     validation: Option<Texts<'_, S>>,
-    classes: usize,
+    outputs: usize,
     settings: &BagOfWordsSettings,
 ) -> Result<(BagOfWords, FitReport), ProbeError> {
     let features = TfIdf::fit(train.texts, &settings.features)?;
     let x = features.transform(train.texts);
-    let held = validation.map(|v| (features.transform(v.texts), v.y));
-    let held = held.as_ref().map(|(x, y)| SparseSplit { x, y });
-    let (classifier, report) = fit_sparse(SparseSplit { x: &x, y: train.y }, held, classes, &settings.logistic)?;
-    Ok((BagOfWords { features, classifier }, report))
+    let held = validation.map(|v| (features.transform(v.texts), v.targets));
+    let held = held.as_ref().map(|(x, targets)| SparseSplit { x, targets: *targets });
+    let train = SparseSplit { x: &x, targets: train.targets };
+    let (regression, report) = match &settings.regression {
+        Regression::Logistic(settings) => logistic::fit_sparse(train, held, outputs, settings)?,
+        Regression::Ridge(settings) => ridge::fit_sparse(train, held, outputs, settings)?,
+    };
+    Ok((BagOfWords { features, regression }, report))
 }
 
 impl BagOfWords {
-    /// Probabilities `[n, K]`, row-major; a text without known words gets the intercept's.
-    pub fn predict_proba<S: AsRef<str>>(&self, texts: &[S]) -> Vec<f32> {
-        sparse_proba(&self.classifier, &self.features.transform(texts))
+    /// Predictions `[n, K]`, row-major; a text without known words gets the intercept's.
+    pub fn predict<S: AsRef<str>>(&self, texts: &[S]) -> Vec<f32> {
+        self.regression.sparse_predictions(&self.features.transform(texts))
     }
 }

@@ -35,6 +35,12 @@ impl<T: Real> Cholesky<T> {
         }
     }
 
+    /// The same without a ridge, if every pivot is positive.
+    pub fn exact(a: &[T], p: usize) -> Option<Self> {
+        let mut lower = a.to_vec();
+        factor(&mut lower, p).then_some(Self { lower, p })
+    }
+
     /// `L`, row-major `[p, p]`, with zeros above its diagonal.
     pub fn rows<U>(&self, convert: impl Fn(T) -> U) -> Vec<U> {
         let zero_above = |(i, j)| if j > i { T::ZERO } else { self.lower[j * self.p + i] };

@@ -51,6 +51,28 @@ pub enum ProbeError {
         /// Number of classes asked for.
         classes: usize,
     },
+    /// A label that the scheme doesn't know.
+    #[error("{split} row {row} has {value} as its label {output}: {need} is needed")]
+    Value {
+        /// Which split holds the label.
+        split: &'static str,
+        /// Row of the label, from 0.
+        row: usize,
+        /// Class or scale of the label, from 0.
+        output: usize,
+        /// The label.
+        value: String,
+        /// What is needed instead.
+        need: &'static str,
+    },
+    /// Labels of a scheme that the probe isn't made for.
+    #[error("{probe} can't be fitted to {scheme} labels")]
+    Scheme {
+        /// The probe.
+        probe: &'static str,
+        /// The scheme.
+        scheme: &'static str,
+    },
     /// A setting outside its range.
     #[error("{name} is {value}: {need}")]
     Setting {
@@ -68,6 +90,16 @@ pub enum ProbeError {
         name: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A covariance without an inverse.
+    #[error("{probe}: the covariance of {columns} columns over {rows} rows has no inverse: shrink it")]
+    Singular {
+        /// The probe.
+        probe: &'static str,
+        /// Columns of the features.
+        columns: usize,
+        /// Training rows.
+        rows: usize,
     },
     /// Training left the finite numbers.
     #[error("{probe} diverged at step {step}: the loss is not finite")]

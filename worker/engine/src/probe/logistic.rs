@@ -1,17 +1,27 @@
-//! Multinomial logistic regression with an L2 penalty: scikit-learn's optimum, found faster, over a path of strengths.
+//! Logistic regression with an L2 penalty: scikit-learn's optimum, found faster, over a path of strengths, for one set of
+//! labels or many on the same features.
+
+mod members;
+mod online;
 
 use super::csr::Csr;
 use super::error::ProbeError;
-use super::fitted::{Fitted, Linear, ProbeKind};
-use super::matrix::{Split, class_totals};
+use super::fitted::{Fitted, Linear};
+use super::labels::{Targets, Trial};
+use super::matrix::{Matrix, Split};
 use super::product::dot;
-use super::report::{FitReport, PathPoint, Score, best};
+use super::report::{FitReport, PathPoint, best};
 use super::rotation::Rotation;
-use super::solver::{Outcome, Problem, minimise};
+use super::solver::{Outcome, Solver, Stop};
 use super::space::{Dense, Space, Sparse};
 use super::standardizer::Standardizer;
+use members::Member;
 
-/// How rows of different classes weigh in the loss.
+pub(crate) use members::constant_logit;
+
+pub use online::{OnlineCode, online_code};
+
+/// How rows of different classes weigh in the loss, where a row has one class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClassWeight {
@@ -56,92 +66,144 @@ impl LogisticSettings {
     }
 
     fn ascending(&self, validated: bool) -> Result<Vec<f64>, ProbeError> {
-        let wrong = |value: String, need| ProbeError::Setting { name: "strengths", value, need };
-        let mut strengths = self.strengths.clone();
-        if strengths.is_empty() || strengths.iter().any(|c| !c.is_finite() || *c <= 0.0) {
-            return Err(wrong(format!("{strengths:?}"), "one or more positive numbers are needed"));
-        }
-        strengths.sort_by(f64::total_cmp);
-        strengths.dedup();
-        if strengths.len() > 1 && !validated {
-            return Err(wrong(format!("{strengths:?}"), "choosing among several needs validation rows"));
-        }
-        Ok(strengths)
+        candidates("strengths", &self.strengths, validated)
     }
+}
+
+/// Candidates of a setting, ascending and each once; several need validation rows to choose by.
+pub(crate) fn candidates(name: &'static str, given: &[f64], validated: bool) -> Result<Vec<f64>, ProbeError> {
+    let wrong = |value: String, need| ProbeError::Setting { name, value, need };
+    let mut all = given.to_vec();
+    if all.is_empty() || all.iter().any(|c| !c.is_finite() || *c <= 0.0) {
+        return Err(wrong(format!("{all:?}"), "one or more positive numbers are needed"));
+    }
+    all.sort_by(f64::total_cmp);
+    all.dedup();
+    if all.len() > 1 && !validated {
+        return Err(wrong(format!("{all:?}"), "choosing among several needs validation rows"));
+    }
+    Ok(all)
 }
 
 /// Fits on dense features `[n, d]` and returns the probe with the report of its path.
 ///
-/// Minimises `C * sum_i w_i * -ln p_i(y_i) + 1/2 ||W||^2` with a free intercept: scikit-learn's
-/// [`LogisticRegression(C)`](https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression). For two
-/// classes scikit-learn penalises the one difference vector, which is the same optimum at half the strength; that is
-/// followed here, so `C` means the same for every `K`. Strengths are fitted from the strongest regularisation to the
-/// weakest, each starting from the one before; the lowest validation log-loss wins, ties the stronger one.
+/// - **One class a row**: minimises `C * sum_i w_i * -ln p_i(y_i) + 1/2 ||W||^2` with a free intercept: scikit-learn's
+///   [`LogisticRegression(C)`](https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression). For two
+///   classes scikit-learn penalises the one difference vector, which is the same optimum at half the strength; that is
+///   followed here, so `C` means the same for every `K`.
+/// - **Several classes a row**: the same for each class against the rest, scikit-learn's
+///   [`OneVsRestClassifier`](https://scikit-learn.org/stable/modules/generated/sklearn.multiclass.OneVsRestClassifier.html).
+///   A class that no or every training row has is given the share `(count + 1/2) / (n + 1)`.
+/// - **Intensities**: for each class, proportional odds (McCullagh 1980), `P(y <= l) = sigmoid(threshold_l - w x)`, with the
+///   same penalty; levels are those that train has. Predictions are expected intensities.
+///
+/// Strengths are fitted from the strongest regularisation to the weakest, each starting from the one before; the lowest
+/// validation log-loss (summed over classes) wins, ties the stronger one.
+///
+/// # Errors
+/// Bad input, scales instead of labels, or a class that no training row has.
 pub fn fit(
     train: &Split<'_>,
     validation: Option<&Split<'_>>,
-    classes: usize,
+    outputs: usize,
     settings: &LogisticSettings,
 ) -> Result<(Fitted, FitReport), ProbeError> {
-    train.check("train", classes)?;
-    let strengths = settings.ascending(validation.is_some())?;
-    let (n, d) = (train.x.rows(), train.x.columns());
+    train.check("train", outputs)?;
     let standardizer = if settings.standardise { Standardizer::fit(&train.x)? } else { Standardizer::centring(&train.x)? };
     let x = standardizer.apply(&train.x)?;
     let held = match validation {
         Some(split) => {
-            split.check("validation", classes)?;
+            split.check("validation", outputs)?;
             Some(standardizer.apply(&split.x)?)
         }
         None => None,
     };
-    let score = |fitted: &Fitted| {
-        let (split, rows) = (validation?, held.as_ref()?);
-        let p = fitted.probabilities(rows, split.x.rows());
-        Some(Score::of(&p, split.y, split.weights, classes))
-    };
-    let rotation = (d > n).then(|| Rotation::new(&x, n, d));
-    let rotated = rotation.as_ref().map(Rotation::rows);
-    let mut space = match &rotated {
-        Some(z) => Dense::new(z, n, n),
-        None => Dense::new(&x, n, d),
-    };
-    let build = |v: &[f64], bias: Vec<f32>| match &rotation {
-        Some(rotation) => build(&rotation.back(&x, d, v, classes), bias),
-        None => build(v, bias),
-    };
-    let candidates = Candidates { settings, strengths: &strengths, classes };
-    let (mut fitted, report) = candidates.fit(&mut space, train.y, train.weights, build, score)?;
+    let d = train.x.columns();
+    let trial = Trial { train: train.targets, validation: validation.map(|split| split.targets) };
+    let held = held.as_deref().map(|rows| Matrix::new(rows, rows.len() / d, d)).transpose()?;
+    let mut fits = fit_all(&Matrix::new(&x, train.x.rows(), d)?, held.as_ref(), &[trial], outputs, settings)?;
+    let (mut fitted, report) = fits.pop().expect("one fit for one trial")?;
     // The optimum without standardisation is that of the centred features; the intercept takes the means back.
     if settings.standardise {
         fitted.standardizer = Some(standardizer);
     } else {
-        let Linear { weight, bias } = &mut fitted.layers[0];
-        for (b, w) in bias.iter_mut().zip(weight.chunks_exact(d)) {
-            let shift: f64 = w.iter().zip(&standardizer.mean).map(|(&w, &m)| f64::from(w) * f64::from(m)).sum();
-            *b = (f64::from(*b) - shift) as f32;
-        }
+        fitted.uncentre(&standardizer.mean);
     }
     Ok((fitted, report))
 }
 
-/// Rows `[n, d]` in sparse form with labels `[n]`.
+/// One fit for each trial on the same features, which must be standardised or centred already; otherwise as [`fit`].
+///
+/// A pass over the features serves all trials.
+///
+/// # Errors
+/// Bad features or settings. A trial whose labels are bad has an error of its own.
+#[expect(clippy::type_complexity, reason = "a result for each trial")]
+pub fn fit_all(
+    train: &Matrix<'_>,
+    validation: Option<&Matrix<'_>>,
+    trials: &[Trial<'_>],
+    outputs: usize,
+    settings: &LogisticSettings,
+) -> Result<Vec<Result<(Fitted, FitReport), ProbeError>>, ProbeError> {
+    let strengths = settings.ascending(validation.is_some())?;
+    for (name, x) in [("train", Some(train)), ("validation", validation)] {
+        let Some(x) = x else { continue };
+        x.check(name)?;
+        if x.columns() != train.columns() {
+            return Err(ProbeError::Shape { what: "columns of the features", expected: train.columns(), found: x.columns() });
+        }
+    }
+    let (n, d) = (train.rows(), train.columns());
+    let rotation = (d > n).then(|| Rotation::new(train.data(), n, d));
+    let rotated = rotation.as_ref().map(Rotation::rows);
+    let space = match &rotated {
+        Some(z) => Dense::new(z, n, n),
+        None => Dense::new(train.data(), n, d),
+    };
+    let back = |v: &[f64], lanes: usize| match &rotation {
+        Some(rotation) => rotation.back(train.data(), d, v, lanes),
+        None => v.to_vec(),
+    };
+    let score = |fitted: &Fitted, targets: &Targets<'_>| {
+        let rows = validation?;
+        Some(fitted.head.loss(&fitted.scores(rows.data(), rows.rows()), targets, outputs, &[]))
+    };
+    Ok(path(&space, trials, outputs, settings, &strengths, back, score))
+}
+
+/// Rows `[n, d]` in sparse form with their labels.
 #[derive(Debug, Clone, Copy)]
 pub struct SparseSplit<'a> {
     /// Features.
     pub x: &'a Csr,
-    /// Class of each row.
-    pub y: &'a [u32],
+    /// Labels and weights of the rows.
+    pub targets: Targets<'a>,
 }
 
 /// Fits on sparse features, which are used as they are (`standardise` is ignored); otherwise as [`fit`].
+///
+/// # Errors
+/// As [`fit`].
 pub fn fit_sparse(
     train: SparseSplit<'_>,
     validation: Option<SparseSplit<'_>>,
-    classes: usize,
+    outputs: usize,
     settings: &LogisticSettings,
 ) -> Result<(Fitted, FitReport), ProbeError> {
     let strengths = settings.ascending(validation.is_some())?;
+    check_sparse(&train, validation.as_ref(), outputs)?;
+    let score = |fitted: &Fitted, targets: &Targets<'_>| {
+        let split = validation?;
+        Some(fitted.head.loss(&fitted.sparse_scores(split.x), targets, outputs, &[]))
+    };
+    let trial = Trial { train: train.targets, validation: validation.map(|split| split.targets) };
+    let mut fits = path(&Sparse::new(train.x), &[trial], outputs, settings, &strengths, |v, _| v.to_vec(), score);
+    fits.pop().expect("one fit for one trial")
+}
+
+/// Refuses sparse rows that don't fit together.
+pub(crate) fn check_sparse(train: &SparseSplit<'_>, validation: Option<&SparseSplit<'_>>, outputs: usize) -> Result<(), ProbeError> {
     for (name, split) in [("train", Some(train)), ("validation", validation)] {
         let Some(split) = split else { continue };
         if split.x.rows() == 0 || split.x.columns() == 0 {
@@ -151,104 +213,69 @@ pub fn fit_sparse(
             let (expected, found) = (train.x.columns(), split.x.columns());
             return Err(ProbeError::Shape { what: "columns of the validation rows", expected, found });
         }
-        super::matrix::check_labels(name, split.y, split.x.rows(), classes)?;
+        split.targets.check(name, split.x.rows(), outputs)?;
     }
-    let score = |fitted: &Fitted| {
-        let split = validation?;
-        Some(Score::of(&sparse_proba(fitted, split.x), split.y, None, classes))
-    };
-    let candidates = Candidates { settings, strengths: &strengths, classes };
-    candidates.fit(&mut Sparse::new(train.x), train.y, None, build, score)
+    Ok(())
 }
 
-/// Probabilities `[n, K]` of sparse rows under a logistic probe.
-pub(crate) fn sparse_proba(fitted: &Fitted, x: &Csr) -> Vec<f32> {
-    let (k, d, layer) = (fitted.classes, fitted.columns, &fitted.layers[0]);
-    let mut by_column = vec![0f32; d * k];
-    super::product::transpose(&layer.weight, k, d, &mut by_column);
-    let mut out = vec![0f32; x.rows() * k];
-    x.times(&by_column, k, &mut out);
-    for row in out.chunks_exact_mut(k) {
-        row.iter_mut().zip(&layer.bias).for_each(|(l, b)| *l += b);
+/// Fits every strength in turn, each from the one before, and keeps the best of each trial.
+fn path(
+    space: &dyn Space,
+    trials: &[Trial<'_>],
+    outputs: usize,
+    settings: &LogisticSettings,
+    strengths: &[f64],
+    back: impl Fn(&[f64], usize) -> Vec<f64>,
+    score: impl Fn(&Fitted, &Targets<'_>) -> Option<f64>,
+) -> Vec<Result<(Fitted, FitReport), ProbeError>> {
+    let mut problems = Vec::new();
+    let members: Vec<Result<Member, ProbeError>> =
+        trials.iter().map(|trial| Member::enlist(trial, space.samples(), outputs, settings.class_weight, &mut problems)).collect();
+    let stop = Stop { tolerance: settings.tolerance, max_iterations: settings.max_iterations };
+    let mut solver = Solver::new(space, problems, stop);
+    let mut paths: Vec<(Vec<PathPoint>, Option<Fitted>)> = trials.iter().map(|_| (Vec::new(), None)).collect();
+    for &strength in strengths {
+        let outcomes = solver.solve(strength);
+        for ((member, trial), (path, kept)) in members.iter().zip(trials).zip(&mut paths) {
+            let Ok(member) = member else { continue };
+            let fitted = member.build(space.width(), |problem| solver.theta(problem), &back);
+            let own: Vec<Outcome> = member.problems().map(|at| outcomes[at]).collect();
+            let squares = member.problems().map(|at| {
+                let theta = solver.theta(at);
+                let w = &theta[..theta.len() - member.extras(at)];
+                dot(w, w)
+            });
+            path.push(PathPoint {
+                strength,
+                iterations: own.iter().map(|o| o.iterations).max().unwrap_or(0),
+                objective: own.iter().map(|o| o.objective).sum::<f64>() / member.half(),
+                gradient: own.iter().map(|o| o.gradient).fold(0.0, f64::max),
+                norm: (squares.sum::<f64>() / member.half()).sqrt(),
+                converged: own.iter().all(|o| o.converged),
+                validation: trial.validation.and_then(|targets| score(&fitted, &targets)),
+            });
+            if best(path) + 1 == path.len() {
+                *kept = Some(fitted);
+            }
+        }
     }
-    super::fitted::softmax_rows(&mut out, x.rows(), k);
-    out
+    members
+        .into_iter()
+        .zip(paths)
+        .map(|(member, (path, kept))| {
+            member?;
+            let chosen = best(&path);
+            let fitted = kept.expect("the best of several strengths was kept");
+            Ok((fitted, FitReport { strength: Some(path[chosen].strength), validation: path[chosen].validation, path, chosen }))
+        })
+        .collect()
 }
 
-/// A linear probe of weights `[d, K]` and an intercept `[K]`.
-fn build(by_column: &[f64], bias: Vec<f32>) -> Fitted {
+/// A linear map of weights `[d, K]` and an intercept `[K]`.
+pub(crate) fn linear(by_column: &[f64], bias: Vec<f32>) -> Linear {
     let (classes, columns) = (bias.len(), by_column.len() / bias.len());
     let narrow: Vec<f32> = by_column.iter().map(|&v| v as f32).collect();
     let mut weight = vec![0f32; narrow.len()];
     super::product::transpose(&narrow, columns, classes, &mut weight);
-    let layers = vec![Linear { weight, bias }];
-    Fitted { kind: ProbeKind::Logistic, columns, classes, standardizer: None, layers }
-}
-
-/// The strengths to try, ascending.
-struct Candidates<'a> {
-    settings: &'a LogisticSettings,
-    strengths: &'a [f64],
-    classes: usize,
-}
-
-impl Candidates<'_> {
-    /// Fits every strength in turn, each from the one before, and keeps the best.
-    fn fit(
-        &self,
-        space: &mut dyn Space,
-        labels: &[u32],
-        weights: Option<&[f32]>,
-        build: impl Fn(&[f64], Vec<f32>) -> Fitted,
-        score: impl Fn(&Fitted) -> Option<Score>,
-    ) -> Result<(Fitted, FitReport), ProbeError> {
-        let base = row_weights(labels, weights, self.classes, self.settings.class_weight)?;
-        let free = space.width() * self.classes;
-        let mut theta = vec![0f64; free + self.classes];
-        let (mut path, mut kept): (Vec<PathPoint>, Option<Fitted>) = (Vec::new(), None);
-        // Two classes: half the strength on two opposite vectors is scikit-learn's penalty on their difference.
-        let half = if self.classes == 2 { 0.5 } else { 1.0 };
-        for &strength in self.strengths {
-            let scaled: Vec<f32> = base.iter().map(|w| (w * strength * half) as f32).collect();
-            let problem = Problem {
-                labels,
-                weights: &scaled,
-                classes: self.classes,
-                tolerance: self.settings.tolerance,
-                max_iterations: self.settings.max_iterations,
-            };
-            let Outcome { iterations, objective, gradient, converged } = minimise(space, &problem, &mut theta);
-            let (w, b) = theta.split_at(free);
-            let fitted = build(w, b.iter().map(|&v| v as f32).collect());
-            path.push(PathPoint {
-                strength,
-                iterations,
-                objective: objective / half,
-                gradient,
-                norm: (dot(w, w) / half).sqrt(),
-                converged,
-                validation: score(&fitted),
-            });
-            if best(&path) + 1 == path.len() {
-                kept = Some(fitted);
-            }
-        }
-        let chosen = best(&path);
-        let fitted = kept.ok_or(ProbeError::EmptySplit { split: "train" })?;
-        Ok((fitted, FitReport { strength: Some(path[chosen].strength), path, chosen }))
-    }
-}
-
-/// Weight of each row in the loss, `[n]`, from its own and its class's.
-fn row_weights(labels: &[u32], weights: Option<&[f32]>, classes: usize, class_weight: ClassWeight) -> Result<Vec<f64>, ProbeError> {
-    class_totals(labels, weights, classes)?;
-    let counts = class_totals(labels, None, classes)?;
-    let rows = labels.iter().enumerate().map(|(i, &label)| {
-        let own = weights.map_or(1.0, |w| f64::from(w[i]));
-        match class_weight {
-            ClassWeight::Uniform => own,
-            ClassWeight::Balanced => own * labels.len() as f64 / (classes as f64 * counts[label as usize]),
-        }
-    });
-    Ok(rows.collect())
+    Linear { weight, bias }
 }

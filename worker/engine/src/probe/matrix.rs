@@ -1,6 +1,7 @@
 //! Borrowed, checked views of what a probe reads: a row-major matrix of features, and a split of it with labels.
 
 use super::error::ProbeError;
+use super::labels::{Labels, Targets};
 
 /// A borrowed row-major matrix of `f32`, `[rows, columns]`.
 #[derive(Debug, Clone, Copy)]
@@ -55,65 +56,30 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Rows with labels: features `[n, d]`, labels `[n]`, and optionally a non-negative weight per row `[n]`.
+/// Rows with labels: features `[n, d]` and what each row is labelled with.
 #[derive(Debug, Clone, Copy)]
 pub struct Split<'a> {
     /// Features `[n, d]`.
     pub x: Matrix<'a>,
-    /// Class of each row, `[n]`, each below the number of classes.
-    pub y: &'a [u32],
-    /// Weight of each row in the loss, `[n]`; all 1 when absent.
-    pub weights: Option<&'a [f32]>,
+    /// Labels and weights of the rows.
+    pub targets: Targets<'a>,
 }
 
 impl<'a> Split<'a> {
     /// A split whose rows all weigh 1.
-    pub fn new(x: Matrix<'a>, y: &'a [u32]) -> Self {
-        Self { x, y, weights: None }
+    pub fn new(x: Matrix<'a>, labels: impl Into<Labels<'a>>) -> Self {
+        Self { x, targets: Targets { labels: labels.into(), weights: None } }
     }
 
-    /// Checks shapes, finiteness, label range and weights; `name` is used in errors ("train", "validation").
-    pub(crate) fn check(&self, name: &'static str, classes: usize) -> Result<(), ProbeError> {
+    /// The same split with a non-negative weight per row, `[n]`.
+    #[must_use]
+    pub fn weighing(self, weights: Option<&'a [f32]>) -> Self {
+        Self { targets: Targets { weights, ..self.targets }, ..self }
+    }
+
+    /// Checks shapes, finiteness, labels and weights; `name` is used in errors ("train", "validation").
+    pub(crate) fn check(&self, name: &'static str, outputs: usize) -> Result<(), ProbeError> {
         self.x.check(name)?;
-        check_labels(name, self.y, self.x.rows(), classes)?;
-        check_weights(name, self.weights, self.x.rows())
-    }
-}
-
-/// Refuses labels of another count than `rows`, or not below `classes`, and fewer than two classes.
-pub(crate) fn check_labels(split: &'static str, labels: &[u32], rows: usize, classes: usize) -> Result<(), ProbeError> {
-    if classes < 2 {
-        return Err(ProbeError::Setting { name: "classes", value: classes.to_string(), need: "a probe separates at least two classes" });
-    }
-    if labels.len() != rows {
-        return Err(ProbeError::Shape { what: "labels", expected: rows, found: labels.len() });
-    }
-    match labels.iter().position(|&l| l as usize >= classes) {
-        Some(row) => Err(ProbeError::LabelOutOfRange { split, row, label: labels[row], classes }),
-        None => Ok(()),
-    }
-}
-
-/// Refuses row weights of another count than `rows`, or negative or non-finite ones.
-pub(crate) fn check_weights(split: &'static str, weights: Option<&[f32]>, rows: usize) -> Result<(), ProbeError> {
-    let Some(weights) = weights else { return Ok(()) };
-    if weights.len() != rows {
-        return Err(ProbeError::Shape { what: "row weights", expected: rows, found: weights.len() });
-    }
-    match weights.iter().position(|w| !w.is_finite() || *w < 0.0) {
-        Some(row) => Err(ProbeError::NonFinite { split, row, column: 0, value: format!("weight {}", weights[row]) }),
-        None => Ok(()),
-    }
-}
-
-/// Weight of each class, `[classes]`, summed over the rows; refuses a class whose total is zero.
-pub(crate) fn class_totals(labels: &[u32], weights: Option<&[f32]>, classes: usize) -> Result<Vec<f64>, ProbeError> {
-    let mut totals = vec![0f64; classes];
-    for (row, &label) in labels.iter().enumerate() {
-        totals[label as usize] += weights.map_or(1.0, |w| f64::from(w[row]));
-    }
-    match totals.iter().position(|&t| t <= 0.0) {
-        Some(class) => Err(ProbeError::AbsentClass { class, classes }),
-        None => Ok(totals),
+        self.targets.check(name, self.x.rows(), outputs)
     }
 }

@@ -1,4 +1,4 @@
-//! Softmax, log-loss and their derivatives along a line, over logits laid out class after class so that rows vectorise.
+//! Softmax over logits laid out class after class, so that loops over rows vectorise.
 
 /// `e^x` in `f32` to about 2 units in the last place, branch-free so that loops over it vectorise; 0 below -87.
 ///
@@ -35,62 +35,6 @@ pub(crate) fn softmax(logits: &mut [f32], n: usize) {
     sum.iter_mut().for_each(|s| *s = s.recip());
     for class in logits.chunks_exact_mut(n) {
         class.iter_mut().zip(&sum).for_each(|(l, s)| *l *= s);
-    }
-}
-
-/// Sum of `weight * -ln p(label)` in nats; `logits` is `[classes][n]`, weights are 1 when absent.
-pub(crate) fn log_loss(logits: &[f32], labels: &[u32], weights: Option<&[f32]>) -> f64 {
-    let n = labels.len();
-    let mut total = 0f64;
-    for (i, &label) in labels.iter().enumerate() {
-        let rows = || logits.iter().skip(i).step_by(n);
-        let top = rows().fold(f32::NEG_INFINITY, |t, &l| t.max(l));
-        let sum: f64 = rows().map(|&l| f64::from(l - top).exp()).sum();
-        let loss = f64::from(top) + sum.ln() - f64::from(logits[label as usize * n + i]);
-        total += loss * weights.map_or(1.0, |w| f64::from(w[i]));
-    }
-    total
-}
-
-/// The loss along a line of logits `from + t * along`, both `[classes][n]`.
-pub(crate) struct Line<'a> {
-    labels: &'a [u32],
-    weights: &'a [f32],
-    from: &'a [f32],
-    along: &'a [f32],
-}
-
-impl<'a> Line<'a> {
-    /// Rows weigh `weights`, `[n]`.
-    pub fn new(labels: &'a [u32], weights: &'a [f32], from: &'a [f32], along: &'a [f32]) -> Self {
-        Self { labels, weights, from, along }
-    }
-
-    /// First and second derivative of the weighted log-loss with respect to `t`, at `t`.
-    ///
-    /// Leaves the probabilities at `t` in `p`, `[classes][n]`.
-    pub fn derivatives(&self, t: f32, p: &mut [f32]) -> (f64, f64) {
-        let n = self.labels.len();
-        for ((p, f), a) in p.iter_mut().zip(self.from).zip(self.along) {
-            *p = f + t * a;
-        }
-        softmax(p, n);
-        // Relative to the label's own direction, so that a row that is nearly certain keeps its precision.
-        let own: Vec<f32> = self.labels.iter().enumerate().map(|(i, &label)| self.along[label as usize * n + i]).collect();
-        let (mut mean, mut square) = (vec![0f32; n], vec![0f32; n]);
-        for (p, a) in p.chunks_exact(n).zip(self.along.chunks_exact(n)) {
-            for ((((p, a), o), m), s) in p.iter().zip(a).zip(&own).zip(&mut mean).zip(&mut square) {
-                let away = a - o;
-                *m += p * away;
-                *s += p * away * away;
-            }
-        }
-        let (mut slope, mut bend) = (0f64, 0f64);
-        for ((m, s), &weight) in mean.iter().zip(&square).zip(self.weights) {
-            slope += f64::from(weight) * f64::from(*m);
-            bend += f64::from(weight) * f64::from((s - m * m).max(0.0));
-        }
-        (slope, bend)
     }
 }
 

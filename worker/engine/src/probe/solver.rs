@@ -1,36 +1,33 @@
-//! Preconditioned L-BFGS for the L2-penalised multinomial log-loss, in whichever space the data are in.
+//! Preconditioned L-BFGS for L2-penalised log-losses, of many fits on the same features at once.
 //!
-//! Minimises `sum_i c_i * -ln p_i(y_i) + 1/2 ||W||^2` over `W` and a free intercept; `c_i` is the strength times the
-//! row's weight. Parameters, inner products and sums over rows are `f64`; passes over the data are `f32` products.
-//! The initial inverse Hessian of the two-loop recursion (Nocedal & Wright, algorithm 7.4) is the space's
-//! preconditioner, rebuilt for the current probabilities at iterations 8, 24, 56, ... Logits are linear along a search
-//! direction, so the line search costs no pass: a safeguarded Newton iteration on the derivative, which unlike the
+//! Minimises, for each problem, `sum_i c_i * loss_i(x_i W, e) + 1/2 ||W||^2` over `W` and the free extras `e` (intercepts or
+//! thresholds); `c_i` is the strength times the row's weight. Problems go through their iterations side by side, so that a
+//! pass over the features serves all of them. Parameters, inner products and sums over rows are `f64`; passes over the
+//! features are `f32` products. The initial inverse Hessian of the two-loop recursion (Nocedal & Wright, algorithm 7.4) is
+//! a Cholesky factor for the rows' curvatures, shared by problems whose curvatures are alike. Scores are linear along a
+//! search direction, so the line search costs no pass: a safeguarded Newton iteration on the derivative, which unlike the
 //! objective's value keeps its precision near the optimum.
 
-use std::collections::VecDeque;
+mod run;
 
-use super::product::{dot, transpose};
-use super::softmax::{Line, log_loss, softmax};
-use super::space::Space;
+use rayon::prelude::*;
 
-/// Pairs of steps and gradient changes that are remembered.
-const MEMORY: usize = 12;
+use super::loss::Loss;
+use super::space::{Factor, Moment, Space};
+use run::Run;
 
-/// Iterations without progress of the decrement after which rounding is held responsible.
-const STALL: usize = 20;
-
-/// Relative gap below which such a lack of progress ends the search; above it the decrement may rise for a while.
-const STALLED: f64 = 1e-6;
-
-/// The loss to be minimised and when to stop.
+/// A loss over the rows of a space.
 pub(crate) struct Problem<'a> {
-    /// Class of each row, `[n]`.
-    pub labels: &'a [u32],
-    /// Strength times row weight, `[n]`.
-    pub weights: &'a [f32],
-    /// Number of classes, `K`.
-    pub classes: usize,
-    /// Relative gap of the objective, as the Newton decrement estimates it, at which to stop.
+    /// The loss.
+    pub loss: Loss<'a>,
+    /// Weight of each row without the strength, `[n]`.
+    pub weights: Vec<f32>,
+}
+
+/// When to stop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stop {
+    /// Relative gap of the objective, as the Newton decrement estimates it.
     pub tolerance: f64,
     /// Iterations at most.
     pub max_iterations: usize,
@@ -41,212 +38,257 @@ pub(crate) struct Problem<'a> {
 pub(crate) struct Outcome {
     pub iterations: usize,
     pub objective: f64,
-    /// Largest absolute component of the gradient by the weights and the intercept, over the sum of the row weights.
+    /// Largest absolute component of the gradient by the weights and the extras, over the sum of the row weights.
     pub gradient: f64,
     pub converged: bool,
 }
 
-struct Pair {
-    step: Vec<f64>,
-    change: Vec<f64>,
-    /// `1 / <step, change>`.
-    rho: f64,
+/// Lanes that share a preconditioner.
+struct Cluster {
+    /// Of which run, and which of its lanes.
+    lanes: Vec<(usize, usize)>,
+    /// The second moment for their curvature, without the strength.
+    moment: Moment,
+    factor: Option<Factor>,
 }
 
-/// Buffers of one minimisation. A parameter is `theta` `[p, K]` followed by the intercept `[K]`.
-struct Run<'a> {
-    space: &'a mut dyn Space,
-    problem: &'a Problem<'a>,
-    /// `[n, K]`, `[p, K]` and `[K][n]` scratch.
-    lanes: Vec<f32>,
-    narrow: Vec<f32>,
-    probabilities: Vec<f32>,
-    intercept_curvature: f64,
-    memory: VecDeque<Pair>,
+/// Problems on the same features, to be solved for one strength after another, each from where the last one ended.
+pub(crate) struct Solver<'a> {
+    space: &'a dyn Space,
+    stop: Stop,
+    runs: Vec<Run<'a>>,
+    clusters: Vec<Cluster>,
+    strength: f64,
 }
 
-/// Minimises from `theta` (`[p, K]` followed by the intercept `[K]`), which becomes the minimum found.
-pub(crate) fn minimise(space: &mut dyn Space, problem: &Problem<'_>, theta: &mut [f64]) -> Outcome {
-    let (n, k, p) = (space.samples(), problem.classes, space.width());
-    let mut run = Run {
-        space,
-        problem,
-        lanes: vec![0.0; n * k],
-        narrow: vec![0.0; p * k],
-        probabilities: vec![0.0; n * k],
-        intercept_curvature: 1.0,
-        memory: VecDeque::with_capacity(MEMORY + 1),
-    };
-    run.minimise(theta)
-}
+/// Iterations at which preconditioners may be made anew.
+const REBUILD_AT: [usize; 5] = [8, 24, 56, 120, 248];
 
-impl Run<'_> {
-    fn minimise(&mut self, theta: &mut [f64]) -> Outcome {
-        let (n, k) = (self.problem.labels.len(), self.problem.classes);
-        let free = theta.len() - k;
-        let (mut logits, mut along) = (vec![0f32; n * k], vec![0f32; n * k]);
-        self.logits(theta, &mut logits);
-        self.rebuild(&logits);
-        let mut gradient = self.gradient(theta);
-        let mut objective = self.objective(&logits, theta);
-        let (mut iterations, mut converged, mut next_rebuild) = (0, false, 8);
-        let (mut least, mut least_at) = (f64::INFINITY, 0);
-        while iterations < self.problem.max_iterations {
-            let direction = self.direction(&gradient);
-            let start = dot(&gradient, &direction);
-            if iterations % 4 == 0 || -start < 1e-5 * objective {
-                objective = self.objective(&logits, theta);
+/// Preconditioners at the beginning: most lanes are much alike then.
+const AT_FIRST: usize = 3;
+
+/// Numbers in all preconditioners at most (1 GiB of moments and factors).
+const NUMBERS: usize = 128 << 20;
+
+/// Largest share of curvature by which two lanes with one preconditioner may differ.
+const ALIKE: f32 = 0.2;
+
+/// How much faster second moments and factors are computed than passes, for a number of operations: their blocks stay in the
+/// fastest memory.
+const BLOCKED: f64 = 4.0;
+
+impl<'a> Solver<'a> {
+    /// All weights start at zero, the extras at what is best then.
+    pub fn new(space: &'a dyn Space, problems: Vec<Problem<'a>>, stop: Stop) -> Self {
+        let width = space.width();
+        let runs = problems.into_iter().map(|problem| Run::new(problem, width)).collect();
+        Solver { space, stop, runs, clusters: Vec::new(), strength: 1.0 }
+    }
+
+    /// Weights `[p, lanes]` of a problem, followed by its extras.
+    pub fn theta(&self, problem: usize) -> &[f64] {
+        &self.runs[problem].theta
+    }
+
+    /// Minimises every problem at a strength.
+    pub fn solve(&mut self, strength: f64) -> Vec<Outcome> {
+        self.strength = strength;
+        // Every trial may have bad labels, or labels that don't vary.
+        if self.runs.is_empty() {
+            return Vec::new();
+        }
+        self.evaluate(strength);
+        if self.clusters.is_empty() {
+            let groups = self.groups(AT_FIRST);
+            self.precondition(groups);
+        } else {
+            self.factor();
+        }
+        for iteration in 0.. {
+            if REBUILD_AT.contains(&iteration) {
+                self.renew();
             }
-            // Half of `-start` is the Newton decrement's estimate of the distance to the minimum.
-            if -start / 2.0 <= self.problem.tolerance * objective {
-                converged = true;
+            self.directions();
+            let stop = self.stop;
+            self.runs.par_iter_mut().filter(|run| run.active).for_each(|run| run.judge(iteration, stop));
+            if !self.runs.iter().any(|run| run.active) {
                 break;
             }
-            if -start < 0.7 * least {
-                (least, least_at) = (-start, iterations);
-            } else if iterations - least_at >= STALL && least / 2.0 <= STALLED * objective {
-                // Single-precision passes give no better gradient than this.
-                converged = true;
-                break;
+            self.advance();
+        }
+        self.evaluate(strength);
+        self.runs.iter().map(Run::outcome).collect()
+    }
+
+    /// Computes scores and gradients from the parameters, which is free of what iterations have added up.
+    fn evaluate(&mut self, strength: f64) {
+        let (n, width) = (self.space.samples(), self.space.width());
+        self.runs.iter_mut().for_each(|run| run.begin(strength));
+        let scores = self.pass(|run| run.theta.as_slice());
+        let mut lanes = scores.chunks(n);
+        let residuals = self.runs.iter_mut().map(|run| {
+            let each = run.lanes();
+            run.scores.chunks_exact_mut(n).for_each(|lane| lane.copy_from_slice(lanes.next().expect("a lane for each")));
+            run.settle();
+            debug_assert_eq!(run.scores.len(), each * n);
+            run.residual.as_slice()
+        });
+        let stacked = residuals.collect::<Vec<_>>().concat();
+        let gathered = self.gather(&stacked, width);
+        self.absorb(&gathered);
+    }
+
+    /// Scores `[lanes][n]` of one parameter of every active run.
+    fn pass(&self, parameter: impl for<'r> Fn(&'r Run<'a>) -> &'r [f64]) -> Vec<f32> {
+        let active: Vec<&Run<'_>> = self.runs.iter().filter(|run| run.active).collect();
+        let lanes: usize = active.iter().map(|run| run.lanes()).sum();
+        let mut theta = vec![0f32; self.space.width() * lanes];
+        let mut first = 0;
+        for run in &active {
+            let each = run.lanes();
+            for (row, v) in theta.chunks_exact_mut(lanes).zip(parameter(run).chunks_exact(each)) {
+                row[first..first + each].iter_mut().zip(v).for_each(|(s, &v)| *s = v as f32);
             }
-            self.logits(&direction, &mut along);
-            let cross = dot(&theta[..free], &direction[..free]);
-            let square = dot(&direction[..free], &direction[..free]);
-            let t = self.search(&logits, &along, start, cross, square);
-            logits.iter_mut().zip(&along).for_each(|(l, a)| *l += t as f32 * a);
-            theta.iter_mut().zip(&direction).for_each(|(v, d)| *v += t * d);
-            iterations += 1;
-            if iterations == next_rebuild {
-                next_rebuild = 2 * next_rebuild + 8;
-                self.logits(theta, &mut logits);
-                self.rebuild(&logits);
+            first += each;
+        }
+        let mut out = vec![0f32; lanes * self.space.samples()];
+        self.space.scores(&theta, lanes, &mut out);
+        out
+    }
+
+    fn gather(&self, residuals: &[f32], width: usize) -> Vec<f32> {
+        let lanes = residuals.len() / self.space.samples();
+        let mut out = vec![0f32; width * lanes];
+        self.space.gather(residuals, lanes, &mut out);
+        out
+    }
+
+    /// Hands every active run its lanes of a gradient `[p, lanes]`.
+    fn absorb(&mut self, gathered: &[f32]) {
+        let lanes = gathered.len() / self.space.width();
+        let mut first = 0;
+        let firsts: Vec<usize> = self
+            .runs
+            .iter()
+            .map(|run| {
+                let at = first;
+                first += if run.active { run.lanes() } else { 0 };
+                at
+            })
+            .collect();
+        self.runs.par_iter_mut().zip(firsts).filter(|(run, _)| run.active).for_each(|(run, first)| run.absorb(gathered, lanes, first));
+    }
+
+    /// A step of every active run.
+    fn advance(&mut self) {
+        let (n, width) = (self.space.samples(), self.space.width());
+        let along = self.pass(|run| run.direction.as_slice());
+        let mut rest = along.as_slice();
+        let mut jobs = Vec::new();
+        for run in self.runs.iter_mut().filter(|run| run.active) {
+            let (own, others) = rest.split_at(run.lanes() * n);
+            rest = others;
+            jobs.push((run, own));
+        }
+        jobs.into_par_iter().for_each(|(run, along)| run.step(along));
+        let stacked = self.runs.iter().filter(|run| run.active).map(|run| run.residual.as_slice()).collect::<Vec<_>>().concat();
+        let gathered = self.gather(&stacked, width);
+        self.absorb(&gathered);
+    }
+
+    /// The two-loop recursion of every active run, with one solve for all lanes that share a preconditioner.
+    fn directions(&mut self) {
+        let width = self.space.width();
+        self.runs.par_iter_mut().filter(|run| run.active).for_each(Run::descend);
+        let runs = &self.runs;
+        let solve = |cluster: &Cluster| {
+            let lanes: Vec<(usize, usize)> = cluster.lanes.iter().copied().filter(|(run, _)| runs[*run].active).collect();
+            let mut stacked = vec![0f64; width * lanes.len()];
+            for (to, (run, lane)) in lanes.iter().enumerate() {
+                let each = runs[*run].lanes();
+                let from = runs[*run].direction[..width * each].iter().skip(*lane).step_by(each);
+                stacked.iter_mut().skip(to).step_by(lanes.len()).zip(from).for_each(|(s, q)| *s = *q);
             }
-            let next = self.gradient(theta);
-            let change = next.iter().zip(&gradient).map(|(a, b)| a - b).collect();
-            self.remember(direction.iter().map(|d| t * d).collect(), change);
-            gradient = next;
-        }
-        self.logits(theta, &mut logits);
-        let objective = self.objective(&logits, theta);
-        self.probabilities = logits;
-        softmax(&mut self.probabilities, n);
-        let largest = self.gradient(theta).iter().fold(0f64, |m, g| m.max(g.abs()));
-        let total: f64 = self.problem.weights.iter().map(|&w| f64::from(w)).sum();
-        Outcome { iterations, objective, gradient: largest / total, converged }
-    }
-
-    /// Logits of a parameter, `[K][n]`, intercept included.
-    fn logits(&mut self, parameter: &[f64], logits: &mut [f32]) {
-        let (n, k) = (self.problem.labels.len(), self.problem.classes);
-        let free = parameter.len() - k;
-        self.narrow.iter_mut().zip(parameter).for_each(|(s, &v)| *s = v as f32);
-        self.space.logits(&self.narrow, k, &mut self.lanes);
-        transpose(&self.lanes, n, k, logits);
-        for (class, &b) in logits.chunks_exact_mut(n).zip(&parameter[free..]) {
-            class.iter_mut().for_each(|l| *l += b as f32);
-        }
-    }
-
-    /// Gradient of the objective at the current probabilities, `[p, K]` followed by the intercept's `[K]`.
-    fn gradient(&mut self, theta: &[f64]) -> Vec<f64> {
-        let (n, k) = (self.problem.labels.len(), self.problem.classes);
-        let mut intercept = vec![0f64; k];
-        for (i, row) in self.lanes.chunks_exact_mut(k).enumerate() {
-            let label = self.problem.labels[i] as usize;
-            let mut others = 0f32;
-            for (c, r) in row.iter_mut().enumerate() {
-                *r = self.problem.weights[i] * self.probabilities[c * n + i];
-                others += if c == label { 0.0 } else { *r };
+            if let Some(factor) = cluster.factor.as_ref().filter(|_| !lanes.is_empty()) {
+                factor.solve(&mut stacked, lanes.len());
             }
-            // Not `p - 1`, which would round away what is left of a row that is nearly certain.
-            row[label] = -others;
-            intercept.iter_mut().zip(&*row).for_each(|(s, &r)| *s += f64::from(r));
-        }
-        self.space.gather(&self.lanes, k, &mut self.narrow);
-        self.narrow.iter().zip(theta).map(|(&g, t)| f64::from(g) + t).chain(intercept).collect()
-    }
-
-    fn objective(&self, logits: &[f32], theta: &[f64]) -> f64 {
-        let w = &theta[..theta.len() - self.problem.classes];
-        log_loss(logits, self.problem.labels, Some(self.problem.weights)) + dot(w, w) / 2.0
-    }
-
-    /// Sets the probabilities to those of `logits` and rebuilds the preconditioner for them.
-    ///
-    /// A row's scalar curvature is the mean eigenvalue of `diag(p) - p p^T` over its `K - 1` live directions.
-    fn rebuild(&mut self, logits: &[f32]) {
-        let (n, k) = (self.problem.labels.len(), self.problem.classes);
-        self.probabilities.copy_from_slice(logits);
-        softmax(&mut self.probabilities, n);
-        let mut squares = vec![0f32; n];
-        for class in self.probabilities.chunks_exact(n) {
-            squares.iter_mut().zip(class).for_each(|(s, p)| *s += p * p);
-        }
-        let floor = 1e-5 * self.problem.weights.iter().fold(f32::MIN_POSITIVE, |m, &w| m.max(w));
-        let live = |(s, w): (&f32, &f32)| (w * (1.0 - s) / (k - 1) as f32).max(floor);
-        let curvature: Vec<f32> = squares.iter().zip(self.problem.weights).map(live).collect();
-        self.intercept_curvature = curvature.iter().map(|&w| f64::from(w)).sum();
-        self.space.curvature(&curvature);
-    }
-
-    /// The two-loop recursion: minus the approximate inverse Hessian times the gradient.
-    fn direction(&self, gradient: &[f64]) -> Vec<f64> {
-        let k = self.problem.classes;
-        let free = gradient.len() - k;
-        let mut q = gradient.to_vec();
-        let mut shares = Vec::with_capacity(MEMORY);
-        for pair in self.memory.iter().rev() {
-            let share = pair.rho * dot(&pair.step, &q);
-            q.iter_mut().zip(&pair.change).for_each(|(q, y)| *q -= share * y);
-            shares.push(share);
-        }
-        self.space.precondition(&mut q[..free], k);
-        q[free..].iter_mut().for_each(|v| *v /= self.intercept_curvature);
-        for (pair, share) in self.memory.iter().zip(shares.iter().rev()) {
-            let back = pair.rho * dot(&pair.change, &q);
-            q.iter_mut().zip(&pair.step).for_each(|(q, s)| *q += (share - back) * s);
-        }
-        q.iter_mut().for_each(|v| *v = -*v);
-        q
-    }
-
-    /// A step at which the derivative along the line has fallen to a fifth of `start`, the (negative) one at 0.
-    ///
-    /// Leaves the probabilities at that step in `self.probabilities`.
-    fn search(&mut self, logits: &[f32], along: &[f32], start: f64, cross: f64, square: f64) -> f64 {
-        let line = Line::new(self.problem.labels, self.problem.weights, logits, along);
-        let (mut low, mut high, mut t) = (0f64, f64::INFINITY, 1f64);
-        for _ in 0..30 {
-            let (slope, bend) = line.derivatives(t as f32, &mut self.probabilities);
-            let (slope, bend) = (slope + cross + t * square, bend + square);
-            if slope.abs() <= 0.2 * start.abs() {
-                break;
+            (lanes, stacked)
+        };
+        let solved: Vec<_> = self.clusters.par_iter().map(solve).collect();
+        for (lanes, stacked) in &solved {
+            for (from, (run, lane)) in lanes.iter().enumerate() {
+                let each = self.runs[*run].lanes();
+                let to = self.runs[*run].direction[..width * each].iter_mut().skip(*lane).step_by(each);
+                to.zip(stacked.iter().skip(from).step_by(lanes.len())).for_each(|(q, s)| *q = *s);
             }
-            if slope < 0.0 {
-                low = t;
-            } else {
-                high = t;
-            }
-            let newton = t - slope / bend;
-            t = if newton > low && newton < high.min(10.0 * t) {
-                newton
-            } else if high.is_finite() {
-                0.5 * (low + high)
-            } else {
-                10.0 * t
-            };
         }
-        t
+        self.runs.par_iter_mut().filter(|run| run.active).for_each(Run::ascend);
     }
 
-    fn remember(&mut self, step: Vec<f64>, change: Vec<f64>) {
-        let curvature = dot(&step, &change);
-        if curvature <= f64::MIN_POSITIVE {
+    /// Puts lanes of active runs with like curvatures together, in at most so many groups, each with its mean curvature.
+    fn groups(&mut self, most: usize) -> Vec<(Vec<f32>, Vec<(usize, usize)>)> {
+        let n = self.space.samples();
+        let strength = self.strength;
+        let curvatures: Vec<Option<Vec<f32>>> = self.runs.par_iter_mut().map(|run| run.active.then(|| run.curvature(strength))).collect();
+        let mut groups: Vec<(Vec<f32>, Vec<(usize, usize)>)> = Vec::new();
+        for (run, curvature) in curvatures.iter().enumerate() {
+            let Some(curvature) = curvature else { continue };
+            for (lane, curvature) in curvature.chunks_exact(n).enumerate() {
+                let apart: Vec<f32> = groups.iter().map(|(mean, _)| distance(mean, curvature)).collect();
+                let nearest = (0..groups.len()).min_by(|a, b| apart[*a].total_cmp(&apart[*b]));
+                match nearest.filter(|at| apart[*at] <= ALIKE || groups.len() >= most) {
+                    Some(at) => {
+                        let (mean, members) = &mut groups[at];
+                        members.push((run, lane));
+                        let share = 1.0 / members.len() as f32;
+                        mean.iter_mut().zip(curvature).for_each(|(m, c)| *m += share * (c - *m));
+                    }
+                    None => groups.push((curvature.to_vec(), vec![(run, lane)])),
+                }
+            }
+        }
+        groups
+    }
+
+    /// Makes preconditioners anew where they cost less than the iterations that they may save.
+    fn renew(&mut self) {
+        let (n, p) = (self.space.samples() as f64, self.space.width() as f64);
+        let most = (NUMBERS / (self.space.width() * self.space.width()).max(1)).max(1);
+        let lanes: usize = self.runs.iter().filter(|run| run.active).map(Run::lanes).sum();
+        let remaining = self.runs.iter().map(|run| run.remaining(self.stop.tolerance) * run.lanes() as f64).sum::<f64>();
+        let one = (n * p * p + p * p * p / 3.0) / BLOCKED;
+        // At best a group for each lane; the iterations that are left are halved or better.
+        let saved = 0.5 * remaining * 4.0 * n * p;
+        let affordable = (saved / one) as usize;
+        if affordable == 0 {
             return;
         }
-        if self.memory.len() == MEMORY {
-            self.memory.pop_front();
-        }
-        self.memory.push_back(Pair { step, change, rho: 1.0 / curvature });
+        let groups = self.groups(affordable.min(most).min(lanes));
+        self.precondition(groups);
     }
+
+    fn precondition(&mut self, groups: Vec<(Vec<f32>, Vec<(usize, usize)>)>) {
+        for (at, (_, lanes)) in groups.iter().enumerate() {
+            lanes.iter().for_each(|(run, lane)| self.runs[*run].clusters[*lane] = at);
+        }
+        let space = self.space;
+        let cluster = |(curvature, lanes): (Vec<f32>, _)| Cluster { lanes, moment: space.moment(&curvature), factor: None };
+        self.clusters = groups.into_par_iter().map(cluster).collect();
+        self.factor();
+    }
+
+    fn factor(&mut self) {
+        let strength = self.strength;
+        self.clusters.par_iter_mut().for_each(|cluster| cluster.factor = Some(cluster.moment.factor(strength)));
+    }
+}
+
+/// How far two curvatures are apart: the share of both that they don't have in common, in 0..=1.
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    let (mut apart, mut both) = (0f64, 0f64);
+    for (x, y) in a.iter().zip(b) {
+        apart += f64::from((x - y).abs());
+        both += f64::from(x + y);
+    }
+    (apart / both.max(f64::MIN_POSITIVE)) as f32
 }

@@ -31,7 +31,8 @@ struct Fit {
 
 fn check(case: &Case, fit: &Fit, settings: &LogisticSettings) {
     let (at, d) = (case.rows * case.columns, case.columns);
-    let train = Split { x: Matrix::new(&case.x[..at], case.rows, d).unwrap(), y: &case.y[..case.rows], weights: case.weights.as_deref() };
+    let x = Matrix::new(&case.x[..at], case.rows, d).unwrap();
+    let train = Split::new(x, &case.y[..case.rows]).weighing(case.weights.as_deref());
     let held = Matrix::new(&case.x[at..], case.held, d).unwrap();
     let (probe, report) = logistic::fit(&train, None, case.classes, settings).unwrap();
     let point = report.chosen().unwrap();
@@ -40,7 +41,7 @@ fn check(case: &Case, fit: &Fit, settings: &LogisticSettings) {
     let gap = (point.objective - fit.objective) / fit.objective;
     assert!(gap.abs() < 1e-5, "{name} at {c}: objective {} for {}", point.objective, fit.objective);
     assert!((point.norm / fit.norm - 1.0).abs() < 1e-3, "{name} at {c}: norm {} for {}", point.norm, fit.norm);
-    let off = furthest(&probe.predict_proba(&held).unwrap(), &fit.probabilities);
+    let off = furthest(&probe.predict(&held).unwrap(), &fit.probabilities);
     assert!(off < 1e-3, "{name} at {c}: a probability is {off} off");
 }
 

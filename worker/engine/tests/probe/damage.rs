@@ -1,7 +1,8 @@
 //! Bad input is named: which row, which column, which class, which setting.
 
 use limbic_engine::probe::{
-    LogisticSettings, Matrix, MlpSettings, ProbeError, Split, Texts, TfIdf, TfIdfSettings, bag_of_words, logistic, majority, mlp,
+    BagOfWordsSettings, Labels, LogisticSettings, Matrix, MlpSettings, ProbeError, Regression, Split, Texts, TfIdf, TfIdfSettings,
+    bag_of_words, logistic, majority, mlp,
 };
 
 use super::Data;
@@ -38,8 +39,11 @@ fn labels_must_be_known_and_present() {
     for error in both(&data.split(), 3) {
         assert_eq!(error, ProbeError::LabelOutOfRange { split: "train", row: 8, label: 3, classes: 3 });
     }
-    assert!(matches!(majority::fit(&[0, 0], None, 1, 2), Err(ProbeError::AbsentClass { class: 1, .. })));
-    let split = Split { y: &data.y[..29], ..data.split() };
+    assert!(matches!(
+        majority::fit(&Split::new(Matrix::new(&[0.0; 2], 2, 1).unwrap(), &[0, 0][..]), None, 2),
+        Err(ProbeError::AbsentClass { class: 1, .. })
+    ));
+    let split = Split::new(data.split().x, &data.y[..29]);
     for error in both(&split, 4) {
         assert_eq!(error, ProbeError::Shape { what: "labels", expected: 30, found: 29 });
     }
@@ -47,7 +51,7 @@ fn labels_must_be_known_and_present() {
 
 #[test]
 fn splits_must_have_rows_and_the_same_columns() {
-    let empty = Split::new(Matrix::new(&[], 0, 5).unwrap(), &[]);
+    let empty = Split::new(Matrix::new(&[], 0, 5).unwrap(), Labels::Single(&[]));
     for error in both(&empty, 2) {
         assert_eq!(error, ProbeError::EmptySplit { split: "train" });
     }
@@ -56,7 +60,7 @@ fn splits_must_have_rows_and_the_same_columns() {
     let error = logistic::fit(&data.split(), Some(&other.split()), 3, &LogisticSettings::default()).unwrap_err();
     assert!(matches!(error, ProbeError::Shape { expected: 5, found: 6, .. }), "{error}");
     let (probe, _) = logistic::fit(&data.split(), None, 3, &LogisticSettings::default()).unwrap();
-    assert!(matches!(probe.predict_proba(&other.split().x), Err(ProbeError::Shape { .. })));
+    assert!(matches!(probe.predict(&other.split().x), Err(ProbeError::Shape { .. })));
 }
 
 #[test]
@@ -79,6 +83,7 @@ fn settings_are_judged() {
     }
     let texts = ["a b c", "? !"];
     assert!(matches!(TfIdf::fit(&texts, &TfIdfSettings::default()), Err(ProbeError::Setting { name: "least-texts", .. })));
-    let train = Texts { texts: &["good day", "bad day"][..], y: &[0, 0] };
-    assert!(bag_of_words::fit(train, None, 2, &Default::default()).is_err());
+    let settings = BagOfWordsSettings { features: TfIdfSettings::default(), regression: Regression::Logistic(LogisticSettings::default()) };
+    let train = Texts { texts: &["good day", "bad day"][..], targets: Labels::Single(&[0, 0]).into() };
+    assert!(bag_of_words::fit(train, None, 2, &settings).is_err());
 }

@@ -1,8 +1,10 @@
 //! What must hold of every fit: probabilities, invariances, monotonicity, determinism, choice of strength, storage.
 
 use limbic_engine::probe::{
-    BagOfWordsSettings, Fitted, LogisticSettings, Matrix, ProbeKind, Split, Standardizer, Texts, bag_of_words, logistic, majority,
+    BagOfWordsSettings, Fitted, Labels, LogisticSettings, Matrix, ProbeKind, Regression, Split, Standardizer, Texts, TfIdfSettings,
+    bag_of_words, logistic, majority,
 };
+use limbic_proto::rows::Scheme;
 use proptest::prelude::*;
 
 use super::{Data, furthest};
@@ -19,7 +21,7 @@ proptest! {
     #[test]
     fn probabilities_sum_to_one(seed in any::<u64>(), n in 8usize..60, d in 1usize..70, k in 2usize..8) {
         let data = Data::drawn(seed, n, d, k);
-        let p = fitted(&data, 1.0).0.predict_proba(&data.split().x).unwrap();
+        let p = fitted(&data, 1.0).0.predict(&data.split().x).unwrap();
         prop_assert_eq!(p.len(), n * k);
         for row in p.chunks_exact(k) {
             prop_assert!(row.iter().all(|v| (0.0..=1.0).contains(v)));
@@ -34,8 +36,8 @@ proptest! {
         prop_assume!(n % 7 != 0);
         let x = order.iter().flat_map(|&i| data.x[i * d..(i + 1) * d].to_vec()).collect();
         let moved = Data { x, y: order.iter().map(|&i| data.y[i]).collect(), d, classes: 3 };
-        let p = fitted(&data, 1.0).0.predict_proba(&data.split().x).unwrap();
-        let q = fitted(&moved, 1.0).0.predict_proba(&data.split().x).unwrap();
+        let p = fitted(&data, 1.0).0.predict(&data.split().x).unwrap();
+        let q = fitted(&moved, 1.0).0.predict(&data.split().x).unwrap();
         prop_assert!(furthest(&p, &q) < 2e-3);
     }
 
@@ -43,8 +45,8 @@ proptest! {
     fn renaming_classes_renames_probabilities(seed in any::<u64>(), n in 12usize..50, d in 1usize..60) {
         let data = Data::drawn(seed, n, d, 4);
         let renamed = Data { x: data.x.clone(), y: data.y.iter().map(|l| (l + 1) % 4).collect(), d, classes: 4 };
-        let p = fitted(&data, 1.0).0.predict_proba(&data.split().x).unwrap();
-        let q = fitted(&renamed, 1.0).0.predict_proba(&data.split().x).unwrap();
+        let p = fitted(&data, 1.0).0.predict(&data.split().x).unwrap();
+        let q = fitted(&renamed, 1.0).0.predict(&data.split().x).unwrap();
         let back: Vec<f32> = q.chunks_exact(4).flat_map(|r| [r[1], r[2], r[3], r[0]]).collect();
         prop_assert!(furthest(&p, &back) < 2e-3);
     }
@@ -61,8 +63,8 @@ proptest! {
         let data = Data::drawn(seed, n + 10, d, 3);
         let (train, held) = (data.part(0, n), data.part(n, n + 10));
         let (_, report) = logistic::fit(&train, Some(&held), 3, &LogisticSettings::path()).unwrap();
-        let losses = report.path.iter().map(|p| p.validation.unwrap().log_loss);
-        prop_assert!(losses.fold(f64::INFINITY, f64::min) == report.chosen().unwrap().validation.unwrap().log_loss);
+        let losses = report.path.iter().map(|p| p.validation.unwrap());
+        prop_assert!(losses.fold(f64::INFINITY, f64::min) == report.chosen().unwrap().validation.unwrap());
         for point in &report.path {
             let cold = logistic::fit(&train, None, 3, &LogisticSettings::fixed(point.strength)).unwrap().1;
             let cold = cold.chosen().unwrap();
@@ -132,7 +134,7 @@ fn a_linear_map_of_very_unequal_columns_is_learned() {
     data.x.iter_mut().enumerate().for_each(|(e, v)| *v = if e % 20 == 4 { *v * 2e3 - 5e4 } else { *v });
     let (probe, point) = fitted(&data, 1.0);
     assert!(point.converged);
-    let p = probe.predict_proba(&data.split().x).unwrap();
+    let p = probe.predict(&data.split().x).unwrap();
     let right = p.chunks_exact(3).zip(&data.y).filter(|(r, y)| limbic_engine::probe::report::argmax(r) == **y as usize);
     assert!(right.count() > 200);
 }
@@ -142,24 +144,37 @@ fn stored_probes_come_back() {
     let data = Data::drawn(10, 40, 6, 3);
     let raw = LogisticSettings { standardise: false, ..LogisticSettings::default() };
     let probes =
-        [fitted(&data, 1.0).0, logistic::fit(&data.split(), None, 3, &raw).unwrap().0, majority::fit(&data.y, None, 6, 3).unwrap()];
+        [fitted(&data, 1.0).0, logistic::fit(&data.split(), None, 3, &raw).unwrap().0, majority::fit(&data.split(), None, 3).unwrap().0];
     for probe in probes {
-        assert_eq!(Fitted::from_tensors(probe.kind, &probe.to_tensors()).unwrap(), probe);
+        assert_eq!(Fitted::from_tensors(probe.kind, Scheme::Single, &probe.to_tensors()).unwrap(), probe);
         let mut tensors = probe.to_tensors();
         let last = tensors.len() - 1;
         tensors.remove(last);
-        assert!(Fitted::from_tensors(probe.kind, &tensors).is_err());
+        assert!(Fitted::from_tensors(probe.kind, Scheme::Single, &tensors).is_err());
     }
     assert_eq!(serde_json::to_string(&ProbeKind::Logistic).unwrap(), "\"logistic\"");
 }
 
 #[test]
 fn the_majority_is_the_prior() {
-    let probe = majority::fit(&[1, 1, 0, 2, 1, 2], None, 2, 3).unwrap();
-    let p = probe.predict_proba(&Matrix::new(&[9.0, -9.0], 1, 2).unwrap()).unwrap();
+    let x = Matrix::new(&[0.0; 6], 6, 1).unwrap();
+    let (probe, report) = majority::fit(&Split::new(x, &[1, 1, 0, 2, 1, 2][..]), None, 3).unwrap();
+    assert!(report.validation.is_none() && report.converged());
+    let p = probe.predict(&Matrix::new(&[9.0], 1, 1).unwrap()).unwrap();
     assert!(furthest(&p, &[1.0 / 6.0, 0.5, 1.0 / 3.0]) < 1e-6);
-    let weighted = majority::fit(&[0, 1], Some(&[3.0, 1.0]), 1, 2).unwrap();
-    assert!(furthest(&weighted.predict_proba(&Matrix::new(&[0.0], 1, 1).unwrap()).unwrap(), &[0.75, 0.25]) < 1e-6);
+    let two = Matrix::new(&[0.0; 2], 2, 1).unwrap();
+    let weighted = Split::new(two, &[0, 1][..]).weighing(Some(&[3.0, 1.0]));
+    let (probe, report) = majority::fit(&weighted, Some(&weighted), 2).unwrap();
+    assert!(furthest(&probe.predict(&two).unwrap(), &[0.75, 0.25, 0.75, 0.25]) < 1e-6);
+    let entropy = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
+    assert!((report.validation.unwrap() - entropy).abs() < 1e-6);
+    let several = Split::new(two, Labels::Multi(&[1.0, 0.0, 0.0, 0.0]));
+    let (probe, _) = majority::fit(&several, None, 2).unwrap();
+    assert!(furthest(&probe.predict(&two).unwrap()[..2], &[0.5, 0.5 / 3.0]) < 1e-6);
+    let scales = Split::new(two, Labels::Continuous(&[1.0, -2.0, 2.0, 4.0]));
+    let (probe, report) = majority::fit(&scales, Some(&scales), 2).unwrap();
+    assert!(furthest(&probe.predict(&two).unwrap()[..2], &[1.5, 1.0]) < 1e-6);
+    assert!((report.validation.unwrap() - 1.0).abs() < 1e-6, "the mean is a deviation away, squared");
 }
 
 #[test]
@@ -168,11 +183,11 @@ fn words_tell_classes_apart() {
     let sad = ["I am so sad today", "sad and lonely", "lonely nights", "such sad news, so lonely"];
     let texts: Vec<&str> = happy.into_iter().chain(sad).collect();
     let y = [0, 0, 0, 0, 1, 1, 1, 1];
-    let train = Texts { texts: &texts[..], y: &y };
-    let settings = BagOfWordsSettings { logistic: LogisticSettings::path(), ..BagOfWordsSettings::default() };
+    let train = Texts { texts: &texts[..], targets: Labels::Single(&y).into() };
+    let settings = BagOfWordsSettings { features: TfIdfSettings::default(), regression: Regression::Logistic(LogisticSettings::path()) };
     let (probe, report) = bag_of_words::fit(train, Some(train), 2, &settings).unwrap();
     assert_eq!(report.strength, Some(100.0));
-    let p = probe.predict_proba(&["a happy, glad cat", "the sad and lonely cat", "zzz"]);
+    let p = probe.predict(&["a happy, glad cat", "the sad and lonely cat", "zzz"]);
     assert!(p[0] > 0.8 && p[3] > 0.8 && (p[4] - 0.5).abs() < 0.2, "{p:?}");
 }
 
@@ -186,8 +201,8 @@ fn weights_are_repetitions() {
     let weights: Vec<f32> = counts.iter().map(|&c| c as f32).collect();
     let settings = LogisticSettings { standardise: false, ..LogisticSettings::default() };
     let repeated = Split::new(Matrix::new(&x, rows.len(), 4).unwrap(), &y);
-    let weighted = Split { weights: Some(&weights), ..data.split() };
-    let p = logistic::fit(&repeated, None, 3, &settings).unwrap().0.predict_proba(&data.split().x).unwrap();
-    let q = logistic::fit(&weighted, None, 3, &settings).unwrap().0.predict_proba(&data.split().x).unwrap();
+    let weighted = data.split().weighing(Some(&weights));
+    let p = logistic::fit(&repeated, None, 3, &settings).unwrap().0.predict(&data.split().x).unwrap();
+    let q = logistic::fit(&weighted, None, 3, &settings).unwrap().0.predict(&data.split().x).unwrap();
     assert!(furthest(&p, &q) < 1e-3);
 }

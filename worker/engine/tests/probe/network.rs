@@ -1,6 +1,7 @@
 //! The MLP probe: it learns what no linear map can, follows its seed and nothing else, and stops early.
 
-use limbic_engine::probe::{Fitted, LogisticSettings, Matrix, MlpSettings, Score, Split, logistic, mlp};
+use limbic_engine::probe::{Fitted, Labels, LogisticSettings, Matrix, MlpSettings, Score, Split, logistic, mlp};
+use limbic_proto::rows::Scheme;
 
 use super::Data;
 
@@ -17,8 +18,13 @@ fn xor(n: usize) -> Data {
     data
 }
 
+fn score(probe: &Fitted, split: &Split<'_>) -> Score {
+    let Labels::Single(y) = split.targets.labels else { panic!("one class a row") };
+    Score::of(&probe.predict(&split.x).unwrap(), y, None, probe.outputs)
+}
+
 fn accuracy(probe: &Fitted, split: &Split<'_>) -> f64 {
-    Score::of(&probe.predict_proba(&split.x).unwrap(), split.y, None, probe.classes).accuracy
+    score(probe, split).accuracy
 }
 
 fn quick(seed: u64) -> MlpSettings {
@@ -52,8 +58,7 @@ fn patience_keeps_the_best_epoch() {
     let settings = MlpSettings { patience: Some(3), epochs: 200, ..quick(1) };
     let (probe, report) = mlp::fit(&train, Some(&held), 4, &settings).unwrap();
     assert!(report.path.len() < 200 && report.path.len() == report.chosen + 4);
-    let found = Score::of(&probe.predict_proba(&held.x).unwrap(), held.y, None, 4);
-    assert!((found.log_loss - report.chosen().unwrap().validation.unwrap().log_loss).abs() < 1e-9);
+    assert!((score(&probe, &held).log_loss - report.validation.unwrap()).abs() < 1e-6);
 }
 
 #[test]
@@ -62,6 +67,6 @@ fn the_papers_defaults_run_one_epoch() {
     let (probe, report) = mlp::fit(&data.split(), None, 7, &MlpSettings::default()).unwrap();
     assert_eq!((report.path.len(), report.chosen().unwrap().iterations), (1, 4));
     assert_eq!(probe.layers[0].weight.len(), 256 * 9);
-    assert_eq!(Fitted::from_tensors(probe.kind, &probe.to_tensors()).unwrap(), probe);
-    assert!(probe.predict_proba(&Matrix::new(&data.x, 200, 9).unwrap()).is_ok());
+    assert_eq!(Fitted::from_tensors(probe.kind, Scheme::Single, &probe.to_tensors()).unwrap(), probe);
+    assert!(probe.predict(&Matrix::new(&data.x, 200, 9).unwrap()).is_ok());
 }

@@ -1,30 +1,29 @@
 //! The baselines that need no model: the class shares of train, and the words alone.
 
-use std::time::Instant;
-
-use limbic_engine::probe::{BagOfWordsSettings, Matrix, NamedTensor, ProbeError, Score, Texts, bag_of_words, majority as shares};
+use limbic_engine::probe::{
+    BagOfWordsSettings, NamedTensor, ProbeError, Regression, Texts, TfIdfSettings, bag_of_words, majority as shares,
+};
 use limbic_proto::key::Digest;
 use limbic_proto::rows::{Rows, Split};
 use limbic_proto::spec::{Baseline, ProbeSpec};
-use limbic_proto::unit::{FitName, FitRecord};
+use limbic_proto::unit::{FitName, FitUnit};
 
 use super::Study;
-use super::parts::Parts;
-use super::probe::{record, settings};
-use super::results::{Fit, Results};
+use super::parts::{Answers, Part, Parts};
+use super::probe::{logistic_settings, ridge_settings};
+use super::results::{Fit, Results, record};
 use crate::execute::{Advice, ExecuteError};
 
-fn name(study: &Study<'_>, baseline: Baseline) -> FitName {
-    FitName::new(baseline.name(), None, study.spec.seeds.first().copied().unwrap_or(0))
+fn name(spec: &FitUnit, baseline: Baseline) -> FitName {
+    FitName::new(baseline.name(), None, spec.seeds.first().copied().unwrap_or(0))
 }
 
-/// All rows by split, without features.
-fn parts(study: &Study<'_>) -> Parts {
-    let mut parts = Parts::default();
+/// All rows by split, with one feature that is 0.
+fn parts(study: &Study) -> Parts {
+    let mut parts = Parts { width: 1, ..Parts::default() };
     for (index, row) in study.rows().iter().enumerate() {
         let part = parts.of(row.split);
-        part.y.push(row.class);
-        part.weights.push(row.weight as f32);
+        part.x.push(0.0);
         part.rows.push(index);
     }
     parts
@@ -34,90 +33,76 @@ fn failed(baseline: Baseline, error: &ProbeError) -> ExecuteError {
     ExecuteError::Engine { what: format!("fitting {}", baseline.name()), message: error.to_string(), advice: Advice::Reject }
 }
 
-/// The same probabilities for every row: how often each class counts in train.
-pub(super) fn majority(study: &Study<'_>) -> Result<Results, ExecuteError> {
-    let began = Instant::now();
-    let (parts, classes) = (parts(study), study.classes().len());
-    let fitted = shares::fit(&parts.train.y, Some(&parts.train.weights), 1, classes).map_err(|e| failed(Baseline::Majority, &e))?;
-    let predict = |rows: usize| -> Result<Vec<f32>, ExecuteError> {
-        if rows == 0 {
-            return Ok(Vec::new());
-        }
-        let x = vec![0f32; rows];
-        Matrix::new(&x, rows, 1).and_then(|x| fitted.predict_proba(&x)).map_err(|e| failed(Baseline::Majority, &e))
-    };
-    let held = predict(parts.validation.len())?;
-    let loss = Score::of(&held, &parts.validation.y, None, classes).log_loss;
-    let record = FitRecord {
-        name: name(study, Baseline::Majority),
-        train: parts.train.len(),
-        validation: parts.validation.len(),
-        test: parts.test.len(),
-        strength: None,
-        validation_log_loss: Some(loss).filter(|loss| loss.is_finite()),
-        iterations: 0,
-        converged: true,
-        absent: None,
-        mdl: None,
-    };
-    let predictions = Fit::by_row(&parts.test, &predict(parts.test.len())?, classes);
+/// The same for every row: how often each class counts in train, or the mean of each scale.
+pub(super) fn majority(spec: &FitUnit, study: &Study) -> Result<Results, ExecuteError> {
+    let parts = parts(study);
+    let fit = constant(spec, study, &parts).map_err(|e| failed(Baseline::Majority, &e))?;
     let mut results = Results::new(study);
-    let fit = Fit { record, predictions, weights: fitted.to_tensors() };
-    fit.tell(began.elapsed());
     results.add(fit);
     Ok(results)
 }
 
-/// TF-IDF of the utterances and a logistic regression on it.
-pub(super) fn bag_of_words(study: &Study<'_>, texts: &Digest) -> Result<Results, ExecuteError> {
-    let began = Instant::now();
+fn constant(spec: &FitUnit, study: &Study, parts: &Parts) -> Result<Fit, ProbeError> {
+    let answers = |part: &Part| Answers::of(study, part.rows.iter().copied());
+    let (outputs, known, held) = (study.classes().len(), answers(&parts.train), answers(&parts.validation));
+    let train = parts.train.split(parts.width, &known)?;
+    let validation = if parts.validation.is_empty() { None } else { Some(parts.validation.split(parts.width, &held)?) };
+    let (fitted, report) = shares::fit(&train, validation.as_ref(), outputs)?;
+    let predictions = if parts.test.is_empty() { Vec::new() } else { fitted.predict(&parts.test.matrix(parts.width)?)? };
+    let sizes = (parts.train.len(), parts.validation.len(), parts.test.len());
+    let record = record(name(spec, Baseline::Majority), &report, sizes, false);
+    Ok(Fit::done(record, &parts.test, &predictions, outputs, Some(fitted)))
+}
+
+/// TF-IDF of the utterances and a regression on it.
+pub(super) fn bag_of_words(spec: &FitUnit, study: &Study, texts: &Digest) -> Result<Results, ExecuteError> {
     let found = Rows::texts_digest(study.rows());
     if found != *texts {
         return Err(study.mismatch("the dataset", format!("its texts have the digest {found:?}, the unit asks for {texts:?}")));
     }
-    let [ProbeSpec::Logistic(spec)] = study.spec.probes.as_slice() else {
-        return Err(study.mismatch("the probes", format!("bag-of-words takes one logistic probe, not {} probes", study.spec.probes.len())));
+    let regression = match spec.probes.as_slice() {
+        [ProbeSpec::Logistic(spec)] => Regression::Logistic(logistic_settings(spec)),
+        [ProbeSpec::Ridge(spec)] => Regression::Ridge(ridge_settings(spec)),
+        other => {
+            let names: Vec<&str> = other.iter().map(ProbeSpec::name).collect();
+            return Err(study.mismatch("the probes", format!("bag-of-words takes one logistic or ridge probe, not [{}]", names.join(", "))));
+        }
     };
-    let classes = study.classes().len();
-    let (train, validation, test) = (Words::of(study, Split::Train), Words::of(study, Split::Validation), Words::of(study, Split::Test));
-    let settings = BagOfWordsSettings { logistic: settings(spec), ..BagOfWordsSettings::default() };
-    let held = (!validation.y.is_empty()).then(|| validation.texts());
-    let (fitted, report) = bag_of_words::fit(train.texts(), held, classes, &settings).map_err(|e| failed(Baseline::BagOfWords, &e))?;
+    let outputs = study.classes().len();
+    let [train, validation, test] = Split::ALL.map(|split| Words::of(study, split));
+    let settings = BagOfWordsSettings { features: TfIdfSettings::default(), regression };
+    let held = (!validation.texts.is_empty()).then(|| validation.texts());
+    let (fitted, report) = bag_of_words::fit(train.texts(), held, outputs, &settings).map_err(|e| failed(Baseline::BagOfWords, &e))?;
     let parts = parts(study);
     let sizes = (parts.train.len(), parts.validation.len(), parts.test.len());
-    let mut weights = fitted.classifier.to_tensors();
     let idf = fitted.features.idf().to_vec();
-    weights.push(NamedTensor { name: "idf".to_owned(), shape: vec![idf.len()], data: idf });
     let mut results = Results::new(study);
     results.note("terms", &fitted.features.terms());
-    let fit = Fit {
-        record: record(name(study, Baseline::BagOfWords), &report, sizes, false),
-        predictions: Fit::by_row(&parts.test, &fitted.predict_proba(&test.texts), classes),
-        weights,
-    };
-    fit.tell(began.elapsed());
-    results.add(fit);
+    let record = record(name(spec, Baseline::BagOfWords), &report, sizes, false);
+    let predictions = fitted.predict(&test.texts);
+    let fit = Fit::done(record, &parts.test, &predictions, outputs, Some(fitted.regression));
+    results.add(Fit { beside: vec![NamedTensor { name: "idf".to_owned(), shape: vec![idf.len()], data: idf }], ..fit });
     Ok(results)
 }
 
 /// The texts of a split; in train each as often as it counts, as it is in a balanced dataset.
 struct Words<'a> {
     texts: Vec<&'a str>,
-    y: Vec<u32>,
+    answers: Answers,
 }
 
 impl<'a> Words<'a> {
-    fn of(study: &'a Study<'_>, split: Split) -> Words<'a> {
-        let mut words = Words { texts: Vec::new(), y: Vec::new() };
-        for row in study.rows().iter().filter(|row| row.split == split) {
+    fn of(study: &'a Study, split: Split) -> Words<'a> {
+        let mut rows = Vec::new();
+        for (index, row) in study.rows().iter().enumerate().filter(|(_, row)| row.split == split) {
             let times = if split == Split::Train { row.weight as usize } else { 1 };
-            words.texts.extend(std::iter::repeat_n(row.text.as_str(), times));
-            words.y.extend(std::iter::repeat_n(row.class, times));
+            rows.extend(std::iter::repeat_n(index, times));
         }
-        words
+        let texts = rows.iter().map(|row| study.rows()[*row].text.as_str()).collect();
+        Words { texts, answers: Answers::of(study, rows).unweighted() }
     }
 
     fn texts(&self) -> Texts<'_, &'a str> {
-        Texts { texts: &self.texts, y: &self.y }
+        Texts { texts: &self.texts, targets: self.answers.targets() }
     }
 }

@@ -1,30 +1,40 @@
-//! What a fit unit writes: predictions of the test rows, a record of every fit, the weights.
+//! What a fit unit writes: predictions of the test rows, a record of every fit, the weights, the geometry.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
-use limbic_engine::probe::NamedTensor;
+use limbic_engine::probe::{FitReport, Fitted, NamedTensor};
 use limbic_proto::rows::Split;
-use limbic_proto::unit::{FITS, FitName, FitRecord, PREDICTIONS, WEIGHTS};
+use limbic_proto::unit::{FITS, FitName, FitRecord, GEOMETRY, PREDICTIONS, WEIGHTS};
 
 use super::Study;
 use super::parts::Part;
 use crate::execute::{ExecuteError, Output};
-use crate::log::seconds;
 use crate::tensors::TensorFile;
+
+/// Rows of a fit: train, validation, test.
+pub(super) type Sizes = (usize, usize, usize);
 
 /// One fit, done or absent.
 pub(super) struct Fit {
     pub(super) record: FitRecord,
-    /// Probabilities of the test rows, by row of the dataset; none where the fit is absent.
+    /// Predictions of the test rows, by row of the dataset; none where the fit is absent.
     pub(super) predictions: Vec<(usize, Vec<f32>)>,
-    pub(super) weights: Vec<NamedTensor>,
+    /// The probe, where it is one that is kept.
+    pub(super) fitted: Option<Fitted>,
+    /// What is kept beside it.
+    pub(super) beside: Vec<NamedTensor>,
 }
 
 impl Fit {
+    /// A fit with its predictions `[rows, outputs]` of the test rows.
+    pub(super) fn done(record: FitRecord, test: &Part, predictions: &[f32], outputs: usize, fitted: Option<Fitted>) -> Fit {
+        let predictions = test.rows.iter().copied().zip(predictions.chunks_exact(outputs).map(<[f32]>::to_vec)).collect();
+        Fit { record, predictions, fitted, beside: Vec::new() }
+    }
+
     /// No fit, for a reason.
-    pub(super) fn absent(name: FitName, train: usize, validation: usize, reason: String) -> Fit {
+    pub(super) fn absent(name: FitName, (train, validation, _): Sizes, reason: String) -> Fit {
         let record = FitRecord {
             name,
             train,
@@ -37,43 +47,55 @@ impl Fit {
             absent: Some(reason),
             mdl: None,
         };
-        Fit { record, predictions: Vec::new(), weights: Vec::new() }
+        Fit { record, predictions: Vec::new(), fitted: None, beside: Vec::new() }
     }
 
     /// Says what came of it.
-    pub(super) fn tell(&self, took: Duration) {
+    fn tell(&self) {
         let FitRecord { name, train, strength, validation_log_loss, iterations, converged, absent, .. } = &self.record;
-        let (fit, seconds) = (name.tensor(), seconds(took));
+        let fit = name.tensor();
         match absent {
             Some(reason) => tracing::info!(fit, %reason, "no fit"),
-            None => tracing::info!(fit, train, strength, validation_log_loss, iterations, converged, seconds, "fitted"),
+            None => tracing::info!(fit, train, strength, validation_log_loss, iterations, converged, "fitted"),
         }
     }
+}
 
-    /// The probabilities `[rows, classes]` of a part, by row of the dataset.
-    pub(super) fn by_row(part: &Part, probabilities: &[f32], classes: usize) -> Vec<(usize, Vec<f32>)> {
-        part.rows.iter().copied().zip(probabilities.chunks_exact(classes).map(<[f32]>::to_vec)).collect()
+/// The record of a fit; `planned` ones stop by plan and not at an optimum.
+pub(super) fn record(name: FitName, report: &FitReport, (train, validation, test): Sizes, planned: bool) -> FitRecord {
+    FitRecord {
+        name,
+        train,
+        validation,
+        test,
+        strength: report.strength,
+        validation_log_loss: report.validation.filter(|loss| loss.is_finite()),
+        iterations: report.chosen().map_or(0, |c| c.iterations),
+        converged: planned || report.converged(),
+        absent: None,
+        mdl: None,
     }
 }
 
 /// The results of a unit.
 pub(super) struct Results {
-    classes: usize,
+    outputs: usize,
     /// Row of the dataset -> row of the predictions.
     test: BTreeMap<usize, usize>,
     predictions: TensorFile,
     weights: TensorFile,
+    geometry: Option<TensorFile>,
     records: Vec<FitRecord>,
 }
 
 impl Results {
-    pub(super) fn new(study: &Study<'_>) -> Results {
-        let test = study.rows().iter().enumerate().filter(|(_, row)| row.split == Split::Test);
+    pub(super) fn new(study: &Study) -> Results {
         Results {
-            classes: study.classes().len(),
-            test: test.enumerate().map(|(at, (row, _))| (row, at)).collect(),
+            outputs: study.classes().len(),
+            test: test_rows(study),
             predictions: TensorFile::default(),
             weights: TensorFile::default(),
+            geometry: None,
             records: Vec::new(),
         }
     }
@@ -83,20 +105,22 @@ impl Results {
         self.weights.note(key, serde_json::to_string(names).expect("names serialize"));
     }
 
-    /// Adds a fit. An absent one, too, has predictions: all zeros.
+    /// Adds a fit. An absent one, too, has predictions: NaN.
     pub(super) fn add(&mut self, fit: Fit) {
+        fit.tell();
         let name = fit.record.name.tensor();
-        let mut values = vec![0f32; self.test.len() * self.classes];
-        for (row, probabilities) in &fit.predictions {
-            if let Some(at) = self.test.get(row) {
-                values[at * self.classes..][..self.classes].copy_from_slice(probabilities);
-            }
-        }
-        self.predictions.f32(&name, vec![self.test.len(), self.classes], values);
-        for tensor in fit.weights {
+        let values = spread(&self.test, &fit.predictions, self.outputs);
+        self.predictions.f32(&name, vec![self.test.len(), self.outputs], values);
+        for tensor in fit.fitted.iter().flat_map(Fitted::to_tensors).chain(fit.beside) {
             self.weights.f32(format!("{name}.{}", tensor.name), tensor.shape, tensor.data);
         }
         self.records.push(fit.record);
+    }
+
+    /// Adds tensors of the geometry.
+    pub(super) fn describe(&mut self, tensors: Vec<NamedTensor>) {
+        let file = self.geometry.get_or_insert_default();
+        tensors.into_iter().for_each(|tensor| file.f32(tensor.name, tensor.shape, tensor.data));
     }
 
     pub(super) fn output(self) -> Result<Output, ExecuteError> {
@@ -104,7 +128,27 @@ impl Results {
         let unconverged = self.records.iter().filter(|r| r.absent.is_none() && !r.converged).count();
         let counts = [("fits", self.records.len()), ("absent_fits", absent), ("unconverged_fits", unconverged)];
         let records = Bytes::from(serde_json::to_vec_pretty(&self.records).expect("records serialize"));
-        let artifacts = vec![(PREDICTIONS, self.predictions.content()?), (FITS, records.into()), (WEIGHTS, self.weights.content()?)];
+        let mut artifacts = vec![(PREDICTIONS, self.predictions.content()?), (FITS, records.into()), (WEIGHTS, self.weights.content()?)];
+        if let Some(geometry) = self.geometry {
+            artifacts.push((GEOMETRY, geometry.content()?));
+        }
         Ok(Output { artifacts, tokens: 0, counts: crate::execute::counts(counts) })
     }
+}
+
+/// Row of the dataset -> row of the predictions.
+pub(super) fn test_rows(study: &Study) -> BTreeMap<usize, usize> {
+    let test = study.rows().iter().enumerate().filter(|(_, row)| row.split == Split::Test);
+    test.enumerate().map(|(at, (row, _))| (row, at)).collect()
+}
+
+/// Predictions `[test rows, outputs]`; NaN where there is none.
+pub(super) fn spread(test: &BTreeMap<usize, usize>, predictions: &[(usize, Vec<f32>)], outputs: usize) -> Vec<f32> {
+    let mut values = vec![f32::NAN; test.len() * outputs];
+    for (row, prediction) in predictions {
+        if let Some(at) = test.get(row) {
+            values[at * outputs..][..outputs].copy_from_slice(prediction);
+        }
+    }
+    values
 }

@@ -1,0 +1,138 @@
+//! What controls draw: shuffled rows, shuffled labels, random directions. The same seed draws the same everywhere.
+
+use std::collections::BTreeMap;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+use super::fitted::Linear;
+use super::matrix::Matrix;
+
+/// Fisher-Yates, with the index drawn from the high bits of a 64-bit product.
+pub(crate) fn shuffle<T>(rng: &mut ChaCha8Rng, order: &mut [T]) {
+    for last in (1..order.len()).rev() {
+        let at = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
+        order.swap(last, at as usize);
+    }
+}
+
+/// The numbers `0..n` in an order drawn from the seed.
+pub(crate) fn shuffled(n: usize, seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    shuffle(&mut ChaCha8Rng::seed_from_u64(seed), &mut order);
+    order
+}
+
+/// A standard normal number (Box and Muller 1958).
+pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    let mut uniform = || (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+    let (radius, turn) = ((-2.0 * (1.0 - uniform()).ln()).sqrt(), std::f64::consts::TAU * uniform());
+    radius * turn.cos()
+}
+
+/// For each row the row whose label it is given, so that labels tell nothing of the features any more but keep their
+/// numbers and their groups (Hewitt & Liang 2019 ask of a control task that it can't be told from the real one by anything
+/// but its randomness).
+///
+/// `groups` names the group of each row. Groups of the same size exchange their labels as wholes, in the order of their
+/// rows. Groups whose size no other group has are laid end to end in two random orders, and the labels in the one order are
+/// dealt to the rows in the other; a single such group has its labels shuffled inside.
+pub fn shuffled_labels<G: Ord + Copy>(groups: &[G], seed: u64) -> Vec<usize> {
+    let mut rows_of: BTreeMap<G, Vec<usize>> = BTreeMap::new();
+    groups.iter().enumerate().for_each(|(row, group)| rows_of.entry(*group).or_default().push(row));
+    let mut by_size: BTreeMap<usize, Vec<Vec<usize>>> = BTreeMap::new();
+    // In the order of their first rows, so that names don't matter.
+    let mut members: Vec<Vec<usize>> = rows_of.into_values().collect();
+    members.sort();
+    members.into_iter().for_each(|rows| by_size.entry(rows.len()).or_default().push(rows));
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut from = vec![0; groups.len()];
+    let mut deal = |to: &[Vec<usize>], given: &[Vec<usize>]| {
+        to.iter().flatten().zip(given.iter().flatten()).for_each(|(row, source)| from[*row] = *source);
+    };
+    let mut alone = Vec::new();
+    for alike in by_size.into_values() {
+        if alike.len() == 1 {
+            alone.extend(alike);
+            continue;
+        }
+        let mut given = alike.clone();
+        shuffle(&mut rng, &mut given);
+        deal(&alike, &given);
+    }
+    let mut given = alone.clone();
+    if let [rows] = given.as_mut_slice() {
+        shuffle(&mut rng, rows);
+    } else {
+        shuffle(&mut rng, &mut given);
+        shuffle(&mut rng, &mut alone);
+    }
+    deal(&alone, &given);
+    from
+}
+
+/// So many random directions of `d` columns: a map of independent standard normal weights, over the root of `d` so that
+/// projections of standardised features have a size of about 1.
+pub fn random_directions(d: usize, directions: usize, seed: u64) -> Linear {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let scale = 1.0 / (d as f64).sqrt();
+    Linear { weight: (0..directions * d).map(|_| (normal(&mut rng) * scale) as f32).collect(), bias: vec![0.0; directions] }
+}
+
+/// Features `[n, d]` along directions, `[n, directions]`.
+pub fn projected(x: &Matrix<'_>, directions: &Linear) -> Vec<f32> {
+    let mut out = vec![0f32; x.rows() * directions.bias.len()];
+    if x.rows() > 0 {
+        directions.apply(x.data(), x.rows(), &mut out);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_of_one_size_exchange_their_labels_as_wholes() {
+        let groups: Vec<usize> = (0..60).map(|row| row % 20).collect();
+        let from = shuffled_labels(&groups, 3);
+        let mut sources = from.clone();
+        sources.sort_unstable();
+        assert!(sources.into_iter().eq(0..60), "every label is used once");
+        assert!(from.iter().enumerate().filter(|(row, from)| row == *from).count() < 20);
+        for group in 0..20 {
+            let given: Vec<usize> = (0..3).map(|k| groups[from[group + 20 * k]]).collect();
+            assert!(given.windows(2).all(|w| w[0] == w[1]), "group {group} has the labels of {given:?}");
+        }
+        assert_eq!(from, shuffled_labels(&groups, 3));
+        assert_ne!(from, shuffled_labels(&groups, 4));
+        let renamed: Vec<usize> = groups.iter().map(|g| 100 - g).collect();
+        assert_eq!(from, shuffled_labels(&renamed, 3), "names don't matter");
+    }
+
+    #[test]
+    fn groups_of_other_sizes_are_dealt_out() {
+        // One group of 5, one of 4, one of 3: none has a fellow.
+        let groups = [0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2];
+        let from: Vec<Vec<usize>> = (0..20).map(|seed| shuffled_labels(&groups, seed)).collect();
+        for from in &from {
+            let mut sources = from.clone();
+            sources.sort_unstable();
+            assert!(sources.into_iter().eq(0..12));
+        }
+        assert!(from.iter().any(|from| groups[from[0]] != 0));
+        let single = shuffled_labels(&[7; 30], 1);
+        assert!(single.iter().enumerate().any(|(row, from)| row != *from));
+        assert_eq!(shuffled_labels::<u32>(&[], 1), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn directions_are_about_as_long_as_one() {
+        let map = random_directions(400, 5, 9);
+        for direction in map.weight.chunks_exact(400) {
+            let length: f32 = direction.iter().map(|w| w * w).sum();
+            assert!((length - 1.0).abs() < 0.3, "{length}");
+        }
+        assert_eq!(map, random_directions(400, 5, 9));
+    }
+}
