@@ -38,7 +38,7 @@ fn a_sweep_runs_reports_and_is_found_done_the_second_time() {
     // Per cell: 3 read-outs of 2 probes at offset 0; the masked control doubles offsets 1 and 3.
     let fits = 6 * 2 * 5 * 2;
     let test = test_rows(&sandbox);
-    assert_eq!(rows(&sandbox.path("out/predictions.parquet")), test * (fits + 4), "each fit and baseline predicts every test row");
+    assert_eq!(rows(&sandbox.path("out/predictions.parquet")), test * (fits + 5), "each fit and baseline predicts every test row");
 
     let before = sandbox.objects("commit");
     let second = sandbox.json(&["run", "small.yaml", "--store", "store", "--out", "again", "--json"]);
