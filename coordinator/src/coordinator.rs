@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use limbic_core::machine::{Event, Progress, Settings, SweepId, WorkerId};
+use limbic_proto::commit::Commit;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::status::{Status, UnitView};
 use limbic_proto::wire::{HeartbeatResponse, LeaseResponse};
@@ -230,6 +231,20 @@ impl Handle {
         self.ask(|done| Command::Releases { done }).await
     }
 
+    /// Whether the commit that an attempt has found is no result, but says that the unit was split; the machine is told.
+    /// The store is asked, but not for long: a coordinator that has split the unit itself learns so anyway.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn split_by_others(&self, unit: UnitKey, generation: u32) -> Result<bool, Gone> {
+        let found = tokio::time::timeout(LOOK, self.store.commit(&unit, generation)).await;
+        let split = matches!(found, Ok(Ok(Some(Commit::Split { .. }))));
+        if split {
+            self.event(Event::Divided { unit, generation, stands: true }).await?;
+        }
+        Ok(split)
+    }
+
     /// Tells the machine first, before it is told that an attempt could not read a generation of `bad`, what of the unit's
     /// inputs another coordinator has released: that is no corruption. The store is asked, but not for long.
     ///
@@ -265,7 +280,7 @@ impl Handle {
             return self.ask(|done| Command::Extend { sweep: Box::new(sweep), chains, done }).await.map_err(Failure::again);
         }
         let holder = format!("{}@{}", std::process::id(), self.settings.session);
-        let journal = Journal::lead(&self.store, &sweep.id, &holder).await.map_err(Failure::again)?;
+        let journal = Journal::lead(&self.store, &sweep.id, &holder).await?;
         let chains = Chains::read(&self.store, &sweep).await?;
         let (epoch, units, committed) = (journal.epoch(), sweep.plan.units.len(), chains.committed(&sweep));
         tracing::info!(sweep = %sweep.id, epoch, units, committed, "leading");

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::journal::JournalError;
+
 /// The exit codes of both binaries.
 pub mod exit {
     /// The sweep is terminal, or the command did what it says.
@@ -50,6 +52,17 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Failure {
+        match error {
+            JournalError::Superseded { .. } => Failure::again(error),
+            JournalError::Store(error) => error.into(),
+            // It will be read so again.
+            JournalError::Entry { .. } => Failure::user(error),
+        }
+    }
+}
 
 impl From<limbic_store::StoreError> for Failure {
     fn from(error: limbic_store::StoreError) -> Failure {

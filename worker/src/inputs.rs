@@ -120,6 +120,8 @@ pub struct Inputs {
     runtime: tokio::runtime::Handle,
     timing: Timing,
     progress: Arc<Progress>,
+    /// The generation that is computed.
+    generation: u32,
     /// The generation of each dependency that is not in generation 0.
     generations: BTreeMap<UnitKey, u32>,
     waited: AtomicU64,
@@ -129,13 +131,13 @@ impl Inputs {
     /// Inputs out of a store; what was verified once stays on the shelf. A store that is out of reach is waited for, until
     /// the patience is over or the attempt should stop.
     pub fn new(store: Store, shelf: Arc<Shelf>, runtime: tokio::runtime::Handle, timing: Timing, progress: Arc<Progress>) -> Inputs {
-        Inputs { store, shelf, runtime, timing, progress, generations: BTreeMap::new(), waited: AtomicU64::new(0) }
+        Inputs { store, shelf, runtime, timing, progress, generation: 0, generations: BTreeMap::new(), waited: AtomicU64::new(0) }
     }
 
-    /// The same inputs, with dependencies read in these generations instead of 0.
+    /// The same inputs for a generation of the unit, with dependencies read in these generations instead of 0.
     #[must_use]
-    pub fn in_generations(self, generations: BTreeMap<UnitKey, u32>) -> Inputs {
-        Inputs { generations, ..self }
+    pub fn in_generations(self, generation: u32, generations: BTreeMap<UnitKey, u32>) -> Inputs {
+        Inputs { generation, generations, ..self }
     }
 
     /// How long the device thread has waited for inputs.

@@ -220,7 +220,7 @@ impl Machine {
             Event::Voided { unit, generation } => self.on_voided(unit, generation),
             Event::Divided { unit, generation, stands } => self.on_divided(unit, generation, stands),
             Event::ActivationsReleased { unit, generation } => self.mark_released(unit, generation),
-            Event::AllOpen => self.all_open = true,
+            Event::AllOpen => self.on_all_open(),
             Event::Failed { worker, sweep: _, unit, attempt, error, permanent } => {
                 self.on_failed(&worker, unit, &attempt, error, permanent)
             }
@@ -233,6 +233,14 @@ impl Machine {
             Event::Tick => {}
         }
         self.settle();
+    }
+
+    /// Adoption windows begin now: nobody could name what it runs while sweeps were still being opened.
+    fn on_all_open(&mut self) {
+        if !std::mem::replace(&mut self.all_open, true) {
+            let until = self.now + self.settings.adoption_window;
+            self.sweeps.values_mut().filter(|sweep| sweep.held_until > sweep.opened).for_each(|sweep| sweep.held_until = until);
+        }
     }
 
     /// What to do next, in this order. Appends are written in their order, and grants need not wait for them: a record that

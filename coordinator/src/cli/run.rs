@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use limbic_core::machine::{Action, Event, Settings};
+use limbic_proto::journal::Record;
 use limbic_proto::logs::LogFormat;
 use limbic_proto::spec::Dtype;
 use limbic_proto::status::{AttemptCounts, Status, SweepState};
@@ -16,9 +17,10 @@ use super::StoreArgs;
 use super::inspect::{stored_machine, stored_status, verdict};
 use super::serve::stop_signal;
 use crate::chains::Chains;
-use crate::collect::CollectError;
+use crate::collect::{CollectError, Corrupt};
 use crate::coordinator::{Handle, Options, start};
 use crate::failure::Failure;
+use crate::journal::Journal;
 use crate::local::{Crew, default_workers};
 use crate::progress::{Phase, SweepBar, bytes, count, seconds};
 use crate::sweep::{Sweep, accept, extend, prepare, read_spec};
@@ -141,15 +143,26 @@ async fn sound(args: &RunArgs, log_format: LogFormat, store: &Store, sweep: &Swe
         match collect::study(store, sweep, &chains, status.quarantined.clone()).await {
             Ok(study) => return Ok(Computed { status, study, now }),
             Err(CollectError::Corrupt(all)) if round < ROUNDS && status.state == SweepState::Complete => {
-                for bad in all {
-                    eprintln!("note: a result is computed again: {}", bad.reason);
-                    store.void(&bad.unit, bad.generation, &bad.reason).await?;
-                }
+                void(store, sweep, &all).await?;
                 round += 1;
             }
             Err(e) => return Err(e.explain(sweep)),
         }
     }
+}
+
+/// Voids corrupt results, in the journal first, as wherever something is voided: a coordinator that takes the lead in between
+/// must hear of it.
+async fn void(store: &Store, sweep: &Sweep, all: &[Corrupt]) -> Result<(), Failure> {
+    let mut journal = Journal::lead(store, &sweep.id, &std::process::id().to_string()).await?;
+    let record = |bad: &Corrupt| Record::Void { unit: bad.unit, generation: bad.generation, reason: bad.reason.clone(), asked: false };
+    let entry = journal.entry(all.iter().map(record).collect());
+    journal.append(&entry).await?;
+    for bad in all {
+        eprintln!("note: a result is computed again: {}", bad.reason);
+        store.void(&bad.unit, bad.generation, &bad.reason).await?;
+    }
+    Ok(())
 }
 
 /// Where a sweep stands that is committed as a whole. Activations that are still to be released (the policy is new, or the

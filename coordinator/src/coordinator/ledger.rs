@@ -16,9 +16,9 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// What a ledger is given to do.
 #[derive(Debug)]
 pub(super) enum Note {
-    /// A record to write.
-    Record(Record),
-    /// Says when everything before it stands in the journal.
+    /// Records to write, all in one entry: what was decided at once stands or falls together.
+    Records(Vec<Record>),
+    /// Says when everything before it stands in the journal, and that we still lead.
     Written(oneshot::Sender<()>),
 }
 
@@ -32,12 +32,15 @@ pub(super) async fn write(mut journal: Journal, mut notes: mpsc::UnboundedReceiv
                 let mut next = Some(first);
                 while let Some(note) = next {
                     match note {
-                        Note::Record(record) => records.push(record),
+                        Note::Records(more) => records.extend(more),
                         Note::Written(done) => told.push(done),
                     }
                     next = notes.try_recv().ok();
                 }
-                let written = append(&mut journal, records).await;
+                let written = match records.is_empty() {
+                    true => still_leads(&journal).await,
+                    false => append(&mut journal, records).await,
+                };
                 if written.is_ok() {
                     // Whoever asked may have gone meanwhile.
                     for done in told {
@@ -60,11 +63,21 @@ pub(super) async fn write(mut journal: Journal, mut notes: mpsc::UnboundedReceiv
     }
 }
 
+/// Whether nobody else leads, waiting out a store that can't be reached.
+async fn still_leads(journal: &Journal) -> Result<(), JournalError> {
+    loop {
+        match journal.check().await {
+            Err(JournalError::Store(e)) => {
+                tracing::warn!(error = %e, "the journal can't be read now; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Appends records, waiting out a store that can't be reached.
 async fn append(journal: &mut Journal, records: Vec<Record>) -> Result<(), JournalError> {
-    if records.is_empty() {
-        return Ok(());
-    }
     // The same entry each time: a try whose answer was lost may have taken effect.
     let entry = journal.entry(records);
     loop {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use limbic_core::history::History;
 use limbic_core::machine::{self, Action, Event, Machine, Progress, SweepId, WorkerId};
 use limbic_proto::commit::Commit;
+use limbic_proto::journal::Record;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::status::{Status, UnitView};
 use limbic_proto::wire::{Grant, LeaseResponse, Token};
@@ -232,7 +233,7 @@ impl Task {
     /// Carries out what the machine asks for.
     fn act(&mut self) {
         loop {
-            while let Some(action) = self.machine.poll_action() {
+            for action in self.decided() {
                 match action {
                     Action::Grant { worker, sweep, unit, attempt, token, generation, inputs } => {
                         let granted = self.machine.unit(&sweep, &unit).expect("granted units are planned");
@@ -257,11 +258,7 @@ impl Task {
                         // The task behind it ends only with this one.
                         let _ = self.releases.send(Wish::Release { unit, generation, written });
                     }
-                    Action::Append { sweep, record } => {
-                        let journal = self.journals.get(&sweep).expect("every open sweep has a journal");
-                        // The journal's task ends only with the coordinator.
-                        let _ = journal.send(Note::Record(record));
-                    }
+                    Action::Append { .. } => unreachable!("records have gone to the journals"),
                     Action::CancelAttempt { worker, attempt } => self.cancels.entry(worker).or_default().push(attempt),
                     Action::Changed { sweep } => tracing::debug!(%sweep, "changed"),
                 }
@@ -276,6 +273,24 @@ impl Task {
                 self.dismissed.insert(worker);
             }
         }
+    }
+
+    /// Takes what the machine asks for. Its records go to the journals first, those of a sweep together: half of a decision
+    /// must not survive the coordinator.
+    fn decided(&mut self) -> Vec<Action> {
+        let (mut records, mut others) = (BTreeMap::<SweepId, Vec<Record>>::new(), Vec::new());
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Append { sweep, record } => records.entry(sweep).or_default().push(record),
+                action => others.push(action),
+            }
+        }
+        for (sweep, records) in records {
+            let journal = self.journals.get(&sweep).expect("every open sweep has a journal");
+            // The journal's task ends only with the coordinator.
+            let _ = journal.send(Note::Records(records));
+        }
+        others
     }
 
     /// Resolve once every record so far stands in its journal; or fail, if another coordinator leads.

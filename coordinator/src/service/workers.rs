@@ -94,6 +94,9 @@ impl Workers for WorkersService {
         let HeldLease { sweep, unit, attempt, generation, .. } = lease(held)?;
         let worker = WorkerId(request.worker);
         let event = match request.outcome {
+            Some(Outcome::Committed(c)) if !c.mine && self.coordinator.split_by_others(unit, generation).await? => {
+                Event::Released { worker, sweep, unit, attempt }
+            }
             Some(Outcome::Committed(c)) => {
                 Event::Committed { worker, sweep, unit, attempt, generation, mine: c.mine, tokens: c.tokens, seconds: c.seconds }
             }

@@ -216,6 +216,22 @@ impl Store {
         sent.map_err(self.io(what))
     }
 
+    /// Those of an attempt's artifacts that are not there as they were written, as far as lengths tell.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn lacking(&self, unit: &UnitKey, attempt: &str, artifacts: &[Artifact]) -> Result<Vec<String>, StoreError> {
+        let heads = artifacts.iter().map(|artifact| async move {
+            let path = layout::artifact(unit, attempt, &artifact.name);
+            match self.inner.head(&Path::from(path.as_str())).await {
+                Ok(found) => Ok((found.size != artifact.len).then(|| artifact.name.clone())),
+                Err(Error::NotFound { .. }) => Ok(Some(artifact.name.clone())),
+                Err(error) => Err(self.io(format!("reading {path}"))(error)),
+            }
+        });
+        Ok(futures::future::try_join_all(heads).await?.into_iter().flatten().collect())
+    }
+
     /// Reads an artifact and verifies its length and digest.
     ///
     /// # Errors

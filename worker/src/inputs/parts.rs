@@ -15,13 +15,14 @@ use super::Inputs;
 pub(crate) struct Parts<'a> {
     inputs: &'a Inputs,
     unit: UnitKey,
+    generation: u32,
     after: Duration,
 }
 
 impl Inputs {
     /// The kept blocks of a unit; new ones are to be written each time that `after` was spent on them.
     pub(crate) fn parts(&self, unit: UnitKey, after: Duration) -> Parts<'_> {
-        Parts { inputs: self, unit, after }
+        Parts { inputs: self, unit, generation: self.generation, after }
     }
 }
 
@@ -31,21 +32,29 @@ impl Parts<'_> {
         self.after
     }
 
-    /// The names of the blocks there are.
+    /// The names of the blocks there are of this generation.
     pub(crate) fn list(&self) -> Vec<String> {
         let folder = layout::parts(&self.unit);
-        self.inputs.read(|store| list(store, folder.clone())).unwrap_or_default()
+        let all = self.inputs.read(|store| list(store, folder.clone())).unwrap_or_default();
+        let name = |file: &String| file.split('.').next().unwrap_or_default().to_owned();
+        all.iter().filter(|file| self.file(&name(file)) == **file).map(name).collect()
+    }
+
+    /// What a block is called in the store. Of a generation above 0 it says so: whoever asked for a unit again asked for new
+    /// numbers.
+    fn file(&self, name: &str) -> String {
+        if self.generation == 0 { name.to_owned() } else { format!("{name}.{}", self.generation) }
     }
 
     /// A block's bytes, as they were found.
     pub(crate) fn get(&self, name: &str) -> Option<Bytes> {
-        let path = layout::part(&self.unit, name);
+        let path = layout::part(&self.unit, &self.file(name));
         self.inputs.read(|store| get(store, path.clone())).ok()
     }
 
     /// Keeps a block.
     pub(crate) fn put(&self, name: &str, content: &Content) {
-        let (path, bytes) = (layout::part(&self.unit, name), content.to_bytes());
+        let (path, bytes) = (layout::part(&self.unit, &self.file(name)), content.to_bytes());
         let written = self.inputs.read(|store| put(store, path.clone(), bytes.clone()));
         if let Err(error) = written {
             tracing::warn!(%error, "a finished block can't be kept; going on without");

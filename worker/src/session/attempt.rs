@@ -61,7 +61,7 @@ impl Attempt {
             self.shared.settings.timing,
             self.held.progress.clone(),
         )
-        .in_generations(generations);
+        .in_generations(self.held.generation, generations);
         match self.shared.device.execute(unit, inputs, self.held.progress.clone()).await {
             Ok(computed) => Computed::Output { key, computed },
             Err(error) => Self::failed(error),

@@ -13,6 +13,9 @@ use crate::log::seconds;
 use crate::pause::patiently;
 use crate::settings::Timing;
 
+/// How often artifacts that are not there are uploaded again; a store that loses them each time is no store.
+const UPLOADS: usize = 3;
+
 /// What is to be made durable.
 pub(super) struct Publication<'a> {
     pub(super) key: UnitKey,
@@ -44,8 +47,27 @@ impl Publish<'_> {
         Ok(artifacts)
     }
 
+    /// Uploads again what is not there. A worker that was suspended for hours may find that somebody took its artifacts for
+    /// garbage, and a commit must name nothing that is missing.
+    async fn complete(&self, publication: &Publication<'_>, artifacts: &[Artifact]) -> Result<(), StoreError> {
+        for _ in 0..UPLOADS {
+            let lacking = patiently(self.timing, || self.store.lacking(&publication.key, publication.attempt, artifacts)).await?;
+            if lacking.is_empty() {
+                return Ok(());
+            }
+            tracing::warn!(artifacts = %lacking.join(", "), "not there as they were written; uploaded again");
+            let again = publication.computed.output.artifacts.iter().filter(|(name, _)| lacking.iter().any(|lacks| lacks == name));
+            for (name, bytes) in again {
+                patiently(self.timing, || self.store.put_artifact(&publication.key, publication.attempt, name, bytes.clone())).await?;
+            }
+        }
+        let failed = format!("artifacts of attempt {} are not there although they were written", publication.attempt);
+        Err(StoreError::Unfit { url: self.store.url().to_owned(), failed })
+    }
+
     /// Creates the commit; false where another attempt's stood first.
     pub(super) async fn commit(&self, publication: &Publication<'_>, artifacts: Vec<Artifact>) -> Result<bool, StoreError> {
+        self.complete(publication, &artifacts).await?;
         let nonce = nonce();
         let (output, seconds) = (&publication.computed.output, publication.computed.seconds);
         let commit = Commit::Done(Done {

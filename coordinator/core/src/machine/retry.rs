@@ -26,8 +26,9 @@ impl Machine {
         sweep.dirty = true;
     }
 
-    /// Voids results and all that was computed from them. What is being computed from them stops; a unit that is not
-    /// committed itself is on its way anyway.
+    /// Voids results and all that was computed from them. What is being computed from them stops. A unit that is not
+    /// committed itself is on its way anyway, and what was computed from an older result of it (a coordinator that died in
+    /// the middle of this leaves such) is voided all the same.
     pub(super) fn on_again(&mut self, id: &SweepId, units: &[UnitKey]) {
         let Some(sweep) = self.sweeps.get(id).filter(|sweep| !sweep.cancelled) else { return };
         let (asked, dependants) = sweep.derived(units);

@@ -164,11 +164,10 @@ impl Sweep {
         found.into_iter().map(|rank| self.slots[rank].key).collect()
     }
 
-    /// Those of the units that are committed, and everything that depends on them, each in plan order. A unit that was
-    /// split stands for its halves.
+    /// The units, and everything that depends on them, each in plan order. A unit that was split stands for its halves.
     pub fn derived(&self, units: &[UnitKey]) -> (Vec<UnitKey>, Vec<UnitKey>) {
         let ranks = units.iter().filter_map(|key| self.ranks.get(key).copied());
-        let asked: BTreeSet<usize> = self.parts(ranks).into_iter().filter(|rank| self.slots[*rank].committed).collect();
+        let asked: BTreeSet<usize> = self.parts(ranks).into_iter().collect();
         let mut open: Vec<usize> = asked.iter().copied().collect();
         let mut found = BTreeSet::new();
         while let Some(rank) = open.pop() {
