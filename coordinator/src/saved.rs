@@ -17,7 +17,7 @@ use crate::show;
 use crate::sweep::Sweep;
 
 /// The file of the one probe that is meant: of a fit unit (the beginning of its key, or terms as `limbic show` takes them)
-/// the fit of that name, or the first at the last prompt token.
+/// the fit of that name, else that of the logistic (or ridge, or first) probe at the last prompt token.
 ///
 /// # Errors
 /// None or several units fit, the unit isn't committed, it has no such probe, or the store can't be read.
@@ -37,7 +37,11 @@ pub async fn probe(store: &Store, sweep: &Sweep, wanted: &str, fit: Option<&str>
     }
     let found = match fit {
         Some(name) => known.iter().find(|(_, _, record)| record.name.tensor() == name),
-        None => known.iter().find(|(_, _, record)| record.name.read_out == Some(ReadOut::LAST)).or(known.first()),
+        // As in reports, the logistic probe speaks for the others.
+        None => known.iter().min_by_key(|(_, _, record)| {
+            let rank = ["logistic", "ridge"].iter().position(|probe| *probe == record.name.probe).unwrap_or(2);
+            (record.name.read_out != Some(ReadOut::LAST), rank)
+        }),
     };
     let Some((key, done, record)) = found else {
         let names: Vec<String> = known.iter().map(|(_, _, record)| record.name.tensor()).collect();

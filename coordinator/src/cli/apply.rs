@@ -14,7 +14,7 @@ use crate::{catalogue, saved};
 pub struct ApplyArgs {
     /// The fit unit: the beginning of its key, or terms such as `model=NAME condition=raw layer=15`.
     unit: String,
-    /// The fit, such as `logistic.k0.s0` [default: the first at the last prompt token].
+    /// The fit, such as `logistic.k0.s0` [default: the logistic (or ridge, or first) probe at the last prompt token].
     #[arg(long, value_name = "NAME")]
     fit: Option<String>,
     /// An id, a unique prefix of one, or a name; may be left out where there is only one sweep.

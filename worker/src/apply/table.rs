@@ -36,9 +36,8 @@ pub(super) fn table(reading: &Reading<'_>, scheme: Scheme, class: Option<usize>)
 /// A bar of a share, in eighths of a character.
 fn bar(share: f32) -> String {
     let eighths = (share.clamp(0.0, 1.0) * (8 * BAR) as f32).round() as usize;
-    let partial = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'][eighths % 8];
     let mut bar = "█".repeat(eighths / 8);
-    if eighths % 8 > 0 {
+    if let Some(partial) = [None, Some('▏'), Some('▎'), Some('▍'), Some('▌'), Some('▋'), Some('▊'), Some('▉')][eighths % 8] {
         bar.push(partial);
     }
     let rest = BAR - bar.chars().count();

@@ -1,6 +1,6 @@
 //! The probes that a fit unit has kept.
 
-use limbic_engine::probe::{Fitted, NamedTensor, ProbeKind};
+use limbic_engine::probe::{Fitted, ProbeKind};
 use limbic_proto::key::UnitKey;
 use limbic_proto::rows::Scheme;
 use limbic_proto::unit::{FITS, FitName, FitRecord, WEIGHTS};
@@ -34,7 +34,6 @@ impl Inputs {
                 let prefix = format!("{}.", name.tensor());
                 let kind = ProbeKind::named(&name.probe).ok_or_else(|| malformed(format!("`{}` is no probe on states", name.probe)))?;
                 let tensors = weights.read_named(&prefix)?;
-                let tensors: Vec<NamedTensor> = tensors.into_iter().map(|(name, shape, data)| NamedTensor { name, shape, data }).collect();
                 let fitted = Fitted::from_tensors(kind, scheme, &tensors).map_err(|e| malformed(format!("{}: {e}", name.tensor())))?;
                 all.push(KeptProbe { name, fitted });
             }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use limbic_engine::probe::NamedTensor;
 use limbic_proto::commit::Done;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
@@ -117,17 +118,17 @@ impl<'a> Shard<'a> {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// Reads the F32 tensors whose names begin with a prefix: what follows it, the shape, the numbers.
+    /// Reads the F32 tensors whose names begin with a prefix, and names them by what follows it.
     ///
     /// # Errors
     /// One of them can't be read.
-    pub fn read_named(&self, prefix: &str) -> Result<Vec<(String, Vec<usize>, Vec<f32>)>, InputError> {
+    pub fn read_named(&self, prefix: &str) -> Result<Vec<NamedTensor>, InputError> {
         let read = |name: &str| {
             let (entry, range) = self.header.find(name, "F32", 4).map_err(|message| malformed(self.of, message))?;
             let bytes = self.fetch(range)?;
             self.check(name, &bytes)?;
             let numbers = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes"))).collect();
-            Ok((name[prefix.len()..].to_owned(), entry.shape.clone(), numbers))
+            Ok(NamedTensor { name: name[prefix.len()..].to_owned(), shape: entry.shape.clone(), data: numbers })
         };
         self.header.names(prefix).map(read).collect()
     }

@@ -50,7 +50,7 @@ pub struct LogisticSettings {
 
 impl Default for LogisticSettings {
     fn default() -> Self {
-        Self { strengths: vec![1.0], standardise: true, class_weight: ClassWeight::Uniform, tolerance: 1e-9, max_iterations: 500 }
+        Self { strengths: vec![1.0], standardise: true, class_weight: ClassWeight::Uniform, tolerance: 1e-9, max_iterations: 5000 }
     }
 }
 

@@ -88,7 +88,7 @@ pub fn fit_all(
         let weights = trials[first].train.weights;
         let together: Vec<usize> =
             (first..trials.len()).filter(|&at| out[at].is_none() && aims[at].is_ok() && trials[at].train.weights == weights).collect();
-        let members: Vec<(&Trial<'_>, &Aim)> =
+        let members: Vec<Member<'_>> =
             together.iter().map(|&at| (&trials[at], aims[at].as_ref().expect("bad ones are left out"))).collect();
         for (at, fit) in together.iter().zip(solve(train, validation, &members, outputs, &alphas)?) {
             out[*at] = Some(Ok(fit));
@@ -144,11 +144,17 @@ fn aims(targets: &Targets<'_>, rows: usize, outputs: usize) -> Vec<f64> {
     values.into_iter().map(f64::from).collect()
 }
 
+/// A trial and what its scores aim at.
+type Member<'a> = (&'a Trial<'a>, &'a Aim);
+
+/// The penalties that were tried, and the best fit so far.
+type Tried = (Vec<PathPoint>, Option<Fitted>);
+
 /// The path of trials whose rows weigh the same.
 fn solve(
     train: &Matrix<'_>,
     validation: Option<&Matrix<'_>>,
-    members: &[(&Trial<'_>, &Aim)],
+    members: &[Member<'_>],
     outputs: usize,
     alphas: &[f64],
 ) -> Result<Vec<(Fitted, FitReport)>, ProbeError> {
@@ -171,7 +177,7 @@ fn solve(
         let side = moments::cross(train, &centre, &y, lanes, weight);
         (d, moments::second(train, |_| &centre, weight), side)
     };
-    let mut paths: Vec<(Vec<PathPoint>, Option<Fitted>)> = members.iter().map(|_| (Vec::new(), None)).collect();
+    let mut paths: Vec<Tried> = members.iter().map(|_| (Vec::new(), None)).collect();
     for &alpha in alphas {
         let mut matrix = system.clone();
         (0..order).for_each(|i| matrix[i * order + i] += alpha);
@@ -189,7 +195,7 @@ fn solve(
             }
         }
     }
-    let finish = |((trial, aim), (path, kept)): (&(&Trial<'_>, &Aim), (Vec<PathPoint>, Option<Fitted>))| {
+    let finish = |((trial, aim), (path, kept)): (&Member<'_>, Tried)| {
         let fitted = kept.expect("the best of several penalties was kept");
         let of = |rows: &Matrix<'_>| fitted.scores(rows.data(), rows.rows());
         let held = validation.zip(trial.validation).map(|(rows, targets)| (of(rows), targets));

@@ -43,6 +43,9 @@ pub(crate) struct Outcome {
     pub converged: bool,
 }
 
+/// The mean curvature of some lanes, and which they are: of which run, and which of its lanes.
+type Group = (Vec<f32>, Vec<(usize, usize)>);
+
 /// Lanes that share a preconditioner.
 struct Cluster {
     /// Of which run, and which of its lanes.
@@ -226,11 +229,11 @@ impl<'a> Solver<'a> {
     }
 
     /// Puts lanes of active runs with like curvatures together, in at most so many groups, each with its mean curvature.
-    fn groups(&mut self, most: usize) -> Vec<(Vec<f32>, Vec<(usize, usize)>)> {
+    fn groups(&mut self, most: usize) -> Vec<Group> {
         let n = self.space.samples();
         let strength = self.strength;
         let curvatures: Vec<Option<Vec<f32>>> = self.runs.par_iter_mut().map(|run| run.active.then(|| run.curvature(strength))).collect();
-        let mut groups: Vec<(Vec<f32>, Vec<(usize, usize)>)> = Vec::new();
+        let mut groups: Vec<Group> = Vec::new();
         for (run, curvature) in curvatures.iter().enumerate() {
             let Some(curvature) = curvature else { continue };
             for (lane, curvature) in curvature.chunks_exact(n).enumerate() {
@@ -267,7 +270,7 @@ impl<'a> Solver<'a> {
         self.precondition(groups);
     }
 
-    fn precondition(&mut self, groups: Vec<(Vec<f32>, Vec<(usize, usize)>)>) {
+    fn precondition(&mut self, groups: Vec<Group>) {
         for (at, (_, lanes)) in groups.iter().enumerate() {
             lanes.iter().for_each(|(run, lane)| self.runs[*run].clusters[*lane] = at);
         }

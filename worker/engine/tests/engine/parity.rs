@@ -1,6 +1,6 @@
 //! Token ids, chat prompts, replies and hidden states of five small models agree with transformers.
 
-use limbic_engine::{Inspection, InspectionRequest, Model, Placement, Request};
+use limbic_engine::{Inspection, InspectionRequest, Model, Placement, Request, token_states};
 use limbic_proto::axis::{Layer, ReadOut};
 
 use crate::reference::{FAMILIES, Reference, all_layers, chats, difference, fixture, greedy, hub_states, model, prompts, raw, run};
@@ -88,4 +88,23 @@ fn an_inspection_has_the_references_names_and_values() {
     assert_eq!(meta["reply_ids"][1], serde_json::json!(reference.meta.reply_ids[1]));
     let bytes = std::fs::read(folder.path().join("reference.safetensors")).unwrap();
     assert_eq!(safetensors::SafeTensors::deserialize(&bytes).unwrap().len(), 36);
+}
+
+#[test]
+fn the_states_at_every_token_end_with_those_of_the_last() {
+    for name in FAMILIES {
+        let model = model(name);
+        let reference = Reference::read(name);
+        let prompts = prompts(&model, &raw(), &reference.meta.texts[..2]);
+        let layers = [Layer::Block(0), Layer::Block(2), Layer::Final];
+        let found = run(&model, &prompts, &Request::new(layers.to_vec(), vec![ReadOut::LAST]));
+        for layer in layers {
+            let expected = &found.get(layer, ReadOut::LAST).unwrap().values;
+            for (row, prompt) in prompts.iter().enumerate() {
+                let states = token_states(&model, prompt, layer).unwrap();
+                assert_eq!(states.len(), prompt.ids.len() * found.width);
+                assert_eq!(states[states.len() - found.width..], expected[row * found.width..][..found.width], "{name} {layer}");
+            }
+        }
+    }
 }

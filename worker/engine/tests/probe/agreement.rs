@@ -80,8 +80,8 @@ fn probes_agree_with_scikit_learn_on_real_states() {
         let train = study.train(layer);
         for (at, optimum) in study.expected.logistic[number].iter().enumerate() {
             let (_, report) = logistic::fit(&train, None, classes, &LogisticSettings::fixed(optimum.strength)).unwrap();
-            assert!(report.converged(), "state {number} at {}", optimum.strength);
             let gap = report.path[0].objective / optimum.objective - 1.0;
+            assert!(report.converged(), "state {number} at {}: {:?}, gap {gap:.1e}", optimum.strength, report.path[0]);
             furthest[at] = furthest[at].max(gap.abs());
             assert!(gap.abs() < 1e-4, "state {number} at {}: {} for {}", optimum.strength, report.path[0].objective, optimum.objective);
         }

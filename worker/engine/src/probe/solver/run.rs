@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
         if iteration == 0 {
             self.first = decrement;
         }
-        if iteration % 4 == 0 || decrement < 1e-5 * self.objective {
+        if iteration.is_multiple_of(4) || decrement < 1e-5 * self.objective {
             self.value();
         }
         let stalled = iteration - self.least.1 >= STALL && self.least.0 / 2.0 <= STALLED * self.objective;
