@@ -373,7 +373,9 @@ fn a_second_attempt_goes_on_where_a_killed_worker_was() {
     bench.damage(&kept[1], 3);
     let third = bench.execute(&unit).unwrap();
     assert!(third.tokens > 0 && third.tokens < second.tokens && same(&third), "the second attempt kept the rest");
-    // So are those of other units.
+    // Whoever asks for the unit again asks for new numbers.
+    assert_eq!(bench.execute_again(&unit, 1).unwrap().counts["resumed_rows"], 0);
+    // Blocks of other units are not taken.
     let other = bench.extract(0..59, Prompt::Template("{text}".into()), vec![ReadOut::LAST], None, TooLong::Error);
     assert_eq!(bench.execute(&other).unwrap().counts["resumed_rows"], 0);
 }

@@ -90,3 +90,37 @@ async fn append(journal: &mut Journal, records: Vec<Record>) -> Result<(), Journ
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use limbic_store::Store;
+
+    use super::*;
+    use crate::journal::read;
+
+    #[tokio::test]
+    async fn what_comes_together_is_one_entry_and_who_leads_no_more_is_told_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+        let first = Journal::lead(&store, "s", "a").await.unwrap();
+        let ((notes, inbox), (fatal, mut ended)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let ledger = tokio::spawn(write(first, inbox, fatal));
+        notes.send(Note::Records(vec![Record::Pause, Record::Resume, Record::Pause])).unwrap();
+        let (done, written) = oneshot::channel();
+        notes.send(Note::Written(done)).unwrap();
+        written.await.unwrap();
+        let journal = read(&store, "s").await.unwrap();
+        assert!(journal.next == 2 && journal.history.paused, "the epoch and one entry");
+
+        // With nothing to write, too, it must still lead to say so.
+        let (done, written) = oneshot::channel();
+        notes.send(Note::Written(done)).unwrap();
+        written.await.unwrap();
+        Journal::lead(&store, "s", "b").await.unwrap();
+        let (done, written) = oneshot::channel();
+        notes.send(Note::Written(done)).unwrap();
+        assert!(written.await.is_err());
+        assert!(ended.recv().await.unwrap().to_string().contains("another coordinator leads"));
+        ledger.await.unwrap();
+    }
+}

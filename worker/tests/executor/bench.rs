@@ -1,5 +1,6 @@
 //! A store, a dataset, a tiny model and an executor, put together for one test.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -267,7 +268,13 @@ impl Bench {
     }
 
     pub fn execute(&mut self, unit: &Unit) -> Result<Output, ExecuteError> {
+        self.execute_again(unit, 0)
+    }
+
+    /// Computes a unit's generation.
+    pub fn execute_again(&mut self, unit: &Unit, generation: u32) -> Result<Output, ExecuteError> {
         let inputs = Inputs::new(self.store.clone(), self.shelf.clone(), self.runtime.handle().clone(), Timing::default(), Arc::default());
+        let inputs = inputs.in_generations(generation, BTreeMap::new());
         self.executor.execute(unit, &inputs, &self.progress)
     }
 

@@ -106,6 +106,12 @@ impl Bench {
 
     /// The coordinator dies and another takes the sweep up from journal and store.
     fn restart(&mut self, plan: Plan) {
+        self.reopen(plan);
+        self.send(Event::AllOpen);
+    }
+
+    /// Takes the sweep up anew; others are still to be opened.
+    fn reopen(&mut self, plan: Plan) {
         let epochs = (1..=self.epoch).map(|epoch| Record::Epoch { epoch, holder: "h".into(), software: "0".into() });
         let records: Vec<Record> = epochs.chain(self.journal.iter().cloned()).collect();
         self.epoch += 1;
@@ -118,7 +124,6 @@ impl Bench {
         }
         let (name, committed, history) = ("name".to_owned(), self.store.clone(), History::replay(&records));
         machine.open_sweep(self.now, Opening { id: one(), name, plan, epoch: self.epoch, committed, history });
-        machine.handle(self.now, Event::AllOpen);
         self.voids.clear();
         self.splits.clear();
         self.releases.clear();

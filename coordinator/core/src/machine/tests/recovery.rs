@@ -43,6 +43,25 @@ fn a_waiting_worker_is_served_when_the_adoption_window_ends() {
 }
 
 #[test]
+fn the_adoption_window_begins_when_all_sweeps_are_open() {
+    let mut bench = Bench::new(six_units());
+    let granted = bench.grant("w").unwrap();
+    bench.reopen(six_units());
+    // Others were being opened, and nobody could say what it runs.
+    bench.now += secs(29);
+    bench.send(Event::AllOpen);
+    bench.now += secs(29);
+    assert_eq!(bench.grant("v"), None, "held back");
+    register_with(&mut bench, &[&granted]);
+    assert_eq!(bench.units().running, 1);
+    bench.now += secs(1);
+    assert_ne!(bench.grant("v").unwrap().held.unit, granted.held.unit);
+    // Said again, it changes nothing.
+    bench.send(Event::AllOpen);
+    assert!(bench.grant("v").is_some());
+}
+
+#[test]
 fn a_first_epoch_holds_nothing_back() {
     let mut machine = Machine::new(Settings::default());
     let own = [Record::Epoch { epoch: 1, holder: "h".into(), software: "0".into() }];

@@ -129,6 +129,18 @@ fn what_is_asked_again_runs_anew_with_all_that_came_from_it_and_nothing_else() {
 }
 
 #[test]
+fn asking_again_completes_what_a_coordinator_died_in_the_middle_of() {
+    let (mut bench, order) = complete();
+    // The extract's result is void, and those that came from it are not.
+    bench.store.insert(order[0], 1);
+    bench.restart(six_units());
+    bench.now += secs(100);
+    assert_eq!(bench.units().committed, 5);
+    again(&mut bench, &order[..1]);
+    assert_eq!((bench.units().committed, bench.voids.len()), (1, 4));
+}
+
+#[test]
 fn what_runs_on_an_old_result_stops() {
     let mut bench = Bench::new(six_units());
     let extracts = [bench.grant("w").unwrap(), bench.grant("w").unwrap()];
