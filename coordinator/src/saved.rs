@@ -16,6 +16,9 @@ use crate::failure::Failure;
 use crate::show;
 use crate::sweep::Sweep;
 
+/// Names of fits that an error lists.
+const SHOWN: usize = 12;
+
 /// The file of the one probe that is meant: of a fit unit (the beginning of its key, or terms as `limbic show` takes them)
 /// the fit of that name, else that of the logistic (or ridge, or first) probe at the last prompt token.
 ///
@@ -51,7 +54,9 @@ pub async fn probe(store: &Store, sweep: &Sweep, wanted: &str, fit: Option<&str>
                 planned.unit.hints.title
             )),
             (asked, false) => {
-                Failure::user(format_args!("--fit {}: {} has {}", asked.unwrap_or_default(), planned.unit.hints.title, names.join(", ")))
+                let (shown, others) = (names[..names.len().min(SHOWN)].join(", "), names.len().saturating_sub(SHOWN));
+                let others = if others > 0 { format!(" and {others} more") } else { String::new() };
+                Failure::user(format_args!("--fit {}: {} has {shown}{others}", asked.unwrap_or_default(), planned.unit.hints.title))
             }
         });
     };
