@@ -55,7 +55,9 @@ fn the_adoption_window_begins_when_all_sweeps_are_open() {
     register_with(&mut bench, &[&granted]);
     assert_eq!(bench.units().running, 1);
     bench.now += secs(1);
-    assert_ne!(bench.grant("v").unwrap().held.unit, granted.held.unit);
+    let other = bench.grant("v").unwrap();
+    assert_ne!(other.held.unit, granted.held.unit);
+    [granted, other].iter().for_each(|granted| bench.commit(granted));
     // Said again, it changes nothing.
     bench.send(Event::AllOpen);
     assert!(bench.grant("v").is_some());
