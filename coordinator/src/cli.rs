@@ -6,6 +6,7 @@ mod compare;
 mod doctor;
 mod gc;
 mod inspect;
+mod place;
 mod plan;
 mod remote;
 #[cfg(feature = "local")]

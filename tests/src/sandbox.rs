@@ -113,6 +113,14 @@ impl Sandbox {
         ended(self.command(&self.limbic, args).output().expect("limbic starts"))
     }
 
+    /// Runs `limbic` to its end, with further environment variables.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub fn limbic_in(&self, environment: &[(&str, &str)], args: &[&str]) -> Ended {
+        ended(self.command(&self.limbic, args).envs(environment.iter().copied()).output().expect("limbic starts"))
+    }
+
     /// Runs `limbic-worker` to its end.
     ///
     /// # Panics

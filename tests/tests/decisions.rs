@@ -183,6 +183,16 @@ fn a_led_sweep_is_extended_and_says_what_it_waits_for() {
     assert!(new > 0);
     let (_, words) = led.limbic("status", &["small"]);
     assert!(words.contains("waiting ") && words.contains("worker"), "{words}");
+    // The store alone doesn't know what runs, and says so; a coordinator that the environment names does.
+    let stored = led.sandbox.limbic(&["status", "small", "--store", "store"]);
+    assert_eq!(stored.code, Some(0), "{}", stored.stderr);
+    assert!(stored.stdout.contains(&format!(" {new} open, ")) && stored.stdout.contains("read from the store"), "{}", stored.stdout);
+    assert!(!stored.stdout.contains("waiting ") && !stored.stdout.contains("running, "), "{}", stored.stdout);
+    let environment = [("LIMBIC_COORDINATOR", led.url.as_str()), ("LIMBIC_STORE", "store")];
+    assert_eq!(led.sandbox.limbic_in(&environment, &["status", "small"]).stdout, words);
+    assert_eq!(led.sandbox.limbic_in(&environment, &["status", "small", "--store", "store"]).stdout, stored.stdout);
+    let both = led.sandbox.limbic(&["status", "small", "--store", "store", "--coordinator", &led.url]);
+    assert!(both.code == Some(2) && both.stderr.contains("name one of them"), "{}", both.stderr);
 
     let _worker = led.worker();
     led.sandbox.until("the sweep is complete again", || led.status()["state"] == "complete");

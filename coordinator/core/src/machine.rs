@@ -67,6 +67,7 @@ pub struct Opening {
     /// Its work.
     pub plan: Plan,
     /// This coordinator's epoch; its [`Record::Epoch`](limbic_proto::journal::Record::Epoch) stands in the journal already.
+    /// 0 for who doesn't lead the sweep and only looks at it.
     pub epoch: u64,
     /// The highest link of the chains of commits that stand in the store: of the plan's units and of the halves of such as
     /// were split, or of more. Which were split and which were released is said before, by [`Event::Divided`] and
