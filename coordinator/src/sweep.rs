@@ -225,6 +225,11 @@ pub async fn open(store: &Store, id: &str) -> Result<Sweep, Failure> {
     Ok(Sweep { id: id.to_owned(), accepted, earlier: revisions, rows, plan })
 }
 
+/// The answer to whoever wants a cancelled sweep to go on by something else than resuming it.
+pub fn cancelled(id: &str, name: &str) -> Failure {
+    Failure::user(format_args!("sweep {id} ({name}) is cancelled: take it up again with `limbic resume {id}` first"))
+}
+
 /// The one sweep that a user means by an id, a unique prefix of one, or a name.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use limbic_proto::key::UnitKey;
 use limbic_tests::{Running, Sandbox};
 use serde_json::Value;
 
@@ -146,6 +147,9 @@ fn selected_results_are_computed_again_beside_the_old_ones() {
     assert_eq!(old.len(), 2);
     let (code, said) = led.limbic("again", &["small", "--select", selected]);
     assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("2 units are computed again"), "{said}");
+    let (code, said) = led.limbic("retry", &["small", "--select", "kind=extract"]);
+    assert!(code == Some(0) && said.starts_with("nothing is tried again"), "they are meant, but none has failed: {said}");
     led.sandbox.until("the sweep is complete again", || led.status()["state"] == "complete" && led.units("running") == 0);
 
     let after = led.sandbox.objects("commit");
@@ -163,6 +167,36 @@ fn selected_results_are_computed_again_beside_the_old_ones() {
     assert!(ended.stdout.contains(key) && ended.stdout.contains("generation 1") && ended.stdout.contains("artifact"), "{}", ended.stdout);
     let ended = led.sandbox.limbic(&["show", "layer=77", "--store", "store"]);
     assert_eq!(ended.code, Some(2));
+}
+
+#[test]
+fn halves_of_a_split_unit_are_found_by_their_keys() {
+    let mut led = Led::new();
+    let id = led.status()["sweep"].as_str().unwrap().to_owned();
+    led.coordinator.take().unwrap().kill();
+    // Split, as a coordinator does where attempts at a unit keep failing.
+    let store = limbic_store::Store::open(&led.sandbox.path("store").to_string_lossy()).unwrap();
+    let (whole, halves) = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let sweep = limbic::sweep::open(&store, &id).await.unwrap();
+        let splits = |key: &&UnitKey| sweep.plan.units[key].split().len() == 2;
+        let whole = *sweep.plan.order.iter().find(splits).unwrap();
+        let halves: Vec<UnitKey> = sweep.plan.units[&whole].split().iter().map(|half| half.unit.spec.key()).collect();
+        assert!(store.split(&whole, 0, &halves).await.unwrap());
+        (whole, halves)
+    });
+    led.restart();
+    for place in [["--store", "store"], ["--coordinator", &led.url]] {
+        let show = |unit: &str| {
+            let ended = led.sandbox.limbic(&[&["show", unit], &place[..]].concat());
+            assert_eq!(ended.code, Some(0), "{unit} {place:?}: {}", ended.stderr);
+            ended.stdout
+        };
+        let said = show(&whole.hex());
+        for half in &halves {
+            assert!(said.contains(&format!("half      {half}\n")), "{said}");
+            assert!(show(&half.hex()[..12]).starts_with(&format!("unit      {half}\n")));
+        }
+    }
 }
 
 #[test]

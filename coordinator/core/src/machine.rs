@@ -260,6 +260,11 @@ impl Machine {
         self.sweeps.get(sweep).map(|sweep| &sweep.plan)
     }
 
+    /// A sweep's units in plan order, and behind them the halves of those that were ever split.
+    pub fn units(&self, sweep: &SweepId) -> impl Iterator<Item = UnitKey> {
+        self.sweeps.get(sweep).into_iter().flat_map(|sweep| &sweep.slots).map(|slot| slot.key)
+    }
+
     /// A unit as it is leased.
     pub fn unit(&self, sweep: &SweepId, key: &UnitKey) -> Option<&Unit> {
         self.sweeps.get(sweep)?.planned(key).map(|planned| &planned.unit)

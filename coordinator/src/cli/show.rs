@@ -58,7 +58,7 @@ async fn stored(store: &Store, sweep: &str, unit: &str, log_lines: u32) -> Resul
     let sweep = catalogue::open(store, sweep).await?;
     let machine = stored_machine(store, &sweep).await?;
     let id = SweepId(sweep.id.clone());
-    let view = |key: UnitKey| (key, machine.show(Duration::ZERO, &id, &key).expect("it is in the plan"));
-    let views = units::meant(&sweep.plan, unit)?.into_iter().map(view).collect();
+    let view = |key: UnitKey| (key, machine.show(Duration::ZERO, &id, &key).expect("it is one of the machine's"));
+    let views = units::meant(&sweep.plan, machine.units(&id), unit)?.into_iter().map(view).collect();
     Ok(units::with_objects(store, views, log_lines).await?)
 }
