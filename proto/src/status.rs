@@ -157,7 +157,7 @@ pub enum SweepState {
     Running,
     /// No new leases for now.
     Paused,
-    /// Stopped for good by a user.
+    /// Stopped by a user, until one resumes it.
     Cancelled,
     /// Every unit is committed or quarantined.
     Complete,

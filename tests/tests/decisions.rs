@@ -81,7 +81,7 @@ fn a_paused_sweep_waits_also_over_a_restart_and_goes_on_when_resumed() {
 }
 
 #[test]
-fn a_cancelled_sweep_stops_within_a_heartbeat_and_stays_cancelled() {
+fn a_cancelled_sweep_stops_within_a_heartbeat_and_stays_so_until_it_is_resumed() {
     let mut led = Led::new();
     let _worker = led.worker();
     led.sandbox.until("some units are committed", || led.units("committed") >= 2);
@@ -95,7 +95,24 @@ fn a_cancelled_sweep_stops_within_a_heartbeat_and_stays_cancelled() {
     assert!(status["units"]["committed"].as_u64().unwrap() >= 2, "what was committed is kept");
     led.restart();
     assert_eq!(led.status()["state"], "cancelled");
-    assert_eq!(led.limbic("resume", &["small"]).0, Some(2));
+    for (command, args) in [
+        ("submit", &["small.yaml"][..]),
+        ("submit", &["small.yaml", "--extend", "small"]),
+        ("retry", &["small"]),
+        ("again", &["small", "--select", "kind=fit"]),
+        ("pause", &["small"]),
+    ] {
+        let (code, said) = led.limbic(command, args);
+        assert!(code == Some(2) && said.contains("is cancelled: ") && said.contains("`limbic resume"), "{command}: {code:?} {said}");
+    }
+    let run = led.sandbox.limbic(&["run", "small.yaml", "--store", "store"]);
+    assert!(run.code == Some(2) && run.stderr.contains("`limbic resume"), "{}", run.stderr);
+    assert_eq!(led.sandbox.objects("sweeps").iter().filter(|(name, _)| name.contains("/spec/")).count(), 1, "no revision either");
+
+    let (code, said) = led.limbic("resume", &["small"]);
+    assert_eq!(code, Some(0), "{said}");
+    led.restart();
+    led.sandbox.until("the resumed sweep is complete", || led.status()["state"] == "complete");
 }
 
 #[test]

@@ -226,8 +226,8 @@ impl Machine {
                 self.on_failed(&worker, unit, &attempt, error, permanent)
             }
             Event::Released { worker, sweep: _, unit, attempt } => self.on_released(&worker, unit, &attempt),
-            Event::Pause { sweep } => self.on_pause(&sweep, true),
-            Event::Resume { sweep } => self.on_pause(&sweep, false),
+            Event::Pause { sweep } => self.on_pause(&sweep),
+            Event::Resume { sweep } => self.on_resume(&sweep),
             Event::Cancel { sweep } => self.on_cancel(&sweep),
             Event::Retry { sweep, units } => self.on_retry(&sweep, &units),
             Event::Again { sweep, units } => self.on_again(&sweep, &units),

@@ -49,7 +49,9 @@ pub async fn change(args: ChangeArgs, change: Change) -> Result<(), Failure> {
     };
     if !done {
         let state = format!("{:?}", status.state).to_lowercase();
-        return Err(Failure::user(format_args!("sweep {} ({}) is {state}: that can't be changed any more", status.sweep, status.name)));
+        let way =
+            if status.state == SweepState::Cancelled { "`limbic resume` takes it up again" } else { "that can't be changed any more" };
+        return Err(Failure::user(format_args!("sweep {} ({}) is {state}: {way}", status.sweep, status.name)));
     }
     print(&args, &status, String::new());
     Ok(())
