@@ -8,7 +8,7 @@ use limbic_proto::status::SweepState;
 use super::Machine;
 use super::event::{Action, Held, Progress, SweepId, WorkerId};
 use super::lease::{Ending, Lease};
-use super::sweep::{Sweep, lost_error};
+use super::sweep::lost_error;
 use super::worker::Worker;
 
 impl Machine {
