@@ -1,6 +1,9 @@
 //! What users decide about sweeps that a coordinator leads: pause, resume, cancel, retry, again, extend; and what they are shown.
 
-use std::time::{Duration, Instant};
+#[path = "decisions/cancel.rs"]
+mod cancel;
+
+use std::time::Duration;
 
 use limbic_proto::key::UnitKey;
 use limbic_tests::{Running, Sandbox};
@@ -81,15 +84,12 @@ fn a_paused_sweep_waits_also_over_a_restart_and_goes_on_when_resumed() {
 }
 
 #[test]
-fn a_cancelled_sweep_stops_within_a_heartbeat_and_stays_so_until_it_is_resumed() {
+fn a_cancelled_sweep_stays_so_until_it_is_resumed() {
     let mut led = Led::new();
     let _worker = led.worker();
     led.sandbox.until("some units are committed", || led.units("committed") >= 2);
     let (code, said) = led.limbic("cancel", &["small"]);
     assert_eq!(code, Some(0), "{said}");
-    let asked = Instant::now();
-    led.sandbox.until("the worker has stopped", || led.units("running") == 0);
-    assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
     let status = led.status();
     assert_eq!(status["state"], "cancelled");
     assert!(status["units"]["committed"].as_u64().unwrap() >= 2, "what was committed is kept");
