@@ -141,6 +141,10 @@ def leads_alone(objects):
     for probe, service in (("startupProbe", "limbic.v1.Workers"), ("readinessProbe", "limbic.v1.Workers"), ("livenessProbe", None)):
         if container.get(probe, {}).get("grpc") != {"port": port} | ({"service": service} if service else {}):
             yield f"the coordinator: its {probe} asks for something else than {service or 'the server'}"
+    patience = container["args"][container["args"].index("--patience") + 1]
+    startup = container.get("startupProbe", {})
+    if startup.get("failureThreshold", 3) * startup.get("periodSeconds", 10) <= int(patience):
+        yield "the coordinator: its startupProbe ends it while it waits for the store"
 
 
 def guarded(objects):
@@ -243,6 +247,7 @@ RULES = [
         lambda o: coordinator(o)["spec"].update(replicas=2),
         lambda o: pod_of(coordinator(o))["containers"][0]["readinessProbe"].update(grpc={"port": 7447}),
         lambda o: pod_of(coordinator(o))["containers"][0]["livenessProbe"]["grpc"].update(service="limbic.v1.Workers"),
+        lambda o: pod_of(coordinator(o))["containers"][0]["startupProbe"].update(failureThreshold=120),
     ]),
     (guarded, [
         lambda o: o.remove(one(o, "NetworkPolicy", "default-deny")),

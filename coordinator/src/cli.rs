@@ -6,6 +6,7 @@ mod compare;
 mod doctor;
 mod gc;
 mod inspect;
+mod place;
 mod plan;
 mod remote;
 #[cfg(feature = "local")]
@@ -55,9 +56,9 @@ enum Command {
     Watch(remote::WatchArgs),
     /// Grants no more units of a sweep; what runs goes on.
     Pause(change::ChangeArgs),
-    /// Grants a paused sweep's units again.
+    /// Grants a paused or cancelled sweep's units again.
     Resume(change::ChangeArgs),
-    /// Ends a sweep: nothing more is granted, what runs is stopped, everything committed is kept.
+    /// Stops a sweep: nothing more is granted, what runs is stopped, everything committed is kept.
     Cancel(change::ChangeArgs),
     /// Tries units again that failed for good.
     Retry(change::RetryArgs),

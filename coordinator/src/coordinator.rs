@@ -109,13 +109,15 @@ impl Handle {
         self.ask(|done| Command::Event { event, done }).await
     }
 
-    /// Tells the machine of a user's wish, and waits until it stands in the sweep's journal.
+    /// Tells the machine of a user's wish, and waits until it stands in the sweep's journal. How many units it reached: see
+    /// [`Machine::reach`](limbic_core::machine::Machine::reach).
     ///
     /// # Errors
     /// The coordinator has ended.
-    pub async fn change(&self, sweep: &str, event: Event) -> Result<(), Gone> {
-        self.event(event).await?;
-        self.ask(|done| Command::Written { sweep: SweepId(sweep.to_owned()), done }).await
+    pub async fn change(&self, sweep: &str, wish: Event) -> Result<usize, Gone> {
+        let reached = self.ask(|reply| Command::Wish { wish, reply }).await?;
+        self.ask(|done| Command::Written { sweep: SweepId(sweep.to_owned()), done }).await?;
+        Ok(reached)
     }
 
     /// Waits for a unit, at most that long. A worker of another session is told to register again by an error from

@@ -16,6 +16,7 @@ pub mod failure;
 pub mod journal;
 #[cfg(feature = "local")]
 pub mod local;
+pub mod patience;
 pub mod progress;
 pub mod saved;
 pub mod server;

@@ -67,7 +67,7 @@ pub async fn probe(store: &Store, sweep: &Sweep, wanted: &str, fit: Option<&str>
 /// The fit unit that is meant.
 fn unit(sweep: &Sweep, wanted: &str) -> Result<UnitKey, Failure> {
     let on_states = |key: &UnitKey| matches!(sweep.plan.units[key].place, Place::Fit { .. });
-    let fitting: Vec<UnitKey> = show::meant(&sweep.plan, wanted)?.into_iter().filter(on_states).collect();
+    let fitting: Vec<UnitKey> = show::meant(&sweep.plan, sweep.plan.order.iter().copied(), wanted)?.into_iter().filter(on_states).collect();
     let titles: Vec<&str> = fitting.iter().take(5).map(|key| sweep.plan.units[key].unit.hints.title.as_str()).collect();
     match fitting.as_slice() {
         [one] => Ok(*one),

@@ -14,15 +14,16 @@ use limbic_store::{Store, StoreError};
 use crate::failure::Failure;
 use crate::progress::{bytes, count, seconds};
 
-/// The units that somebody means: by the beginning of a key, or by a selector.
+/// The units that somebody means: by the beginning of a key, of one of `units`, or by a selector over the plan. `units` may
+/// hold halves of planned units, too.
 ///
 /// # Errors
 /// None fits.
-pub fn meant(plan: &Plan, wanted: &str) -> Result<Vec<UnitKey>, Failure> {
+pub fn meant(plan: &Plan, units: impl IntoIterator<Item = UnitKey>, wanted: &str) -> Result<Vec<UnitKey>, Failure> {
     if wanted.contains('=') {
         return wanted.parse::<Selector>().and_then(|selector| selector.resolve(plan)).map_err(Failure::user);
     }
-    let fitting: Vec<UnitKey> = plan.order.iter().filter(|key| key.hex().starts_with(wanted)).copied().collect();
+    let fitting: Vec<UnitKey> = units.into_iter().filter(|key| key.hex().starts_with(wanted)).collect();
     if fitting.is_empty() || wanted.is_empty() {
         return Err(Failure::user(format_args!(
             "unit `{wanted}`: no unit of the sweep has a key that begins so; write more of it, or a selector such as `kind=fit layer=3`"
@@ -90,7 +91,10 @@ pub fn in_words(unit: &ShownUnit) -> String {
             }
             text += &log(&done.attempt);
         }
-        Some(Commit::Split { children, .. }) => text += &format!("commit    split into {} units\n", children.len()),
+        Some(Commit::Split { children, .. }) => {
+            text += &format!("commit    split into {} units\n", children.len());
+            text = children.iter().fold(text, |text, child| text + &format!("half      {child}\n"));
+        }
         Some(Commit::Void { reason, .. }) => text += &format!("commit    void: {reason}\n"),
     }
     // Of these only their logs are known: attempts that were stopped, that lost a race, or whose results were voided.

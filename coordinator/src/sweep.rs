@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::{File, Ingested, ingest};
 use crate::failure::Failure;
+use crate::journal;
 use crate::progress::Phase;
 
 /// The body of a spec object, one per revision: everything that planning needs, so that a coordinator can take the sweep
@@ -142,7 +143,7 @@ fn put_together(spec: Spec, rows: Rows, models: Vec<ModelFacts>, notes: Vec<Stri
 /// by now, a new revision says so.
 ///
 /// # Errors
-/// The store can't be written.
+/// The same sweep was cancelled; or the store can't be written.
 pub async fn accept(store: &Store, sweep: Sweep) -> Result<Sweep, Failure> {
     store.put_content(&layout::rows(&sweep.accepted.rows), Bytes::from(sweep.rows.to_bytes())).await?;
     match create(store, &sweep.id, 0, &sweep.accepted).await? {
@@ -159,7 +160,7 @@ pub async fn accept(store: &Store, sweep: Sweep) -> Result<Sweep, Failure> {
 /// Extends a sweep by what another spec asks beyond it. Nothing that is planned already changes.
 ///
 /// # Errors
-/// The other spec changes what it may not, or is over other rows; or the store can't be written.
+/// The sweep was cancelled; the other spec changes what it may not, or is over other rows; or the store can't be written.
 pub async fn extend(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure> {
     revise(store, id, by).await
 }
@@ -168,6 +169,9 @@ pub async fn extend(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure
 async fn revise(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure> {
     loop {
         let standing = open(store, id).await?;
+        if journal::read(store, id).await.map_err(Failure::again)?.history.cancelled {
+            return Err(cancelled(id, standing.name()));
+        }
         if standing.accepted.rows != by.accepted.rows {
             return Err(Failure::user(format_args!(
                 "dataset: its rows are not those of sweep {id} ({}): a sweep is extended over the same rows only (`few_shot` takes its examples out of them, so it must be asked for alike); submit this as a sweep of its own",
@@ -223,6 +227,13 @@ pub async fn open(store: &Store, id: &str) -> Result<Sweep, Failure> {
     let rows = rows::Rows::from_bytes(&bytes).map_err(|e| unreadable("rows", &e))?;
     let plan = planned(&revisions, &accepted, &rows).map_err(|e| unreadable("plan", &e))?;
     Ok(Sweep { id: id.to_owned(), accepted, earlier: revisions, rows, plan })
+}
+
+/// The answer to whoever wants a cancelled sweep to go on by something else than resuming it.
+pub fn cancelled(id: &str, name: &str) -> Failure {
+    Failure::user(format_args!(
+        "sweep {id} ({name}) is cancelled: a coordinator that leads it takes it up again with `limbic resume {id}`; do that first"
+    ))
 }
 
 /// The one sweep that a user means by an id, a unique prefix of one, or a name.

@@ -51,9 +51,9 @@ pub enum Record {
     },
     /// No new leases until [`Record::Resume`].
     Pause,
-    /// Leases again.
+    /// Leases again, of a sweep that was paused or cancelled.
     Resume,
-    /// No new leases ever; running attempts are told to stop.
+    /// No new leases until [`Record::Resume`]; running attempts are told to stop.
     Cancel,
     /// A unit's result is to be voided: written before the link that voids it, so that it is done even if the
     /// coordinator dies in between.

@@ -14,6 +14,10 @@ pub struct Status {
     pub name: String,
     /// Where it stands.
     pub state: SweepState,
+    /// Whether its coordinator says so. Else it was read from the store, where nobody sees what runs: running units are among
+    /// the pending ones then, and workers and what units wait for are not known.
+    #[serde(default)]
+    pub led: bool,
     /// Cells: (model, layer, condition, offset).
     pub cells: CellCounts,
     /// Units.
@@ -153,7 +157,7 @@ pub enum SweepState {
     Running,
     /// No new leases for now.
     Paused,
-    /// Stopped for good by a user.
+    /// Stopped by a user, until one resumes it.
     Cancelled,
     /// Every unit is committed or quarantined.
     Complete,

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use fleet::{Crew, Fleet};
-use forward::Forward;
+pub use forward::Forward;
 use lead::{Lead, Office};
 pub use place::Place;
 use schedule::{Deed, Lane, Planned, schedule};

@@ -1,6 +1,7 @@
 //! A folder of its own for each test, with a small sweep in it, and the programs run there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -113,6 +114,14 @@ impl Sandbox {
         ended(self.command(&self.limbic, args).output().expect("limbic starts"))
     }
 
+    /// Runs `limbic` to its end, with further environment variables.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub fn limbic_in(&self, environment: &[(&str, &str)], args: &[&str]) -> Ended {
+        ended(self.command(&self.limbic, args).envs(environment.iter().copied()).output().expect("limbic starts"))
+    }
+
     /// Runs `limbic-worker` to its end.
     ///
     /// # Panics
@@ -212,6 +221,16 @@ impl Running {
         // It may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+
+    /// Waits until it complains of something, in a line that holds `word`; only of programs whose complaints are not shown.
+    ///
+    /// # Panics
+    /// If it ends without.
+    pub fn complains(&mut self, word: &str) -> String {
+        let stderr = self.0.stderr.as_mut().expect("its complaints are kept");
+        let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
+        lines.find(|line| line.contains(word)).unwrap_or_else(|| panic!("it ended without a word of `{word}`"))
     }
 
     /// Sends a signal.

@@ -17,7 +17,7 @@ pub struct History {
     pub epochs: BTreeSet<u64>,
     /// No new leases.
     pub paused: bool,
-    /// No new leases ever.
+    /// No new leases either, and nothing goes on.
     pub cancelled: bool,
     /// Units that failed for good, with their last error.
     pub quarantined: BTreeMap<UnitKey, String>,
@@ -92,7 +92,8 @@ impl History {
                 }
             }
             Record::Pause => self.paused = true,
-            Record::Resume => self.paused = false,
+            // Before a cancelled sweep could be resumed, no such record followed a Cancel.
+            Record::Resume => (self.paused, self.cancelled) = (false, false),
             Record::Cancel => self.cancelled = true,
             Record::Void { unit, generation, reason, asked } => {
                 if !asked {
@@ -229,10 +230,11 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_pause_and_resume_holds_and_cancel_stays() {
-        assert!(History::replay(&[Record::Pause, Record::Resume, Record::Pause]).paused);
-        let history = History::replay(&[Record::Pause, Record::Cancel, Record::Resume]);
-        assert!(!history.paused && history.cancelled);
+    fn the_last_of_pause_cancel_and_resume_holds() {
+        let folded = |records: &[Record]| (History::replay(records).paused, History::replay(records).cancelled);
+        assert_eq!(folded(&[Record::Pause, Record::Resume, Record::Pause]), (true, false));
+        assert_eq!(folded(&[Record::Pause, Record::Cancel]), (true, true));
+        assert_eq!(folded(&[Record::Pause, Record::Cancel, Record::Resume]), (false, false));
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub struct Opening {
     /// Its work.
     pub plan: Plan,
     /// This coordinator's epoch; its [`Record::Epoch`](limbic_proto::journal::Record::Epoch) stands in the journal already.
+    /// 0 for who doesn't lead the sweep and only looks at it.
     pub epoch: u64,
     /// The highest link of the chains of commits that stand in the store: of the plan's units and of the halves of such as
     /// were split, or of more. Which were split and which were released is said before, by [`Event::Divided`] and
@@ -225,8 +226,8 @@ impl Machine {
                 self.on_failed(&worker, unit, &attempt, error, permanent)
             }
             Event::Released { worker, sweep: _, unit, attempt } => self.on_released(&worker, unit, &attempt),
-            Event::Pause { sweep } => self.on_pause(&sweep, true),
-            Event::Resume { sweep } => self.on_pause(&sweep, false),
+            Event::Pause { sweep } => self.on_pause(&sweep),
+            Event::Resume { sweep } => self.on_resume(&sweep),
             Event::Cancel { sweep } => self.on_cancel(&sweep),
             Event::Retry { sweep, units } => self.on_retry(&sweep, &units),
             Event::Again { sweep, units } => self.on_again(&sweep, &units),
@@ -265,6 +266,11 @@ impl Machine {
     /// A sweep's plan.
     pub fn plan(&self, sweep: &SweepId) -> Option<&Plan> {
         self.sweeps.get(sweep).map(|sweep| &sweep.plan)
+    }
+
+    /// A sweep's units in plan order, and behind them the halves of those that were ever split.
+    pub fn units(&self, sweep: &SweepId) -> impl Iterator<Item = UnitKey> {
+        self.sweeps.get(sweep).into_iter().flat_map(|sweep| &sweep.slots).map(|slot| slot.key)
     }
 
     /// A unit as it is leased.

@@ -49,7 +49,9 @@ pub async fn change(args: ChangeArgs, change: Change) -> Result<(), Failure> {
     };
     if !done {
         let state = format!("{:?}", status.state).to_lowercase();
-        return Err(Failure::user(format_args!("sweep {} ({}) is {state}: that can't be changed any more", status.sweep, status.name)));
+        let way =
+            if status.state == SweepState::Cancelled { "`limbic resume` takes it up again" } else { "that can't be changed any more" };
+        return Err(Failure::user(format_args!("sweep {} ({}) is {state}: {way}", status.sweep, status.name)));
     }
     print(&args, &status, String::new());
     Ok(())
@@ -58,15 +60,23 @@ pub async fn change(args: ChangeArgs, change: Change) -> Result<(), Failure> {
 /// Gives units that failed for good fresh budgets.
 pub async fn retry(args: RetryArgs) -> Result<(), Failure> {
     let (status, units) = ask(&args.of, Change::Retry, args.select).await?;
-    print(&args.of, &status, format!("{units} units are tried again: "));
+    print(&args.of, &status, format!("{} tried again: ", counted(units)));
     Ok(())
 }
 
 /// Computes units again.
 pub async fn again(args: AgainArgs) -> Result<(), Failure> {
     let (status, units) = ask(&args.of, Change::Again, args.select).await?;
-    print(&args.of, &status, format!("{units} units, and what was computed from them, are computed again: "));
+    print(&args.of, &status, format!("{} computed again, what was computed from the selected ones included: ", counted(units)));
     Ok(())
+}
+
+fn counted(units: u64) -> String {
+    match units {
+        0 => "nothing is".to_owned(),
+        1 => "1 unit is".to_owned(),
+        n => format!("{n} units are"),
+    }
 }
 
 async fn ask(args: &ChangeArgs, change: Change, select: String) -> Result<(Status, u64), Failure> {

@@ -9,21 +9,11 @@ use limbic_report::Study;
 use limbic_store::Store;
 
 use super::StoreArgs;
-use super::remote::RemoteArgs;
+use super::place::Where;
 use crate::chains::Chains;
 use crate::failure::Failure;
 use crate::sweep::{self, Sweep};
 use crate::{catalogue, collect, journal};
-
-/// Where sweeps are looked up.
-#[derive(Debug, clap::Args)]
-pub(super) struct Where {
-    #[command(flatten)]
-    pub(super) store: StoreArgs,
-    /// Asks a running coordinator instead of reading the store.
-    #[arg(long, value_name = "URL", conflicts_with = "store")]
-    pub(super) coordinator: Option<String>,
-}
 
 /// Arguments of `limbic status`.
 #[derive(Debug, clap::Args)]
@@ -80,10 +70,10 @@ pub(super) async fn stored_machine(store: &Store, sweep: &Sweep) -> Result<Machi
 }
 
 async fn all(of: &Where) -> Result<Vec<Status>, Failure> {
-    if let Some(url) = &of.coordinator {
-        return RemoteArgs::at(url).list().await;
-    }
-    let store = of.store.open_existing().await?;
+    let store = match of {
+        Where::Coordinator(remote) => return remote.list().await,
+        Where::Store(store) => store.open_existing().await?,
+    };
     let mut statuses = Vec::new();
     for sweep in catalogue::open_all(&store).await? {
         statuses.push(stored_status(&store, &sweep).await?);
@@ -93,13 +83,15 @@ async fn all(of: &Where) -> Result<Vec<Status>, Failure> {
 
 /// Where the one sweep stands that is meant; only that one is read.
 async fn one(of: &Where, wanted: &str) -> Result<Status, Failure> {
-    if of.coordinator.is_some() {
-        let mut statuses = all(of).await?;
-        let id = sweep::find(statuses.iter().map(|s| (s.sweep.as_str(), s.name.as_str())), wanted)?;
-        let at = statuses.iter().position(|s| s.sweep == id).expect("found among these");
-        return Ok(statuses.swap_remove(at));
-    }
-    let store = of.store.open_existing().await?;
+    let store = match of {
+        Where::Store(store) => store.open_existing().await?,
+        Where::Coordinator(remote) => {
+            let mut statuses = remote.list().await?;
+            let id = sweep::find(statuses.iter().map(|s| (s.sweep.as_str(), s.name.as_str())), wanted)?;
+            let at = statuses.iter().position(|s| s.sweep == id).expect("found among these");
+            return Ok(statuses.swap_remove(at));
+        }
+    };
     let sweep = catalogue::open(&store, wanted).await?;
     stored_status(&store, &sweep).await
 }
@@ -136,11 +128,12 @@ pub fn in_words(status: &Status) -> String {
     let state = format!("{:?}", status.state).to_lowercase();
     let mut text = format!("sweep     {} ({}): {state}\n", status.sweep, status.name);
     text += &format!("cells     {} of {} done, {} quarantined\n", c.done, c.total, c.quarantined);
-    text += &format!(
-        "units     {} of {} committed, {} running, {} pending, {} quarantined\n",
-        u.committed, u.total, u.running, u.pending, u.quarantined
-    );
+    let open = if status.led { format!("{} running, {} pending", u.running, u.pending) } else { format!("{} open", u.pending) };
+    text += &format!("units     {} of {} committed, {open}, {} quarantined\n", u.committed, u.total, u.quarantined);
     text += &format!("attempts  {} started, {} committed, {} failed, {} lost\n", a.started, a.committed, a.failed, a.lost);
+    if !status.led && !status.state.terminal() {
+        text += "note      read from the store: which units run and what the others wait for, `--coordinator URL` asks its coordinator\n";
+    }
     for waiting in &status.waiting {
         text += &format!("waiting   {} x {}: {}\n", waiting.count, waiting.what, waiting.reason);
     }

@@ -1,11 +1,13 @@
 //! `limbic coordinator`: leads the sweeps of a store.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::StoreArgs;
 use crate::coordinator::{Options, start};
 use crate::failure::Failure;
-use crate::{catalogue, server};
+use crate::patience::Patience;
+use crate::{catalogue, server, sweep};
 
 /// Arguments of `limbic coordinator`.
 #[derive(Debug, clap::Args)]
@@ -24,6 +26,9 @@ pub struct CoordinatorArgs {
     /// Seconds that a lease lasts without a heartbeat.
     #[arg(long, value_name = "S", default_value_t = 60.0)]
     lease_ttl: f64,
+    /// Seconds that the store may be out of reach at the start before the coordinator gives up. (Later it waits for ever.)
+    #[arg(long, value_name = "S", default_value_t = 600, env = "LIMBIC_PATIENCE")]
+    patience: u64,
     /// Ends once every sweep is complete and every worker was told so; workers started with --exit-when-finished leave, too.
     #[arg(long)]
     exit_when_complete: bool,
@@ -32,7 +37,7 @@ pub struct CoordinatorArgs {
 /// Leads the sweeps of a store until it is stopped or superseded.
 pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
     let positive = |flag: &str, s: f64| {
-        std::time::Duration::try_from_secs_f64(s)
+        Duration::try_from_secs_f64(s)
             .ok()
             .filter(|d| !d.is_zero())
             .ok_or_else(|| Failure::user(format_args!("--{flag} {s}: must be a number of seconds above 0")))
@@ -44,14 +49,27 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
             args.lease_ttl, args.heartbeat
         )));
     }
-    let store = args.store.open_to_lead(None).await?;
+    let patience = Patience::of(Duration::from_secs(args.patience));
+    let store = tokio::select! {
+        opened = patience.wait_for(async || args.store.open_to_lead(None).await) => opened?,
+        () = stop_signal() => return Ok(()),
+    };
     let listener = server::bind(args.listen, args.insecure).await?;
     let address = listener.local_addr().map_err(Failure::again)?;
     let machine = limbic_core::machine::Settings { heartbeat, lease_ttl, adoption_window: 2 * heartbeat, ..Default::default() };
     let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: args.exit_when_complete });
     let lead = async {
-        for sweep in catalogue::open_all(&store).await? {
-            handle.open(sweep).await?;
+        for sweep in patience.wait_for(async || catalogue::open_all(&store).await).await? {
+            // What a try has used up is read again.
+            let (id, mut read) = (sweep.id.clone(), Some(sweep));
+            let open = async || {
+                let sweep = match read.take() {
+                    Some(sweep) => sweep,
+                    None => sweep::open(&store, &id).await?,
+                };
+                handle.open(sweep).await
+            };
+            patience.wait_for(open).await?;
         }
         handle.all_open().await.map_err(Failure::again)?;
         let sweeps = handle.list().await.map_err(Failure::again)?.len();
@@ -82,7 +100,7 @@ pub async fn stop_signal() {
 /// have run out).
 async fn complete(handle: &crate::coordinator::Handle) {
     loop {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         match handle.dismissed().await {
             Ok(true) => return,
             Ok(_) => {}

@@ -6,9 +6,11 @@ use limbic_core::machine::SweepId;
 use limbic_proto::key::UnitKey;
 use limbic_proto::status::ShownUnit;
 use limbic_proto::wire::ShowRequest;
+use limbic_store::Store;
 
-use super::inspect::{Where, stored_machine};
-use super::remote::{RemoteArgs, shown};
+use super::inspect::stored_machine;
+use super::place::Where;
+use super::remote::shown;
 use crate::failure::Failure;
 use crate::{catalogue, show as units};
 
@@ -36,9 +38,9 @@ const LOG_LINES: u32 = 6;
 /// Shows units.
 pub async fn show(args: ShowArgs) -> Result<(), Failure> {
     let log_lines = if args.logs { u32::MAX } else { LOG_LINES };
-    let found = match &args.of.coordinator {
-        Some(url) => shown(&RemoteArgs::at(url), ShowRequest { sweep: args.sweep, unit: args.unit, log_lines }).await?,
-        None => stored(&args, log_lines).await?,
+    let found = match &args.of {
+        Where::Coordinator(remote) => shown(remote, ShowRequest { sweep: args.sweep, unit: args.unit, log_lines }).await?,
+        Where::Store(store) => stored(&store.open_existing().await?, &args.sweep, &args.unit, log_lines).await?,
     };
     for (number, unit) in found.iter().enumerate() {
         if args.json {
@@ -52,12 +54,11 @@ pub async fn show(args: ShowArgs) -> Result<(), Failure> {
 }
 
 /// What the store says; leases, and attempts that were given back, are known to a coordinator only.
-async fn stored(args: &ShowArgs, log_lines: u32) -> Result<Vec<ShownUnit>, Failure> {
-    let store = args.of.store.open_existing().await?;
-    let sweep = catalogue::open(&store, &args.sweep).await?;
-    let machine = stored_machine(&store, &sweep).await?;
+async fn stored(store: &Store, sweep: &str, unit: &str, log_lines: u32) -> Result<Vec<ShownUnit>, Failure> {
+    let sweep = catalogue::open(store, sweep).await?;
+    let machine = stored_machine(store, &sweep).await?;
     let id = SweepId(sweep.id.clone());
-    let view = |key: UnitKey| (key, machine.show(Duration::ZERO, &id, &key).expect("it is in the plan"));
-    let views = units::meant(&sweep.plan, &args.unit)?.into_iter().map(view).collect();
-    Ok(units::with_objects(&store, views, log_lines).await?)
+    let view = |key: UnitKey| (key, machine.show(Duration::ZERO, &id, &key).expect("it is one of the machine's"));
+    let views = units::meant(&sweep.plan, machine.units(&id), unit)?.into_iter().map(view).collect();
+    Ok(units::with_objects(store, views, log_lines).await?)
 }

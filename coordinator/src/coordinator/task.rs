@@ -37,6 +37,7 @@ pub(super) struct Opening {
 #[derive(Debug)]
 pub(super) enum Command {
     Event { event: Event, done: oneshot::Sender<()> },
+    Wish { wish: Event, reply: oneshot::Sender<usize> },
     Written { sweep: SweepId, done: oneshot::Sender<()> },
     Lease { worker: WorkerId, loaded: Vec<Digest>, reply: oneshot::Sender<LeaseResponse> },
     LeaseOver { worker: WorkerId },
@@ -154,6 +155,11 @@ impl Task {
                 self.handle(event);
                 let _ = done.send(());
             }
+            Command::Wish { wish, reply } => {
+                let reached = self.machine.reach(&wish);
+                self.handle(wish);
+                let _ = reply.send(reached);
+            }
             Command::Written { sweep, done } => {
                 if let Some(journal) = self.journals.get(&sweep) {
                     let _ = journal.send(Note::Written(done));
@@ -186,7 +192,7 @@ impl Task {
             }
             Command::Meant { sweep, wanted, reply } => {
                 let found = self.machine.plan(&sweep).ok_or_else(|| Failure::user(format_args!("sweep {sweep} is not open")));
-                let _ = reply.send(found.and_then(|plan| show::meant(plan, &wanted)));
+                let _ = reply.send(found.and_then(|plan| show::meant(plan, self.machine.units(&sweep), &wanted)));
             }
             Command::Show { sweep, unit, reply } => drop(reply.send(self.machine.show(self.now(), &sweep, &unit))),
             Command::Inputs { sweep, unit, reply } => drop(reply.send(self.machine.inputs(&sweep, &unit))),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use limbic_core::machine::{Event, SweepId};
 use limbic_proto::key::UnitKey;
 use limbic_proto::spec::Spec;
-use limbic_proto::status::Status as SweepStatus;
+use limbic_proto::status::{Status as SweepStatus, SweepState};
 use limbic_proto::wire::control_server::Control;
 use limbic_proto::wire::{
     Change, ChangeRequest, ChangeResponse, ListRequest, ListResponse, ShowRequest, ShowResponse, StatusRequest, StatusResponse,
@@ -42,6 +42,10 @@ impl ControlService {
             sweep::find(all.iter().map(|s| (s.sweep.as_str(), s.name.as_str())), wanted).map_err(|e| Status::not_found(e.to_string()))?;
         let at = all.iter().position(|s| s.sweep == id).expect("found among these");
         Ok(all.swap_remove(at))
+    }
+
+    async fn meant(&self, sweep: &str, wanted: &str) -> Result<Vec<UnitKey>, Status> {
+        self.coordinator.meant(sweep, wanted).await?.map_err(refused)
     }
 }
 
@@ -125,24 +129,22 @@ impl Control for ControlService {
         let request = request.into_inner();
         let status = self.find(&request.sweep).await?;
         let (id, sweep) = (status.sweep.clone(), SweepId(status.sweep.clone()));
-        let (event, units) = match request.change() {
-            Change::Pause => (Event::Pause { sweep }, status.units.total),
-            Change::Resume => (Event::Resume { sweep }, status.units.total),
-            Change::Cancel => (Event::Cancel { sweep }, status.units.total),
+        let change = request.change();
+        if status.state == SweepState::Cancelled && matches!(change, Change::Retry | Change::Again) {
+            return Err(refused(sweep::cancelled(&id, &status.name)));
+        }
+        let wish = match change {
+            Change::Pause => Event::Pause { sweep },
+            Change::Resume => Event::Resume { sweep },
+            Change::Cancel => Event::Cancel { sweep },
             Change::Retry if request.select.is_empty() => {
-                let units: Vec<UnitKey> = status.quarantined.iter().filter_map(|unit| unit.unit.parse().ok()).collect();
-                let count = units.len() as u64;
-                (Event::Retry { sweep, units }, count)
+                Event::Retry { sweep, units: status.quarantined.iter().filter_map(|unit| unit.unit.parse().ok()).collect() }
             }
-            change @ (Change::Retry | Change::Again) => {
-                let units = self.coordinator.meant(&id, &request.select).await?.map_err(refused)?;
-                let count = units.len() as u64;
-                let event = if change == Change::Retry { Event::Retry { sweep, units } } else { Event::Again { sweep, units } };
-                (event, count)
-            }
+            Change::Retry => Event::Retry { sweep, units: self.meant(&id, &request.select).await? },
+            Change::Again => Event::Again { sweep, units: self.meant(&id, &request.select).await? },
             Change::Unspecified => return Err(Status::invalid_argument("ChangeRequest.change is missing")),
         };
-        self.coordinator.change(&id, event).await?;
+        let units = self.coordinator.change(&id, wish).await? as u64;
         Ok(Response::new(ChangeResponse { status: encode(&self.find(&id).await?).status, units }))
     }
 
@@ -150,7 +152,7 @@ impl Control for ControlService {
         let request = request.into_inner();
         let id = self.find(&request.sweep).await?.sweep;
         let mut views = Vec::new();
-        for key in self.coordinator.meant(&id, &request.unit).await?.map_err(refused)? {
+        for key in self.meant(&id, &request.unit).await? {
             views.extend(self.coordinator.show(&id, key).await?.map(|view| (key, view)));
         }
         let shown = show::with_objects(self.coordinator.store(), views, request.log_lines).await.map_err(|e| refused(e.into()))?;

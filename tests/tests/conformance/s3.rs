@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use limbic_tests::chaos::Forward;
 use limbic_tests::{Moto, s3_env};
 
 use crate::imitation::{Conditional, serve};
@@ -37,6 +38,27 @@ fn a_sweep_on_s3_gives_the_results_of_one_in_a_folder() {
     assert_eq!((&released["granted_attempts"], shown.stdout.matches("; released").count()), (&0.into(), 14), "{}", shown.stdout);
     assert_eq!(sandbox.json(&["gc", "--store", &url, "--json"])["released"]["objects"], 0);
     assert!(results("here") == results("there"));
+}
+
+#[test]
+fn a_coordinator_waits_for_a_store_that_is_away_at_the_start() {
+    let (forward, server) = (Forward::start().unwrap(), serve(Conditional::Honoured));
+    let sandbox = sandbox().with_env(s3_env(&forward.url()));
+    let start = ["coordinator", "--store", "s3://limbic/prefix", "--listen", "127.0.0.1:0"];
+    forward.cut(true);
+    let mut coordinator = sandbox.spawn(&start);
+    let said = coordinator.complains("trying again");
+    assert!(said.contains("s3://limbic/prefix"), "{said}");
+    assert_eq!(sandbox.limbic(&[&start[..], &["--patience", "0"]].concat()).code, Some(75));
+    forward.point(server.rsplit(':').next().unwrap().parse().unwrap());
+    forward.cut(false);
+    coordinator.complains("limbic coordinator on http://");
+    // Who is told to leave while it waits leaves.
+    forward.cut(true);
+    let mut waiting = sandbox.spawn(&start);
+    waiting.complains("trying again");
+    waiting.signal(libc::SIGTERM);
+    assert_eq!(waiting.wait(), Some(0));
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl Link {
                 software: SOFTWARE.to_owned(),
                 worker: self.worker.clone(),
                 device: self.device.clone(),
-                memory_bytes: crate::machine::memory_bytes(),
+                memory_bytes: crate::machine::memory_for_models(&self.device),
                 held: self.holding.to_wire(),
             };
             match self.within(self.timing.answer, self.client.clone().register(request)).await {

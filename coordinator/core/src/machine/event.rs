@@ -198,12 +198,12 @@ pub enum Event {
         /// The sweep.
         sweep: SweepId,
     },
-    /// Leases again.
+    /// Leases again, of a sweep that was paused or cancelled.
     Resume {
         /// The sweep.
         sweep: SweepId,
     },
-    /// No new leases ever; running attempts are told to stop.
+    /// No new leases until resumed; running attempts are told to stop.
     Cancel {
         /// The sweep.
         sweep: SweepId,

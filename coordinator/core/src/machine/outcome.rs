@@ -8,7 +8,7 @@ use limbic_proto::status::SweepState;
 use super::Machine;
 use super::event::{Action, Held, Progress, SweepId, WorkerId};
 use super::lease::{Ending, Lease};
-use super::sweep::{Sweep, lost_error};
+use super::sweep::lost_error;
 use super::worker::Worker;
 
 impl Machine {
@@ -245,14 +245,18 @@ impl Machine {
         self.actions.push_back(Action::Append { sweep: id.clone(), record });
     }
 
-    /// Pauses or resumes a sweep. One that is complete can't be paused, but a paused one that has become complete can be
-    /// resumed, for a late commit may take it up again.
-    pub(super) fn on_pause(&mut self, id: &SweepId, pause: bool) {
-        let over = |sweep: &Sweep| if pause { sweep.state().terminal() } else { sweep.cancelled };
-        let Some(sweep) = self.sweeps.get_mut(id).filter(|sweep| !over(sweep) && sweep.paused != pause) else { return };
-        sweep.paused = pause;
-        sweep.dirty = true;
-        self.append(id, if pause { Record::Pause } else { Record::Resume });
+    /// Pauses a sweep. One that is over can't be paused.
+    pub(super) fn on_pause(&mut self, id: &SweepId) {
+        let Some(sweep) = self.sweeps.get_mut(id).filter(|sweep| !sweep.state().terminal() && !sweep.paused) else { return };
+        (sweep.paused, sweep.dirty) = (true, true);
+        self.append(id, Record::Pause);
+    }
+
+    /// Resumes a sweep that is paused (also one that has become complete, for a late commit may take it up again) or cancelled.
+    pub(super) fn on_resume(&mut self, id: &SweepId) {
+        let Some(sweep) = self.sweeps.get_mut(id).filter(|sweep| sweep.paused || sweep.cancelled) else { return };
+        (sweep.paused, sweep.cancelled, sweep.dirty) = (false, false, true);
+        self.append(id, Record::Resume);
     }
 
     /// Cancels a sweep. Its attempts stop, but for those whose unit another sweep wants: they go on for that one.

@@ -4,13 +4,27 @@ use limbic_proto::journal::Record;
 use limbic_proto::key::UnitKey;
 
 use super::Machine;
-use super::event::SweepId;
+use super::event::{Event, SweepId};
 use super::lease::Lease;
 
 /// The reason of voids that somebody asked for.
 pub const AGAIN: &str = "asked again";
 
 impl Machine {
+    /// How many units a wish reaches: those that [`Event::Retry`] gives fresh budgets, or whose results [`Event::Again`] voids,
+    /// what was computed from them included. No other event is about chosen units.
+    pub fn reach(&self, wish: &Event) -> usize {
+        let open = |id: &SweepId| self.sweeps.get(id).filter(|sweep| !sweep.cancelled);
+        match wish {
+            Event::Retry { sweep, units } => open(sweep).map_or(0, |sweep| sweep.troubled(units).len()),
+            Event::Again { sweep, units } => open(sweep).map_or(0, |sweep| {
+                let (asked, dependants) = sweep.derived(units);
+                asked.iter().chain(&dependants).filter(|unit| self.committed(unit)).count()
+            }),
+            _ => 0,
+        }
+    }
+
     /// Gives units fresh budgets. Those that had no trouble stay as they are, and so does a cancelled sweep.
     pub(super) fn on_retry(&mut self, id: &SweepId, units: &[UnitKey]) {
         let Some(sweep) = self.sweeps.get(id).filter(|sweep| !sweep.cancelled) else { return };

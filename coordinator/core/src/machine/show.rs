@@ -71,6 +71,7 @@ fn phase(now: Duration, sweep: &Sweep, slot: &Slot) -> String {
             format!("rests after a failure, for {} s more", until.saturating_sub(now).as_secs_f64().ceil())
         }
         Phase::Ready if sweep.cancelled => "not done; the sweep is cancelled".to_owned(),
+        Phase::Ready if sweep.epoch == 0 => "could run, or runs: only the coordinator that leads the sweep knows".to_owned(),
         Phase::Ready if sweep.paused => "could run; the sweep is paused".to_owned(),
         Phase::Ready => "could run; waits for a worker".to_owned(),
         Phase::Running => "runs".to_owned(),

@@ -17,6 +17,7 @@ impl Machine {
             sweep: id.0.clone(),
             name: sweep.name.clone(),
             state: sweep.state(),
+            led: sweep.epoch > 0,
             cells: sweep.cells,
             units: sweep.units,
             attempts: sweep.attempts,

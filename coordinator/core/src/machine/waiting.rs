@@ -11,9 +11,9 @@ use super::sweep::{Phase, Sweep};
 use super::worker::Worker;
 
 impl Machine {
-    /// What pending units wait for, by group. A sweep that is over waits for nothing.
+    /// What pending units wait for, by group. A sweep that is over waits for nothing, and who doesn't lead it can't say.
     pub(super) fn waiting(&self, now: Duration, sweep: &Sweep) -> Vec<Waiting> {
-        if sweep.state().terminal() {
+        if sweep.state().terminal() || sweep.epoch == 0 {
             return Vec::new();
         }
         let mut found = Vec::new();

@@ -196,7 +196,7 @@ fn budgets_survive_a_restart_and_a_spent_one_is_noticed() {
 }
 
 #[test]
-fn pause_and_cancel_are_written_once_and_survive_a_restart() {
+fn pause_cancel_and_resume_are_written_once_and_survive_a_restart() {
     let mut bench = Bench::new(six_units());
     let granted = bench.grant("w").unwrap();
     for _ in 0..2 {
@@ -222,4 +222,12 @@ fn pause_and_cancel_are_written_once_and_survive_a_restart() {
     assert_eq!(bench.grant("w"), None);
     register_with(&mut bench, &[&granted]);
     assert_eq!(bench.cancelled.len(), 2, "still told to stop");
+    bench.send(Event::Pause { sweep: one() });
+    bench.send(Event::Resume { sweep: one() });
+    assert_eq!((bench.journal.last(), bench.journal.len()), (Some(&Record::Resume), 4));
+    assert_eq!(bench.status().state, SweepState::Running);
+    bench.restart(six_units());
+    bench.now += secs(100);
+    assert_eq!(bench.status().state, SweepState::Running);
+    assert!(bench.grant("w").is_some());
 }

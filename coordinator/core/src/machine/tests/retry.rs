@@ -4,8 +4,12 @@ use limbic_proto::status::SweepState;
 
 use super::*;
 
+/// Asks for units to be tried again; how many are, says the machine before and the journal after.
 fn retry(bench: &mut Bench, units: &[UnitKey]) {
-    bench.send(Event::Retry { sweep: one(), units: units.to_vec() });
+    let wish = Event::Retry { sweep: one(), units: units.to_vec() };
+    let (reach, before) = (bench.machine.reach(&wish), retries(bench).len());
+    bench.send(wish);
+    assert_eq!(retries(bench).len() - before, reach);
 }
 
 fn retries(bench: &Bench) -> Vec<UnitKey> {
@@ -93,8 +97,13 @@ fn a_cancelled_sweep_stays_cancelled() {
     assert_eq!((bench.status().state, retries(&bench).len()), (SweepState::Cancelled, 0));
 }
 
+/// Asks for units to be computed again, the same way.
 fn again(bench: &mut Bench, units: &[UnitKey]) {
-    bench.send(Event::Again { sweep: one(), units: units.to_vec() });
+    let wish = Event::Again { sweep: one(), units: units.to_vec() };
+    let voids = |bench: &Bench| bench.records(|record| matches!(record, Record::Void { asked: true, .. }));
+    let (reach, before) = (bench.machine.reach(&wish), voids(bench));
+    bench.send(wish);
+    assert_eq!(voids(bench) - before, reach);
 }
 
 /// All six units committed.

@@ -31,6 +31,20 @@ fn every_pending_unit_waits_for_something_that_is_said() {
 }
 
 #[test]
+fn who_only_looks_at_a_sweep_knows_nothing_of_workers() {
+    let mut machine = Machine::new(Settings::default());
+    let (id, plan) = (one(), six_units());
+    let first = plan.order[0];
+    let (committed, history) = (BTreeMap::new(), History::default());
+    machine.open_sweep(Duration::ZERO, Opening { id, name: "name".into(), plan, epoch: 0, committed, history });
+    let status = machine.status(Duration::ZERO, &one()).unwrap();
+    assert_eq!((status.led, status.units.pending, status.waiting), (false, 6, Vec::new()));
+    let phase = machine.show(Duration::ZERO, &one(), &first).unwrap().phase;
+    assert_eq!(phase, "could run, or runs: only the coordinator that leads the sweep knows");
+    assert!(Bench::new(six_units()).status().led);
+}
+
+#[test]
 fn after_a_restart_it_is_the_adoption_window() {
     let mut bench = Bench::new(six_units());
     bench.restart(six_units());
