@@ -169,7 +169,7 @@ pub async fn extend(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure
 async fn revise(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure> {
     loop {
         let standing = open(store, id).await?;
-        if journal::read(store, id).await.map_err(Failure::again)?.history.cancelled {
+        if journal::read(store, id).await?.history.cancelled {
             return Err(cancelled(id, standing.name()));
         }
         if standing.accepted.rows != by.accepted.rows {
