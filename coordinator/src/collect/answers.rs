@@ -1,0 +1,131 @@
+//! Likelihoods of answers become probabilities of classes, in three ways.
+
+use safetensors::{Dtype, SafeTensors};
+
+/// Likelihoods of some rows.
+#[derive(Debug)]
+pub struct Likelihoods {
+    classes: usize,
+    /// `[rows, classes]`: summed log-probabilities.
+    scores: Vec<f64>,
+    /// Tokens of each row's prompt; 0 = it was skipped.
+    prompt_tokens: Vec<i64>,
+    /// Tokens of each answer.
+    label_tokens: Option<Vec<i64>>,
+    /// Per class the log of the mean probability after texts without content.
+    prior: Option<Vec<f64>>,
+}
+
+/// A way to read likelihoods: the baseline's name, and a row's probabilities, if it has any.
+type Reading<'a> = (&'static str, Box<dyn Fn(usize) -> Option<Vec<f32>> + 'a>);
+
+/// Reads a prompt or judge unit's scores.
+pub fn likelihoods(artifact: &[u8], rows: usize, classes: usize) -> Result<Likelihoods, String> {
+    let tensors = SafeTensors::deserialize(artifact).map_err(|e| e.to_string())?;
+    let words = |name: &str, dtype: Dtype, count: Option<usize>| -> Result<Vec<[u8; 8]>, String> {
+        let view = tensors.tensor(name).map_err(|e| format!("{name}: {e}"))?;
+        let count = count.unwrap_or_else(|| view.shape().iter().product());
+        if view.dtype() != dtype || view.data().len() != count * 8 {
+            return Err(format!("{name} is {:?} {:?}, expected {count} {dtype:?} numbers", view.dtype(), view.shape()));
+        }
+        Ok(view.data().chunks_exact(8).map(|b| b.try_into().expect("chunks of 8")).collect())
+    };
+    let reals =
+        |name: &str, count| Ok::<_, String>(words(name, Dtype::F64, count)?.into_iter().map(f64::from_le_bytes).collect::<Vec<_>>());
+    let whole =
+        |name: &str, count| Ok::<_, String>(words(name, Dtype::I64, count)?.into_iter().map(i64::from_le_bytes).collect::<Vec<_>>());
+    let there = |name: &str| tensors.tensor(name).is_ok();
+    let empty = if there("content_free") { Some(reals("content_free", None)?) } else { None };
+    Ok(Likelihoods {
+        classes,
+        scores: reals("log_likelihood", Some(rows * classes))?,
+        prompt_tokens: whole("prompt_tokens", Some(rows))?,
+        label_tokens: if there("label_tokens") { Some(whole("label_tokens", Some(classes))?) } else { None },
+        prior: empty.and_then(|scores| prior(&scores, classes)),
+    })
+}
+
+/// The log of each class's mean probability after texts without content; none without such a text.
+fn prior(scores: &[f64], classes: usize) -> Option<Vec<f64>> {
+    let texts: Vec<Vec<f32>> = scores.chunks_exact(classes.max(1)).filter(|t| t.iter().all(|s| s.is_finite())).map(softmax).collect();
+    let mean = |class: usize| texts.iter().map(|t| f64::from(t[class])).sum::<f64>() / texts.len() as f64;
+    (!texts.is_empty()).then(|| (0..classes).map(|class| mean(class).max(f64::MIN_POSITIVE).ln()).collect())
+}
+
+impl Likelihoods {
+    /// A row's likelihoods; none where it was skipped, which the artifact marks by a prompt of no tokens.
+    fn row(&self, row: usize) -> Option<&[f64]> {
+        let scores = &self.scores[row * self.classes..][..self.classes];
+        (self.prompt_tokens[row] > 0 && scores.iter().all(|s| s.is_finite())).then_some(scores)
+    }
+
+    /// A row's probabilities over the classes.
+    pub fn softmax(&self, row: usize) -> Option<Vec<f32>> {
+        self.row(row).map(softmax)
+    }
+
+    /// Every way in which these can be read: whole answers, their mean token, and calibrated (Zhao et al. 2021).
+    pub fn readings(&self) -> Vec<Reading<'_>> {
+        let mut all: Vec<Reading<'_>> = vec![("zero-shot", Box::new(|row| self.softmax(row)))];
+        if let Some(tokens) = &self.label_tokens {
+            let mean = move |scores: &[f64]| softmax(&scores.iter().zip(tokens).map(|(s, n)| s / (*n).max(1) as f64).collect::<Vec<_>>());
+            all.push(("zero-shot-mean", Box::new(move |row| self.row(row).map(mean))));
+        }
+        if let Some(prior) = &self.prior {
+            let divided = move |scores: &[f64]| softmax(&scores.iter().zip(prior).map(|(s, p)| s - p).collect::<Vec<_>>());
+            all.push(("zero-shot-calibrated", Box::new(move |row| self.row(row).map(divided))));
+        }
+        all
+    }
+}
+
+fn softmax(scores: &[f64]) -> Vec<f32> {
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exps: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
+    let sum: f64 = exps.iter().sum();
+    exps.iter().map(|e| (e / sum) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+
+    fn artifact(likelihoods: &[f64], prompt_tokens: &[i64], more: &[(&str, Vec<f64>)], label_tokens: &[i64]) -> Vec<u8> {
+        let reals = |values: &[f64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+        let whole = |values: &[i64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+        let mut all = vec![
+            ("log_likelihood", Dtype::F64, reals(likelihoods), prompt_tokens.len()),
+            ("prompt_tokens", Dtype::I64, whole(prompt_tokens), 1),
+            ("label_tokens", Dtype::I64, whole(label_tokens), 1),
+        ];
+        all.extend(more.iter().map(|(name, values)| (*name, Dtype::F64, reals(values), 1)));
+        let views = all.iter().map(|(name, dtype, bytes, rows)| {
+            let shape = vec![*rows, bytes.len() / 8 / rows];
+            (*name, TensorView::new(*dtype, shape, bytes).unwrap())
+        });
+        safetensors::serialize(views, None).unwrap()
+    }
+
+    #[test]
+    fn a_certain_answer_is_not_a_skipped_row() {
+        // The first row's first answer has the probability 1; the second row was skipped; the third is not a number.
+        let bytes = artifact(&[0.0, -40.0, 0.0, 0.0, f64::NAN, -1.0], &[7, 0, 7], &[], &[1, 1]);
+        let found = likelihoods(&bytes, 3, 2).unwrap();
+        assert!(found.softmax(0).is_some_and(|p| p[0] > 0.999 && p[1] < 0.001));
+        assert_eq!([1, 2].map(|row| found.softmax(row)), [None, None]);
+        assert!(likelihoods(&bytes, 2, 2).unwrap_err().contains("log_likelihood is F64 [3, 2], expected 4"));
+    }
+
+    #[test]
+    fn length_and_prior_are_taken_out() {
+        // The second answer has three tokens, each likelier than the first's one; the first is likely after anything.
+        let bytes = artifact(&[-2.0, -3.0], &[5], &[("content_free", vec![0.9_f64.ln(), 0.1_f64.ln()])], &[1, 3]);
+        let found = likelihoods(&bytes, 1, 2).unwrap();
+        let readings: Vec<(&str, Vec<f32>)> = found.readings().iter().map(|(name, of)| (*name, of(0).unwrap())).collect();
+        let odds = |i: usize| f64::from(readings[i].1[0] / readings[i].1[1]).ln();
+        assert_eq!(readings.iter().map(|r| r.0).collect::<Vec<_>>(), ["zero-shot", "zero-shot-mean", "zero-shot-calibrated"]);
+        assert!((odds(0) - 1.0).abs() < 1e-5 && (odds(1) + 1.0).abs() < 1e-5 && (odds(2) - (1.0 - 9.0_f64.ln())).abs() < 1e-5);
+    }
+}

@@ -1,0 +1,136 @@
+//! What a well-formed corpus spec must also satisfy, before any file is read.
+
+use super::super::check::{Finding, finding, name, unique};
+use super::super::{ModelSpec, Sources, TEXT};
+use super::{CorpusSpec, EXAMPLES, LABEL, Rewrite, Synthesize};
+
+impl CorpusSpec {
+    pub(super) fn check(&self) -> Result<(), Finding> {
+        name("name", &self.name)?;
+        self.check_comments()?;
+        self.check_classes()?;
+        self.check_filters()?;
+        model("model", &self.model)?;
+        if let Some(other) = &self.classify.model {
+            model("classify.model", other)?;
+        }
+        self.check_classify()?;
+        if let Some(rewrite) = &self.rewrite {
+            self.check_rewrite(rewrite)?;
+        }
+        if let Some(synthesize) = &self.synthesize {
+            self.check_synthesize(synthesize)?;
+        }
+        if self.execution.rows_per_unit == Some(0) || self.execution.token_budget == 0 {
+            return finding("execution", "rows_per_unit and token_budget must be at least 1");
+        }
+        Ok(())
+    }
+
+    fn check_comments(&self) -> Result<(), Finding> {
+        let Sources::Files(files) = &self.comments.source else {
+            return finding("comments.source", "names files of splits, which a corpus has none of: list the files");
+        };
+        if files.is_empty() {
+            return finding("comments.source", "is empty: name at least one file");
+        }
+        unique("comments.source", "the file", files)?;
+        if self.comments.limit == Some(0) {
+            return finding("comments.limit", "must be at least 1");
+        }
+        if self.comments.label.is_none() && !self.comments.label_map.is_empty() {
+            return finding("comments.label_map", "maps labels, and comments.label names no column of them: name it");
+        }
+        match self.comments.label_map.iter().find(|(_, class)| !self.classes.contains(class)) {
+            Some((from, to)) => self.unknown("comments.label_map", &format!("{to}` (from `{from}")),
+            None => Ok(()),
+        }
+    }
+
+    fn check_classes(&self) -> Result<(), Finding> {
+        unique("classes", "class", &self.classes)?;
+        if self.classes.len() < 2 {
+            return finding("classes", "there must be at least 2");
+        }
+        let words: Vec<&str> = self.classes.iter().map(|class| self.word(class)).collect();
+        if let Some(word) = words.iter().find(|word| word.is_empty() || word.trim() != **word) {
+            return finding("classes", format!("the word `{word}` must not be empty, nor have spaces around it"));
+        }
+        unique("classify.answers", "answer", &words)?;
+        match self.classify.answers.keys().find(|class| !self.classes.contains(class)) {
+            Some(class) => self.unknown("classify.answers", class),
+            None => Ok(()),
+        }
+    }
+
+    fn check_filters(&self) -> Result<(), Finding> {
+        let words = self.filters.words;
+        if words.min > words.max {
+            return finding("filters.words", format!("min {} is above max {}: nothing would stay", words.min, words.max));
+        }
+        unique("filters.languages", "language", &self.filters.languages)
+    }
+
+    fn check_classify(&self) -> Result<(), Finding> {
+        let classify = &self.classify;
+        if classify.question.as_ref().is_some_and(|question| question.matches(TEXT).count() != 1) {
+            return finding("classify.question", "must contain `{text}` exactly once: it is where the comment goes");
+        }
+        if classify.tokens == 0 {
+            return finding("classify.tokens", "must be at least 1");
+        }
+        if !(0.0..1.0).contains(&classify.confidence) {
+            return finding("classify.confidence", format!("is {}: it must lie in 0..1", classify.confidence));
+        }
+        Ok(())
+    }
+
+    fn check_rewrite(&self, rewrite: &Rewrite) -> Result<(), Finding> {
+        if !self.classes.contains(&rewrite.from) {
+            return self.unknown("rewrite.from", &rewrite.from);
+        }
+        self.check_targets("rewrite.to", &rewrite.to)?;
+        if rewrite.to.contains(&rewrite.from) {
+            return finding("rewrite.to", format!("names `{}`, which is what comments are rewritten from", rewrite.from));
+        }
+        asks("rewrite", &rewrite.question, &[TEXT, LABEL], rewrite.per_class, rewrite.tokens)
+    }
+
+    fn check_synthesize(&self, synthesize: &Synthesize) -> Result<(), Finding> {
+        self.check_targets("synthesize.classes", &synthesize.classes)?;
+        if synthesize.examples == 0 {
+            return finding("synthesize.examples", "must be at least 1: without examples all answers would be the same");
+        }
+        asks("synthesize", &synthesize.question, &[EXAMPLES, LABEL], synthesize.per_class, synthesize.tokens)
+    }
+
+    fn check_targets(&self, field: &str, named: &[String]) -> Result<(), Finding> {
+        unique(field, "class", named)?;
+        match named.iter().find(|class| !self.classes.contains(class)) {
+            Some(class) => self.unknown(field, class),
+            None => Ok(()),
+        }
+    }
+
+    fn unknown(&self, field: &str, class: &str) -> Result<(), Finding> {
+        finding(field, format!("`{class}` is none of the classes ({})", self.classes.join(", ")))
+    }
+}
+
+/// What a question that asks for writing needs.
+fn asks(field: &str, question: &str, marks: &[&str], per_class: usize, tokens: u32) -> Result<(), Finding> {
+    if let Some(mark) = marks.iter().find(|mark| !question.contains(**mark)) {
+        return finding(format!("{field}.question"), format!("must contain `{mark}`"));
+    }
+    if per_class == 0 || tokens == 0 {
+        return finding(field, "per_class and tokens must be at least 1");
+    }
+    Ok(())
+}
+
+fn model(field: &str, model: &ModelSpec) -> Result<(), Finding> {
+    if model.random_weights.is_some() {
+        return finding(format!("{field}.random_weights"), "a model of random weights can neither label nor write: leave it out");
+    }
+    name(&format!("{field}.name"), &model.name())
+}
