@@ -1,5 +1,8 @@
 //! Committed artifacts become a study, and the study a folder of tables, figures and pages.
 
+mod answers;
+pub mod asked;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -10,9 +13,9 @@ use limbic_proto::commit::{self, Commit, Done};
 use limbic_proto::key::UnitKey;
 use limbic_proto::layout;
 use limbic_proto::rows::Split;
-use limbic_proto::spec::Condition;
+use limbic_proto::spec::{Baseline, Condition};
 use limbic_proto::status::Quarantined;
-use limbic_proto::unit::{FITS, FitRecord, PREDICTIONS, SCORES};
+use limbic_proto::unit::{ANSWERS, FITS, FitRecord, PREDICTIONS, SCORES};
 use limbic_report::{ConditionEntry, ModelEntry, Prediction, Run, Study, TestRow};
 use limbic_store::{Store, StoreError};
 use safetensors::SafeTensors;
@@ -83,25 +86,9 @@ struct Fetched {
 /// The store can't be read, or results are not what was committed (all such units are named).
 pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: Vec<Quarantined>) -> Result<Study, CollectError> {
     let parts = chains.parts(sweep);
-    let committed: Vec<_> = parts.iter().filter_map(|(key, planned)| Some((*key, chains.standing(key)?, planned.place.clone()))).collect();
-    let phase = Phase::of(committed.len(), "reading results");
-    let fetched: Vec<Result<(UnitKey, Fetched), Corrupt>> = stream::iter(committed)
-        .map(|(key, generation, place)| fetch(store, key, generation, place))
-        .buffered(PARALLEL)
-        .inspect(|_| phase.step())
-        .try_collect()
-        .await?;
-    drop(phase);
-    let (mut good, mut corrupt) = (BTreeMap::new(), Vec::new());
-    for unit in fetched {
-        match unit {
-            Ok((key, fetched)) => drop(good.insert(key, fetched)),
-            Err(bad) => corrupt.push(bad),
-        }
-    }
-    if !corrupt.is_empty() {
-        return Err(CollectError::Corrupt(corrupt));
-    }
+    let committed: Vec<_> =
+        parts.iter().filter_map(|(key, planned)| Some((*key, chains.standing(key)?, artifacts(&planned.place)))).collect();
+    let good = all(store, committed).await?;
 
     let mut collector = Collector::new(sweep);
     let mut runs = Vec::new();
@@ -134,21 +121,51 @@ pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: V
     })
 }
 
+/// Some committed results: each by its unit, its generation and the names of the artifacts that are read of it.
+async fn all(store: &Store, committed: Vec<(UnitKey, u32, Vec<&'static str>)>) -> Result<BTreeMap<UnitKey, Fetched>, CollectError> {
+    let phase = Phase::of(committed.len(), "reading results");
+    let fetched: Vec<Result<(UnitKey, Fetched), Corrupt>> = stream::iter(committed)
+        .map(|(key, generation, names)| fetch(store, key, generation, names))
+        .buffered(PARALLEL)
+        .inspect(|_| phase.step())
+        .try_collect()
+        .await?;
+    drop(phase);
+    let (mut good, mut corrupt) = (BTreeMap::new(), Vec::new());
+    for unit in fetched {
+        match unit {
+            Ok((key, fetched)) => drop(good.insert(key, fetched)),
+            Err(bad) => corrupt.push(bad),
+        }
+    }
+    if corrupt.is_empty() { Ok(good) } else { Err(CollectError::Corrupt(corrupt)) }
+}
+
+/// The artifacts that a report reads of a unit, in this order.
+fn artifacts(place: &Place) -> Vec<&'static str> {
+    match place {
+        Place::Extract { .. } | Place::Embedding { .. } | Place::Writing { .. } => Vec::new(),
+        Place::Fit { .. } | Place::Baseline { .. } | Place::Transfer { .. } => vec![FITS, PREDICTIONS],
+        Place::Prompt { baseline: Baseline::ZeroShotJson, .. } => vec![ANSWERS],
+        Place::Prompt { .. } | Place::Judge { .. } => vec![SCORES],
+    }
+}
+
 /// One unit's result; a missing or corrupt one is no error of the whole.
-async fn fetch(store: &Store, unit: UnitKey, generation: u32, place: Place) -> Result<Result<(UnitKey, Fetched), Corrupt>, StoreError> {
-    match read(store, unit, generation, &place).await {
+async fn fetch(
+    store: &Store,
+    unit: UnitKey,
+    generation: u32,
+    names: Vec<&'static str>,
+) -> Result<Result<(UnitKey, Fetched), Corrupt>, StoreError> {
+    match read(store, unit, generation, &names).await {
         Ok(fetched) => Ok(Ok((unit, fetched))),
         Err(e) if e.not_found() || matches!(e, StoreError::Corrupt { .. }) => Ok(Err(Corrupt { unit, generation, reason: e.to_string() })),
         Err(e) => Err(e),
     }
 }
 
-async fn read(store: &Store, key: UnitKey, generation: u32, place: &Place) -> Result<Fetched, StoreError> {
-    let names: &[&str] = match place {
-        Place::Extract { .. } | Place::Embedding { .. } => &[],
-        Place::Fit { .. } | Place::Baseline { .. } | Place::Transfer { .. } => &[FITS, PREDICTIONS],
-        Place::Prompt { .. } | Place::Judge { .. } => &[SCORES],
-    };
+async fn read(store: &Store, key: UnitKey, generation: u32, names: &[&str]) -> Result<Fetched, StoreError> {
     let done = match store.commit(&key, generation).await? {
         Some(Commit::Done(done)) => done,
         found => {
@@ -182,7 +199,12 @@ impl<'a> Collector<'a> {
 
     fn take(&mut self, key: &UnitKey, planned: &PlannedUnit, fetched: &Fetched) -> Result<(), CollectError> {
         match planned.place {
-            Place::Extract { .. } | Place::Embedding { .. } | Place::Transfer { .. } | Place::Judge { .. } => Ok(()),
+            Place::Extract { .. }
+            | Place::Embedding { .. }
+            | Place::Transfer { .. }
+            | Place::Judge { .. }
+            | Place::Writing { .. }
+            | Place::Prompt { baseline: Baseline::ZeroShotJson, .. } => Ok(()),
             Place::Fit { model, condition, layer } => {
                 self.fits(key, fetched, |p| Prediction { model: Some(model), condition: Some(condition), layer: Some(layer), ..p })
             }
@@ -214,11 +236,11 @@ impl<'a> Collector<'a> {
 
     fn scores(&mut self, key: &UnitKey, model: usize, rows: (usize, usize), artifact: &Bytes) -> Result<(), CollectError> {
         let classes = self.sweep.rows.classes.len();
-        let answers = answers(artifact, rows.1 - rows.0, classes).map_err(|message| bad(key, SCORES, message))?;
+        let answers = answers::likelihoods(artifact, rows.1 - rows.0, classes).map_err(|message| bad(key, SCORES, message))?;
         let into = self.zero_shot.entry(model).or_insert_with(|| vec![0.0; self.test.len() * classes]);
         for (slot, &row) in self.test.iter().enumerate().filter(|(_, row)| (rows.0..rows.1).contains(*row)) {
             // A skipped row stays all zeros.
-            if let Some(probabilities) = &answers[row - rows.0] {
+            if let Some(probabilities) = &answers.softmax(row - rows.0) {
                 into[slot * classes..][..classes].copy_from_slice(probabilities);
             }
         }
@@ -252,30 +274,6 @@ fn floats(tensors: &SafeTensors<'_>, name: &str, expected: usize) -> Result<Vec<
         return Err(format!("{name} is {:?} {:?}, expected {expected} F32 numbers", view.dtype(), view.shape()));
     }
     Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("chunks of 4"))).collect())
-}
-
-/// Each row's probabilities over the classes, from the likelihoods of the answers; none for a row that was skipped, which
-/// the artifact marks by a prompt of no tokens.
-fn answers(artifact: &[u8], rows: usize, classes: usize) -> Result<Vec<Option<Vec<f32>>>, String> {
-    let tensors = SafeTensors::deserialize(artifact).map_err(|e| e.to_string())?;
-    let words = |name: &str, dtype: safetensors::Dtype, columns: usize| -> Result<Vec<[u8; 8]>, String> {
-        let view = tensors.tensor(name).map_err(|e| format!("{name}: {e}"))?;
-        if view.dtype() != dtype || view.data().len() != rows * columns * 8 {
-            return Err(format!("{name} is {:?} {:?}, expected {} {dtype:?} numbers", view.dtype(), view.shape(), rows * columns));
-        }
-        Ok(view.data().chunks_exact(8).map(|b| b.try_into().expect("chunks of 8")).collect())
-    };
-    let scores: Vec<f64> = words("log_likelihood", safetensors::Dtype::F64, classes)?.into_iter().map(f64::from_le_bytes).collect();
-    let tokens = words("prompt_tokens", safetensors::Dtype::I64, 1)?.into_iter().map(i64::from_le_bytes);
-    let row = |(tokens, of_row): (i64, &[f64])| (tokens > 0 && of_row.iter().all(|s| s.is_finite())).then(|| softmax(of_row));
-    Ok(tokens.zip(scores.chunks_exact(classes.max(1))).map(row).collect())
-}
-
-fn softmax(scores: &[f64]) -> Vec<f32> {
-    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let exps: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
-    let sum: f64 = exps.iter().sum();
-    exps.iter().map(|e| (e / sum) as f32).collect()
 }
 
 fn test_row(row: &limbic_proto::rows::Row) -> TestRow {
@@ -357,7 +355,11 @@ pub fn write_report(study: &Study, out: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a file whole or not at all.
+///
+/// # Errors
+/// The file can't be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().expect("a report's file has a folder");
     std::fs::create_dir_all(folder)?;
     let partial = path.with_extension("partial");
@@ -365,29 +367,4 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         // The partial file is useless; if it can't be removed either, it does no harm.
         let _ = std::fs::remove_file(&partial);
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::answers;
-
-    fn artifact(likelihoods: &[f64], prompt_tokens: &[i64]) -> Vec<u8> {
-        use safetensors::{Dtype, tensor::TensorView};
-        let scores: Vec<u8> = likelihoods.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let tokens: Vec<u8> = prompt_tokens.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let rows = prompt_tokens.len();
-        let scores = TensorView::new(Dtype::F64, vec![rows, likelihoods.len() / rows], &scores).unwrap();
-        let tokens = TensorView::new(Dtype::I64, vec![rows], &tokens).unwrap();
-        safetensors::serialize([("log_likelihood", scores), ("prompt_tokens", tokens)], None).unwrap()
-    }
-
-    #[test]
-    fn a_certain_answer_is_not_a_skipped_row() {
-        // The first row's first answer has the probability 1; the second row was skipped; the third is not a number.
-        let bytes = artifact(&[0.0, -40.0, 0.0, 0.0, f64::NAN, -1.0], &[7, 0, 7]);
-        let found = answers(&bytes, 3, 2).unwrap();
-        assert!(found[0].as_ref().is_some_and(|p| p[0] > 0.999 && p[1] < 0.001), "{found:?}");
-        assert_eq!(found[1..], [None, None]);
-        assert!(answers(&bytes, 2, 2).unwrap_err().contains("log_likelihood is F64 [3, 2], expected 4"));
-    }
 }

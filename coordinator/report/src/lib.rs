@@ -2,8 +2,9 @@
 //! the same bytes.
 //!
 //! [`evaluate`] turns a [`Study`] into [`Results`] (scores of every prediction with intervals, and the summaries),
-//! [`files`] turns both into the report's files.
+//! [`files`] turns both into the report's files. [`answers`] reads labels from what models write.
 
+pub mod answers;
 mod evaluate;
 mod figures;
 mod page;

@@ -20,7 +20,7 @@ pub const EXAMPLES: &str = "{examples}";
 /// How a corpus is built: comments are labelled by a model, those of one class rewritten toward others, further ones written
 /// after examples; what was written is labelled again.
 ///
-/// Only `comments`, `model` and `classes` are required. Relative paths are relative to the folder of the spec file.
+/// Only `dataset`, `model` and `classes` are required. Relative paths are relative to the folder of the spec file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CorpusSpec {
@@ -32,7 +32,7 @@ pub struct CorpusSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
     /// The raw texts.
-    pub comments: Comments,
+    pub dataset: Comments,
     /// The model that writes, and labels unless `classify.model` does.
     pub model: ModelSpec,
     /// The classes, in the order of all score vectors.
@@ -259,10 +259,10 @@ impl CorpusSpec {
     /// Unknown or mistyped fields (with line and column), and values that make no sense.
     pub fn from_yaml(text: &str, file: &Path) -> Result<CorpusSpec, SpecError> {
         let mut spec: CorpusSpec = serde_saphyr::from_str(text)
-            .map_err(|e| SpecError::Syntax { file: file.to_path_buf(), message: syntax(text, &e, "`comments`, `model` and `classes`") })?;
+            .map_err(|e| SpecError::Syntax { file: file.to_path_buf(), message: syntax(text, &e, "`dataset`, `model` and `classes`") })?;
         let base = file.parent().unwrap_or(Path::new(""));
         let place = |source: &mut String| *source = resolve(base, source);
-        spec.comments.source.relocate(place);
+        spec.dataset.source.relocate(place);
         [Some(&mut spec.model), spec.classify.model.as_mut()].into_iter().flatten().for_each(|model| place(&mut model.source));
         spec.store.as_mut().map(place);
         spec.check().map_err(|Finding { field, message }| SpecError::Invalid { file: file.to_path_buf(), field, message })?;

@@ -28,21 +28,21 @@ impl CorpusSpec {
     }
 
     fn check_comments(&self) -> Result<(), Finding> {
-        let Sources::Files(files) = &self.comments.source else {
-            return finding("comments.source", "names files of splits, which a corpus has none of: list the files");
+        let Sources::Files(files) = &self.dataset.source else {
+            return finding("dataset.source", "names files of splits, which a corpus has none of: list the files");
         };
         if files.is_empty() {
-            return finding("comments.source", "is empty: name at least one file");
+            return finding("dataset.source", "is empty: name at least one file");
         }
-        unique("comments.source", "the file", files)?;
-        if self.comments.limit == Some(0) {
-            return finding("comments.limit", "must be at least 1");
+        unique("dataset.source", "the file", files)?;
+        if self.dataset.limit == Some(0) {
+            return finding("dataset.limit", "must be at least 1");
         }
-        if self.comments.label.is_none() && !self.comments.label_map.is_empty() {
-            return finding("comments.label_map", "maps labels, and comments.label names no column of them: name it");
+        if self.dataset.label.is_none() && !self.dataset.label_map.is_empty() {
+            return finding("dataset.label_map", "maps labels, and dataset.label names no column of them: name it");
         }
-        match self.comments.label_map.iter().find(|(_, class)| !self.classes.contains(class)) {
-            Some((from, to)) => self.unknown("comments.label_map", &format!("{to}` (from `{from}")),
+        match self.dataset.label_map.iter().find(|(_, class)| !self.classes.contains(class)) {
+            Some((from, to)) => self.unknown("dataset.label_map", &format!("{to}` (from `{from}")),
             None => Ok(()),
         }
     }
