@@ -222,3 +222,6 @@ pub fn lines(spec: &CorpusSpec, entries: &[Entry]) -> (String, String) {
     }
     (kept, left_out)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use limbic_core::machine::{Action, Event, Settings};
+use limbic_core::plan::ModelFacts;
 use limbic_proto::logs::LogFormat;
 use limbic_proto::spec::{Dtype, ModelSpec};
 use limbic_proto::status::{AttemptCounts, Status, SweepState};
@@ -58,6 +59,8 @@ pub struct Computing {
     store: Store,
     device: DeviceArgs,
     log_format: LogFormat,
+    /// Bytes of the largest model's weights, of which every worker may hold a copy.
+    largest: u64,
     running: Option<Running>,
 }
 
@@ -96,9 +99,15 @@ pub struct Now {
 }
 
 impl Computing {
-    /// Nothing is started yet.
-    pub fn new(store: &Store, device: &DeviceArgs, log_format: LogFormat) -> Computing {
-        Computing { store: store.clone(), device: device.clone(), log_format, running: None }
+    /// For sweeps over these models; nothing is started yet.
+    pub fn new<'a>(
+        store: &Store,
+        device: &DeviceArgs,
+        log_format: LogFormat,
+        models: impl IntoIterator<Item = &'a ModelFacts>,
+    ) -> Computing {
+        let largest = models.into_iter().map(|m| m.architecture.parameters() * 4).max().unwrap_or(0);
+        Computing { store: store.clone(), device: device.clone(), log_format, largest, running: None }
     }
 
     /// Computes what is missing and reads the results with `read`. Results that it finds corrupt are voided and computed again.
@@ -153,7 +162,10 @@ impl Computing {
                 running.handle.open(sweep.clone()).await?;
                 running
             }
-            idle => idle.insert(Running::start(&self.store, &self.device, self.log_format, sweep).await?),
+            idle => {
+                let workers = self.device.workers.map_or_else(|| default_workers(&self.device.device, self.largest), usize::from);
+                idle.insert(Running::start(&self.store, sweep, workers, &self.device.device, self.log_format).await?)
+            }
         };
         let before = handle.status(&sweep.id).await.map_err(Failure::again)?.expect("the sweep was just opened").attempts;
         if retry && let count @ 1.. = handle.retry_quarantined(&sweep.id).await.map_err(Failure::again)? {
@@ -175,8 +187,8 @@ impl Computing {
 }
 
 impl Running {
-    /// Takes the lead of a first sweep and starts workers that suit its models.
-    async fn start(store: &Store, device: &DeviceArgs, log_format: LogFormat, sweep: &Sweep) -> Result<Running, Failure> {
+    /// Takes the lead of a first sweep and starts workers.
+    async fn start(store: &Store, sweep: &Sweep, workers: usize, device: &str, log_format: LogFormat) -> Result<Running, Failure> {
         let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false).await?;
         let address = listener.local_addr().map_err(Failure::again)?;
         // Workers of an earlier command ended with it, so there is nobody to wait for.
@@ -185,14 +197,12 @@ impl Running {
         handle.open(sweep.clone()).await?;
         handle.all_open().await.map_err(Failure::again)?;
         let served = tokio::spawn(server::serve(listener, handle.clone(), std::future::pending()));
-        let largest = sweep.plan.models.iter().map(|m| m.architecture.parameters() * 4).max().unwrap_or(0);
-        let workers = device.workers.map_or_else(|| default_workers(&device.device, largest), usize::from);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let crew = Crew {
             coordinator: format!("http://{address}"),
             workers,
             threads: (cores / workers).max(1),
-            device: device.device.clone(),
+            device: device.to_owned(),
             log_format,
         };
         Ok(Running { handle, superseded, crew: tokio::spawn(crew.run()), served })

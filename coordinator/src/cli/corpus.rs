@@ -81,17 +81,17 @@ async fn build(args: BuildArgs, log_format: LogFormat) -> Result<(), Failure> {
     let (mut entries, files) = read_comments(&spec, &mut notes).await?;
     let writer = described(&spec.model).await?;
     let classifier = if spec.classify.model.is_some() { described(spec.classifier()).await? } else { writer.clone() };
-    let computing = Computing::new(&store, &args.device, log_format);
+    let computing = Computing::new(&store, &args.device, log_format, [&writer, &classifier]);
     let mut build = Build { spec, store, computing, writer, classifier, stages: Vec::new(), now: Now::default(), quiet: args.json };
 
     choose(&build.spec, &filter, &mut entries);
     build.label("label the comments", "label", &mut entries).await?;
-    let mut written = build.write(&filter, &entries).await?;
-    build.label("label what was written", "label-written", &mut written).await?;
     let comments = entries.len();
-    entries.append(&mut written);
-    filter.copies(&mut entries, comments);
+    entries.append(&mut build.write(&entries).await?);
     unique(&entries)?;
+    // Before they are labelled: to find in a copy what its original was labelled is no agreement.
+    filter.apply(&mut entries, comments);
+    build.label("label what was written", "label-written", &mut entries[comments..]).await?;
 
     let Build { spec, writer, classifier, stages, now, .. } = &build;
     let account = Account { spec, entries: &entries, files, writer, classifier, stages, notes: &notes };
@@ -145,8 +145,7 @@ async fn read_comments(spec: &CorpusSpec, notes: &mut Vec<String>) -> Result<(Ve
 
 /// Leaves out the comments that the filters refuse, and those beyond the limit.
 fn choose(spec: &CorpusSpec, filter: &Filter, entries: &mut [Entry]) {
-    entries.iter_mut().for_each(|entry| entry.refused = filter.refuses(&entry.text));
-    filter.copies(entries, 0);
+    filter.apply(entries, 0);
     let mut standing: Vec<&mut Entry> = entries.iter_mut().filter(|entry| entry.stands()).collect();
     standing.sort_by_cached_key(|entry| (rank("limit", spec.seed, &entry.id), entry.id.clone()));
     for entry in standing.into_iter().skip(spec.dataset.limit.unwrap_or(usize::MAX)) {
@@ -190,7 +189,7 @@ impl Build {
     }
 
     /// Has the model rewrite comments, and write others after examples.
-    async fn write(&mut self, filter: &Filter, comments: &[Entry]) -> Result<Vec<Entry>, Failure> {
+    async fn write(&mut self, comments: &[Entry]) -> Result<Vec<Entry>, Failure> {
         let mut written = Vec::new();
         if let Some(rewrite) = self.spec.rewrite.clone() {
             let asked = ask::rewrites(&self.spec, &rewrite, comments);
@@ -200,7 +199,6 @@ impl Build {
             let asked = ask::syntheses(&self.spec, &synthesize, comments);
             written.extend(self.written("write after examples", "synthesize", asked, synthesize.tokens).await?);
         }
-        written.iter_mut().for_each(|entry| entry.refused = filter.refuses(&entry.text));
         Ok(written)
     }
 

@@ -55,7 +55,9 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     let done = Chains::read(&store, &sweep).await?.committed(&sweep);
     announce(&args, &sweep, done);
     let read = async |chains: &Chains, status: &Status| collect::study(&store, &sweep, chains, status.quarantined.clone()).await;
-    let Computed { status, results: study, now } = Computing::new(&store, &args.device, log_format).sound(&sweep, read).await?;
+    let mut computing = Computing::new(&store, &args.device, log_format, &sweep.plan.models);
+    let Computed { status, results: study, now } = computing.sound(&sweep, read).await?;
+    drop(computing);
     let folder = out.clone();
     tokio::task::spawn_blocking(move || collect::write_report(&study, &folder)).await.expect("writing a report doesn't panic")?;
     summary(&args, &status, (done, now), &out, started.elapsed());

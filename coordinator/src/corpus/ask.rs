@@ -4,6 +4,8 @@
 //! another order. A synthetic text is a group of its own: it is made of texts of several groups, and joining them all would make
 //! one group of the whole corpus.
 
+use std::collections::BTreeSet;
+
 use limbic_proto::spec::{CorpusSpec, EXAMPLES, LABEL, Rewrite, Synthesize, TEXT};
 
 use super::{Entry, Provenance};
@@ -48,22 +50,45 @@ pub fn rewrites(spec: &CorpusSpec, rewrite: &Rewrite, comments: &[Entry]) -> Vec
     spec.targets(&rewrite.to, Some(&rewrite.from)).into_iter().flat_map(toward).collect()
 }
 
-/// The comments that are written after examples; none for a class of which no comment was found.
+/// Rounds without a question that is new, after which there is taken to be no other one.
+const IDLE: usize = 20;
+
+/// The comments that are written after examples. Those of a class take turns: each is shown once before any is shown again,
+/// beside others or in another order. Where there are too few to ask so many different questions, fewer are asked; of a class
+/// without comments none.
 pub fn syntheses(spec: &CorpusSpec, synthesize: &Synthesize, comments: &[Entry]) -> Vec<Asked> {
     let of_class = |target: usize| {
         let class = &spec.classes[target];
-        (0..synthesize.per_class).filter_map(move |number| {
-            let shown = ranked(spec, comments, target, &format!("examples {class} {number}"));
-            let shown = &shown[..shown.len().min(synthesize.examples)];
-            let listed: Vec<String> = shown.iter().map(|entry| format!("- {}", one_line(&entry.text))).collect();
-            let question = synthesize.question.replace(LABEL, spec.word(class)).replace(EXAMPLES, &listed.join("\n"));
-            let (id, made_of) = (format!("synthetic-{class}-{number:04}"), shown.iter().map(|entry| entry.id.clone()).collect());
-            (!shown.is_empty()).then(|| Asked::new(id.clone(), id, Provenance::Synthetic, made_of, target, question))
-        })
+        let (mut asked, mut questions) = (Vec::new(), BTreeSet::new());
+        let (mut round, mut idle) = (0, 0);
+        while asked.len() < synthesize.per_class && idle < IDLE {
+            let drawn = ranked(spec, comments, target, &format!("examples {class} {round}"));
+            let before = asked.len();
+            for shown in handfuls(&drawn, synthesize.examples) {
+                let listed: Vec<String> = shown.iter().map(|entry| format!("- {}", one_line(&entry.text))).collect();
+                let question = synthesize.question.replace(LABEL, spec.word(class)).replace(EXAMPLES, &listed.join("\n"));
+                if asked.len() < synthesize.per_class && questions.insert(question.clone()) {
+                    let id = format!("synthetic-{class}-{:04}", asked.len());
+                    let made_of = shown.iter().map(|entry| entry.id.clone()).collect();
+                    asked.push(Asked::new(id.clone(), id, Provenance::Synthetic, made_of, target, question));
+                }
+            }
+            idle = if asked.len() == before { idle + 1 } else { 0 };
+            round += 1;
+        }
+        asked
     };
     spec.targets(&synthesize.classes, None).into_iter().flat_map(of_class).collect()
+}
+
+/// So many at a time, without a rest; where there are fewer, all of them.
+fn handfuls<'a, 'b>(drawn: &'b [&'a Entry], size: usize) -> std::slice::ChunksExact<'b, &'a Entry> {
+    drawn.chunks_exact(size.min(drawn.len()).max(1))
 }
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! Which texts stay: by length, by language, and of copies the first.
 //!
-//! Languages are told by whatlang (trigrams, no model files). It says itself when it can't be sure, which is the rule for texts of
-//! a few words; those stay.
+//! Languages are told by whatlang: by the script, then by trigrams; there are no model files. It says itself when it can't be
+//! sure, which is the rule for texts of a few words; those stay, unless they are in a script that none of the languages is
+//! written in.
 
 use std::collections::HashSet;
 
@@ -34,28 +35,40 @@ impl Filter {
         Ok(Filter { spec: spec.clone(), languages })
     }
 
+    /// Leaves out texts from the entry `from` on: those that are refused by themselves, and copies of what stands before them.
+    pub fn apply(&self, entries: &mut [Entry], from: usize) {
+        entries[from..].iter_mut().for_each(|entry| entry.refused = self.refuses(&entry.text));
+        self.copies(entries, from);
+    }
+
     /// Why a text by itself is left out, if it is.
-    pub fn refuses(&self, text: &str) -> Option<Reason> {
+    fn refuses(&self, text: &str) -> Option<Reason> {
         match text.split_whitespace().count() {
             0 => return Some(Reason::Empty),
             words if words < self.spec.words.min => return Some(Reason::Short),
             words if words > self.spec.words.max => return Some(Reason::Long),
             _ => {}
         }
-        let other = |text| whatlang::detect(text).is_some_and(|found| found.is_reliable() && !self.languages.contains(&found.lang()));
-        (!self.languages.is_empty() && other(text)).then_some(Reason::Language)
+        (!self.languages.is_empty() && self.is_foreign(text)).then_some(Reason::Language)
     }
 
-    /// Leaves out standing texts, from the entry `from` on, that are copies of earlier ones.
-    pub fn copies(&self, entries: &mut [Entry], from: usize) {
+    /// Whether a text is surely in none of the languages.
+    fn is_foreign(&self, text: &str) -> bool {
+        whatlang::detect(text).is_some_and(|found| {
+            let written = found.script().langs().iter().any(|lang| self.languages.contains(lang));
+            !written || (found.is_reliable() && !self.languages.contains(&found.lang()))
+        })
+    }
+
+    /// Leaves out copies of standing texts. Those before `from` were looked through before, and stay even if what came since
+    /// makes them alike by a chain.
+    fn copies(&self, entries: &mut [Entry], from: usize) {
         let standing: Vec<usize> = (0..entries.len()).filter(|&i| entries[i].stands()).collect();
         let roots = match self.spec.duplicates {
+            Duplicates::Keep => return,
+            Duplicates::Exact => (0..standing.len()).collect(),
             Duplicates::Near => clusters(&standing.iter().map(|&i| entries[i].text.as_str()).collect::<Vec<_>>()),
-            Duplicates::Exact | Duplicates::Keep => (0..standing.len()).collect(),
         };
-        if self.spec.duplicates == Duplicates::Keep {
-            return;
-        }
         let mut seen: HashSet<String> = HashSet::new();
         for (at, root) in roots.into_iter().enumerate() {
             let entry = &mut entries[standing[at]];
@@ -66,3 +79,6 @@ impl Filter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

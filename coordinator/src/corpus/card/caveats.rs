@@ -2,10 +2,13 @@
 
 use super::share::{Share, percent};
 use super::{Account, Provenance};
-use crate::corpus::Entry;
+use crate::corpus::{Entry, Reason};
 
 /// Texts of a class below which nothing can be learnt or measured on it.
 const FEW: usize = 20;
+
+/// The share of texts without a label that is worth a word.
+const OFTEN: f64 = 0.05;
 
 /// The sentences, gravest first.
 pub fn caveats(account: &Account<'_>) -> Vec<String> {
@@ -17,6 +20,7 @@ pub fn caveats(account: &Account<'_>) -> Vec<String> {
             account.writer.name
         ));
     }
+    all.extend(unlabelled(account));
     all.extend(concentration(account));
     all.extend(confidence(account));
     all.extend(scarcity(account));
@@ -66,6 +70,13 @@ fn written(account: &Account<'_>, provenance: Provenance) -> Option<String> {
         "The classifier found {share} of the {what} texts to be what was asked for; chance would be {}.{verdict}",
         percent(chance)
     ))
+}
+
+/// How often the classifier gave no label, or none that was sure enough.
+fn unlabelled(account: &Account<'_>) -> Option<String> {
+    let asked = account.entries.iter().filter(|entry| entry.verdict.is_some() || entry.refused == Some(Reason::Unlabelled));
+    let share = Share::of(asked.map(|entry| entry.verdict.is_none()));
+    (share.value() > OFTEN).then(|| format!("The classifier gave no label to {share} of the texts, which are left out."))
 }
 
 /// Labels that go to one class, and classes that get none.
