@@ -157,6 +157,8 @@ impl Computing {
             let _phase = Phase::new(format!("downloading {}", model.source));
             ModelFiles::resolve(&model.source, Need::Weights).await.map_err(Failure::user)?;
         }
+        // Before it is opened: workers that wait for units are granted some at once.
+        let before = stored_status(&self.store, sweep).await?.attempts;
         let Running { handle, superseded, crew, .. } = match &mut self.running {
             Some(running) => {
                 running.handle.open(sweep.clone()).await?;
@@ -167,7 +169,6 @@ impl Computing {
                 idle.insert(Running::start(&self.store, sweep, workers, &self.device.device, self.log_format).await?)
             }
         };
-        let before = handle.status(&sweep.id).await.map_err(Failure::again)?.expect("the sweep was just opened").attempts;
         if retry && let count @ 1.. = handle.retry_quarantined(&sweep.id).await.map_err(Failure::again)? {
             eprintln!("note: {count} units that had failed are tried again");
         }

@@ -84,7 +84,7 @@ async fn build(args: BuildArgs, log_format: LogFormat) -> Result<(), Failure> {
     let computing = Computing::new(&store, &args.device, log_format, [&writer, &classifier]);
     let mut build = Build { spec, store, computing, writer, classifier, stages: Vec::new(), now: Now::default(), quiet: args.json };
 
-    choose(&build.spec, &filter, &mut entries);
+    choose(&build.spec, &filter, &mut entries)?;
     build.label("label the comments", "label", &mut entries).await?;
     let comments = entries.len();
     entries.append(&mut build.write(&entries).await?);
@@ -144,13 +144,20 @@ async fn read_comments(spec: &CorpusSpec, notes: &mut Vec<String>) -> Result<(Ve
 }
 
 /// Leaves out the comments that the filters refuse, and those beyond the limit.
-fn choose(spec: &CorpusSpec, filter: &Filter, entries: &mut [Entry]) {
+fn choose(spec: &CorpusSpec, filter: &Filter, entries: &mut [Entry]) -> Result<(), Failure> {
     filter.apply(entries, 0);
     let mut standing: Vec<&mut Entry> = entries.iter_mut().filter(|entry| entry.stands()).collect();
     standing.sort_by_cached_key(|entry| (rank("limit", spec.seed, &entry.id), entry.id.clone()));
     for entry in standing.into_iter().skip(spec.dataset.limit.unwrap_or(usize::MAX)) {
         entry.refused = Some(Reason::Limit);
     }
+    if entries.iter().any(Entry::stands) {
+        return Ok(());
+    }
+    let of = |reason: Reason| (reason, entries.iter().filter(|entry| entry.refused == Some(reason)).count());
+    let refused = Reason::ALL.map(of).into_iter().filter(|(_, count)| *count > 0);
+    let refused: Vec<String> = refused.map(|(reason, count)| format!("{count} {}", reason.as_str())).collect();
+    Err(Failure::user(format_args!("filters: none of the {} comments passes ({}): loosen them", entries.len(), refused.join(", "))))
 }
 
 /// Ids of what was written are made of comments' ids and classes' names, so they could be those of comments.

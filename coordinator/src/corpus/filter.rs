@@ -27,7 +27,8 @@ impl Filter {
     pub fn new(spec: &Filters) -> Result<Filter, String> {
         let language = |code: &String| {
             Lang::from_code(code).ok_or_else(|| {
-                let known: Vec<&str> = Lang::all().iter().map(|lang| lang.code()).collect();
+                let mut known: Vec<&str> = Lang::all().iter().map(|lang| lang.code()).collect();
+                known.sort_unstable();
                 format!("filters.languages: `{code}` is no language that can be told; write ISO 639-3 codes: {}", known.join(", "))
             })
         };

@@ -42,7 +42,9 @@ impl CorpusSpec {
             return finding("dataset.label_map", "maps labels, and dataset.label names no column of them: name it");
         }
         match self.dataset.label_map.iter().find(|(_, class)| !self.classes.contains(class)) {
-            Some((from, to)) => self.unknown("dataset.label_map", &format!("{to}` (from `{from}")),
+            Some((from, to)) => {
+                finding("dataset.label_map", format!("maps `{from}` to `{to}`, which is none of the classes ({})", self.classes.join(", ")))
+            }
             None => Ok(()),
         }
     }
@@ -50,11 +52,12 @@ impl CorpusSpec {
     fn check_classes(&self) -> Result<(), Finding> {
         unique("classes", "class", &self.classes)?;
         if self.classes.len() < 2 {
-            return finding("classes", "there must be at least 2");
+            let found = self.classes.join(", ");
+            return finding("classes", format!("is [{found}]: there must be at least 2, or there is nothing to tell apart"));
         }
         let words: Vec<&str> = self.classes.iter().map(|class| self.word(class)).collect();
         if let Some(word) = words.iter().find(|word| word.is_empty() || word.trim() != **word) {
-            return finding("classes", format!("the word `{word}` must not be empty, nor have spaces around it"));
+            return finding("classify.answers", format!("the word `{word}` must not be empty, nor have spaces around it"));
         }
         unique("classify.answers", "answer", &words)?;
         match self.classify.answers.keys().find(|class| !self.classes.contains(class)) {
@@ -133,4 +136,53 @@ fn model(field: &str, model: &ModelSpec) -> Result<(), Finding> {
         return finding(format!("{field}.random_weights"), "a model of random weights can neither label nor write: leave it out");
     }
     name(&format!("{field}.name"), &model.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::spec::CorpusSpec;
+
+    const LEAST: &str = "dataset: {source: a.jsonl}\nmodel: {source: m}\nclasses: [joy, neutral]\n";
+
+    fn read(fields: &str) -> Result<CorpusSpec, String> {
+        let (text, file) = (format!("{LEAST}{fields}\n"), Path::new("/specs/c.yaml"));
+        CorpusSpec::from_yaml(&text, file).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_least_spec_is_read_and_paths_are_its_folders() {
+        let spec = read("store: here\nclassify: {model: {source: hf://a/b}, answers: {joy: happiness}}\nrewrite: {}").unwrap();
+        assert_eq!((spec.dataset.source.to_string(), spec.model.source.as_str()), ("/specs/a.jsonl".into(), "/specs/m"));
+        assert_eq!((spec.store.as_deref(), spec.classifier().source.as_str()), (Some("/specs/here"), "hf://a/b"));
+        assert_eq!((spec.word("joy"), spec.word("neutral"), spec.class("neutral")), ("happiness", "neutral", 1));
+        assert_eq!((spec.targets(&[], Some("neutral")), spec.targets(&["neutral".into()], None)), (vec![0], vec![1]));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_its_field() {
+        for (fields, field) in [
+            ("name: a b", "name"),
+            ("rewrite: {from: anger}", "rewrite.from"),
+            ("rewrite: {to: [neutral]}", "rewrite.to"),
+            ("rewrite: {to: [joy, joy]}", "rewrite.to"),
+            ("rewrite: {per_class: 0}", "rewrite"),
+            ("rewrite: {question: '{text}'}", "rewrite.question"),
+            ("synthesize: {examples: 0}", "synthesize.examples"),
+            ("synthesize: {classes: [fear]}", "synthesize.classes"),
+            ("synthesize: {question: '{examples}'}", "synthesize.question"),
+            ("classify: {answers: {fear: x}}", "classify.answers"),
+            ("classify: {answers: {joy: neutral}}", "classify.answers"),
+            ("classify: {answers: {joy: ' x'}}", "classify.answers"),
+            ("classify: {confidence: 1.5}", "classify.confidence"),
+            ("classify: {tokens: 0}", "classify.tokens"),
+            ("classify: {model: {source: m, random_weights: 1}}", "classify.model.random_weights"),
+            ("filters: {words: {min: 3, max: 2}}", "filters.words"),
+            ("execution: {rows_per_unit: 0}", "execution"),
+        ] {
+            let said = read(fields).unwrap_err();
+            assert!(said.starts_with(&format!("/specs/c.yaml: {field}: ")), "{fields}: {said}");
+        }
+    }
 }
