@@ -1,5 +1,7 @@
 //! What a user of a corpus must know first, by the numbers of the corpus.
 
+use std::collections::BTreeSet;
+
 use super::share::{Share, percent};
 use super::{Account, Provenance};
 use crate::corpus::{Entry, Reason};
@@ -25,6 +27,7 @@ pub fn caveats(account: &Account<'_>) -> Vec<String> {
     all.extend(confidence(account));
     all.extend(scarcity(account));
     all.extend(named(account));
+    all.extend(repeated(account));
     all
 }
 
@@ -131,4 +134,16 @@ fn named(account: &Account<'_>) -> Option<String> {
     };
     let share = Share::of(written.iter().filter_map(names));
     (share.found > 0).then(|| format!("The word for the label stands in {share} of the written texts: those can be told by it alone."))
+}
+
+/// Written texts that go round in circles.
+fn repeated(account: &Account<'_>) -> Option<String> {
+    let repeats = |entry: &Entry| {
+        let words: Vec<String> = entry.text.split_whitespace().map(str::to_lowercase).collect();
+        let different: BTreeSet<&[String]> = words.windows(3).collect();
+        2 * different.len() < words.len().saturating_sub(2)
+    };
+    let share = Share::of(account.kept().filter(|entry| entry.target.is_some()).map(repeats));
+    (share.found > 0)
+        .then(|| format!("{share} of the written texts repeat themselves: of their runs of three words, less than half differ."))
 }

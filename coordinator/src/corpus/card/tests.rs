@@ -106,14 +106,16 @@ fn what_was_written_is_judged_by_chance_and_by_half() {
 fn lopsided_scarce_unsure_and_telling_texts_are_named() {
     let mut entries: Vec<Entry> = (0..30).map(|i| comment(&format!("c{i}"), "text", Some(0))).collect();
     entries.push(Entry { text: "So much JOY!".into(), ..written("s", Provenance::Synthetic, 0, 0) });
+    entries.push(Entry { text: "I am sorry. ".repeat(5), ..written("r", Provenance::Synthetic, 0, 0) });
     entries.extend((0..3).map(|i| left_out(comment(&format!("u{i}"), "text", None), Reason::Unlabelled)));
     let (_, said) = told(&spec("synthesize: {}"), &entries, "other");
     for sentence in [
         "100 % of the comments were labelled `joy`. No comment was labelled anger, neutral.",
         "the median probability of a label in the corpus is 20 %, where 33 % would be a guess.",
         "Fewer than 20 texts each have anger (0), neutral (0)",
-        "The classifier gave no label to 3 of 34: 9 % (3–23 %) of the texts",
-        "The word for the label stands in 1 of 1: 100 % (21–100 %) of the written texts",
+        "The classifier gave no label to 3 of 35: 9 % (3–22 %) of the texts",
+        "The word for the label stands in 1 of 2: 50 % (9–91 %) of the written texts",
+        "1 of 2: 50 % (9–91 %) of the written texts repeat themselves",
     ] {
         assert!(said.contains(sentence), "`{sentence}` is missing in\n{said}");
     }
