@@ -64,7 +64,7 @@ struct Build {
 /// Carries out `limbic corpus`.
 pub async fn corpus(command: CorpusCommand, log_format: LogFormat) -> Result<(), Failure> {
     let CorpusCommand::Build(args) = command;
-    build(args, log_format).await
+    Box::pin(build(args, log_format)).await
 }
 
 async fn build(args: BuildArgs, log_format: LogFormat) -> Result<(), Failure> {

@@ -59,7 +59,7 @@ fn a_written_label_counts_by_its_word_and_what_was_asked_for_must_be_found() {
         entries.map(|entry| (entry.verdict.map(|v| (v.class, v.probabilities.len())), entry.refused))
     };
     let unread = (None, Some(Reason::Unlabelled));
-    assert_eq!(run(""), [(Some((0, 0)), None), (Some((1, 0)), Some(Reason::Disagrees)), unread.clone()]);
+    assert_eq!(run(""), [(Some((0, 0)), None), (Some((1, 0)), Some(Reason::Disagrees)), unread]);
     assert_eq!(run("keep: labelled"), [(Some((0, 0)), None), (Some((1, 0)), None), unread]);
 }
 

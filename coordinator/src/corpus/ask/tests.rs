@@ -32,7 +32,7 @@ fn so_many_comments_are_rewritten_toward_each_class_and_stay_in_their_group() {
 
 #[test]
 fn examples_take_turns_and_no_two_questions_are_the_same() {
-    let spec = spec("synthesize: {per_class: 8, examples: 2, question: '{label}?\n{examples}'}");
+    let spec = spec("synthesize: {per_class: 8, examples: 2, question: '{label}? {examples}'}");
     let comments: Vec<Entry> = (0..5).map(|i| comment(&format!("j{i}"), &format!("joyful\n {i}"), Some(0))).collect();
     let asked = syntheses(&spec, spec.synthesize.as_ref().unwrap(), &comments);
     assert_eq!(asked.len(), 8, "only of the class that has comments");
@@ -47,7 +47,7 @@ fn examples_take_turns_and_no_two_questions_are_the_same() {
     for (number, Asked { entry, question }) in asked.iter().enumerate() {
         assert_eq!((&entry.id, &entry.group), (&format!("synthetic-joy-{number:04}"), &entry.id));
         let texts: Vec<String> = entry.made_of.iter().map(|id| format!("- joyful {}", &id[1..])).collect();
-        assert_eq!(*question, format!("joy?\n{}", texts.join("\n")));
+        assert_eq!(*question, format!("joy? {}", texts.join("\n")));
     }
 }
 
