@@ -3,6 +3,10 @@
 mod apply;
 mod change;
 mod compare;
+#[cfg(feature = "local")]
+mod computing;
+#[cfg(feature = "local")]
+mod corpus;
 mod doctor;
 mod gc;
 mod inspect;
@@ -44,8 +48,12 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Checks a spec, its dataset and its models.
     Validate(plan::ValidateArgs),
+    /// Builds labelled corpora out of raw comments.
+    #[cfg(feature = "local")]
+    #[command(subcommand)]
+    Corpus(corpus::CorpusCommand),
     /// Prints the JSON Schema of spec files.
-    Schema,
+    Schema(plan::SchemaArgs),
     /// Leads sweeps: leases their units to workers that connect.
     Coordinator(serve::CoordinatorArgs),
     /// Hands a sweep to a coordinator.
@@ -136,7 +144,7 @@ pub fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     #[cfg(feature = "local")]
-    let alone = matches!(cli.command, Command::Run(_));
+    let alone = matches!(cli.command, Command::Run(_) | Command::Corpus(_));
     #[cfg(not(feature = "local"))]
     let alone = false;
     // A command that works alone says at its end which attempts failed, so it doesn't log them one by one.
@@ -147,7 +155,9 @@ pub fn main() -> ExitCode {
         Command::Run(args) => runtime.block_on(run::run(args, cli.log_format)),
         Command::Plan(args) => runtime.block_on(plan::plan(args)),
         Command::Validate(args) => runtime.block_on(plan::validate(args)),
-        Command::Schema => plan::schema(),
+        Command::Schema(args) => plan::schema(&args),
+        #[cfg(feature = "local")]
+        Command::Corpus(command) => runtime.block_on(corpus::corpus(command, cli.log_format)),
         Command::Coordinator(args) => runtime.block_on(serve::coordinator(args)),
         Command::Submit(args) => runtime.block_on(remote::submit(args)),
         Command::Status(args) => runtime.block_on(inspect::status(args)),

@@ -1,6 +1,7 @@
 //! Committed artifacts become a study, and the study a folder of tables, figures and pages.
 
 mod answers;
+pub mod asked;
 mod predictions;
 
 use std::collections::BTreeMap;
@@ -86,24 +87,7 @@ pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: V
     let parts = chains.parts(sweep);
     let committed: Vec<_> =
         parts.iter().filter_map(|(key, planned)| Some((*key, chains.standing(key)?, predictions::artifacts(planned)))).collect();
-    let phase = Phase::of(committed.len(), "reading results");
-    let fetched: Vec<Result<(UnitKey, Fetched), Corrupt>> = stream::iter(committed)
-        .map(|(key, generation, names)| fetch(store, key, generation, names))
-        .buffered(PARALLEL)
-        .inspect(|_| phase.step())
-        .try_collect()
-        .await?;
-    drop(phase);
-    let (mut good, mut corrupt) = (BTreeMap::new(), Vec::new());
-    for unit in fetched {
-        match unit {
-            Ok((key, fetched)) => drop(good.insert(key, fetched)),
-            Err(bad) => corrupt.push(bad),
-        }
-    }
-    if !corrupt.is_empty() {
-        return Err(CollectError::Corrupt(corrupt));
-    }
+    let good = all(store, committed).await?;
 
     let mut collector = Collector::new(sweep);
     let mut runs = Vec::new();
@@ -139,6 +123,26 @@ pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: V
         software: crate::SOFTWARE.to_owned(),
         seed: 0,
     })
+}
+
+/// Some committed results: each by its unit, its generation and the names of the artifacts that are read of it.
+async fn all(store: &Store, committed: Vec<(UnitKey, u32, Vec<&'static str>)>) -> Result<BTreeMap<UnitKey, Fetched>, CollectError> {
+    let phase = Phase::of(committed.len(), "reading results");
+    let fetched: Vec<Result<(UnitKey, Fetched), Corrupt>> = stream::iter(committed)
+        .map(|(key, generation, names)| fetch(store, key, generation, names))
+        .buffered(PARALLEL)
+        .inspect(|_| phase.step())
+        .try_collect()
+        .await?;
+    drop(phase);
+    let (mut good, mut corrupt) = (BTreeMap::new(), Vec::new());
+    for unit in fetched {
+        match unit {
+            Ok((key, fetched)) => drop(good.insert(key, fetched)),
+            Err(bad) => corrupt.push(bad),
+        }
+    }
+    if corrupt.is_empty() { Ok(good) } else { Err(CollectError::Corrupt(corrupt)) }
 }
 
 /// One unit's result; a missing or corrupt one is no error of the whole.
@@ -259,7 +263,11 @@ pub fn write_files(files: &[limbic_report::File], out: &Path) -> Result<(), Fail
     Ok(())
 }
 
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a file whole or not at all.
+///
+/// # Errors
+/// The file can't be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().expect("a report's file has a folder");
     std::fs::create_dir_all(folder)?;
     let partial = path.with_extension("partial");

@@ -7,6 +7,7 @@
 
 mod balance;
 mod columns;
+mod comments;
 mod delimited;
 mod draw;
 mod duplicates;
@@ -28,8 +29,11 @@ use limbic_proto::rows::{Row, Rows, Split};
 use limbic_proto::spec::{DatasetSpec, FewShot, NearDuplicates};
 
 use columns::Utterance;
+pub use comments::{Comment, comments};
+pub use draw::rank;
 pub use error::{DatasetError, Known, Place};
 pub use examples::Drawn;
+pub use near::clusters;
 use read::{Files, Source};
 
 /// One file of a dataset.

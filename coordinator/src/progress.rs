@@ -73,10 +73,10 @@ impl SweepBar {
         let work = &status.work;
         self.bar.set_length((work.total_flops / GIGA).max(1.0) as u64);
         self.bar.set_position((work.done_flops / GIGA) as u64);
-        let mut parts = vec![
-            format!("{}/{} units", status.units.committed, status.units.total),
-            format!("{}/{} cells", status.cells.done, status.cells.total),
-        ];
+        let mut parts = vec![format!("{}/{} units", status.units.committed, status.units.total)];
+        if status.cells.total > 0 {
+            parts.push(format!("{}/{} cells", status.cells.done, status.cells.total));
+        }
         if work.seconds > 0.0 && work.tokens > 0 {
             parts.push(format!("{} tokens/s", count(work.tokens as f64 / work.seconds)));
         }

@@ -113,8 +113,19 @@ async fn ingested(spec: &Spec) -> Result<Ingested, Failure> {
     ingested.map_err(Failure::user)
 }
 
+/// Rows that no spec's dataset names, with the models that are asked about them; see [`prepare`].
+///
+/// # Errors
+/// What the spec asks of the rows or models that they don't have.
+pub fn of_rows(spec: Spec, rows: Rows, models: Vec<ModelFacts>) -> Result<Sweep, Failure> {
+    put_together(spec, rows, models, Vec::new())
+}
+
 /// What planning must know of a model.
-async fn described(model: &ModelSpec) -> Result<ModelFacts, Failure> {
+///
+/// # Errors
+/// Its files can't be had, or are not a model's.
+pub async fn described(model: &ModelSpec) -> Result<ModelFacts, Failure> {
     let what = if model.source.starts_with("hf://") { "downloading what describes" } else { "reading and digesting" };
     let _phase = Phase::new(format!("{what} {}", model.source));
     let files = ModelFiles::resolve(&model.source, Need::Description).await.map_err(Failure::user)?;

@@ -1,6 +1,7 @@
 //! The spec: one YAML file that says what a sweep measures. [`Spec::from_yaml`] reads it, [`Spec::check`] judges it.
 
 mod check;
+mod corpus;
 mod dataset;
 mod extension;
 mod facts;
@@ -15,12 +16,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use check::SpecError;
+pub use corpus::{Classify, Comments, CorpusSpec, Duplicates, EXAMPLES, Filters, How, Keep, LABEL, Rewrite, Synthesize, WordCount};
 pub use dataset::{Balance, DatasetSpec, Format, MultipleLabels, NearDuplicates, SplitShares};
 pub use facts::{AssumedModel, DatasetFacts, Facts};
 pub use model::{Depth, Dtype, LayerSelector, ModelSpec};
 pub use probe::{Baseline, Control, LdaSpec, LogisticSpec, MeanDifferenceSpec, MlpSpec, OffsetMlpSpec, ProbeSpec, RidgeSpec};
 pub use prompt::{
-    BadRows, Chat, Condition, Continuation, Example, FewShot, Judge, Prompt, Stimuli, StimulusPlace, TEXT, TooLong, Turn, ZeroShot,
+    BadRows, Chat, Condition, Continuation, Example, FewShot, Judge, Prompt, Stimuli, StimulusPlace, TEXT, TooLong, Turn, Writing, ZeroShot,
 };
 pub use source::Sources;
 
@@ -87,6 +89,9 @@ pub struct Spec {
     /// Who judges the replies, and how; absent = nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judge: Option<Judge>,
+    /// What models are asked to write about every row; absent = nothing. Corpora are built of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writing: Option<Writing>,
     /// Seeds of everything random in probes; each probe is trained once per seed (deterministic ones once).
     #[serde(default = "default_seeds")]
     pub seeds: Vec<u64>,

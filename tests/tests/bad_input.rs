@@ -2,6 +2,8 @@
 
 #[path = "bad_input/addresses.rs"]
 mod addresses;
+#[path = "bad_input/corpus.rs"]
+mod corpus;
 #[path = "bad_input/damage.rs"]
 mod damage;
 #[path = "bad_input/dataset.rs"]

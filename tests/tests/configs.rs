@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use limbic_proto::spec::Facts;
+use limbic_proto::spec::{CorpusSpec, Facts};
 use limbic_tests::Sandbox;
 use serde_json::Value;
 
@@ -17,7 +17,9 @@ fn every_shipped_config_is_a_spec() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name.ends_with(".facts.yaml") {
+        if name == "corpus.yaml" {
+            CorpusSpec::from_yaml(&std::fs::read_to_string(&path).unwrap(), &path).unwrap_or_else(|e| panic!("{e}"));
+        } else if name.ends_with(".facts.yaml") {
             Facts::from_yaml(&std::fs::read_to_string(&path).unwrap(), &path).unwrap_or_else(|e| panic!("{e}"));
         } else if name.ends_with(".yaml") {
             limbic::sweep::read_spec(&path).unwrap_or_else(|e| panic!("{e}"));
@@ -160,7 +162,10 @@ fn the_libraries_of_stimuli_are_large_and_name_no_label() {
 
 #[test]
 fn the_schema_is_a_json_schema_of_the_spec() {
-    let schema = sandbox().json(&["schema"]);
-    assert_eq!(schema["required"], serde_json::json!(["dataset", "models"]));
-    assert_eq!(schema["additionalProperties"], false);
+    let of = |args: &[&str], required: Value| {
+        let schema = sandbox().json(args);
+        assert_eq!((&schema["required"], &schema["additionalProperties"]), (&required, &false.into()));
+    };
+    of(&["schema"], serde_json::json!(["dataset", "models"]));
+    of(&["schema", "--corpus"], serde_json::json!(["dataset", "model", "classes"]));
 }

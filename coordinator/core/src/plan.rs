@@ -12,6 +12,7 @@
 //!   baseline: per model, `extract` units of layer 0 and one `fit` unit.
 //! - The zero-shot baselines: one `prompt` unit per (model, shard of the rows between the first and the last test row).
 //!   Shards without a test row are left out: every reported number is measured on test.
+//! - With `writing`, one `prompt` unit per (model, shard of all rows), whose answers are written.
 //! - With a judge, one `judge` unit per (model, condition, shard with a test row) whose replies the model wrote itself.
 //!
 //! A model of random weights is there to be compared with its twin: it has cells, and no baselines, transfers or judge.
@@ -156,6 +157,13 @@ pub enum Place {
         /// First row, and one past the last.
         rows: (usize, usize),
     },
+    /// What a model writes about rows `rows.0..rows.1`.
+    Writing {
+        /// Index into [`Plan::models`].
+        model: usize,
+        /// First row, and one past the last.
+        rows: (usize, usize),
+    },
     /// Verdicts on the replies to rows `rows.0..rows.1`.
     Judge {
         /// The judging model; index into [`Plan::models`].
@@ -178,6 +186,7 @@ impl Place {
             | Place::Transfer { model, .. }
             | Place::Embedding { model, .. }
             | Place::Prompt { model, .. }
+            | Place::Writing { model, .. }
             | Place::Judge { model, .. } => Some(*model),
             Place::Baseline { model, .. } => *model,
         }
@@ -190,7 +199,7 @@ impl Place {
             | Place::Fit { condition, .. }
             | Place::Transfer { condition, .. }
             | Place::Judge { condition, .. } => Some(*condition),
-            Place::Baseline { .. } | Place::Embedding { .. } | Place::Prompt { .. } => None,
+            Place::Baseline { .. } | Place::Embedding { .. } | Place::Prompt { .. } | Place::Writing { .. } => None,
         }
     }
 
@@ -199,9 +208,11 @@ impl Place {
     pub fn of_rows(&self, part: (usize, usize)) -> Place {
         let mut place = self.clone();
         match &mut place {
-            Place::Extract { rows, .. } | Place::Embedding { rows, .. } | Place::Prompt { rows, .. } | Place::Judge { rows, .. } => {
-                *rows = part;
-            }
+            Place::Extract { rows, .. }
+            | Place::Embedding { rows, .. }
+            | Place::Prompt { rows, .. }
+            | Place::Writing { rows, .. }
+            | Place::Judge { rows, .. } => *rows = part,
             Place::Fit { .. } | Place::Transfer { .. } | Place::Baseline { .. } => {}
         }
         place

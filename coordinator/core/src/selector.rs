@@ -187,9 +187,10 @@ impl Selector {
             Place::Transfer { model: m, condition: c, layer: l, .. } => model(m) && condition(c) && layer(l) && at_zero,
             Place::Extract { model: m, condition: c, .. } => model(m) && condition(c) && (!by_cell || self.kinds.is_some()),
             Place::Judge { model: m, condition: c, .. } => model(m) && condition(c) && !by_cell,
-            Place::Prompt { model: m, .. } | Place::Embedding { model: m, .. } | Place::Baseline { model: Some(m), .. } => {
-                model(m) && self.conditions.is_none() && !by_cell
-            }
+            Place::Prompt { model: m, .. }
+            | Place::Writing { model: m, .. }
+            | Place::Embedding { model: m, .. }
+            | Place::Baseline { model: Some(m), .. } => model(m) && self.conditions.is_none() && !by_cell,
             Place::Baseline { model: None, .. } => self.models.is_none() && self.conditions.is_none() && !by_cell,
         }
     }

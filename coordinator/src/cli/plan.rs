@@ -5,7 +5,7 @@ mod cost;
 use std::path::{Path, PathBuf};
 
 use limbic_proto::rows::{Scheme, Split};
-use limbic_proto::spec::{Activations, Facts, Spec};
+use limbic_proto::spec::{Activations, CorpusSpec, Facts, Spec};
 use serde_json::json;
 
 use cost::{CORE_GFLOPS, GPU_TFLOPS, Rates};
@@ -48,9 +48,18 @@ pub struct ValidateArgs {
     json: bool,
 }
 
+/// Arguments of `limbic schema`.
+#[derive(Debug, clap::Args)]
+pub struct SchemaArgs {
+    /// That of corpus specs instead of sweep specs.
+    #[arg(long)]
+    corpus: bool,
+}
+
 /// Prints the JSON Schema of spec files.
-pub fn schema() -> Result<(), Failure> {
-    println!("{}", serde_json::to_string_pretty(&Spec::schema()).expect("a schema serializes"));
+pub fn schema(args: &SchemaArgs) -> Result<(), Failure> {
+    let schema = if args.corpus { CorpusSpec::schema() } else { Spec::schema() };
+    println!("{}", serde_json::to_string_pretty(&schema).expect("a schema serializes"));
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use crate::sweep::Sweep;
 /// The artifacts that a report reads of a unit, in this order.
 pub fn artifacts(planned: &PlannedUnit) -> Vec<&'static str> {
     match (&planned.place, &planned.unit.spec) {
-        (Place::Extract { .. } | Place::Embedding { .. }, _) => Vec::new(),
+        (Place::Extract { .. } | Place::Embedding { .. } | Place::Writing { .. }, _) => Vec::new(),
         (_, UnitSpec::Fit(fit)) if fit.geometry => vec![FITS, PREDICTIONS, GEOMETRY],
         (Place::Fit { .. } | Place::Baseline { .. } | Place::Transfer { .. }, _) => vec![FITS, PREDICTIONS],
         (Place::Prompt { baseline: Baseline::ZeroShotJson, .. }, _) => vec![ANSWERS],
@@ -73,7 +73,7 @@ impl<'a> Collector<'a> {
     /// Takes what [`artifacts`] names of one unit.
     pub fn take(&mut self, key: &UnitKey, planned: &PlannedUnit, artifacts: &[Bytes]) -> Result<(), CollectError> {
         match &planned.place {
-            Place::Extract { .. } | Place::Embedding { .. } => Ok(()),
+            Place::Extract { .. } | Place::Embedding { .. } | Place::Writing { .. } => Ok(()),
             &Place::Fit { model, condition, layer } => {
                 let home = |p| Prediction { model: Some(model), condition: Some(condition), layer: Some(layer), ..p };
                 self.fits(key, artifacts, home)?;
@@ -243,7 +243,7 @@ fn read(words: &Words, scheme: Scheme, classes: usize, text: &str) -> Option<Vec
     }
 }
 
-fn bad(unit: &UnitKey, artifact: &'static str, message: impl std::fmt::Display) -> CollectError {
+pub(super) fn bad(unit: &UnitKey, artifact: &'static str, message: impl std::fmt::Display) -> CollectError {
     CollectError::Artifact { unit: unit.short(), artifact, message: message.to_string() }
 }
 

@@ -86,6 +86,8 @@ pub(super) enum Labels {
     Words { column: String, may_lack: bool },
     /// In one column: a map from label to level.
     Map { column: String },
+    /// Nowhere: they are still to be found.
+    None,
     /// In a column for each.
     Numbers { columns: Vec<String>, kind: Kind },
 }
@@ -164,6 +166,7 @@ impl Columns {
             (Scheme::Intensity, false) => numbers(Kind::Level)?,
             (Scheme::Multi, false) => numbers(Kind::Flag)?,
             (Scheme::Intensity, true) => Labels::Map { column: label()? },
+            _ if spec.label.is_empty() => Labels::None,
             (scheme, _) => Labels::Words { column: label()?, may_lack: scheme == Scheme::Multi },
         };
         Ok(Columns {
@@ -180,7 +183,7 @@ impl Columns {
     pub(super) fn label(&self) -> Option<&str> {
         match &self.labels {
             Labels::Words { column, .. } | Labels::Map { column } => Some(column),
-            Labels::Numbers { .. } => None,
+            Labels::Numbers { .. } | Labels::None => None,
         }
     }
 
@@ -190,6 +193,7 @@ impl Columns {
         match &self.labels {
             Labels::Words { column, .. } | Labels::Map { column } => names.push(column),
             Labels::Numbers { columns, .. } => names.extend(columns.iter().map(String::as_str)),
+            Labels::None => {}
         }
         names.extend([&self.id, &self.group, &self.split].into_iter().flatten().map(String::as_str));
         names.sort_unstable();
@@ -214,6 +218,7 @@ impl Columns {
             other => return Err(wrong(&self.text, "a string", other.found())),
         };
         let labels = match &self.labels {
+            Labels::None => Vec::new(),
             Labels::Words { column, may_lack } => match words(cell(column)) {
                 Ok(words) if words.is_none() && !may_lack => {
                     return Err(DatasetError::NoLabel { file: file.to_owned(), place, column: column.clone() });

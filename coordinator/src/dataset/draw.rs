@@ -10,7 +10,7 @@ use super::error::DatasetError;
 use super::{Draft, Given, balance};
 
 /// A number that looks random and depends on nothing but its arguments. Lower ranks are drawn first.
-pub(super) fn rank(purpose: &str, seed: u64, id: &str) -> u64 {
+pub fn rank(purpose: &str, seed: u64, id: &str) -> u64 {
     Digest::of(format!("{purpose}\0{seed}\0{id}").as_bytes()).seed()
 }
 

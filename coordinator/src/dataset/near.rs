@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// For every text the index of its cluster's first text.
-pub(super) fn clusters(texts: &[&str]) -> Vec<usize> {
+pub fn clusters(texts: &[&str]) -> Vec<usize> {
     let mut sets = Disjoint::new(texts.len());
     let mut first = HashMap::with_capacity(texts.len());
     let mut grams: Vec<(usize, Vec<u64>)> = Vec::new();

@@ -79,7 +79,7 @@ pub(super) fn syntax(text: &str, error: &serde_saphyr::Error, needed: &str) -> S
     format!("line {}, column {}: {message}{shown}", place.line(), place.column())
 }
 
-fn finding<T>(field: impl Into<String>, message: impl Into<String>) -> Result<T, Finding> {
+pub(super) fn finding<T>(field: impl Into<String>, message: impl Into<String>) -> Result<T, Finding> {
     Err(Finding { field: field.into(), message: message.into() })
 }
 
@@ -102,8 +102,9 @@ impl Spec {
         }
         if let LayerSelector::List(list) = &self.layers
             && list.is_empty()
+            && !self.probes.is_empty()
         {
-            return finding("layers", "is empty: name at least one layer, or `all`");
+            return finding("layers", "is empty: name at least one layer, or `all`; without `probes` there may be none");
         }
         self.check_conditions()?;
         self.check_offsets()?;
@@ -264,6 +265,7 @@ impl Spec {
             ("zero_shot.question", Some(&self.zero_shot.question)),
             ("zero_shot.json_question", Some(&self.zero_shot.json_question)),
             ("judge.question", self.judge.as_ref().map(|judge| &judge.question)),
+            ("writing.question", self.writing.as_ref().map(|writing| &writing.question)),
         ];
         for (field, question) in asks {
             if question.is_some_and(|question| !question.contains(TEXT)) {
@@ -272,6 +274,9 @@ impl Spec {
         }
         if self.zero_shot.json_tokens == 0 {
             return finding("zero_shot.json_tokens", "must be at least 1");
+        }
+        if self.writing.as_ref().is_some_and(|writing| writing.tokens == 0) {
+            return finding("writing.tokens", "must be at least 1");
         }
         let asked = self.baselines.iter().find(|b| matches!(b, Baseline::ZeroShot | Baseline::ZeroShotJson));
         if let Some(asked) = asked
@@ -317,7 +322,7 @@ impl Spec {
     }
 }
 
-fn name(field: &str, value: &str) -> Result<(), Finding> {
+pub(super) fn name(field: &str, value: &str) -> Result<(), Finding> {
     if !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
         return Ok(());
     }
@@ -334,7 +339,7 @@ fn perceptron(field: &str, p: &MlpSpec) -> Result<(), Finding> {
     Ok(())
 }
 
-fn unique<T: Ord + std::fmt::Display>(field: &str, what: &str, values: &[T]) -> Result<(), Finding> {
+pub(super) fn unique<T: Ord + std::fmt::Display>(field: &str, what: &str, values: &[T]) -> Result<(), Finding> {
     let mut seen = BTreeSet::new();
     match values.iter().find(|v| !seen.insert(*v)) {
         Some(twice) => finding(field, format!("{what} `{twice}` occurs twice: give each its own")),

@@ -311,3 +311,18 @@ impl Default for Judge {
         Judge { model: None, question, chat: true, conditions: Vec::new() }
     }
 }
+
+/// What models are asked to write about every row, greedily. The answers stay in the store, in the `answers.json` of the
+/// sweep's prompt units.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Writing {
+    /// The question, with `{text}`.
+    #[serde(default = "text")]
+    pub question: String,
+    /// Whether it is put as a chat message where the model has a chat template.
+    #[serde(default = "yes")]
+    pub chat: bool,
+    /// The longest answer that is waited for, in tokens.
+    pub tokens: u32,
+}

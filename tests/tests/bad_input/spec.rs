@@ -8,7 +8,7 @@ use crate::{limbic, run, sandbox, validate};
 fn a_field_that_is_not_known() {
     assert_snapshot!(validate(&[("offsets:", "ofsets:")]), @r#"
     exit 2
-    error: small.yaml, line 5, column 1: unknown field `ofsets`; the fields here are name, store, dataset, models, layers, conditions, pooling, offsets, continuation, too_long, bad_rows, probes, controls, transfer, geometry, baselines, zero_shot, judge, seeds, execution, report
+    error: small.yaml, line 5, column 1: unknown field `ofsets`; the fields here are name, store, dataset, models, layers, conditions, pooling, offsets, continuation, too_long, bad_rows, probes, controls, transfer, geometry, baselines, zero_shot, judge, writing, seeds, execution, report
       5 | ofsets: [0, 1, 3]
     "#);
     assert_snapshot!(validate(&[("limit: 210", "limt: 210")]), @r#"

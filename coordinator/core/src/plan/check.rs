@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use limbic_proto::axis::Layer;
 use limbic_proto::key::Digest;
 use limbic_proto::rows::{Rows, Scheme, Split};
-use limbic_proto::spec::Spec;
+use limbic_proto::spec::{Baseline, Spec};
 
 use super::ModelFacts;
 
@@ -177,7 +177,7 @@ pub enum PlanError {
     },
 }
 
-/// Every split must have rows, and of every class where a row has one.
+/// Every split that something is fitted or measured on must have rows, and of every class where a row has one.
 pub(super) fn rows(spec: &Spec, rows: &Rows) -> Result<(), PlanError> {
     if rows.classes.len() < 2 && rows.scheme == Scheme::Single {
         return Err(PlanError::Classes { found: rows.classes.len() });
@@ -196,11 +196,19 @@ pub(super) fn rows(spec: &Spec, rows: &Rows) -> Result<(), PlanError> {
         *count += 1;
         classes.insert(row.class);
     }
-    for split in Split::ALL {
+    let fitted = |b: &Baseline| matches!(b, Baseline::Majority | Baseline::BagOfWords | Baseline::MeanEmbedding);
+    let needed: &[Split] = if !spec.probes.is_empty() || spec.baselines.iter().any(fitted) {
+        &Split::ALL
+    } else if spec.baselines.is_empty() {
+        &[]
+    } else {
+        &[Split::Test]
+    };
+    for &split in needed {
         let Some((count, present)) = found.get(&split) else {
             return Err(PlanError::EmptySplit { split, column: spec.dataset.split.is_some() });
         };
-        if rows.scheme != Scheme::Single {
+        if rows.scheme != Scheme::Single || needed.len() < Split::ALL.len() {
             continue;
         }
         if let Some(absent) = (0..rows.classes.len()).find(|class| !present.contains(&(*class as u32))) {

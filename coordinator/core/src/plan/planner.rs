@@ -6,7 +6,7 @@ use std::sync::Arc;
 use limbic_proto::axis::Layer;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::{Rows, Split};
-use limbic_proto::spec::{Activations, Baseline, Condition, Judge, Prompt, TEXT, Transfer};
+use limbic_proto::spec::{Activations, Baseline, Condition, Judge, Prompt, TEXT, Transfer, Writing};
 use limbic_proto::unit::{Hints, RowsIdentity, Unit, UnitSpec};
 
 use super::axes::{Axes, Reading, rows_per_unit, shards};
@@ -124,7 +124,10 @@ impl<'a> Planner<'a> {
                 self.zero_shot(revision, axes, model, baseline)?;
             }
         }
-        Ok(())
+        match &revision.spec.writing {
+            Some(writing) => self.writing(revision, axes, model, writing),
+            None => Ok(()),
+        }
     }
 
     pub fn finish(mut self) -> Plan {
@@ -132,7 +135,10 @@ impl<'a> Planner<'a> {
         let hints: Vec<_> = self.models.iter().map(|model| Arc::new(model.hint())).collect();
         for planned in self.units.values_mut() {
             let needed = match planned.place {
-                Place::Extract { model, .. } | Place::Embedding { model, .. } | Place::Prompt { model, .. } => Some(model),
+                Place::Extract { model, .. }
+                | Place::Embedding { model, .. }
+                | Place::Prompt { model, .. }
+                | Place::Writing { model, .. } => Some(model),
                 Place::Judge { judge, .. } => Some(judge),
                 Place::Fit { .. } | Place::Transfer { .. } | Place::Baseline { .. } => None,
             };
@@ -326,6 +332,17 @@ impl<'a> Planner<'a> {
             let asked = if baseline == Baseline::ZeroShot { "" } else { " json" };
             let title = format!("prompt {}{asked} rows {}..{}", facts.name, range.0, range.1);
             self.add((UnitSpec::Prompt(unit), Place::Prompt { model, baseline, rows: range }), revision, range, cost, title);
+        }
+        Ok(())
+    }
+
+    fn writing(&mut self, revision: &Revision<'_>, axes: &Axes, model: usize, writing: &Writing) -> Result<(), PlanError> {
+        let facts = self.models[model].clone();
+        for (range, identity) in self.shards(axes.rows_per_prompt_unit) {
+            let unit = questions::writing(revision.spec, writing, &facts, identity)?;
+            let cost = self.costs.prompt(&facts, &unit, range);
+            let title = format!("prompt {} writing rows {}..{}", facts.name, range.0, range.1);
+            self.add((UnitSpec::Prompt(unit), Place::Writing { model, rows: range }), revision, range, cost, title);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::{Rows, Split};
-use limbic_proto::spec::{Baseline, Chat, Judge, Prompt, Spec, TEXT};
+use limbic_proto::spec::{Baseline, Chat, Judge, Prompt, Spec, TEXT, Writing};
 use limbic_proto::unit::{Asking, ENGINE_VERSION, JudgeUnit, PromptUnit, RowsIdentity};
 
 use super::axes::ranges;
@@ -55,6 +55,22 @@ pub(super) fn zero_shot(
     }
     let question = question("zero_shot.question", &asked.question, asked.chat, words, model)?;
     Ok(unit(question, Asking::Likelihood, asked.content_free.clone()))
+}
+
+/// The unit that writes about some rows.
+pub(super) fn writing(spec: &Spec, writing: &Writing, model: &ModelFacts, rows: RowsIdentity) -> Result<PromptUnit, PlanError> {
+    let Question { prompt, .. } = question("writing.question", &writing.question, writing.chat, Vec::new(), model)?;
+    Ok(PromptUnit {
+        version: ENGINE_VERSION,
+        model: model.identity(),
+        prompt,
+        asking: Asking::Answer { tokens: writing.tokens },
+        answers: Vec::new(),
+        content_free: Vec::new(),
+        rows,
+        too_long: spec.too_long,
+        bad_rows: spec.bad_rows,
+    })
 }
 
 /// The unit that judges the replies of an extract unit.

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use limbic_proto::axis::{Layer, Pooling, ReadOut};
 use limbic_proto::key::{Digest, UnitKey};
+use limbic_proto::rows::Split;
 use limbic_proto::spec::{Baseline, Prompt};
 use limbic_proto::unit::{Asking, Features, FitUnit, JudgeUnit, TransferUnit, UnitKind, UnitSpec};
 
 use super::{all_keys, keys_of, planned, prompts};
-use crate::plan::{Place, Plan, PlannedUnit, Revision, plan, plan_revisions};
+use crate::plan::{Place, Plan, PlanError, PlannedUnit, Revision, plan, plan_revisions};
 use crate::testkit::{facts, rows, spec};
 
 const TWO: &str = "conditions: [{name: raw}, {name: calm, template: 'calm {text}'}]\nlayers: [0, 2]\nexecution: {rows_per_unit: 10}\n";
@@ -248,4 +249,34 @@ fn controls_on_the_same_states_are_in_the_fit_and_twins_are_not() {
         controls("controls: [shuffled-labels, random-direction]")
     );
     assert_eq!(controls("controls: [random-weights]"), []);
+}
+
+const NOTHING: &str = "layers: []\nprobes: []\n";
+
+#[test]
+fn a_sweep_may_do_nothing_but_ask() {
+    let asked = planned(&["a", "b"], &format!("{NOTHING}baselines: []\nwriting: {{tokens: 9}}\nexecution: {{rows_per_unit: 8}}"));
+    // Every row is written about, not only those between the first and the last test row.
+    let rows: Vec<Place> = asked.order.iter().map(|key| asked.units[key].place.clone()).collect();
+    let of = |model: usize| [(0, 8), (8, 16), (16, 20)].map(|rows| Place::Writing { model, rows });
+    assert_eq!((rows, asked.cells.len()), ([of(0), of(1)].concat(), 0));
+    for unit in prompts(&asked) {
+        assert_eq!((unit.asking, unit.answers.len(), unit.content_free.len()), (Asking::Answer { tokens: 9 }, 0, 0));
+    }
+    assert!(asked.units.values().all(|planned| planned.unit.hints.model.is_some() && planned.tokens > 0));
+    let zero_shot = planned(&["a"], &format!("{NOTHING}baselines: [zero-shot]"));
+    assert!(of_kind(&zero_shot, UnitKind::Prompt).len() == zero_shot.units.len() && zero_shot.cells.is_empty());
+}
+
+#[test]
+fn only_what_is_fitted_needs_every_split() {
+    let mut of_test = rows(6, &["joy", "anger"]);
+    of_test.rows.iter_mut().for_each(|row| (row.split, row.class) = (Split::Test, 0));
+    let plan =
+        |fields: &str, rows: &_| plan(&spec(&["a"], &format!("{NOTHING}{fields}")), rows, &[facts("a", 2)]).map(|plan| plan.units.len());
+    assert_eq!(plan("baselines: [zero-shot]", &of_test), Ok(1));
+    assert_eq!(plan("baselines: []\nwriting: {tokens: 1}", &of_test), Ok(1));
+    assert_eq!(plan("baselines: [majority]", &of_test), Err(PlanError::EmptySplit { split: Split::Train, column: false }));
+    of_test.rows.iter_mut().for_each(|row| row.split = Split::Train);
+    assert_eq!(plan("baselines: [zero-shot]", &of_test), Err(PlanError::EmptySplit { split: Split::Test, column: false }));
 }

@@ -1,0 +1,255 @@
+//! Sweeps computed on this computer: the coordinator in this process, workers as its children.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use limbic_core::machine::{Action, Event, Settings};
+use limbic_core::plan::ModelFacts;
+use limbic_proto::journal::Record;
+use limbic_proto::logs::LogFormat;
+use limbic_proto::spec::{Dtype, ModelSpec};
+use limbic_proto::status::{AttemptCounts, Status, SweepState};
+use limbic_store::model::Need;
+use limbic_store::{ModelFiles, Store};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::inspect::{stored_machine, stored_status};
+use super::serve::stop_signal;
+use crate::chains::Chains;
+use crate::collect::{CollectError, Corrupt};
+use crate::coordinator::{Handle, Options, start};
+use crate::failure::Failure;
+use crate::journal::Journal;
+use crate::local::{Crew, default_workers};
+use crate::progress::{Phase, SweepBar};
+use crate::server;
+use crate::sweep::Sweep;
+
+/// How often results that are found corrupt are computed again; a store that corrupts them each time is no store.
+const ROUNDS: u32 = 3;
+
+/// What computes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DeviceArgs {
+    /// Worker processes; default: one per core, at most four, as memory allows; on a GPU one.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: Option<u16>,
+    /// `cpu` or `cuda:N`.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+impl DeviceArgs {
+    /// Refuses what this device can't compute; `models` come with their fields in the spec file.
+    pub fn check<'a>(&self, file: &Path, models: impl IntoIterator<Item = (String, &'a ModelSpec)>) -> Result<(), Failure> {
+        if self.device != "cpu" && self.device.strip_prefix("cuda:").and_then(|n| n.parse::<u32>().ok()).is_none() {
+            return Err(Failure::user(format_args!("--device {}: write cpu, or cuda:N such as cuda:0", self.device)));
+        }
+        let bf16 = models.into_iter().find(|(_, model)| model.dtype == Dtype::Bf16 && self.device == "cpu");
+        bf16.map_or(Ok(()), |(field, _)| {
+            let file = file.display();
+            Err(Failure::user(format_args!("{file}: {field}.dtype: bf16 is computed on GPUs only: write f32, or run with --device cuda:0")))
+        })
+    }
+}
+
+/// Computes sweeps on this computer, one after another. Workers are started for the first unit that is missing, and stay, with
+/// the models that they have loaded, until this is dropped.
+pub struct Computing {
+    store: Store,
+    device: DeviceArgs,
+    log_format: LogFormat,
+    /// Bytes of the largest model's weights, of which every worker may hold a copy.
+    largest: u64,
+    running: Option<Running>,
+}
+
+/// A coordinator and its workers.
+struct Running {
+    handle: Handle,
+    superseded: oneshot::Receiver<Failure>,
+    crew: JoinHandle<Result<(), Failure>>,
+    served: JoinHandle<Result<(), Failure>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.crew.abort();
+        self.served.abort();
+    }
+}
+
+/// What computing a sweep came to.
+pub struct Computed<T> {
+    /// Where the sweep stands.
+    pub status: Status,
+    /// What was read of its results.
+    pub results: T,
+    /// What this very command did.
+    pub now: Now,
+}
+
+/// What this very command did, by the attempts that its machine granted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Now {
+    /// Attempts that a worker was given.
+    pub granted: u64,
+    /// Attempts that became a unit's result.
+    pub committed: u64,
+}
+
+impl Computing {
+    /// For sweeps over these models; nothing is started yet.
+    pub fn new<'a>(
+        store: &Store,
+        device: &DeviceArgs,
+        log_format: LogFormat,
+        models: impl IntoIterator<Item = &'a ModelFacts>,
+    ) -> Computing {
+        let largest = models.into_iter().map(|m| m.architecture.parameters() * 4).max().unwrap_or(0);
+        Computing { store: store.clone(), device: device.clone(), log_format, largest, running: None }
+    }
+
+    /// Computes what is missing and reads the results with `read`. Results that it finds corrupt are voided and computed again.
+    ///
+    /// # Errors
+    /// The store is out of reach, another coordinator leads, workers can't go on, or the user wants to stop.
+    pub async fn sound<T>(
+        &mut self,
+        sweep: &Sweep,
+        read: impl AsyncFn(&Chains, &Status) -> Result<T, CollectError>,
+    ) -> Result<Computed<T>, Failure> {
+        let (mut now, mut round) = (Now::default(), 0);
+        loop {
+            let whole = Chains::read(&self.store, sweep).await?.committed(sweep) == sweep.plan.units.len();
+            let status = if whole {
+                // No worker is started, so nothing can be granted.
+                release(&self.store, sweep).await?
+            } else {
+                let (status, before) = self.compute(sweep, round == 0).await?;
+                now.granted += status.attempts.started - before.started;
+                now.committed += status.attempts.committed - before.committed;
+                status
+            };
+            let chains = Chains::read(&self.store, sweep).await?;
+            match read(&chains, &status).await {
+                Ok(results) => return Ok(Computed { status, results, now }),
+                Err(CollectError::Corrupt(all)) if round < ROUNDS && status.state == SweepState::Complete => {
+                    // Whoever voids leads. Workers start anew with the next coordinator.
+                    self.running = None;
+                    void(&self.store, sweep, &all).await?;
+                    round += 1;
+                }
+                Err(e) => return Err(e.explain(sweep)),
+            }
+        }
+    }
+
+    /// Computes what is missing. Where the sweep stands then, and which attempts earlier commands had made.
+    ///
+    /// With `retry`, what failed for good is tried again: whoever runs a sweep again has mended the cause, or hopes so.
+    async fn compute(&mut self, sweep: &Sweep, retry: bool) -> Result<(Status, AttemptCounts), Failure> {
+        for model in sweep.plan.models.iter().filter(|model| model.source.starts_with("hf://")) {
+            // Once, and seen: else every worker would fetch the same weights without a word.
+            let _phase = Phase::new(format!("downloading {}", model.source));
+            ModelFiles::resolve(&model.source, Need::Weights).await.map_err(Failure::user)?;
+        }
+        // Before it is opened: workers that wait for units are granted some at once.
+        let before = stored_status(&self.store, sweep).await?.attempts;
+        let Running { handle, superseded, crew, .. } = match &mut self.running {
+            Some(running) => {
+                running.handle.open(sweep.clone()).await?;
+                running
+            }
+            idle => {
+                let workers = self.device.workers.map_or_else(|| default_workers(&self.device.device, self.largest), usize::from);
+                idle.insert(Running::start(&self.store, sweep, workers, &self.device.device, self.log_format).await?)
+            }
+        };
+        if retry && let count @ 1.. = handle.retry_quarantined(&sweep.id).await.map_err(Failure::again)? {
+            eprintln!("note: {count} units that had failed are tried again");
+        }
+        let bar = SweepBar::new(sweep.name());
+        let outcome = tokio::select! {
+            status = until_terminal(handle, &sweep.id, &bar) => status,
+            left = crew => match left.expect("watching workers doesn't panic") {
+                Ok(()) => Err(Failure::again("the workers were told to leave; everything computed is kept: run the same command to go on")),
+                Err(failure) => Err(failure),
+            },
+            failure = superseded => Err(failure.unwrap_or_else(|_| Failure::again("the coordinator's task ended"))),
+            () = stop_signal() => Err(Failure::again("stopped; everything computed is kept: run the same command to go on")),
+        };
+        bar.finish();
+        Ok((outcome?, before))
+    }
+}
+
+impl Running {
+    /// Takes the lead of a first sweep and starts workers.
+    async fn start(store: &Store, sweep: &Sweep, workers: usize, device: &str, log_format: LogFormat) -> Result<Running, Failure> {
+        let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false).await?;
+        let address = listener.local_addr().map_err(Failure::again)?;
+        // Workers of an earlier command ended with it, so there is nobody to wait for.
+        let machine = Settings { adoption_window: Duration::ZERO, ..Default::default() };
+        let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: false });
+        handle.open(sweep.clone()).await?;
+        handle.all_open().await.map_err(Failure::again)?;
+        let served = tokio::spawn(server::serve(listener, handle.clone(), std::future::pending()));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let crew = Crew {
+            coordinator: format!("http://{address}"),
+            workers,
+            threads: (cores / workers).max(1),
+            device: device.to_owned(),
+            log_format,
+        };
+        Ok(Running { handle, superseded, crew: tokio::spawn(crew.run()), served })
+    }
+}
+
+/// Voids corrupt results, in the journal first, as wherever something is voided: a coordinator that takes the lead in between
+/// must hear of it.
+async fn void(store: &Store, sweep: &Sweep, all: &[Corrupt]) -> Result<(), Failure> {
+    let mut journal = Journal::lead(store, &sweep.id, &std::process::id().to_string()).await?;
+    let record = |bad: &Corrupt| Record::Void { unit: bad.unit, generation: bad.generation, reason: bad.reason.clone(), asked: false };
+    let entry = journal.entry(all.iter().map(record).collect());
+    journal.append(&entry).await?;
+    for bad in all {
+        eprintln!("note: a result is computed again: {}", bad.reason);
+        store.void(&bad.unit, bad.generation, &bad.reason).await?;
+    }
+    Ok(())
+}
+
+/// Where a sweep stands that is committed as a whole. Activations that are still to be released (the policy is new, or the
+/// last run was killed before it came to that) are released first; only for that the sweep is led.
+async fn release(store: &Store, sweep: &Sweep) -> Result<Status, Failure> {
+    let mut machine = stored_machine(store, sweep).await?;
+    machine.handle(Duration::ZERO, Event::AllOpen);
+    let mut actions = std::iter::from_fn(|| machine.poll_action());
+    if actions.any(|action| matches!(action, Action::Release { .. })) {
+        let (handle, superseded) = start(store.clone(), Options { machine: Settings::default(), dismiss_workers: true });
+        handle.open(sweep.clone()).await?;
+        handle.all_open().await.map_err(Failure::again)?;
+        tokio::select! {
+            released = handle.released() => released.map_err(Failure::again)?,
+            failure = superseded => return Err(failure.unwrap_or_else(|_| Failure::again("the coordinator's task ended"))),
+            () = stop_signal() => return Err(Failure::again("stopped; everything computed is kept: run the same command to go on")),
+        }
+    }
+    stored_status(store, sweep).await
+}
+
+async fn until_terminal(handle: &Handle, sweep: &str, bar: &SweepBar) -> Result<Status, Failure> {
+    loop {
+        let status = handle.status(sweep).await.map_err(Failure::again)?.expect("the sweep is open");
+        bar.show(&status);
+        if status.state.terminal() {
+            handle.released().await.map_err(Failure::again)?;
+            return Ok(status);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

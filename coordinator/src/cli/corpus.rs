@@ -1,0 +1,246 @@
+//! `limbic corpus`: labelled corpora out of raw comments.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use limbic_core::plan::ModelFacts;
+use limbic_proto::key::Digest;
+use limbic_proto::logs::LogFormat;
+use limbic_proto::rows::Rows;
+use limbic_proto::spec::{Baseline, CorpusSpec, How, Spec};
+use limbic_proto::status::Status;
+use limbic_store::Store;
+
+use super::StoreArgs;
+use super::computing::{Computed, Computing, DeviceArgs, Now};
+use super::inspect::verdict;
+use crate::chains::Chains;
+use crate::collect::{CollectError, asked, write_whole};
+use crate::corpus::ask::{self, Asked};
+use crate::corpus::card::{Account, Stage, card, caveats};
+use crate::corpus::filter::Filter;
+use crate::corpus::{Entry, Reason, answer, judge, judge_written, lines, stage};
+use crate::dataset::{File, comments, rank};
+use crate::failure::Failure;
+use crate::progress::{Phase, seconds};
+use crate::sweep::{accept, described, of_rows};
+
+/// What is done with corpora.
+#[derive(Debug, clap::Subcommand)]
+pub enum CorpusCommand {
+    /// Builds a corpus on this computer; run again after an interruption, it goes on.
+    Build(BuildArgs),
+}
+
+/// Arguments of `limbic corpus build`.
+#[derive(Debug, clap::Args)]
+pub struct BuildArgs {
+    /// The corpus spec file.
+    spec: PathBuf,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// The corpus's folder; default: limbic-out/NAME.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Prints a JSON summary instead of words.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A build under way.
+struct Build {
+    spec: CorpusSpec,
+    store: Store,
+    computing: Computing,
+    writer: ModelFacts,
+    classifier: ModelFacts,
+    stages: Vec<Stage>,
+    now: Now,
+    quiet: bool,
+}
+
+/// Carries out `limbic corpus`.
+pub async fn corpus(command: CorpusCommand, log_format: LogFormat) -> Result<(), Failure> {
+    let CorpusCommand::Build(args) = command;
+    Box::pin(build(args, log_format)).await
+}
+
+async fn build(args: BuildArgs, log_format: LogFormat) -> Result<(), Failure> {
+    let started = Instant::now();
+    let spec = read_spec(&args.spec)?;
+    let filter = Filter::new(&spec.filters).map_err(|message| Failure::user(format_args!("{}: {message}", args.spec.display())))?;
+    let models = [("model", Some(&spec.model)), ("classify.model", spec.classify.model.as_ref())];
+    args.device.check(&args.spec, models.into_iter().filter_map(|(field, model)| Some((field.to_owned(), model?))))?;
+    let store = args.store.open_to_lead(spec.store.as_deref()).await?;
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("limbic-out").join(&spec.name));
+    std::fs::create_dir_all(&out)
+        .map_err(|e| Failure::user(format_args!("--out {}: can't be made ({e}): choose a writable folder", out.display())))?;
+    let mut notes = Vec::new();
+    let (mut entries, files) = read_comments(&spec, &mut notes).await?;
+    let writer = described(&spec.model).await?;
+    let classifier = if spec.classify.model.is_some() { described(spec.classifier()).await? } else { writer.clone() };
+    let computing = Computing::new(&store, &args.device, log_format, [&writer, &classifier]);
+    let mut build = Build { spec, store, computing, writer, classifier, stages: Vec::new(), now: Now::default(), quiet: args.json };
+
+    choose(&build.spec, &filter, &mut entries)?;
+    build.label("label the comments", "label", &mut entries).await?;
+    let comments = entries.len();
+    entries.append(&mut build.write(&entries).await?);
+    unique(&entries)?;
+    // Before they are labelled: to find in a copy what its original was labelled is no agreement.
+    filter.apply(&mut entries, comments);
+    build.label("label what was written", "label-written", &mut entries[comments..]).await?;
+
+    let Build { spec, writer, classifier, stages, now, .. } = &build;
+    let account = Account { spec, entries: &entries, files, writer, classifier, stages, notes: &notes };
+    let (kept, left_out) = lines(spec, &entries);
+    for (name, text) in [("corpus.jsonl", kept), ("left-out.jsonl", left_out), ("card.md", card(&account))] {
+        write_whole(&out.join(name), text.as_bytes())
+            .map_err(|e| Failure::user(format_args!("--out {}: {name} can't be written ({e}): choose another folder", out.display())))?;
+    }
+    let rows = entries.iter().filter(|entry| entry.stands()).count();
+    let units: usize = stages.iter().map(|stage| stage.units).sum();
+    if args.json {
+        let sweeps: Vec<&str> = stages.iter().map(|stage| stage.sweep.as_str()).collect();
+        println!(
+            "{}",
+            serde_json::json!({
+                "name": spec.name, "rows": rows, "left_out": entries.len() - rows, "sweeps": sweeps, "units": units,
+                "computed_units": now.committed, "granted_attempts": now.granted, "seconds": started.elapsed().as_secs_f64(),
+                "out": out, "corpus": out.join("corpus.jsonl"), "card": out.join("card.md"), "caveats": caveats(&account),
+            })
+        );
+        return Ok(());
+    }
+    println!("{rows} texts, {} left out; {units} units, {} of them computed now", entries.len() - rows, now.committed);
+    println!("took {}", seconds(started.elapsed().as_secs_f64()));
+    caveats(&account).iter().for_each(|caveat| println!("- {caveat}"));
+    println!("corpus: {}\ncard: {}", out.join("corpus.jsonl").display(), out.join("card.md").display());
+    Ok(())
+}
+
+fn read_spec(file: &std::path::Path) -> Result<CorpusSpec, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| Failure::user(format_args!("{}: can't be read: {e}; name a corpus spec file", file.display())))?;
+    CorpusSpec::from_yaml(&text, file).map_err(Failure::user)
+}
+
+/// The comments of the spec's files, and the digest of those.
+async fn read_comments(spec: &CorpusSpec, notes: &mut Vec<String>) -> Result<(Vec<Entry>, Digest), Failure> {
+    let mut files = Vec::new();
+    for (_, name) in spec.dataset.source.files() {
+        let _phase = Phase::new(format!("fetching {name}"));
+        let bytes = limbic_store::source::fetch(name).await.map_err(|e| Failure::user(format_args!("dataset.source: {e}")))?;
+        files.push(File { name: name.to_owned(), split: None, bytes });
+    }
+    let digest = match files.as_slice() {
+        [one] => Digest::of(&one.bytes),
+        several => Digest::of_json(&several.iter().map(|file| Digest::of(&file.bytes)).collect::<Vec<_>>()),
+    };
+    let read = comments(&spec.dataset, files, notes).map_err(Failure::user)?;
+    Ok((read.into_iter().map(|comment| Entry::natural(spec, comment)).collect(), digest))
+}
+
+/// Leaves out the comments that the filters refuse, and those beyond the limit.
+fn choose(spec: &CorpusSpec, filter: &Filter, entries: &mut [Entry]) -> Result<(), Failure> {
+    filter.apply(entries, 0);
+    let mut standing: Vec<&mut Entry> = entries.iter_mut().filter(|entry| entry.stands()).collect();
+    standing.sort_by_cached_key(|entry| (rank("limit", spec.seed, &entry.id), entry.id.clone()));
+    for entry in standing.into_iter().skip(spec.dataset.limit.unwrap_or(usize::MAX)) {
+        entry.refused = Some(Reason::Limit);
+    }
+    if entries.iter().any(Entry::stands) {
+        return Ok(());
+    }
+    let of = |reason: Reason| (reason, entries.iter().filter(|entry| entry.refused == Some(reason)).count());
+    let refused = Reason::ALL.map(of).into_iter().filter(|(_, count)| *count > 0);
+    let refused: Vec<String> = refused.map(|(reason, count)| format!("{count} {}", reason.as_str())).collect();
+    Err(Failure::user(format_args!("filters: none of the {} comments passes ({}): loosen them", entries.len(), refused.join(", "))))
+}
+
+/// Ids of what was written are made of comments' ids and classes' names, so they could be those of comments.
+fn unique(entries: &[Entry]) -> Result<(), Failure> {
+    let mut seen = std::collections::BTreeSet::new();
+    match entries.iter().find(|entry| !seen.insert(entry.id.as_str())) {
+        Some(twice) => Err(Failure::user(format_args!(
+            "dataset.id: the comment `{}` is named as a {} text would be: give it another id",
+            twice.id,
+            twice.provenance.as_str()
+        ))),
+        None => Ok(()),
+    }
+}
+
+impl Build {
+    /// Labels the texts that stand; those that get no label, or another than was asked for, are left out.
+    async fn label(&mut self, what: &'static str, name: &str, entries: &mut [Entry]) -> Result<(), Failure> {
+        let standing: Vec<&mut Entry> = entries.iter_mut().filter(|entry| entry.stands()).collect();
+        let (spec, rows) = stage::labelling(&self.spec, name, &standing);
+        let model = self.classifier.clone();
+        let store = self.store.clone();
+        match self.spec.classify.how {
+            How::Likelihood => {
+                let read = async |sweep: &_, chains: &_| asked::probabilities(&store, sweep, chains).await;
+                let found = self.ask(what, (spec, rows), model, read).await?;
+                judge(&self.spec, standing, found);
+            }
+            How::Json => {
+                let read = async |sweep: &_, chains: &_| asked::written(&store, sweep, chains, Some(Baseline::ZeroShotJson)).await;
+                let found = self.ask(what, (spec, rows), model, read).await?;
+                judge_written(&self.spec, standing, found);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the model rewrite comments, and write others after examples.
+    async fn write(&mut self, comments: &[Entry]) -> Result<Vec<Entry>, Failure> {
+        let mut written = Vec::new();
+        if let Some(rewrite) = self.spec.rewrite.clone() {
+            let asked = ask::rewrites(&self.spec, &rewrite, comments);
+            written.extend(self.written("rewrite", "rewrite", asked, rewrite.tokens).await?);
+        }
+        if let Some(synthesize) = self.spec.synthesize.clone() {
+            let asked = ask::syntheses(&self.spec, &synthesize, comments);
+            written.extend(self.written("write after examples", "synthesize", asked, synthesize.tokens).await?);
+        }
+        Ok(written)
+    }
+
+    async fn written(&mut self, what: &'static str, name: &str, asked: Vec<Asked>, tokens: u32) -> Result<Vec<Entry>, Failure> {
+        let stage = stage::writing(&self.spec, name, &asked, tokens);
+        let (model, store) = (self.writer.clone(), self.store.clone());
+        let read = async |sweep: &_, chains: &_| asked::written(&store, sweep, chains, None).await;
+        let answers = self.ask(what, stage, model, read).await?;
+        let text = |(asked, answer): (Asked, Option<String>)| Entry { text: answer::text(&answer.unwrap_or_default()), ..asked.entry };
+        Ok(asked.into_iter().zip(answers).map(text).collect())
+    }
+
+    /// Runs one sweep and reads every row's result.
+    async fn ask<T>(
+        &mut self,
+        what: &'static str,
+        (spec, rows): (Spec, Rows),
+        model: ModelFacts,
+        read: impl AsyncFn(&crate::sweep::Sweep, &Chains) -> Result<Vec<Option<T>>, CollectError>,
+    ) -> Result<Vec<Option<T>>, Failure> {
+        if rows.rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (count, name) = (rows.rows.len(), model.name.clone());
+        let sweep = accept(&self.store, of_rows(spec, rows, vec![model])?).await?;
+        if !self.quiet {
+            eprintln!("{what}: {count} texts, sweep {} ({}) of {} units", sweep.id, sweep.name(), sweep.plan.units.len());
+        }
+        let results = async |chains: &Chains, _: &Status| read(&sweep, chains).await;
+        let Computed { status, results, now } = self.computing.sound(&sweep, results).await?;
+        self.now.granted += now.granted;
+        self.now.committed += now.committed;
+        verdict(&status, "nothing else is lost; mend the cause and run the same command again")?;
+        let units = sweep.plan.units.len();
+        self.stages.push(Stage { what, sweep: sweep.id.clone(), name: sweep.name().to_owned(), model: name, rows: count, units });
+        Ok(results)
+    }
+}
