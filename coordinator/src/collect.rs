@@ -66,8 +66,11 @@ impl CollectError {
         let title = |c: &Corrupt| sweep.plan.units.get(&c.unit).map_or_else(|| c.unit.short(), |planned| planned.unit.hints.title.clone());
         let each = all.iter().take(5).map(|c| format!("{}: {}", title(c), c.reason)).collect::<Vec<_>>().join("\n");
         let others = if all.len() > 5 { format!("\n(and {} more units)", all.len() - 5) } else { String::new() };
+        let again = all.iter().take(5).map(|c| format!("    limbic again {} --select {}", sweep.id, c.unit.hex()));
+        let again = again.collect::<Vec<_>>().join("\n");
         Failure::user(format_args!(
-            "{each}{others}\nwhat was computed from it is still good; `limbic run SPEC` with the same store computes it again"
+            "{each}{others}\nwhat was computed from it is still good; `limbic run SPEC` with the same store computes it again, and so \
+             does a coordinator that leads the sweep, told\n{again}"
         ))
     }
 }

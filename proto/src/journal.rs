@@ -50,7 +50,11 @@ pub enum Record {
         worker: String,
     },
     /// No new leases until [`Record::Resume`].
-    Pause,
+    Pause {
+        /// Who wanted it, in their own words: nobody is authenticated. Empty in older journals.
+        #[serde(default)]
+        by: String,
+    },
     /// Leases again, of a sweep that was paused or cancelled.
     Resume,
     /// No new leases until [`Record::Resume`]; running attempts are told to stop.

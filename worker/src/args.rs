@@ -38,6 +38,10 @@ pub struct Args {
     /// How much the cache folder may hold, such as 20GiB; what was used longest ago goes first.
     #[arg(long, env = "LIMBIC_CACHE_SIZE", value_name = "SIZE", default_value = "20GiB", value_parser = size)]
     pub cache_size: u64,
+    /// How much the models in the hub's cache (HF_HOME) may take together, such as 200GiB; those used longest ago go first. No
+    /// limit by default: other programs may share the folder.
+    #[arg(long, env = "LIMBIC_HUB_SIZE", value_name = "SIZE", value_parser = size)]
+    pub hub_size: Option<u64>,
     /// How long the coordinator may be away before the worker gives up.
     #[arg(long, env = "LIMBIC_PATIENCE", default_value_t = 600, value_name = "SECONDS")]
     pub patience: u64,
@@ -70,6 +74,7 @@ impl Args {
             exit_when_finished: self.exit_when_finished,
             cache_dir: self.cache_dir.clone(),
             cache_size: self.cache_size,
+            hub_size: self.hub_size,
             timing: Timing { patience: Duration::from_secs(self.patience), ..Timing::default() },
         }
     }

@@ -185,12 +185,16 @@ impl Inputs {
     /// # Errors
     /// They can't be had, or are no model that the engine can compute.
     pub fn model(&self, source: &str, need: Need) -> Result<ModelFiles, InputError> {
-        self.wait(async {
+        let files = self.wait(async {
             tokio::select! {
                 files = ModelFiles::resolve(source, need) => Ok(files?),
                 () = self.progress.cancellation() => Err(InputError::Cancelled),
             }
-        })
+        })?;
+        if need == Need::Weights {
+            self.shelf.make_room(source);
+        }
+        Ok(files)
     }
 
     /// The results of these units, in order; a unit that was split stands for its children.

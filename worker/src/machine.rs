@@ -6,8 +6,7 @@ use limbic_store::chance;
 
 /// A worker's name: host, process and a random tail, so that it is chosen once per process.
 pub fn worker_id() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
-    let host = host.as_deref().map(str::trim).filter(|h| !h.is_empty()).unwrap_or("worker").to_owned();
+    let host = limbic_store::host::name().unwrap_or_else(|| "worker".to_owned());
     format!("{host}-{}-{:04x}", std::process::id(), chance::draw::<u16>())
 }
 

@@ -87,7 +87,7 @@ pub async fn run(
         Some(Simulated { channel, time }) => (Device::simulated(executor, time), channel),
         None => (Device::start(executor).map_err(WorkerError::Thread)?, endpoint(&settings)?.connect_lazy()),
     };
-    let shelf = Shelf::new(SHELF);
+    let shelf = Shelf::new(SHELF).hub_within(settings.hub_size);
     let shelf = Arc::new(match settings.cache_dir.clone() {
         Some(folder) => shelf.cached_in(folder, settings.cache_size),
         None => shelf,

@@ -60,6 +60,8 @@ pub struct Settings {
     pub cache_dir: Option<PathBuf>,
     /// How many bytes of them.
     pub cache_size: u64,
+    /// How many bytes of models the hub's cache may hold; no limit by default, for other programs may share it.
+    pub hub_size: Option<u64>,
     /// All durations.
     pub timing: Timing,
 }
@@ -75,6 +77,7 @@ impl Settings {
             exit_when_finished: false,
             cache_dir: None,
             cache_size: CACHE_SIZE,
+            hub_size: None,
             timing: Timing::default(),
         }
     }

@@ -17,6 +17,9 @@ pub struct History {
     pub epochs: BTreeSet<u64>,
     /// No new leases.
     pub paused: bool,
+    /// Who paused it last, in their own words; empty where nobody said.
+    #[serde(default)]
+    pub paused_by: String,
     /// No new leases either, and nothing goes on.
     pub cancelled: bool,
     /// Units that failed for good, with their last error.
@@ -91,7 +94,7 @@ impl History {
                     self.troubles.entry(*unit).or_default().losses += 1;
                 }
             }
-            Record::Pause => self.paused = true,
+            Record::Pause { by } => (self.paused, self.paused_by) = (true, by.clone()),
             // Before a cancelled sweep could be resumed, no such record followed a Cancel.
             Record::Resume => (self.paused, self.cancelled) = (false, false),
             Record::Cancel => self.cancelled = true,
@@ -231,10 +234,11 @@ mod tests {
 
     #[test]
     fn the_last_of_pause_cancel_and_resume_holds() {
+        let pause = || Record::Pause { by: String::new() };
         let folded = |records: &[Record]| (History::replay(records).paused, History::replay(records).cancelled);
-        assert_eq!(folded(&[Record::Pause, Record::Resume, Record::Pause]), (true, false));
-        assert_eq!(folded(&[Record::Pause, Record::Cancel]), (true, true));
-        assert_eq!(folded(&[Record::Pause, Record::Cancel, Record::Resume]), (false, false));
+        assert_eq!(folded(&[pause(), Record::Resume, pause()]), (true, false));
+        assert_eq!(folded(&[pause(), Record::Cancel]), (true, true));
+        assert_eq!(folded(&[pause(), Record::Cancel, Record::Resume]), (false, false));
     }
 
     #[test]

@@ -192,7 +192,7 @@ impl Machine {
         }
         let exhausted = self.sweeps[&id].exhausted(&self.settings);
         for (unit, error) in exhausted {
-            self.give_up(&id, unit, error);
+            self.give_up(&id, unit, error, false);
         }
     }
 
@@ -226,7 +226,7 @@ impl Machine {
                 self.on_failed(&worker, unit, &attempt, error, permanent)
             }
             Event::Released { worker, sweep: _, unit, attempt } => self.on_released(&worker, unit, &attempt),
-            Event::Pause { sweep } => self.on_pause(&sweep),
+            Event::Pause { sweep, by } => self.on_pause(&sweep, by),
             Event::Resume { sweep } => self.on_resume(&sweep),
             Event::Cancel { sweep } => self.on_cancel(&sweep),
             Event::Retry { sweep, units } => self.on_retry(&sweep, &units),

@@ -79,8 +79,15 @@ fn counted(units: u64) -> String {
     }
 }
 
+/// Who asks, as far as their computer knows: `user@host`.
+fn asker() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_default();
+    let host = limbic_store::host::name().unwrap_or_default();
+    [user, host].iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("@")
+}
+
 async fn ask(args: &ChangeArgs, change: Change, select: String) -> Result<(Status, u64), Failure> {
-    let request = ChangeRequest { sweep: args.sweep.clone().unwrap_or_default(), change: change.into(), select };
+    let request = ChangeRequest { sweep: args.sweep.clone().unwrap_or_default(), change: change.into(), select, by: asker() };
     let response = args.remote.connect().await?.change(request).await.map_err(said)?.into_inner();
     Ok((decode(&response.status)?, response.units))
 }

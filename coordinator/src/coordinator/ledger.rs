@@ -105,12 +105,12 @@ mod tests {
         let first = Journal::lead(&store, "s", "a").await.unwrap();
         let ((notes, inbox), (fatal, mut ended)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let ledger = tokio::spawn(write(first, inbox, fatal));
-        notes.send(Note::Records(vec![Record::Pause, Record::Resume, Record::Pause])).unwrap();
+        notes.send(Note::Records(vec![Record::Pause { by: "ana".into() }, Record::Resume, Record::Pause { by: "ben".into() }])).unwrap();
         let (done, written) = oneshot::channel();
         notes.send(Note::Written(done)).unwrap();
         written.await.unwrap();
         let journal = read(&store, "s").await.unwrap();
-        assert!(journal.next == 2 && journal.history.paused, "the epoch and one entry");
+        assert!(journal.next == 2 && journal.history.paused && journal.history.paused_by == "ben", "the epoch and one entry");
 
         // With nothing to write, too, it must still lead to say so.
         let (done, written) = oneshot::channel();

@@ -40,7 +40,7 @@ fn fail(n: u64) -> Record {
 async fn a_second_leader_supersedes_the_first() {
     let world = World::new();
     let mut first = world.lead("a").await;
-    append(&mut first, Record::Pause).await.unwrap();
+    append(&mut first, Record::Pause { by: String::new() }).await.unwrap();
     first.check().await.unwrap();
     let second = world.lead("b").await;
     assert_eq!((first.epoch(), second.epoch()), (1, 2));

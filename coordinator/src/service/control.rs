@@ -65,6 +65,11 @@ fn same_store(asked: &str, url: &str) -> bool {
     real(&plain(asked)) == real(&plain(url))
 }
 
+/// Who somebody says to be: one line, of a length that a table bears.
+fn said_by(by: &str) -> String {
+    by.chars().filter(|c| !c.is_control()).take(80).collect()
+}
+
 fn encode(status: &SweepStatus) -> StatusResponse {
     StatusResponse { status: serde_json::to_vec(status).expect("a status serializes") }
 }
@@ -134,7 +139,7 @@ impl Control for ControlService {
             return Err(refused(sweep::cancelled(&id, &status.name)));
         }
         let wish = match change {
-            Change::Pause => Event::Pause { sweep },
+            Change::Pause => Event::Pause { sweep, by: said_by(&request.by) },
             Change::Resume => Event::Resume { sweep },
             Change::Cancel => Event::Cancel { sweep },
             Change::Retry if request.select.is_empty() => {

@@ -1,11 +1,15 @@
 //! Files on the Hugging Face hub, with the revision pinned to a commit.
 
+mod room;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{Repo, RepoType};
+
+pub use room::make_room;
 
 /// Why the hub can't be read.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ pub mod content;
 pub mod create;
 pub mod error;
 pub mod garbage;
+pub mod host;
 pub mod hub;
 pub mod logs;
 pub mod model;

@@ -89,6 +89,21 @@ impl<'a> Shard<'a> {
         verify(self.inputs, &self.path, &format!("tensor `{name}`"), bytes, &digest).map_err(|e| self.of.judge(e))
     }
 
+    /// A tensor of a large artifact in the cache folder. Many fits read a cell's states (other probes, transfers, geometry),
+    /// but one at a time, so they are kept on disk and not in memory.
+    fn cached(&self, name: &str) -> Option<Bytes> {
+        if self.whole.is_some() { None } else { self.inputs.shelf.filed(&self.header.digest(name).ok()?) }
+    }
+
+    /// Keeps a verified tensor of a large artifact in the cache folder.
+    fn cache(&self, name: &str, bytes: &Bytes) {
+        if self.whole.is_none()
+            && let Ok(digest) = self.header.digest(name)
+        {
+            self.inputs.shelf.file(&digest, bytes);
+        }
+    }
+
     /// Reads F32 tensors with two axes, in the order of their names. Neighbours in the file are read at once: in a store
     /// behind a network a request costs more than a megabyte.
     ///
@@ -104,14 +119,20 @@ impl<'a> Shard<'a> {
             };
             wanted.push((range, at, rows, width));
         }
-        wanted.sort_by_key(|(range, ..)| range.start);
         let mut found: Vec<Option<Matrix>> = vec![None; names.len()];
+        wanted.retain(|(_, at, rows, width)| {
+            let bytes = self.cached(&names[*at]);
+            found[*at] = bytes.map(|bytes| Matrix { rows: *rows, width: *width, bytes });
+            found[*at].is_none()
+        });
+        wanted.sort_by_key(|(range, ..)| range.start);
         for neighbours in wanted.chunk_by(|(before, ..), (after, ..)| before.end == after.start) {
             let whole = neighbours[0].0.start..neighbours[neighbours.len() - 1].0.end;
             let bytes = self.fetch(whole.clone())?;
             for (range, at, rows, width) in neighbours {
                 let bytes = bytes.slice((range.start - whole.start) as usize..(range.end - whole.start) as usize);
                 self.check(&names[*at], &bytes)?;
+                self.cache(&names[*at], &bytes);
                 found[*at] = Some(Matrix { rows: *rows, width: *width, bytes });
             }
         }
@@ -240,7 +261,11 @@ mod tests {
     }
 
     fn inputs(store: &Store, runtime: &tokio::runtime::Runtime, whole_up_to: u64) -> Inputs {
-        let shelf = Arc::new(Shelf::new(512 << 20).ranges_above(whole_up_to));
+        with(Shelf::new(512 << 20).ranges_above(whole_up_to), store, runtime)
+    }
+
+    fn with(shelf: Shelf, store: &Store, runtime: &tokio::runtime::Runtime) -> Inputs {
+        let shelf = Arc::new(shelf);
         Inputs::new(store.clone(), shelf, runtime.handle().clone(), Timing::default(), Arc::new(Progress::new()))
     }
 
@@ -264,6 +289,30 @@ mod tests {
             }
             assert!(shard.read_f32(&["L3.k99".to_owned()]).unwrap_err().to_string().contains("no tensor"));
         }
+    }
+
+    #[test]
+    fn the_states_of_large_artifacts_are_kept_in_the_cache_folder_and_verified_again() {
+        let (folder, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let store = Store::open(&folder.path().to_string_lossy()).unwrap();
+        let unit = Digest::of(b"unit");
+        let done = runtime.block_on(committed(&store, unit, 5, 3));
+        let shelf = || Shelf::new(0).ranges_above(0).cached_in(kept.path().to_path_buf(), 1 << 20);
+        let read = |names: &[String]| {
+            let inputs = with(shelf(), &store, &runtime);
+            let shard = Shard::open(&inputs, Source { unit, generation: 0 }, done.clone(), STATES)?;
+            let matrices = shard.read_f32(names)?;
+            Ok::<_, InputError>(matrices.iter().map(|m| m.bytes.clone()).collect::<Vec<_>>())
+        };
+        let (asked, more) = (&names(3)[2..4], &names(3)[1..5]);
+        let first = read(asked).unwrap();
+        std::fs::remove_file(folder.path().join(layout::artifact(&unit, "a", STATES))).unwrap();
+        assert_eq!(read(asked).unwrap(), first, "the store isn't asked again");
+        assert!(read(more).is_err(), "what was never read is not there");
+        let damaged = std::fs::read_dir(kept.path()).unwrap().flat_map(|d| std::fs::read_dir(d.unwrap().path()).unwrap());
+        damaged.for_each(|file| std::fs::write(file.unwrap().path(), b"rot").unwrap());
+        assert!(read(asked).is_err(), "a damaged copy is none");
     }
 
     /// What is faster, the whole artifact once or a part for each layer: on a folder, and on a store that takes 20 ms for

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use limbic_proto::key::Digest;
 use limbic_proto::rows::Rows;
+use limbic_store::hub::{self, HubId};
 
 use super::cache::Cache;
 
@@ -17,6 +18,7 @@ const DATASETS: usize = 2;
 pub struct Shelf {
     capacity: usize,
     cache: Option<Cache>,
+    hub_size: Option<u64>,
     small: u64,
     kept: Mutex<Kept>,
 }
@@ -35,13 +37,29 @@ impl Shelf {
 
     /// A shelf that keeps up to `capacity` bytes of artifacts in memory.
     pub fn new(capacity: usize) -> Shelf {
-        Shelf { capacity, cache: None, small: Shelf::SMALL, kept: Mutex::default() }
+        Shelf { capacity, cache: None, hub_size: None, small: Shelf::SMALL, kept: Mutex::default() }
     }
 
     /// The same shelf, which also keeps artifacts as files in a folder, up to `limit` bytes of them.
     #[must_use]
     pub fn cached_in(self, folder: PathBuf, limit: u64) -> Shelf {
         Shelf { cache: Some(Cache::new(folder, limit)), ..self }
+    }
+
+    /// The same shelf, which lets models take up to `limit` bytes of the hub's cache.
+    #[must_use]
+    pub fn hub_within(self, limit: Option<u64>) -> Shelf {
+        Shelf { hub_size: limit, ..self }
+    }
+
+    /// Makes room in the hub's cache after a model was fetched into it.
+    pub(super) fn make_room(&self, source: &str) {
+        let (Some(limit), Ok(id)) = (self.hub_size, source.parse::<HubId>()) else { return };
+        match hub::make_room(&id, limit) {
+            Ok(gone) => gone.iter().for_each(|folder| tracing::info!(folder = %folder.display(), "removed from the hub's cache")),
+            // The model is there, which is what was asked for.
+            Err(error) => tracing::warn!(%error, "the hub's cache can't be kept within its limit"),
+        }
     }
 
     /// The same shelf, but artifacts longer than `small` bytes are read by byte range.
@@ -95,6 +113,18 @@ impl Shelf {
             cache.put(&digest, &bytes);
         }
         self.remember(digest, bytes);
+    }
+
+    /// A verified piece of an artifact from the folder, past the memory.
+    pub(super) fn filed(&self, digest: &Digest) -> Option<Bytes> {
+        self.cache.as_ref()?.get(digest)
+    }
+
+    /// Keeps a verified piece of an artifact in the folder, past the memory.
+    pub(super) fn file(&self, digest: &Digest, bytes: &Bytes) {
+        if let Some(cache) = &self.cache {
+            cache.put(digest, bytes);
+        }
     }
 
     fn remember(&self, digest: Digest, bytes: Bytes) {

@@ -197,6 +197,8 @@ pub enum Event {
     Pause {
         /// The sweep.
         sweep: SweepId,
+        /// Who wants it, in their own words; may be empty.
+        by: String,
     },
     /// Leases again, of a sweep that was paused or cancelled.
     Resume {

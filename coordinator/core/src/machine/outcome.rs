@@ -192,10 +192,8 @@ impl Machine {
         let Some(slot) = sweep.slot_mut(&unit) else { return };
         slot.fails += 1;
         let fails = slot.fails;
-        if permanent {
-            self.quarantine(&lease.sweep, unit, error);
-        } else if fails >= settings.fail_budget {
-            self.give_up(&lease.sweep, unit, error);
+        if permanent || fails >= settings.fail_budget {
+            self.give_up(&lease.sweep, unit, error, permanent);
         } else {
             sweep.rest(&unit, now + settings.backoff(&unit, fails), now);
         }
@@ -214,7 +212,7 @@ impl Machine {
         slot.losses += 1;
         if slot.losses >= budget {
             let error = lost_error(slot.losses, Some(&lease.worker.0));
-            self.give_up(&lease.sweep, lease.unit, error);
+            self.give_up(&lease.sweep, lease.unit, error, false);
         }
     }
 
@@ -246,10 +244,10 @@ impl Machine {
     }
 
     /// Pauses a sweep. One that is over can't be paused.
-    pub(super) fn on_pause(&mut self, id: &SweepId) {
+    pub(super) fn on_pause(&mut self, id: &SweepId, by: String) {
         let Some(sweep) = self.sweeps.get_mut(id).filter(|sweep| !sweep.state().terminal() && !sweep.paused) else { return };
         (sweep.paused, sweep.dirty) = (true, true);
-        self.append(id, Record::Pause);
+        self.append(id, Record::Pause { by });
     }
 
     /// Resumes a sweep that is paused (also one that has become complete, for a late commit may take it up again) or cancelled.

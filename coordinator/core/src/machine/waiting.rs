@@ -87,9 +87,14 @@ impl Machine {
 
     /// Why a unit that could run doesn't.
     fn ready_for(&self, now: Duration, sweep: &Sweep, model: Option<usize>) -> String {
-        if let Some(held) = held_back(now, sweep) {
-            return held;
+        match held_back(now, sweep) {
+            Some(held) => held,
+            None => self.worker_for(sweep, model) + &self.set_aside(),
         }
+    }
+
+    /// Which worker is missing.
+    fn worker_for(&self, sweep: &Sweep, model: Option<usize>) -> String {
         if self.workers.is_empty() {
             return "a worker: none is connected".to_owned();
         }
@@ -116,12 +121,25 @@ impl Machine {
             format!("a worker: all {fitting} are busy")
         }
     }
+
+    /// The workers that get nothing because they failed too often, for the end of a sentence.
+    fn set_aside(&self) -> String {
+        let strikes = self.settings.strikes;
+        let aside = self.workers.iter().filter(|(_, w)| !w.draining && w.set_aside(strikes) && !self.eligible(w));
+        let names: Vec<&str> = aside.map(|(id, _)| id.0.as_str()).collect();
+        if names.is_empty() {
+            return String::new();
+        }
+        format!(" ({}: set aside after {strikes} failures in a row on different units)", names.join(", "))
+    }
 }
 
 /// Why a sweep grants nothing at all for now, if so.
 fn held_back(now: Duration, sweep: &Sweep) -> Option<String> {
     if sweep.paused {
-        return Some("the sweep is paused: `limbic resume` goes on".to_owned());
+        let by = &sweep.history.paused_by;
+        let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
+        return Some(format!("the sweep is paused{by}: `limbic resume` goes on"));
     }
     (sweep.held_until > now).then(|| {
         let seconds = (sweep.held_until - now).as_secs_f64().ceil();

@@ -40,7 +40,7 @@ fn what_runs_goes_on_and_trouble_is_not_forgotten() {
     let mut bench = Bench::new(small_plan(&["a"], ONE));
     let (bad, runs) = (bench.grant("v").unwrap(), bench.grant("w").unwrap());
     bench.fail(&bad, true);
-    bench.send(Event::Pause { sweep: one() });
+    bench.send(Event::Pause { sweep: one(), by: "ana@login1".into() });
     let before = bench.status();
     assert_eq!(before.quarantined.len(), 1);
     extend(&mut bench);

@@ -42,7 +42,7 @@ fn workers_spread_over_models() {
 #[test]
 fn the_better_match_is_served_first_whoever_asked_first() {
     let mut bench = Bench::new(small_plan(&["a"], "probes: []\nbaselines: []"));
-    bench.send(Event::Pause { sweep: one() });
+    bench.send(Event::Pause { sweep: one(), by: "ana@login1".into() });
     for (worker, loaded) in [("u", vec![]), ("v", vec!["a"])] {
         bench.register(worker);
         bench.ready(worker, &loaded);
@@ -84,7 +84,7 @@ fn a_draining_worker_gets_nothing() {
 fn one_ready_gets_one_unit_and_unready_none() {
     let mut bench = Bench::new(six_units());
     bench.register("w");
-    bench.send(Event::Pause { sweep: one() });
+    bench.send(Event::Pause { sweep: one(), by: "ana@login1".into() });
     bench.ready("w", &[]);
     bench.send(Event::Unready { worker: "w".into() });
     bench.send(Event::Resume { sweep: one() });
@@ -106,6 +106,8 @@ fn five_failures_in_a_row_set_a_worker_aside_while_there_are_others() {
     }
     bench.register("good");
     assert_eq!(bench.grant("bad"), None);
+    let said = bench.status().waiting.iter().map(|w| w.reason.clone()).collect::<String>();
+    assert!(said.contains("(bad: set aside after 5 failures in a row on different units)"), "{said}");
     let granted = bench.grant("good").unwrap();
     bench.commit(&granted);
     assert_eq!(bench.grant("bad"), None);

@@ -200,9 +200,9 @@ fn pause_cancel_and_resume_are_written_once_and_survive_a_restart() {
     let mut bench = Bench::new(six_units());
     let granted = bench.grant("w").unwrap();
     for _ in 0..2 {
-        bench.send(Event::Pause { sweep: one() });
+        bench.send(Event::Pause { sweep: one(), by: "ana@login1".into() });
     }
-    assert_eq!(bench.journal, [Record::Pause]);
+    assert_eq!(bench.journal, [Record::Pause { by: "ana@login1".into() }]);
     assert_eq!((bench.status().state, bench.grant("w")), (SweepState::Paused, None));
     assert_eq!(bench.units().running, 1, "what runs goes on");
     bench.restart(six_units());
@@ -212,8 +212,8 @@ fn pause_cancel_and_resume_are_written_once_and_survive_a_restart() {
     register_with(&mut bench, &[&granted]);
     bench.send(Event::Cancel { sweep: one() });
     bench.send(Event::Cancel { sweep: one() });
-    bench.send(Event::Pause { sweep: one() });
-    assert_eq!(bench.journal, [Record::Pause, Record::Resume, Record::Cancel]);
+    bench.send(Event::Pause { sweep: one(), by: "ana@login1".into() });
+    assert_eq!(bench.journal, [Record::Pause { by: "ana@login1".into() }, Record::Resume, Record::Cancel]);
     assert_eq!(bench.cancelled, std::slice::from_ref(&granted.held.attempt));
     assert_eq!(bench.status().state, SweepState::Cancelled);
     assert!(bench.machine.finished());
@@ -222,7 +222,7 @@ fn pause_cancel_and_resume_are_written_once_and_survive_a_restart() {
     assert_eq!(bench.grant("w"), None);
     register_with(&mut bench, &[&granted]);
     assert_eq!(bench.cancelled.len(), 2, "still told to stop");
-    bench.send(Event::Pause { sweep: one() });
+    bench.send(Event::Pause { sweep: one(), by: "ana@login1".into() });
     bench.send(Event::Resume { sweep: one() });
     assert_eq!((bench.journal.last(), bench.journal.len()), (Some(&Record::Resume), 4));
     assert_eq!(bench.status().state, SweepState::Running);

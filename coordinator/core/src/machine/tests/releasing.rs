@@ -182,7 +182,7 @@ fn what_is_computed_again_from_them_has_them_computed_again_first() {
 fn a_paused_sweep_voids_nothing_and_says_what_it_waits_for() {
     let (mut bench, extracts) = released();
     bench.store.retain(|unit, _| extracts.contains(unit));
-    bench.journal.push(Record::Pause);
+    bench.journal.push(Record::Pause { by: String::new() });
     bench.restart(releasing());
     let status = bench.status();
     assert_eq!((status.units.committed, status.units.pending, bench.voids.len()), (2, 4, 0));

@@ -82,7 +82,7 @@ fn in_the_middle_of_a_sweep_and_while_it_is_paused_nothing_is_tried_twice() {
     bench.ready("quick", &[]);
     bench.pass(secs(100), &[("slow", &[&slow[0], &slow[1]]), ("quick", &[])]);
     assert!(bench.grants.is_empty(), "80 % are done");
-    bench.send(Event::Pause { sweep: one() });
+    bench.send(Event::Pause { sweep: one(), by: "ana@login1".into() });
     bench.commit(&slow[0]);
     assert!(bench.grants.is_empty());
     bench.send(Event::Resume { sweep: one() });

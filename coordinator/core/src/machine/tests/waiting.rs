@@ -24,8 +24,8 @@ fn every_pending_unit_waits_for_something_that_is_said() {
     let resting = waiting(&bench);
     assert!(resting[0].starts_with("1 extract a: a pause after a failure, the first for "), "{resting:?}");
     assert!(resting[0].ends_with(" s more"), "{resting:?}");
-    bench.send(Event::Pause { sweep: one() });
-    assert!(waiting(&bench)[1].contains("1 extract a: the sweep is paused"), "{:?}", waiting(&bench));
+    bench.send(Event::Pause { sweep: one(), by: "ana@login1".into() });
+    assert!(waiting(&bench)[1].contains("1 extract a: the sweep is paused by ana@login1: "), "{:?}", waiting(&bench));
     let status = bench.status();
     assert_eq!(status.waiting.iter().map(|w| w.count).sum::<u64>(), status.units.pending);
 }

@@ -366,7 +366,7 @@ impl World {
                 assert!(before.keys().all(|attempt| self.leases.contains_key(attempt)), "what runs goes on");
                 return self.check();
             }
-            Step::Pause(s) => Event::Pause { sweep: sweep(*s) },
+            Step::Pause(s) => Event::Pause { sweep: sweep(*s), by: String::new() },
             Step::Resume(s) => Event::Resume { sweep: sweep(*s) },
             Step::Cancel(s) => Event::Cancel { sweep: sweep(*s) },
             Step::Restart(took_effect) => {
@@ -687,7 +687,7 @@ fn worlds_are_eventful() {
                     Record::Lost { .. } => "loss",
                     Record::Quarantine { .. } => "quarantine",
                     Record::Retry { .. } => "retry",
-                    Record::Pause => "pause",
+                    Record::Pause { .. } => "pause",
                     Record::Resume => "resume",
                     Record::Cancel => "cancel",
                     Record::Void { reason, .. } if reason == RELEASED => "computed again after a release",
