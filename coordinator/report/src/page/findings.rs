@@ -128,7 +128,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
     });
     for name in ["bag-of-words", "mean-embedding", "zero-shot", "zero-shot-json"] {
         let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "baselines" && c.against == name).collect();
-        out.extend(against(study, unit, name, &found));
+        out.extend(against(study, unit, name, &found, best.score.n));
     }
     out.extend(written(study, results));
     out.extend(controls(study, results, unit));
@@ -143,11 +143,17 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
     out
 }
 
-fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison]) -> Option<String> {
+/// The probe beside one baseline. Of fewer rows than all `rows`, because the baseline answers no others, it says so.
+fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison], rows: usize) -> Option<String> {
     let better = found.iter().filter(|c| sure(study, c) && c.difference.value > 0.0).count();
     let worse = found.iter().filter(|c| sure(study, c) && c.difference.value < 0.0).count();
     let extreme = |a: &&&Comparison, b: &&&Comparison| a.difference.value.total_cmp(&b.difference.value);
     let (low, high) = (found.iter().min_by(extreme)?, found.iter().max_by(extreme)?);
+    let on = match found.iter().map(|c| c.difference.n).min()? {
+        n if n >= rows => String::new(),
+        n if found.len() == 1 => format!(" on the {n} of {rows} rows that it answers"),
+        n => format!(" on the rows that it answers (as few as {n} of {rows})"),
+    };
     let what = match (found.len(), better, worse) {
         (1, 1, 0) => format!("It beats {name}"),
         (1, 0, 1) => format!("{} beats it", capital(name)),
@@ -160,7 +166,7 @@ fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison]) -> Opti
             let parts: Vec<String> = parts.iter().filter(|p| p.0 > 0).map(|(k, verb)| format!("{verb} it in {k}")).collect();
             format!("Against {name} in {n} models, the probe {}", list(&parts))
         }
-    };
+    } + &on;
     let numbers = if found.len() == 1 {
         format!("by {}{} (p {})", unit.points(low.difference), unit.of_difference(), p_words(low))
     } else {
@@ -173,7 +179,7 @@ fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison]) -> Opti
             unit.of_difference()
         )
     };
-    Some(match (found.len(), better + worse) {
+    Some(match (found.len(), better) {
         (1, 1) => format!("{what} {numbers}."),
         (1, _) => format!("{what}: the difference is {}{} (p {}).", unit.points(low.difference), unit.of_difference(), p_words(low)),
         _ => format!("{what}; {numbers}."),

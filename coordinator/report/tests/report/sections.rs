@@ -82,6 +82,7 @@ fn written_answers_have_a_coverage_and_coarser_labels_are_easier() {
     let [coverage, parsable, over_all] =
         ["coverage", "accuracy", "accuracy-over-all"].map(|name| results.score(json, name).expect(name).value);
     assert!((coverage * parsable - over_all).abs() < 1e-12 && coverage < 1.0);
+    assert!(super::page(&study).contains(" on the rows that it answers (as few as "), "a comparison over fewer rows says so");
     let at = |level: Option<&str>| {
         let rows = results.levels.iter().filter(|l| l.level.as_deref() == level && l.line.layer.is_some());
         rows.map(|l| l.score.value).collect::<Vec<f64>>()
