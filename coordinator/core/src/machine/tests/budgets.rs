@@ -84,6 +84,9 @@ fn a_permanent_failure_quarantines_at_once() {
     let granted = bench.grant("w").unwrap();
     bench.fail(&granted, true);
     assert_eq!((bench.units().quarantined, bench.records(is_quarantine)), (5, 1));
+    bench.restart(six_units());
+    let view = bench.machine.show(bench.now, &one(), &granted.held.unit).unwrap();
+    assert_eq!((view.phase.as_str(), view.error.as_deref(), view.attempts.len()), ("quarantined", Some("boom"), 1), "the journal knows");
 }
 
 #[test]

@@ -161,8 +161,8 @@ fn anothers_commit_makes_the_attempt_superfluous_not_successful() {
 fn a_late_commit_takes_up_what_was_given_up() {
     let mut bench = Bench::new(six_units());
     let (one, two) = (bench.grant("w").unwrap(), bench.grant("w").unwrap());
-    bench.commit(&two);
     bench.fail(&one, true);
+    bench.commit(&two);
     assert_eq!(bench.status().state, SweepState::Complete);
     bench.commit(&one);
     let status = bench.status();

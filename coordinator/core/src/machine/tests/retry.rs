@@ -20,8 +20,8 @@ fn retries(bench: &Bench) -> Vec<UnitKey> {
 fn a_quarantined_unit_gets_fresh_budgets_and_frees_what_depends_on_it() {
     let mut bench = Bench::new(six_units());
     let (bad, good) = (bench.grant("w").unwrap(), bench.grant("w").unwrap());
-    bench.commit(&good);
     bench.fail(&bad, true);
+    bench.commit(&good);
     assert_eq!((bench.status().state, bench.units().quarantined), (SweepState::Complete, 5));
     let quarantined = bench.machine.quarantined(&one());
     assert_eq!(quarantined, [bad.held.unit]);
