@@ -1,6 +1,8 @@
 //! Stores: exactly one of many writers wins, whatever the store; one that breaks that is refused; a sweep on S3 gives the
 //! same results as one in a folder; nothing but garbage is ever removed.
 
+#[path = "conformance/clouds.rs"]
+mod clouds;
 #[path = "conformance/doctor.rs"]
 mod doctor;
 #[path = "conformance/garbage.rs"]

@@ -1,10 +1,11 @@
-//! A tiny S3 server that honours `If-None-Match`, or ignores it or is too slow to, as some stores do.
+//! A tiny server that speaks S3, and as much of Google's and Azure's dialects as differs from it; it honours conditional creates,
+//! or ignores them or is too slow to, as some stores do.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// What the server does with `If-None-Match: *` where an object stands.
@@ -91,23 +92,54 @@ fn connection(mut stream: TcpStream, objects: &Objects, conditional: Conditional
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while let Some(request) = request(&mut reader) {
         let (status, extra, body) = answer(&request, objects, conditional);
-        let length = if request.method == "HEAD" { 0 } else { body.len() };
+        let (length, sent) = (body.len(), if request.method == "HEAD" { 0 } else { body.len() });
         let head =
             format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nLast-Modified: Tue, 15 Nov 1994 12:45:26 GMT\r\n{extra}\r\n");
-        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body[..length])).is_err() {
+        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body[..sent])).is_err() {
             return;
         }
     }
 }
 
+fn error(code: &str) -> Vec<u8> {
+    format!("<Error><Code>{code}</Code><Message>said by the imitation</Message></Error>").into_bytes()
+}
+
 fn answer(request: &Request, all: &Objects, conditional: Conditional) -> (u16, String, Vec<u8>) {
-    let etag = "ETag: \"e\"\r\n".to_owned();
-    let error = |code: &str| format!("<Error><Code>{code}</Code><Message>said by the imitation</Message></Error>").into_bytes();
+    let etag = "ETag: \"e\"\r\nx-goog-generation: 1\r\n".to_owned();
     if let Conditional::Answers(status) = conditional {
         return (status, String::new(), error("Told"));
     }
     let mut objects = all.lock().unwrap();
-    match request.method.as_str() {
+    match (request.method.as_str(), request.query.get("comp").map(String::as_str)) {
+        ("PUT", Some("block")) => {
+            objects.insert(format!("block {} of {}", request.query["blockid"], request.path), request.body.clone());
+            (201, etag, Vec::new())
+        }
+        ("PUT", Some("blocklist")) => {
+            let body = String::from_utf8_lossy(&request.body).into_owned();
+            let blocks = body.split("<Uncommitted>").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned());
+            let blocks: Vec<String> = blocks.map(|id| format!("block {id} of {}", request.path)).collect();
+            let whole = blocks.iter().flat_map(|block| objects.remove(block).unwrap()).collect();
+            objects.insert(request.path.clone(), whole);
+            (201, etag, Vec::new())
+        }
+        ("GET", Some("list")) => (200, String::new(), listing(request, &objects, Dialect::Azure)),
+        ("POST", Some("batch")) => batch(request, &mut objects),
+        (method, _) => plain(request, method, objects, all, conditional, etag),
+    }
+}
+
+/// What S3 and Google's XML interface have in common.
+fn plain<'a>(
+    request: &Request,
+    method: &str,
+    mut objects: MutexGuard<'a, BTreeMap<String, Vec<u8>>>,
+    all: &'a Objects,
+    conditional: Conditional,
+    etag: String,
+) -> (u16, String, Vec<u8>) {
+    match method {
         "PUT" if request.query.contains_key("partNumber") => {
             let number: usize = request.query["partNumber"].parse().unwrap();
             // Not under the bucket, so not listed.
@@ -125,7 +157,9 @@ fn answer(request: &Request, all: &Objects, conditional: Conditional) -> (u16, S
             (200, String::new(), b"<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>".to_vec())
         }
         "PUT" => {
-            let asked = request.headers.contains_key("if-none-match") && conditional != Conditional::Ignored;
+            let asked = request.headers.contains_key("if-none-match")
+                || request.headers.get("x-goog-if-generation-match").is_some_and(|v| v == "0");
+            let asked = asked && conditional != Conditional::Ignored;
             if asked && objects.contains_key(&request.path) {
                 return (412, String::new(), error("PreconditionFailed"));
             }
@@ -137,8 +171,8 @@ fn answer(request: &Request, all: &Objects, conditional: Conditional) -> (u16, S
             objects.insert(request.path.clone(), request.body.clone());
             (200, etag, Vec::new())
         }
-        "GET" if request.query.contains_key("list-type") => (200, String::new(), listing(request, &objects)),
-        "GET" => match objects.get(&request.path) {
+        "GET" if request.query.contains_key("list-type") => (200, String::new(), listing(request, &objects, Dialect::S3)),
+        "GET" | "HEAD" => match objects.get(&request.path) {
             None => (404, String::new(), error("NoSuchKey")),
             Some(bytes) => match request.headers.get("range").and_then(|r| r.strip_prefix("bytes=")?.split_once('-')) {
                 None => (200, etag, bytes.clone()),
@@ -157,30 +191,67 @@ fn answer(request: &Request, all: &Objects, conditional: Conditional) -> (u16, S
             }
             (200, String::new(), b"<DeleteResult></DeleteResult>".to_vec())
         }
+        "DELETE" => match objects.remove(&request.path) {
+            Some(_) => (204, String::new(), Vec::new()),
+            None => (404, String::new(), error("NoSuchKey")),
+        },
         other => panic!("the imitation doesn't know {other} {}", request.path),
     }
 }
 
-fn listing(request: &Request, objects: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+/// How a listing is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    S3,
+    Azure,
+}
+
+fn listing(request: &Request, objects: &BTreeMap<String, Vec<u8>>, dialect: Dialect) -> Vec<u8> {
     let bucket = format!("/{}/", request.path.trim_matches('/'));
     let prefix = request.query.get("prefix").cloned().unwrap_or_default();
     let delimited = request.query.contains_key("delimiter");
-    let mut folders = std::collections::BTreeSet::new();
-    let mut xml = "<ListBucketResult><IsTruncated>false</IsTruncated>".to_owned();
+    let (mut folders, mut found) = (std::collections::BTreeSet::new(), String::new());
     for (path, bytes) in objects {
         let Some(key) = path.strip_prefix(&bucket).filter(|key| key.starts_with(&prefix)) else { continue };
-        match key[prefix.len()..].split_once('/').filter(|_| delimited) {
-            Some((folder, _)) => drop(folders.insert(format!("{prefix}{folder}/"))),
-            None => write!(
-                xml,
+        match (key[prefix.len()..].split_once('/').filter(|_| delimited), dialect) {
+            (Some((folder, _)), _) => drop(folders.insert(format!("{prefix}{folder}/"))),
+            (None, Dialect::S3) => write!(
+                found,
                 "<Contents><Key>{key}</Key><LastModified>2025-01-01T00:00:00.000Z</LastModified><ETag>e</ETag><Size>{}</Size></Contents>",
+                bytes.len()
+            )
+            .unwrap(),
+            (None, Dialect::Azure) => write!(
+                found,
+                "<Blob><Name>{key}</Name><Properties><Last-Modified>Tue, 15 Nov 1994 12:45:26 GMT</Last-Modified><Etag>e</Etag>\
+                 <Content-Length>{}</Content-Length><Content-Type>application/octet-stream</Content-Type></Properties></Blob>",
                 bytes.len()
             )
             .unwrap(),
         }
     }
-    for folder in folders {
-        write!(xml, "<CommonPrefixes><Prefix>{folder}</Prefix></CommonPrefixes>").unwrap();
+    let each = |(open, close): (&str, &str)| folders.iter().map(|folder| format!("{open}{folder}{close}")).collect::<String>();
+    match dialect {
+        Dialect::S3 => {
+            let folders = each(("<CommonPrefixes><Prefix>", "</Prefix></CommonPrefixes>"));
+            format!("<ListBucketResult><IsTruncated>false</IsTruncated>{found}{folders}</ListBucketResult>")
+        }
+        Dialect::Azure => {
+            let folders = each(("<BlobPrefix><Name>", "</Name></BlobPrefix>"));
+            format!("<EnumerationResults><Blobs>{found}{folders}</Blobs><NextMarker /></EnumerationResults>")
+        }
     }
-    (xml + "</ListBucketResult>").into_bytes()
+    .into_bytes()
+}
+
+/// Azure deletes several objects by one request that holds a request for each.
+fn batch(request: &Request, objects: &mut BTreeMap<String, Vec<u8>>) -> (u16, String, Vec<u8>) {
+    let body = String::from_utf8_lossy(&request.body).into_owned();
+    let mut parts = String::new();
+    for (number, line) in body.lines().filter(|line| line.starts_with("DELETE ")).enumerate() {
+        let path = decoded(line.split(' ').nth(1).unwrap().split('?').next().unwrap());
+        let status = if objects.remove(&path).is_some() { "202 Accepted" } else { "404 Not Found" };
+        write!(parts, "--b\r\nContent-Type: application/http\r\nContent-ID: {number}\r\n\r\nHTTP/1.1 {status}\r\n\r\n\r\n").unwrap();
+    }
+    (202, "Content-Type: multipart/mixed; boundary=b\r\n".to_owned(), format!("{parts}--b--\r\n").into_bytes())
 }
