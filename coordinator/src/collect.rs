@@ -13,7 +13,7 @@ use limbic_core::plan::{ModelFacts, PlannedUnit};
 use limbic_proto::commit::{self, Commit, Done};
 use limbic_proto::key::UnitKey;
 use limbic_proto::layout;
-use limbic_proto::spec::Condition;
+use limbic_proto::spec::{Condition, Spec};
 use limbic_proto::status::Quarantined;
 use limbic_report::{ConditionEntry, ModelEntry, Run, Study, TestRow};
 use limbic_store::{Store, StoreError};
@@ -75,6 +75,15 @@ impl CollectError {
     }
 }
 
+/// What was asked: the spec, or of a sweep that was extended all of them, oldest first.
+fn asked(sweep: &Sweep) -> serde_json::Value {
+    let json = |spec: &Spec| serde_json::to_value(spec).expect("a spec serializes");
+    match sweep.earlier.as_slice() {
+        [] => json(&sweep.accepted.spec),
+        earlier => earlier.iter().chain([&sweep.accepted]).map(|accepted| json(&accepted.spec)).collect(),
+    }
+}
+
 /// A committed unit's commit and those of its artifacts that reports need.
 struct Fetched {
     done: Done,
@@ -122,7 +131,7 @@ pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: V
         options: spec.report.clone(),
         notes,
         quarantined,
-        spec: serde_json::to_value(spec).expect("a spec serializes"),
+        spec: asked(sweep),
         software: crate::SOFTWARE.to_owned(),
         seed: 0,
     })

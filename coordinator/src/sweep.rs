@@ -172,7 +172,9 @@ pub async fn accept(store: &Store, sweep: Sweep) -> Result<Sweep, Failure> {
 ///
 /// # Errors
 /// The sweep was cancelled; the other spec changes what it may not, or is over other rows; or the store can't be written.
-pub async fn extend(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure> {
+pub async fn extend(store: &Store, id: &str, mut by: Sweep) -> Result<Sweep, Failure> {
+    // It goes on under the name by which people know it.
+    open(store, id).await?.name().clone_into(&mut by.accepted.spec.name);
     revise(store, id, by).await
 }
 
@@ -262,6 +264,9 @@ pub fn find<'a>(sweeps: impl IntoIterator<Item = (&'a str, &'a str)>, wanted: &s
             "sweep `{wanted}`: there is none of that id or name; there are {}",
             list(&all.iter().collect::<Vec<_>>())
         ))),
+        several if wanted.is_empty() => {
+            Err(Failure::user(format_args!("which sweep? There are {}: say its name or the beginning of its id", list(several))))
+        }
         several => Err(Failure::user(format_args!("sweep `{wanted}` could be {}: write more of the id", list(several)))),
     }
 }
@@ -276,6 +281,7 @@ mod tests {
         assert_eq!(find(sweeps, "paper").unwrap(), "aa22");
         assert_eq!(find(sweeps, "aa1").unwrap(), "aa11");
         assert!(find(sweeps, "aa").unwrap_err().to_string().contains("could be aa11 (quick), aa22 (paper)"));
+        assert!(find(sweeps, "").unwrap_err().to_string().starts_with("which sweep? There are aa11 (quick), aa22 (paper): say"));
         assert!(find(sweeps, "zz").unwrap_err().to_string().contains("there is none"));
     }
 }

@@ -18,11 +18,13 @@ fn a_finished_sweep_is_extended_by_a_model_and_a_layer_and_only_those_run() {
     let first = sandbox.json(&[&RUN[..], &["--json"]].concat());
     let before = sandbox.objects("commit");
 
-    // One model more, and layer 1.
-    sandbox.small(&[(MODELS, &two), ("offsets:", "layers: [0, 1, 2]\noffsets:")]);
+    // One model more, and layer 1. It goes on under its name, whatever the file that extends it is called.
+    sandbox.small(&[("name: small", "name: more"), (MODELS, &two), ("offsets:", "layers: [0, 1, 2]\noffsets:")]);
     let extend = [&RUN[..], &["--extend", "small", "--json"]].concat();
     let extended = sandbox.json(&extend);
     assert_eq!(extended["sweep"], first["sweep"], "it is the same sweep");
+    assert_eq!(sandbox.json(&["status", "small", "--store", "store", "--json"])["name"], "small");
+    assert!(std::fs::read_to_string(sandbox.path("out/report.md")).unwrap().starts_with("# small\n"));
     // 1 model x 2 conditions x 2 layers x 3 offsets, then 2 x 2 x 3 x 3.
     assert_eq!((&first["cells"]["total"], &extended["cells"]["done"]), (&12.into(), &36.into()));
     let new = extended["units"]["total"].as_u64().unwrap() - first["units"]["total"].as_u64().unwrap();

@@ -123,7 +123,7 @@ pub struct Study {
     pub notes: Vec<String>,
     /// Units that failed for good.
     pub quarantined: Vec<Quarantined>,
-    /// The spec as it was accepted.
+    /// The spec as it was accepted; of a sweep that was extended a list of them, oldest first.
     pub spec: serde_json::Value,
     /// Program and version, such as `limbic 0.1.0`.
     pub software: String,

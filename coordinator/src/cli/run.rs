@@ -42,16 +42,21 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     let spec = read_spec(&args.spec)?;
     args.device.check(&args.spec, spec.models.iter().enumerate().map(|(at, model)| (format!("models[{at}]"), model)))?;
     let store = args.store.open_to_lead(spec.store.as_deref()).await?;
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("limbic-out").join(&spec.name));
+    let extended = match &args.extend {
+        None => None,
+        Some(wanted) => Some(catalogue::open(&store, wanted).await?),
+    };
+    let name = extended.as_ref().map_or(spec.name.as_str(), Sweep::name).to_owned();
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("limbic-out").join(&name));
     std::fs::create_dir_all(&out)
         .map_err(|e| Failure::user(format_args!("--out {}: can't be made ({e}): choose a writable folder", out.display())))?;
     let prepared = prepare(spec.clone()).await?;
-    let mut sweep = match &args.extend {
+    let mut sweep = match &extended {
         None => accept(&store, prepared).await?,
-        Some(wanted) => extend(&store, &catalogue::id(&store, wanted).await?, prepared).await?,
+        Some(extended) => extend(&store, &extended.id, prepared).await?,
     };
     // The report is asked for anew each time; the work is not.
-    (sweep.accepted.spec.name, sweep.accepted.spec.report) = (spec.name, spec.report);
+    (sweep.accepted.spec.name, sweep.accepted.spec.report) = (name, spec.report);
     let done = Chains::read(&store, &sweep).await?.committed(&sweep);
     announce(&args, &sweep, done);
     let read = async |chains: &Chains, status: &Status| collect::study(&store, &sweep, chains, status.quarantined.clone()).await;

@@ -59,7 +59,8 @@ pub(crate) async fn create(store: &dyn ObjectStore, path: &Path, nonce: &str, bo
                     | Error::NotImplemented { .. }
                     | Error::NotSupported { .. }
                     | Error::InvalidPath { .. }
-            );
+            )
+            || crate::error::denied(&error);
         if definite || tries == TRIES || began.elapsed() > LONGEST {
             return Err(error);
         }

@@ -34,6 +34,14 @@ pub enum StoreError {
         /// What was tried.
         what: String,
     },
+    /// The folder or file may not be written or read by this user.
+    #[error("store `{url}`: {what}: permission denied: choose a store that you can write (--store), or mend its permissions")]
+    Denied {
+        /// The store.
+        url: String,
+        /// What was tried.
+        what: String,
+    },
     /// The store can't be reached or fails.
     #[error(
         "store `{url}`: can't be reached ({message}): check the address, the network, the credentials and the endpoint (AWS_ENDPOINT_URL and the like), and try again"
@@ -88,6 +96,8 @@ impl StoreError {
         let url = url.to_owned();
         if full(&source) {
             StoreError::Full { url, what }
+        } else if denied(&source) {
+            StoreError::Denied { url, what }
         } else if Path::new(&url).is_absolute() && !Path::new(&url).is_dir() {
             // What is said of a single object means nothing while its whole folder is gone (unmounted, say).
             StoreError::Away { url, message: format!("its folder is gone: {source}") }
@@ -122,6 +132,14 @@ fn full(error: &(dyn StdError + 'static)) -> bool {
     chain(error)
         .filter_map(|error| error.downcast_ref::<std::io::Error>())
         .any(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge))
+}
+
+/// Whether somewhere in the chain of causes the system says that this is not allowed; it won't be the next time.
+pub(crate) fn denied(error: &(dyn StdError + 'static)) -> bool {
+    use std::io::ErrorKind;
+    chain(error)
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem))
 }
 
 /// Whether the server answered, and the answer would be the same again.
@@ -161,6 +179,15 @@ mod tests {
 
     fn said(url: &str, words: &'static str) -> StoreError {
         StoreError::of(url, String::new(), Error::Generic { store: "S3", source: Box::new(Outer { source: Inner(words) }) })
+    }
+
+    #[test]
+    fn what_a_user_may_not_write_is_said_and_not_tried_again() {
+        let source =
+            Error::Generic { store: "LocalFileSystem", source: Box::new(std::io::Error::from(std::io::ErrorKind::PermissionDenied)) };
+        assert!(denied(&source));
+        let error = StoreError::of("/", "creating x".to_owned(), source);
+        assert!(!error.out_of_reach() && error.to_string().contains("permission denied: choose a store that you can write"), "{error}");
     }
 
     #[test]

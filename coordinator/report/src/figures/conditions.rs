@@ -143,7 +143,8 @@ pub fn controls(study: &Study, results: &Results) -> Option<Figure> {
         let words = format!("{}, against {}: {}", c.subject, c.against, unit.points(c.difference));
         rows[row].1.push(Dot { series: c.against.clone(), colour: Colour::Series(number), estimate: c.difference, words });
     }
-    let x = rows_range(unit, &all);
+    // Differences of shares, too, lie on both sides of zero.
+    let x = rows_range(Unit::Real, &all);
     let x = (x.0.min(-0.02), x.1);
     for rows in &mut all {
         rows.levels.push((0.0, "majority".to_owned()));

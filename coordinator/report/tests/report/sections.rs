@@ -76,6 +76,15 @@ fn directions_near_one_another_are_merged_first() {
 }
 
 #[test]
+fn a_probe_far_below_its_control_is_drawn_where_it_is() {
+    let (study, mut results) = whole();
+    let worst = results.comparisons.iter_mut().find(|c| c.family == "controls").expect("controls");
+    (worst.difference.value, worst.difference.lo, worst.difference.hi) = (-0.4, Some(-0.48), Some(-0.32));
+    let figure = super::text(&super::made(&study, &results), "figures/controls.svg");
+    assert!(figure.contains(">−40"), "the axis reaches as far");
+}
+
+#[test]
 fn written_answers_have_a_coverage_and_coarser_labels_are_easier() {
     let (study, results) = whole();
     let json = study.predictions.iter().position(|p| &*p.probe == "zero-shot-json").expect("written answers");
