@@ -44,11 +44,20 @@ struct Args {
     json: bool,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
     if let Some(code) = Program::play() {
-        return Ok(code);
+        return code;
     }
-    let args = Args::parse();
+    match compare(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn compare(args: Args) -> anyhow::Result<()> {
     let cases = if args.only.is_empty() { Case::all() } else { args.only };
     let found = run(&Options {
         python: args.python,
@@ -65,5 +74,5 @@ fn main() -> anyhow::Result<ExitCode> {
         true => println!("{}", serde_json::to_string_pretty(&found)?),
         false => print!("{}", markdown(&found)),
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

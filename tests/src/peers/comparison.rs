@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Someone who does the work of a case once and says how many seconds it took.
+/// Someone who does the work of a case once and says how many seconds (or MiB) it took.
 pub(super) struct Contender<'a> {
     who: String,
     run: Box<dyn FnMut() -> anyhow::Result<f64> + 'a>,
@@ -26,9 +26,9 @@ pub(super) fn alternate(rounds: usize, mut contenders: Vec<Contender<'_>>) -> an
             order.reverse();
         }
         for at in order {
-            let seconds = (contenders[at].run)()?;
-            eprintln!("  round {}: {}: {seconds:.3} s", round + 1, contenders[at].who);
-            samples[at].push(seconds);
+            let took = (contenders[at].run)()?;
+            eprintln!("  round {}: {}: {}", round + 1, contenders[at].who, number(took));
+            samples[at].push(took);
         }
     }
     Ok(contenders.into_iter().zip(samples).map(|(contender, samples)| Line { who: contender.who, samples }).collect())

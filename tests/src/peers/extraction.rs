@@ -43,16 +43,20 @@ pub(super) fn extract(stage: &Stage) -> anyhow::Result<Comparison> {
     let lines = alternate(stage.rounds, contenders)?;
     let ceiling = &lines[1];
     let mut facts = vec![
-        ("multiply-adds a token, MFLOP", json!(flops / 1e6)),
+        ("operations of the matrices a token, MFLOP", json!(flops / 1e6)),
         ("ceiling, GFLOP/s", json!(tokens * flops / ceiling.median() / 1e9)),
         ("share of the ceiling, %", json!(100.0 * ceiling.median() / lines[0].median())),
     ];
     if stage.peer.is_some() {
-        let names = ["largest difference from transformers f32", "largest difference of transformers bf16 from our f32"];
-        for ((format, _), name) in formats.into_iter().zip(names) {
-            facts.push((name, json!(difference(stage, &out(format))?)));
+        let names = [
+            ("distance of transformers f32 from our f32, at most", "distance of transformers f32 from our f32, mean"),
+            ("distance of transformers bf16 from our f32, at most", "distance of transformers bf16 from our f32, mean"),
+        ];
+        for ((format, _), (at_most, mean_name)) in formats.into_iter().zip(names) {
+            let (most, mean) = difference(stage, &out(format))?;
+            facts.extend([(at_most, json!(most)), (mean_name, json!(mean))]);
         }
-        facts.push(("differences are", "of one number, over the root mean square of its layer".into()));
+        facts.push(("a distance is", "that of two states over the length of one".into()));
     }
     let about = format!(
         "The last token's state at {} layers of {} rows, {tokens} tokens, on {} cores. Limbic: the engine in this process with batches of \
@@ -66,24 +70,25 @@ pub(super) fn extract(stage: &Stage) -> anyhow::Result<Comparison> {
     Ok(Comparison { name: "extract", about, unit: "s", work: Some((tokens, "tokens")), lines, facts })
 }
 
-/// The largest difference between states of the peer, `[rows, layers, d]` in a file, and ours, over the layer's root mean
-/// square.
-fn difference(stage: &Stage, path: &Path) -> anyhow::Result<f64> {
+/// How far states of the peer, `[rows, layers, d]` in a file, are from ours, over the length of ours: at most and in the mean
+/// over all rows and layers.
+fn difference(stage: &Stage, path: &Path) -> anyhow::Result<(f64, f64)> {
     let ours = stage.states()?;
     let theirs: Vec<f32> = std::fs::read(path)?.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-    let (width, layers) = (ours.width, ours.states.len());
-    anyhow::ensure!(theirs.len() == stage.rows.len() * layers * width, "the peer has {} numbers of states", theirs.len());
-    let mut most: f64 = 0.0;
+    let (width, layers, rows) = (ours.width, ours.states.len(), stage.rows.len());
+    anyhow::ensure!(theirs.len() == rows * layers * width, "the peer has {} numbers of states", theirs.len());
+    let length = |squares: f64| squares.sqrt().max(f64::MIN_POSITIVE);
+    let (mut most, mut sum) = (0f64, 0f64);
     for (layer, states) in ours.states.iter().enumerate() {
-        let squares: f64 = states.values.iter().map(|v| f64::from(*v).powi(2)).sum();
-        let size = (squares / states.values.len() as f64).sqrt();
         for (row, ours) in states.values.chunks_exact(width).enumerate() {
             let theirs = &theirs[(row * layers + layer) * width..][..width];
-            let off = ours.iter().zip(theirs).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
-            most = most.max(off / size);
+            let apart: f64 = ours.iter().zip(theirs).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+            let own: f64 = ours.iter().map(|v| f64::from(*v).powi(2)).sum();
+            let off = apart.sqrt() / length(own);
+            (most, sum) = (most.max(off), sum + off);
         }
     }
-    Ok(most)
+    Ok((most, sum / (rows * layers) as f64))
 }
 
 /// Beside a pass per layer.

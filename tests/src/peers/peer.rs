@@ -12,7 +12,7 @@ use serde_json::Value;
 const SCRIPT: &str = include_str!("peer.py");
 
 /// What an environment for it needs.
-const NEEDS: &str = "python -m venv VENV && VENV/bin/pip install torch transformers gguf scikit-learn";
+const NEEDS: &str = "python -m venv VENV && VENV/bin/pip install torch transformers accelerate gguf scikit-learn";
 
 /// A running peer.
 pub(super) struct Peer {

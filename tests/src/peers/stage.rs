@@ -35,12 +35,15 @@ pub(super) struct Stage {
     pub(super) prompts: Vec<Prompt>,
     pub(super) peer: Option<Peer>,
     source: PathBuf,
+    /// Processes that ran or waited to run in the minute before.
+    load: f64,
     states: OnceCell<Extraction>,
     folder: tempfile::TempDir,
 }
 
 impl Stage {
     pub(super) fn set(options: &Options) -> anyhow::Result<Stage> {
+        let load = load();
         let model = options.model.canonicalize().with_context(|| format!("--model {}", options.model.display()))?;
         let rows = read(&options.data, options.limit).with_context(|| format!("--data {}", options.data.display()))?;
         let mut classes: Vec<String> = rows.iter().map(|row| row.label.clone()).collect();
@@ -53,8 +56,11 @@ impl Stage {
         let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
         let prompts = prompts(&model, &spec::Prompt::Template(spec::TEXT.to_owned()), &texts, 0)?;
         let (rounds, states) = (options.rounds, OnceCell::new());
+        if load > BUSY {
+            eprintln!("warning: the machine is busy (load {load}): torch's threads wait for one another, so the ratios say little");
+        }
         let Options { continuation_rows, prefix_rows, memory_rows, .. } = *options;
-        Ok(Stage { rounds, continuation_rows, prefix_rows, memory_rows, rows, classes, model, prompts, peer, source, states, folder })
+        Ok(Stage { rounds, continuation_rows, prefix_rows, memory_rows, rows, classes, model, prompts, peer, source, load, states, folder })
     }
 
     /// What the figures hang on.
@@ -71,6 +77,7 @@ impl Stage {
             ("rows", json!(self.rows.len())),
             ("tokens", json!(self.tokens())),
             ("rounds", json!(self.rounds)),
+            ("load before", json!(self.load)),
         ];
         if let Some(peer) = &self.peer {
             about.push(("peer", peer.ask(&json!({"task": "versions"}))?));
@@ -138,6 +145,15 @@ impl Stage {
         let class = |row: &Row| self.classes.binary_search(&row.label).expect("every label is a class") as u32;
         self.rows.iter().map(class).collect()
     }
+}
+
+/// A load from which on measurements say little.
+const BUSY: f64 = 0.5;
+
+/// The system's load over the last minute.
+fn load() -> f64 {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(f64::NAN)
 }
 
 /// So many of some, evenly spaced.
