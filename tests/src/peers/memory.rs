@@ -19,7 +19,7 @@ pub(super) fn memory(stage: &Stage) -> anyhow::Result<Comparison> {
         let (name, count) = (format!("memory-{times}"), stage.memory_rows * times);
         let rows = stage.path(&format!("{name}.jsonl"));
         let line = |number: usize| {
-            format!("{}\n", json!({"text": format!("It is {number}."), "label": if number % 2 == 0 { "even" } else { "odd" }}))
+            format!("{}\n", json!({"text": format!("It is {number}."), "label": if number.is_multiple_of(2) { "even" } else { "odd" }}))
         };
         std::fs::write(&rows, (0..count).map(line).collect::<String>())?;
         let spec = json!({
