@@ -15,7 +15,7 @@ fn main() {
 }
 
 /// What the others are twice as large as.
-const BASE: Size = Size { models: 2, layers: 6, conditions: 2, offsets: 3, rows: 210, masked: false, mlp: false, whole: false };
+const BASE: Size = Size { models: 2, layers: 12, conditions: 2, offsets: 4, rows: 420, masked: false, mlp: false, whole: false };
 
 #[derive(Debug, Clone, Copy)]
 struct Named(&'static str, Size);
@@ -28,9 +28,9 @@ impl std::fmt::Display for Named {
 
 const SIZES: [Named; 5] = [
     Named("base", BASE),
-    Named("2x layers", Size { layers: 12, ..BASE }),
-    Named("2x rows", Size { rows: 420, ..BASE }),
-    Named("2x offsets", Size { offsets: 6, ..BASE }),
+    Named("2x layers", Size { layers: 24, ..BASE }),
+    Named("2x rows", Size { rows: 840, ..BASE }),
+    Named("2x offsets", Size { offsets: 8, ..BASE }),
     Named("2x models", Size { models: 4, ..BASE }),
 ];
 

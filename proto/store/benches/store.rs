@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use futures::StreamExt;
 use limbic_proto::commit::{Commit, Done, Provenance};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
@@ -54,9 +55,9 @@ async fn publish(store: &Store, unit: &UnitKey) {
 }
 
 /// One create after another, as a journal's appends are.
-#[divan::bench(args = PLACES, sample_count = 20)]
+#[divan::bench(args = PLACES, sample_count = 10)]
 fn creates(bencher: Bencher<'_, '_>, place: Place) {
-    const CREATES: usize = 50;
+    const CREATES: usize = 20;
     let ((store, _folder), runtime, mut next) = (open(place), runtime(), 0);
     bencher.counter(ItemsCount::new(CREATES)).bench_local(|| {
         for _ in 0..CREATES {
@@ -68,9 +69,9 @@ fn creates(bencher: Bencher<'_, '_>, place: Place) {
     });
 }
 
-#[divan::bench(args = PLACES, sample_count = 20)]
+#[divan::bench(args = PLACES, sample_count = 10)]
 fn commits(bencher: Bencher<'_, '_>, place: Place) {
-    const COMMITS: usize = 50;
+    const COMMITS: usize = 20;
     let ((store, _folder), runtime, mut next) = (open(place), runtime(), 0);
     bencher.counter(ItemsCount::new(COMMITS)).bench_local(|| {
         for _ in 0..COMMITS {
@@ -81,14 +82,23 @@ fn commits(bencher: Bencher<'_, '_>, place: Place) {
 }
 
 /// Finding out which units are committed, as every start of a coordinator does.
-#[divan::bench(args = [500, 1_000, 2_000], consts = [false, true], sample_count = 5)]
-fn listing<const FOLDER: bool>(bencher: Bencher<'_, '_>, units: usize) {
-    let ((store, _folder), runtime) = (open(if FOLDER { Place::Folder } else { Place::Memory }), runtime());
-    runtime.block_on(async {
-        for number in 0..units {
-            publish(&store, &unit(number)).await;
-        }
-    });
+fn list(bencher: Bencher<'_, '_>, place: Place, units: usize) {
+    let ((store, _folder), runtime) = (open(place), runtime());
+    let numbers = futures::stream::iter(0..units);
+    runtime.block_on(numbers.for_each_concurrent(64, |number| {
+        let store = store.clone();
+        async move { publish(&store, &unit(number)).await }
+    }));
     let list = || assert_eq!(runtime.block_on(store.committed()).expect("it can be listed").len(), units);
     bencher.counter(ItemsCount::new(units)).bench_local(list);
+}
+
+#[divan::bench(args = [1_000, 2_000, 4_000], sample_count = 10)]
+fn listing_memory(bencher: Bencher<'_, '_>, units: usize) {
+    list(bencher, Place::Memory, units);
+}
+
+#[divan::bench(args = [250, 500, 1_000], sample_count = 10)]
+fn listing_folder(bencher: Bencher<'_, '_>, units: usize) {
+    list(bencher, Place::Folder, units);
 }

@@ -62,7 +62,7 @@ fn layers(bencher: Bencher<'_, '_>, layers: usize) {
     measure(bencher, &PROMPTS[..256], &Request::new(all[all.len() - layers..].to_vec(), vec![ReadOut::LAST]));
 }
 
-#[divan::bench(args = [256, 512, 1024, 2048], sample_count = 10)]
+#[divan::bench(args = [256, 512, 1024, 2048], sample_count = 5)]
 fn tokens_a_pass(bencher: Bencher<'_, '_>, budget: usize) {
     let request = Request { batch_tokens: Some(budget), ..Request::new(every_layer(), vec![ReadOut::LAST]) };
     measure(bencher, &PROMPTS, &request);
