@@ -8,6 +8,7 @@ mod comparison;
 mod continuation;
 mod extraction;
 mod fitting;
+mod growth;
 mod memory;
 mod peer;
 mod prefix;
@@ -32,6 +33,8 @@ pub enum Case {
     Fit,
     /// A whole study: states, probes, results, report.
     Whole,
+    /// A whole study of ours with half as much of something.
+    Growth,
     /// Replies of 64 tokens, read at nine offsets.
     Continuation,
     /// Four conditions with a header of about 200 tokens.
@@ -60,7 +63,7 @@ pub struct Options {
     pub rounds: usize,
     /// What is compared.
     pub cases: Vec<Case>,
-    /// At most so many rows, evenly spaced.
+    /// About so many rows, evenly spaced within every class of every split.
     pub limit: Option<usize>,
     /// Rows that replies are generated for.
     pub continuation_rows: usize,
@@ -84,6 +87,7 @@ pub fn run(options: &Options) -> anyhow::Result<Found> {
             Case::Naive => extraction::naive(&stage)?,
             Case::Fit => fitting::fit(&stage)?,
             Case::Whole => whole::whole(&stage)?,
+            Case::Growth => growth::growth(&stage)?,
             Case::Continuation => continuation::continuation(&stage)?,
             Case::Prefix => prefix::prefix(&stage)?,
             Case::Memory => memory::memory(&stage)?,

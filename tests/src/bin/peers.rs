@@ -27,7 +27,7 @@ struct Args {
     /// Only these cases.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "CASE,…")]
     only: Vec<Case>,
-    /// At most so many rows of the data, evenly spaced.
+    /// About so many rows of the data, evenly spaced within every class of every split.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// Rows that replies are generated for.

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::comparison::{Comparison, Contender, alternate};
 use super::program::Program;
-use super::stage::{Stage, budget};
+use super::stage::{Row, Stage, budget};
+use super::whole::{Sweep, write_rows};
 
 /// How many times as many rows the large sweep has.
 const TIMES: usize = 100;
@@ -14,31 +15,23 @@ const TIMES: usize = 100;
 /// An extraction by one worker, small and large.
 pub(super) fn memory(stage: &Stage) -> anyhow::Result<Comparison> {
     let coordinators = RefCell::new(Vec::new());
+    let all = stage.layers();
+    let layers = [all[0], all[all.len() / 2], all[all.len() - 1]];
     let mut contenders = Vec::new();
     for times in [1, TIMES] {
-        let (name, count) = (format!("memory-{times}"), stage.memory_rows * times);
-        let rows = stage.path(&format!("{name}.jsonl"));
-        let line = |number: usize| {
-            format!("{}\n", json!({"text": format!("It is {number}."), "label": if number.is_multiple_of(2) { "even" } else { "odd" }}))
+        let count = stage.memory_rows * times;
+        let row = |number: usize| Row {
+            text: format!("It is {number}."),
+            label: if number.is_multiple_of(2) { "even" } else { "odd" }.to_owned(),
+            split: ["train", "validation", "test"][number % 3].to_owned(),
         };
-        std::fs::write(&rows, (0..count).map(line).collect::<String>())?;
-        let spec = json!({
-            "name": name,
-            "dataset": {"source": rows, "text": "text", "label": "label", "near_duplicates": "ignore"},
-            "models": [{"source": stage.source()}],
-            "layers": {"depth": [0.0, 0.5, 1.0]},
-            "probes": [],
-            "baselines": [],
-        });
-        std::fs::write(stage.path(&format!("{name}.yaml")), spec.to_string())?;
+        let rows: Vec<Row> = (0..count).map(row).collect();
+        let rows = write_rows(stage, &format!("memory-{times}.jsonl"), &rows)?;
+        let sweep = Sweep::write(stage, &format!("memory-{times}"), &rows, &layers, json!({"probes": []}))?;
         let coordinators = &coordinators;
         contenders.push(Contender::new(format!("worker, {count} rows"), move || {
-            let (spec, store, out) = (format!("{name}.yaml"), format!("{name}-store"), format!("{name}-out"));
-            let args = ["run", &spec, "--store", &store, "--out", &out, "--workers", "1", "--json"];
-            let ran = Program::limbic(&stage.path(""), &args)?.run()?;
-            for folder in [&store, &out] {
-                std::fs::remove_dir_all(stage.path(folder))?;
-            }
+            let ran = Program::limbic(&stage.path(""), &sweep.args(&["--workers", "1"]))?.run()?;
+            sweep.remove()?;
             coordinators.borrow_mut().push(format!("{:.0} MiB at {count} rows", ran.peaks["coordinator"]));
             ran.peaks.get("worker").copied().ok_or_else(|| anyhow::anyhow!("no worker was seen: /proc is needed to measure memory"))
         }));

@@ -1,6 +1,7 @@
 //! What all cases share: the rows, the model in this process, and the peer in its own.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -186,7 +187,17 @@ fn read(path: &Path, limit: Option<usize>) -> anyhow::Result<Vec<Row>> {
     ensure!(!rows.is_empty(), "has no rows");
     let wanted = limit.unwrap_or(rows.len());
     ensure!(wanted > 0, "--limit 0 leaves no rows");
-    Ok(spaced(&rows, wanted))
+    Ok(share(&rows, wanted))
+}
+
+/// About so many of the rows, evenly spaced within every class of every split, so that none is left without rows.
+pub(super) fn share(rows: &[Row], count: usize) -> Vec<Row> {
+    let mut strata: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+    rows.iter().enumerate().for_each(|(at, row)| strata.entry((&row.split, &row.label)).or_default().push(at));
+    let some = |stratum: &Vec<usize>| spaced(stratum, (stratum.len() * count).div_ceil(rows.len()));
+    let mut chosen: Vec<usize> = strata.values().flat_map(some).collect();
+    chosen.sort_unstable();
+    chosen.into_iter().map(|at| rows[at].clone()).collect()
 }
 
 fn row(line: &str) -> anyhow::Result<Row> {
@@ -213,6 +224,20 @@ mod tests {
     fn rows_are_evenly_spaced() {
         let all: Vec<usize> = (0..10).collect();
         assert_eq!((spaced(&all, 3), spaced(&all, 99).len()), (vec![0, 3, 6], 10));
+    }
+
+    #[test]
+    fn a_share_has_rows_of_every_class_in_every_split() {
+        let row = |at: usize| Row {
+            text: at.to_string(),
+            label: ["joy", "fear", "calm"][at % 3].to_owned(),
+            split: if at < 24 { "train" } else { "test" }.to_owned(),
+        };
+        let rows: Vec<Row> = (0..30).map(row).collect();
+        let texts = |count| share(&rows, count).into_iter().map(|row| row.text).collect::<Vec<_>>();
+        assert_eq!(texts(15).len(), 15);
+        assert_eq!(texts(1), ["0", "1", "2", "24", "25", "26"]);
+        assert_eq!(texts(99).len(), 30);
     }
 
     #[test]

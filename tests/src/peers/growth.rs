@@ -1,0 +1,46 @@
+//! How a whole sweep of ours grows: half the rows, half the layers, fewer offsets, one worker.
+
+use limbic_proto::axis::Layer;
+use serde_json::{Value, json};
+
+use super::comparison::{Comparison, Contender, alternate};
+use super::program::Program;
+use super::stage::{Stage, cores, share};
+use super::whole::{Sweep, write_rows};
+
+/// Where replies are read in the last three sweeps.
+const OFFSETS: [u32; 4] = [1, 2, 4, 8];
+
+/// One sweep, and others that ask for half as much of something.
+pub(super) fn growth(stage: &Stage) -> anyhow::Result<Comparison> {
+    let all = write_rows(stage, "growth.jsonl", &stage.rows)?;
+    let half = write_rows(stage, "growth-half.jsonl", &share(&stage.rows, stage.rows.len() / 2))?;
+    let layers = stage.layers();
+    let some: Vec<Layer> = layers.iter().copied().skip(1).step_by(2).collect();
+    let replies = |offsets: &[u32]| json!({"offsets": offsets, "continuation": {"tokens": OFFSETS[3], "stop_at_eos": false}});
+    let none = || json!({});
+    let sweeps: [(String, &std::path::Path, &[Layer], Value, &[&str]); 7] = [
+        (format!("{} rows, {} layers, offset 0", stage.rows.len(), layers.len()), &all, &layers, none(), &[]),
+        ("half the rows".to_owned(), &half, &layers, none(), &[]),
+        ("half the layers".to_owned(), &all, &some, none(), &[]),
+        ("one worker with all cores".to_owned(), &all, &layers, none(), &["--workers", "1"]),
+        ("half the rows, replies of 8 tokens read at 1 offset".to_owned(), &half, &layers, replies(&OFFSETS[3..]), &[]),
+        ("half the rows, replies of 8 tokens read at 2 offsets".to_owned(), &half, &layers, replies(&OFFSETS[2..]), &[]),
+        ("half the rows, replies of 8 tokens read at 4 offsets".to_owned(), &half, &layers, replies(&OFFSETS), &[]),
+    ];
+    let mut contenders = Vec::new();
+    for (number, (who, rows, layers, fields, flags)) in sweeps.into_iter().enumerate() {
+        let sweep = Sweep::write(stage, &format!("growth-{number}"), rows, layers, fields)?;
+        contenders.push(Contender::new(who, move || {
+            let ran = Program::limbic(&stage.path(""), &sweep.args(flags))?.run()?;
+            sweep.remove()?;
+            Ok(ran.seconds)
+        }));
+    }
+    let lines = alternate(stage.rounds, contenders)?;
+    let about = format!(
+        "`limbic run` into an empty store, on {} cores: states, a logistic probe at C = 1 at each layer and offset, results, report.",
+        cores()
+    );
+    Ok(Comparison { name: "growth", about, unit: "s", work: None, lines, facts: Vec::new() })
+}
