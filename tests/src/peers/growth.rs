@@ -1,5 +1,7 @@
 //! How a whole sweep of ours grows: half the rows, half the layers, fewer offsets, one worker.
 
+use std::path::Path;
+
 use limbic_proto::axis::Layer;
 use serde_json::{Value, json};
 
@@ -18,25 +20,23 @@ pub(super) fn growth(stage: &Stage) -> anyhow::Result<Comparison> {
     let layers = stage.layers();
     let some: Vec<Layer> = layers.iter().copied().skip(1).step_by(2).collect();
     let replies = |offsets: &[u32]| json!({"offsets": offsets, "continuation": {"tokens": OFFSETS[3], "stop_at_eos": false}});
-    let none = || json!({});
-    let sweeps: [(String, &std::path::Path, &[Layer], Value, &[&str]); 7] = [
-        (format!("{} rows, {} layers, offset 0", stage.rows.len(), layers.len()), &all, &layers, none(), &[]),
-        ("half the rows".to_owned(), &half, &layers, none(), &[]),
-        ("half the layers".to_owned(), &all, &some, none(), &[]),
-        ("one worker with all cores".to_owned(), &all, &layers, none(), &["--workers", "1"]),
-        ("half the rows, replies of 8 tokens read at 1 offset".to_owned(), &half, &layers, replies(&OFFSETS[3..]), &[]),
-        ("half the rows, replies of 8 tokens read at 2 offsets".to_owned(), &half, &layers, replies(&OFFSETS[2..]), &[]),
-        ("half the rows, replies of 8 tokens read at 4 offsets".to_owned(), &half, &layers, replies(&OFFSETS), &[]),
-    ];
     let mut contenders = Vec::new();
-    for (number, (who, rows, layers, fields, flags)) in sweeps.into_iter().enumerate() {
-        let sweep = Sweep::write(stage, &format!("growth-{number}"), rows, layers, fields)?;
+    let mut add = |who: &str, rows: &Path, layers: &[Layer], fields: Value, flags: &'static [&'static str]| -> anyhow::Result<()> {
+        let sweep = Sweep::write(stage, &format!("growth-{}", contenders.len()), rows, layers, fields)?;
         contenders.push(Contender::new(who, move || {
             let ran = Program::limbic(&stage.path(""), &sweep.args(flags))?.run()?;
             sweep.remove()?;
             Ok(ran.seconds)
         }));
-    }
+        Ok(())
+    };
+    add(&format!("{} rows, {} layers, offset 0", stage.rows.len(), layers.len()), &all, &layers, json!({}), &[])?;
+    add("half the rows", &half, &layers, json!({}), &[])?;
+    add("half the layers", &all, &some, json!({}), &[])?;
+    add("one worker with all cores", &all, &layers, json!({}), &["--workers", "1"])?;
+    add("half the rows, replies of 8 tokens read at 1 offset", &half, &layers, replies(&OFFSETS[3..]), &[])?;
+    add("half the rows, replies of 8 tokens read at 2 offsets", &half, &layers, replies(&OFFSETS[2..]), &[])?;
+    add("half the rows, replies of 8 tokens read at 4 offsets", &half, &layers, replies(&OFFSETS), &[])?;
     let lines = alternate(stage.rounds, contenders)?;
     let about = format!(
         "`limbic run` into an empty store, on {} cores: states, a logistic probe at C = 1 at each layer and offset, results, report.",
