@@ -137,7 +137,8 @@ fn number(x: f64) -> String {
         0.0 => "0".to_owned(),
         size if size >= 100.0 || (size.fract() == 0.0 && size >= 1.0) => format!("{x:.0}"),
         size if size >= 10.0 => format!("{x:.1}"),
-        size if size >= 0.01 => format!("{x:.3}"),
+        size if size >= 0.1 => format!("{x:.3}"),
+        size if size >= 0.001 => format!("{x:.4}"),
         _ => format!("{x:.1e}"),
     }
 }

@@ -16,10 +16,12 @@ const OFFSETS: [u32; 4] = [1, 2, 4, 8];
 /// One sweep, and others that ask for half as much of something.
 pub(super) fn growth(stage: &Stage) -> anyhow::Result<Comparison> {
     let all = write_rows(stage, "growth.jsonl", &stage.rows)?;
-    let half = write_rows(stage, "growth-half.jsonl", &share(&stage.rows, stage.rows.len() / 2))?;
+    let fewer = share(&stage.rows, stage.rows.len() / 2);
+    let half = write_rows(stage, "growth-half.jsonl", &fewer)?;
     let layers = stage.layers();
     let some: Vec<Layer> = layers.iter().copied().skip(1).step_by(2).collect();
     let replies = |offsets: &[u32]| json!({"offsets": offsets, "continuation": {"tokens": OFFSETS[3], "stop_at_eos": false}});
+    let read = |offsets: &str| format!("{} rows, replies of 8 tokens read at {offsets}", fewer.len());
     let mut contenders = Vec::new();
     let mut add = |who: &str, rows: &Path, layers: &[Layer], fields: Value, flags: &'static [&'static str]| -> anyhow::Result<()> {
         let sweep = Sweep::write(stage, &format!("growth-{}", contenders.len()), rows, layers, fields)?;
@@ -31,12 +33,12 @@ pub(super) fn growth(stage: &Stage) -> anyhow::Result<Comparison> {
         Ok(())
     };
     add(&format!("{} rows, {} layers, offset 0", stage.rows.len(), layers.len()), &all, &layers, json!({}), &[])?;
-    add("half the rows", &half, &layers, json!({}), &[])?;
-    add("half the layers", &all, &some, json!({}), &[])?;
+    add(&format!("{} rows", fewer.len()), &half, &layers, json!({}), &[])?;
+    add(&format!("{} layers", some.len()), &all, &some, json!({}), &[])?;
     add("one worker with all cores", &all, &layers, json!({}), &["--workers", "1"])?;
-    add("half the rows, replies of 8 tokens read at 1 offset", &half, &layers, replies(&OFFSETS[3..]), &[])?;
-    add("half the rows, replies of 8 tokens read at 2 offsets", &half, &layers, replies(&OFFSETS[2..]), &[])?;
-    add("half the rows, replies of 8 tokens read at 4 offsets", &half, &layers, replies(&OFFSETS), &[])?;
+    add(&read("1 offset"), &half, &layers, replies(&OFFSETS[3..]), &[])?;
+    add(&read("2 offsets"), &half, &layers, replies(&OFFSETS[2..]), &[])?;
+    add(&read("4 offsets"), &half, &layers, replies(&OFFSETS), &[])?;
     let lines = alternate(stage.rounds, contenders)?;
     let about = format!(
         "`limbic run` into an empty store, on {} cores: states, a logistic probe at C = 1 at each layer and offset, results, report.",
