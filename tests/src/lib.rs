@@ -1,9 +1,11 @@
 //! What the tests over the whole share: small sweeps in a folder of their own, the programs run on them, an engine that
-//! computes nothing, a store that fails on demand, chaos among real processes, and the whole on a simulated clock and network.
+//! computes nothing, a store that fails on demand, chaos among real processes, the whole on a simulated clock and network, and
+//! peers that do the same work.
 
 pub mod chaos;
 mod faulty_store;
 mod moto;
+pub mod peers;
 mod sandbox;
 pub mod simulation;
 mod stand_in;
