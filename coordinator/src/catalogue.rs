@@ -2,8 +2,10 @@
 //! passed over, so that it can't keep the others from being read.
 
 use limbic_proto::layout;
+use limbic_proto::logs::tell;
 use limbic_store::{Store, StoreError};
 use serde::Deserialize;
+use tracing::Level;
 
 use crate::failure::Failure;
 use crate::sweep::{self, Sweep};
@@ -78,7 +80,9 @@ pub async fn open_all(store: &Store) -> Result<Vec<Sweep>, Failure> {
         match sweep::open(store, &entry.id).await {
             Ok(sweep) => sweeps.push(sweep),
             Err(again @ Failure::Again(_)) => return Err(again),
-            Err(Failure::User(error)) => eprintln!("warning: sweeps/{} is passed over: {error}", entry.id),
+            Err(Failure::User(error)) => {
+                tell(Level::WARN, &format_args!("sweeps/{} is passed over: {error}", entry.id));
+            }
         }
     }
     Ok(sweeps)

@@ -22,9 +22,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use limbic_proto::wire::Change;
-
+use limbic_proto::answer;
 use limbic_proto::logs::{self, LogFormat};
+use limbic_proto::wire::Change;
+use tracing::Level;
 
 use crate::failure::Failure;
 
@@ -175,14 +176,16 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => runtime.block_on(doctor::doctor(args)),
         Command::Gc(args) => runtime.block_on(gc::gc(args)),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "limbic", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "limbic", &mut script);
+            answer!("{}", String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            logs::fail(cli.log_format, &failure);
+            logs::tell(Level::ERROR, &failure);
             ExitCode::from(failure.code())
         }
     }

@@ -24,6 +24,11 @@ impl Phase {
         Phase::on(ProgressDrawTarget::stderr_with_hz(8), None, what)
     }
 
+    /// What is done with a source; downloads from the hub show themselves.
+    pub fn on_source(doing: &str, source: &str) -> Option<Phase> {
+        (!source.starts_with("hf://")).then(|| Phase::new(format!("{doing} {source}")))
+    }
+
     /// A phase of so many steps.
     pub fn of(steps: usize, what: impl Into<String>) -> Phase {
         Phase::on(ProgressDrawTarget::stderr_with_hz(8), Some(steps as u64), what)
@@ -86,7 +91,7 @@ impl SweepBar {
         if status.units.quarantined > 0 {
             parts.push(format!("{} quarantined", status.units.quarantined));
         }
-        parts.push(format!("{} worker(s)", status.workers.len()));
+        parts.push(counted(status.workers.len(), "worker"));
         self.bar.set_message(parts.join(" · "));
     }
 
@@ -101,6 +106,11 @@ fn time_left(status: &Status) -> Option<f64> {
     let work = &status.work;
     let done = work.done_flops - work.inherited_flops;
     (done > 0.0 && work.seconds > 1.0).then(|| (work.total_flops - work.done_flops).max(0.0) / (done / work.seconds))
+}
+
+/// So many things in words: `1 unit`, `12 units`.
+pub fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// A time in words: `850 ms`, `12 s`, `3 min 20 s`, `4 h 10 min`.
@@ -138,11 +148,12 @@ fn scaled(n: f64, units: &[&str], base: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, count, seconds};
+    use super::{bytes, count, counted, seconds};
 
     #[test]
     fn numbers_are_put_in_words() {
         assert_eq!([count(950.0), count(12_345.0), count(4.56e6)], ["950", "12.3k", "4.6M"]);
+        assert_eq!([counted(1, "unit"), counted(0, "unit")], ["1 unit", "0 units"]);
         assert_eq!([bytes(12), bytes(1536), bytes(3 << 30)], ["12 B", "1.5 KiB", "3.0 GiB"]);
         assert_eq!([seconds(0.85), seconds(12.2), seconds(200.0), seconds(15_000.0)], ["850 ms", "12 s", "3 min 20 s", "4 h 10 min"]);
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use limbic_core::plan::{ModelFacts, Plan, PlanError, Revision, plan, plan_revisions};
 use limbic_proto::key::Digest;
 use limbic_proto::rows::Rows;
-use limbic_proto::spec::{Facts, ModelSpec, Spec, sweep_id};
+use limbic_proto::spec::{CorpusSpec, Facts, ModelSpec, Spec, sweep_id};
 use limbic_proto::{layout, rows};
 use limbic_store::create::nonce;
 use limbic_store::model::Need;
@@ -68,7 +68,10 @@ impl Sweep {
 pub fn read_spec(file: &Path) -> Result<Spec, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|e| Failure::user(format_args!("{}: can't be read: {e}; name a spec file", file.display())))?;
-    Spec::from_yaml(&text, file).map_err(Failure::user)
+    Spec::from_yaml(&text, file).map_err(|error| match CorpusSpec::from_yaml(&text, file) {
+        Ok(_) => Failure::user(format_args!("{}: is the spec of a corpus, not of a sweep: `limbic corpus build` takes it", file.display())),
+        Err(_) => Failure::user(error),
+    })
 }
 
 /// Ingests, describes, resolves and plans, without writing anything.
@@ -103,7 +106,7 @@ pub async fn prepare_assuming(mut spec: Spec, facts: &Facts) -> Result<Sweep, Fa
 async fn ingested(spec: &Spec) -> Result<Ingested, Failure> {
     let mut files = Vec::new();
     for (split, name) in spec.dataset.source.files() {
-        let _phase = Phase::new(format!("fetching {name}"));
+        let _phase = Phase::on_source("fetching", name);
         let bytes = limbic_store::source::fetch(name).await.map_err(|e| Failure::user(format_args!("dataset.source: {e}")))?;
         files.push(File { name: name.to_owned(), split, bytes });
     }
@@ -126,8 +129,7 @@ pub fn of_rows(spec: Spec, rows: Rows, models: Vec<ModelFacts>) -> Result<Sweep,
 /// # Errors
 /// Its files can't be had, or are not a model's.
 pub async fn described(model: &ModelSpec) -> Result<ModelFacts, Failure> {
-    let what = if model.source.starts_with("hf://") { "downloading what describes" } else { "reading and digesting" };
-    let _phase = Phase::new(format!("{what} {}", model.source));
+    let _phase = Phase::on_source("reading and digesting", &model.source);
     let files = ModelFiles::resolve(&model.source, Need::Description).await.map_err(Failure::user)?;
     Ok(ModelFacts {
         name: model.name(),

@@ -1,9 +1,12 @@
-//! How both programs log: lines of text or JSON objects on standard error, all of one shape.
+//! What both programs print: answers on standard output; logs, notes and complaints on standard error, all of one shape (lines
+//! of text, or JSON objects).
 
-use std::fmt::Display;
-use std::io::IsTerminal;
+use std::fmt::{Arguments, Display};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 
-use tracing_subscriber::fmt::format::Writer;
+use tracing::Level;
+use tracing_subscriber::fmt::format;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::{Identity, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -32,6 +35,9 @@ impl LogFormat {
     }
 }
 
+/// The format that [`init`] was told.
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
 /// Installs the subscriber of this process. What is logged is set by [`FILTER`], by default `default`; a filter that
 /// can't be read is warned about, and the default is taken.
 pub fn init(format: LogFormat, default: &str) {
@@ -40,6 +46,8 @@ pub fn init(format: LogFormat, default: &str) {
 
 /// [`init`], with a layer beside the log that hears what it asks for, whatever [`FILTER`] says.
 pub fn init_beside(format: LogFormat, default: &str, beside: Option<impl Layer<Registry> + Send + Sync>) {
+    // As with the subscriber below, the first call counts.
+    let _ = FORMAT.set(format);
     let given = std::env::var(FILTER).ok().filter(|given| !given.trim().is_empty());
     let read = given.as_deref().map(EnvFilter::try_new);
     let (filter, bad) = match read {
@@ -62,20 +70,43 @@ pub fn init_beside(format: LogFormat, default: &str, beside: Option<impl Layer<R
     }
 }
 
-/// Says why the process ends, in the log's format but whatever the filter is.
-pub fn fail(format: LogFormat, error: &dyn Display) {
-    match format {
-        LogFormat::Text => eprintln!("error: {error}"),
-        LogFormat::Json => eprintln!("{}", object(&error.to_string())),
-    }
+/// Tells the user something on standard error, in the log's format but whatever the filter is: why the process ends, a note, what
+/// is begun.
+pub fn tell(level: Level, message: &dyn Display) {
+    let line = match (FORMAT.get().copied().unwrap_or_default(), level) {
+        (LogFormat::Json, level) => object(level, &message.to_string()),
+        (LogFormat::Text, Level::ERROR) => format!("error: {message}"),
+        (LogFormat::Text, Level::WARN) => format!("warning: {message}"),
+        (LogFormat::Text, _) => message.to_string(),
+    };
+    eprintln!("{line}");
 }
 
 /// A message as the subscriber writes its events.
-fn object(message: &str) -> String {
+fn object(level: Level, message: &str) -> String {
     let mut timestamp = String::new();
     // Writing into a string doesn't fail.
-    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
-    serde_json::json!({ "timestamp": timestamp, "level": "ERROR", "message": message, "target": "limbic" }).to_string()
+    let _ = SystemTime.format_time(&mut format::Writer::new(&mut timestamp));
+    serde_json::json!({ "timestamp": timestamp, "level": level.as_str(), "message": message, "target": "limbic" }).to_string()
+}
+
+/// A line of a command's answer, on standard output; takes what `println!` takes. See [`logs::answer`](crate::logs::answer).
+#[macro_export]
+macro_rules! answer {
+    ($($said:tt)*) => { $crate::logs::answer(::core::format_args!($($said)*)) };
+}
+
+/// Writes a line of a command's answer to standard output. Where nobody reads it any more (`limbic schema | head -1`), the
+/// process ends as if it had said all.
+///
+/// # Panics
+/// If standard output can't be written for another reason.
+pub fn answer(line: Arguments<'_>) {
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => panic!("standard output can't be written: {error}"),
+    }
 }
 
 #[cfg(test)]
@@ -84,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_json_object_in_one_line() {
-        let line = object("two\nlines and \"quotes\"");
+        let line = object(Level::ERROR, "two\nlines and \"quotes\"");
         let read: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!((read["level"].as_str(), read["message"].as_str()), (Some("ERROR"), Some("two\nlines and \"quotes\"")));
         assert!(!line.contains('\n') && read["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");

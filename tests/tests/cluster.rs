@@ -56,6 +56,69 @@ fn a_killed_worker_and_a_restarted_coordinator_change_no_number() {
 }
 
 #[test]
+fn a_sweep_is_watched_to_its_end() {
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    let listen = format!("127.0.0.1:{}", port());
+    let url = format!("http://{listen}");
+    let coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen, "--heartbeat", "0.2", "--lease-ttl", "2"]);
+    sandbox.until("the sweep is accepted", || sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code == Some(0));
+    let worker = sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1"]);
+    let watched = sandbox.limbic(&["watch", "small", "--coordinator", &url, "--json"]);
+    assert_eq!(watched.code, Some(0), "{}", watched.stderr);
+    let statuses: Vec<serde_json::Value> = watched.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let committed = |status: &serde_json::Value| status["units"]["committed"].as_u64().unwrap();
+    assert!(statuses.len() > 2 && statuses.is_sorted_by_key(committed), "one line for each change");
+    let last = statuses.last().unwrap();
+    assert_eq!((&last["state"], &last["units"]["committed"]), (&"complete".into(), &last["units"]["total"]));
+    worker.kill();
+
+    sandbox.small(&[("name: small", "name: other"), ("hidden: 8", "hidden: 16")]);
+    assert_eq!(sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code, Some(0));
+    assert_eq!(sandbox.limbic(&["cancel", "other", "--coordinator", &url]).code, Some(0));
+    let watched = sandbox.limbic(&["watch", "other", "--coordinator", &url]);
+    assert!(watched.code == Some(0) && watched.stdout.contains("(other): cancelled"), "{watched:?}");
+    coordinator.kill();
+    let nobody = sandbox.limbic(&["watch", "other", "--coordinator", &url]);
+    assert!(nobody.code == Some(75) && nobody.stderr.contains("nothing answers there"), "{nobody:?}");
+}
+
+#[test]
+fn a_coordinator_says_that_it_is_well_and_what_it_serves() {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, ServiceResponse};
+
+    let sandbox = sandbox();
+    let listen = format!("127.0.0.1:{}", port());
+    let url = format!("http://{listen}");
+    let _coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
+    sandbox.until("it listens", || sandbox.limbic(&["list", "--coordinator", &url]).code == Some(0));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let services = runtime.block_on(async {
+        let channel = tonic::transport::Endpoint::from_shared(url).unwrap().connect().await.unwrap();
+        let list = MessageRequest::ListServices(String::new());
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(list) };
+        let mut answers =
+            ServerReflectionClient::new(channel.clone()).server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+        let answer = answers.message().await.unwrap().unwrap().message_response;
+        let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
+        let services: Vec<String> = list.service.into_iter().map(|ServiceResponse { name }| name).collect();
+        let mut health = HealthClient::new(channel);
+        for service in services.iter().filter(|name| name.starts_with("limbic")).cloned() {
+            let status = health.check(HealthCheckRequest { service: service.clone() }).await.unwrap().into_inner().status();
+            assert_eq!(status, ServingStatus::Serving, "{service}");
+        }
+        services
+    });
+    let named = |end: &str| services.iter().any(|name| name.starts_with("limbic") && name.ends_with(end));
+    assert!(named("Workers") && named("Control") && services.iter().any(|name| name == "grpc.health.v1.Health"), "{services:?}");
+}
+
+#[test]
 fn a_second_coordinator_supersedes_the_first() {
     let sandbox = sandbox();
     sandbox.small(&[]);
@@ -141,4 +204,23 @@ fn with_json_logs_every_line_of_standard_error_is_a_json_object() {
     assert!(lines.iter().all(|line| line["level"].is_string() && line["message"].is_string() && line["timestamp"].is_string()));
     assert!(lines.iter().any(|line| line["target"] == "limbic_worker::session::attempt"), "the worker's are among them: {}", ended.stderr);
     assert_eq!(lines.last().unwrap()["level"], "ERROR");
+    // What is said to people is said in objects, too.
+    let ended = sandbox.limbic(&["run", "small.yaml", "--store", "store", "--out", "out", "--log-format", "json", "--workers", "1"]);
+    let messages: Vec<String> = ended.stderr.lines().map(|line| read(line)["message"].as_str().unwrap().to_owned()).collect();
+    assert!(messages[0].starts_with("sweep ") && messages.iter().any(|m| m.contains("tried again that had failed")), "{messages:?}");
+}
+
+#[test]
+fn who_has_read_enough_of_an_answer_may_go() {
+    let sandbox = sandbox();
+    for command in ["schema", "completions bash"] {
+        let script = format!("'{}' {command} 2>complaints; echo $? >code", env!("CARGO_BIN_EXE_limbic-under-test"));
+        // Nobody reads: the other end of the pipe is closed before a word is said.
+        let piped = format!("({{ sleep 0.3; {script}; }}) | true");
+        let shell = std::process::Command::new("sh").args(["-c", &piped]).current_dir(sandbox.path("")).status().unwrap();
+        sandbox.until("it has ended", || std::fs::read_to_string(sandbox.path("code")).is_ok_and(|code| code.ends_with('\n')));
+        let read = |name: &str| std::fs::read_to_string(sandbox.path(name)).unwrap();
+        assert_eq!((shell.success(), read("code").trim(), read("complaints").as_str()), (true, "0", ""), "{command}");
+        std::fs::remove_file(sandbox.path("code")).unwrap();
+    }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use limbic_engine::probe::{Fitted, Matrix, NamedTensor, ProbeError, ProbeKind};
 use limbic_engine::{ExtractError, LoadError, Model, Prompt, PromptError, Prompts, TokenizerError, token_states};
+use limbic_proto::answer;
 use limbic_proto::card::{CARD, ProbeCard};
 use limbic_proto::spec::TooLong;
 use limbic_store::ModelFiles;
@@ -200,9 +201,9 @@ pub(crate) fn apply(args: &ApplyArgs) -> Result<(), ApplyError> {
             tokens: readings(&model, &card, &probe, prompt)?,
         };
         if args.json {
-            println!("{}", serde_json::to_string(&reading).expect("a reading serializes"));
+            answer!("{}", serde_json::to_string(&reading).expect("a reading serializes"));
         } else {
-            print!("{}{}", if number > 0 { "\n" } else { "" }, table::table(&reading, card.scheme, class));
+            answer!("{}{}", if number > 0 { "\n" } else { "" }, table::table(&reading, card.scheme, class).trim_end());
         }
     }
     Ok(())

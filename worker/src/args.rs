@@ -168,7 +168,7 @@ fn exit(format: LogFormat, process: impl FnOnce() -> Result<ExitKind, ProcessErr
         Ok(ExitKind::Finished) => ExitCode::SUCCESS,
         Ok(ExitKind::Drained) => ExitCode::from(75),
         Err(error) => {
-            logs::fail(format, &error);
+            logs::tell(tracing::Level::ERROR, &error);
             ExitCode::from(error.exit_code())
         }
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use limbic_engine::{Inspection, InspectionError, InspectionRequest, LoadError, Model};
+use limbic_proto::answer;
 use limbic_store::ModelFiles;
 use limbic_store::model::{ModelError, Need};
 use serde::Deserialize;
@@ -144,12 +145,12 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<(), InspectError> {
     write(&beside, format!("{meta:#}\n").as_bytes())?;
     if args.json {
         let layers = &meta["layers"];
-        println!(
+        answer!(
             "{}",
             serde_json::json!({ "model": files.pinned, "texts": texts, "tensors": tensors, "layers": layers, "out": args.out, "ids": beside })
         );
     } else {
-        println!("{texts} texts through {}: {tensors} tensors in {}, token ids in {}", files.pinned, args.out.display(), beside.display());
+        answer!("{texts} texts through {}: {tensors} tensors in {}, token ids in {}", files.pinned, args.out.display(), beside.display());
     }
     Ok(())
 }

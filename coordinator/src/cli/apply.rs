@@ -8,6 +8,7 @@ use tokio::process::Command;
 use super::StoreArgs;
 use crate::failure::{Failure, exit};
 use crate::{catalogue, saved};
+use limbic_proto::answer;
 
 /// Arguments of `limbic apply`.
 #[derive(Debug, clap::Args)]
@@ -58,7 +59,7 @@ pub async fn apply(args: ApplyArgs) -> Result<(), Failure> {
     std::fs::write(&path, probe).map_err(|e| Failure::user(format_args!("--save {}: it can't be written ({e})", path.display())))?;
     let result = if reads { read(&args, &path).await } else { Ok(()) };
     match &args.save {
-        Some(path) if !reads => println!("{}", path.display()),
+        Some(path) if !reads => answer!("{}", path.display()),
         Some(_) => {}
         // What is left in a temporary folder does no harm.
         None => drop(std::fs::remove_file(&path)),

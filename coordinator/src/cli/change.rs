@@ -1,5 +1,6 @@
 //! `limbic pause`, `resume`, `cancel`, `retry` and `again`: what a user decides about a sweep that a coordinator leads.
 
+use limbic_proto::answer;
 use limbic_proto::status::{Status, SweepState};
 use limbic_proto::wire::{Change, ChangeRequest};
 
@@ -60,18 +61,19 @@ pub async fn change(args: ChangeArgs, change: Change) -> Result<(), Failure> {
 /// Gives units that failed for good fresh budgets.
 pub async fn retry(args: RetryArgs) -> Result<(), Failure> {
     let (status, units) = ask(&args.of, Change::Retry, args.select).await?;
-    print(&args.of, &status, format!("{} tried again: ", counted(units)));
+    print(&args.of, &status, format!("{} tried again: ", units_are(units)));
     Ok(())
 }
 
 /// Computes units again.
 pub async fn again(args: AgainArgs) -> Result<(), Failure> {
     let (status, units) = ask(&args.of, Change::Again, args.select).await?;
-    print(&args.of, &status, format!("{} computed again, what was computed from the selected ones included: ", counted(units)));
+    print(&args.of, &status, format!("{} computed again, what was computed from the selected ones included: ", units_are(units)));
     Ok(())
 }
 
-fn counted(units: u64) -> String {
+/// `nothing is`, `1 unit is`, `12 units are`.
+pub(super) fn units_are(units: u64) -> String {
     match units {
         0 => "nothing is".to_owned(),
         1 => "1 unit is".to_owned(),
@@ -94,9 +96,9 @@ async fn ask(args: &ChangeArgs, change: Change, select: String) -> Result<(Statu
 
 fn print(args: &ChangeArgs, status: &Status, what: String) {
     if args.json {
-        println!("{}", serde_json::to_string(status).expect("a status serializes"));
+        answer!("{}", serde_json::to_string(status).expect("a status serializes"));
     } else {
-        println!("{what}{}", in_words(status));
+        answer!("{what}{}", in_words(status));
     }
 }
 

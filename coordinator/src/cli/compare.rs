@@ -6,6 +6,7 @@ use super::StoreArgs;
 use super::inspect::collected;
 use crate::collect;
 use crate::failure::Failure;
+use limbic_proto::answer;
 
 /// Arguments of `limbic compare`.
 #[derive(Debug, clap::Args)]
@@ -36,9 +37,9 @@ pub async fn compare(args: CompareArgs) -> Result<(), Failure> {
     collect::write_files(&files, &out)?;
     let page = out.join("compare.html");
     if args.json {
-        println!("{}", serde_json::json!({"sweeps": [first.id, second.id], "out": out, "page": page}));
+        answer!("{}", serde_json::json!({"sweeps": [first.id, second.id], "out": out, "page": page}));
     } else {
-        println!("{}", page.display());
+        answer!("{}", page.display());
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use limbic_core::machine::{Action, Event, Settings};
 use limbic_core::plan::ModelFacts;
 use limbic_proto::journal::Record;
-use limbic_proto::logs::LogFormat;
+use limbic_proto::logs::{LogFormat, tell};
 use limbic_proto::spec::{Dtype, ModelSpec};
 use limbic_proto::status::{AttemptCounts, Status, SweepState};
 use limbic_store::model::Need;
@@ -15,6 +15,7 @@ use limbic_store::{ModelFiles, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::change::units_are;
 use super::inspect::{stored_machine, stored_status};
 use super::serve::stop_signal;
 use crate::chains::Chains;
@@ -23,9 +24,10 @@ use crate::coordinator::{Handle, Options, start};
 use crate::failure::Failure;
 use crate::journal::Journal;
 use crate::local::{Crew, default_workers};
-use crate::progress::{Phase, SweepBar};
+use crate::progress::SweepBar;
 use crate::server;
 use crate::sweep::Sweep;
+use tracing::Level;
 
 /// How often results that are found corrupt are computed again; a store that corrupts them each time is no store.
 const ROUNDS: u32 = 3;
@@ -152,8 +154,7 @@ impl Computing {
     /// With `retry`, what failed for good is tried again: whoever runs a sweep again has mended the cause, or hopes so.
     async fn compute(&mut self, sweep: &Sweep, retry: bool) -> Result<(Status, AttemptCounts), Failure> {
         for model in sweep.plan.models.iter().filter(|model| model.source.starts_with("hf://")) {
-            // Once, and seen: else every worker would fetch the same weights without a word.
-            let _phase = Phase::new(format!("downloading {}", model.source));
+            // Once: else every worker would fetch the same weights.
             ModelFiles::resolve(&model.source, Need::Weights).await.map_err(Failure::user)?;
         }
         // Before it is opened: workers that wait for units are granted some at once.
@@ -169,7 +170,7 @@ impl Computing {
             }
         };
         if retry && let count @ 1.. = handle.retry_quarantined(&sweep.id).await.map_err(Failure::again)? {
-            eprintln!("note: {count} units that had failed are tried again");
+            tell(Level::INFO, &format_args!("note: {} tried again that had failed", units_are(count as u64)));
         }
         let bar = SweepBar::new(sweep.name());
         let outcome = tokio::select! {
@@ -217,7 +218,7 @@ async fn void(store: &Store, sweep: &Sweep, all: &[Corrupt]) -> Result<(), Failu
     let entry = journal.entry(all.iter().map(record).collect());
     journal.append(&entry).await?;
     for bad in all {
-        eprintln!("note: a result is computed again: {}", bad.reason);
+        tell(Level::INFO, &format_args!("note: a result is computed again: {}", bad.reason));
         store.void(&bad.unit, bad.generation, &bad.reason).await?;
     }
     Ok(())

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use limbic_core::plan::ModelFacts;
+use limbic_proto::answer;
 use limbic_proto::key::Digest;
-use limbic_proto::logs::LogFormat;
+use limbic_proto::logs::{LogFormat, tell};
 use limbic_proto::rows::Rows;
 use limbic_proto::spec::{Baseline, CorpusSpec, How, Spec};
 use limbic_proto::status::Status;
@@ -22,8 +23,9 @@ use crate::corpus::filter::Filter;
 use crate::corpus::{Entry, Reason, answer, judge, judge_written, lines, stage};
 use crate::dataset::{File, comments, rank};
 use crate::failure::Failure;
-use crate::progress::{Phase, seconds};
+use crate::progress::{Phase, counted, seconds};
 use crate::sweep::{accept, described, of_rows};
+use tracing::Level;
 
 /// What is done with corpora.
 #[derive(Debug, clap::Subcommand)]
@@ -104,7 +106,7 @@ async fn build(args: BuildArgs, log_format: LogFormat) -> Result<(), Failure> {
     let units: usize = stages.iter().map(|stage| stage.units).sum();
     if args.json {
         let sweeps: Vec<&str> = stages.iter().map(|stage| stage.sweep.as_str()).collect();
-        println!(
+        answer!(
             "{}",
             serde_json::json!({
                 "name": spec.name, "rows": rows, "left_out": entries.len() - rows, "sweeps": sweeps, "units": units,
@@ -114,24 +116,27 @@ async fn build(args: BuildArgs, log_format: LogFormat) -> Result<(), Failure> {
         );
         return Ok(());
     }
-    println!("{rows} texts, {} left out; {units} units, {} of them computed now", entries.len() - rows, now.committed);
-    println!("took {}", seconds(started.elapsed().as_secs_f64()));
-    caveats(&account).iter().for_each(|caveat| println!("- {caveat}"));
-    println!("corpus: {}\ncard: {}", out.join("corpus.jsonl").display(), out.join("card.md").display());
+    answer!("{rows} texts, {} left out; {}, {} of them computed now", entries.len() - rows, counted(units, "unit"), now.committed);
+    answer!("took {}", seconds(started.elapsed().as_secs_f64()));
+    caveats(&account).iter().for_each(|caveat| answer!("- {caveat}"));
+    answer!("corpus: {}\ncard: {}", out.join("corpus.jsonl").display(), out.join("card.md").display());
     Ok(())
 }
 
 fn read_spec(file: &std::path::Path) -> Result<CorpusSpec, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|e| Failure::user(format_args!("{}: can't be read: {e}; name a corpus spec file", file.display())))?;
-    CorpusSpec::from_yaml(&text, file).map_err(Failure::user)
+    CorpusSpec::from_yaml(&text, file).map_err(|error| match Spec::from_yaml(&text, file) {
+        Ok(_) => Failure::user(format_args!("{}: is the spec of a sweep, not of a corpus: `limbic run` takes it", file.display())),
+        Err(_) => Failure::user(error),
+    })
 }
 
 /// The comments of the spec's files, and the digest of those.
 async fn read_comments(spec: &CorpusSpec, notes: &mut Vec<String>) -> Result<(Vec<Entry>, Digest), Failure> {
     let mut files = Vec::new();
     for (_, name) in spec.dataset.source.files() {
-        let _phase = Phase::new(format!("fetching {name}"));
+        let _phase = Phase::on_source("fetching", name);
         let bytes = limbic_store::source::fetch(name).await.map_err(|e| Failure::user(format_args!("dataset.source: {e}")))?;
         files.push(File { name: name.to_owned(), split: None, bytes });
     }
@@ -232,7 +237,8 @@ impl Build {
         let (count, name) = (rows.rows.len(), model.name.clone());
         let sweep = accept(&self.store, of_rows(spec, rows, vec![model])?).await?;
         if !self.quiet {
-            eprintln!("{what}: {count} texts, sweep {} ({}) of {} units", sweep.id, sweep.name(), sweep.plan.units.len());
+            let units = counted(sweep.plan.units.len(), "unit");
+            tell(Level::INFO, &format_args!("{what}: {count} texts, sweep {} ({}) of {units}", sweep.id, sweep.name()));
         }
         let results = async |chains: &Chains, _: &Status| read(&sweep, chains).await;
         let Computed { status, results, now } = self.computing.sound(&sweep, results).await?;

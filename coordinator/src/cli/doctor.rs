@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use limbic_proto::answer;
 use limbic_store::check::Depth;
 use limbic_store::{Store, StoreError};
 use serde_json::json;
@@ -10,7 +11,7 @@ use serde_json::json;
 use super::StoreArgs;
 use super::remote::RemoteArgs;
 use crate::failure::Failure;
-use crate::progress::bytes;
+use crate::progress::{bytes, counted};
 
 /// Free bytes of a folder's disk below which a sweep is likely to fill it.
 const LITTLE: u64 = 1 << 30;
@@ -52,10 +53,10 @@ pub async fn doctor(args: DoctorArgs) -> Result<(), Failure> {
     let wrong = lines.iter().filter(|l| l.failure.is_some()).count();
     if args.json {
         let said = lines.iter().map(|l| json!({"check": l.what, "ok": l.failure.is_none(), "says": l.says})).collect::<Vec<_>>();
-        println!("{}", json!({"ok": wrong == 0, "checks": said}));
+        answer!("{}", json!({"ok": wrong == 0, "checks": said}));
     } else {
         for line in &lines {
-            println!("{:<6}  {:<19}  {}", if line.failure.is_none() { "ok" } else { "FAILED" }, line.what, line.says);
+            answer!("{:<6}  {:<19}  {}", if line.failure.is_none() { "ok" } else { "FAILED" }, line.what, line.says);
         }
     }
     let all = format!("{wrong} of {} checks failed; each says what to do", lines.len());
@@ -171,7 +172,7 @@ fn computer() -> Vec<Line> {
 async fn coordinator(asked: Option<&str>) -> Line {
     let url = asked.unwrap_or("http://127.0.0.1:7447");
     match RemoteArgs::at(url).list().await {
-        Ok(sweeps) => ok("coordinator", format!("{url} answers and leads {} sweep(s)", sweeps.len())),
+        Ok(sweeps) => ok("coordinator", format!("{url} answers and leads {}", counted(sweeps.len(), "sweep"))),
         Err(failure) if asked.is_some() => failed("coordinator", failure),
         Err(_) => ok("coordinator", format!("none at {url}; `limbic run` needs none")),
     }

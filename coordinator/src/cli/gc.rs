@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use limbic_proto::answer;
 use limbic_store::garbage::Leftover;
 use serde_json::json;
 
@@ -104,7 +105,7 @@ pub async fn gc(args: GcArgs) -> Result<(), Failure> {
     }
     let Tally { attempts, objects, released, referenced, young, unclear, .. } = tally;
     if args.json {
-        println!(
+        answer!(
             "{}",
             json!({
                 "dry_run": args.dry_run, "attempts": attempts, "objects": objects, "bytes": tally.bytes,
@@ -115,20 +116,20 @@ pub async fn gc(args: GcArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let verb = if args.dry_run { "would remove" } else { "removed" };
-    println!("{verb} {objects} objects ({}) of {attempts} attempts that no commit names", bytes(tally.bytes));
+    answer!("{verb} {objects} objects ({}) of {attempts} attempts that no commit names", bytes(tally.bytes));
     if released.objects > 0 {
-        println!("{verb} {} objects ({}) of activations that were released", released.objects, bytes(released.bytes));
+        answer!("{verb} {} objects ({}) of activations that were released", released.objects, bytes(released.bytes));
     }
-    println!("kept {referenced} old attempts that a commit names, and {young} young ones");
+    answer!("kept {referenced} old attempts that a commit names, and {young} young ones");
     if unclear > 0 {
-        println!("kept {unclear} objects that are not understood: was another release at work here?");
+        answer!("kept {unclear} objects that are not understood: was another release at work here?");
     }
     Ok(())
 }
 
 fn say(args: &GcArgs, leftover: &Leftover) {
     if !args.json {
-        println!("data/{}/{}/{}  {}", leftover.unit.fan_out(), leftover.unit, leftover.attempt, bytes(leftover.bytes()));
+        answer!("data/{}/{}/{}  {}", leftover.unit.fan_out(), leftover.unit, leftover.attempt, bytes(leftover.bytes()));
     }
 }
 

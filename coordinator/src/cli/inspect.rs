@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use limbic_core::machine::{Machine, Opening, Settings, SweepId};
+use limbic_proto::answer;
+use limbic_proto::logs::tell;
 use limbic_proto::status::Status;
 use limbic_report::Study;
 use limbic_store::Store;
@@ -14,6 +16,7 @@ use crate::chains::Chains;
 use crate::failure::Failure;
 use crate::sweep::{self, Sweep};
 use crate::{catalogue, collect, journal};
+use tracing::Level;
 
 /// Arguments of `limbic status`.
 #[derive(Debug, clap::Args)]
@@ -101,9 +104,9 @@ pub async fn status(args: StatusArgs) -> Result<(), Failure> {
     // Every id starts with the empty prefix, so leaving the name out works where there is one sweep.
     let status = one(&args.of, args.sweep.as_deref().unwrap_or("")).await?;
     if args.json {
-        println!("{}", serde_json::to_string(&status).expect("a status serializes"));
+        answer!("{}", serde_json::to_string(&status).expect("a status serializes"));
     } else {
-        print!("{}", in_words(&status));
+        answer!("{}", in_words(&status).trim_end());
     }
     Ok(())
 }
@@ -130,7 +133,9 @@ pub fn in_words(status: &Status) -> String {
     text += &format!("cells     {} of {} done, {} quarantined\n", c.done, c.total, c.quarantined);
     let open = if status.led { format!("{} running, {} pending", u.running, u.pending) } else { format!("{} open", u.pending) };
     text += &format!("units     {} of {} committed, {open}, {} quarantined\n", u.committed, u.total, u.quarantined);
-    text += &format!("attempts  {} started, {} committed, {} failed, {} lost\n", a.started, a.committed, a.failed, a.lost);
+    text += &format!("attempts  {} started, {} committed, {} failed, {} lost", a.started, a.committed, a.failed, a.lost);
+    // Such a count isn't written: a coordinator knows its own.
+    text += &if a.released > 0 { format!(", {} given back\n", a.released) } else { "\n".to_owned() };
     if !status.led && !status.state.terminal() {
         text += "note      read from the store: which units run and what the others wait for, `--coordinator URL` asks its coordinator\n";
     }
@@ -151,12 +156,15 @@ pub fn in_words(status: &Status) -> String {
 pub async fn list(args: ListArgs) -> Result<(), Failure> {
     let statuses = all(&args.of).await?;
     if args.json {
-        println!("{}", serde_json::to_string(&statuses).expect("statuses serialize"));
+        answer!("{}", serde_json::to_string(&statuses).expect("statuses serialize"));
         return Ok(());
+    }
+    if statuses.is_empty() {
+        tell(Level::INFO, &"no sweeps yet: `limbic run SPEC` or `limbic submit SPEC` makes one");
     }
     for s in &statuses {
         let state = format!("{:?}", s.state).to_lowercase();
-        println!("{}  {:<24} {:<10} {}/{} units", s.sweep, s.name, state, s.units.committed, s.units.total);
+        answer!("{}  {:<24} {:<10} {}/{} units", s.sweep, s.name, state, s.units.committed, s.units.total);
     }
     Ok(())
 }
@@ -173,14 +181,17 @@ pub(super) async fn collected(store: &Store, wanted: &str) -> Result<(Sweep, Sta
 /// Writes a report from what is committed.
 pub async fn report(args: ReportArgs) -> Result<(), Failure> {
     let store = args.store.open_existing().await?;
+    if args.store.store.is_none() && std::env::var_os("LIMBIC_COORDINATOR").is_some() {
+        tell(Level::INFO, &format_args!("note: reports are written from a store, not by the coordinator: reading {}", store.url()));
+    }
     let (sweep, status, study) = collected(&store, args.sweep.as_deref().unwrap_or("")).await?;
     let out = args.out.unwrap_or_else(|| PathBuf::from("limbic-out").join(sweep.name()));
     collect::write_report(&study, &out)?;
     let report = out.join("report.html");
     if args.json {
-        println!("{}", serde_json::json!({"sweep": sweep.id, "state": status.state, "units": status.units, "out": out, "report": report}));
+        answer!("{}", serde_json::json!({"sweep": sweep.id, "state": status.state, "units": status.units, "out": out, "report": report}));
     } else {
-        println!("{}", report.display());
+        answer!("{}", report.display());
     }
     Ok(())
 }

@@ -4,8 +4,10 @@ mod cost;
 
 use std::path::{Path, PathBuf};
 
+use limbic_proto::answer;
 use limbic_proto::rows::{Scheme, Split};
 use limbic_proto::spec::{Activations, CorpusSpec, Facts, Spec};
+use limbic_store::Store;
 use serde_json::json;
 
 use cost::{CORE_GFLOPS, GPU_TFLOPS, Rates};
@@ -59,16 +61,18 @@ pub struct SchemaArgs {
 /// Prints the JSON Schema of spec files.
 pub fn schema(args: &SchemaArgs) -> Result<(), Failure> {
     let schema = if args.corpus { CorpusSpec::schema() } else { Spec::schema() };
-    println!("{}", serde_json::to_string_pretty(&schema).expect("a schema serializes"));
+    answer!("{}", serde_json::to_string_pretty(&schema).expect("a schema serializes"));
     Ok(())
 }
 
 /// Checks a spec, its dataset and its models.
 pub async fn validate(args: ValidateArgs) -> Result<(), Failure> {
-    let sweep = prepare(read_spec(&args.spec)?).await?;
+    let spec = read_spec(&args.spec)?;
+    spec.store.as_deref().map_or(Ok(()), Store::check_address)?;
+    let sweep = prepare(spec).await?;
     if args.json {
         let names: Vec<&str> = sweep.plan.models.iter().map(|model| model.name.as_str()).collect();
-        println!(
+        answer!(
             "{}",
             json!({
                 "sweep": sweep.id, "name": sweep.name(), "rows": sweep.rows.rows.len(), "models": names,
@@ -77,7 +81,7 @@ pub async fn validate(args: ValidateArgs) -> Result<(), Failure> {
         );
         return Ok(());
     }
-    println!("{}: fine", args.spec.display());
+    answer!("{}: fine", args.spec.display());
     describe(&sweep);
     Ok(())
 }
@@ -86,7 +90,7 @@ pub async fn validate(args: ValidateArgs) -> Result<(), Failure> {
 pub fn describe(sweep: &Sweep) {
     let of = |split| sweep.rows.rows.iter().filter(|r| r.split == split).count();
     let classes = if sweep.rows.scheme == Scheme::Continuous { "scales" } else { "classes" };
-    println!(
+    answer!(
         "rows    {} ({} train, {} validation, {} test), {} {classes}: {}",
         sweep.rows.rows.len(),
         of(Split::Train),
@@ -97,7 +101,7 @@ pub fn describe(sweep: &Sweep) {
     );
     for (model, layers) in sweep.plan.models.iter().zip(&sweep.plan.layers) {
         let a = &model.architecture;
-        println!(
+        answer!(
             "model   {}: {} parameters, {} blocks of width {}, {} layers probed",
             model.name,
             count(a.parameters() as f64),
@@ -107,9 +111,9 @@ pub fn describe(sweep: &Sweep) {
         );
     }
     let conditions: Vec<&str> = sweep.plan.conditions.iter().map(|condition| condition.name.as_str()).collect();
-    println!("prompts {} conditions: {}", conditions.len(), conditions.join(", "));
+    answer!("prompts {} conditions: {}", conditions.len(), conditions.join(", "));
     for note in &sweep.accepted.notes {
-        println!("note    {note}");
+        answer!("note    {note}");
     }
 }
 
@@ -124,21 +128,21 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     let gflops = args.gflops.unwrap_or(CORE_GFLOPS * cores as f64);
     let rates = Rates { gflops, gpu_tflops: args.gpu_tflops, workers: args.workers };
     if args.json {
-        println!("{}", rates.json(&sweep, args.assume.as_deref()));
+        answer!("{}", rates.json(&sweep, args.assume.as_deref()));
         return Ok(());
     }
     match &args.assume {
-        None => println!("sweep   {} ({})", sweep.id, sweep.name()),
-        Some(file) => println!("sweep   {}, over rows and models as {} assumes them: it can't be run so", sweep.name(), file.display()),
+        None => answer!("sweep   {} ({})", sweep.id, sweep.name()),
+        Some(file) => answer!("sweep   {}, over rows and models as {} assumes them: it can't be run so", sweep.name(), file.display()),
     }
     describe(&sweep);
-    println!("cells   {} (model x layer x condition x offset)", count(sweep.plan.estimate.cells as f64));
-    println!();
+    answer!("cells   {} (model x layer x condition x offset)", count(sweep.plan.estimate.cells as f64));
+    answer!("");
     rates.print(&sweep);
     if sweep.plan.activations == Activations::Release {
-        println!("states  are released once everything that reads them is committed");
+        answer!("states  are released once everything that reads them is committed");
     }
-    println!("tokens are estimated from the length of the texts");
+    answer!("tokens are estimated from the length of the texts");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use limbic_proto::answer;
 use limbic_proto::status::{ShownUnit, Status};
 use limbic_proto::wire::control_client::ControlClient;
 use limbic_proto::wire::{ListRequest, PROTOCOL, ShowRequest, StatusRequest, SubmitRequest};
@@ -113,13 +114,13 @@ pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
     let request = SubmitRequest { spec: serde_json::to_vec(&spec).expect("a spec serializes"), protocol: PROTOCOL, extend: args.extend };
     let response = args.remote.connect().await?.submit(request).await.map_err(said)?.into_inner();
     if args.json {
-        println!("{}", serde_json::json!({"sweep": response.sweep, "notes": response.notes}));
+        answer!("{}", serde_json::json!({"sweep": response.sweep, "notes": response.notes}));
         return Ok(());
     }
     for note in &response.notes {
-        println!("note    {note}");
+        answer!("note    {note}");
     }
-    println!("sweep   {} ({}) is accepted; see it with `limbic watch {}`", response.sweep, spec.name, response.sweep);
+    answer!("sweep   {} ({}) is accepted; see it with `limbic watch {}`", response.sweep, spec.name, response.sweep);
     Ok(())
 }
 
@@ -133,7 +134,7 @@ pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
         let status = decode(&message.status)?;
         if args.json {
             if last.as_ref() != Some(&status) {
-                println!("{}", serde_json::to_string(&status).expect("a status serializes"));
+                answer!("{}", serde_json::to_string(&status).expect("a status serializes"));
             }
         } else {
             bar.get_or_insert_with(|| SweepBar::new(&status.name)).show(&status);
@@ -145,7 +146,7 @@ pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
     }
     let last = last.ok_or_else(|| Failure::again("the coordinator said nothing"))?;
     if !args.json {
-        print!("{}", in_words(&last));
+        answer!("{}", in_words(&last).trim_end());
     }
     if last.state.terminal() {
         verdict(&last, "everything else is computed; mend the cause and submit again")

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use limbic_proto::logs::LogFormat;
+use limbic_proto::answer;
+use limbic_proto::logs::{LogFormat, tell};
 use limbic_proto::status::Status;
 
 use super::StoreArgs;
@@ -11,9 +12,10 @@ use super::computing::{Computed, Computing, DeviceArgs, Now};
 use super::inspect::verdict;
 use crate::chains::Chains;
 use crate::failure::Failure;
-use crate::progress::{bytes, count, seconds};
+use crate::progress::{bytes, count, counted, seconds};
 use crate::sweep::{Sweep, accept, extend, prepare, read_spec};
 use crate::{catalogue, collect};
+use tracing::Level;
 
 /// Arguments of `limbic run`.
 #[derive(Debug, clap::Args)]
@@ -74,27 +76,28 @@ fn announce(args: &RunArgs, sweep: &Sweep, done: usize) {
         return;
     }
     let e = &sweep.plan.estimate;
-    eprintln!(
-        "sweep {} ({}): {} models, {} cells in {} units, {} of them done already; about {} tokens, {} FLOPs, {} to store",
+    let begun = format!(
+        "sweep {} ({}): {}, {} cells in {}, {} of them done already; about {} tokens, {} FLOPs, {} to store",
         sweep.id,
         sweep.name(),
-        sweep.plan.models.len(),
+        counted(sweep.plan.models.len(), "model"),
         count(e.cells as f64),
-        sweep.plan.units.len(),
+        counted(sweep.plan.units.len(), "unit"),
         done,
         count(e.tokens as f64),
         count(e.flops),
         bytes(e.bytes_stored),
     );
+    tell(Level::INFO, &begun);
     for note in &sweep.accepted.notes {
-        eprintln!("note: {note}");
+        tell(Level::INFO, &format_args!("note: {note}"));
     }
 }
 
 fn summary(args: &RunArgs, status: &Status, (done_before, now): (usize, Now), out: &std::path::Path, took: Duration) {
     let report = out.join("report.html");
     if args.json {
-        println!(
+        answer!(
             "{}",
             serde_json::json!({
                 "sweep": status.sweep, "state": status.state, "cells": status.cells, "units": status.units, "attempts": status.attempts,
@@ -103,10 +106,14 @@ fn summary(args: &RunArgs, status: &Status, (done_before, now): (usize, Now), ou
         );
         return;
     }
-    println!(
-        "{} cells, {} units: {} computed now, {} found done, {} quarantined",
-        status.cells.total, status.units.total, now.committed, done_before, status.units.quarantined
+    answer!(
+        "{}, {}: {} computed now, {} found done, {} quarantined",
+        counted(status.cells.total as usize, "cell"),
+        counted(status.units.total as usize, "unit"),
+        now.committed,
+        done_before,
+        status.units.quarantined
     );
-    println!("took {}", seconds(took.as_secs_f64()));
-    println!("report: {}", report.display());
+    answer!("took {}", seconds(took.as_secs_f64()));
+    answer!("report: {}", report.display());
 }

@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use limbic_proto::logs::tell;
+use tracing::Level;
+
 use super::StoreArgs;
 use crate::coordinator::{Options, start};
 use crate::failure::Failure;
 use crate::patience::Patience;
+use crate::progress::counted;
 use crate::{catalogue, server, sweep};
 
 /// Arguments of `limbic coordinator`.
@@ -73,7 +77,7 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
         }
         handle.all_open().await.map_err(Failure::again)?;
         let sweeps = handle.list().await.map_err(Failure::again)?.len();
-        eprintln!("limbic coordinator on http://{address}, store {}, {sweeps} sweep(s)", store.url());
+        tell(Level::INFO, &format_args!("limbic coordinator on http://{address}, store {}, {}", store.url(), counted(sweeps, "sweep")));
         tokio::select! {
             served = server::serve(listener, handle.clone(), std::future::pending()) => served,
             () = complete(&handle), if args.exit_when_complete => handle.released().await.map_err(Failure::again),

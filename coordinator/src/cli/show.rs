@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use limbic_core::machine::SweepId;
+use limbic_proto::answer;
 use limbic_proto::key::UnitKey;
 use limbic_proto::status::ShownUnit;
 use limbic_proto::wire::ShowRequest;
@@ -44,11 +45,11 @@ pub async fn show(args: ShowArgs) -> Result<(), Failure> {
     };
     for (number, unit) in found.iter().enumerate() {
         if args.json {
-            println!("{}", serde_json::to_string(unit).expect("a unit serializes"));
+            answer!("{}", serde_json::to_string(unit).expect("a unit serializes"));
             continue;
         }
         let gap = if number > 0 { "\n" } else { "" };
-        print!("{gap}{}", units::in_words(unit));
+        answer!("{gap}{}", units::in_words(unit).trim_end());
     }
     Ok(())
 }

@@ -59,6 +59,9 @@ pub(super) fn syntax(text: &str, error: &serde_saphyr::Error, needed: &str) -> S
     let message = match error {
         Error::Eof { .. } => format!("the file ends here; it needs at least {needed}"),
         Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{key}` is there twice: keep one"),
+        Error::SerdeUnknownField { field, expected, .. } if expected.is_empty() => {
+            format!("unknown field `{field}`; there is nothing else to set here")
+        }
         Error::SerdeUnknownField { field, expected, .. } => format!("unknown field `{field}`; the fields here are {}", expected.join(", ")),
         Error::SerdeUnknownVariant { variant, expected, .. } => {
             format!("`{variant}` is not known here; write one of {}", expected.join(", "))

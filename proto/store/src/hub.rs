@@ -74,7 +74,8 @@ impl HubId {
 
     fn repo(&self) -> Result<ApiRepo, HubError> {
         crate::source::use_ring();
-        let mut builder = ApiBuilder::from_env().with_progress(false);
+        // A bar with bytes and rate for each file; where standard error is no terminal, none.
+        let mut builder = ApiBuilder::from_env().with_progress(true);
         // The library itself reads only the file that `hf auth login` writes.
         if let Some(token) = std::env::var("HF_TOKEN").ok().filter(|token| !token.is_empty()) {
             builder = builder.with_token(Some(token));

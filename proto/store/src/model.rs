@@ -9,6 +9,7 @@ use limbic_proto::key::Digest;
 use tokio::task::spawn_blocking;
 
 use crate::hub::{HubError, HubId};
+use crate::source::local;
 
 /// Why a model's files can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +82,7 @@ impl ModelFiles {
     /// The source doesn't exist, or isn't a model that the engine can compute.
     pub async fn resolve(source: &str, need: Need) -> Result<ModelFiles, ModelError> {
         let source = source.to_owned();
-        spawn_blocking(move || if source.starts_with("hf://") { from_hub(&source, need) } else { from_path(Path::new(&source)) })
+        spawn_blocking(move || if source.starts_with("hf://") { from_hub(&source, need) } else { from_path(&source) })
             .await
             .expect("resolving a model doesn't panic")
     }
@@ -99,8 +100,15 @@ impl ModelFiles {
 const DESCRIPTION: [&str; 6] =
     ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json"];
 
-fn from_path(path: &Path) -> Result<ModelFiles, ModelError> {
-    let fail = |message: String| ModelError::File { path: path.to_path_buf(), message };
+fn from_path(source: &str) -> Result<ModelFiles, ModelError> {
+    let fail = |message: String| ModelError::File { path: source.into(), message };
+    let path = local(source).ok_or_else(|| {
+        fail(
+            "models are read from a folder in Hugging Face layout, a .gguf file or the hub (hf://OWNER/NAME), not from other addresses: \
+             copy it to a folder that every worker sees"
+                .to_owned(),
+        )
+    })?;
     let path = path
         .canonicalize()
         .map_err(|e| fail(format!("can't be opened ({e}): give a folder in Hugging Face layout, a .gguf file or hf://OWNER/NAME")))?;

@@ -119,6 +119,17 @@ impl Store {
         }
     }
 
+    /// Sees whether an address means something, without a look at what is there.
+    ///
+    /// # Errors
+    /// It means nothing.
+    pub fn check_address(address: &str) -> Result<(), StoreError> {
+        match folder_of(address)? {
+            Some(_) => Ok(()),
+            None => on_service(address).map(drop),
+        }
+    }
+
     /// Sees whether the store answers, within [`ANSWER`]; a folder always does.
     ///
     /// # Errors
@@ -203,6 +214,8 @@ mod tests {
         for (address, words) in [("", "is empty"), ("ftp://host/store", "write a folder, s3://"), ("a b://c", "is not a URL")] {
             let error = Store::open(address).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
+            assert_eq!(Store::check_address(address).unwrap_err().to_string(), error, "nothing need be made to see it");
         }
+        Store::check_address("/nowhere/at/all").unwrap();
     }
 }

@@ -47,6 +47,14 @@ pub fn use_ring() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// The path on this computer that a source means, as such or as a `file://` URL, if it means one.
+pub(crate) fn local(source: &str) -> Option<PathBuf> {
+    if !source.contains("://") {
+        return Some(PathBuf::from(source));
+    }
+    Url::parse(source).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()
+}
+
 /// Reads a whole file: a local path, an object-store URL or `hf://datasets/OWNER/NAME[@REVISION]/FILE`.
 ///
 /// # Errors
@@ -57,8 +65,8 @@ pub async fn fetch(source: &str) -> Result<Bytes, SourceError> {
         let path = tokio::task::spawn_blocking(move || id.file()).await.expect("downloading doesn't panic")?;
         return read(&path).await;
     }
-    if !source.contains("://") {
-        return read(Path::new(source)).await;
+    if let Some(path) = local(source) {
+        return read(&path).await;
     }
     let bad = |message: String| SourceError::Address { source_name: source.to_owned(), message };
     let url = Url::parse(source).map_err(|e| bad(format!("is not a URL: {e}")))?;

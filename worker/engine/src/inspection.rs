@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use limbic_proto::axis::{Layer, ReadOut};
 use limbic_proto::spec::{self, TooLong};
-use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
 use crate::extraction::{Continuation, ExtractError, Extraction, Request, extract};
@@ -35,14 +33,6 @@ pub enum InspectionError {
     /// The model failed.
     #[error(transparent)]
     Extract(#[from] ExtractError),
-    /// Writing failed.
-    #[error("writing {path}: {what}")]
-    Write {
-        /// The file.
-        path: String,
-        /// Why.
-        what: String,
-    },
 }
 
 /// States of a few texts, named as `make_reference.py` names them.
@@ -103,21 +93,6 @@ impl Inspection {
         meta[format!("{kind}_ids")] = json!(ids);
         meta[format!("{kind}_prompts")] = json!(texts);
         Ok(Inspection { meta, tensors })
-    }
-
-    /// Writes `reference.safetensors` and `reference.json` into a folder.
-    pub fn write(&self, folder: &Path) -> Result<(), InspectionError> {
-        let views = self.tensors.iter().map(|(name, (shape, numbers))| {
-            TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(numbers)).map(|view| (name.as_str(), view))
-        });
-        let path = folder.join("reference.safetensors");
-        let failed = |path: &Path, what: String| InspectionError::Write { path: path.display().to_string(), what };
-        let bytes = views.collect::<Result<Vec<_>, _>>().and_then(|views| safetensors::serialize(views, None));
-        let bytes = bytes.map_err(|e| failed(&path, e.to_string()))?;
-        std::fs::create_dir_all(folder).map_err(|e| failed(folder, e.to_string()))?;
-        std::fs::write(&path, bytes).map_err(|e| failed(&path, e.to_string()))?;
-        let path = folder.join("reference.json");
-        std::fs::write(&path, format!("{:#}\n", self.meta)).map_err(|e| failed(&path, e.to_string()))
     }
 }
 

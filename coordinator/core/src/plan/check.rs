@@ -66,6 +66,22 @@ pub enum PlanError {
         /// The model's name.
         model: String,
     },
+    /// A continuation that leaves no room for a prompt.
+    #[error(
+        "{}: {tokens} tokens of continuation leave model `{model}` no room for a prompt, its context is {context} tokens: ask for \
+         smaller offsets, or put the model into a sweep of its own",
+        if *.offset { "offsets" } else { "continuation.tokens" }
+    )]
+    NoRoom {
+        /// The model's name.
+        model: String,
+        /// Its context, in tokens.
+        context: usize,
+        /// The continuation, in tokens.
+        tokens: u32,
+        /// Whether the largest offset sets its length.
+        offset: bool,
+    },
     /// A later revision takes the name of another model.
     #[error(
         "models: `{model}` of revision {revision} has other weights, another tokenizer or dtype than the sweep's `{model}`: give it another name"
@@ -226,7 +242,7 @@ pub(super) fn only_adds(first: &Spec, later: &Spec, revision: usize) -> Result<(
     }
 }
 
-/// Models and conditions must differ from one another, and chat needs a template.
+/// Models and conditions must differ from one another, chat needs a template, and prompts need room before what follows them.
 pub(super) fn models(spec: &Spec, models: &[ModelFacts]) -> Result<(), PlanError> {
     if spec.models.is_empty() {
         return Err(PlanError::NoModels);
@@ -250,6 +266,12 @@ pub(super) fn models(spec: &Spec, models: &[ModelFacts]) -> Result<(), PlanError
         if let Some(model) = models.iter().find(|m| !m.chat_template) {
             return Err(PlanError::ChatTemplate { index, condition: condition.name.clone(), model: model.name.clone() });
         }
+    }
+    let given = spec.continuation.as_ref().and_then(|continuation| continuation.tokens);
+    let tokens = given.or(spec.offsets.iter().copied().max()).unwrap_or(0);
+    if let Some(model) = models.iter().find(|model| model.architecture.context <= tokens as usize) {
+        let context = model.architecture.context;
+        return Err(PlanError::NoRoom { model: model.name.clone(), context, tokens, offset: given.is_none() });
     }
     Ok(())
 }

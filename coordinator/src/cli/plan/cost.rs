@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use limbic_core::plan::{ModelEstimate, ModelFacts, UnitsEstimate};
+use limbic_proto::answer;
 use limbic_proto::spec::Dtype;
 use serde_json::json;
 
@@ -54,10 +55,10 @@ impl Rates {
         let (estimate, models) = (&sweep.plan.estimate, &sweep.plan.models);
         let width = models.iter().map(|model| model.name.len() + 6).max().unwrap_or(0).max(20);
         let head =
-            |name: &str, last: &str| println!("{name:<width$}{:>9}{:>11}{:>11}{:>12}{last:>16}", "number", "tokens", "FLOPs", "stored");
+            |name: &str, last: &str| answer!("{name:<width$}{:>9}{:>11}{:>11}{:>12}{last:>16}", "number", "tokens", "FLOPs", "stored");
         let line = |name: &str, of: &UnitsEstimate, time: &str| {
             let (tokens, flops, stored) = (count(of.tokens as f64), count(of.flops), bytes(of.bytes_stored));
-            println!("{}", format!("{name:<width$}{:>9}{tokens:>11}{flops:>11}{stored:>12}{time:>16}", of.units).trim_end());
+            answer!("{}", format!("{name:<width$}{:>9}{tokens:>11}{flops:>11}{stored:>12}{time:>16}", of.units).trim_end());
         };
         head("units", "");
         for (kind, of) in &estimate.units {
@@ -65,7 +66,7 @@ impl Rates {
         }
         let (units, tokens, flops, bytes_stored) = (sweep.plan.units.len() as u64, estimate.tokens, estimate.flops, estimate.bytes_stored);
         line("all", &UnitsEstimate { units, tokens, flops, bytes_stored }, "");
-        println!();
+        answer!("");
         head("of them", "time");
         for (model, of) in models.iter().zip(&estimate.models) {
             line(&format!("{} {}", model.name, model.dtype.as_str()), &of.passes, &seconds(self.passes(model, of)));
@@ -76,8 +77,8 @@ impl Rates {
         if estimate.words.units > 0 {
             line("on the words alone", &estimate.words, &seconds(self.processor(estimate.words.flops)));
         }
-        println!();
-        println!("stored  {}, {} of it hidden states", bytes(estimate.bytes_stored), bytes(estimate.state_bytes));
+        answer!("");
+        answer!("stored  {}, {} of it hidden states", bytes(estimate.bytes_stored), bytes(estimate.state_bytes));
         self.print_time(self.all(sweep));
     }
 
@@ -86,14 +87,14 @@ impl Rates {
         let each = |time: f64| seconds(time / f64::from(*workers));
         if gpu > 0.0 {
             let hours = count(gpu / 3600.0);
-            println!(
+            answer!(
                 "gpu     {hours} GPU hours at {gpu_tflops:.0} TFLOP/s (--gpu-tflops), for models in bf16: {} on {workers} worker(s)",
                 each(gpu)
             );
-            println!("        (replies are written token by token, which reaches such a rate only where many rows are run at once)");
+            answer!("        (replies are written token by token, which reaches such a rate only where many rows are run at once)");
         }
         let (hours, what) = (count(processor / 3600.0 * gflops / CORE_GFLOPS), if gpu > 0.0 { "probes" } else { "everything" });
-        println!(
+        answer!(
             "cpu     {hours} core hours at {CORE_GFLOPS:.0} GFLOP/s, for {what}: {} on {workers} worker(s) of {gflops:.0} GFLOP/s (--gflops, --workers)",
             each(processor)
         );

@@ -14,7 +14,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Serves files named `OWNER/NAME/FILE`.
+    /// Serves files named `OWNER/NAME/FILE`, those of datasets `datasets/OWNER/NAME/FILE`.
     pub fn serve(files: &[(&str, &[u8])]) -> Hub {
         let files: BTreeMap<String, Vec<u8>> = files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -45,9 +45,10 @@ fn answer(mut stream: TcpStream, files: &BTreeMap<String, Vec<u8>>, log: &Mutex<
         let (from, to) = h.to_lowercase().strip_prefix("range: bytes=")?.split_once('-').map(|(a, b)| (a.to_owned(), b.to_owned()))?;
         Some((from.parse::<usize>().ok()?, to.parse::<usize>().unwrap_or(usize::MAX)))
     });
-    let (status, extra, body) = match target.strip_prefix("/api/models/") {
+    let (status, extra, body) = match target.strip_prefix("/api/") {
         Some(repository) => {
             let name = repository.split("/revision/").next().unwrap();
+            let name = name.strip_prefix("models/").unwrap_or(name);
             let siblings: Vec<String> = files
                 .keys()
                 .filter_map(|file| file.strip_prefix(&format!("{name}/")))
@@ -56,7 +57,8 @@ fn answer(mut stream: TcpStream, files: &BTreeMap<String, Vec<u8>>, log: &Mutex<
             (200, String::new(), format!(r#"{{"sha": "{COMMIT}", "siblings": [{}]}}"#, siblings.join(", ")).into_bytes())
         }
         None => {
-            let file = target.trim_start_matches('/').replace(&format!("/resolve/{COMMIT}"), "");
+            let (repository, file) = target.trim_start_matches('/').split_once("/resolve/").unwrap();
+            let file = format!("{repository}/{}", file.split_once('/').unwrap().1);
             match files.get(&file) {
                 None => (404, String::new(), Vec::new()),
                 Some(bytes) => {

@@ -1,0 +1,99 @@
+//! Datasets that lie elsewhere than in a folder: in an object store, on the hub. They are ingested once, so that workers need
+//! only the store.
+
+#[path = "../../proto/store/tests/model/hub.rs"]
+mod hub;
+#[path = "conformance/imitation.rs"]
+#[allow(dead_code, reason = "an object store of the conformance tests, of which this needs the plainest")]
+mod imitation;
+
+use limbic_store::Store;
+use limbic_tests::Sandbox;
+use serde_json::Value;
+
+use hub::Hub;
+use imitation::{Conditional, serve};
+
+const LIMBIC: &str = env!("CARGO_BIN_EXE_limbic-under-test");
+const WORKER: &str = env!("CARGO_BIN_EXE_limbic-worker-under-test");
+
+fn corpus() -> Vec<u8> {
+    std::fs::read(Sandbox::repository().join("configs/quickstart/corpus.jsonl")).unwrap()
+}
+
+/// The small sweep with its rows from elsewhere; what `validate` says of it.
+fn from(sandbox: &Sandbox, source: &str) -> Value {
+    sandbox.small(&[("source: CORPUS", &format!("source: \"{source}\""))]);
+    sandbox.json(&["validate", "small.yaml", "--json"])
+}
+
+/// What the same sweep is over a local file.
+fn local() -> Value {
+    let sandbox = Sandbox::new(LIMBIC, WORKER);
+    sandbox.small(&[]);
+    sandbox.json(&["validate", "small.yaml", "--json"])
+}
+
+#[test]
+fn rows_in_an_object_store_are_read_once() {
+    let endpoint = serve(Conditional::Honoured);
+    let env = [
+        ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    for (name, value) in &env {
+        // SAFETY: no other test of this program reads these variables in its own process.
+        unsafe { std::env::set_var(name, value) };
+    }
+    let sandbox = Sandbox::new(LIMBIC, WORKER).with_env(env.to_vec());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let bucket = Store::open("s3://bucket/data").unwrap();
+        bucket.put_content("corpus.jsonl", corpus().into()).await.unwrap();
+    });
+    assert_eq!(from(&sandbox, "s3://bucket/data/corpus.jsonl")["sweep"], local()["sweep"], "the same rows make the same sweep");
+    let done = sandbox.json(&["run", "small.yaml", "--store", "store", "--out", "out", "--json"]);
+    assert_eq!(done["state"], "complete");
+
+    let absent = sandbox.small(&[("source: CORPUS", "source: s3://bucket/data/nothing.jsonl")]);
+    let said = sandbox.limbic(&["validate", &absent.to_string_lossy()]);
+    assert!(said.code == Some(2) && said.stderr.contains("dataset.source: source `s3://bucket/data/nothing.jsonl`"), "{}", said.stderr);
+}
+
+#[test]
+fn rows_of_a_dataset_on_the_hub_are_fetched_into_its_cache() {
+    let rows = corpus();
+    let hub = Hub::serve(&[("datasets/a/feelings/data/corpus.jsonl", &rows)]);
+    let sandbox = Sandbox::new(LIMBIC, WORKER);
+    let home = sandbox.path("hub").to_string_lossy().into_owned();
+    let env = [("HF_ENDPOINT", hub.endpoint.as_str()), ("HF_HOME", &home), ("NO_PROXY", "127.0.0.1")];
+    let sandbox = sandbox.with_env(env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec());
+    let source = "hf://datasets/a/feelings/data/corpus.jsonl";
+    assert_eq!(from(&sandbox, source)["sweep"], local()["sweep"]);
+    let fetched = hub.fetched().len();
+    assert!(fetched > 0 && from(&sandbox, source)["rows"] == 210);
+    assert_eq!(hub.fetched().len(), fetched, "what is in the cache is not fetched again");
+
+    sandbox.small(&[("source: CORPUS", "source: hf://datasets/a/feelings/nothing.jsonl")]);
+    let said = sandbox.limbic(&["validate", "small.yaml"]);
+    assert!(said.code == Some(2) && said.stderr.contains("hf://datasets/a/feelings@main/nothing.jsonl"), "{}", said.stderr);
+}
+
+#[test]
+fn a_file_url_is_a_file() {
+    let sandbox = Sandbox::new(LIMBIC, WORKER);
+    let file = url::Url::from_file_path(Sandbox::repository().join("configs/quickstart/corpus.jsonl")).unwrap();
+    assert_eq!(from(&sandbox, file.as_str())["sweep"], local()["sweep"]);
+}
+
+#[test]
+fn a_model_in_an_object_store_is_refused_with_what_to_do() {
+    let sandbox = Sandbox::new(LIMBIC, WORKER);
+    sandbox.small(&[("source: MODEL", "source: s3://bucket/model")]);
+    let said = sandbox.limbic(&["validate", "small.yaml"]);
+    assert!(said.code == Some(2) && said.stderr.contains("s3://bucket/model") && said.stderr.contains("copy it"), "{}", said.stderr);
+}
