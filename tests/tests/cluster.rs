@@ -108,7 +108,7 @@ fn a_coordinator_says_that_it_is_well_and_what_it_serves() {
         let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
         let services: Vec<String> = list.service.into_iter().map(|ServiceResponse { name }| name).collect();
         let mut health = HealthClient::new(channel);
-        for service in services.iter().filter(|name| name.starts_with("limbic")).cloned() {
+        for service in services.iter().filter(|name| name.starts_with("limbic")) {
             let status = health.check(HealthCheckRequest { service: service.clone() }).await.unwrap().into_inner().status();
             assert_eq!(status, ServingStatus::Serving, "{service}");
         }
@@ -223,4 +223,30 @@ fn who_has_read_enough_of_an_answer_may_go() {
         assert_eq!((shell.success(), read("code").trim(), read("complaints").as_str()), (true, "0", ""), "{command}");
         std::fs::remove_file(sandbox.path("code")).unwrap();
     }
+}
+
+#[test]
+fn a_worker_whose_disk_is_full_gives_its_unit_back_and_says_so() {
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    let listen = format!("127.0.0.1:{}", port());
+    let url = format!("http://{listen}");
+    let _coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
+    sandbox.until("the sweep is accepted", || sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code == Some(0));
+    // In blocks of 512 or 1024 bytes: room for logs and commits, not for hidden states. A signal that is ignored stays so.
+    let script = r#"trap '' XFSZ; ulimit -f 16; exec "$0" --coordinator "$1" --threads 1"#;
+    let full = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_limbic-worker-under-test"), &url])
+        .env("LIMBIC_LOG", "error")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&full.stderr);
+    assert!(full.status.code() == Some(2) && said.contains("the disk is full: free some space"), "{:?}: {said}", full.status);
+    let status = || sandbox.json(&["status", "small", "--coordinator", &url, "--json"]);
+    let (attempts, running) = (&status()["attempts"], &status()["units"]["running"]);
+    assert!(attempts["failed"] == 0 && attempts["released"].as_u64() > Some(0), "that is not the unit's fault: {attempts}");
+    assert_eq!(running, 0, "what it had begun meanwhile is given back, too");
+    let _worker = sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1"]);
+    sandbox.until("another worker has done everything", || status()["state"] == "complete");
+    assert_eq!((&status()["units"]["quarantined"], &status()["attempts"]["lost"]), (&0.into(), &0.into()));
 }

@@ -172,7 +172,11 @@ impl Work {
             computed = attempt.compute().instrument(span.clone()) => computed,
             () = shared.drain.over() => attempt::Computed::Ended(Outcome::Released),
         };
-        self.finish().await?;
+        if let Err(error) = self.finish().await {
+            // This worker ends, and where the store took nothing of the one before it takes nothing of this.
+            attempt.publish(attempt::Computed::Ended(Outcome::Released)).instrument(span).await?;
+            return Err(error);
+        }
         if matches!(computed, attempt::Computed::Leave { .. }) {
             return attempt.publish(computed).instrument(span).await;
         }
