@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::planted::{CHANCE, Signal, bare, normal, test_row};
+use super::planted::{CHANCE, Control, Signal, bare, normal, test_row};
 
 /// Counts per name over many studies, in the order of first mention.
 fn shares(studies: u64, of: impl Fn(u64) -> Vec<(&'static str, bool)> + Sync + Send) -> Vec<(&'static str, f64, usize)> {
@@ -34,6 +34,15 @@ fn half_life(results: &Results, model: usize) -> HalfLife {
     place.decay("logistic", Context::Full, None).and_then(|d| d.main()).expect("a decay").half_life.clone()
 }
 
+/// Whether the interval holds the planted half-life.
+fn holds(found: &HalfLife, tokens: f64) -> bool {
+    match found {
+        HalfLife::Reached { lo, hi, .. } => lo.is_some_and(|lo| lo <= tokens) && hi.is_none_or(|hi| tokens <= hi),
+        HalfLife::NotReached { lo, .. } => lo.is_none_or(|lo| lo <= tokens),
+        HalfLife::NoSignal | HalfLife::TooFew => false,
+    }
+}
+
 #[test]
 fn peak_and_half_life_are_within_their_intervals_in_nine_of_ten_studies() {
     const PEAK: usize = 3;
@@ -41,6 +50,7 @@ fn peak_and_half_life_are_within_their_intervals_in_nine_of_ten_studies() {
         layers: vec![0.25, 0.45, 0.62, 0.72, 0.64, 0.5],
         offsets: vec![0, 1, 2, 4, 8, 16, 32],
         half_life,
+        control: None,
         models: 1,
         rows: 280,
     };
@@ -48,12 +58,7 @@ fn peak_and_half_life_are_within_their_intervals_in_nine_of_ten_studies() {
         let mut out = Vec::new();
         for (name, tokens) in [("half-life of 3 tokens", 3.0), ("half-life of 9 tokens", 9.0), ("half-life beyond the last offset", 80.0)] {
             let results = evaluate(&signal(tokens).study(seed)).expect("the study is sound");
-            let holds = match half_life(&results, 0) {
-                HalfLife::Reached { lo, hi, .. } => lo.is_some_and(|lo| lo <= tokens) && hi.is_none_or(|hi| tokens <= hi),
-                HalfLife::NotReached { lo, .. } => lo.is_none_or(|lo| lo <= tokens),
-                HalfLife::NoSignal | HalfLife::TooFew => false,
-            };
-            out.push((name, holds));
+            out.push((name, holds(&half_life(&results, 0), tokens)));
             let peak = &results.depth[0].peak;
             out.push(("peak", peak.from <= Layer::Block(PEAK as u32) && Layer::Block(PEAK as u32) <= peak.to));
             // An interval that holds every layer would hold the peak too.
@@ -64,9 +69,47 @@ fn peak_and_half_life_are_within_their_intervals_in_nine_of_ten_studies() {
     assert!(found.iter().all(|(name, share, _)| *share >= if *name == "peak" { 0.95 } else { 0.9 }), "{found:?}");
 }
 
+/// A signal at one layer beside what the reply alone carries. At offset 0 it is far above chance whatever the lead: there is
+/// no reply yet, and so no control.
+fn beside(half_life: f64, control: Control) -> Signal {
+    Signal { layers: vec![0.75], offsets: vec![0, 1, 2, 4, 8, 16, 32, 64], half_life, control: Some(control), models: 1, rows: 560 }
+}
+
+#[test]
+fn a_lead_over_a_control_halves_as_fast_as_planted() {
+    let flat = Control { share: 0.35, half_life: 1e9, lead: 0.4 };
+    let fading = Control { share: 0.45, half_life: 20.0, lead: 0.35 };
+    let found = shares(100, |seed| {
+        let planted = [("3 tokens over a flat control", 3.0, flat), ("9 tokens over a flat control", 9.0, flat)];
+        let planted = planted.into_iter().chain([("9 tokens over a fading control", 9.0, fading), ("beyond the last offset", 150.0, flat)]);
+        let one = |(name, tokens, control)| {
+            let results = evaluate(&beside(tokens, control).study(seed)).expect("the study is sound");
+            (name, holds(&half_life(&results, 0), tokens))
+        };
+        planted.map(one).collect()
+    });
+    assert!(found.iter().all(|(_, share, _)| *share >= 0.9), "{found:?}");
+}
+
+#[test]
+fn without_a_lead_over_the_control_no_half_life_is_named() {
+    let found = shares(300, |seed| {
+        let none = Control { share: 0.45, half_life: 20.0, lead: 0.0 };
+        let results = evaluate(&beside(9.0, none).study(seed)).expect("the study is sound");
+        let lasts = |h: &HalfLife| matches!(h, HalfLife::Reached { .. } | HalfLife::NotReached { .. });
+        let curve = results.persistence[0].decay("logistic", Context::Full, None).expect("a curve");
+        vec![
+            ("beyond the control", lasts(&half_life(&results, 0))),
+            ("beyond chance", lasts(&curve.to_majority().expect("a fit").half_life)),
+        ]
+    });
+    // One-sided at 2.5 %; three standard errors of 300 studies are 2.7 points.
+    assert!(found[0].1 <= 0.052 && found[1].1 == 1.0, "{found:?}");
+}
+
 #[test]
 fn without_a_signal_false_alarms_are_as_rare_as_said() {
-    let signal = Signal { layers: vec![CHANCE; 5], offsets: vec![0, 4, 16], half_life: 5.0, models: 3, rows: 210 };
+    let signal = Signal { layers: vec![CHANCE; 5], offsets: vec![0, 4, 16], half_life: 5.0, control: None, models: 3, rows: 210 };
     let found = shares(300, |seed| {
         let results = evaluate(&signal.study(seed)).expect("the study is sound");
         let mut out = Vec::new();
@@ -98,7 +141,7 @@ type Draw = fn(&mut ChaCha8Rng, usize, u64) -> Study;
 
 /// One class a row: states of the strength at which rows of the class are right so often.
 fn single(_: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
-    Signal { layers: vec![0.55], offsets: vec![0], half_life: 1.0, models: 1, rows }.study(seed)
+    Signal { layers: vec![0.55], offsets: vec![0], half_life: 1.0, control: None, models: 1, rows }.study(seed)
 }
 
 fn noise_of(rng: &mut ChaCha8Rng, rows: usize, classes: usize) -> Vec<f64> {
