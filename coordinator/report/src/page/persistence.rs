@@ -47,7 +47,11 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Opti
     }
     half_lives(study, results, &controls, &mut section);
     section.table(
-        format!("Full context minus each control at the last offset that both have, paired, {}; {}", of_what(results), comparisons::NOTE),
+        format!(
+            "Full context minus each control at the last offset that both have, paired, {}; {}",
+            of_what(results),
+            comparisons::note_of(results, "contexts")
+        ),
         comparisons::COLUMNS,
         comparisons::rows(study, results, "contexts"),
     );

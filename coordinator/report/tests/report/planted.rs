@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use limbic_proto::axis::{Context, Layer, ReadOut};
 use limbic_proto::rows::Scheme;
 use limbic_proto::spec::ReportSpec;
-use limbic_report::{ConditionEntry, Deferred, Fit, ModelEntry, Prediction, Study, TestRow};
+use limbic_report::{ConditionEntry, DatasetEntry, Deferred, Fit, ModelEntry, Prediction, Progress, Study, TestRow};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -50,7 +50,7 @@ static SHARES: LazyLock<Vec<f64>> = LazyLock::new(|| {
 });
 
 /// The strength at which so many rows are right.
-fn strength(share: f64) -> f64 {
+pub fn strength(share: f64) -> f64 {
     let at = SHARES.partition_point(|s| *s < share).clamp(1, STEPS);
     let (low, high) = (SHARES[at - 1], SHARES[at]);
     STRONGEST * (at as f64 - 1.0 + ((share - low) / (high - low)).clamp(0.0, 1.0)) / STEPS as f64
@@ -161,7 +161,8 @@ impl Signal {
     }
 }
 
-fn prediction(model: usize, layer: usize, read_out: ReadOut, loss: f64, values: Vec<f32>) -> Prediction {
+/// What a probe says at one cell of the only condition.
+pub fn prediction(model: usize, layer: usize, read_out: ReadOut, loss: f64, values: Vec<f32>) -> Prediction {
     Prediction {
         layer: Some(Layer::Block(layer as u32)),
         condition: Some(0),
@@ -172,7 +173,8 @@ fn prediction(model: usize, layer: usize, read_out: ReadOut, loss: f64, values: 
     }
 }
 
-fn model(at: usize, layers: usize) -> ModelEntry {
+/// A model of so many taps.
+pub fn model(at: usize, layers: usize) -> ModelEntry {
     ModelEntry {
         name: format!("model-{at}"),
         source: "synthetic".to_owned(),
@@ -200,6 +202,8 @@ pub fn bare(scheme: Scheme, test: Vec<TestRow>, predictions: Vec<Prediction>, se
         classes: (0..test.first().map_or(CLASSES, |r| if r.values.is_empty() { CLASSES } else { r.values.len() }))
             .map(|c| format!("c{c}"))
             .collect(),
+        dataset: DatasetEntry::default(),
+        progress: Progress::default(),
         test,
         models: Vec::new(),
         conditions: vec![ConditionEntry { name: "raw".to_owned(), description: "the bare utterance".to_owned() }],

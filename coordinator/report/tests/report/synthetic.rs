@@ -8,10 +8,12 @@ mod valued;
 use std::sync::Arc;
 
 use limbic_proto::axis::{Context, Layer, ReadOut};
-use limbic_proto::rows::Scheme;
+use limbic_proto::rows::{Scheme, Split};
 use limbic_proto::spec::{Control, Level, ReportSpec};
 use limbic_proto::unit::Mdl;
-use limbic_report::{ConditionEntry, Deferred, Fit, ModelEntry, Prediction, Quarantined, Study, TestRow};
+use limbic_report::{
+    ConditionEntry, DatasetEntry, Deferred, Fit, ModelEntry, Prediction, Progress, Quarantined, SplitEntry, Study, TestRow,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -115,6 +117,19 @@ fn entries(size: Size) -> Vec<ModelEntry> {
     models
 }
 
+/// As many rows in every class, and more to fit on than to test on.
+fn dataset(rows: usize) -> DatasetEntry {
+    let split = |(split, times): (Split, usize)| SplitEntry {
+        split,
+        rows: rows * times,
+        groups: rows * times / 2,
+        weight: (rows * times) as u64,
+        of_class: vec![rows * times / 7; 7],
+    };
+    let splits = [(Split::Train, 8), (Split::Validation, 1), (Split::Test, 1)].map(split).to_vec();
+    DatasetEntry { digest: "5ca1ab1e".repeat(8), splits }
+}
+
 /// The study; the same size gives the same study.
 pub fn study(size: Size) -> Study {
     let mut world = World::new(size.rows);
@@ -137,6 +152,8 @@ pub fn study(size: Size) -> Study {
         title: "A planted signal".to_owned(),
         scheme: Scheme::Single,
         classes: CLASSES.map(str::to_owned).to_vec(),
+        dataset: dataset(size.rows),
+        progress: Progress { cells: 90, cells_done: 90, units: 60, units_done: 60 },
         test,
         models: entries(size),
         conditions: conditions.collect(),
