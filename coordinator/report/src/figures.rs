@@ -6,6 +6,7 @@ mod conditions;
 mod data;
 mod depth;
 mod geometry;
+mod half_life;
 mod heat;
 mod palette;
 mod pen;
@@ -147,7 +148,7 @@ pub fn all(study: &Study, results: &Results) -> Vec<Figure> {
         persistence::conditions(study, results),
         persistence::curves(study, results),
         persistence::classes(study, results),
-        persistence::half_life(study, results),
+        half_life::half_life(study, results),
         replies::kept(study, results),
         replies::recall(study, results),
         replies::precision(study, results),
@@ -201,7 +202,7 @@ impl Figure {
         );
         let mut x = margin;
         for key in &self.keys {
-            let room = 34.0 + key.label.chars().count() as f64 * 6.4 + 14.0;
+            let room = 34.0 + key.label.chars().count() as f64 * 6.8 + 18.0;
             if x + room > width - margin && x > margin {
                 x = margin;
                 y += 20.0;

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
+use limbic_proto::spec::Control;
 use rayon::prelude::*;
 
 use super::bench::{Bench, Cells, Origin, Series, argmax};
+use super::curves::{CONTROLS, control_cells};
 use super::measure::Drawn;
-use crate::results::{Decay, Estimate, Fitted, Grid, HalfLife, Persistence, Place};
+use crate::results::{ControlCurve, Decay, Estimate, Fitted, Grid, HalfLife, Persistence, Place};
 use crate::statistics::decay::DecayFit;
 
 /// The contexts in the order of tables; what follows `Full` are its controls, the strictest first.
@@ -51,7 +53,19 @@ fn one(bench: &Bench<'_>, place: Place, probe: &str, pooling: &str) -> Option<Pe
         let home = bench.home(place, &series.probe);
         decays.extend(curves(bench, &series.probe, transferred, cells, home, layer, pooling));
     }
-    Some(Persistence { place, layers, offsets, grids, layer, decays })
+    let controls = controls(bench, place, probe, layer, &offsets, pooling);
+    Some(Persistence { place, layers, offsets, grids, layer, decays, controls })
+}
+
+/// The probe's controls at the layer of the decay curves, where they were run at two offsets or more.
+fn controls(bench: &Bench<'_>, place: Place, probe: &str, layer: Layer, offsets: &[u32], pooling: &str) -> Vec<ControlCurve> {
+    let of = |control: Control| {
+        let cells = control_cells(bench, place, probe, control)?;
+        let at = |k: &u32| bench.estimate(find(cells, layer, *k, Context::Full, pooling)?);
+        let points: Vec<Option<Estimate>> = offsets.iter().map(at).collect();
+        (points.iter().flatten().count() > 1).then(|| ControlCurve { control: control.name(), points })
+    };
+    CONTROLS.into_iter().filter_map(of).collect()
 }
 
 /// The offsets at which a context was measured; beyond the prompt there is no pooling to choose.

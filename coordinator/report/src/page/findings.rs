@@ -58,7 +58,7 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
         let within = p.within();
         let words = half_life(&fit.half_life, within);
         let (value, note) = words.split_once(" [").unwrap_or((&words, ""));
-        let towards = fit.towards.map_or_else(String::new, |c| format!("down to the {} control", c.as_str()));
+        let towards = fit.towards.map_or_else(String::new, |c| format!("of the lead over the {} control", c.as_str()));
         let interval =
             if note.is_empty() { String::new() } else { format!("interval {}", note.trim_end_matches(']').replace(", ", " to ")) };
         let note = [interval, towards].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", ");

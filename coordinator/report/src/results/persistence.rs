@@ -3,7 +3,7 @@
 use limbic_proto::axis::{Context, Layer};
 use serde::Serialize;
 
-use super::{Estimate, Place};
+use super::{ControlCurve, Estimate, Place};
 
 /// Scores over layers and offsets in one context.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -92,6 +92,8 @@ pub struct Persistence {
     pub layer: Layer,
     /// Every probe, fitted at each offset or carried over from offset 0, in every context; over all classes and per class.
     pub decays: Vec<Decay>,
+    /// The controls of the primary probe at that layer, one point per offset, in full context.
+    pub controls: Vec<ControlCurve>,
 }
 
 impl Persistence {

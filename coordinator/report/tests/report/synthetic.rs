@@ -203,12 +203,18 @@ struct Cell {
 
 fn predictions(world: &mut World, size: Size) -> Vec<Prediction> {
     let mut out = Vec::new();
+    // Labels that say nothing over offsets have draws of their own, so that the others stay what they are.
+    let mut apart = World::new(size.rows);
     let powers: Vec<f64> = MODELS[..size.models].iter().map(|m| m.2).chain(size.whole.then_some(0.25)).collect();
     for (model, power) in powers.iter().enumerate() {
         for (condition, (_, _, factor)) in CONDITIONS[..size.conditions].iter().enumerate() {
             for layer in (0..=size.layers).map(Layer::Block).chain([Layer::Final]) {
                 let cell = Cell { model, condition, layer, strength: power * factor * at_layer(layer, size.layers) };
                 of_cell(world, size, &cell, &mut out);
+                for offset in OFFSETS[1..size.offsets].iter().filter(|_| size.whole) {
+                    let shuffled = push(&mut apart, &cell, "logistic", ReadOut::at(*offset), 0.0);
+                    out.push(Prediction { control: Some(Control::ShuffledLabels), ..shuffled });
+                }
             }
         }
     }
