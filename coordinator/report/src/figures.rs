@@ -1,6 +1,7 @@
 //! Figures: small multiples of equal panels, each its own SVG, so that a page can lay them out for any screen; and the
 //! same panels composed into one standalone SVG file. Every figure brings its numbers.
 
+mod affect;
 mod chart;
 mod conditions;
 mod data;
@@ -106,7 +107,7 @@ impl Panel {
 const PANELS: usize = 24;
 
 /// The names of all figures there can be, in the order of the page's sections.
-pub const FIGURES: [&str; 25] = [
+pub const FIGURES: [&str; 26] = [
     "scale",
     "depth",
     "depth-models",
@@ -128,6 +129,7 @@ pub const FIGURES: [&str; 25] = [
     "geometry-directions",
     "geometry-separation",
     "geometry-angles",
+    "geometry-affect",
     "geometry-layers",
     "geometry-across",
     "controls",
@@ -158,6 +160,7 @@ pub fn all(study: &Study, results: &Results) -> Vec<Figure> {
         geometry::directions(study, results),
         geometry::separation(study, results),
         geometry::angles(study, results),
+        affect::affect(study, results),
         geometry::layers(study, results),
         geometry::across(study, results),
         conditions::controls(study, results),

@@ -10,7 +10,7 @@ use limbic_proto::axis::Layer;
 use serde::Serialize;
 
 pub use depth::{ControlCurve, DepthCurve, DepthPoint, Peak, ScaleRow, Trend};
-pub use geometry::{Across, Contour, GeometryResults, LayerGeometry, PlaceGeometry, Scatter, ScatterPoint};
+pub use geometry::{Across, AffectPlane, Contour, GeometryResults, LayerGeometry, PlaceGeometry, Scatter, ScatterPoint};
 pub use persistence::{Decay, Fitted, Grid, HalfLife, Persistence};
 pub use replies::{Calls, Kappa, Source, Verdict};
 pub use scores::{Catalogue, MetricName, Scores};

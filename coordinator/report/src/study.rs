@@ -82,7 +82,7 @@ pub struct Run {
     pub attempt: String,
     /// The worker's id.
     pub worker: String,
-    /// The worker's program and version.
+    /// Version of the worker's software.
     pub software: String,
     /// `cpu`, `cuda:0`, …
     pub device: String,

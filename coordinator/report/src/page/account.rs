@@ -51,7 +51,7 @@ pub fn cost(study: &Study, results: &Results) -> Option<Section> {
 pub fn provenance(study: &Study, results: &Results) -> Section {
     let mut section = Section::new("provenance", "Provenance");
     section.say(format!(
-        "Computed by {} for sweep {}. Intervals are {:.0}% percentile bootstrap intervals over {} groups of test rows ({} resamples, ChaCha8, seed {}); every metric and difference sees the same resamples.",
+        "Computed by {} for sweep {}. Intervals are {:.0}% percentile bootstrap intervals over {} groups of test rows ({} resamples, ChaCha8, seed {}); every metric and difference sees the same resamples. Intervals of average precision and of ECE are freed of what noise adds to them.",
         study.software,
         study.sweep,
         study.options.confidence * 100.0,
@@ -111,7 +111,7 @@ fn splits(study: &Study, section: &mut Section) {
     section.table(format!("Rows of each split{per_class}"), &columns, rows.collect());
 }
 
-/// The programs whose attempts were committed.
+/// The versions of the software whose attempts were committed.
 fn workers(study: &Study, section: &mut Section) {
     let mut found: BTreeMap<(&str, &str), (usize, BTreeSet<&str>)> = BTreeMap::new();
     for run in &study.runs {
@@ -126,7 +126,7 @@ fn workers(study: &Study, section: &mut Section) {
         vec![software.into(), device.into(), Cell::sorted(count(units as u64), units as f64), named.into()]
     };
     let rows = found.into_iter().map(row).collect();
-    section.table("What computed the committed units", &["software", "device", "#units", "workers"], rows);
+    section.table("What computed the committed units", &["version", "device", "#units", "workers"], rows);
 }
 
 /// Notes, warnings and what failed for good.

@@ -33,10 +33,13 @@ fn the_page_stands_alone_and_says_the_numbers() {
     let best = results.depth.iter().map(|c| c.shown().score.value).fold(0.0, f64::max);
     assert!(html.contains(&format!("{:.1}%", best * 100.0)));
     let figures: Vec<&String> = files.keys().filter(|f| f.ends_with(".svg")).collect();
-    let mut all: Vec<String> =
-        limbic_report::FIGURES.iter().filter(|f| **f != "geometry-angles").map(|name| format!("figures/{name}.svg")).collect();
+    let mut all: Vec<String> = limbic_report::FIGURES
+        .iter()
+        .filter(|f| !["geometry-angles", "geometry-affect"].contains(f))
+        .map(|name| format!("figures/{name}.svg"))
+        .collect();
     all.sort();
-    assert_eq!(figures, all.iter().collect::<Vec<_>>(), "scales alone have angles");
+    assert_eq!(figures, all.iter().collect::<Vec<_>>(), "scales alone have angles and a plane of affect");
     let markdown = text(&files, "report.md");
     for figure in figures {
         assert!(markdown.contains(&format!("({figure})")), "{figure}");
@@ -96,7 +99,7 @@ fn marks_of_every_panel_can_be_read_by_the_script() {
         }
         figures += 1;
     }
-    assert_eq!(figures, limbic_report::FIGURES.len() - 1);
+    assert_eq!(figures, limbic_report::FIGURES.len() - 2);
 }
 
 #[test]
@@ -206,14 +209,14 @@ fn the_page_names_the_files_that_there_are() {
 #[test]
 fn provenance_tells_rows_and_programs() {
     let (mut study, results) = small();
-    study.runs[0].software = "limbic-worker 0.2.0".to_owned();
+    study.runs[0].software = "0.2.0".to_owned();
     let markdown = text(&made(&study, &results), "report.md");
     let (devices, rest) = (study.runs.len() - 1, study.test.len());
     for line in [
         format!("| digest of the rows (BLAKE3) | {} |", study.dataset.digest),
         format!("| test | {rest} | {} |{}", rest / 2, format!(" {} |", rest / 7).repeat(7)),
-        "| limbic-worker 0.2.0 | cpu | 1 | worker-0 |".to_owned(),
-        format!("| limbic-worker 0.1.0 | cpu | {devices} | worker-0, worker-1 |"),
+        "| 0.2.0 | cpu | 1 | worker-0 |".to_owned(),
+        format!("| 0.1.0 | cpu | {devices} | worker-0, worker-1 |"),
     ] {
         assert!(markdown.contains(&line), "{line}");
     }
