@@ -58,7 +58,7 @@ impl Chains {
     }
 
     /// Whether a unit's result stands, or that of each of its halves.
-    fn done(&self, unit: &UnitKey) -> bool {
+    pub fn done(&self, unit: &UnitKey) -> bool {
         match self.splits.get(unit) {
             Some((_, halves)) => halves.iter().all(|half| self.done(&half.unit.spec.key())),
             None => self.standing(unit).is_some(),

@@ -9,13 +9,13 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use limbic_core::plan::{ModelFacts, PlannedUnit};
+use limbic_core::plan::{Cell, ModelFacts, PlannedUnit};
 use limbic_proto::commit::{self, Commit, Done};
 use limbic_proto::key::UnitKey;
 use limbic_proto::layout;
 use limbic_proto::spec::{Condition, Spec};
 use limbic_proto::status::Quarantined;
-use limbic_report::{ConditionEntry, ModelEntry, Run, Study, TestRow};
+use limbic_report::{ConditionEntry, DatasetEntry, ModelEntry, Progress, Run, Study, TestRow};
 use limbic_store::{Store, StoreError};
 use predictions::Collector;
 
@@ -90,8 +90,8 @@ struct Fetched {
     artifacts: Vec<Bytes>,
 }
 
-/// Reads everything committed of a sweep; `chains` say what is. Units that are not committed are left out, and a note says
-/// so. Of a unit that was split, its halves are read.
+/// Reads everything committed of a sweep; `chains` say what is. Units that are not committed are left out, and the study's
+/// progress says so. Of a unit that was split, its halves are read.
 ///
 /// # Errors
 /// The store can't be read, or results are not what was committed (all such units are named).
@@ -109,10 +109,13 @@ pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: V
         collector.take(key, planned, &fetched.artifacts)?;
         runs.push(run(key, planned, &fetched.done));
     }
-    let mut notes = sweep.accepted.notes.clone();
-    if runs.len() < parts.len() {
-        notes.push(format!("{} of {} units are committed; the rest is missing from this report.", runs.len(), parts.len()));
-    }
+    let whole = |cell: &&Cell| cell.units.iter().all(|unit| chains.done(unit));
+    let progress = Progress {
+        cells: sweep.plan.cells.len(),
+        cells_done: sweep.plan.cells.iter().filter(whole).count(),
+        units: parts.len(),
+        units_done: runs.len(),
+    };
     let spec = &sweep.accepted.spec;
     let test = collector.test.iter().map(|&i| test_row(&sweep.rows.rows[i])).collect();
     let (predictions, verdicts, geometry) = collector.finish();
@@ -121,6 +124,8 @@ pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: V
         title: spec.report.title.clone().unwrap_or_else(|| spec.name.clone()),
         scheme: sweep.rows.scheme,
         classes: sweep.rows.classes.clone(),
+        dataset: DatasetEntry::new(&sweep.accepted.rows, &sweep.rows),
+        progress,
         test,
         models: sweep.plan.models.iter().map(|model| model_entry(model, &sweep.plan.models)).collect(),
         conditions: sweep.plan.conditions.iter().map(|c| ConditionEntry { name: c.name.clone(), description: describe(c) }).collect(),
@@ -129,7 +134,7 @@ pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: V
         geometry,
         runs,
         options: spec.report.clone(),
-        notes,
+        notes: sweep.accepted.notes.clone(),
         quarantined,
         spec: asked(sweep),
         software: crate::SOFTWARE.to_owned(),
@@ -215,6 +220,7 @@ fn run(key: &UnitKey, planned: &PlannedUnit, done: &Done) -> Run {
         title: planned.unit.hints.title.clone(),
         attempt: done.attempt.clone(),
         worker: done.provenance.worker.clone(),
+        software: done.provenance.software.clone(),
         device: done.provenance.device.clone(),
         seconds: done.provenance.seconds,
         tokens: done.provenance.tokens,

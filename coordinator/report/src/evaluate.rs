@@ -209,7 +209,7 @@ fn conditions(bench: &Bench<'_>, results: &Results) -> Vec<crate::results::Condi
 fn recall(bench: &Bench<'_>, predictions: &[usize]) -> Vec<Option<crate::results::Estimate>> {
     let (ruler, classes) = (&bench.ruler, bench.study.classes.len());
     if bench.study.scheme != Scheme::Single {
-        return bench.of_classes(predictions).into_iter().map(|d| Some(d?.estimate(ruler.resamples))).collect();
+        return bench.of_classes(predictions, None).into_iter().map(|d| Some(d?.estimate(ruler.resamples))).collect();
     }
     let of = |i: &usize| {
         let values = bench.read(*i)?;

@@ -1,11 +1,13 @@
 //! Figures: small multiples of equal panels, each its own SVG, so that a page can lay them out for any screen; and the
 //! same panels composed into one standalone SVG file. Every figure brings its numbers.
 
+mod affect;
 mod chart;
 mod conditions;
 mod data;
 mod depth;
 mod geometry;
+mod half_life;
 mod heat;
 mod palette;
 mod pen;
@@ -105,7 +107,7 @@ impl Panel {
 const PANELS: usize = 24;
 
 /// The names of all figures there can be, in the order of the page's sections.
-pub const FIGURES: [&str; 25] = [
+pub const FIGURES: [&str; 26] = [
     "scale",
     "depth",
     "depth-models",
@@ -127,6 +129,7 @@ pub const FIGURES: [&str; 25] = [
     "geometry-directions",
     "geometry-separation",
     "geometry-angles",
+    "geometry-affect",
     "geometry-layers",
     "geometry-across",
     "controls",
@@ -147,7 +150,7 @@ pub fn all(study: &Study, results: &Results) -> Vec<Figure> {
         persistence::conditions(study, results),
         persistence::curves(study, results),
         persistence::classes(study, results),
-        persistence::half_life(study, results),
+        half_life::half_life(study, results),
         replies::kept(study, results),
         replies::recall(study, results),
         replies::precision(study, results),
@@ -157,6 +160,7 @@ pub fn all(study: &Study, results: &Results) -> Vec<Figure> {
         geometry::directions(study, results),
         geometry::separation(study, results),
         geometry::angles(study, results),
+        affect::affect(study, results),
         geometry::layers(study, results),
         geometry::across(study, results),
         conditions::controls(study, results),
@@ -201,7 +205,7 @@ impl Figure {
         );
         let mut x = margin;
         for key in &self.keys {
-            let room = 34.0 + key.label.chars().count() as f64 * 6.4 + 14.0;
+            let room = 34.0 + key.label.chars().count() as f64 * 6.8 + 18.0;
             if x + room > width - margin && x > margin {
                 x = margin;
                 y += 20.0;

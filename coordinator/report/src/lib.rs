@@ -50,20 +50,20 @@ pub fn files(study: &Study, results: &Results) -> Result<Vec<File>, ReportError>
     if results.scores.len() != study.predictions.len() {
         return Err(ReportError::Mismatch { predictions: study.predictions.len(), scores: results.scores.len() });
     }
-    let figures = figures::all(study, results);
-    let pages = page::pages(study, results, &figures)?;
-    let summary = summary::summary(study, results)?;
     let file = |path: &str, bytes: Vec<u8>| File { path: path.to_owned(), bytes };
     let mut files = vec![
-        file("report.html", pages.html.into_bytes()),
-        file("report.md", pages.markdown.into_bytes()),
-        file("summary.json", summary),
         file("results.parquet", tables::results(study, results)?),
         file("predictions.parquet", tables::predictions(study)?),
         file("runs.parquet", tables::runs(study)?),
     ];
     files.extend(tables::verdicts(study, results)?.map(|bytes| file("verdicts.parquet", bytes)));
     files.extend(tables::geometry(study)?.map(|bytes| file("geometry.parquet", bytes)));
+    files.push(file("summary.json", summary::summary(study, results)?));
+    let figures = figures::all(study, results);
+    let tables: Vec<&str> = files.iter().map(|f| f.path.as_str()).collect();
+    let pages = page::pages(study, results, &figures, &tables)?;
+    files.push(file("report.html", pages.html.into_bytes()));
+    files.push(file("report.md", pages.markdown.into_bytes()));
     for f in &figures {
         files.push(file(&format!("figures/{}.svg", f.name), f.standalone().into_bytes()));
         files.push(file(&format!("figures/{}.csv", f.name), f.data.csv().into_bytes()));

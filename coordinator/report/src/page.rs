@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::figures::{self, Figure};
 use crate::results::Results;
 use crate::study::{ReportError, Study};
-use crate::wording::count;
+use crate::wording::{count, list};
 pub use section::Section;
 pub use versus::versus;
 
@@ -41,7 +41,9 @@ pub struct Pages {
 }
 
 /// Renders both pages.
-pub fn pages(study: &Study, results: &Results, figures: &[Figure]) -> Result<Pages, ReportError> {
+///
+/// `tables` are the files beside the pages that hold their numbers.
+pub fn pages(study: &Study, results: &Results, figures: &[Figure], tables: &[&str]) -> Result<Pages, ReportError> {
     let sections = [
         measured::scale(study, results, figures),
         measured::depth(study, results, figures),
@@ -68,12 +70,31 @@ pub fn pages(study: &Study, results: &Results, figures: &[Figure]) -> Result<Pag
         sweep: study.sweep.clone(),
         software: study.software.clone(),
         facts: facts.to_vec(),
+        unfinished: unfinished(study).into_iter().collect(),
         cards: findings::cards(study, results),
         findings: findings::sentences(study, results),
         sections: sections.into_iter().flatten().collect(),
-        files: "results.parquet, predictions.parquet, verdicts.parquet, geometry.parquet, runs.parquet and summary.json".to_owned(),
+        files: list(&tables.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>()),
     };
     view.render("report.html", "report.md")
+}
+
+/// What of the sweep is missing from its report; none where nothing is.
+fn unfinished(study: &Study) -> Option<String> {
+    let p = study.progress;
+    let of = |done: usize, all: usize, what: &str| format!("{} of {} {what}", count(done as u64), count(all as u64));
+    let failed = match study.quarantined.len() {
+        0 => String::new(),
+        1 => " (1 unit failed for good)".to_owned(),
+        n => format!(" ({} units failed for good)", count(n as u64)),
+    };
+    (!p.finished()).then(|| {
+        format!(
+            "Unfinished: {} and {} are computed{failed}; every number below is of these alone.",
+            of(p.cells_done, p.cells, "cells"),
+            of(p.units_done, p.units, "units")
+        )
+    })
 }
 
 /// What a page shows.
@@ -89,6 +110,8 @@ pub struct View {
     pub software: String,
     /// Under the title.
     pub facts: Vec<String>,
+    /// What is not computed yet, if something isn't.
+    pub unfinished: Vec<String>,
     /// Key figures.
     cards: Vec<Card>,
     /// What it shows, one sentence each.

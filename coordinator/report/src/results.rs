@@ -10,7 +10,7 @@ use limbic_proto::axis::Layer;
 use serde::Serialize;
 
 pub use depth::{ControlCurve, DepthCurve, DepthPoint, Peak, ScaleRow, Trend};
-pub use geometry::{Across, Contour, GeometryResults, LayerGeometry, PlaceGeometry, Scatter, ScatterPoint};
+pub use geometry::{Across, AffectPlane, Contour, GeometryResults, LayerGeometry, PlaceGeometry, Scatter, ScatterPoint};
 pub use persistence::{Decay, Fitted, Grid, HalfLife, Persistence};
 pub use replies::{Calls, Kappa, Source, Verdict};
 pub use scores::{Catalogue, MetricName, Scores};
@@ -88,6 +88,8 @@ pub struct Comparison {
     pub p_holm: Option<f64>,
     /// After Benjamini and Hochberg's correction within the family.
     pub p_bh: Option<f64>,
+    /// How many comparisons were corrected together: those of the family that have a p-value.
+    pub corrected: usize,
     /// The smallest difference that as many rows, of as much discordance, would show with 80 % power at the report's
     /// confidence, uncorrected; none where none would.
     pub detectable: Option<f64>,

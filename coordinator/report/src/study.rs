@@ -3,6 +3,7 @@
 
 mod deferred;
 mod evidence;
+mod extent;
 mod prediction;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use limbic_proto::unit::UnitKind;
 
 pub use deferred::Deferred;
 pub use evidence::{Geometry, GeometryEntry, Verdicts};
+pub use extent::{DatasetEntry, Progress, SplitEntry};
 pub use prediction::{Fit, Prediction};
 
 /// One row of the test split, in the order of all prediction tensors.
@@ -80,6 +82,8 @@ pub struct Run {
     pub attempt: String,
     /// The worker's id.
     pub worker: String,
+    /// Version of the worker's software.
+    pub software: String,
     /// `cpu`, `cuda:0`, …
     pub device: String,
     /// Wall-clock seconds.
@@ -103,6 +107,10 @@ pub struct Study {
     pub scheme: Scheme,
     /// The classes or scales, in the order of all score vectors.
     pub classes: Vec<String>,
+    /// The dataset that the test rows are of.
+    pub dataset: DatasetEntry,
+    /// How much of the sweep is computed.
+    pub progress: Progress,
     /// The test rows.
     pub test: Vec<TestRow>,
     /// The models, in the spec's order.

@@ -31,6 +31,8 @@ pub fn summary(study: &Study, results: &Results) -> Result<Vec<u8>, ReportError>
         "confidence": study.options.confidence,
         "scheme": study.scheme,
         "classes": study.classes,
+        "dataset": study.dataset,
+        "progress": study.progress,
         "models": models,
         "conditions": conditions,
         "quarantined": study.quarantined,

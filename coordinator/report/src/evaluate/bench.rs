@@ -124,10 +124,11 @@ impl Bench<'_> {
         all.filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>() / v.len() as f64)
     }
 
-    /// What is followed per class, mean over some predictions; none for a class of which one has none.
-    pub fn of_classes(&self, predictions: &[usize]) -> Vec<Option<Drawn>> {
+    /// What is followed per class, mean over some predictions, on some rows alone if they are given; none for a class of
+    /// which one has none.
+    pub fn of_classes(&self, predictions: &[usize], rows: Option<&[bool]>) -> Vec<Option<Drawn>> {
         let seeds: Vec<Vec<Option<Drawn>>> =
-            predictions.iter().filter_map(|i| Some(self.ruler.of_classes(&self.read(*i)?, None))).collect();
+            predictions.iter().filter_map(|i| Some(self.ruler.of_classes(&self.read(*i)?, rows))).collect();
         let of_class = |class: usize| {
             let all: Option<Vec<Drawn>> = seeds.iter().map(|s| s[class].clone()).collect();
             Drawn::mean(&all?)

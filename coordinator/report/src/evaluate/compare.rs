@@ -51,7 +51,8 @@ pub fn correct(comparisons: &mut [Comparison]) {
         let of = |(i, c): (usize, &Comparison)| Some((i, c.p?)).filter(|_| c.family == family);
         let (members, p): (Vec<usize>, Vec<f64>) = comparisons.iter().enumerate().filter_map(of).unzip();
         for ((i, strict), discovery) in members.into_iter().zip(holm(&p)).zip(benjamini_hochberg(&p)) {
-            (comparisons[i].p_holm, comparisons[i].p_bh) = (Some(strict), Some(discovery));
+            let c = &mut comparisons[i];
+            (c.p_holm, c.p_bh, c.corrected) = (Some(strict), Some(discovery), p.len());
         }
     }
 }
@@ -87,6 +88,7 @@ pub fn difference(bench: &Bench<'_>, pair: &Pair) -> Option<Comparison> {
         p,
         p_holm: p,
         p_bh: p,
+        corrected: usize::from(p.is_some()),
         detectable: detectable(bench, &difference, discordance),
     })
 }

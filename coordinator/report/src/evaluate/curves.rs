@@ -14,6 +14,9 @@ use crate::results::{ControlCurve, DepthCurve, DepthPoint, Estimate, Line, Peak,
 use crate::statistics::best::as_good_as_best;
 use crate::statistics::comparison::benjamini_hochberg;
 
+/// The controls of a probe, in the order of tables and figures.
+pub const CONTROLS: [Control; 3] = [Control::ShuffledLabels, Control::RandomDirection, Control::RandomWeights];
+
 /// A curve in the making: its series, and the read-out that it is about.
 type Wanted<'a> = (&'a Series, &'a Cells, ReadOut);
 
@@ -75,7 +78,7 @@ fn one(bench: &Bench<'_>, series: &Series, cells: &Cells, read_out: ReadOut) -> 
 /// The controls at the same layers.
 fn controls(bench: &Bench<'_>, series: &Series, read_out: ReadOut, points: &[DepthPoint]) -> Vec<ControlCurve> {
     let mut curves = Vec::new();
-    for control in [Control::ShuffledLabels, Control::RandomDirection, Control::RandomWeights] {
+    for control in CONTROLS {
         let Some(cells) = control_cells(bench, series.place, &series.probe, control) else { continue };
         let at = |point: &DepthPoint| cells.get(&(point.layer, read_out)).and_then(|p| bench.estimate(p));
         let points: Vec<Option<Estimate>> = points.iter().map(at).collect();

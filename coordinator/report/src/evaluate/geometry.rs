@@ -46,7 +46,7 @@ pub fn all(bench: &Bench<'_>, results: &Results) -> GeometryResults {
         }
     }
     scatters.extend(planes::probabilities(bench, results));
-    GeometryResults { places: found.into_iter().map(|f| f.0).collect(), across, scatters }
+    GeometryResults { places: found.into_iter().map(|f| f.0).collect(), across, scatters, affect: planes::affect(bench, results) }
 }
 
 fn shown_condition(found: &[(PlaceGeometry, Shown)], model: usize) -> usize {

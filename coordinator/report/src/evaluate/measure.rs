@@ -6,7 +6,7 @@ use limbic_proto::rows::Scheme;
 use super::target::Target;
 use crate::results::{Estimate, Measure};
 use crate::statistics::moments::{Drawn as DrawnMoments, Moments};
-use crate::statistics::ranking::{Ranked, mean_of_draws};
+use crate::statistics::ranking::{FEWEST, Ranked, mean_of_draws};
 use crate::statistics::resamples::Resamples;
 use crate::statistics::tally::{RowGroups, Tally};
 use crate::statistics::{metrics, several};
@@ -20,7 +20,7 @@ pub struct Drawn {
     pub draws: Vec<f64>,
     /// Rows that it rests on.
     pub n: usize,
-    /// Groups that those rows are of.
+    /// Groups that those rows are of; below two where they are too few for an interval.
     pub groups: usize,
 }
 
@@ -164,7 +164,7 @@ impl<'a> Ruler<'a> {
                         value: ranked.precision(),
                         draws: ranked.precision_draws(self.group, self.resamples),
                         n,
-                        groups,
+                        groups: if n < FEWEST { 1 } else { groups },
                     })
                 };
                 (0..classes).map(of_class).collect()

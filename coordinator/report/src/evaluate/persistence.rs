@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
+use limbic_proto::spec::Control;
 use rayon::prelude::*;
 
 use super::bench::{Bench, Cells, Origin, Series, argmax};
+use super::curves::{CONTROLS, control_cells};
 use super::measure::Drawn;
-use crate::results::{Decay, Estimate, Fitted, Grid, HalfLife, Persistence, Place};
+use crate::results::{ControlCurve, Decay, Estimate, Fitted, Grid, HalfLife, Persistence, Place};
 use crate::statistics::decay::DecayFit;
 
 /// The contexts in the order of tables; what follows `Full` are its controls, the strictest first.
@@ -51,7 +53,19 @@ fn one(bench: &Bench<'_>, place: Place, probe: &str, pooling: &str) -> Option<Pe
         let home = bench.home(place, &series.probe);
         decays.extend(curves(bench, &series.probe, transferred, cells, home, layer, pooling));
     }
-    Some(Persistence { place, layers, offsets, grids, layer, decays })
+    let controls = controls(bench, place, probe, layer, &offsets, pooling);
+    Some(Persistence { place, layers, offsets, grids, layer, decays, controls })
+}
+
+/// The probe's controls at the layer of the decay curves, where they were run at two offsets or more.
+fn controls(bench: &Bench<'_>, place: Place, probe: &str, layer: Layer, offsets: &[u32], pooling: &str) -> Vec<ControlCurve> {
+    let of = |control: Control| {
+        let cells = control_cells(bench, place, probe, control)?;
+        let at = |k: &u32| bench.estimate(find(cells, layer, *k, Context::Full, pooling)?);
+        let points: Vec<Option<Estimate>> = offsets.iter().map(at).collect();
+        (points.iter().flatten().count() > 1).then(|| ControlCurve { control: control.name(), points })
+    };
+    CONTROLS.into_iter().filter_map(of).collect()
 }
 
 /// The offsets at which a context was measured; beyond the prompt there is no pooling to choose.
@@ -80,16 +94,30 @@ fn decay_layer(bench: &Bench<'_>, cells: &Cells, layers: &[Layer], offsets: &[u3
     }]
 }
 
-/// A curve of one context: offsets, and at each the measure and what is followed per class.
-struct Measured {
+/// A curve of one context: offsets, and at each the predictions behind it, the measure and what is followed per class.
+struct Measured<'a> {
     context: Context,
     offsets: Vec<u32>,
+    predictions: Vec<&'a [usize]>,
+    values: Values,
+}
+
+/// The measure over offsets, and what is followed per class.
+struct Values {
     whole: Vec<Drawn>,
     /// `[classes][offsets]`; none for a class that is undefined somewhere.
     classes: Vec<Option<Vec<Drawn>>>,
 }
 
-impl Measured {
+/// The measure at one offset, and what is followed per class.
+type AtOffset = (Drawn, Vec<Option<Drawn>>);
+
+impl Values {
+    fn new(at: Vec<AtOffset>, classes: usize) -> Values {
+        let class = |class: usize| at.iter().map(|d| d.1[class].clone()).collect::<Option<Vec<Drawn>>>();
+        Values { classes: (0..classes).map(class).collect(), whole: at.into_iter().map(|d| d.0).collect() }
+    }
+
     fn of(&self, class: Option<usize>) -> Option<&Vec<Drawn>> {
         match class {
             None => Some(&self.whole),
@@ -98,50 +126,79 @@ impl Measured {
     }
 }
 
+/// A curve beside a control's, over the offsets that both have, at each on the rows that both have.
+struct Beside {
+    control: Context,
+    offsets: Vec<u32>,
+    curve: Values,
+    level: Values,
+}
+
+impl Beside {
+    /// None if fewer than two offsets are shared, such as offset 0: before there is a reply there is no control.
+    fn new(bench: &Bench<'_>, curve: &Measured<'_>, control: &Measured<'_>) -> Option<Beside> {
+        let (mut offsets, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, k) in curve.offsets.iter().enumerate() {
+            let Some(there) = control.offsets.iter().position(|o| o == k) else { continue };
+            let (subject, against) = (curve.predictions[at], control.predictions[there]);
+            let mut rows = vec![true; bench.ruler.target.rows()];
+            for prediction in subject.iter().chain(against) {
+                rows = bench.ruler.present(&bench.read(*prediction)?, Some(&rows));
+            }
+            let of = |predictions: &[usize]| Some((bench.drawn_on(predictions, Some(&rows))?, bench.of_classes(predictions, Some(&rows))));
+            if let (Some(our), Some(their)) = (of(subject), of(against)) {
+                offsets.push(*k);
+                ours.push(our);
+                theirs.push(their);
+            }
+        }
+        let classes = bench.study.classes.len();
+        let (curve, level) = (Values::new(ours, classes), Values::new(theirs, classes));
+        (offsets.len() > 1).then_some(Beside { control: control.context, offsets, curve, level })
+    }
+}
+
 /// All curves of one series, with the decays fitted to them.
-fn curves(
-    bench: &Bench<'_>,
+fn curves<'a>(
+    bench: &'a Bench<'_>,
     probe: &str,
     transferred: bool,
-    cells: &Cells,
-    home: Option<&Cells>,
+    cells: &'a Cells,
+    home: Option<&'a Cells>,
     layer: Layer,
     pooling: &str,
 ) -> Vec<Decay> {
-    let mut measured: Vec<Measured> = Vec::new();
+    let count = bench.study.classes.len();
+    let mut measured: Vec<Measured<'_>> = Vec::new();
     for context in CONTEXTS {
-        let mut sets: Vec<(u32, &Vec<usize>)> =
+        let mut sets: Vec<(u32, &'a Vec<usize>)> =
             offsets(cells, context, pooling).into_iter().filter_map(|k| Some((k, find(cells, layer, k, context, pooling)?))).collect();
         // The probe that is carried over starts where it was fitted.
         if transferred && context == Context::Full {
             let start = home.and_then(|home| find(home, layer, 0, Context::Full, Pooling::Last.as_str()));
             start.into_iter().for_each(|predictions| sets.insert(0, (0, predictions)));
         }
-        let drawn: Vec<(u32, Drawn, Vec<Option<Drawn>>)> =
-            sets.iter().filter_map(|(k, p)| Some((*k, bench.drawn(p)?, bench.of_classes(p)))).collect();
-        if drawn.len() < 2 {
+        let found = |(k, p): &(u32, &'a Vec<usize>)| Some((*k, p.as_slice(), (bench.drawn(p)?, bench.of_classes(p, None))));
+        let found: Vec<(u32, &[usize], AtOffset)> = sets.iter().filter_map(found).collect();
+        if found.len() < 2 {
             continue;
         }
-        let class = |class: usize| drawn.iter().map(|d| d.2[class].clone()).collect::<Option<Vec<Drawn>>>();
         measured.push(Measured {
             context,
-            offsets: drawn.iter().map(|d| d.0).collect(),
-            classes: (0..bench.study.classes.len()).map(class).collect(),
-            whole: drawn.into_iter().map(|d| d.1).collect(),
+            offsets: found.iter().map(|f| f.0).collect(),
+            predictions: found.iter().map(|f| f.1).collect(),
+            values: Values::new(found.into_iter().map(|f| f.2).collect(), count),
         });
     }
     let mut decays = Vec::new();
     for curve in &measured {
-        for class in std::iter::once(None).chain((0..bench.study.classes.len()).map(Some)) {
-            let Some(values) = curve.of(class) else { continue };
+        let controls = measured.iter().filter(|m| curve.context == Context::Full && m.context != Context::Full);
+        let beside: Vec<Beside> = controls.filter_map(|control| Beside::new(bench, curve, control)).collect();
+        for class in std::iter::once(None).chain((0..count).map(Some)) {
+            let Some(values) = curve.values.of(class) else { continue };
+            let towards = |b: &Beside| Some(fit(bench, &b.offsets, b.curve.of(class)?, Some(b.control), b.level.of(class)?));
+            let mut fits: Vec<Fitted> = beside.iter().filter_map(towards).collect();
             let floor = class.map_or(bench.measure.floor, |c| bench.measure.class_floors[c]);
-            let mut fits = Vec::new();
-            if curve.context == Context::Full {
-                fits.extend(measured.iter().filter(|m| m.context != Context::Full).filter_map(|control| {
-                    let floors = floors(curve, control, class, floor, bench.ruler.resamples.count())?;
-                    Some(fit(bench, &curve.offsets, values, Some(control.context), &floors))
-                }));
-            }
             let flat: Vec<Drawn> = values.iter().map(|v| level(floor, v.draws.len())).collect();
             fits.push(fit(bench, &curve.offsets, values, None, &flat));
             let points = curve.offsets.iter().zip(values).map(|(k, v)| (*k, v.estimate(bench.ruler.resamples)));
@@ -156,26 +213,15 @@ fn level(value: f64, count: usize) -> Drawn {
     Drawn { value, draws: vec![value; count], n: usize::MAX, groups: usize::MAX }
 }
 
-/// The control's own level at every offset of a curve. At offset 0, before there is a reply, it doesn't exist: nothing but
-/// the majority is known then. None if it was not measured at another offset.
-fn floors(curve: &Measured, control: &Measured, class: Option<usize>, floor: f64, count: usize) -> Option<Vec<Drawn>> {
-    let levels = control.of(class)?;
-    let at = |k: &u32| match control.offsets.iter().position(|o| o == k) {
-        Some(at) => Some(levels[at].clone()),
-        None if *k == 0 => Some(level(floor, count)),
-        None => None,
-    };
-    curve.offsets.iter().map(at).collect()
-}
-
+/// The decay of what `values` have above `floors`, from the first of the offsets on.
 fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Context>, floors: &[Drawn]) -> Fitted {
     let resamples = bench.ruler.resamples;
     let excess: Vec<Drawn> = values.iter().zip(floors).map(|(v, f)| v.minus(f)).collect();
     let (first, last) = (&excess[0], &excess[excess.len() - 1]);
     let start = first.estimate(resamples);
     let signal = start.lo.unwrap_or(start.value) > 0.0;
-    let within = *offsets.last().unwrap_or(&0);
-    let span = f64::from(within - offsets[0]);
+    let within = offsets[offsets.len() - 1] - offsets[0];
+    let span = f64::from(within);
     let half_life = if offsets.len() < 3 {
         HalfLife::TooFew
     } else if !signal {
@@ -198,5 +244,5 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
         let draws: Vec<f64> = first.draws.iter().zip(&last.draws).map(ratio).collect();
         resamples.estimate_over(last.groups, last.value / first.value, &draws, last.n)
     });
-    Fitted { towards, floor: floors.iter().map(|f| f.value).collect(), half_life, retained }
+    Fitted { towards, offsets: offsets.to_vec(), floor: floors.iter().map(|f| f.value).collect(), half_life, retained }
 }

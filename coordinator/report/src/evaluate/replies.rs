@@ -158,6 +158,7 @@ fn shift(bench: &Bench<'_>, place: Place, source: Source, calls: &Called, first:
         p,
         p_holm: p,
         p_bh: p,
+        corrected: usize::from(p.is_some()),
         detectable: None,
     })
 }

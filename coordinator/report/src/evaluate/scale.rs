@@ -26,6 +26,7 @@ pub fn scale(bench: &Bench<'_>, curves: &[DepthCurve]) -> (Vec<ScaleRow>, Vec<Tr
             last: last.score,
             twin: twin.and_then(|(_, predictions)| bench.estimate(predictions)),
             zero_shot: bench.estimate(&bench.baseline("zero-shot", Some(curve.place.model))),
+            zero_shot_json: bench.estimate(&bench.baseline("zero-shot-json", Some(curve.place.model))),
         });
     }
     let mut trends = Vec::new();

@@ -43,6 +43,12 @@ impl Sheet<'_> {
         };
         self.scores.put(id, estimate);
     }
+
+    /// Adds a metric whose interval isn't that of its draws.
+    fn put_within(&mut self, name: &str, value: f64, interval: Option<(f64, f64)>, n: usize) {
+        let Some(id) = self.catalogue.id(self.level, name) else { return };
+        self.scores.put(id, Estimate { value, lo: interval.map(|i| i.0), hi: interval.map(|i| i.1), n });
+    }
 }
 
 /// The names of all metrics of a study.

@@ -62,7 +62,7 @@ fn curves(chart: &Chart<'_>, results: &Results, unit: Unit, drawn: &[Drawn<'_>],
 }
 
 /// How a control is drawn.
-fn control_stroke(control: &str, colour: Colour) -> Stroke {
+pub fn control_stroke(control: &str, colour: Colour) -> Stroke {
     match control {
         "shuffled-labels" => Stroke::dashed(colour, 1.3),
         "random-weights" => Stroke::long(colour, 1.3),
@@ -70,7 +70,8 @@ fn control_stroke(control: &str, colour: Colour) -> Stroke {
     }
 }
 
-fn control_mark(control: &str) -> &'static str {
+/// The mark of its key.
+pub fn control_mark(control: &str) -> &'static str {
     match control {
         "shuffled-labels" => "dash",
         "random-weights" => "long",

@@ -1,18 +1,19 @@
-//! Decay of the signal over offsets: per condition, per context and probe, per class, and how long a half of it lasts.
+//! Decay of the signal over offsets: per condition, per context and probe, and per class.
 
 use limbic_proto::axis::Context;
 
-use super::chart::{Axes, Chart, HEIGHT, WIDTH, ends, range, text_width, thin, ticks};
+use super::chart::{Axes, Chart, HEIGHT, ends, range, thin, ticks};
 use super::data::{self, Data};
+use super::depth::{control_mark, control_stroke};
 use super::palette::Colour;
-use super::pen::{Align, Script, Stroke};
+use super::pen::Stroke;
 use super::{Figure, Key, Panel};
-use crate::results::{Decay, Estimate, HalfLife, Persistence, Results};
+use crate::results::{ControlCurve, Decay, Estimate, Persistence, Results};
 use crate::study::Study;
 use crate::wording::{Unit, half_life as half_life_words};
 
 /// Offsets are spaced by the logarithm of 1 + k, so that the first tokens aren't squeezed.
-fn at(offset: u32) -> f64 {
+pub fn at(offset: u32) -> f64 {
     f64::from(offset).ln_1p()
 }
 
@@ -67,12 +68,14 @@ fn draw(chart: &Chart<'_>, unit: Unit, drawn: &[Drawn<'_>]) {
     }
 }
 
-fn primary(results: &Results) -> &str {
+/// The probe that curves are about.
+pub fn primary(results: &Results) -> &str {
     results.probe.as_deref().unwrap_or("")
 }
 
 fn table<'a>(study: &Study, of: impl Iterator<Item = (&'a Persistence, &'a Decay)>) -> Data {
-    let mut data = Data::new(&["model", "condition", "layer", "probe", "fitted", "context", "class", "offset", "value", "lo", "hi", "n"]);
+    let mut data =
+        Data::new(&["model", "condition", "layer", "probe", "fitted", "context", "class", "control", "offset", "value", "lo", "hi", "n"]);
     for (p, d) in of {
         for (k, e) in &d.points {
             let mut row = vec![
@@ -83,6 +86,7 @@ fn table<'a>(study: &Study, of: impl Iterator<Item = (&'a Persistence, &'a Decay
                 if d.transferred { "at offset 0" } else { "at each offset" }.to_owned(),
                 d.context.as_str().to_owned(),
                 d.class.map_or_else(String::new, |c| study.classes[c].clone()),
+                String::new(),
                 k.to_string(),
             ];
             row.extend(data::estimate(Some(*e)));
@@ -174,14 +178,16 @@ pub fn curves(study: &Study, results: &Results) -> Option<Figure> {
         d.class.is_none()
             && (main && (!d.transferred || d.context == Context::Full) || d.probe == "offset-mlp" && d.context == Context::Full)
     };
-    let several = results.persistence.iter().any(|p| p.decays.iter().filter(shown).count() > 2);
+    let several = results.persistence.iter().any(|p| p.decays.iter().filter(shown).count() + p.controls.len() > 1);
     if !several {
         return None;
     }
     let all = results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown));
     let floor = results.measure.floor;
-    let y = range(unit, ends(all.flat_map(|d| d.points.iter().map(|p| p.1))).chain([floor]));
+    let controls = results.persistence.iter().flat_map(|p| &p.controls).flat_map(|c| c.points.iter().flatten().map(|e| e.value));
+    let y = range(unit, ends(all.flat_map(|d| d.points.iter().map(|p| p.1))).chain(controls).chain([floor]));
     let (mut panels, mut keys): (Vec<Panel>, Vec<Key>) = (Vec::new(), Vec::new());
+    let mut named: Vec<&'static str> = Vec::new();
     for p in &results.persistence {
         let title = format!("{} · {}", study.models[p.place.model].name, study.conditions[p.place.condition].name);
         let drawn: Vec<Drawn<'_>> = p
@@ -204,23 +210,59 @@ pub fn curves(study: &Study, results: &Results) -> Option<Figure> {
                 keys.push(Key::series(d.name.clone(), mark, d.stroke.colour));
             }
         }
+        for c in &p.controls {
+            if !named.contains(&c.control) {
+                named.push(c.control);
+            }
+        }
         let axes = axes(results, title.clone(), y, unit, format!("test {}", results.measure.words));
         panels.push(Panel::new(title, HEIGHT, |pen| {
             let chart = Chart::new(pen, &axes, HEIGHT, 54.0);
             chart.level(floor, Stroke::dotted(Colour::Muted, 1.8));
+            p.controls.iter().for_each(|c| control(&chart, unit, p, c));
             draw(&chart, unit, &drawn);
         }));
     }
+    keys.extend(named.into_iter().map(|c| Key::series(c, control_mark(c), Colour::Ink)));
     keys.push(Key::new("majority", "dot", Colour::Muted));
+    let mut data = table(study, results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown).map(move |d| (p, d))));
+    results.persistence.iter().for_each(|p| control_rows(study, results, p, &mut data));
     Some(Figure {
         name: "persistence-curves",
         title: "What lasts, by control and by probe".to_owned(),
-        caption: "The probe fitted at each offset, beside what the reply alone carries (masked prompt), what the prompt alone carries forward (shuffled reply, filler), the probe of offset 0 used unchanged at every offset, and the offset-aware perceptron.".to_owned(),
-        alt: "Curves over offsets, one panel per model and condition, one line per context and probe.".to_owned(),
+        caption: "The probe fitted at each offset, beside what the reply alone carries (masked prompt), what the prompt alone carries forward (shuffled reply, filler), the probe of offset 0 used unchanged at every offset, and the offset-aware perceptron. Black: what the same probe finds where there is nothing, in shuffled labels, in random directions, or in the model's untrained twin at the same offset of its own replies.".to_owned(),
+        alt: "Curves over offsets, one panel per model and condition, one line per context, probe and control.".to_owned(),
         keys,
         panels,
-        data: table(study, results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown).map(move |d| (p, d)))),
+        data,
     })
+}
+
+/// A control along the offsets.
+fn control(chart: &Chart<'_>, unit: Unit, p: &Persistence, c: &ControlCurve) {
+    let points = p.offsets.iter().zip(&c.points).filter_map(|(k, e)| Some((*k, (*e)?)));
+    let points: Vec<(u32, Estimate)> = points.collect();
+    chart.pen.series(c.control, || {
+        let line: Vec<(f64, f64)> = points.iter().map(|(k, e)| (at(*k), e.value)).collect();
+        chart.line(&line, control_stroke(c.control, Colour::Ink));
+        for (k, e) in &points {
+            chart.mark(at(*k), e.value, format!("{}, offset {k}: {}", c.control, unit.estimate(*e)));
+        }
+    });
+}
+
+/// The rows of a place's controls in the table of [`curves`].
+fn control_rows(study: &Study, results: &Results, p: &Persistence, data: &mut Data) {
+    for c in &p.controls {
+        for (k, e) in p.offsets.iter().zip(&c.points).filter(|(_, e)| e.is_some()) {
+            let names = [&study.models[p.place.model].name, &study.conditions[p.place.condition].name];
+            let mut row: Vec<String> = names.into_iter().cloned().collect();
+            row.extend([p.layer.to_string(), primary(results).to_owned(), "at each offset".to_owned(), "full".to_owned()]);
+            row.extend([String::new(), c.control.to_owned(), k.to_string()]);
+            row.extend(data::estimate(*e));
+            data.push(row);
+        }
+    }
 }
 
 /// The condition that per-class figures are about: the first that was followed over offsets.
@@ -280,101 +322,5 @@ pub fn classes(study: &Study, results: &Results) -> Option<Figure> {
         keys,
         panels,
         data: table(study, results.persistence.iter().flat_map(|p| p.decays.iter().filter(|d| d.class.is_some()).map(move |d| (p, d)))),
-    })
-}
-
-/// Half-life of each class's signal with its interval, one panel per model, under one condition.
-pub fn half_life(study: &Study, results: &Results) -> Option<Figure> {
-    let condition = shown_condition(results)?;
-    let longest = study.classes.iter().map(|c| text_width(c, 11.0)).fold(0.0, f64::max);
-    let left = (longest + 16.0).clamp(50.0, 150.0);
-    let mut data = Data::new(&["model", "condition", "class", "towards", "half_life", "lo", "hi", "state"]);
-    let mut panels = Vec::new();
-    for p in &results.persistence {
-        let rows: Vec<(usize, &Decay)> =
-            (0..study.classes.len()).filter_map(|c| Some((c, p.decay(primary(results), Context::Full, Some(c))?))).collect();
-        for (class, d) in &rows {
-            for f in &d.fits {
-                let (state, value, lo, hi) = in_cells(&f.half_life);
-                let names = [&study.models[p.place.model].name, &study.conditions[p.place.condition].name, &study.classes[*class]];
-                let mut row: Vec<String> = names.into_iter().cloned().collect();
-                row.push(f.towards.map_or("majority", Context::as_str).to_owned());
-                row.extend([value, lo, hi, state.to_owned()]);
-                data.push(row);
-            }
-        }
-        let known = |d: &Decay| d.main().is_some_and(|f| matches!(f.half_life, HalfLife::Reached { .. } | HalfLife::NotReached { .. }));
-        if p.place.condition != condition || !rows.iter().any(|(_, d)| known(d)) {
-            continue;
-        }
-        panels.push(half_lives(study, p, &rows, left));
-    }
-    let towards = results.persistence.iter().flat_map(|p| &p.decays).find(|d| d.class.is_some()).and_then(|d| d.main()?.towards);
-    let towards = towards.map_or_else(|| "no signal".to_owned(), |c| format!("the level of the {} control", c.as_str()));
-    Some(Figure {
-        name: "half-life",
-        title: format!("How long each class lasts, condition {}", study.conditions[condition].name),
-        caption: format!(
-            "Half-life of an exponential decay of each class's {} towards {towards}, with bootstrap intervals (log scale). A line that runs off the panel (›) has no end within the measured offsets; a class without a mark has no signal to lose.",
-            results.measure.of_class
-        ),
-        alt: "Dots with whiskers: half-life in tokens per class, one panel per model.".to_owned(),
-        keys: Vec::new(),
-        panels,
-        data,
-    })
-}
-
-fn in_cells(h: &HalfLife) -> (&'static str, String, String, String) {
-    let end = |v: &Option<f64>| v.map_or_else(String::new, data::number);
-    match h {
-        HalfLife::Reached { tokens, lo, hi } => ("reached", data::number(*tokens), end(lo), end(hi)),
-        HalfLife::NotReached { lo, .. } => ("not reached", String::new(), end(lo), String::new()),
-        HalfLife::NoSignal => ("no signal", String::new(), String::new(), String::new()),
-        HalfLife::TooFew => ("too few offsets", String::new(), String::new(), String::new()),
-    }
-}
-
-fn half_lives(study: &Study, p: &Persistence, rows: &[(usize, &Decay)], left: f64) -> Panel {
-    let within = p.within().max(1);
-    let height = 78.0 + 24.0 * rows.len() as f64;
-    let n = rows.len() as f64;
-    let top = at(within);
-    let mut marks: Vec<u32> = (0..20).map(|i| 1 << i).take_while(|k| *k <= within / 2).collect();
-    marks = marks.iter().copied().filter(|k| (k.ilog2() % 2 == 0) == (marks.len() % 2 == 1) || marks.len() < 6).collect();
-    marks.push(within);
-    let axes = Axes {
-        title: study.models[p.place.model].name.clone(),
-        x: (0.0, top * 1.09),
-        y: (-0.5, n - 0.5),
-        x_ticks: marks.iter().map(|k| (at(*k), k.to_string())).collect(),
-        y_ticks: rows.iter().enumerate().map(|(i, (c, _))| (n - 1.0 - i as f64, study.classes[*c].clone())).collect(),
-        x_label: "half-life (tokens)".to_owned(),
-        y_label: String::new(),
-    };
-    let said = |c: usize, d: &Decay| {
-        d.main().map_or_else(String::new, |f| format!("{} {}", study.classes[c], half_life_words(&f.half_life, within)))
-    };
-    let words: Vec<String> = rows.iter().map(|(c, d)| said(*c, d)).collect();
-    Panel::new(format!("{}: {}", axes.title, words.join("; ")), height, |pen| {
-        let chart = Chart::new(pen, &axes, height, left);
-        for (i, (class, d)) in rows.iter().enumerate() {
-            let y = n - 1.0 - i as f64;
-            let colour = Colour::Series(*class);
-            let x = |tokens: f64| tokens.ln_1p();
-            match d.main().map(|f| &f.half_life) {
-                Some(HalfLife::Reached { tokens, lo, hi }) => {
-                    let ends = lo.map(|lo| (x(lo), hi.map_or(top * 1.09, x)));
-                    chart.lying_whisker(y, x(*tokens), ends, colour, 0.0, said(*class, d));
-                }
-                Some(HalfLife::NotReached { lo, .. }) => {
-                    chart.line(&[(lo.map_or(top, x), y), (top * 1.07, y)], Stroke::solid(colour, 1.8));
-                    chart.mark(top * 1.04, y, said(*class, d));
-                    let script = Script { bold: true, colour: colour.hex(), ..Script::new(16.0, Colour::Ink, Align::Center) };
-                    pen.text((WIDTH - 12.0, chart.y(y)), "›", script);
-                }
-                Some(HalfLife::NoSignal | HalfLife::TooFew) | None => {}
-            }
-        }
     })
 }

@@ -7,11 +7,12 @@ use super::pen::Stroke;
 use super::{Figure, Key, Panel};
 use crate::results::{Estimate, Results, ScaleRow};
 use crate::study::Study;
-use crate::wording::{Unit, layer, parameters};
+use crate::wording::{Unit, count, layer, parameters};
 
 const BEST: Colour = Colour::Series(0);
 const LAST: Colour = Colour::Series(2);
 const ZERO: Colour = Colour::Series(1);
+const JSON: Colour = Colour::Series(3);
 const TWIN: Colour = Colour::Series(6);
 
 /// What stands for one model, as (series, colour, sideways, estimate, words).
@@ -26,7 +27,7 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
         return None;
     }
     let flat: Vec<_> = results.baselines.iter().filter(|b| b.model.is_none()).collect();
-    let measured = rows.iter().flat_map(|r| [Some(r.best), Some(r.last), r.zero_shot, r.twin]).flatten();
+    let measured = rows.iter().flat_map(|r| [Some(r.best), Some(r.last), r.zero_shot, r.zero_shot_json, r.twin]).flatten();
     let y = range(unit, ends(measured).chain(flat.iter().map(|b| b.score.value)));
     let logs: Vec<f64> = rows.iter().map(|r| (size(r) as f64).log10()).collect();
     let (low, high) = logs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(*v), r.1.max(*v)));
@@ -51,7 +52,7 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
         for row in &here {
             for (what, _, _, e, _) in points(study, unit, row) {
                 let model = &study.models[row.place.model];
-                let at = if what == "zero-shot" {
+                let at = if what.starts_with("zero-shot") {
                     String::new()
                 } else if what == "last layer" {
                     row.last_layer.to_string()
@@ -88,6 +89,9 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
     if rows.iter().any(|r| r.zero_shot.is_some()) {
         keys.push(Key::series("zero-shot", "points", ZERO));
     }
+    if rows.iter().any(|r| r.zero_shot_json.is_some()) {
+        keys.push(Key::series("zero-shot-json", "points", JSON));
+    }
     if rows.iter().any(|r| r.twin.is_some()) {
         keys.push(Key::series("random weights", "points", TWIN));
     }
@@ -98,11 +102,7 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
         caption: format!(
             "Test {} against parameters. Whiskers are bootstrap intervals over groups of test rows; thin lines are least-squares trends on the logarithm of size.{}",
             results.measure.words,
-            if rows.iter().any(|r| r.twin.is_some()) {
-                " Random weights: the same probe at the same layer of the model's untrained twin."
-            } else {
-                ""
-            }
+            beside(&rows)
         ),
         alt: format!(
             "Dots with whiskers: {} of the probe at its best and last layer and of zero-shot prompting, per model size, with baselines as level lines.",
@@ -114,6 +114,17 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
     })
 }
 
+/// What stands beside the probe, for the caption.
+fn beside(rows: &[&ScaleRow]) -> String {
+    let any = |of: fn(&ScaleRow) -> bool| rows.iter().any(|r| of(r));
+    let sentences = [
+        (any(|r| r.zero_shot.is_some()), " Zero-shot: the label that the model finds likeliest as an answer, of all rows."),
+        (any(|r| r.zero_shot_json.is_some()), " Zero-shot-json: the label that it writes, of those answers alone that name one."),
+        (any(|r| r.twin.is_some()), " Random weights: the same probe at the same layer of the model's untrained twin."),
+    ];
+    sentences.into_iter().filter(|s| s.0).map(|s| s.1).collect()
+}
+
 fn points(study: &Study, unit: Unit, row: &ScaleRow) -> Vec<Point> {
     let model = &study.models[row.place.model].name;
     let words = |what: String, e: Estimate| format!("{model}, {what}: {}", unit.estimate(e));
@@ -123,6 +134,10 @@ fn points(study: &Study, unit: Unit, row: &ScaleRow) -> Vec<Point> {
     }
     if let Some(e) = row.zero_shot {
         points.push(("zero-shot", ZERO, 5.0, e, words("zero-shot".to_owned(), e)));
+    }
+    if let Some(e) = row.zero_shot_json {
+        let of = format!("zero-shot-json, the {} answers that name a label", count(e.n as u64));
+        points.push(("zero-shot-json", JSON, 10.0, e, words(of, e)));
     }
     points.push(("last layer", LAST, -5.0, row.last, words(format!("last layer ({})", layer(row.last_layer)), row.last)));
     points.push(("best layer", BEST, 0.0, row.best, words(format!("best layer ({})", layer(row.layer)), row.best)));

@@ -1,6 +1,6 @@
 //! The closing sections: what it cost, where every number comes from, what went wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::section::{Block, Cell, Section, cells};
 use crate::results::Results;
@@ -51,7 +51,7 @@ pub fn cost(study: &Study, results: &Results) -> Option<Section> {
 pub fn provenance(study: &Study, results: &Results) -> Section {
     let mut section = Section::new("provenance", "Provenance");
     section.say(format!(
-        "Computed by {} for sweep {}. Intervals are {:.0}% percentile bootstrap intervals over {} groups of test rows ({} resamples, ChaCha8, seed {}); every metric and difference sees the same resamples.",
+        "Computed by {} for sweep {}. Intervals are {:.0}% percentile bootstrap intervals over {} groups of test rows ({} resamples, ChaCha8, seed {}); every metric and difference sees the same resamples. Intervals of average precision and of ECE are freed of what noise adds to them.",
         study.software,
         study.sweep,
         study.options.confidence * 100.0,
@@ -80,13 +80,53 @@ pub fn provenance(study: &Study, results: &Results) -> Section {
         cells(["labels".to_owned(), study.scheme.as_str().to_owned()]),
         cells(["classes".to_owned(), study.classes.join(", ")]),
         cells(["test rows".to_owned(), format!("{} in {} groups", count(results.rows as u64), count(results.groups as u64))]),
+        cells(["digest of the rows (BLAKE3)".to_owned(), study.dataset.digest.clone()]),
         cells(["probe seeds".to_owned(), seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")]),
     ];
     section.table("Data and seeds", &["what", "value"], rows);
+    splits(study, &mut section);
+    workers(study, &mut section);
     if let Ok(text) = serde_json::to_string_pretty(&study.spec) {
         section.blocks.push(Block::Code { caption: "The spec as it was accepted".to_owned(), text });
     }
     section
+}
+
+/// Rows per split and class.
+fn splits(study: &Study, section: &mut Section) {
+    let number = |n: usize| Cell::sorted(count(n as u64), n as f64);
+    let repeated = study.dataset.splits.iter().any(|s| s.weight > s.rows as u64);
+    let mut columns = vec!["split".to_owned(), "#rows".to_owned(), "#groups".to_owned()];
+    columns.extend(repeated.then(|| "#rows, repeated ones counted".to_owned()));
+    let counted = !study.classes.is_empty() && study.dataset.splits.iter().all(|s| s.of_class.len() == study.classes.len());
+    columns.extend(study.classes.iter().filter(|_| counted).map(|c| format!("#{c}")));
+    let rows = study.dataset.splits.iter().map(|s| {
+        let mut row = vec![Cell::from(s.split.as_str()), number(s.rows), number(s.groups)];
+        row.extend(repeated.then(|| number(s.weight as usize)));
+        row.extend(s.of_class.iter().filter(|_| counted).map(|n| number(*n)));
+        row
+    });
+    let per_class = if counted { ", and of each class" } else { "" };
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    section.table(format!("Rows of each split{per_class}"), &columns, rows.collect());
+}
+
+/// The versions of the software whose attempts were committed.
+fn workers(study: &Study, section: &mut Section) {
+    let mut found: BTreeMap<(&str, &str), (usize, BTreeSet<&str>)> = BTreeMap::new();
+    for run in &study.runs {
+        let (units, workers) = found.entry((&run.software, &run.device)).or_default();
+        *units += 1;
+        workers.insert(&run.worker);
+    }
+    let row = |((software, device), (units, workers)): ((&str, &str), (usize, BTreeSet<&str>))| {
+        let workers: Vec<&str> = workers.into_iter().collect();
+        let named =
+            if workers.len() > 6 { format!("{} and {} more", workers[..6].join(", "), workers.len() - 6) } else { workers.join(", ") };
+        vec![software.into(), device.into(), Cell::sorted(count(units as u64), units as f64), named.into()]
+    };
+    let rows = found.into_iter().map(row).collect();
+    section.table("What computed the committed units", &["version", "device", "#units", "workers"], rows);
 }
 
 /// Notes, warnings and what failed for good.

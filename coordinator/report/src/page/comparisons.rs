@@ -9,8 +9,20 @@ use crate::wording::{Unit, count, p_value};
 pub const COLUMNS: &[&str] =
     &["model", "what", "#score", "against", "#its score", "#difference", "#p (Holm)", "#p (BH)", "#would show", "#rows"];
 
-/// What the last columns mean.
-pub const NOTE: &str = "p after Holm's and after Benjamini and Hochberg's correction; would show: the smallest difference that these rows would show with 80% power";
+/// What the last columns mean; p-values were corrected over so many comparisons.
+pub fn note(corrected: usize) -> String {
+    let p = match corrected {
+        0 => "no p-value: the rows are of one group".to_owned(),
+        1 => "p of a single comparison, so that there is nothing to correct".to_owned(),
+        n => format!("p after Holm's and after Benjamini and Hochberg's correction over {} comparisons", count(n as u64)),
+    };
+    format!("{p}; would show: the smallest difference that these rows would show with 80% power")
+}
+
+/// The same of one family of paired differences.
+pub fn note_of(results: &Results, family: &str) -> String {
+    note(results.comparisons.iter().filter(|c| c.family == family).map(|c| c.corrected).max().unwrap_or(0))
+}
 
 /// The rows of one family of paired differences.
 pub fn rows(study: &Study, results: &Results, family: &str) -> Vec<Vec<Cell>> {

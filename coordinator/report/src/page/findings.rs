@@ -40,7 +40,7 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
         card(
             format!("{}{pts}", unit.difference(c.difference.value)),
             &format!("against {}", c.against),
-            format!("{}, p\u{a0}{}", interval(unit, c), p_words(c).replace(' ', "\u{a0}")),
+            format!("{}, p\u{a0}{}{}", interval(unit, c), p_words(c).replace(' ', "\u{a0}"), of_how_many(&[c])),
         );
     }
     let peak = &curve.peak;
@@ -58,7 +58,7 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
         let within = p.within();
         let words = half_life(&fit.half_life, within);
         let (value, note) = words.split_once(" [").unwrap_or((&words, ""));
-        let towards = fit.towards.map_or_else(String::new, |c| format!("down to the {} control", c.as_str()));
+        let towards = fit.towards.map_or_else(String::new, |c| format!("of the lead over the {} control", c.as_str()));
         let interval =
             if note.is_empty() { String::new() } else { format!("interval {}", note.trim_end_matches(']').replace(", ", " to ")) };
         let note = [interval, towards].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", ");
@@ -85,6 +85,15 @@ fn p_words(c: &Comparison) -> String {
         None => "not known".to_owned(),
         Some(_) if words.starts_with('<') => words,
         Some(_) => format!("= {words}"),
+    }
+}
+
+/// ` (Holm's correction over 12 comparisons)`: how the p-values behind a sentence were corrected; nothing where there was but
+/// one.
+fn of_how_many(found: &[&Comparison]) -> String {
+    match found.iter().map(|c| c.corrected).max() {
+        None | Some(0 | 1) => String::new(),
+        Some(n) => format!(" (Holm's correction over {} comparisons)", crate::wording::count(n as u64)),
     }
 }
 
@@ -167,8 +176,9 @@ fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison], rows: u
             format!("Against {name} in {n} models, the probe {}", list(&parts))
         }
     } + &on;
+    let corrected = of_how_many(found);
     let numbers = if found.len() == 1 {
-        format!("by {}{} (p {})", unit.points(low.difference), unit.of_difference(), p_words(low))
+        format!("by {}{}, p {}{corrected}", unit.points(low.difference), unit.of_difference(), p_words(low))
     } else {
         format!(
             "differences run from {} ({}) to {} ({}){}",
@@ -181,8 +191,10 @@ fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison], rows: u
     };
     Some(match (found.len(), better) {
         (1, 1) => format!("{what} {numbers}."),
-        (1, _) => format!("{what}: the difference is {}{} (p {}).", unit.points(low.difference), unit.of_difference(), p_words(low)),
-        _ => format!("{what}; {numbers}."),
+        (1, _) => {
+            format!("{what}: the difference is {}{}, p {}{corrected}.", unit.points(low.difference), unit.of_difference(), p_words(low))
+        }
+        _ => format!("{what}{corrected}; {numbers}."),
     })
 }
 
@@ -225,13 +237,16 @@ fn controls(study: &Study, results: &Results, unit: Unit) -> Vec<String> {
             let condition = if study.conditions.len() > 1 { format!(", {}", study.condition_name(c.condition)) } else { String::new() };
             format!("{}{condition}", study.models[c.model].name)
         };
+        let corrected = of_how_many(&found);
         out.push(match (found.len(), clear) {
-            (1, 1) => format!("It exceeds {what} by {}{}.", unit.points(low.difference), unit.of_difference()),
-            (1, _) => {
-                format!("It does not clearly exceed {what}: the difference is {}{}.", unit.points(low.difference), unit.of_difference())
-            }
+            (1, 1) => format!("It exceeds {what} by {}{}{corrected}.", unit.points(low.difference), unit.of_difference()),
+            (1, _) => format!(
+                "It does not clearly exceed {what}: the difference is {}{}{corrected}.",
+                unit.points(low.difference),
+                unit.of_difference()
+            ),
             _ => format!(
-                "The probe exceeds {what} in {cells}; the least by {} ({}), the most by {} ({}){}.",
+                "The probe exceeds {what} in {cells}{corrected}; the least by {} ({}), the most by {} ({}){}.",
                 unit.points(low.difference),
                 place(low),
                 unit.points(high.difference),
@@ -248,11 +263,12 @@ fn conditions(study: &Study, results: &Results, unit: Unit) -> Option<String> {
     let strongest = found.iter().max_by(|a, b| a.difference.value.abs().total_cmp(&b.difference.value.abs()))?;
     let clear = found.iter().filter(|c| sure(study, c)).count();
     let reference = &study.conditions[0].name;
+    let corrected = found.iter().map(|c| c.corrected).max().unwrap_or(0);
     let rest = match (clear, found.len()) {
         (0, 1) => format!("the difference from {reference} can't be told from chance"),
         (1, 1) => format!("the difference from {reference} is clear"),
-        (0, n) => format!("none of the {n} differences from {reference} survives Holm's correction"),
-        (k, n) => format!("{k} of {n} differences from {reference} survive Holm's correction"),
+        (0, n) => format!("none of the {n} differences from {reference} survives Holm's correction over {corrected} comparisons"),
+        (k, n) => format!("{k} of {n} differences from {reference} survive Holm's correction over {corrected} comparisons"),
     };
     Some(format!(
         "Putting the utterance to the model in another way: {rest}; the largest is {}{} ({}, {}).",
@@ -269,8 +285,9 @@ fn transfer(study: &Study, results: &Results, unit: Unit) -> Option<String> {
     let worst = found.iter().min_by(|a, b| a.difference.value.total_cmp(&b.difference.value))?;
     let lost = found.iter().filter(|c| sure(study, c) && c.difference.value < 0.0).count();
     Some(format!(
-        "Carried to another condition, the probe clearly loses in {lost} of {} cases; the most in {}, {}: {}{}.",
+        "Carried to another condition, the probe clearly loses in {lost} of {} cases{}; the most in {}, {}: {}{}.",
         found.len(),
+        of_how_many(&found),
         study.models[worst.model].name,
         worst.subject,
         unit.points(worst.difference),

@@ -10,7 +10,8 @@ use crate::wording::{Unit, layer, list};
 
 /// What the states look like; none where no geometry was described.
 pub fn geometry(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
-    if results.geometry.places.is_empty() && results.geometry.scatters.is_empty() {
+    let found = &results.geometry;
+    if found.places.is_empty() && found.scatters.is_empty() && found.affect.is_empty() {
         return None;
     }
     let mut section = Section::new("geometry", "Geometry");
@@ -23,6 +24,7 @@ pub fn geometry(study: &Study, results: &Results, figures: &[Figure]) -> Option<
         "geometry-directions",
         "geometry-separation",
         "geometry-angles",
+        "geometry-affect",
         "geometry-layers",
         "geometry-across",
     ] {

@@ -65,7 +65,11 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
         rows.collect(),
     );
     section.table(
-        format!("Model minus model at their representative layers, paired, {}; {}", of_what(results), comparisons::NOTE),
+        format!(
+            "Model minus model at their representative layers, paired, {}; {}",
+            of_what(results),
+            comparisons::note_of(results, "models")
+        ),
         comparisons::COLUMNS,
         comparisons::rows(study, results, "models"),
     );
@@ -160,7 +164,11 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
         "#p as good as best",
         "#compression",
     ];
-    section.table("Every layer, with its controls", &columns, rows.collect());
+    section.table(
+        "Every layer, with its controls; p as good as best: multiple comparisons with the best, after Benjamini and Hochberg's correction over the layers of the curve",
+        &columns,
+        rows.collect(),
+    );
     Some(section)
 }
 
@@ -183,13 +191,18 @@ pub fn conditions(study: &Study, results: &Results, figures: &[Figure]) -> Optio
         section.table("Conditions", &["condition", "what it is"], rows);
     }
     section.table(
-        format!("Paired differences from {}, {}; {}", study.conditions[0].name, of_what(results), comparisons::NOTE),
+        format!(
+            "Paired differences from {}, {}; {}",
+            study.conditions[0].name,
+            of_what(results),
+            comparisons::note_of(results, "conditions")
+        ),
         comparisons::COLUMNS,
         comparisons::rows(study, results, "conditions"),
     );
     section.figure(figures, "transfer");
     section.table(
-        format!("Probes carried over minus probes at home, paired, {}; {}", of_what(results), comparisons::NOTE),
+        format!("Probes carried over minus probes at home, paired, {}; {}", of_what(results), comparisons::note_of(results, "transfer")),
         comparisons::COLUMNS,
         comparisons::rows(study, results, "transfer"),
     );

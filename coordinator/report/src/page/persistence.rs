@@ -27,6 +27,9 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Opti
             _ => "Filler: the prompt followed by one fixed text.",
         });
     }
+    if !controls.is_empty() {
+        section.say("Half-lives beyond a control are of the lead over it: the difference between the probe's score and the control's at the same offset, on the same rows. They are fitted from the first offset after the prompt on, because before a reply has begun it can't be encoded without its prompt, or be another one.");
+    }
     if controls.is_empty() {
         section.say("No control was run, so what persists can't be told from what is read back out of the prompt.");
     }
@@ -44,7 +47,11 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Opti
     }
     half_lives(study, results, &controls, &mut section);
     section.table(
-        format!("Full context minus each control at the last offset that both have, paired, {}; {}", of_what(results), comparisons::NOTE),
+        format!(
+            "Full context minus each control at the last offset that both have, paired, {}; {}",
+            of_what(results),
+            comparisons::note_of(results, "contexts")
+        ),
         comparisons::COLUMNS,
         comparisons::rows(study, results, "contexts"),
     );
@@ -74,7 +81,7 @@ fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &
     };
     section.table(
         format!(
-            "Half-life of {}, by a decay towards the majority's level and towards each control's own level at the same offset; kept: share of the first offset's signal that is left at the last offset",
+            "Half-life of {}, by a decay towards the majority's level, and of its lead over each control at the same offset; kept: share of the first offset's signal that is left at the last offset",
             results.measure.words
         ),
         &columns("curve"),

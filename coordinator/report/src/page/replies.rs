@@ -58,7 +58,11 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         rows.collect(),
     );
     section.table(
-        format!("Kept labels, each condition minus {}, paired, in points; {}", study.conditions[0].name, comparisons::NOTE),
+        format!(
+            "Kept labels, each condition minus {}, paired, in points; {}",
+            study.conditions[0].name,
+            comparisons::note_of(results, "replies")
+        ),
         comparisons::COLUMNS,
         comparisons::rows(study, results, "replies"),
     );

@@ -18,7 +18,11 @@ pub fn controls(study: &Study, results: &Results, figures: &[Figure]) -> Option<
     section.say("How much is in the states, and how much in the probe? Shuffled labels: the same probe fitted to labels that say nothing; what it reaches beyond them is its selectivity. Random direction: the same probe on random projections of the states. Random weights: the same cell of the model's untrained twin.");
     section.figure(figures, "controls");
     section.table(
-        format!("Probe minus its control at its representative layer, paired, {}; {}", of_what(results), comparisons::NOTE),
+        format!(
+            "Probe minus its control at its representative layer, paired, {}; {}",
+            of_what(results),
+            comparisons::note_of(results, "controls")
+        ),
         comparisons::COLUMNS,
         rows,
     );
@@ -81,8 +85,8 @@ pub fn baselines(study: &Study, results: &Results, figures: &[Figure]) -> Option
     let mut section = Section::new("baselines", "Baselines and probes");
     section.say("How much of it is in the words alone, and how much in the probe? Probes stand at their representative layer.");
     section.say(match study.scheme {
-        Scheme::Single => "Log-loss is in nats, ECE is the expected calibration error over 15 bins, AUROC the macro average of one class against the rest.",
-        Scheme::Multi => "A label counts as predicted from a probability of 0.5 on; average precision, AUROC and ranking precision look at the ranking alone.",
+        Scheme::Single => "Log-loss is in nats, ECE is the expected calibration error over 15 bins (noise alone makes it larger than 0, which its intervals allow for), AUROC the macro average of one class against the rest.",
+        Scheme::Multi => "A label counts as predicted from a probability of 0.5 on; average precision, AUROC and ranking precision look at the ranking alone. Average precision counts a row in its own precision and is too high where labels are rare; its intervals are of what it would be without that, and can lie below it.",
         Scheme::Intensity => "Pearson's r, CCC, QWK of rounded levels and mean absolute error are means over the classes.",
         Scheme::Continuous => "Pearson's r, CCC, R² and mean absolute error are means over the scales.",
     });
@@ -103,12 +107,16 @@ pub fn baselines(study: &Study, results: &Results, figures: &[Figure]) -> Option
         results.probes.iter().map(|l| line(study, results, l, &metrics)).collect(),
     );
     section.table(
-        format!("Best probe minus baseline, paired over the same test rows, {}; {}", of_what(results), comparisons::NOTE),
+        format!(
+            "Best probe minus baseline, paired over the same test rows, {}; {}",
+            of_what(results),
+            comparisons::note_of(results, "baselines")
+        ),
         comparisons::COLUMNS,
         comparisons::rows(study, results, "baselines"),
     );
     section.table(
-        format!("Other probes minus the main one, paired, {}; {}", of_what(results), comparisons::NOTE),
+        format!("Other probes minus the main one, paired, {}; {}", of_what(results), comparisons::note_of(results, "probes")),
         comparisons::COLUMNS,
         comparisons::rows(study, results, "probes"),
     );

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::section::{Cell, Section, cells};
-use super::{Pages, View};
+use super::{Pages, View, unfinished};
 use crate::compare::{HalfLives, Shared, Versus};
 use crate::figures::Figure;
 use crate::results::Estimate;
@@ -36,6 +36,7 @@ pub fn versus(versus: &Versus<'_>, figures: &[Figure]) -> Result<Pages, ReportEr
         sweep: same(&first.sweep, &second.sweep),
         software: same(&first.software, &second.software),
         facts: [("A", first), ("B", second)].map(|(l, s)| format!("{l}: {} ({})", s.title, s.sweep)).to_vec(),
+        unfinished: [("A", first), ("B", second)].iter().filter_map(|(l, s)| Some(format!("{l}: {}", unfinished(s)?))).collect(),
         cards: Vec::new(),
         findings: findings(versus),
         sections: sections.into_iter().filter(|s| !s.blocks.is_empty()).collect(),
@@ -117,13 +118,19 @@ fn told_apart(versus: &Versus<'_>, all: &[&Shared], what: &str) -> Option<String
     let largest = all.iter().max_by(|x, y| value(x).abs().total_cmp(&value(y).abs()))?;
     let points = largest.paired.as_ref().map(|p| unit.points(p.difference))?;
     Some(format!(
-        "Of {} shared {what},{same} B is better in {better}, worse in {}, and can't be told from A in {} (after Holm's correction); the largest difference is {points}{} ({}).",
+        "Of {} shared {what},{same} B is better in {better}, worse in {}, and can't be told from A in {} (after Holm's correction over {} comparisons); the largest difference is {points}{} ({}).",
         all.len(),
         sure.len() - better,
         tested.len() - sure.len(),
+        tested.len(),
         unit.of_difference(),
         largest.words()
     ))
+}
+
+/// How many differences of a family were corrected together.
+fn tested(versus: &Versus<'_>, family: &str) -> usize {
+    versus.shared.iter().filter(|s| s.family == family && s.paired.as_ref().is_some_and(|p| p.p.is_some())).count()
 }
 
 fn table(section: &mut Section, versus: &Versus<'_>, family: &'static str, caption: &str) {
@@ -163,7 +170,7 @@ fn table(section: &mut Section, versus: &Versus<'_>, family: &'static str, capti
     }
     let words = versus.results.each_ref().map(|r| r.measure.words);
     let of = if words[0] == words[1] { words[0].to_owned() } else { format!("{} of A, {} of B", words[0], words[1]) };
-    let note = if versus.paired { format!("; {}", super::comparisons::NOTE) } else { String::new() };
+    let note = if versus.paired { format!("; {}", super::comparisons::note(tested(versus, family))) } else { String::new() };
     section.table(format!("{caption}: {of}{note}"), &columns, rows);
 }
 

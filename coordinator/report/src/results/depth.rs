@@ -51,7 +51,7 @@ pub struct Peak {
     pub to: Layer,
 }
 
-/// A control along a depth curve.
+/// A control along a curve over layers or offsets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ControlCurve {
     /// `shuffled-labels`, `random-direction` or `random-weights`.
@@ -104,8 +104,10 @@ pub struct ScaleRow {
     pub last: Estimate,
     /// The score of the model's twin of random weights at the representative layer.
     pub twin: Option<Estimate>,
-    /// The zero-shot score, if it was asked.
+    /// The zero-shot score by the likelihood of each label, if it was asked.
     pub zero_shot: Option<Estimate>,
+    /// That of written answers, over those that name a label, if they were asked for.
+    pub zero_shot_json: Option<Estimate>,
 }
 
 /// Least-squares slope of the score on log10(parameters): what is gained per tenfold size.

@@ -104,6 +104,20 @@ pub struct Scatter {
     pub contours: Vec<Contour>,
 }
 
+/// Where a probe places the test rows on the scales of valence and arousal.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AffectPlane {
+    /// Whose.
+    pub place: Place,
+    /// The layer.
+    pub layer: Layer,
+    /// Indices of the two scales.
+    pub axes: (usize, usize),
+    /// `(row, (valence, arousal))` of the rows that have a state.
+    #[serde(skip)]
+    pub points: Vec<(usize, (f64, f64))>,
+}
+
 /// Everything about geometry.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct GeometryResults {
@@ -113,4 +127,6 @@ pub struct GeometryResults {
     pub across: Across,
     /// Planes of states and of probabilities.
     pub scatters: Vec<Scatter>,
+    /// Planes of valence and arousal, one per model; none where labels are not on those scales.
+    pub affect: Vec<AffectPlane>,
 }

@@ -3,7 +3,7 @@
 use limbic_proto::axis::{Context, Layer};
 use serde::Serialize;
 
-use super::{Estimate, Place};
+use super::{ControlCurve, Estimate, Place};
 
 /// Scores over layers and offsets in one context.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,16 +32,22 @@ pub struct Decay {
 }
 
 /// A decay towards one floor.
+///
+/// Towards a control it is the difference of the curve and the control that decays: how much better the probe reads with
+/// the prompt in the context, at the offsets at which both are measured and on the rows that both have. The control has a
+/// level of its own at every one of them. At offset 0, before there is a reply, it doesn't exist: a curve that started there
+/// from another floor would fall by what the reply carries within one token, whatever lasts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fitted {
-    /// The context whose own level is the floor at every offset but 0, where it doesn't exist and the majority's is; none =
-    /// the majority's everywhere.
+    /// The context whose own level is the floor; none = the majority's level.
     pub towards: Option<Context>,
-    /// The floor at every offset.
+    /// The offsets that it is fitted over, ascending; time starts at the first.
+    pub offsets: Vec<u32>,
+    /// The floor at each of them.
     pub floor: Vec<f64>,
     /// How long the signal above it lasts.
     pub half_life: HalfLife,
-    /// Share of the first offset's signal that is left at the last offset.
+    /// Share of the signal at the first of the offsets that is left at the last.
     pub retained: Option<Estimate>,
 }
 
@@ -58,9 +64,9 @@ pub enum HalfLife {
         /// Upper end; none = beyond the measured offsets (or no interval).
         hi: Option<f64>,
     },
-    /// The fitted half-life lies beyond the last offset.
+    /// The fitted half-life is longer than the offsets reach.
     NotReached {
-        /// The last offset.
+        /// Tokens from the first offset to the last.
         within: u32,
         /// Lower end of the interval; none if that too lies beyond.
         lo: Option<f64>,
@@ -86,6 +92,8 @@ pub struct Persistence {
     pub layer: Layer,
     /// Every probe, fitted at each offset or carried over from offset 0, in every context; over all classes and per class.
     pub decays: Vec<Decay>,
+    /// The controls of the primary probe at that layer, one point per offset, in full context.
+    pub controls: Vec<ControlCurve>,
 }
 
 impl Persistence {

@@ -1,5 +1,6 @@
 //! How well probabilities are calibrated: log-loss and expected calibration error.
 
+use super::comparison::erfc;
 use super::resamples::Resamples;
 use super::tally::RowGroups;
 
@@ -55,17 +56,48 @@ pub fn log_loss_draws(calls: &[Option<Call>], groups: &RowGroups, resamples: &Re
     loss.iter().zip(rows).map(|(l, n)| if n == 0 { f64::NAN } else { l / f64::from(n) }).collect()
 }
 
-/// Expected calibration error in every resample.
-pub fn ece_draws(calls: &[Option<Call>], groups: &RowGroups, resamples: &Resamples) -> Vec<f64> {
+/// Bins this many standard errors from being calibrated are taken to be so in [`ece_interval`]'s lower end.
+const CALIBRATED: f64 = 1.5;
+
+/// The interval of the expected calibration error, none where there is none to be had.
+///
+/// The error is a sum of distances, which noise makes larger: a calibrated probe has one above 0 in any sample, and a yet
+/// larger one in resamples of that, so that a percentile interval would never hold the truth. By how much a bin's distance
+/// is too large follows from its standard error and the true distance (the mean of a folded normal distribution, Leone,
+/// Nelson and Nottingham 1961): most where that is 0, nothing where it is far from it. The upper end is moved down by what
+/// resampling itself adds, which is the least it can be; the lower end also by the most that it can be, each bin's true
+/// distance being taken [`CALIBRATED`] standard errors below the one found.
+pub fn ece_interval(calls: &[Option<Call>], groups: &RowGroups, resamples: &Resamples) -> Option<(f64, f64)> {
+    let found = ece(calls);
+    let rows = calls.iter().flatten().count() as f64;
+    let drawn_rows = resamples.sum(&groups.column(|row| u32::from(calls[row].is_some())));
     let mut total = vec![0.0; resamples.count()];
+    let mut most = 0.0;
     for bin in 0..BINS {
         let gap = groups.column_real(|row| calls[row].filter(|c| c.bin() == bin).map(|c| c.confidence - f64::from(u8::from(c.right))));
-        for (t, g) in total.iter_mut().zip(resamples.sum_real(&gap)) {
-            *t += g.abs();
-        }
+        let drawn: Vec<f64> = resamples.sum_real(&gap).iter().zip(&drawn_rows).map(|(g, n)| g / f64::from(*n)).collect();
+        total.iter_mut().zip(&drawn).for_each(|(t, g)| *t += g.abs());
+        let (gap, error) = (gap.iter().map(|g| g.1).sum::<f64>() / rows, deviation(&drawn));
+        most += excess((gap.abs() - CALIBRATED * error).max(0.0), error);
     }
-    let rows = resamples.sum(&groups.column(|row| u32::from(calls[row].is_some())));
-    total.iter().zip(rows).map(|(t, n)| if n == 0 { f64::NAN } else { t / f64::from(n) }).collect()
+    let (lo, hi) = resamples.interval(&total)?;
+    let least = super::metrics::mean(total.iter().copied()) - found;
+    Some(((lo - least - most).max(0.0), (hi - 2.0 * least).max(0.0)))
+}
+
+/// How much larger than `distance` the mean distance from 0 of a normal variable is that lies there with such an error.
+fn excess(distance: f64, error: f64) -> f64 {
+    if error <= 0.0 {
+        return 0.0;
+    }
+    let z = distance / error;
+    error * (2.0 / std::f64::consts::PI).sqrt() * (-z * z / 2.0).exp() - distance * erfc(z / std::f64::consts::SQRT_2)
+}
+
+/// The standard deviation of what is defined.
+fn deviation(draws: &[f64]) -> f64 {
+    let mean = super::metrics::mean(draws.iter().copied());
+    super::metrics::mean(draws.iter().map(|d| (d - mean).powi(2))).sqrt()
 }
 
 #[cfg(test)]
@@ -95,12 +127,20 @@ mod tests {
     }
 
     #[test]
+    fn noise_adds_most_where_there_is_nothing_else() {
+        // The mean of |N(0, 1)| is sqrt(2 / pi); that of |N(1, 1)| is 1.166_63; far out nothing is added.
+        for (distance, mean) in [(0.0, 0.797_885), (1.0, 1.166_631), (6.0, 6.0)] {
+            assert!((distance + excess(distance, 1.0) - mean).abs() < 1e-5, "{distance}");
+        }
+        assert_eq!(excess(0.1, 0.0), 0.0);
+    }
+
+    #[test]
     fn draws_with_one_group_are_the_value() {
         let calls = calls(&[(0.9, true), (0.7, false), (0.3, true), (1.0, true), (0.0, false)]);
         let groups = RowGroups::new(["g"; 5]);
         let resamples = Resamples::new(1, 3, 0.95, 0);
-        for (draws, value) in [(ece_draws(&calls, &groups, &resamples), ece(&calls)), (log_loss_draws(&calls, &groups, &resamples), 0.0)] {
-            assert!(draws.iter().all(|d| (d - value).abs() < 1e-12));
-        }
+        assert!(log_loss_draws(&calls, &groups, &resamples).iter().all(|d| d.abs() < 1e-12));
+        assert_eq!(ece_interval(&calls, &groups, &resamples), None);
     }
 }

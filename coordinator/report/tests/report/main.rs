@@ -3,6 +3,7 @@
 mod planted;
 mod synthetic;
 
+mod coverage;
 mod demo;
 mod page;
 mod recovery;

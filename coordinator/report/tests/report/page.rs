@@ -5,6 +5,7 @@ use arrow::datatypes::UInt64Type;
 use limbic_proto::axis::Layer;
 use limbic_proto::spec::ReportSpec;
 use limbic_proto::unit::UnitKind;
+use limbic_report::Progress;
 
 use super::synthetic::{Size, study};
 use super::{batches, emptied, evaluated, made, page, small, text, whole};
@@ -32,10 +33,13 @@ fn the_page_stands_alone_and_says_the_numbers() {
     let best = results.depth.iter().map(|c| c.shown().score.value).fold(0.0, f64::max);
     assert!(html.contains(&format!("{:.1}%", best * 100.0)));
     let figures: Vec<&String> = files.keys().filter(|f| f.ends_with(".svg")).collect();
-    let mut all: Vec<String> =
-        limbic_report::FIGURES.iter().filter(|f| **f != "geometry-angles").map(|name| format!("figures/{name}.svg")).collect();
+    let mut all: Vec<String> = limbic_report::FIGURES
+        .iter()
+        .filter(|f| !["geometry-angles", "geometry-affect"].contains(f))
+        .map(|name| format!("figures/{name}.svg"))
+        .collect();
     all.sort();
-    assert_eq!(figures, all.iter().collect::<Vec<_>>(), "scales alone have angles");
+    assert_eq!(figures, all.iter().collect::<Vec<_>>(), "scales alone have angles and a plane of affect");
     let markdown = text(&files, "report.md");
     for figure in figures {
         assert!(markdown.contains(&format!("({figure})")), "{figure}");
@@ -95,7 +99,7 @@ fn marks_of_every_panel_can_be_read_by_the_script() {
         }
         figures += 1;
     }
-    assert_eq!(figures, limbic_report::FIGURES.len() - 1);
+    assert_eq!(figures, limbic_report::FIGURES.len() - 2);
 }
 
 #[test]
@@ -172,6 +176,68 @@ fn what_was_left_out_is_said() {
     let column = |name: &str| runs.column_by_name(name).expect("a column").as_primitive::<UInt64Type>().clone();
     assert_eq!(arrow::compute::sum(&column("skipped_rows")), Some(7));
     assert_eq!(arrow::compute::sum(&column("truncated_rows")), Some(2));
+}
+
+#[test]
+fn an_unfinished_sweep_says_so_at_the_head_of_both_pages() {
+    let (mut study, results) = small();
+    let files = made(&study, &results);
+    assert!(["report.html", "report.md"].iter().all(|page| !text(&files, page).contains("Unfinished")));
+    study.progress = Progress { cells: 1_040, cells_done: 12, units: 90, units_done: 30 };
+    let files = made(&study, &results);
+    for page in ["report.html", "report.md"] {
+        let page = text(&files, page);
+        let said = page.find("Unfinished: 12 of 1,040 cells and 30 of 90 units are computed (1 unit failed for good)");
+        assert!(said.expect("it says so") < page.find("What this shows").expect("a first section"));
+    }
+    let summary: serde_json::Value = serde_json::from_slice(&files["summary.json"]).expect("JSON");
+    assert_eq!(summary["progress"]["cells_done"], 12);
+}
+
+#[test]
+fn the_page_names_the_files_that_there_are() {
+    for ((study, results), there) in [(small(), false), (whole(), true)] {
+        let files = made(&study, &results);
+        for name in ["verdicts.parquet", "geometry.parquet"] {
+            assert_eq!(files.contains_key(name), there);
+            assert!(["report.html", "report.md"].iter().all(|page| text(&files, page).contains(name) == there), "{name}");
+        }
+        assert!(text(&files, "report.md").contains("predictions.parquet, runs.parquet"));
+    }
+}
+
+#[test]
+fn provenance_tells_rows_and_programs() {
+    let (mut study, results) = small();
+    study.runs[0].software = "0.2.0".to_owned();
+    let markdown = text(&made(&study, &results), "report.md");
+    let (devices, rest) = (study.runs.len() - 1, study.test.len());
+    for line in [
+        format!("| digest of the rows (BLAKE3) | {} |", study.dataset.digest),
+        format!("| test | {rest} | {} |{}", rest / 2, format!(" {} |", rest / 7).repeat(7)),
+        "| 0.2.0 | cpu | 1 | worker-0 |".to_owned(),
+        format!("| 0.1.0 | cpu | {devices} | worker-0, worker-1 |"),
+    ] {
+        assert!(markdown.contains(&line), "{line}");
+    }
+}
+
+#[test]
+fn p_values_say_over_how_many_comparisons_they_were_corrected() {
+    let (study, results) = whole();
+    let markdown = text(&made(&study, &results), "report.md");
+    for family in ["baselines", "models", "conditions", "contexts", "probes", "controls", "transfer", "replies"] {
+        let all: Vec<_> = results.comparisons.iter().filter(|c| c.family == family).collect();
+        assert!(all.len() > 1 && all.iter().all(|c| c.corrected == all.len()), "{family}");
+        let caption = format!("correction over {} comparisons; would show", all.len());
+        assert!(markdown.contains(&caption), "{family}: {caption}");
+    }
+    let of = |family: &str| results.comparisons.iter().filter(|c| c.family == family).count();
+    for sentence in ["the probe beats bag-of-words", "clearly loses in"] {
+        let line = markdown.lines().find(|l| l.contains(sentence)).unwrap_or_else(|| panic!("{sentence}"));
+        let family = if sentence.starts_with("clearly") { "transfer" } else { "baselines" };
+        assert!(line.contains(&format!("(Holm's correction over {} comparisons)", of(family))), "{line}");
+    }
 }
 
 #[test]

@@ -6,10 +6,10 @@
 
 use std::sync::{Arc, LazyLock};
 
-use limbic_proto::axis::{Layer, ReadOut};
+use limbic_proto::axis::{Context, Layer, ReadOut};
 use limbic_proto::rows::Scheme;
 use limbic_proto::spec::ReportSpec;
-use limbic_report::{ConditionEntry, Deferred, Fit, ModelEntry, Prediction, Study, TestRow};
+use limbic_report::{ConditionEntry, DatasetEntry, Deferred, Fit, ModelEntry, Prediction, Progress, Study, TestRow};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -50,7 +50,7 @@ static SHARES: LazyLock<Vec<f64>> = LazyLock::new(|| {
 });
 
 /// The strength at which so many rows are right.
-fn strength(share: f64) -> f64 {
+pub fn strength(share: f64) -> f64 {
     let at = SHARES.partition_point(|s| *s < share).clamp(1, STEPS);
     let (low, high) = (SHARES[at - 1], SHARES[at]);
     STRONGEST * (at as f64 - 1.0 + ((share - low) / (high - low)).clamp(0.0, 1.0)) / STEPS as f64
@@ -63,18 +63,45 @@ pub struct Signal {
     pub layers: Vec<f64>,
     /// The offsets.
     pub offsets: Vec<u32>,
-    /// Tokens until half of what is above chance is left.
+    /// Tokens until half of what is above chance is left; beside a control, of what is above the control.
     pub half_life: f64,
+    /// What the reply alone carries, if that is measured too.
+    pub control: Option<Control>,
     /// How many models, all with the same signal.
     pub models: usize,
     /// Test rows.
     pub rows: usize,
 }
 
+/// What a reply carries alone, at the offsets after the prompt: there is none at the prompt's own last token.
+#[derive(Debug, Clone, Copy)]
+pub struct Control {
+    /// Share of right rows that it would have at offset 0.
+    pub share: f64,
+    /// Tokens until half of what is above chance is left.
+    pub half_life: f64,
+    /// How much more rows are right with the prompt in the context, at offset 0.
+    pub lead: f64,
+}
+
+/// What is left of it after so many tokens.
+fn left(half_life: f64, offset: u32) -> f64 {
+    0.5_f64.powf(f64::from(offset) / half_life)
+}
+
+impl Control {
+    fn at(&self, offset: u32) -> f64 {
+        CHANCE + (self.share - CHANCE) * left(self.half_life, offset)
+    }
+}
+
 impl Signal {
     /// The share of right rows at a layer and offset.
     pub fn share(&self, layer: usize, offset: u32) -> f64 {
-        CHANCE + (self.layers[layer] - CHANCE) * 0.5_f64.powf(f64::from(offset) / self.half_life)
+        match &self.control {
+            Some(control) if offset > 0 => control.at(offset) + control.lead * left(self.half_life, offset),
+            _ => CHANCE + (self.layers[layer] - CHANCE) * left(self.half_life, offset),
+        }
     }
 
     /// A study of such states, beside a baseline on words that say nothing. As many rows are of each class, as in a stratified
@@ -89,7 +116,12 @@ impl Signal {
                     let share = self.share(layer, offset);
                     let states = self.states(&noise, strength(share), &mut rng);
                     let loss = 2.0 - share + 0.01 * normal(&mut rng);
-                    predictions.push(prediction(model, layer, offset, loss, states));
+                    predictions.push(prediction(model, layer, ReadOut::at(offset), loss, states));
+                    if let Some(control) = self.control.filter(|_| offset > 0) {
+                        let states = self.states(&noise, strength(control.at(offset)), &mut rng);
+                        let read_out = ReadOut { context: Context::MaskedPrompt, ..ReadOut::at(offset) };
+                        predictions.push(prediction(model, layer, read_out, 2.0, states));
+                    }
                 }
             }
         }
@@ -129,18 +161,20 @@ impl Signal {
     }
 }
 
-fn prediction(model: usize, layer: usize, offset: u32, loss: f64, values: Vec<f32>) -> Prediction {
+/// What a probe says at one cell of the only condition.
+pub fn prediction(model: usize, layer: usize, read_out: ReadOut, loss: f64, values: Vec<f32>) -> Prediction {
     Prediction {
         layer: Some(Layer::Block(layer as u32)),
         condition: Some(0),
-        read_out: Some(ReadOut::at(offset)),
+        read_out: Some(read_out),
         fit: Some(Fit { validation_loss: Some(loss), strength: None, converged: true, absent: None, mdl: None }),
         probe: Arc::from("logistic"),
         ..Prediction::baseline("logistic", Some(model), Deferred::held(values))
     }
 }
 
-fn model(at: usize, layers: usize) -> ModelEntry {
+/// A model of so many taps.
+pub fn model(at: usize, layers: usize) -> ModelEntry {
     ModelEntry {
         name: format!("model-{at}"),
         source: "synthetic".to_owned(),
@@ -168,6 +202,8 @@ pub fn bare(scheme: Scheme, test: Vec<TestRow>, predictions: Vec<Prediction>, se
         classes: (0..test.first().map_or(CLASSES, |r| if r.values.is_empty() { CLASSES } else { r.values.len() }))
             .map(|c| format!("c{c}"))
             .collect(),
+        dataset: DatasetEntry::default(),
+        progress: Progress::default(),
         test,
         models: Vec::new(),
         conditions: vec![ConditionEntry { name: "raw".to_owned(), description: "the bare utterance".to_owned() }],

@@ -5,7 +5,7 @@ use limbic_proto::rows::Scheme;
 use limbic_report::{HalfLife, Results, Study};
 
 use super::synthetic::valued;
-use super::{evaluated, made, text};
+use super::{evaluated, made, text, values};
 
 fn of(scheme: Scheme) -> (Study, Results) {
     let study = valued(scheme, 240);
@@ -60,6 +60,17 @@ fn pages_speak_in_the_schemes_terms() {
             scheme == Scheme::Continuous,
             "directions have angles to one another"
         );
+        assert_eq!(files.contains_key("figures/geometry-affect.svg"), scheme == Scheme::Continuous);
+        if scheme == Scheme::Continuous {
+            let (rows, csv) = (study.test.len(), text(&files, "figures/geometry-affect.csv"));
+            assert_eq!(csv.lines().count(), 1 + rows);
+            // What is predicted there is what the scores of the layer rest on.
+            let plane = &results.geometry.affect[0];
+            let shown = results.depth.iter().find(|c| c.place == plane.place).expect("a curve").shown();
+            let predicted = values(&study.predictions[shown.predictions[0]]);
+            let expected = |row: usize| (f64::from(predicted[row * 3]), f64::from(predicted[row * 3 + 1]));
+            assert!(plane.points.iter().all(|(row, at)| *at == expected(*row)) && plane.points.len() == rows);
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Sections of a whole study: what each finds.
 
+use limbic_proto::axis::Context;
 use limbic_report::{Results, Source, Study};
 
-use super::whole;
+use super::{made, text, whole};
 
 fn name(study: &Study, condition: usize) -> &str {
     &study.conditions[condition].name
@@ -33,6 +34,42 @@ fn controls_stand_below_the_probe_and_a_twin_is_no_model_of_its_own() {
     }
     let in_place = |r: &Results| r.scale.iter().all(|s| s.place.model != twin) && r.persistence.iter().all(|p| p.place.model != twin);
     assert!(in_place(&results) && results.comparisons.iter().all(|c| c.family == "depth" || c.model != twin));
+}
+
+#[test]
+fn controls_stand_beside_the_curves_over_offsets() {
+    let (study, results) = whole();
+    for p in &results.persistence {
+        let names: Vec<&str> = p.controls.iter().map(|c| c.control).collect();
+        let twinned = p.place.model == 0;
+        assert_eq!(names, if twinned { &["shuffled-labels", "random-weights"][..] } else { &["shuffled-labels"] });
+        let probe = p.decay("logistic", Context::Full, None).expect("a curve");
+        for control in &p.controls {
+            assert_eq!(control.points.len(), p.offsets.len());
+            let first = control.points[0].expect("offset 0 was measured");
+            assert!(first.value < probe.points[0].1.value, "{}", control.control);
+        }
+    }
+    let files = made(&study, &results);
+    let csv = text(&files, "figures/persistence-curves.csv");
+    for control in ["shuffled-labels", "random-weights"] {
+        assert!(csv.lines().any(|l| l.contains(&format!(",full,,{control},8,"))), "{control}");
+        assert!(text(&files, "figures/persistence-curves.svg").contains(&format!("data-s=\"{control}\"")), "{control}");
+    }
+}
+
+#[test]
+fn written_answers_stand_beside_likelihoods_over_size() {
+    let (study, results) = whole();
+    let csv = text(&made(&study, &results), "figures/scale.csv");
+    for row in &results.scale {
+        let asked = |name: &str| results.baselines.iter().find(|b| b.probe == name && b.model == Some(row.place.model)).map(|b| b.score);
+        assert_eq!((row.zero_shot, row.zero_shot_json), (asked("zero-shot"), asked("zero-shot-json")));
+        let json = row.zero_shot_json.expect("it was asked");
+        assert!(json.n < study.test.len(), "not every answer names a label");
+        let model = &study.models[row.place.model];
+        assert!(csv.contains(&format!("{},{},zero-shot-json,,", model.name, model.parameters)));
+    }
 }
 
 #[test]

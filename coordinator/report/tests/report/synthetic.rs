@@ -8,10 +8,12 @@ mod valued;
 use std::sync::Arc;
 
 use limbic_proto::axis::{Context, Layer, ReadOut};
-use limbic_proto::rows::Scheme;
+use limbic_proto::rows::{Scheme, Split};
 use limbic_proto::spec::{Control, Level, ReportSpec};
 use limbic_proto::unit::Mdl;
-use limbic_report::{ConditionEntry, Deferred, Fit, ModelEntry, Prediction, Quarantined, Study, TestRow};
+use limbic_report::{
+    ConditionEntry, DatasetEntry, Deferred, Fit, ModelEntry, Prediction, Progress, Quarantined, SplitEntry, Study, TestRow,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -115,6 +117,19 @@ fn entries(size: Size) -> Vec<ModelEntry> {
     models
 }
 
+/// As many rows in every class, and more to fit on than to test on.
+fn dataset(rows: usize) -> DatasetEntry {
+    let split = |(split, times): (Split, usize)| SplitEntry {
+        split,
+        rows: rows * times,
+        groups: rows * times / 2,
+        weight: (rows * times) as u64,
+        of_class: vec![rows * times / 7; 7],
+    };
+    let splits = [(Split::Train, 8), (Split::Validation, 1), (Split::Test, 1)].map(split).to_vec();
+    DatasetEntry { digest: "5ca1ab1e".repeat(8), splits }
+}
+
 /// The study; the same size gives the same study.
 pub fn study(size: Size) -> Study {
     let mut world = World::new(size.rows);
@@ -137,6 +152,8 @@ pub fn study(size: Size) -> Study {
         title: "A planted signal".to_owned(),
         scheme: Scheme::Single,
         classes: CLASSES.map(str::to_owned).to_vec(),
+        dataset: dataset(size.rows),
+        progress: Progress { cells: 90, cells_done: 90, units: 60, units_done: 60 },
         test,
         models: entries(size),
         conditions: conditions.collect(),
@@ -186,12 +203,18 @@ struct Cell {
 
 fn predictions(world: &mut World, size: Size) -> Vec<Prediction> {
     let mut out = Vec::new();
+    // Labels that say nothing over offsets have draws of their own, so that the others stay what they are.
+    let mut apart = World::new(size.rows);
     let powers: Vec<f64> = MODELS[..size.models].iter().map(|m| m.2).chain(size.whole.then_some(0.25)).collect();
     for (model, power) in powers.iter().enumerate() {
         for (condition, (_, _, factor)) in CONDITIONS[..size.conditions].iter().enumerate() {
             for layer in (0..=size.layers).map(Layer::Block).chain([Layer::Final]) {
                 let cell = Cell { model, condition, layer, strength: power * factor * at_layer(layer, size.layers) };
                 of_cell(world, size, &cell, &mut out);
+                for offset in OFFSETS[1..size.offsets].iter().filter(|_| size.whole) {
+                    let shuffled = push(&mut apart, &cell, "logistic", ReadOut::at(*offset), 0.0);
+                    out.push(Prediction { control: Some(Control::ShuffledLabels), ..shuffled });
+                }
             }
         }
     }

@@ -64,7 +64,7 @@ fn a_study_in_another_order_is_the_same() {
 fn a_stronger_signal_is_told_and_an_equal_one_is_not() {
     let of = |share: f64, seed: u64| {
         let layers = vec![0.3, share, share - 0.1];
-        Signal { layers, offsets: vec![0, 1, 4], half_life: 6.0, models: 2, rows: 420 }.study(seed)
+        Signal { layers, offsets: vec![0, 1, 4], half_life: 6.0, control: None, models: 2, rows: 420 }.study(seed)
     };
     let (weak, equal, strong) = (of(0.5, 1), of(0.5, 2), of(0.62, 3));
     let against = |other: &Study| json(&files(&weak, other))["shared"].as_array().expect("a list").clone();

@@ -8,6 +8,9 @@ use limbic_engine::probe::{
 };
 use rayon::prelude::*;
 
+/// The states of SmolLM2-135M: its embeddings, and one after each of 30 blocks (the last one normed).
+const STATES: usize = 31;
+
 #[derive(serde::Deserialize)]
 struct Expected {
     rows: usize,
@@ -74,9 +77,13 @@ fn predicted(values: &[f32], classes: usize) -> Vec<u32> {
 #[ignore = "needs a real model's states and scikit-learn's results: LIMBIC_AGREEMENT=FOLDER"]
 fn probes_agree_with_scikit_learn_on_real_states() {
     let study = Study::read();
-    let classes = study.expected.classes;
-    let (mut furthest, mut unlike) = ([0f64; 3], [0usize; 2]);
-    for (number, layer) in study.layers.iter().enumerate().take(study.expected.logistic.len()) {
+    let (classes, expected) = (study.expected.classes, &study.expected);
+    // Of a run that was cut off only the first states would be compared.
+    let known = [study.layers.len(), expected.logistic.len(), expected.ridge.len(), expected.lda.len()];
+    assert_eq!(known, [STATES; 4], "states, and those with scikit-learn's logistic, ridge and lda");
+    let (mut furthest, mut unlike, mut compared) = ([0f64; 3], [0usize; 2], 0);
+    for (number, layer) in study.layers.iter().enumerate() {
+        assert_eq!(expected.logistic[number].len(), furthest.len(), "state {number}: strengths");
         let train = study.train(layer);
         for (at, optimum) in study.expected.logistic[number].iter().enumerate() {
             let (_, report) = logistic::fit(&train, None, classes, &LogisticSettings::fixed(optimum.strength)).unwrap();
@@ -90,16 +97,17 @@ fn probes_agree_with_scikit_learn_on_real_states() {
         let (other, _) = lda::fit(&train, None, classes, &LdaSettings::default()).unwrap();
         for (at, (fitted, expected)) in [(ours, &study.expected.ridge[number]), (other, &study.expected.lda[number])].iter().enumerate() {
             let found = predicted(&fitted.predict(&test).unwrap(), classes);
+            assert_eq!(found.len(), expected.len(), "state {number}: test rows");
             unlike[at] += found.iter().zip(*expected).filter(|(a, b)| a != b).count();
         }
+        compared += 1;
     }
-    let states = study.expected.logistic.len();
     println!(
-        "{states} states: objectives at C = 0.001, 1, 100 within {:.1e}, {:.1e}, {:.1e} of scikit-learn's",
+        "{compared} states: objectives at C = 0.001, 1, 100 within {:.1e}, {:.1e}, {:.1e} of scikit-learn's",
         furthest[0], furthest[1], furthest[2]
     );
-    println!("of {} test predictions, ridge differs in {} and lda in {}", states * study.y[2].len(), unlike[0], unlike[1]);
-    assert_eq!(unlike, [0, 0]);
+    println!("of {} test predictions, ridge differs in {} and lda in {}", compared * study.y[2].len(), unlike[0], unlike[1]);
+    assert_eq!((compared, unlike), (STATES, [0, 0]));
 }
 
 #[test]

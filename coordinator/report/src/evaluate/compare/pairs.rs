@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use limbic_proto::axis::{Context, ReadOut};
-use limbic_proto::spec::Control;
 
 use super::super::bench::{Bench, Origin};
-use super::super::curves::{best_of, control_cells};
+use super::super::curves::{CONTROLS, best_of, control_cells};
 use super::super::persistence::CONTEXTS;
 use super::{Pair, Side};
 use crate::evaluate::BASELINES;
@@ -115,7 +114,7 @@ fn controls(bench: &Bench<'_>, results: &Results, curve: &DepthCurve) -> Vec<Pai
     for line in results.probes.iter().filter(|l| (l.model, l.condition, l.pooling) == ours) {
         let Some(layer) = line.layer else { continue };
         let read_out = bench.study.predictions[line.predictions[0]].read_out.expect("a probe has a read-out");
-        for control in [Control::ShuffledLabels, Control::RandomDirection, Control::RandomWeights] {
+        for control in CONTROLS {
             let cells = control_cells(bench, curve.place, &line.probe, control);
             let Some(predictions) = cells.and_then(|cells| cells.get(&(layer, read_out))) else { continue };
             let name = format!("{}, {}, layer {layer}", line.probe, bench.study.condition_name(line.condition));

@@ -4,7 +4,7 @@ use limbic_proto::axis::Layer;
 use limbic_proto::rows::Scheme;
 
 use super::super::bench::Bench;
-use crate::results::{Contour, DepthCurve, Place, Results, Scatter, ScatterPoint};
+use crate::results::{AffectPlane, Contour, DepthCurve, Place, Results, Scatter, ScatterPoint};
 use crate::statistics::density::Density;
 use crate::statistics::principal::plane;
 use crate::study::Geometry;
@@ -35,6 +35,27 @@ pub fn probabilities(bench: &Bench<'_>, results: &Results) -> Vec<Scatter> {
     }
     let first = |model: usize| results.depth.iter().filter(move |c| c.place.model == model).min_by_key(|c| c.place.condition);
     bench.trained().filter_map(first).filter_map(|curve| of_curve(bench, curve)).collect()
+}
+
+/// Where the probe places test rows on valence and arousal, at each model's representative layer under its first condition.
+pub fn affect(bench: &Bench<'_>, results: &Results) -> Vec<AffectPlane> {
+    let scale = |names: [&str; 2]| bench.study.classes.iter().position(|c| names.contains(&c.to_lowercase().as_str()));
+    let (Some(valence), Some(arousal)) = (scale(["valence", "v"]), scale(["arousal", "a"])) else { return Vec::new() };
+    if bench.study.scheme != Scheme::Continuous {
+        return Vec::new();
+    }
+    let classes = bench.study.classes.len();
+    let one = |curve: &DepthCurve| {
+        let best = curve.shown();
+        let values = bench.read(*best.predictions.first()?)?;
+        let present = bench.ruler.target.present(&values);
+        let at = |row: usize, scale: usize| f64::from(values[row * classes + scale]);
+        let rows = (0..present.len()).filter(|r| present[*r]);
+        let points = rows.map(|row| (row, (at(row, valence), at(row, arousal)))).collect();
+        Some(AffectPlane { place: curve.place, layer: best.layer, axes: (valence, arousal), points })
+    };
+    let first = |model: usize| results.depth.iter().filter(move |c| c.place.model == model).min_by_key(|c| c.place.condition);
+    bench.trained().filter_map(first).filter_map(one).collect()
 }
 
 fn of_curve(bench: &Bench<'_>, curve: &DepthCurve) -> Option<Scatter> {

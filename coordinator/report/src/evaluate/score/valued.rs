@@ -6,7 +6,7 @@ use super::Sheet;
 use crate::evaluate::measure::Ruler;
 use crate::statistics::metrics;
 use crate::statistics::moments::{self, Drawn, Moments};
-use crate::statistics::ranking::{Ranked, mean_of_draws};
+use crate::statistics::ranking::{FEWEST, Ranked, mean_of_draws};
 use crate::statistics::several;
 use crate::statistics::tally::Totals;
 
@@ -70,7 +70,8 @@ pub fn several(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
             for ((metric, value), draws) in OF_LABEL.iter().zip(three(&totals)).zip(draws.map(three)) {
                 sheet.put(&format!("{metric}:{name}"), value, Some(&draws), rows, groups);
             }
-            sheet.put(&format!("ap:{name}"), precision, drawn.0.last().map(Vec::as_slice), rows, groups);
+            let draws = drawn.0.last().map(Vec::as_slice).filter(|_| rows >= FEWEST);
+            sheet.put(&format!("ap:{name}"), precision, draws, rows, groups);
         }
     }
     for (name, of_classes, lists) in [("map", precisions, drawn.0), ("auroc", areas, drawn.1)] {

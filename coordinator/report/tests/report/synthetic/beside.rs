@@ -69,6 +69,7 @@ pub fn runs(size: Size) -> Vec<Run> {
                     title: format!("{} {name} {unit}", kind.as_str()),
                     attempt: format!("a{model}{unit}"),
                     worker: format!("worker-{}", unit % 2),
+                    software: "0.1.0".to_owned(),
                     device: if size.whole && kind == UnitKind::Extract { "cuda:0" } else { "cpu" }.to_owned(),
                     seconds: seconds * (*parameters as f64 / 1e9).sqrt() * (1.0 + 0.02 * f64::from(unit)),
                     tokens,

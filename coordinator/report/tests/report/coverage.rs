@@ -1,0 +1,173 @@
+//! How often intervals hold the population's value: metrics of every scheme, labels that are rare, probabilities that are
+//! calibrated and that aren't, and paired differences.
+
+use limbic_proto::axis::ReadOut;
+use limbic_proto::rows::Scheme;
+use limbic_report::{Deferred, Estimate, Prediction, Results, Study, evaluate};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::planted::{Signal, bare, model, normal, prediction, strength, test_row};
+use super::recovery::shares;
+use super::values;
+
+/// A study whose first prediction, and whose probe's difference from the words, are known in the population.
+type Draw = fn(&mut ChaCha8Rng, usize, u64) -> Study;
+
+/// How often rows of one class a row are right.
+const SHARE: f64 = 0.55;
+
+/// One class a row: states of the strength at which rows of the class are right so often.
+fn single(_: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
+    Signal { layers: vec![SHARE], offsets: vec![0], half_life: 1.0, control: None, models: 1, rows }.study(seed)
+}
+
+/// The same with probabilities raised to a power.
+fn sharpened(study: Study, power: f64) -> Study {
+    let mut study = study;
+    let plain = values(&study.predictions[0]);
+    let raised = plain.chunks(study.classes.len()).flat_map(|row| {
+        let raised: Vec<f64> = row.iter().map(|p| f64::from(*p).powf(power)).collect();
+        let total: f64 = raised.iter().sum();
+        raised.into_iter().map(move |p| (p / total) as f32).collect::<Vec<_>>()
+    });
+    let raised = raised.collect();
+    study.predictions[0].values = Deferred::held(raised);
+    study
+}
+
+/// Probabilities that are what they say: a class's evidence is its state times the strength.
+fn calibrated(rng: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
+    sharpened(single(rng, rows, seed), strength(SHARE))
+}
+
+fn overconfident(rng: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
+    sharpened(single(rng, rows, seed), 2.0 * strength(SHARE))
+}
+
+/// Noise `[rows, classes]`, three tenths of it a group's.
+fn noise_of(rng: &mut ChaCha8Rng, rows: usize, classes: usize) -> Vec<f64> {
+    let mut group = vec![0.0; classes];
+    (0..rows)
+        .flat_map(|row| {
+            if row.is_multiple_of(2) {
+                group.fill_with(|| normal(rng));
+            }
+            (0..classes).map(|c| 0.3_f64.sqrt() * group[c] + 0.7_f64.sqrt() * normal(rng)).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Labels of these shares, seen through noise.
+fn labels(rng: &mut ChaCha8Rng, rows: usize, shares: &[f64], seed: u64) -> Study {
+    let classes = shares.len();
+    let truth: Vec<f32> = (0..rows * classes).map(|i| f32::from(u8::from(rng.random::<f64>() < shares[i % classes]))).collect();
+    let logistic = |x: f64| 1.0 / (1.0 + (-x).exp());
+    valued(Scheme::Multi, rng, classes, truth, seed, |t, strength, e| logistic(-1.0 + 1.6 * strength * t + e))
+}
+
+/// Three labels, each of three rows in ten.
+fn several(rng: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
+    labels(rng, rows, &[0.3; 3], seed)
+}
+
+/// Twelve labels, half of them of fewer than five rows in a hundred.
+fn rare(rng: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
+    labels(rng, 2 * rows, &[0.01, 0.015, 0.02, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2], seed)
+}
+
+/// Two classes of four levels, most often absent.
+fn intensities(rng: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
+    let truth = noise_of(rng, rows, 2).into_iter().map(|x| (1.2 * x + 0.3).round().clamp(0.0, 3.0) as f32).collect();
+    valued(Scheme::Intensity, rng, 2, truth, seed, |t, strength, e| (0.3 + 0.7 * strength * t + 0.6 * e).max(0.0))
+}
+
+/// Two scales whose predictions are biased and too narrow.
+fn scales(rng: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
+    let truth = noise_of(rng, rows, 2).into_iter().map(|x| (3.0 + x) as f32).collect();
+    valued(Scheme::Continuous, rng, 2, truth, seed, |t, strength, e| 3.2 + 0.6 * strength * (t - 3.0) + 0.6 * e)
+}
+
+/// A probe that sees the truth at full strength, and the words, which see it at half and share half of the probe's noise.
+fn valued(scheme: Scheme, rng: &mut ChaCha8Rng, classes: usize, truth: Vec<f32>, seed: u64, seen: impl Fn(f64, f64, f64) -> f64) -> Study {
+    let rows = truth.len() / classes;
+    let [ours, theirs] = [0, 1].map(|_| noise_of(rng, rows, classes));
+    let shared = ours.iter().zip(&theirs).map(|(a, b)| 0.5_f64.sqrt() * (a + b)).collect::<Vec<f64>>();
+    let of = |strength: f64, noise: &[f64]| truth.iter().zip(noise).map(|(t, e)| seen(f64::from(*t), strength, *e) as f32).collect();
+    let predictions = vec![
+        prediction(0, 0, ReadOut::LAST, 1.0, of(1.0, &ours)),
+        Prediction::baseline("bag-of-words", None, Deferred::held(of(0.5, &shared))),
+    ];
+    let test = truth.chunks(classes).enumerate().map(|(row, of_row)| test_row(row, 0, of_row.to_vec())).collect();
+    Study { models: vec![model(0, 1)], ..bare(scheme, test, predictions, seed) }
+}
+
+/// A score of the first prediction, or the paired difference from the words in the study's measure.
+fn found(results: &Results, metric: &str) -> Estimate {
+    match metric {
+        "difference" => results.comparisons.iter().find(|c| c.against == "bag-of-words").expect("both are there").difference,
+        _ => results.score(0, metric).unwrap_or_else(|| panic!("no {metric}")),
+    }
+}
+
+/// The coverage of metrics over test sets of 280 rows; a label with too few rows for an interval has none to cover.
+fn coverage(studies: u64, draw: Draw, metrics: &'static [&'static str]) -> Vec<(&'static str, f64, usize)> {
+    // The population: one study so large that its own error doesn't matter.
+    let mut large = draw(&mut ChaCha8Rng::seed_from_u64(99), 210_000, 99);
+    large.options.resamples = 0;
+    let truth = evaluate(&large).expect("the study is sound");
+    shares(studies, |seed| {
+        let results = evaluate(&draw(&mut ChaCha8Rng::seed_from_u64(1_000 + seed), 280, seed)).expect("the study is sound");
+        let holds = |metric: &&'static str| {
+            let (e, truth) = (found(&results, metric), found(&truth, metric).value);
+            Some((*metric, e.lo? <= truth && truth <= e.hi?))
+        };
+        metrics.iter().filter_map(holds).collect()
+    })
+}
+
+fn covers(all: &[(&'static str, f64, usize)]) {
+    assert!(all.iter().all(|(_, share, _)| (0.9..=0.98).contains(share)), "{all:?}");
+}
+
+#[test]
+fn intervals_cover_as_often_as_they_say() {
+    covers(&coverage(
+        400,
+        single,
+        &["accuracy", "macro-f1", "balanced-accuracy", "log-loss", "ece", "auroc", "recall:c2", "f1:c3", "difference"],
+    ));
+    covers(&coverage(
+        400,
+        several,
+        &["micro-f1", "macro-f1", "subset-accuracy", "ranking-precision", "map", "auroc", "ap:c1", "difference"],
+    ));
+    covers(&coverage(400, intensities, &["pearson", "ccc", "mae", "qwk", "pearson:c1", "qwk:c0", "difference"]));
+    covers(&coverage(400, scales, &["pearson", "ccc", "mae", "r2", "pearson:c1", "difference"]));
+}
+
+#[test]
+fn rare_labels_are_covered_too() {
+    covers(&coverage(300, rare, &["map", "auroc", "macro-f1", "ap:c7", "ap:c11", "difference"]));
+}
+
+#[test]
+fn calibration_errors_are_covered_wherever_they_lie() {
+    covers(&coverage(400, overconfident, &["ece", "log-loss"]));
+    // At the end of what is possible the interval can only miss on one side.
+    let all = coverage(400, calibrated, &["ece", "log-loss"]);
+    assert!(all.iter().all(|(_, share, _)| (0.9..=0.995).contains(share)), "{all:?}");
+}
+
+#[test]
+fn a_label_of_few_rows_has_no_interval() {
+    let study = rare(&mut ChaCha8Rng::seed_from_u64(5), 280, 5);
+    let results = evaluate(&study).expect("the study is sound");
+    for (class, name) in study.classes.iter().enumerate() {
+        let rows = study.test.iter().filter(|r| r.values[class] > 0.0).count();
+        let found = results.score(0, &format!("ap:{name}"));
+        assert!(found.is_none_or(|e| e.lo.is_some() == (rows >= 10)), "{name}: {rows} rows, {found:?}");
+    }
+    let rows = |class: usize| study.test.iter().filter(|r| r.values[class] > 0.0).count();
+    assert!(rows(0) < 10 && rows(11) >= 10 && found(&results, "map").lo.is_some());
+}
