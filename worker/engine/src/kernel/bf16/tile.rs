@@ -1,10 +1,10 @@
 //! The innermost product: a tile of rows times a panel of columns, with AVX512-BF16 where the CPU has it.
 //!
 //! A pair of products is added to its sum as `vdpbf16ps` does: the second, rounded to f32, then the first, rounded again. The
-//! products themselves are exact in f32, so plain multiplications and additions give the same bits on every CPU (but where
-//! something is smaller than 2^-126, which `vdpbf16ps` takes for zero).
+//! products themselves are exact in f32, so it is the same whether it is added by one instruction or two, and plain loops give
+//! the same bits on every CPU (but where something is smaller than 2^-126, which `vdpbf16ps` takes for zero).
 
-use crate::kernel::lanes::dispatch;
+use crate::kernel::lanes::{dispatch, madd};
 
 /// Rows of a tile: twelve times two sums of 16 lanes, and what they are multiplied with, fill the registers.
 pub(crate) const ROWS: usize = 12;
@@ -73,14 +73,17 @@ impl Kernel {
 fn portable(rows: &[RowsBlock], panel: &[PanelBlock], sums: &mut Sums) {
     #[inline(always)]
     fn body<const FMA: bool>(rows: &[RowsBlock], panel: &[PanelBlock], sums: &mut Sums) {
+        let number = |bits: u16| f32::from_bits(u32::from(bits) << 16);
         for (rows, panel) in rows.iter().zip(panel) {
-            for (row, sums) in rows.0.iter().zip(&mut sums.0) {
+            // Two rows share what it takes to widen the weights.
+            for (rows, sums) in rows.0.as_chunks::<2>().0.iter().zip(sums.0.as_chunks_mut::<2>().0) {
                 let mut all = *sums;
-                for (pair, columns) in row.as_chunks::<2>().0.iter().zip(&panel.0) {
-                    let [first, second] = pair.map(|number| f32::from_bits(u32::from(number) << 16));
-                    for (sum, column) in all.iter_mut().zip(columns) {
-                        let [a, b] = column.map(|number| f32::from_bits(u32::from(number) << 16));
-                        *sum = (*sum + second * b) + first * a;
+                for (pair, columns) in panel.0.iter().enumerate() {
+                    let [x, y] = rows.map(|row| row.as_chunks::<2>().0[pair].map(number));
+                    for (at, column) in columns.iter().enumerate() {
+                        let [first, second] = column.map(number);
+                        all[0][at] = madd::<FMA>(x[0], first, madd::<FMA>(x[1], second, all[0][at]));
+                        all[1][at] = madd::<FMA>(y[0], first, madd::<FMA>(y[1], second, all[1][at]));
                     }
                 }
                 *sums = all;
