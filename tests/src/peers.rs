@@ -25,7 +25,7 @@ use stage::Stage;
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Case {
-    /// The last token's state at every layer, in f32, beside the peer's f32 and bf16 and the machine's ceiling.
+    /// The last token's state at every layer in f32 and bf16, beside the peer's and the machine's ceilings.
     Extract,
     /// The same beside a pass per layer, padded to 128 tokens.
     Naive,

@@ -35,7 +35,7 @@ pub struct InspectArgs {
     /// What to compute on: `cpu` or `cuda:N`.
     #[arg(long, env = "LIMBIC_DEVICE", default_value = "cpu", value_name = "DEVICE")]
     pub device: String,
-    /// The number format, `f32` or (on a GPU) `bf16`.
+    /// The number format, `f32` or `bf16` (on a CPU faster only where it has AVX512-BF16).
     #[arg(long, default_value = "f32", value_name = "FORMAT", value_parser = ["f32", "bf16"])]
     pub dtype: String,
     /// Print a summary as JSON instead of a sentence.

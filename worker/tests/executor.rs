@@ -17,7 +17,7 @@ use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 use limbic_proto::commit::Commit;
 use limbic_proto::layout;
 use limbic_proto::rows::Split;
-use limbic_proto::spec::{BadRows, Chat, Continuation, LogisticSpec, MlpSpec, ProbeSpec, Prompt, TooLong};
+use limbic_proto::spec::{BadRows, Chat, Continuation, Dtype, LogisticSpec, MlpSpec, ProbeSpec, Prompt, TooLong};
 use limbic_proto::unit::{FITS, Features, FitRecord, PREDICTIONS, RowTokens, SCORES, STATES, TOKENS, Unit, UnitSpec, WEIGHTS};
 use limbic_worker::inputs::Shelf;
 use limbic_worker::{Advice, ExecuteError, Output};
@@ -57,6 +57,27 @@ fn states_are_those_of_transformers_and_stored_by_name() {
     for (row, tokens) in bench.rows().iter().zip(&tokens) {
         assert_eq!((tokens.id.as_str(), tokens.utterance_bytes), (row.id.as_str(), (0, row.text.len())));
     }
+}
+
+#[test]
+fn a_number_format_is_part_of_the_unit_and_close_to_f32() {
+    let mut bench = Bench::new("llama-plain", 12);
+    let mut unit = |dtype| {
+        bench.dtype = dtype;
+        bench.extract(0..12, Prompt::Template("{text}".into()), vec![ReadOut::LAST], None, TooLong::Error)
+    };
+    let [full, rounded] = [Dtype::F32, Dtype::Bf16].map(&mut unit);
+    assert_ne!(full.spec.key(), rounded.spec.key());
+    let mut states = |unit| artifact(&bench.execute(unit).unwrap(), STATES);
+    let (first, second) = (states(&full), states(&rounded));
+    for layer in LAYERS {
+        let [full, rounded] = [first, second].map(|states| tensor_f32(states, &format!("L{layer}.k0")).1);
+        let largest = full.iter().fold(0f32, |m, x| m.max(x.abs()));
+        let off = full.iter().zip(&rounded).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(full != rounded && off <= 0.08 * largest, "layer {layer} is off by {off} of {largest}");
+    }
+    // Both are in memory now, and told apart.
+    assert!(states(&full) == first && states(&rounded) == second);
 }
 
 #[test]

@@ -51,7 +51,9 @@ pub enum Dtype {
     /// 32-bit floats: the reference, and the default on CPUs.
     #[default]
     F32,
-    /// bfloat16 weights and activations, for GPUs.
+    /// bfloat16: on GPUs weights and activations, on CPUs the factors of matrix products, whose sums and everything else are
+    /// 32-bit floats. Faster where the device has instructions for it (on CPUs AVX512-BF16), and in half the memory.
+    /// `docs/performance.md` says how far results are from f32.
     Bf16,
 }
 

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::Instant;
 
+use anyhow::Context;
+use limbic_engine::{Extraction, Model, Placement};
 use serde_json::{Value, json};
 
-use super::ceiling::flops_per_second;
+use super::ceiling::{bf16_flops_per_second, flops_per_second};
 use super::comparison::{Comparison, Contender, Line, alternate};
 use super::stage::{Stage, cores, spaced};
 
@@ -17,19 +19,27 @@ const PADDED: usize = 128;
 const NAIVE_ROWS: usize = 64;
 const NAIVE_LAYERS: usize = 2;
 
-fn ours(stage: &Stage) -> anyhow::Result<f64> {
+fn ours(stage: &Stage, model: &Model) -> anyhow::Result<f64> {
     let began = Instant::now();
-    std::hint::black_box(stage.extract(&stage.prompts, &stage.request())?);
+    std::hint::black_box(stage.extract_with(model, &stage.prompts, &stage.request())?);
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// Beside the peer in f32 and bf16, and the ceiling.
+/// In f32 and bf16, beside the peer in both and the ceilings.
 pub(super) fn extract(stage: &Stage) -> anyhow::Result<Comparison> {
+    let rounded = Model::load(Path::new(&stage.source()), &Placement::cpu_bf16())?;
     let (tokens, flops) = (stage.tokens() as f64, stage.model.architecture().flops_per_token(0) as f64);
     let mut contenders = vec![
-        Contender::new("Limbic, f32", || ours(stage)),
+        Contender::new("Limbic, f32", || ours(stage, &stage.model)),
         Contender::new("ceiling: the same multiplications as large f32 products", || Ok(tokens * flops / flops_per_second())),
+        Contender::new("Limbic, bf16", || ours(stage, &rounded)),
     ];
+    let swift = bf16_flops_per_second().is_some();
+    if swift {
+        contenders.push(Contender::new("ceiling: the same multiplications as `vdpbf16ps` alone", || {
+            Ok(tokens * flops / bf16_flops_per_second().context("the processor had AVX512-BF16 before")?)
+        }));
+    }
     let ids = stage.write_ids("ids.json", &stage.prompts)?;
     let formats = [("float32", "f32"), ("bfloat16", "bf16")];
     let out = |format: &str| stage.path(&format!("{format}.states"));
@@ -47,17 +57,25 @@ pub(super) fn extract(stage: &Stage) -> anyhow::Result<Comparison> {
         ("ceiling, GFLOP/s", json!(tokens * flops / ceiling.median() / 1e9)),
         ("share of the ceiling, %", json!(100.0 * ceiling.median() / lines[0].median())),
     ];
+    if swift {
+        let ceiling = &lines[3];
+        facts.push(("ceiling of bf16, GFLOP/s", json!(tokens * flops / ceiling.median() / 1e9)));
+        facts.push(("share of the ceiling of bf16, %", json!(100.0 * ceiling.median() / lines[2].median())));
+    }
+    let (most, mean) = difference(stage, &interleaved(&stage.extract_with(&rounded, &stage.prompts, &stage.request())?))?;
+    facts.push(("distance of our bf16 from our f32, at most", json!(most)));
+    facts.push(("distance of our bf16 from our f32, mean", json!(mean)));
     if stage.peer.is_some() {
         let names = [
             ("distance of transformers f32 from our f32, at most", "distance of transformers f32 from our f32, mean"),
             ("distance of transformers bf16 from our f32, at most", "distance of transformers bf16 from our f32, mean"),
         ];
         for ((format, _), (at_most, mean_name)) in formats.into_iter().zip(names) {
-            let (most, mean) = difference(stage, &out(format))?;
+            let (most, mean) = difference(stage, &peers_states(&out(format))?)?;
             facts.extend([(at_most, json!(most)), (mean_name, json!(mean))]);
         }
-        facts.push(("a distance is", "that of two states over the length of one".into()));
     }
+    facts.push(("a distance is", "that of two states over the length of one".into()));
     let about = format!(
         "The last token's state at {} layers of {} rows, {tokens} tokens, on {} cores. Limbic: the engine in this process with batches of \
          {} tokens. transformers: one pass a batch with output_hidden_states, batches of {BATCH} rows sorted by length. Loading and \
@@ -70,13 +88,23 @@ pub(super) fn extract(stage: &Stage) -> anyhow::Result<Comparison> {
     Ok(Comparison { name: "extract", about, unit: "s", work: Some((tokens, "tokens")), lines, facts })
 }
 
-/// How far states of the peer, `[rows, layers, d]` in a file, are from ours, over the length of ours: at most and in the mean
-/// over all rows and layers.
-fn difference(stage: &Stage, path: &Path) -> anyhow::Result<(f64, f64)> {
+/// States in the peer's order, `[rows, layers, d]`.
+fn interleaved(found: &Extraction) -> Vec<f32> {
+    let rows = found.states[0].values.len() / found.width;
+    (0..rows).flat_map(|row| found.states.iter().flat_map(move |s| &s.values[row * found.width..][..found.width])).copied().collect()
+}
+
+/// The peer's states, `[rows, layers, d]`.
+fn peers_states(path: &Path) -> anyhow::Result<Vec<f32>> {
+    Ok(std::fs::read(path)?.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+}
+
+/// How far states, `[rows, layers, d]`, are from ours in f32, over the length of ours: at most and in the mean over all rows and
+/// layers.
+fn difference(stage: &Stage, theirs: &[f32]) -> anyhow::Result<(f64, f64)> {
     let ours = stage.states()?;
-    let theirs: Vec<f32> = std::fs::read(path)?.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     let (width, layers, rows) = (ours.width, ours.states.len(), stage.rows.len());
-    anyhow::ensure!(theirs.len() == rows * layers * width, "the peer has {} numbers of states", theirs.len());
+    anyhow::ensure!(theirs.len() == rows * layers * width, "there are {} numbers of states", theirs.len());
     let length = |squares: f64| squares.sqrt().max(f64::MIN_POSITIVE);
     let (mut most, mut sum) = (0f64, 0f64);
     for (layer, states) in ours.states.iter().enumerate() {
@@ -93,7 +121,7 @@ fn difference(stage: &Stage, path: &Path) -> anyhow::Result<(f64, f64)> {
 
 /// Beside a pass per layer.
 pub(super) fn naive(stage: &Stage) -> anyhow::Result<Comparison> {
-    let mut contenders = vec![Contender::new("Limbic, f32", || ours(stage))];
+    let mut contenders = vec![Contender::new("Limbic, f32", || ours(stage, &stage.model))];
     let (rows, layers) = (spaced(&stage.prompts, NAIVE_ROWS), spaced(&(0..stage.layers().len()).collect::<Vec<_>>(), NAIVE_LAYERS));
     let ids = stage.write_ids("naive.json", &rows)?;
     let times = (stage.layers().len() * stage.rows.len()) as f64 / (layers.len() * rows.len()) as f64;

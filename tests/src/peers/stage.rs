@@ -114,7 +114,12 @@ impl Stage {
 
     /// Our extraction of some prompts.
     pub(super) fn extract(&self, prompts: &[Prompt], request: &Request) -> anyhow::Result<Extraction> {
-        Ok(extract(&self.model, prompts, request, &mut |_| ControlFlow::Continue(()))?)
+        self.extract_with(&self.model, prompts, request)
+    }
+
+    /// The same in another number format.
+    pub(super) fn extract_with(&self, model: &Model, prompts: &[Prompt], request: &Request) -> anyhow::Result<Extraction> {
+        Ok(extract(model, prompts, request, &mut |_| ControlFlow::Continue(()))?)
     }
 
     /// The last token's states of all rows, computed when they are first asked for.

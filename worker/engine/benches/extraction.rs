@@ -24,8 +24,13 @@ fn quickstart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/quickstart")
 }
 
-static MODEL: LazyLock<Model> =
-    LazyLock::new(|| Model::load(&quickstart().join("models/tiny-4m"), &Placement::cpu()).expect("the shipped model loads"));
+fn load(placement: &Placement) -> Model {
+    Model::load(&quickstart().join("models/tiny-4m"), placement).expect("the shipped model loads")
+}
+
+static MODEL: LazyLock<Model> = LazyLock::new(|| load(&Placement::cpu()));
+/// In bf16: on a CPU without AVX512-BF16 it is slower.
+static ROUNDED: LazyLock<Model> = LazyLock::new(|| load(&Placement::cpu_bf16()));
 
 fn prompts(template: &str) -> Vec<Prompt> {
     let corpus = std::fs::read_to_string(quickstart().join("corpus.jsonl")).expect("the shipped corpus is there");
@@ -39,9 +44,13 @@ static PROMPTS: LazyLock<Vec<Prompt>> = LazyLock::new(|| prompts("{text}"));
 
 /// Runs a request and counts the prompts' tokens and those that are decoded.
 fn measure(bencher: Bencher<'_, '_>, prompts: &[Prompt], request: &Request) {
+    measure_model(bencher, &MODEL, prompts, request);
+}
+
+fn measure_model(bencher: Bencher<'_, '_>, model: &Model, prompts: &[Prompt], request: &Request) {
     let decoded = prompts.len() * request.continuation.as_ref().map_or(0, Continuation::longest);
     let tokens = prompts.iter().map(|p| p.ids.len()).sum::<usize>() + decoded;
-    let run = || extract(&MODEL, black_box(prompts), request, &mut |_| ControlFlow::Continue(())).expect("the shipped model runs");
+    let run = || extract(model, black_box(prompts), request, &mut |_| ControlFlow::Continue(())).expect("the shipped model runs");
     bencher.counter(ItemsCount::new(tokens)).bench_local(run);
 }
 
@@ -53,6 +62,12 @@ fn every_layer() -> Vec<Layer> {
 #[divan::bench(args = [128, 256, 512], sample_count = 10)]
 fn rows(bencher: Bencher<'_, '_>, rows: usize) {
     measure(bencher, &PROMPTS[..rows], &Request::new(every_layer(), vec![ReadOut::LAST]));
+}
+
+/// The same in bf16.
+#[divan::bench(args = [128, 256, 512], sample_count = 10)]
+fn rows_in_bf16(bencher: Bencher<'_, '_>, rows: usize) {
+    measure_model(bencher, &ROUNDED, &PROMPTS[..rows], &Request::new(every_layer(), vec![ReadOut::LAST]));
 }
 
 /// How many of the last layers are read.
@@ -84,6 +99,12 @@ fn decoding(tokens: usize, offsets: &[u32]) -> Request {
 #[divan::bench(args = [32, 64], sample_count = 5)]
 fn decoded_rows(bencher: Bencher<'_, '_>, rows: usize) {
     measure(bencher, &PROMPTS[..rows], &decoding(16, &[0, 16]));
+}
+
+/// The same in bf16.
+#[divan::bench(args = [32, 64], sample_count = 5)]
+fn decoded_rows_in_bf16(bencher: Bencher<'_, '_>, rows: usize) {
+    measure_model(bencher, &ROUNDED, &PROMPTS[..rows], &decoding(16, &[0, 16]));
 }
 
 #[divan::bench(args = [16, 32], sample_count = 5)]

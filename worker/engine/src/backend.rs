@@ -50,6 +50,9 @@ pub trait Loaded: Send + Sync {
 
 impl Backend for Placement {
     fn load(&self, path: &Path, random: Option<u64>, on_tensor: OnTensor<'_>) -> Result<Box<dyn Loaded>, LoadError> {
+        if !self.swift() {
+            tracing::warn!("this CPU has no AVX512-BF16: in bf16 it computes the numbers that others do, but slower than in f32");
+        }
         Ok(Box::new(Model::prepare(path, random, self, on_tensor)?))
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! Tensors are packed: the first dimension counts the tokens of all sequences, one after another. On a CPU in f32 the
 //! steps run over slices with rayon; anywhere else (and on request, to check one against the other) they are composed
-//! from candle's operations.
+//! from candle's operations. Matrices of bf16 on a CPU ([`bf16`]) have products of their own; all else stays in f32.
 
 pub(crate) mod attention;
+pub(crate) mod bf16;
 pub(crate) mod blocks;
 pub(crate) mod gate;
 pub(crate) mod heads;
 pub(crate) mod lanes;
+pub(crate) mod matrix;
 pub(crate) mod norm;
 
 use candle_core::{CpuStorage, DType, InplaceOp1, InplaceOp2, Layout, Result, Storage, Tensor};
@@ -22,19 +24,8 @@ pub(crate) enum Steps {
     Composed,
 }
 
-/// `x` times a weight that lies as `[in, out]`.
-///
-/// Shapes: `x` [t, in], `weight` [in, out] -> [t, out]. The result of one row does not depend on the others: a single
-/// row is doubled, because the matrix-vector path sums in another order.
-pub(crate) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    if x.dim(0)? == 1 {
-        return Tensor::cat(&[x, x], 0)?.matmul(weight)?.narrow(0, 0, 1)?.contiguous();
-    }
-    x.matmul(weight)
-}
-
 /// `x += y` for tensors of one shape, in place where `steps` allows.
-pub(crate) fn add(steps: Steps, x: Tensor, y: &Tensor) -> Result<Tensor> {
+fn add(steps: Steps, x: Tensor, y: &Tensor) -> Result<Tensor> {
     if steps == Steps::Composed {
         return &x + y;
     }

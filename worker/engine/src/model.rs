@@ -15,6 +15,7 @@ pub(crate) use decoder::{Decoder, Plan, Tap};
 use load::Weights;
 
 use crate::kernel::Steps;
+use crate::kernel::bf16::Kernel;
 use crate::template::{ChatTemplate, TemplateError};
 use crate::tokenizer::Tokenizer;
 use crate::weights::{LoadError, OnTensor};
@@ -25,13 +26,15 @@ pub struct Placement {
     device: Device,
     dtype: DType,
     steps: Steps,
+    /// What multiplies with bf16 weights under f32 activations, where that is asked for.
+    packed: Option<Kernel>,
     room: Option<usize>,
 }
 
 impl Placement {
     /// The CPU in f32: the reference, and the default.
     pub fn cpu() -> Placement {
-        Placement { device: Device::Cpu, dtype: DType::F32, steps: Steps::Fused, room: None }
+        Placement { device: Device::Cpu, dtype: DType::F32, steps: Steps::Fused, packed: None, room: None }
     }
 
     /// The CPU in f32 through the same tensor operations that run on GPUs: slow, for checking one against the other.
@@ -39,12 +42,30 @@ impl Placement {
         Placement { steps: Steps::Composed, ..Placement::cpu() }
     }
 
+    /// The CPU in bf16: weights, and what they are multiplied with, are rounded to bf16; sums and everything else are f32.
+    ///
+    /// Made for CPUs with AVX512-BF16, where it is faster than f32. Others compute the same numbers bit for bit, but slower than
+    /// f32; see [`Placement::swift`].
+    pub fn cpu_bf16() -> Placement {
+        Placement { packed: Some(Kernel::best()), ..Placement::cpu() }
+    }
+
+    /// [`Placement::cpu_bf16`] as on a CPU without AVX512-BF16: slow, for checking one against the other.
+    pub fn cpu_bf16_portable() -> Placement {
+        Placement { packed: Some(Kernel::Portable), ..Placement::cpu() }
+    }
+
+    /// Whether the device has instructions for the number format: false for bf16 on a CPU without AVX512-BF16.
+    pub fn swift(&self) -> bool {
+        self.packed != Some(Kernel::Portable)
+    }
+
     /// A CUDA device in bf16.
     ///
     /// # Errors
     /// Without the `cuda` feature, or where the device is absent.
     pub fn cuda(ordinal: usize) -> Result<Placement, LoadError> {
-        Ok(Placement { device: Device::new_cuda(ordinal)?, dtype: DType::BF16, steps: Steps::Composed, room: None })
+        Ok(Placement { device: Device::new_cuda(ordinal)?, dtype: DType::BF16, steps: Steps::Composed, packed: None, room: None })
     }
 
     /// The same device as if its memory held passes of at most so many tokens: to see what becomes of larger ones.
@@ -55,7 +76,7 @@ impl Placement {
 
     /// The same device in f32.
     pub fn in_f32(self) -> Placement {
-        Placement { dtype: DType::F32, ..self }
+        Placement { dtype: DType::F32, packed: None, ..self }
     }
 }
 

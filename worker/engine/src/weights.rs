@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use candle_core::{DType, Device, Tensor};
 use limbic_proto::architecture::ArchitectureError;
 
+use crate::kernel::bf16::{Kernel, Panels};
+use crate::kernel::matrix::Matrix;
 use crate::tokenizer::TokenizerError;
 
 /// Why a model can't be loaded. Most are the model's fault, not the moment's: trying again won't help, except
@@ -132,6 +134,8 @@ pub(crate) struct Layout<'a> {
     pub on_tensor: OnTensor<'a>,
     pub device: &'a Device,
     pub dtype: DType,
+    /// Matrices become bf16 panels for that kernel instead of tensors.
+    pub packed: Option<Kernel>,
 }
 
 impl Layout<'_> {
@@ -147,7 +151,7 @@ impl Layout<'_> {
         Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?.to_dtype(self.dtype)?.to_device(self.device)?)
     }
 
-    /// A vector, or a matrix as it is stored.
+    /// A vector.
     pub(crate) fn plain(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
         let numbers = self.numbers(name, shape, Rows::Plain)?;
         self.place(numbers, shape)
@@ -163,8 +167,31 @@ impl Layout<'_> {
         self.place(all, &[len])
     }
 
+    /// A matrix with a row for every token, `[vocab, d]`, as `[d, vocab]`.
+    pub(crate) fn table(&mut self, name: &str, shape: &[usize; 2]) -> Result<Matrix, LoadError> {
+        let numbers = self.numbers(name, shape, Rows::Plain)?;
+        Ok(match self.packed {
+            Some(kernel) => Matrix::Packed(Panels::joined(kernel, shape[1], &[numbers]).into()),
+            None => Matrix::Plain(self.place(numbers, shape)?.t()?),
+        })
+    }
+
+    /// Gate and up projection, `[width, input]` both, as one matrix that a feed-forward part begins with.
+    pub(crate) fn gated(&mut self, input: usize, width: usize, gate: &str, up: &str) -> Result<Matrix, LoadError> {
+        let Some(kernel) = self.packed else {
+            return self.projections(input, &[(gate, width, Rows::Plain), (up, width, Rows::Plain)]);
+        };
+        let gate = self.numbers(gate, &[width, input], Rows::Plain)?;
+        let up = self.numbers(up, &[width, input], Rows::Plain)?;
+        Ok(Matrix::Packed(Panels::gated(kernel, input, &gate, &up).into()))
+    }
+
     /// Projections `[out_i, input]` side by side as one `[input, sum of out_i]`.
-    pub(crate) fn projections(&mut self, input: usize, parts: &[(&str, usize, Rows)]) -> Result<Tensor, LoadError> {
+    pub(crate) fn projections(&mut self, input: usize, parts: &[(&str, usize, Rows)]) -> Result<Matrix, LoadError> {
+        if let Some(kernel) = self.packed {
+            let parts: Result<Vec<_>, _> = parts.iter().map(|(name, out, rows)| self.numbers(name, &[*out, input], *rows)).collect();
+            return Ok(Matrix::Packed(Panels::joined(kernel, input, &parts?).into()));
+        }
         let total: usize = parts.iter().map(|p| p.1).sum();
         let mut all = vec![0f32; input * total];
         let mut column = 0;
@@ -173,7 +200,7 @@ impl Layout<'_> {
             transpose(&numbers, input, &mut all, total, column);
             column += out;
         }
-        self.place(all, &[input, total])
+        Ok(Matrix::Plain(self.place(all, &[input, total])?))
     }
 }
 

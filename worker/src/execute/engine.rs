@@ -39,7 +39,7 @@ const KEEP_AFTER: Duration = Duration::from_secs(5);
 pub(crate) fn placements(device: &str) -> Result<Vec<(Dtype, Placement)>, SettingsError> {
     let bad = |message: String| SettingsError::Device { device: device.to_owned(), message };
     if device == "cpu" {
-        return Ok(vec![(Dtype::F32, Placement::cpu())]);
+        return Ok(vec![(Dtype::F32, Placement::cpu()), (Dtype::Bf16, Placement::cpu_bf16())]);
     }
     let ordinal = device.strip_prefix("cuda:").and_then(|n| n.parse().ok());
     let ordinal = ordinal.ok_or_else(|| bad("write cpu, or cuda:N such as cuda:0".to_owned()))?;

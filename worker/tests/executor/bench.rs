@@ -40,6 +40,7 @@ pub struct Bench {
     pub bad_rows: BadRows,
     pub progress: Progress,
     pub random_weights: Option<u64>,
+    pub dtype: Dtype,
 }
 
 pub fn fixture(model: &str) -> PathBuf {
@@ -109,8 +110,8 @@ impl Bench {
         let model = runtime.block_on(ModelFiles::resolve(&model.to_string_lossy(), Need::Weights)).unwrap();
         let executor = EngineExecutor::new("cpu", None).unwrap();
         let shelf = Arc::new(Shelf::new(1 << 20));
-        let (bad_rows, progress, random_weights) = (BadRows::Stop, Progress::new(), None);
-        let bench = Bench { runtime, folder, store, shelf, model, rows, executor, bad_rows, progress, random_weights };
+        let (bad_rows, progress, random_weights, dtype) = (BadRows::Stop, Progress::new(), None, Dtype::F32);
+        let bench = Bench { runtime, folder, store, shelf, model, rows, executor, bad_rows, progress, random_weights, dtype };
         bench.store_rows();
         bench
     }
@@ -177,7 +178,7 @@ impl Bench {
     }
 
     fn model(&self) -> ModelIdentity {
-        ModelIdentity { digest: self.model.identity(self.random_weights), dtype: Dtype::F32 }
+        ModelIdentity { digest: self.model.identity(self.random_weights), dtype: self.dtype }
     }
 
     pub fn extract(

@@ -215,6 +215,7 @@ mod tests {
     use limbic_proto::spec::{self, BadRows, TooLong};
 
     use super::*;
+    use crate::kernel::matrix::Matrix;
     use crate::likelihood::label_log_likelihoods;
     use crate::model::Placement;
     use crate::prompt::Prompts;
@@ -228,10 +229,11 @@ mod tests {
 
     /// The model with an embedding that is not a number.
     fn poisoned(mut model: Model, token: u32) -> Model {
-        let (vocab, width) = model.decoder.embeddings.dims2().unwrap();
-        let mut numbers = model.decoder.embeddings.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        numbers[token as usize * width..][..width].fill(f32::NAN);
-        model.decoder.embeddings = Tensor::from_vec(numbers, (vocab, width), &Device::Cpu).unwrap();
+        let a = &model.decoder.architecture;
+        let every: Vec<u32> = (0..a.vocab as u32).collect();
+        let mut numbers = model.decoder.embeddings.columns(&every).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        numbers[token as usize * a.hidden..][..a.hidden].fill(f32::NAN);
+        model.decoder.embeddings = Matrix::Plain(Tensor::from_vec(numbers, (a.vocab, a.hidden), &Device::Cpu).unwrap().t().unwrap());
         model
     }
 
@@ -242,7 +244,7 @@ mod tests {
     #[test]
     fn poisoned_rows_are_named_or_left_out_and_their_neighbours_stay_as_they_are() {
         // On the CPU a row is alone with its poison; where attention is composed of tensor operations its batch shares it.
-        for placement in [Placement::cpu(), Placement::cpu_composed()] {
+        for placement in [Placement::cpu(), Placement::cpu_bf16(), Placement::cpu_composed()] {
             let healthy = model(&placement);
             let prompts = Prompts::new(&healthy, &spec::Prompt::Template("{text}".into()), &TEXTS, 0, TooLong::Error).unwrap().prompts;
             let miss = *prompts[1].ids.iter().find(|id| prompts[4].ids.contains(id) && !prompts[0].ids.contains(id)).unwrap();

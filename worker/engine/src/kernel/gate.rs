@@ -23,13 +23,19 @@ pub(crate) fn silu_times(steps: Steps, x: &Tensor) -> Result<Tensor> {
     Tensor::from_vec(out, (tokens, width), x.device())
 }
 
+/// `silu(gate) * up` of two numbers.
+#[inline(always)]
+pub(super) fn gated<const FMA: bool>(gate: f32, up: f32) -> f32 {
+    gate / (1.0 + exp::<FMA>((-gate).min(80.0))) * up
+}
+
 fn some_rows(x: &[f32], width: usize, out: &mut [f32]) {
     #[inline(always)]
     fn body<const FMA: bool>(x: &[f32], width: usize, out: &mut [f32]) {
         for (x, out) in x.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
             let (gate, up) = x.split_at(width);
             for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
-                *out = g / (1.0 + exp::<FMA>((-*g).min(80.0))) * u;
+                *out = gated::<FMA>(*g, *u);
             }
         }
     }

@@ -26,7 +26,8 @@ fn all_rows(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     x.par_chunks(block).zip(out.par_chunks_mut(block)).for_each(|(x, out)| some_rows(x, weight, eps, out));
 }
 
-fn some_rows(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+/// The same of some rows, on this thread.
+pub(super) fn some_rows(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     #[inline(always)]
     fn body<const FMA: bool>(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         for (x, out) in x.chunks_exact(weight.len()).zip(out.chunks_exact_mut(weight.len())) {

@@ -7,7 +7,8 @@ use limbic_proto::axis::Layer;
 use super::rope::Rope;
 use crate::kernel::attention::{attend, store};
 use crate::kernel::heads::{HeadWeights, Heads, place};
-use crate::kernel::{Steps, add, gate, linear, norm, pick};
+use crate::kernel::matrix::{Matrix, add, feed, normed};
+use crate::kernel::{Steps, norm, pick};
 use crate::pass::{Cache, Pass};
 
 /// One block's weights; matrices lie as `[in, out]`.
@@ -16,19 +17,19 @@ pub(crate) struct Block {
     /// Norm before the attention, [d].
     pub attention_norm: Tensor,
     /// q, k and v projections side by side, [d, (hq + 2 hk) * w].
-    pub qkv: Tensor,
+    pub qkv: Matrix,
     /// Bias and per-head norms.
     pub heads: HeadWeights,
     /// Output projection, [hq * w, d].
-    pub output: Tensor,
+    pub output: Matrix,
     /// Its bias, [d].
     pub output_bias: Option<Tensor>,
     /// Norm before the feed-forward part, [d].
     pub feed_norm: Tensor,
     /// Gate and up projections side by side, [d, 2 i].
-    pub gate_up: Tensor,
+    pub gate_up: Matrix,
     /// Down projection, [i, d].
-    pub down: Tensor,
+    pub down: Matrix,
     /// How many keys a query sees.
     pub window: Option<usize>,
 }
@@ -37,15 +38,16 @@ pub(crate) struct Block {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     pub architecture: Architecture,
-    /// [vocab, d].
-    pub embeddings: Tensor,
+    /// [d, vocab].
+    pub embeddings: Matrix,
     pub blocks: Vec<Block>,
     /// Final norm, [d].
     pub norm: Tensor,
-    /// LM head, [vocab, d]; the embeddings where tied.
-    pub head: Tensor,
+    /// LM head, [d, vocab]; the embeddings where tied.
+    pub head: Matrix,
     pub rope: Rope,
     pub device: Device,
+    /// The number format of activations.
     pub dtype: DType,
     pub steps: Steps,
     /// See [`crate::Placement::with_room`].
@@ -90,7 +92,7 @@ impl Decoder {
         } else {
             plan.kept
         };
-        let mut x = pick(&self.embeddings, &pass.tokens)?;
+        let mut x = self.embeddings.columns(&pass.tokens)?;
         tap(Tap { layer: Layer::Block(0), states: &x, kept_only: false })?;
         for (index, block) in self.blocks.iter().take(plan.blocks).enumerate() {
             let last = index + 1 == plan.blocks && kept.len() < pass.tokens.len();
@@ -109,7 +111,7 @@ impl Decoder {
         let (steps, eps) = (self.steps, self.architecture.rms_eps as f32);
         let heads = self.heads();
         let cached = plan.cache.map(|cache| &cache.layers[index]);
-        let qkv = linear(&norm::rms_norm(steps, &x, &block.attention_norm, eps)?, &block.qkv)?;
+        let qkv = normed(steps, &x, &block.attention_norm, eps, &block.qkv)?;
         let qkv = place(steps, heads, qkv, &block.heads, &self.rope, &pass.positions)?;
         let mut mixed = attend(steps, heads, &qkv, cached, pass, block.window)?;
         if let (Some(layer), Some(to)) = (cached, plan.store) {
@@ -120,19 +122,13 @@ impl Decoder {
         if let Some(kept) = kept {
             (mixed, x) = (pick(&mixed, kept)?, pick(&x, kept)?);
         }
-        let mut mixed = linear(&mixed, &block.output)?;
-        if let Some(bias) = &block.output_bias {
-            mixed = mixed.broadcast_add(bias)?;
-        }
-        let x = add(steps, x, &mixed)?;
-        let both = linear(&norm::rms_norm(steps, &x, &block.feed_norm, eps)?, &block.gate_up)?;
-        let down = linear(&gate::silu_times(steps, &both)?, &block.down)?;
-        add(steps, x, &down)
+        let x = add(steps, x, &mixed, &block.output, block.output_bias.as_ref())?;
+        feed(steps, x, &block.feed_norm, eps, &block.gate_up, &block.down)
     }
 
     /// Next-token scores of states after the final norm, `[n, d]` -> `[n, vocab]` in f32.
     pub(crate) fn logits(&self, states: &Tensor) -> Result<Tensor> {
-        linear(states, &self.head.t()?)?.to_dtype(DType::F32)
+        self.head.times(states)?.to_dtype(DType::F32)
     }
 
     /// An empty cache for so many tokens.

@@ -110,10 +110,10 @@ fn decoder(
 ) -> Result<Decoder, LoadError> {
     let (device, dtype, steps) = (placement.device.clone(), placement.dtype, placement.steps);
     let factors = tensors.rope_factors()?;
-    let mut layout = Layout { tensors, on_tensor, device: &device, dtype };
+    let mut layout = Layout { tensors, on_tensor, device: &device, dtype, packed: placement.packed };
     let a = &architecture;
-    let embeddings = layout.plain(EMBEDDINGS, &[a.vocab, a.hidden])?;
-    let head = if a.tie_embeddings { embeddings.clone() } else { layout.plain("lm_head.weight", &[a.vocab, a.hidden])? };
+    let embeddings = layout.table(EMBEDDINGS, &[a.vocab, a.hidden])?;
+    let head = if a.tie_embeddings { embeddings.clone() } else { layout.table("lm_head.weight", &[a.vocab, a.hidden])? };
     let norm = layout.plain("model.norm.weight", &[a.hidden])?;
     let blocks = (0..a.layers).map(|i| block(a, i, &mut layout)).collect::<Result<_, _>>()?;
     let rope = Rope::new(a, factors.as_deref(), &device)?;
@@ -159,7 +159,7 @@ fn block(a: &Architecture, index: usize, layout: &mut Layout<'_>) -> Result<Bloc
             false => None,
         },
         feed_norm: layout.plain(&name("post_attention_layernorm.weight"), &[a.hidden])?,
-        gate_up: layout.projections(a.hidden, &[(&gate, a.intermediate, Rows::Plain), (&up, a.intermediate, Rows::Plain)])?,
+        gate_up: layout.gated(a.hidden, a.intermediate, &gate, &up)?,
         down: layout.projections(a.intermediate, &[(&name("mlp.down_proj.weight"), a.hidden, Rows::Plain)])?,
         window: a.window(index),
     })

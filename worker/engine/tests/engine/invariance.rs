@@ -8,7 +8,7 @@ use limbic_engine::{
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 use limbic_proto::spec::{self, BadRows, TooLong};
 
-use crate::reference::{FAMILIES, Reference, all_layers, chats, fixture, greedy, model, prompts, raw, run};
+use crate::reference::{Reference, all_layers, chats, fixture, greedy, in_all_formats, model, prompts, raw, run};
 
 fn bits(found: &Extraction) -> Vec<Vec<u32>> {
     found.states.iter().map(|s| s.values.iter().map(|x| x.to_bits()).collect()).collect()
@@ -16,8 +16,8 @@ fn bits(found: &Extraction) -> Vec<Vec<u32>> {
 
 #[test]
 fn batches_change_no_bit() {
-    for name in FAMILIES {
-        let (model, meta) = (model(name), Reference::read(name).meta);
+    for (name, placement) in in_all_formats() {
+        let (model, meta) = (Model::load(&fixture(name), &placement).unwrap(), Reference::read(name).meta);
         let prompts = chats(&model, &meta.texts);
         let pooling = |pooling| ReadOut { pooling, ..ReadOut::LAST };
         let request = Request {
@@ -64,8 +64,8 @@ fn fewer_layers_give_the_same_states() {
 
 #[test]
 fn a_reply_run_at_once_is_the_reply_decoded() {
-    for name in FAMILIES {
-        let (model, meta) = (model(name), Reference::read(name).meta);
+    for (name, placement) in in_all_formats() {
+        let (model, meta) = (Model::load(&fixture(name), &placement).unwrap(), Reference::read(name).meta);
         let prompts = chats(&model, &meta.texts);
         let read_outs = vec![ReadOut::at(1), ReadOut::at(7), ReadOut { context: Context::MaskedPrompt, ..ReadOut::at(7) }];
         let mut request = Request::new(all_layers(meta.layers), read_outs);
@@ -79,8 +79,8 @@ fn a_reply_run_at_once_is_the_reply_decoded() {
 
 #[test]
 fn a_shared_beginning_is_run_once_and_changes_no_bit() {
-    for name in FAMILIES {
-        let (model, meta) = (model(name), Reference::read(name).meta);
+    for (name, placement) in in_all_formats() {
+        let (model, meta) = (Model::load(&fixture(name), &placement).unwrap(), Reference::read(name).meta);
         let system = Some("You are very emotional, and you have always been.".to_owned());
         let condition = spec::Prompt::Chat(spec::Chat { system, ..spec::Chat::default() });
         let prompts = prompts(&model, &condition, &meta.texts);
@@ -109,14 +109,14 @@ fn a_shared_beginning_is_run_once_and_changes_no_bit() {
 }
 
 /// A model of a device that holds passes of so many tokens.
-fn cramped(name: &str, tokens: usize) -> Model {
-    Model::load(&fixture(name), &Placement::cpu().with_room(tokens)).unwrap()
+fn cramped(name: &str, placement: &Placement, tokens: usize) -> Model {
+    Model::load(&fixture(name), &placement.clone().with_room(tokens)).unwrap()
 }
 
 #[test]
 fn too_little_memory_halves_the_passes_and_changes_no_bit() {
-    for name in FAMILIES {
-        let (model, meta) = (model(name), Reference::read(name).meta);
+    for (name, placement) in in_all_formats() {
+        let (model, meta) = (Model::load(&fixture(name), &placement).unwrap(), Reference::read(name).meta);
         let prompts = chats(&model, &meta.texts);
         let longest = prompts.iter().map(|p| p.ids.len()).max().unwrap();
         let mut request = Request::new(all_layers(meta.layers), vec![ReadOut::LAST, ReadOut::at(1), ReadOut::at(4)]);
@@ -125,7 +125,7 @@ fn too_little_memory_halves_the_passes_and_changes_no_bit() {
         let whole = run(&model, &prompts, &request);
         assert_eq!(whole.memory_retries, 0);
         for room in [longest, 2 * longest, 4 * longest] {
-            let found = run(&cramped(name, room), &prompts, &request);
+            let found = run(&cramped(name, &placement, room), &prompts, &request);
             assert!(found.memory_retries > 0, "{name} with room for {room}");
             assert_eq!((bits(&whole), &whole.replies, whole.tokens), (bits(&found), &found.replies, found.tokens), "{name}, room {room}");
         }
@@ -134,19 +134,19 @@ fn too_little_memory_halves_the_passes_and_changes_no_bit() {
         let shared = self::prompts(&model, &spec::Prompt::Chat(spec::Chat { system, ..spec::Chat::default() }), &meta.texts);
         let request = Request::new(all_layers(meta.layers), vec![ReadOut::LAST]);
         let longest = shared.iter().map(|p| p.ids.len()).max().unwrap();
-        let (whole, found) = (run(&model, &shared, &request), run(&cramped(name, longest), &shared, &request));
+        let (whole, found) = (run(&model, &shared, &request), run(&cramped(name, &placement, longest), &shared, &request));
         assert!(found.memory_retries > 0 && bits(&whole) == bits(&found) && whole.tokens == found.tokens, "{name}");
         let labels = vec![vec![7, 300, 12], vec![5]];
         let score =
             |model: &Model| label_log_likelihoods(model, &prompts, &labels, BadRows::Stop, &mut |_| ControlFlow::Continue(())).unwrap();
-        let (whole, found) = (score(&model), score(&cramped(name, 2 * longest)));
+        let (whole, found) = (score(&model), score(&cramped(name, &placement, 2 * longest)));
         assert!(found.memory_retries > 0 && whole.rows == found.rows && whole.tokens == found.tokens, "{name}");
     }
 }
 
 #[test]
 fn too_little_memory_for_one_row_says_so() {
-    let (model, meta) = (cramped("llama-plain", 3), Reference::read("llama-plain").meta);
+    let (model, meta) = (cramped("llama-plain", &Placement::cpu(), 3), Reference::read("llama-plain").meta);
     let prompts = prompts(&model, &raw(), &meta.texts);
     let request = Request::new(vec![Layer::Final], vec![ReadOut::LAST]);
     let error = extract(&model, &prompts, &request, &mut |_| ControlFlow::Continue(())).unwrap_err();

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+mod bf16;
 mod contexts;
 mod continuation;
 mod damage;

@@ -34,6 +34,11 @@ pub fn model(name: &str) -> Model {
     Model::load(&fixture(name), &Placement::cpu()).unwrap()
 }
 
+/// Every family in every number format that CPUs compute in.
+pub fn in_all_formats() -> impl Iterator<Item = (&'static str, Placement)> {
+    FAMILIES.into_iter().flat_map(|name| [(name, Placement::cpu()), (name, Placement::cpu_bf16())])
+}
+
 impl Reference {
     pub fn read(name: &str) -> Reference {
         let meta = serde_json::from_str(&std::fs::read_to_string(fixture(name).join("reference.json")).unwrap()).unwrap();

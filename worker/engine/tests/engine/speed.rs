@@ -71,6 +71,30 @@ fn tokens_per_second() {
     measured("prompts of 1000 tokens", || run(&model, &long, &request).tokens);
 }
 
+/// The number formats of CPUs beside one another, taking turns:
+/// `LIMBIC_SMOLLM2_GGUF=FILE LIMBIC_SPEED_TEXTS=FILE.jsonl cargo test --release -p limbic-engine --test engine number_formats --
+/// --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, not a check"]
+fn number_formats() {
+    let (Some(path), Some(texts)) = (crate::smollm2::path(), texts(600)) else {
+        crate::skipped("number_formats: set LIMBIC_SMOLLM2_GGUF and LIMBIC_SPEED_TEXTS");
+        return;
+    };
+    let formats =
+        [("f32", Placement::cpu()), ("bf16", Placement::cpu_bf16()), ("bf16 without AVX512-BF16", Placement::cpu_bf16_portable())];
+    let models = formats.map(|(name, placement)| (name, Model::load(&path, &placement).unwrap()));
+    let layers = all_layers(models[0].1.architecture().layers);
+    let prompts = prompts(&models[0].1, &raw(), &texts);
+    let request = Request { batch_tokens: Some(2048), ..Request::new(layers, vec![ReadOut::LAST]) };
+    for round in 0..3 {
+        // The slow one once is enough.
+        for (name, model) in models.iter().take(if round == 0 { 3 } else { 2 }) {
+            measured(name, || run(model, &prompts, &request).tokens);
+        }
+    }
+}
+
 /// A condition whose prompts begin with about 200 tokens that are the same.
 fn header(model: &Model, turns: bool, topic: &str) -> spec::Prompt {
     let sentence = |i: usize| format!("For the {i}th time, {topic} is what this is about.");
