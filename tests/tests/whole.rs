@@ -226,3 +226,13 @@ fn what_lies_astray_among_the_sweeps_is_passed_over() {
     let mut coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", listen, "--exit-when-complete"]);
     assert_eq!(coordinator.wait(), Some(0), "it leads what it can read, which is complete");
 }
+
+#[test]
+fn a_number_format_makes_a_model_of_its_own() {
+    let sandbox = sandbox();
+    let (model, both) = ("models: [{source: MODEL}]", "models: [{source: MODEL}, {source: MODEL, name: rounded, dtype: bf16}]");
+    sandbox.small(&[(model, both)]);
+    let done = sandbox.json(&["run", "small.yaml", "--store", "store", "--out", "out", "--json"]);
+    assert_eq!((&done["state"], &done["cells"]["done"]), (&"complete".into(), &72.into()), "{done}");
+    assert_eq!(done["units"]["quarantined"], 0);
+}

@@ -1,14 +1,12 @@
 //! Sweeps computed on this computer: the coordinator in this process, workers as its children.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use limbic_core::machine::{Action, Event, Settings};
 use limbic_core::plan::ModelFacts;
 use limbic_proto::journal::Record;
 use limbic_proto::logs::{LogFormat, tell};
-use limbic_proto::spec::{Dtype, ModelSpec};
 use limbic_proto::status::{AttemptCounts, Status, SweepState};
 use limbic_store::model::Need;
 use limbic_store::{ModelFiles, Store};
@@ -44,16 +42,12 @@ pub struct DeviceArgs {
 }
 
 impl DeviceArgs {
-    /// Refuses what this device can't compute; `models` come with their fields in the spec file.
-    pub fn check<'a>(&self, file: &Path, models: impl IntoIterator<Item = (String, &'a ModelSpec)>) -> Result<(), Failure> {
+    /// Refuses what is no device.
+    pub fn check(&self) -> Result<(), Failure> {
         if self.device != "cpu" && self.device.strip_prefix("cuda:").and_then(|n| n.parse::<u32>().ok()).is_none() {
             return Err(Failure::user(format_args!("--device {}: write cpu, or cuda:N such as cuda:0", self.device)));
         }
-        let bf16 = models.into_iter().find(|(_, model)| model.dtype == Dtype::Bf16 && self.device == "cpu");
-        bf16.map_or(Ok(()), |(field, _)| {
-            let file = file.display();
-            Err(Failure::user(format_args!("{file}: {field}.dtype: bf16 is computed on GPUs only: write f32, or run with --device cuda:0")))
-        })
+        Ok(())
     }
 }
 

@@ -73,8 +73,7 @@ async fn build(args: BuildArgs, log_format: LogFormat) -> Result<(), Failure> {
     let started = Instant::now();
     let spec = read_spec(&args.spec)?;
     let filter = Filter::new(&spec.filters).map_err(|message| Failure::user(format_args!("{}: {message}", args.spec.display())))?;
-    let models = [("model", Some(&spec.model)), ("classify.model", spec.classify.model.as_ref())];
-    args.device.check(&args.spec, models.into_iter().filter_map(|(field, model)| Some((field.to_owned(), model?))))?;
+    args.device.check()?;
     let store = args.store.open_to_lead(spec.store.as_deref()).await?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("limbic-out").join(&spec.name));
     std::fs::create_dir_all(&out)

@@ -42,7 +42,7 @@ pub struct RunArgs {
 pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     let started = Instant::now();
     let spec = read_spec(&args.spec)?;
-    args.device.check(&args.spec, spec.models.iter().enumerate().map(|(at, model)| (format!("models[{at}]"), model)))?;
+    args.device.check()?;
     let store = args.store.open_to_lead(spec.store.as_deref()).await?;
     let extended = match &args.extend {
         None => None,

@@ -176,16 +176,6 @@ fn a_judge_of_replies_that_nobody_writes() {
 }
 
 #[test]
-fn a_number_format_that_the_device_lacks() {
-    let sandbox = sandbox();
-    sandbox.small(&[("source: MODEL", "source: MODEL, dtype: bf16")]);
-    assert_snapshot!(run(&sandbox), @r#"
-    exit 2
-    error: small.yaml: models[0].dtype: bf16 is computed on GPUs only: write f32, or run with --device cuda:0
-    "#);
-}
-
-#[test]
 fn a_file_that_is_not_there() {
     let sandbox = sandbox();
     assert_snapshot!(limbic(&sandbox, &["run", "small.yaml", "--store", "store"]), @r#"
