@@ -44,6 +44,13 @@ fn killed_five_times_it_goes_on_and_the_results_are_the_same() {
         assert!(stood.len() < units, "killed too late to prove anything");
     }
     let before = stood.len() as u64;
+    // A report of what there is says at its head how much that is.
+    assert_eq!(sandbox.limbic(&["report", "small", "--store", "store", "--out", "between"]).code, Some(0));
+    let report = |folder: &str| std::fs::read_to_string(sandbox.path(folder).join("report.md")).unwrap();
+    let between = report("between");
+    let head = between.split("\n## ").next().unwrap();
+    let said = format!(" of {} cells and {before} of {units} units are computed", whole["cells"]["total"]);
+    assert!(head.contains("Unfinished: ") && head.contains(&said), "{head}");
     let last = sandbox.json(&run);
     let attempts = sandbox.attempts();
     for (unit, before) in &had {
@@ -51,6 +58,7 @@ fn killed_five_times_it_goes_on_and_the_results_are_the_same() {
     }
     assert_eq!(last["granted_attempts"], last["computed_units"], "the last run grants nothing but what is missing");
     assert_eq!(last["computed_units"].as_u64().unwrap() + before, units as u64, "only what was missing is computed");
+    assert!(!report("out").contains("Unfinished"));
     let commits: BTreeMap<_, _> = sandbox.objects("commit").into_iter().collect();
     assert!(stood.iter().all(|(name, body)| commits[name] == *body), "what was committed stands unchanged");
     for name in ["results.parquet", "predictions.parquet"] {

@@ -47,7 +47,7 @@ struct Rows {
 impl Rows {
     /// As many rows of each class; every two neighbours of a class are of one group and live equally long.
     fn new(rows: usize, half_life: f64, rng: &mut ChaCha8Rng) -> Rows {
-        let mut lives = vec![0.0; CLASSES];
+        let mut lives = [0.0; CLASSES];
         let mut life = |row: usize, rng: &mut ChaCha8Rng| {
             if (row / CLASSES).is_multiple_of(2) {
                 lives[row % CLASSES] = -half_life * rng.random::<f64>().log2();
