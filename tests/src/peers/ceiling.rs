@@ -90,7 +90,7 @@ const OPERATIONS: f64 = 24.0 * 16.0 * 4.0;
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn pairs(rounds: u64) {
     macro_rules! sums {
-        ($($register:literal)*) => {
+        ($($register:tt)*) => {
             // SAFETY: no memory is touched, and all registers that are written are named.
             unsafe {
                 std::arch::asm!(

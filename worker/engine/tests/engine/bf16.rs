@@ -12,7 +12,7 @@ use crate::reference::{FAMILIES, Reference, all_layers, chats, fixture, greedy, 
 /// lose nothing to speak of in f32. A block's two updates of the residual stream each go through two or three such products
 /// (0.004 of the update), and the stream itself is never rounded; if updates are as long as the stream and point anywhere,
 /// after n blocks about 0.004 * sqrt(n) of it is off, and each block hands on what its norm and softmax make of that. The
-/// five families have random weights, whose updates are long and which amplify; trained models are gentler.
+/// five families have wide random weights, whose updates are long and which amplify; trained models are gentler.
 struct Bound {
     mean: f64,
     most: f64,
