@@ -104,7 +104,7 @@ impl Computing {
         log_format: LogFormat,
         models: impl IntoIterator<Item = &'a ModelFacts>,
     ) -> Computing {
-        let largest = models.into_iter().map(|m| m.architecture.parameters() * 4).max().unwrap_or(0);
+        let largest = models.into_iter().map(|m| m.architecture.parameters() * m.dtype.bytes()).max().unwrap_or(0);
         Computing { store: store.clone(), device: device.clone(), log_format, largest, running: None }
     }
 

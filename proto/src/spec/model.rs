@@ -65,6 +65,14 @@ impl Dtype {
             Dtype::Bf16 => "bf16",
         }
     }
+
+    /// Bytes of a number.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Dtype::F32 => 4,
+            Dtype::Bf16 => 2,
+        }
+    }
 }
 
 /// Which layers of each model.
