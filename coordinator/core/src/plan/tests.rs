@@ -183,7 +183,7 @@ fn refusals_name_the_field_and_what_to_do() {
         &["conditions[0].chat", "`b`", "`c`", "template"],
     );
     let short = |fields: &str| refusal(fields, |_, _, m| m[1].architecture.context = 64);
-    says(short("offsets: [0, 64]"), &["offsets: 64 tokens", "`b`", "context is 64", "smaller offsets"]);
+    says(short("offsets: [0, 64]\ncontinuation: {}"), &["offsets: 64 tokens", "`b`", "context is 64", "smaller offsets"]);
     says(short("offsets: [0, 9]\ncontinuation: {tokens: 80}"), &["continuation.tokens: 80 tokens", "`b`"]);
     says(refusal("", |s, _, _| s.models.clear()), &["models", "empty"]);
     says(refusal("", |_, _, m| m.truncate(1)), &["models", "2", "1"]);
