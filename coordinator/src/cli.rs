@@ -172,7 +172,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => runtime.block_on(inspect::list(args)),
         Command::Compare(args) => runtime.block_on(compare::compare(args)),
         Command::Report(args) => runtime.block_on(inspect::report(args)),
-        Command::Apply(args) => runtime.block_on(apply::apply(args)),
+        Command::Apply(args) => runtime.block_on(apply::apply(args, cli.log_format)),
         Command::Doctor(args) => runtime.block_on(doctor::doctor(args)),
         Command::Gc(args) => runtime.block_on(gc::gc(args)),
         Command::Completions { shell } => {

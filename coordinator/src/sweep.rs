@@ -6,7 +6,7 @@ mod resolve;
 use std::path::Path;
 
 use bytes::Bytes;
-use limbic_core::plan::{ModelFacts, Plan, PlanError, Revision, plan, plan_revisions};
+use limbic_core::plan::{ModelFacts, Plan, PlanError, Revision, plan, plan_revisions, room};
 use limbic_proto::key::Digest;
 use limbic_proto::rows::Rows;
 use limbic_proto::spec::{CorpusSpec, Facts, ModelSpec, Spec, sweep_id};
@@ -144,6 +144,7 @@ pub async fn described(model: &ModelSpec) -> Result<ModelFacts, Failure> {
 
 /// A resolved spec with its rows and models, planned.
 fn put_together(spec: Spec, rows: Rows, models: Vec<ModelFacts>, notes: Vec<String>) -> Result<Sweep, Failure> {
+    room(&spec, &models).map_err(Failure::user)?;
     let plan = plan(&spec, &rows, &models).map_err(Failure::user)?;
     let digest = rows.digest();
     let contents: Vec<_> = models.iter().map(|m| (m.name.clone(), m.digest, m.dtype)).collect();

@@ -4,6 +4,7 @@
 use std::fmt::{Arguments, Display};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::Level;
 use tracing_subscriber::fmt::format;
@@ -79,7 +80,8 @@ pub fn tell(level: Level, message: &dyn Display) {
         (LogFormat::Text, Level::WARN) => format!("warning: {message}"),
         (LogFormat::Text, _) => message.to_string(),
     };
-    eprintln!("{line}");
+    // Nobody may be there to hear it.
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// A message as the subscriber writes its events.
@@ -96,16 +98,20 @@ macro_rules! answer {
     ($($said:tt)*) => { $crate::logs::answer(::core::format_args!($($said)*)) };
 }
 
-/// Writes a line of a command's answer to standard output. Where nobody reads it any more (`limbic schema | head -1`), the
-/// process ends as if it had said all.
-///
-/// # Panics
-/// If standard output can't be written for another reason.
+/// Writes a line of a command's answer to standard output. Where nobody reads it any more (`limbic schema | head -1`) the rest
+/// goes unsaid, and the command ends as it would have. An answer that can't be written otherwise ends the process with code 2.
 pub fn answer(line: Arguments<'_>) {
+    static UNREAD: AtomicBool = AtomicBool::new(false);
+    if UNREAD.load(Ordering::Relaxed) {
+        return;
+    }
     match writeln!(std::io::stdout().lock(), "{line}") {
         Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(error) => panic!("standard output can't be written: {error}"),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => UNREAD.store(true, Ordering::Relaxed),
+        Err(error) => {
+            tell(Level::ERROR, &format_args!("standard output can't be written: {error}"));
+            std::process::exit(2);
+        }
     }
 }
 

@@ -173,8 +173,15 @@ impl Work {
             () = shared.drain.over() => attempt::Computed::Ended(Outcome::Released),
         };
         if let Err(error) = self.finish().await {
-            // This worker ends, and where the store took nothing of the one before it takes nothing of this.
-            attempt.publish(attempt::Computed::Ended(Outcome::Released)).instrument(span).await?;
+            // This worker ends. Where the store took nothing of the unit before, it takes nothing of this one: it is given back.
+            // Else it is published; that the coordinator is gone is no reason not to.
+            let computed = match error {
+                SessionError::Store(_) => attempt::Computed::Ended(Outcome::Released),
+                _ => computed,
+            };
+            if let Err(error) = attempt.publish(computed).instrument(span).await {
+                tracing::warn!(%error, "the unit begun meanwhile can't be reported either");
+            }
             return Err(error);
         }
         if matches!(computed, attempt::Computed::Leave { .. }) {

@@ -192,7 +192,7 @@ impl Machine {
         }
         let exhausted = self.sweeps[&id].exhausted(&self.settings);
         for (unit, error) in exhausted {
-            self.give_up(&id, unit, error, false);
+            self.give_up(&id, unit, error);
         }
     }
 

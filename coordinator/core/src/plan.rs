@@ -45,7 +45,7 @@ use limbic_proto::spec::{Activations, Baseline, Condition, Dtype, Spec};
 use limbic_proto::unit::{ModelHint, ModelIdentity, Unit};
 use serde::{Deserialize, Serialize};
 
-pub use check::PlanError;
+pub use check::{PlanError, room};
 pub use estimate::{Estimate, ModelEstimate, UnitsEstimate};
 
 use planner::Planner;

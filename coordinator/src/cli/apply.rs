@@ -9,6 +9,7 @@ use super::StoreArgs;
 use crate::failure::{Failure, exit};
 use crate::{catalogue, saved};
 use limbic_proto::answer;
+use limbic_proto::logs::LogFormat;
 
 /// Arguments of `limbic apply`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +48,7 @@ pub struct ApplyArgs {
 }
 
 /// Takes the probe out of the store and has a worker read the texts.
-pub async fn apply(args: ApplyArgs) -> Result<(), Failure> {
+pub async fn apply(args: ApplyArgs, log_format: LogFormat) -> Result<(), Failure> {
     let store = args.store.open_existing().await?;
     let sweep = catalogue::open(&store, &args.sweep).await?;
     let probe = saved::probe(&store, &sweep, &args.unit, args.fit.as_deref()).await?;
@@ -57,7 +58,7 @@ pub async fn apply(args: ApplyArgs) -> Result<(), Failure> {
         None => std::env::temp_dir().join(format!("limbic-probe-{}.safetensors", std::process::id())),
     };
     std::fs::write(&path, probe).map_err(|e| Failure::user(format_args!("--save {}: it can't be written ({e})", path.display())))?;
-    let result = if reads { read(&args, &path).await } else { Ok(()) };
+    let result = if reads { read(&args, &path, log_format).await } else { Ok(()) };
     match &args.save {
         Some(path) if !reads => answer!("{}", path.display()),
         Some(_) => {}
@@ -67,9 +68,10 @@ pub async fn apply(args: ApplyArgs) -> Result<(), Failure> {
     result
 }
 
-async fn read(args: &ApplyArgs, probe: &Path) -> Result<(), Failure> {
+async fn read(args: &ApplyArgs, probe: &Path, log_format: LogFormat) -> Result<(), Failure> {
     let mut command = worker();
     command.arg("apply").arg(probe).args(["--device", &args.device]).stdin(Stdio::piped());
+    command.env("LIMBIC_LOG_FORMAT", log_format.as_str());
     command.args(args.text.iter().map(|text| format!("--text={text}")));
     if let Some(texts) = &args.texts {
         command.arg("--texts").arg(texts);

@@ -164,7 +164,7 @@ impl Computing {
             }
         };
         if retry && let count @ 1.. = handle.retry_quarantined(&sweep.id).await.map_err(Failure::again)? {
-            tell(Level::INFO, &format_args!("note: {} tried again that had failed", units_are(count as u64)));
+            tell(Level::INFO, &format_args!("note: {} tried again, which had failed", units_are(count as u64)));
         }
         let bar = SweepBar::new(sweep.name());
         let outcome = tokio::select! {

@@ -31,7 +31,7 @@ pub struct PlanArgs {
     /// assumes 40 per core of this computer.
     #[arg(long, value_name = "N")]
     gflops: Option<f64>,
-    /// TFLOP/s of one worker's GPU, for the estimate of time: it computes models in bf16. The default is 40 % of an H100's
+    /// TFLOP/s of one worker's GPU, for the estimate of time: it is taken to compute the models in bf16. The default is 40 % of an H100's
     /// 990.
     #[arg(long, value_name = "N", default_value_t = GPU_TFLOPS)]
     gpu_tflops: f64,

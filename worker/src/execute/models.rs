@@ -68,8 +68,7 @@ impl Models {
         if found != identity.digest {
             return Err(ExecuteError::ModelChanged { source_name: hint.source.clone(), expected: identity.digest, found });
         }
-        let width = if identity.dtype == Dtype::F32 { 4 } else { 2 };
-        let bytes = files.architecture.parameters() * width;
+        let bytes = files.architecture.parameters() * identity.dtype.bytes();
         while self.kept.len() >= KEPT || self.kept.iter().map(|k| k.bytes).sum::<u64>() + bytes > self.weights {
             if self.kept.pop().is_none() {
                 break;

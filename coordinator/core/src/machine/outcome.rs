@@ -192,8 +192,10 @@ impl Machine {
         let Some(slot) = sweep.slot_mut(&unit) else { return };
         slot.fails += 1;
         let fails = slot.fails;
-        if permanent || fails >= settings.fail_budget {
-            self.give_up(&lease.sweep, unit, error, permanent);
+        if permanent {
+            self.quarantine(&lease.sweep, unit, error);
+        } else if fails >= settings.fail_budget {
+            self.give_up(&lease.sweep, unit, error);
         } else {
             sweep.rest(&unit, now + settings.backoff(&unit, fails), now);
         }
@@ -212,7 +214,7 @@ impl Machine {
         slot.losses += 1;
         if slot.losses >= budget {
             let error = lost_error(slot.losses, Some(&lease.worker.0));
-            self.give_up(&lease.sweep, lease.unit, error, false);
+            self.give_up(&lease.sweep, lease.unit, error);
         }
     }
 

@@ -13,13 +13,12 @@ use super::lease::Lease;
 use crate::plan::PlannedUnit;
 
 impl Machine {
-    /// A unit's budgets are spent, or its worker said that trying it again is of no use (`permanent`): it is split if that
-    /// may help, else quarantined.
-    pub(super) fn give_up(&mut self, id: &SweepId, unit: UnitKey, error: String, permanent: bool) {
+    /// A unit's budgets are spent: it is split if that may help, else quarantined.
+    pub(super) fn give_up(&mut self, id: &SweepId, unit: UnitKey, error: String) {
         if self.splitting.contains_key(&unit) {
             return;
         }
-        if !self.may_split(id, &unit, permanent) {
+        if !self.may_split(id, &unit) {
             return self.quarantine(id, unit, error);
         }
         let generation = self.generation(&unit);
@@ -29,14 +28,13 @@ impl Machine {
 
     /// Whether splitting may help: the trouble looks like this unit's own. That is so where something of its kind and model
     /// was ever committed, or where no other such unit (but those that it is a half of) is in trouble. Otherwise the fault
-    /// is more likely the model's than a row's, and halving would try it on every single one. A failure that is permanent at
-    /// the first try is a model's more often than a row's: there, others of its kind must have gone well.
-    fn may_split(&self, id: &SweepId, unit: &UnitKey, permanent: bool) -> bool {
+    /// is more likely the model's than a row's, and halving would try it on every single one.
+    fn may_split(&self, id: &SweepId, unit: &UnitKey) -> bool {
         let Some(sweep) = self.sweeps.get(id).filter(|sweep| !sweep.cancelled) else { return false };
         let (Some(slot), Some(planned)) = (sweep.slot(unit), sweep.planned(unit)) else { return false };
         // A result that keeps rotting is the store's trouble.
         let own = slot.fails + slot.losses > 0 && slot.voids < self.settings.fail_budget;
-        own && !planned.unit.split().is_empty() && (sweep.groups.get(slot.group).committed > 0 || (!permanent && sweep.only_trouble(slot)))
+        own && !planned.unit.split().is_empty() && (sweep.groups.get(slot.group).committed > 0 || sweep.only_trouble(slot))
     }
 
     fn begin_split(&mut self, unit: UnitKey, generation: u32) {

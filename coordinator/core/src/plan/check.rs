@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use limbic_proto::axis::Layer;
 use limbic_proto::key::Digest;
 use limbic_proto::rows::{Rows, Scheme, Split};
-use limbic_proto::spec::{Baseline, Spec};
+use limbic_proto::spec::{Baseline, Spec, TooLong};
 
 use super::ModelFacts;
 
@@ -66,18 +66,19 @@ pub enum PlanError {
         /// The model's name.
         model: String,
     },
-    /// A continuation that leaves no room for a prompt.
+    /// A reply that leaves no room for a prompt.
     #[error(
-        "{}: {tokens} tokens of continuation leave model `{model}` no room for a prompt, its context is {context} tokens: ask for \
-         smaller offsets, or put the model into a sweep of its own",
-        if *.offset { "offsets" } else { "continuation.tokens" }
+        "{}: {tokens} tokens of reply leave model `{model}` no room for a prompt, its context is {context} tokens: {}, or put the \
+         model into a sweep of its own",
+        if *.offset { "offsets" } else { "continuation.tokens" },
+        if *.offset { "ask for smaller offsets" } else { "lower it" }
     )]
     NoRoom {
         /// The model's name.
         model: String,
         /// Its context, in tokens.
         context: usize,
-        /// The continuation, in tokens.
+        /// The reply, in tokens.
         tokens: u32,
         /// Whether the largest offset sets its length.
         offset: bool,
@@ -242,7 +243,7 @@ pub(super) fn only_adds(first: &Spec, later: &Spec, revision: usize) -> Result<(
     }
 }
 
-/// Models and conditions must differ from one another, chat needs a template, and prompts need room before what follows them.
+/// Models and conditions must differ from one another, and chat needs a template.
 pub(super) fn models(spec: &Spec, models: &[ModelFacts]) -> Result<(), PlanError> {
     if spec.models.is_empty() {
         return Err(PlanError::NoModels);
@@ -267,11 +268,24 @@ pub(super) fn models(spec: &Spec, models: &[ModelFacts]) -> Result<(), PlanError
             return Err(PlanError::ChatTemplate { index, condition: condition.name.clone(), model: model.name.clone() });
         }
     }
-    let given = spec.continuation.as_ref().and_then(|continuation| continuation.tokens);
-    let tokens = given.or(spec.offsets.iter().copied().max()).unwrap_or(0);
-    if let Some(model) = models.iter().find(|model| model.architecture.context <= tokens as usize) {
-        let context = model.architecture.context;
-        return Err(PlanError::NoRoom { model: model.name.clone(), context, tokens, offset: given.is_none() });
-    }
     Ok(())
+}
+
+/// Prompts need room before the replies that are asked for. What is asked of a new spec only: a sweep that stands already is
+/// planned as it was, and its units say what they lack.
+///
+/// # Errors
+/// [`PlanError::NoRoom`] for the first model that has none, unless rows that don't fit are left out.
+pub fn room(spec: &Spec, models: &[ModelFacts]) -> Result<(), PlanError> {
+    let largest = spec.offsets.iter().copied().max().unwrap_or(0);
+    let replies = spec.continuation.as_ref().filter(|c| c.instead().is_none() && (largest > 0 || spec.judge.is_some()));
+    let Some(replies) = replies.filter(|_| spec.too_long != TooLong::Skip) else { return Ok(()) };
+    let tokens = replies.tokens.unwrap_or(largest);
+    match models.iter().find(|model| model.architecture.context <= tokens as usize) {
+        None => Ok(()),
+        Some(model) => {
+            let (model, context) = (model.name.clone(), model.architecture.context);
+            Err(PlanError::NoRoom { model, context, tokens, offset: replies.tokens.is_none() })
+        }
+    }
 }

@@ -172,6 +172,30 @@ fn refusal(fields: &str, change: impl FnOnce(&mut Spec, &mut Rows, &mut Vec<Mode
 }
 
 #[test]
+fn replies_leave_room_for_prompts() {
+    let mut models = [facts("a", 2), facts("b", 2)];
+    models[1].architecture.context = 64;
+    let room = |fields: &str| room(&spec(&["a", "b"], fields), &models).map_err(|error| error.to_string());
+    for (fields, words) in [
+        ("offsets: [0, 64]\ncontinuation: {}", ["offsets: 64 tokens", "`b`", "context is 64", "smaller offsets"]),
+        ("offsets: [0, 9]\ncontinuation: {tokens: 80}", ["continuation.tokens: 80 tokens", "`b`", "context is 64", "lower it"]),
+        ("judge: {}\ncontinuation: {tokens: 64}", ["continuation.tokens: 64 tokens", "`b`", "context is 64", "lower it"]),
+    ] {
+        let refused = room(fields).unwrap_err();
+        assert!(words.iter().all(|word| refused.contains(word)), "{refused}");
+    }
+    for fields in [
+        "offsets: [0, 63]\ncontinuation: {}",
+        // Nobody asks for a reply; the text that takes its place is short; rows without room are left out.
+        "offsets: [0]\ncontinuation: {tokens: 80}",
+        "offsets: [0, 9]\ncontinuation: {tokens: 80, filler: and so on and on and on and on}",
+        "offsets: [0, 64]\ncontinuation: {}\ntoo_long: skip",
+    ] {
+        assert_eq!(room(fields), Ok(()), "{fields}");
+    }
+}
+
+#[test]
 fn refusals_name_the_field_and_what_to_do() {
     let says = |error: PlanError, words: &[&str]| {
         let text = error.to_string();
@@ -182,9 +206,6 @@ fn refusals_name_the_field_and_what_to_do() {
         refusal("conditions: [{name: c, chat: {}}]", |_, _, m| m[0].chat_template = true),
         &["conditions[0].chat", "`b`", "`c`", "template"],
     );
-    let short = |fields: &str| refusal(fields, |_, _, m| m[1].architecture.context = 64);
-    says(short("offsets: [0, 64]\ncontinuation: {}"), &["offsets: 64 tokens", "`b`", "context is 64", "smaller offsets"]);
-    says(short("offsets: [0, 9]\ncontinuation: {tokens: 80}"), &["continuation.tokens: 80 tokens", "`b`"]);
     says(refusal("", |s, _, _| s.models.clear()), &["models", "empty"]);
     says(refusal("", |_, _, m| m.truncate(1)), &["models", "2", "1"]);
     says(refusal("", |_, _, m| m[1].digest = m[0].digest), &["models", "`a` and `b`", "drop one"]);

@@ -7,7 +7,7 @@ use limbic_proto::answer;
 use limbic_proto::spec::Dtype;
 use serde_json::json;
 
-use crate::progress::{bytes, count, seconds};
+use crate::progress::{bytes, count, counted, seconds};
 use crate::sweep::Sweep;
 
 /// GFLOP/s that one core of a computer is assumed to do.
@@ -19,7 +19,7 @@ pub const GPU_TFLOPS: f64 = 396.0;
 pub struct Rates {
     /// GFLOP/s of one worker's processor, which fits probes, and runs models in f32.
     pub gflops: f64,
-    /// TFLOP/s of one worker's GPU, which runs models in bf16.
+    /// TFLOP/s of one worker's GPU, which is taken to run the models in bf16.
     pub gpu_tflops: f64,
     /// How many workers.
     pub workers: u32,
@@ -85,17 +85,17 @@ impl Rates {
     fn print_time(&self, (processor, gpu): (f64, f64)) {
         let Rates { gflops, gpu_tflops, workers } = self;
         let each = |time: f64| seconds(time / f64::from(*workers));
+        let crew = counted(*workers as usize, "worker");
         if gpu > 0.0 {
             let hours = count(gpu / 3600.0);
-            answer!(
-                "gpu     {hours} GPU hours at {gpu_tflops:.0} TFLOP/s (--gpu-tflops), for models in bf16: {} on {workers} worker(s)",
-                each(gpu)
-            );
+            answer!("gpu     {hours} GPU hours at {gpu_tflops:.0} TFLOP/s (--gpu-tflops), for models in bf16: {} on {crew}", each(gpu));
+            let cores = count(gpu * gpu_tflops * 1e3 / CORE_GFLOPS / 3600.0);
+            answer!("        (processors compute bf16, too: {cores} core hours at f32's rate, less where they have AVX512-BF16)");
             answer!("        (replies are written token by token, which reaches such a rate only where many rows are run at once)");
         }
         let (hours, what) = (count(processor / 3600.0 * gflops / CORE_GFLOPS), if gpu > 0.0 { "probes" } else { "everything" });
         answer!(
-            "cpu     {hours} core hours at {CORE_GFLOPS:.0} GFLOP/s, for {what}: {} on {workers} worker(s) of {gflops:.0} GFLOP/s (--gflops, --workers)",
+            "cpu     {hours} core hours at {CORE_GFLOPS:.0} GFLOP/s, for {what}: {} on {crew} of {gflops:.0} GFLOP/s (--gflops, --workers)",
             each(processor)
         );
     }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use limbic_proto::key::UnitKey;
-use limbic_proto::spec::Dtype;
 use limbic_proto::status::{AttemptCounts, CellCounts, UnitCounts};
 
 use super::durations::Durations;
@@ -83,8 +82,7 @@ impl Sweep {
         for key in &self.plan.order {
             let planned = &self.plan.units[key];
             if let (Some(model), Some(hint)) = (planned.unit.spec.model(), &planned.unit.hints.model) {
-                let width = if model.dtype == Dtype::F32 { 4 } else { 2 };
-                self.queues.entry(Some(model.clone())).or_default().bytes = hint.architecture.parameters() * width;
+                self.queues.entry(Some(model.clone())).or_default().bytes = hint.architecture.parameters() * model.dtype.bytes();
             }
             let group = self.groups.of(planned);
             self.groups.add(group);

@@ -102,23 +102,7 @@ fn where_nothing_works_halving_ends_at_once() {
 }
 
 #[test]
-fn a_permanent_failure_splits_a_unit_where_others_of_its_kind_went_well() {
-    let mut bench = Bench::new(small_plan(&["a"], "execution: {rows_per_unit: 10}\nprobes: []\nbaselines: []"));
-    let good = bench.grant("w").unwrap();
-    bench.commit(&good);
-    let bad = bench.grant("w").unwrap();
-    bench.fail(&bad, true);
-    assert_eq!((bench.units().quarantined, bench.journal.last()), (0, Some(&Record::Split { unit: bad.held.unit, generation: 0 })));
-    bench.divide();
-    let (first, second) = (bench.grant("w").unwrap(), bench.grant("v").unwrap());
-    bench.commit(&first);
-    bench.fail(&second, true);
-    bench.divide();
-    assert_eq!(all(&mut bench).len(), 2, "and so on, down to the row");
-}
-
-#[test]
-fn a_permanent_failure_of_the_first_of_its_kind_and_a_single_thing_are_not_split() {
+fn a_permanent_failure_and_a_single_thing_are_not_split() {
     let mut bench = Bench::new(one_unit());
     let granted = bench.grant("w").unwrap();
     bench.fail(&granted, true);

@@ -128,6 +128,6 @@ fn a_unit_is_shown_with_its_attempts_and_neighbours() {
     bench.fail(&third, true);
     bench.restart(six_units());
     let view = show(&bench);
-    assert_eq!((view.phase.as_str(), view.attempts.len()), ("waits until its chain of commits is written", 3), "the journal knows");
+    assert_eq!((view.phase.as_str(), view.error.as_deref(), view.attempts.len()), ("quarantined", Some("boom"), 3), "the journal knows");
     assert_eq!(bench.machine.show(bench.now, &one(), &Digest::of(b"unknown")), None);
 }
