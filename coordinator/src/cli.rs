@@ -97,7 +97,7 @@ enum Command {
 /// Where results are kept.
 #[derive(Debug, Clone, clap::Args)]
 struct StoreArgs {
-    /// A folder or an object-store URL (s3://bucket/prefix, gs://…, az://…); default: the spec's `store`, else ./limbic-store.
+    /// A folder or an object-store URL (s3://bucket/prefix, gs://…, az://…); default: the `store` of the spec, if one is given, else ./limbic-store.
     #[arg(long, value_name = "URL", env = "LIMBIC_STORE")]
     store: Option<String>,
 }

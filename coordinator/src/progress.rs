@@ -101,11 +101,15 @@ impl SweepBar {
     }
 }
 
-/// Seconds left at the rate so far, once something was done.
+/// The share of what was to do that must be done before its rate says anything: baselines on the words are done at once.
+const TELLING: f64 = 0.01;
+
+/// Seconds left at the rate so far, once that says anything.
 fn time_left(status: &Status) -> Option<f64> {
     let work = &status.work;
     let done = work.done_flops - work.inherited_flops;
-    (done > 0.0 && work.seconds > 1.0).then(|| (work.total_flops - work.done_flops).max(0.0) / (done / work.seconds))
+    (done > TELLING * (work.total_flops - work.inherited_flops) && work.seconds > 1.0)
+        .then(|| (work.total_flops - work.done_flops).max(0.0) / (done / work.seconds))
 }
 
 /// So many things in words: `1 unit`, `12 units`.

@@ -78,7 +78,13 @@ fn a_sweep_is_watched_to_its_end() {
     assert_eq!(sandbox.limbic(&["cancel", "other", "--coordinator", &url]).code, Some(0));
     let watched = sandbox.limbic(&["watch", "other", "--coordinator", &url]);
     assert!(watched.code == Some(0) && watched.stdout.contains("(other): cancelled"), "{watched:?}");
+    sandbox.small(&[("name: small", "name: third"), ("hidden: 8", "hidden: 24")]);
+    assert_eq!(sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code, Some(0));
+    let mut watching = sandbox.spawn(&["watch", "third", "--coordinator", &url]);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert!(watching.runs());
     coordinator.kill();
+    assert_eq!(watching.wait(), Some(75), "whoever watches is told to try again");
     let nobody = sandbox.limbic(&["watch", "other", "--coordinator", &url]);
     assert!(nobody.code == Some(75) && nobody.stderr.contains("nothing answers there"), "{nobody:?}");
 }

@@ -180,10 +180,10 @@ pub(super) async fn collected(store: &Store, wanted: &str) -> Result<(Sweep, Sta
 
 /// Writes a report from what is committed.
 pub async fn report(args: ReportArgs) -> Result<(), Failure> {
-    let store = args.store.open_existing().await?;
     if args.store.store.is_none() && std::env::var_os("LIMBIC_COORDINATOR").is_some() {
-        tell(Level::INFO, &format_args!("note: reports are written from a store, not by the coordinator: reading {}", store.url()));
+        tell(Level::INFO, &"note: reports are written from a store, not by the coordinator: --store names it");
     }
+    let store = args.store.open_existing().await?;
     let (sweep, status, study) = collected(&store, args.sweep.as_deref().unwrap_or("")).await?;
     let out = args.out.unwrap_or_else(|| PathBuf::from("limbic-out").join(sweep.name()));
     collect::write_report(&study, &out)?;

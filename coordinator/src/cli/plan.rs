@@ -13,7 +13,7 @@ use serde_json::json;
 use cost::{CORE_GFLOPS, GPU_TFLOPS, Rates};
 
 use crate::failure::Failure;
-use crate::progress::count;
+use crate::progress::{count, counted};
 use crate::sweep::{Sweep, prepare, prepare_assuming, read_spec};
 
 /// Arguments of `limbic plan`.
@@ -111,7 +111,7 @@ pub fn describe(sweep: &Sweep) {
         );
     }
     let conditions: Vec<&str> = sweep.plan.conditions.iter().map(|condition| condition.name.as_str()).collect();
-    answer!("prompts {} conditions: {}", conditions.len(), conditions.join(", "));
+    answer!("prompts {}: {}", counted(conditions.len(), "condition"), conditions.join(", "));
     for note in &sweep.accepted.notes {
         answer!("note    {note}");
     }

@@ -93,6 +93,10 @@ pub async fn shown(remote: &RemoteArgs, request: ShowRequest) -> Result<Vec<Show
 pub(super) fn said(status: tonic::Status) -> Failure {
     match status.code() {
         tonic::Code::Unavailable | tonic::Code::Cancelled => Failure::again(status.message()),
+        // The service itself answers with neither: the connection broke.
+        tonic::Code::Unknown | tonic::Code::Internal => {
+            Failure::again(format_args!("the coordinator went away ({}): is `limbic coordinator` still running?", status.message()))
+        }
         _ => Failure::user(status.message()),
     }
 }
@@ -111,6 +115,7 @@ pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
             *source = std::path::absolute(&*source).map_or(source.clone(), |p| p.to_string_lossy().into_owned());
         }
     });
+    let extends = !args.extend.is_empty();
     let request = SubmitRequest { spec: serde_json::to_vec(&spec).expect("a spec serializes"), protocol: PROTOCOL, extend: args.extend };
     let response = args.remote.connect().await?.submit(request).await.map_err(said)?.into_inner();
     if args.json {
@@ -120,7 +125,8 @@ pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
     for note in &response.notes {
         answer!("note    {note}");
     }
-    answer!("sweep   {} ({}) is accepted; see it with `limbic watch {}`", response.sweep, spec.name, response.sweep);
+    let what = if extends { "now has what this spec asks, too".to_owned() } else { format!("({}) is accepted", spec.name) };
+    answer!("sweep   {} {what}; see it with `limbic watch {}`", response.sweep, response.sweep);
     Ok(())
 }
 
@@ -149,7 +155,7 @@ pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
         answer!("{}", in_words(&last).trim_end());
     }
     if last.state.terminal() {
-        verdict(&last, "everything else is computed; mend the cause and submit again")
+        verdict(&last, &format!("everything else is computed; mend the cause, then `limbic retry {}`", last.sweep))
     } else {
         Err(Failure::again("the coordinator went away before the sweep was complete: `limbic watch` again"))
     }

@@ -87,15 +87,18 @@ impl Rates {
         let each = |time: f64| seconds(time / f64::from(*workers));
         let crew = counted(*workers as usize, "worker");
         if gpu > 0.0 {
-            let hours = count(gpu / 3600.0);
-            answer!("gpu     {hours} GPU hours at {gpu_tflops:.0} TFLOP/s (--gpu-tflops), for models in bf16: {} on {crew}", each(gpu));
-            let cores = count(gpu * gpu_tflops * 1e3 / CORE_GFLOPS / 3600.0);
+            answer!(
+                "gpu     {} GPU hours at {gpu_tflops:.0} TFLOP/s (--gpu-tflops), for models in bf16: {} on {crew}",
+                hours(gpu),
+                each(gpu)
+            );
+            let cores = hours(gpu * gpu_tflops * 1e3 / CORE_GFLOPS);
             answer!("        (processors compute bf16, too: {cores} core hours at f32's rate, less where they have AVX512-BF16)");
             answer!("        (replies are written token by token, which reaches such a rate only where many rows are run at once)");
         }
-        let (hours, what) = (count(processor / 3600.0 * gflops / CORE_GFLOPS), if gpu > 0.0 { "probes" } else { "everything" });
+        let (cores, what) = (hours(processor * gflops / CORE_GFLOPS), if gpu > 0.0 { "probes" } else { "everything" });
         answer!(
-            "cpu     {hours} core hours at {CORE_GFLOPS:.0} GFLOP/s, for {what}: {} on {crew} of {gflops:.0} GFLOP/s (--gflops, --workers)",
+            "cpu     {cores} core hours at {CORE_GFLOPS:.0} GFLOP/s, for {what}: {} on {crew} of {gflops:.0} GFLOP/s (--gflops, --workers)",
             each(processor)
         );
     }
@@ -136,5 +139,13 @@ impl Rates {
             "conditions": sweep.plan.conditions,
             "notes": sweep.accepted.notes,
         })
+    }
+}
+
+/// Hours of so many seconds, in words: `0.4`, `12`, `3.2k`.
+fn hours(seconds: f64) -> String {
+    match seconds / 3600.0 {
+        few if few < 10.0 => format!("{few:.1}"),
+        many => count(many),
     }
 }
