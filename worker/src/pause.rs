@@ -54,6 +54,26 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
     }
 }
 
+/// How old an answer may be when it comes for something to be begun on it.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How often something is looked at where every answer takes longer than that.
+const LOOKS: usize = 3;
+
+/// Looks at what others may change, and once more where the answer took long to come: this process may have been stopped, or the
+/// network held up, after the store had answered. A store that is always slow is believed in the end.
+pub(crate) async fn freshly<T, F: Future<Output = T>>(look: impl Fn() -> F) -> T {
+    let mut left = LOOKS;
+    loop {
+        let asked = Instant::now();
+        let found = look().await;
+        left -= 1;
+        if left == 0 || asked.elapsed() <= FRESH {
+            return found;
+        }
+    }
+}
+
 /// Between 80 % and 120 % of a duration, so that many workers don't move in step.
 pub(crate) fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(0.8 + 0.4 * chance::draw::<f64>())
@@ -61,7 +81,27 @@ pub(crate) fn jittered(duration: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_came_late_is_not_begun_on() {
+        // Each look sees what is so when it is asked; each answer takes its time.
+        let looks = Cell::new(0);
+        let look = |takes: fn(usize) -> u64| {
+            let seen = looks.replace(looks.get() + 1);
+            async move {
+                tokio::time::sleep(Duration::from_millis(takes(seen))).await;
+                seen
+            }
+        };
+        assert_eq!(freshly(|| look(|_| 900)).await, 0, "an answer that comes soon counts");
+        looks.set(0);
+        assert_eq!(freshly(|| look(|seen| if seen == 0 { 10_000 } else { 5 })).await, 1, "what was so ten seconds ago does not");
+        looks.set(0);
+        assert_eq!(freshly(|| look(|_| 2000)).await, LOOKS - 1, "a slow store is believed in the end");
+    }
 
     #[tokio::test]
     async fn pauses_grow_and_end_with_the_patience() {

@@ -14,7 +14,7 @@ use super::{SessionError, Shared};
 use crate::device;
 use crate::execute::{Advice, ExecuteError};
 use crate::inputs::{InputError, Inputs};
-use crate::pause::patiently;
+use crate::pause::{freshly, patiently};
 
 /// A granted unit on its way.
 pub(super) struct Attempt {
@@ -90,9 +90,10 @@ impl Attempt {
     }
 
     /// The outcome where a commit stands before anything is computed, or where the attempt is to end before the store says.
-    /// A store that is away is waited for: what is committed must not be computed again.
+    /// A store that is away is waited for, and an answer that came late is asked for again: what is committed must not be
+    /// computed again.
     async fn over_already(&self, key: &UnitKey) -> Option<Outcome> {
-        let look = patiently(&self.shared.settings.timing, || self.store.commit(key, self.held.generation));
+        let look = patiently(&self.shared.settings.timing, || freshly(|| self.store.commit(key, self.held.generation)));
         tokio::select! {
             biased;
             found = look => self.outcome(found),
