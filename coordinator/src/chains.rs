@@ -70,6 +70,23 @@ impl Chains {
         sweep.plan.units.keys().filter(|key| self.done(key)).count()
     }
 
+    /// How many units there are and how many of them are done, as a sweep's status counts: one that was split, and its halves
+    /// too.
+    pub fn counts(&self, sweep: &Sweep) -> (usize, usize) {
+        self.counts_of(sweep.plan.units.keys().copied())
+    }
+
+    fn counts_of(&self, units: impl Iterator<Item = UnitKey>) -> (usize, usize) {
+        let mut open: BTreeSet<UnitKey> = units.collect();
+        let (mut all, mut done) = (0, 0);
+        while let Some(unit) = open.pop_first() {
+            all += 1;
+            done += usize::from(self.done(&unit));
+            open.extend(self.splits.get(&unit).into_iter().flat_map(|(_, halves)| halves).map(|half| half.unit.spec.key()));
+        }
+        (all, done)
+    }
+
     /// A sweep's units in plan order, each that was split replaced by its halves, in their order.
     pub fn parts<'a>(&'a self, sweep: &'a Sweep) -> Vec<(UnitKey, &'a PlannedUnit)> {
         sweep.plan.order.iter().flat_map(|key| self.results(*key, &sweep.plan.units[key])).collect()

@@ -110,12 +110,8 @@ pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: V
         runs.push(run(key, planned, &fetched.done));
     }
     let whole = |cell: &&Cell| cell.units.iter().all(|unit| chains.done(unit));
-    let progress = Progress {
-        cells: sweep.plan.cells.len(),
-        cells_done: sweep.plan.cells.iter().filter(whole).count(),
-        units: parts.len(),
-        units_done: runs.len(),
-    };
+    let (units, units_done) = chains.counts(sweep);
+    let progress = Progress { cells: sweep.plan.cells.len(), cells_done: sweep.plan.cells.iter().filter(whole).count(), units, units_done };
     let spec = &sweep.accepted.spec;
     let test = collector.test.iter().map(|&i| test_row(&sweep.rows.rows[i])).collect();
     let (predictions, verdicts, geometry) = collector.finish();

@@ -214,6 +214,12 @@ fn halves_of_a_split_unit_are_found_by_their_keys() {
             assert!(show(&half.hex()[..12]).starts_with(&format!("unit      {half}\n")));
         }
     }
+    // What a report says is missing is what the status says: a unit and its halves are three.
+    let ended = led.sandbox.limbic(&["report", "small", "--store", "store", "--out", "between"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let report = std::fs::read_to_string(led.sandbox.path("between").join("report.md")).unwrap();
+    let said = format!(" cells and {} of {} units are computed", led.units("committed"), led.units("total"));
+    assert!(report.contains(&said), "{said}: {report}");
 }
 
 #[test]

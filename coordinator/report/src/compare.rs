@@ -88,8 +88,6 @@ pub struct HalfLives {
     pub towards: Option<Context>,
     /// The half-lives.
     pub half_lives: [HalfLife; 2],
-    /// The last offset of each.
-    pub within: [u32; 2],
 }
 
 /// The files of a comparison: `compare.html`, `compare.md`, `compare.json`, and its figure as `figures/compare.svg` and
@@ -289,7 +287,6 @@ fn half_lives(studies: [&Study; 2], results: &[Results; 2]) -> Vec<HalfLives> {
                 condition: condition.clone(),
                 towards: fit.towards,
                 half_lives: [fit.half_life, its.half_life.clone()],
-                within: [ours.within(), theirs.within()],
             });
         }
     }

@@ -89,11 +89,10 @@ fn unfinished(study: &Study) -> Option<String> {
         n => format!(" ({} units failed for good)", count(n as u64)),
     };
     (!p.finished()).then(|| {
-        format!(
-            "Unfinished: {} and {} are computed{failed}; every number below is of these alone.",
-            of(p.cells_done, p.cells, "cells"),
-            of(p.units_done, p.units, "units")
-        )
+        // A sweep of prompts and replies alone has no cells.
+        let cells = if p.cells > 0 { format!("{} and ", of(p.cells_done, p.cells, "cells")) } else { String::new() };
+        let units = of(p.units_done, p.units, "units");
+        format!("Unfinished: {cells}{units} are computed{failed}; every number below is of these alone.")
     })
 }
 

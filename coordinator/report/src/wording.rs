@@ -173,16 +173,21 @@ pub fn layer(layer: Layer) -> String {
 }
 
 /// `12 tokens [9, 17]`, `not reached within 128 tokens`, …
-pub fn half_life(h: &HalfLife, within: u32) -> String {
+pub fn half_life(h: &HalfLife) -> String {
     let token = |v: f64| if v < 10.0 { format!("{v:.1}") } else { format!("{v:.0}") };
     match h {
         HalfLife::Reached { tokens, lo: None, .. } => format!("{} tokens", token(*tokens)),
-        HalfLife::Reached { tokens, lo: Some(lo), hi: Some(hi) } => format!("{} tokens [{}, {}]", token(*tokens), token(*lo), token(*hi)),
-        HalfLife::Reached { tokens, lo: Some(lo), hi: None } => format!("{} tokens [{}, beyond {within}]", token(*tokens), token(*lo)),
+        HalfLife::Reached { tokens, lo: Some(lo), hi: Some(hi), .. } => {
+            format!("{} tokens [{}, {}]", token(*tokens), token(*lo), token(*hi))
+        }
+        HalfLife::Reached { tokens, within, lo: Some(lo), hi: None } => {
+            format!("{} tokens [{}, beyond {within}]", token(*tokens), token(*lo))
+        }
         HalfLife::NotReached { within, lo: Some(lo) } => format!("not reached within {within} tokens [from {}]", token(*lo)),
         HalfLife::NotReached { within, lo: None } => format!("not reached within {within} tokens"),
         HalfLife::NoSignal => "no signal to lose".to_owned(),
         HalfLife::TooFew => "fewer than three offsets".to_owned(),
+        HalfLife::TooFewRows => "too few rows".to_owned(),
     }
 }
 
@@ -198,6 +203,13 @@ pub fn list(items: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_open_end_is_as_far_as_the_fit_reaches() {
+        let fit = |hi| HalfLife::Reached { tokens: 12.0, within: 15, lo: Some(8.0), hi };
+        assert_eq!(half_life(&fit(None)), "12 tokens [8.0, beyond 15]");
+        assert_eq!(half_life(&fit(Some(14.0))), "12 tokens [8.0, 14]");
+    }
 
     #[test]
     fn numbers_read_well() {

@@ -219,11 +219,15 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
     let excess: Vec<Drawn> = values.iter().zip(floors).map(|(v, f)| v.minus(f)).collect();
     let (first, last) = (&excess[0], &excess[excess.len() - 1]);
     let start = first.estimate(resamples);
-    let signal = start.lo.unwrap_or(start.value) > 0.0;
+    // Where intervals are to be had but not of so few rows, a value above the floor is no signal: chance lifts it as often.
+    let untested = start.lo.is_none() && resamples.has_intervals();
+    let signal = !untested && start.lo.unwrap_or(start.value) > 0.0;
     let within = offsets[offsets.len() - 1] - offsets[0];
     let span = f64::from(within);
     let half_life = if offsets.len() < 3 {
         HalfLife::TooFew
+    } else if untested {
+        HalfLife::TooFewRows
     } else if !signal {
         HalfLife::NoSignal
     } else {
@@ -234,7 +238,7 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
         let interval = if start.lo.is_some() { resamples.interval(&draws) } else { None };
         let within_span = |v: f64| (v <= span).then_some(v);
         if found.half_life <= span {
-            HalfLife::Reached { tokens: found.half_life, lo: interval.map(|i| i.0), hi: interval.and_then(|i| within_span(i.1)) }
+            HalfLife::Reached { tokens: found.half_life, within, lo: interval.map(|i| i.0), hi: interval.and_then(|i| within_span(i.1)) }
         } else {
             HalfLife::NotReached { within, lo: interval.and_then(|i| within_span(i.0)) }
         }

@@ -66,7 +66,8 @@ pub fn affect(study: &Study, results: &Results) -> Option<Figure> {
     };
     let (x, y) = (range(&|p| p.1.0), range(&|p| p.1.1));
     let panels = all.iter().map(|(title, points)| panel(study, title, points, (x, y), middle, &quarter)).collect();
-    let fewer = if study.test.len() > POINTS { format!(" {POINTS} rows of each are drawn; the CSV has all.") } else { String::new() };
+    let fewer =
+        if study.test.len() > POINTS { format!(" At most {POINTS} rows of each are drawn; the CSV has all.") } else { String::new() };
     Some(Figure {
         name: "geometry-affect",
         title: "Valence and arousal".to_owned(),

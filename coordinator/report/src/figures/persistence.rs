@@ -124,7 +124,7 @@ pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
             .collect();
         let words = |p: &&Persistence| {
             let fit = p.decay(primary(results), Context::Full, None).and_then(Decay::main);
-            let half = fit.map_or_else(String::new, |f| half_life_words(&f.half_life, p.within()));
+            let half = fit.map_or_else(String::new, |f| half_life_words(&f.half_life));
             format!("{}, layer {}, half-life {half}", study.conditions[p.place.condition].name, p.layer)
         };
         let label = format!("{}: {}", entry.name, here.iter().map(words).collect::<Vec<_>>().join("; "));

@@ -44,7 +44,7 @@ pub fn planes(study: &Study, results: &Results, what: &'static str) -> Option<Fi
         keys.push(Key { label: format!("{}, low to high", study.classes[0]), mark: "heat", colour: gradient(), series: false });
     }
     let fewer = if ours.iter().any(|s| s.points.len() > POINTS) {
-        format!(" {POINTS} rows of each are drawn; the CSV has all.")
+        format!(" At most {POINTS} rows of each are drawn; the CSV has all.")
     } else {
         String::new()
     };

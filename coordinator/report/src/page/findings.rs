@@ -55,19 +55,21 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
     if let Some(p) = results.persistence.iter().find(|p| p.place == curve.place)
         && let Some(fit) = p.decay(&curve.probe, Context::Full, None).and_then(|d| d.main())
     {
-        let within = p.within();
-        let words = half_life(&fit.half_life, within);
+        let words = half_life(&fit.half_life);
         let (value, note) = words.split_once(" [").unwrap_or((&words, ""));
-        let towards = fit.towards.map_or_else(String::new, |c| format!("of the lead over the {} control", c.as_str()));
+        let (label, towards) = match fit.towards {
+            None => ("half-life of the signal", String::new()),
+            Some(c) => ("half-life of the lead", format!("over the {} control", c.as_str())),
+        };
         let interval =
             if note.is_empty() { String::new() } else { format!("interval {}", note.trim_end_matches(']').replace(", ", " to ")) };
         let note = [interval, towards].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", ");
         let value = match fit.half_life {
             HalfLife::NotReached { within, .. } => format!("> {within} tokens"),
             HalfLife::Reached { .. } => value.to_owned(),
-            HalfLife::NoSignal | HalfLife::TooFew => "–".to_owned(),
+            HalfLife::NoSignal | HalfLife::TooFew | HalfLife::TooFewRows => "–".to_owned(),
         };
-        card(value, "half-life of the signal", note);
+        card(value, label, note);
     }
     cards
 }

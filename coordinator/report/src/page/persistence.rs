@@ -102,10 +102,9 @@ fn curve(d: &Decay) -> String {
 
 fn row(study: &Study, p: &Persistence, d: &Decay, controls: &[Context], unit: Unit, name: &str) -> Vec<Cell> {
     let end = |point: Option<&(u32, Estimate)>| point.map_or_else(String::new, |(k, e)| format!("{} at {k}", unit.estimate(*e)));
-    let within = p.within();
     let said = |f: Option<&Fitted>| match f {
         None => "–".into(),
-        Some(f) => Cell::sorted(half_life(&f.half_life, within), tokens(&f.half_life)),
+        Some(f) => Cell::sorted(half_life(&f.half_life), tokens(&f.half_life)),
     };
     let majority = d.to_majority();
     let kept = majority.and_then(|f| f.retained).map_or_else(|| "–".to_owned(), |e| Unit::Share.estimate(e));
@@ -128,6 +127,6 @@ fn tokens(h: &HalfLife) -> f64 {
         HalfLife::Reached { tokens, .. } => *tokens,
         HalfLife::NotReached { .. } => 1e9,
         HalfLife::NoSignal => -1.0,
-        HalfLife::TooFew => f64::NAN,
+        HalfLife::TooFew | HalfLife::TooFewRows => f64::NAN,
     }
 }

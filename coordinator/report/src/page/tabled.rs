@@ -85,7 +85,7 @@ pub fn baselines(study: &Study, results: &Results, figures: &[Figure]) -> Option
     let mut section = Section::new("baselines", "Baselines and probes");
     section.say("How much of it is in the words alone, and how much in the probe? Probes stand at their representative layer.");
     section.say(match study.scheme {
-        Scheme::Single => "Log-loss is in nats, ECE is the expected calibration error over 15 bins (noise alone makes it larger than 0, which its intervals allow for), AUROC the macro average of one class against the rest.",
+        Scheme::Single => "Log-loss is in nats, ECE is the expected calibration error over 15 bins (noise alone makes it larger than 0, which its intervals allow for, so that it can lie above its own), AUROC the macro average of one class against the rest.",
         Scheme::Multi => "A label counts as predicted from a probability of 0.5 on; average precision, AUROC and ranking precision look at the ranking alone. Average precision counts a row in its own precision and is too high where labels are rare; its intervals are of what it would be without that, and can lie below it.",
         Scheme::Intensity => "Pearson's r, CCC, QWK of rounded levels and mean absolute error are means over the classes.",
         Scheme::Continuous => "Pearson's r, CCC, R² and mean absolute error are means over the scales.",

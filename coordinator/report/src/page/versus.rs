@@ -176,7 +176,7 @@ fn table(section: &mut Section, versus: &Versus<'_>, family: &'static str, capti
 
 fn lasting(h: &HalfLives) -> Vec<Cell> {
     let towards = h.towards.map_or_else(|| "majority".to_owned(), |c| c.as_str().to_owned());
-    let [a, b] = [0, 1].map(|i| half_life(&h.half_lives[i], h.within[i]));
+    let [a, b] = [0, 1].map(|i| half_life(&h.half_lives[i]));
     cells([h.model.clone(), h.condition.clone(), towards, a, b])
 }
 

@@ -59,6 +59,8 @@ pub enum HalfLife {
     Reached {
         /// Tokens.
         tokens: f64,
+        /// Tokens from the first offset to the last.
+        within: u32,
         /// Lower end; none where no interval was computed.
         lo: Option<f64>,
         /// Upper end; none = beyond the measured offsets (or no interval).
@@ -75,6 +77,8 @@ pub enum HalfLife {
     NoSignal,
     /// Fewer than three offsets.
     TooFew,
+    /// Too few rows to tell whether there is a signal, such as a label of fewer than ten.
+    TooFewRows,
 }
 
 /// Scores over layers and offsets of one model under one condition.
@@ -106,16 +110,31 @@ impl Persistence {
     pub fn decay(&self, probe: &str, context: Context, class: Option<usize>) -> Option<&Decay> {
         self.decays.iter().find(|d| d.probe == probe && !d.transferred && d.context == context && d.class == class)
     }
+
+    /// What classes decay towards where they stand beside one another: the same for all, what the whole curve does.
+    pub fn towards(&self, probe: &str) -> Option<Context> {
+        self.decay(probe, Context::Full, None)?.main()?.towards
+    }
+
+    /// The decay of a class that is comparable with the others'; none if its control has too few offsets for one.
+    pub fn of_class<'a>(&self, class: &'a Decay) -> Option<&'a Fitted> {
+        class.to(self.towards(&class.probe))
+    }
 }
 
 impl Decay {
-    /// The decay towards the first control's floor, or the majority's where there is no control.
+    /// The decay towards the first control's floor that has the offsets for one, or the majority's where none has.
     pub fn main(&self) -> Option<&Fitted> {
-        self.fits.first()
+        self.fits.iter().find(|f| f.half_life != HalfLife::TooFew).or(self.fits.first())
+    }
+
+    /// The decay towards a control's floor, or the majority's.
+    pub fn to(&self, towards: Option<Context>) -> Option<&Fitted> {
+        self.fits.iter().find(|f| f.towards == towards)
     }
 
     /// The decay towards the majority's floor.
     pub fn to_majority(&self) -> Option<&Fitted> {
-        self.fits.iter().find(|f| f.towards.is_none())
+        self.to(None)
     }
 }

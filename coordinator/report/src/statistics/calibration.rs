@@ -82,7 +82,9 @@ pub fn ece_interval(calls: &[Option<Call>], groups: &RowGroups, resamples: &Resa
     }
     let (lo, hi) = resamples.interval(&total)?;
     let least = super::metrics::mean(total.iter().copied()) - found;
-    Some(((lo - least - most).max(0.0), (hi - 2.0 * least).max(0.0)))
+    // Both ends are moved; where little is left between them they may not change sides.
+    let hi = (hi - 2.0 * least).max(0.0);
+    Some(((lo - least - most).clamp(0.0, hi), hi))
 }
 
 /// How much larger than `distance` the mean distance from 0 of a normal variable is that lies there with such an error.

@@ -42,6 +42,11 @@ impl Resamples {
         self.count
     }
 
+    /// Whether there is an interval of anything: there are resamples, of two groups or more.
+    pub fn has_intervals(&self) -> bool {
+        self.groups > 1 && self.count > 0
+    }
+
     /// The weights of one group, one per resample.
     pub fn of(&self, group: u32) -> &[u16] {
         &self.weights[group as usize * self.count..][..self.count]

@@ -64,9 +64,9 @@ pub struct Progress {
     pub cells: usize,
     /// Those all of whose units are committed.
     pub cells_done: usize,
-    /// Units of the sweep.
+    /// Units, as the sweep's status counts them: one that was split, and its halves too.
     pub units: usize,
-    /// Those that are committed.
+    /// Those that are committed; one that was split if its halves are.
     pub units_done: usize,
 }
 

@@ -126,36 +126,39 @@ fn coverage(studies: u64, draw: Draw, metrics: &'static [&'static str]) -> Vec<(
     })
 }
 
-fn covers(all: &[(&'static str, f64, usize)]) {
+/// Whether every one of the metrics has an interval in at least half of the studies, which holds the truth as often as said.
+fn covers(studies: u64, draw: Draw, metrics: &'static [&'static str]) {
+    let all = coverage(studies, draw, metrics);
+    counted(&all, studies, metrics);
     assert!(all.iter().all(|(_, share, _)| (0.9..=0.98).contains(share)), "{all:?}");
+}
+
+fn counted(all: &[(&'static str, f64, usize)], studies: u64, metrics: &[&str]) {
+    for metric in metrics {
+        let intervals = all.iter().find(|a| a.0 == *metric).map_or(0, |a| a.2);
+        assert!(2 * intervals as u64 >= studies, "{metric}: {intervals} intervals in {studies} studies");
+    }
 }
 
 #[test]
 fn intervals_cover_as_often_as_they_say() {
-    covers(&coverage(
-        400,
-        single,
-        &["accuracy", "macro-f1", "balanced-accuracy", "log-loss", "ece", "auroc", "recall:c2", "f1:c3", "difference"],
-    ));
-    covers(&coverage(
-        400,
-        several,
-        &["micro-f1", "macro-f1", "subset-accuracy", "ranking-precision", "map", "auroc", "ap:c1", "difference"],
-    ));
-    covers(&coverage(400, intensities, &["pearson", "ccc", "mae", "qwk", "pearson:c1", "qwk:c0", "difference"]));
-    covers(&coverage(400, scales, &["pearson", "ccc", "mae", "r2", "pearson:c1", "difference"]));
+    covers(400, single, &["accuracy", "macro-f1", "balanced-accuracy", "log-loss", "ece", "auroc", "recall:c2", "f1:c3", "difference"]);
+    covers(400, several, &["micro-f1", "macro-f1", "subset-accuracy", "ranking-precision", "map", "auroc", "ap:c1", "difference"]);
+    covers(400, intensities, &["pearson", "ccc", "mae", "qwk", "pearson:c1", "qwk:c0", "difference"]);
+    covers(400, scales, &["pearson", "ccc", "mae", "r2", "pearson:c1", "difference"]);
 }
 
 #[test]
 fn rare_labels_are_covered_too() {
-    covers(&coverage(300, rare, &["map", "auroc", "macro-f1", "ap:c7", "ap:c11", "difference"]));
+    covers(300, rare, &["map", "auroc", "macro-f1", "ap:c7", "ap:c11", "difference"]);
 }
 
 #[test]
 fn calibration_errors_are_covered_wherever_they_lie() {
-    covers(&coverage(400, overconfident, &["ece", "log-loss"]));
+    covers(400, overconfident, &["ece", "log-loss"]);
     // At the end of what is possible the interval can only miss on one side.
     let all = coverage(400, calibrated, &["ece", "log-loss"]);
+    counted(&all, 400, &["ece", "log-loss"]);
     assert!(all.iter().all(|(_, share, _)| (0.9..=0.995).contains(share)), "{all:?}");
 }
 
@@ -163,11 +166,13 @@ fn calibration_errors_are_covered_wherever_they_lie() {
 fn a_label_of_few_rows_has_no_interval() {
     let study = rare(&mut ChaCha8Rng::seed_from_u64(5), 280, 5);
     let results = evaluate(&study).expect("the study is sound");
+    let rows = |class: usize| study.test.iter().filter(|r| r.values[class] > 0.0).count();
     for (class, name) in study.classes.iter().enumerate() {
-        let rows = study.test.iter().filter(|r| r.values[class] > 0.0).count();
+        let rows = rows(class);
         let found = results.score(0, &format!("ap:{name}"));
+        assert_eq!(found.is_some(), rows > 0, "{name}: {rows} rows");
         assert!(found.is_none_or(|e| e.lo.is_some() == (rows >= 10)), "{name}: {rows} rows, {found:?}");
     }
-    let rows = |class: usize| study.test.iter().filter(|r| r.values[class] > 0.0).count();
-    assert!(rows(0) < 10 && rows(11) >= 10 && found(&results, "map").lo.is_some());
+    assert!((1..10).contains(&rows(0)) && rows(11) >= 10, "labels of both kinds");
+    assert!(["ap:c11", "map"].iter().all(|metric| found(&results, metric).lo.is_some()));
 }

@@ -6,6 +6,7 @@ mod synthetic;
 mod coverage;
 mod demo;
 mod page;
+mod persistence;
 mod recovery;
 mod reference;
 mod refusals;

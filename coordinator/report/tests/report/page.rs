@@ -192,6 +192,8 @@ fn an_unfinished_sweep_says_so_at_the_head_of_both_pages() {
     }
     let summary: serde_json::Value = serde_json::from_slice(&files["summary.json"]).expect("JSON");
     assert_eq!(summary["progress"]["cells_done"], 12);
+    study.progress = Progress { cells: 0, cells_done: 0, ..study.progress };
+    assert!(text(&made(&study, &results), "report.md").contains("Unfinished: 30 of 90 units are computed"));
 }
 
 #[test]

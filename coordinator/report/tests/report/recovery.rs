@@ -36,7 +36,7 @@ fn holds(found: &HalfLife, tokens: f64) -> bool {
     match found {
         HalfLife::Reached { lo, hi, .. } => lo.is_some_and(|lo| lo <= tokens) && hi.is_none_or(|hi| tokens <= hi),
         HalfLife::NotReached { lo, .. } => lo.is_none_or(|lo| lo <= tokens),
-        HalfLife::NoSignal | HalfLife::TooFew => false,
+        HalfLife::NoSignal | HalfLife::TooFew | HalfLife::TooFewRows => false,
     }
 }
 

@@ -73,13 +73,11 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
 pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -> Vec<String> {
     let mut out = Vec::new();
     let Some(p) = results.persistence.iter().find(|p| p.place == curve.place).or(results.persistence.first()) else { return out };
-    let within = p.within();
     if let Some(d) = p.decay(&curve.probe, Context::Full, None)
         && let (Some(first), Some(last), Some(majority)) = (d.points.first(), d.points.last(), d.to_majority())
     {
         let towards = d.fits.iter().filter_map(|f| Some((f.towards?, f)));
-        let beyond: Vec<String> =
-            towards.map(|(c, f)| format!("{} beyond the {} control", half_life(&f.half_life, within), c.as_str())).collect();
+        let beyond: Vec<String> = towards.map(|(c, f)| format!("{} beyond the {} control", half_life(&f.half_life), c.as_str())).collect();
         let beyond = if beyond.is_empty() { String::new() } else { format!("; {}", list(&beyond)) };
         out.push(format!(
             "In {} (layer {}) {} goes from {} at offset {} to {} at offset {}; half-life: {}{beyond}.",
@@ -90,13 +88,13 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
             first.0,
             unit.value(last.1.value),
             last.0,
-            half_life(&majority.half_life, within),
+            half_life(&majority.half_life),
         ));
     }
     out.extend(carried(study, results, p, curve, unit));
     let Some(condition) = shown_condition(results) else { return out };
     let p = results.persistence.iter().find(|p| p.place.model == curve.place.model && p.place.condition == condition).unwrap_or(p);
-    out.extend(classes(study, p, &curve.probe, p.within()));
+    out.extend(classes(study, p, &curve.probe));
     out
 }
 
@@ -119,26 +117,26 @@ fn carried(study: &Study, results: &Results, p: &Persistence, curve: &DepthCurve
 }
 
 /// Which class lasts longest and which shortest, if their intervals tell them apart.
-fn classes(study: &Study, p: &Persistence, probe: &str, within: u32) -> Option<String> {
+fn classes(study: &Study, p: &Persistence, probe: &str) -> Option<String> {
     // (half-life, lower end, upper end), infinite beyond the measured offsets.
     let mut lasting: Vec<(f64, f64, f64, &Decay, &HalfLife)> = Vec::new();
     for class in 0..study.classes.len() {
         let Some(d) = p.decay(probe, Context::Full, Some(class)) else { continue };
-        let Some(fit) = d.main() else { continue };
+        let Some(fit) = p.of_class(d) else { continue };
         match fit.half_life {
             // Without an interval nothing is told apart from it.
-            HalfLife::Reached { tokens, lo, hi } => {
+            HalfLife::Reached { tokens, lo, hi, .. } => {
                 lasting.push((tokens, lo.unwrap_or(0.0), hi.unwrap_or(f64::INFINITY), d, &fit.half_life));
             }
             HalfLife::NotReached { within, lo } => {
                 lasting.push((f64::INFINITY, lo.unwrap_or(f64::from(within)), f64::INFINITY, d, &fit.half_life));
             }
-            HalfLife::NoSignal | HalfLife::TooFew => {}
+            HalfLife::NoSignal | HalfLife::TooFew | HalfLife::TooFewRows => {}
         }
     }
     lasting.sort_by(|a, b| a.0.total_cmp(&b.0));
     let [shortest, .., longest] = lasting.as_slice() else { return None };
-    let words = |d: &Decay, h: &HalfLife| format!("{} ({})", d.class.map_or("", |c| &study.classes[c]), half_life(h, within));
+    let words = |d: &Decay, h: &HalfLife| format!("{} ({})", d.class.map_or("", |c| &study.classes[c]), half_life(h));
     let place = format!("{}, {}", study.models[p.place.model].name, study.conditions[p.place.condition].name);
     Some(if longest.1 > shortest.2 {
         format!("{} lasts longest and {} shortest ({place}).", capital(&words(longest.3, longest.4)), words(shortest.3, shortest.4))

@@ -1,0 +1,101 @@
+//! Half-lives where little was measured: labels of few rows, and few offsets beside a control.
+
+use limbic_proto::axis::{Context, ReadOut};
+use limbic_proto::rows::Scheme;
+use limbic_report::{HalfLife, Study};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::planted::{Control, Signal, bare, model, normal, prediction, test_row};
+use super::{evaluated, made, text};
+
+/// Three labels: of half of the rows and fading, of half and without a signal, and of six rows without a signal.
+fn labels(seed: u64) -> Study {
+    const ROWS: usize = 280;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let truth: Vec<f32> =
+        (0..ROWS).flat_map(|row| [rng.random_bool(0.5), rng.random_bool(0.5), row % 47 == 3].map(|on| f32::from(u8::from(on)))).collect();
+    let at = |offset: u32| {
+        let left = 0.5_f64.powf(f64::from(offset) / 6.0);
+        let says = |(i, on): (usize, &f32)| {
+            let seen = if i % 3 == 0 { 4.0 * left * f64::from(*on) } else { 0.0 };
+            1.0 / (1.0 + (-(seen + normal(&mut rng))).exp())
+        };
+        let values = truth.iter().enumerate().map(says).map(|p| p as f32).collect();
+        prediction(0, 0, ReadOut::at(offset), 1.0, values)
+    };
+    let predictions = [0, 1, 2, 4, 8, 16].map(at).into();
+    let test = truth.chunks(3).enumerate().map(|(row, of_row)| test_row(row, 0, of_row.to_vec())).collect();
+    Study { models: vec![model(0, 1)], ..bare(Scheme::Multi, test, predictions, seed) }
+}
+
+#[test]
+fn a_label_of_too_few_rows_has_no_half_life() {
+    let found: Vec<Vec<HalfLife>> = (0..20)
+        .map(|seed| {
+            let results = evaluated(&labels(seed));
+            let of =
+                |class| results.persistence[0].decay("logistic", Context::Full, Some(class)).and_then(|d| d.to_majority()).expect("a fit");
+            assert!(of(2).retained.is_none(), "what isn't known to be there isn't kept");
+            (0..3).map(|class| of(class).half_life.clone()).collect()
+        })
+        .collect();
+    assert!(found.iter().all(|f| matches!(f[0], HalfLife::Reached { .. })), "{found:?}");
+    assert!(found.iter().filter(|f| f[1] == HalfLife::NoSignal).count() >= 15, "{found:?}");
+    assert!(found.iter().all(|f| f[2] == HalfLife::TooFewRows), "{found:?}");
+    let study = labels(0);
+    let markdown = text(&made(&study, &evaluated(&study)), "report.md");
+    assert!(markdown.contains("too few rows"));
+    assert!(!markdown.contains("outlasts another"), "one class alone has a half-life");
+}
+
+/// A signal that halves every nine tokens beside a control that stays.
+fn beside(offsets: Vec<u32>) -> Study {
+    let control = Control { share: 0.3, half_life: 1e9, lead: 0.5 };
+    Signal { layers: vec![0.8], offsets, half_life: 9.0, control: Some(control), models: 1, rows: 280 }.study(3)
+}
+
+#[test]
+fn two_offsets_beside_a_control_leave_the_decay_to_the_majority() {
+    for (offsets, towards, label) in
+        [(vec![0, 4, 16], None, "half-life of the signal"), (vec![0, 1, 2, 4, 8, 16], Some(Context::MaskedPrompt), "half-life of the lead")]
+    {
+        let study = beside(offsets);
+        let results = evaluated(&study);
+        let p = &results.persistence[0];
+        let whole = p.decay("logistic", Context::Full, None).expect("a curve");
+        assert_eq!(whole.fits[0].towards, Some(Context::MaskedPrompt));
+        let main = whole.main().expect("a fit");
+        assert!(matches!(main.half_life, HalfLife::Reached { .. } | HalfLife::NotReached { .. }), "{main:?}");
+        assert_eq!((main.towards, p.towards("logistic")), (towards, towards));
+        let classes = (0..study.classes.len()).map(|class| p.decay("logistic", Context::Full, Some(class)).expect("a curve"));
+        assert!(classes.into_iter().all(|d| p.of_class(d).is_some_and(|f| f.towards == towards)));
+        let files = made(&study, &results);
+        assert!(files.contains_key("figures/half-life.svg"));
+        let markdown = text(&files, "report.md");
+        assert!(markdown.contains(label), "{markdown}");
+        let caption = if towards.is_none() { "towards no signal, with" } else { "over that of the masked-prompt control, with" };
+        assert!(markdown.contains(caption), "{markdown}");
+    }
+}
+
+#[test]
+fn an_open_end_is_beyond_what_the_fit_spans() {
+    let control = Control { share: 0.3, half_life: 1e9, lead: 0.5 };
+    let signal =
+        Signal { layers: vec![0.8], offsets: vec![0, 1, 2, 4, 8, 16], half_life: 13.0, control: Some(control), models: 1, rows: 280 };
+    let mut open = 0;
+    for seed in 0..8 {
+        let study = signal.study(seed);
+        let results = evaluated(&study);
+        for fit in &results.persistence[0].decay("logistic", Context::Full, None).expect("a curve").fits {
+            let spans = if fit.towards.is_some() { 15 } else { 16 };
+            if let HalfLife::Reached { within, hi, .. } = fit.half_life {
+                assert_eq!(within, spans);
+                assert!(hi.is_none_or(|hi| hi <= f64::from(spans)));
+                open += usize::from(hi.is_none() && spans == 15);
+            }
+        }
+    }
+    assert!(open > 0, "no study has an open end");
+}
