@@ -6,7 +6,7 @@ use limbic_proto::rows::Scheme;
 
 use super::bench::Bench;
 use super::measure::Drawn;
-use crate::results::{Calls, Comparison, Estimate, Kappa, Place, Results, Source, Verdict};
+use crate::results::{Calls, Comparison, Kappa, Place, Results, Source, Spread, Verdict};
 use crate::statistics::agreement::kappa;
 use crate::statistics::comparison::p_value;
 use crate::statistics::metrics;
@@ -16,43 +16,49 @@ use crate::study::Verdicts;
 /// Who called which label for each row.
 type Called = Vec<Option<u32>>;
 
-/// The calls of every judge and of the probe.
+/// The calls of every judge and of the probe, of each sampling seed's replies.
 pub fn calls(bench: &Bench<'_>, results: &Results) -> Vec<Calls> {
     if bench.study.scheme != Scheme::Single {
         return Vec::new();
     }
     let mut called: Vec<Calls> = Vec::new();
     for v in &bench.study.verdicts {
-        let place = Place { model: v.model, condition: v.condition };
-        called.push(Calls { place, source: Source::Judge { model: v.judge }, calls: bench.ruler.target.predicted(&v.values) });
+        let (place, source) = (Place { model: v.model, condition: v.condition }, Source::Judge { model: v.judge });
+        called.push(Calls { place, source, sampling_seed: v.sampling_seed, calls: bench.ruler.target.predicted(&v.values) });
     }
     for v in &bench.study.verdicts {
-        let place = Place { model: v.model, condition: v.condition };
-        if find(&called, place, Source::Probe).is_none()
+        let (place, sampling_seed) = (Place { model: v.model, condition: v.condition }, v.sampling_seed);
+        if find(&called, place, Source::Probe, sampling_seed).is_none()
             && let Some(calls) = of_probe(bench, results, v)
         {
-            called.push(Calls { place, source: Source::Probe, calls });
+            called.push(Calls { place, source: Source::Probe, sampling_seed, calls });
         }
     }
     called
 }
 
-fn find(called: &[Calls], place: Place, source: Source) -> Option<&Calls> {
-    called.iter().find(|c| c.place == place && c.source == source)
+fn find(called: &[Calls], place: Place, source: Source, sampling_seed: Option<u64>) -> Option<&Calls> {
+    called.iter().find(|c| (c.place, c.source, c.sampling_seed) == (place, source, sampling_seed))
 }
 
-/// The verdicts, the agreement of judge and probe, and how each condition differs from the first.
+/// The verdicts, the agreement of judge and probe, and how each condition differs from the first: means over sampling seeds.
 pub fn all(bench: &Bench<'_>, called: &[Calls]) -> (Vec<Verdict>, Vec<Kappa>, Vec<Comparison>) {
     let (mut verdicts, mut kappas, mut comparisons) = (Vec::new(), Vec::new(), Vec::new());
-    for Calls { place, source, calls } in called {
-        verdicts.extend(verdict(bench, *place, *source, calls));
+    for (i, Calls { place, source, .. }) in called.iter().enumerate() {
+        let same = |c: &&Calls| (c.place, c.source) == (*place, *source);
+        if called[..i].iter().any(|c| same(&c)) {
+            continue;
+        }
+        let of_seeds: Vec<&Calls> = called.iter().filter(same).collect();
+        verdicts.extend(verdict(bench, &of_seeds));
+        let beside = |place: Place, source: Source| -> Vec<(&Called, &Called)> {
+            of_seeds.iter().filter_map(|c| Some((&c.calls, &find(called, place, source, c.sampling_seed)?.calls))).collect()
+        };
         if let Source::Judge { model: judge } = source {
-            let probe = find(called, *place, Source::Probe);
-            kappas.extend(probe.and_then(|probe| agreement(bench, *place, *judge, calls, &probe.calls)));
+            kappas.extend(agreement(bench, *place, *judge, &beside(*place, Source::Probe)));
         }
         if place.condition > 0 {
-            let first = find(called, Place { condition: 0, ..*place }, *source);
-            comparisons.extend(first.and_then(|first| shift(bench, *place, *source, calls, &first.calls)));
+            comparisons.extend(shift(bench, *place, *source, &beside(Place { condition: 0, ..*place }, *source)));
         }
     }
     (verdicts, kappas, comparisons)
@@ -68,7 +74,7 @@ fn of_probe(bench: &Bench<'_>, results: &Results, v: &Verdicts) -> Option<Called
     let (rows, classes) = (bench.study.test.len(), bench.study.classes.len());
     let (mut sum, mut any) = (vec![0.0_f32; rows * classes], false);
     for (_, predictions) in cells.iter().filter(|((l, r), _)| *l == layer && beyond(*r)) {
-        for i in predictions {
+        for i in predictions.iter().filter(|i| bench.study.predictions[**i].sampling_seed == v.sampling_seed) {
             let values = bench.read(*i)?;
             let present = bench.ruler.target.present(&values);
             any = true;
@@ -85,7 +91,15 @@ fn beyond(read_out: ReadOut) -> bool {
     read_out.offset > 0 && read_out.context == Context::Full
 }
 
-fn verdict(bench: &Bench<'_>, place: Place, source: Source, calls: &Called) -> Option<Verdict> {
+/// Shares of one sampling seed's replies.
+struct Shares {
+    kept: Drawn,
+    recall: Vec<Option<Drawn>>,
+    precision: Vec<Option<Drawn>>,
+}
+
+/// None where no row has a verdict.
+fn shares(bench: &Bench<'_>, calls: &Called) -> Option<Shares> {
     let (ruler, classes) = (&bench.ruler, bench.study.classes.len());
     let tally = Tally::new(ruler.groups, classes, &ruler.target.class, calls);
     let totals = tally.totals();
@@ -94,31 +108,58 @@ fn verdict(bench: &Bench<'_>, place: Place, source: Source, calls: &Called) -> O
         return None;
     }
     let draws = tally.draw(ruler.resamples, None);
-    let of_class = |class: usize, statistic: fn(&Totals, usize) -> f64, rows: u32, groups: usize| -> Option<Estimate> {
+    let of_class = |class: usize, statistic: fn(&Totals, usize) -> f64, rows: u32, groups: usize| -> Option<Drawn> {
         let [drawn] = draws.map(|t| [statistic(t, class)]);
         let value = statistic(&totals, class);
-        (!value.is_nan()).then(|| ruler.resamples.estimate_over(groups, value, &drawn, rows as usize))
+        (!value.is_nan()).then_some(Drawn { value, draws: drawn, n: rows as usize, groups })
     };
     let [kept] = draws.map(|t| [metrics::accuracy(t)]);
+    let recall = |c: usize| of_class(c, metrics::recall, totals.truth[c], tally.truth[c].len());
+    let precision = |c: usize| of_class(c, metrics::precision, totals.predicted[c], tally.predicted[c].len());
+    Some(Shares {
+        kept: Drawn { value: metrics::accuracy(&totals), draws: kept, n, groups: tally.groups() },
+        recall: (0..classes).map(recall).collect(),
+        precision: (0..classes).map(precision).collect(),
+    })
+}
+
+fn verdict(bench: &Bench<'_>, of_seeds: &[&Calls]) -> Option<Verdict> {
+    let (ruler, classes) = (&bench.ruler, bench.study.classes.len());
+    let all: Vec<Shares> = of_seeds.iter().filter_map(|c| shares(bench, &c.calls)).collect();
+    let kept: Vec<Drawn> = all.iter().map(|s| s.kept.clone()).collect();
+    // A class that no reply of one seed expresses has a precision in the others.
+    let of_class = |class: usize, of: fn(&Shares) -> &Vec<Option<Drawn>>| {
+        let defined: Vec<Drawn> = all.iter().filter_map(|s| of(s)[class].clone()).collect();
+        Some(Drawn::mean(&defined)?.estimate(ruler.resamples))
+    };
     let mut shift = vec![vec![0; classes]; classes];
-    for (truth, call) in ruler.target.class.iter().zip(calls) {
+    for (truth, call) in of_seeds.iter().flat_map(|c| ruler.target.class.iter().zip(&c.calls)) {
         if let Some(call) = call {
             shift[*truth as usize][*call as usize] += 1;
         }
     }
-    let recall = |c: usize| of_class(c, metrics::recall, totals.truth[c], tally.truth[c].len());
-    let precision = |c: usize| of_class(c, metrics::precision, totals.predicted[c], tally.predicted[c].len());
     Some(Verdict {
-        place,
-        source,
-        kept: ruler.resamples.estimate_over(tally.groups(), metrics::accuracy(&totals), &kept, n),
-        recall: (0..classes).map(recall).collect(),
-        precision: (0..classes).map(precision).collect(),
+        place: of_seeds[0].place,
+        source: of_seeds[0].source,
+        kept: Drawn::mean(&kept)?.estimate(ruler.resamples),
+        spread: spread(&kept),
+        recall: (0..classes).map(|class| of_class(class, |s| &s.recall)).collect(),
+        precision: (0..classes).map(|class| of_class(class, |s| &s.precision)).collect(),
         shift,
     })
 }
 
-fn agreement(bench: &Bench<'_>, place: Place, judge: usize, of_judge: &Called, of_probe: &Called) -> Option<Kappa> {
+fn spread(of_seeds: &[Drawn]) -> Option<Spread> {
+    Spread::of(&of_seeds.iter().map(|d| d.value).collect::<Vec<_>>())
+}
+
+/// The agreement of judge and probe on the same replies.
+fn agreement(bench: &Bench<'_>, place: Place, judge: usize, of_seeds: &[(&Called, &Called)]) -> Option<Kappa> {
+    let all: Vec<Drawn> = of_seeds.iter().filter_map(|(of_judge, of_probe)| agree(bench, of_judge, of_probe)).collect();
+    Some(Kappa { place, judge, kappa: Drawn::mean(&all)?.estimate(bench.ruler.resamples), spread: spread(&all) })
+}
+
+fn agree(bench: &Bench<'_>, of_judge: &Called, of_probe: &Called) -> Option<Drawn> {
     let ruler = &bench.ruler;
     // A row that the judge has no verdict on counts for nobody: the probe's call there is left out too.
     let first: Vec<u32> = of_judge.iter().map(|c| c.unwrap_or(0)).collect();
@@ -128,17 +169,19 @@ fn agreement(bench: &Bench<'_>, place: Place, judge: usize, of_judge: &Called, o
     let [draws] = tally.draw(ruler.resamples, None).map(|t| [kappa(t)]);
     let value = kappa(&totals);
     let n = totals.truth.iter().sum::<u32>() as usize;
-    let estimate = || ruler.resamples.estimate_over(tally.groups(), value, &draws, n);
-    (!value.is_nan()).then(|| Kappa { place, judge, kappa: estimate() })
+    (!value.is_nan()).then(|| Drawn { value, draws, n, groups: tally.groups() })
 }
 
 /// How much more (or less) often replies under a condition express the utterance's label than under the first.
-fn shift(bench: &Bench<'_>, place: Place, source: Source, calls: &Called, first: &Called) -> Option<Comparison> {
+fn shift(bench: &Bench<'_>, place: Place, source: Source, of_seeds: &[(&Called, &Called)]) -> Option<Comparison> {
     let (ruler, study) = (&bench.ruler, bench.study);
-    let both: Vec<bool> = calls.iter().zip(first).map(|(a, b)| a.is_some() && b.is_some()).collect();
-    let kept =
-        |calls: &Called| -> Option<Drawn> { ruler.mean(&both, |row| f64::from(u8::from(calls[row] == Some(ruler.target.class[row])))) };
-    let (here, there) = (kept(calls)?, kept(first)?);
+    let kept = |(calls, first): &(&Called, &Called)| {
+        let both: Vec<bool> = calls.iter().zip(first.iter()).map(|(a, b)| a.is_some() && b.is_some()).collect();
+        let of = |calls: &Called| ruler.mean(&both, |row| f64::from(u8::from(calls[row] == Some(ruler.target.class[row]))));
+        Some((of(calls)?, of(first)?))
+    };
+    let (here, there): (Vec<Drawn>, Vec<Drawn>) = of_seeds.iter().filter_map(kept).unzip();
+    let (here, there) = (Drawn::mean(&here)?, Drawn::mean(&there)?);
     let difference = here.minus(&there);
     let p = (difference.groups > 1).then(|| p_value(difference.value, &difference.draws));
     let who = match source {

@@ -3,7 +3,7 @@
 use super::comparisons;
 use super::section::{Cell, Section};
 use crate::figures::Figure;
-use crate::results::{Results, Source};
+use crate::results::{Results, Source, Spread};
 use crate::study::Study;
 use crate::wording::{Unit, count};
 
@@ -27,6 +27,10 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         "What do the replies express under each system prompt, against the label of the utterance? {} judges by its likelihood of each label; the probe looks at the states of the reply's tokens (probabilities averaged over the measured offsets).",
         judges.join(" and ")
     ));
+    if results.verdicts.iter().any(|v| v.spread.is_some()) {
+        section.lead.extend(super::persistence::sampled(study));
+        section.lead.extend(widest(study, results));
+    }
     let own = results.verdicts.iter().any(|v| v.source == Source::Judge { model: v.place.model });
     if own {
         section.say("Where a model judges its own replies, or those of its own family, its verdicts are no independent evidence.");
@@ -34,6 +38,7 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
     for figure in ["replies-kept", "replies-recall", "replies-precision", "replies-shift"] {
         section.figure(figures, figure);
     }
+    let seeds = results.verdicts.iter().filter_map(|v| v.spread).map(|s| s.seeds).max();
     let rows = results.verdicts.iter().map(|v| {
         let who = match v.source {
             Source::Judge { model } => format!("judge {}", study.models[model].name),
@@ -42,7 +47,8 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         let agreement = results.kappas.iter().find(|k| k.place == v.place && Source::Judge { model: k.judge } == v.source);
         let most = most_expressed(&v.shift)
             .map_or_else(|| "–".to_owned(), |(class, share)| format!("{} ({})", study.classes[class], Unit::Share.value(share)));
-        vec![
+        let spread = |of: Option<Spread>, unit: Unit| of.map_or_else(|| "–".into(), |s| Cell::sorted(unit.spread(s), s.width()));
+        let mut row = vec![
             Cell::from(study.models[v.place.model].name.clone()),
             study.conditions[v.place.condition].name.clone().into(),
             who.into(),
@@ -50,13 +56,19 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
             most.into(),
             agreement.map_or_else(|| "–".into(), |k| Unit::Real.estimate(k.kappa).into()),
             count(v.kept.n as u64).into(),
-        ]
+        ];
+        if seeds.is_some() {
+            row.extend([spread(v.spread, Unit::Share), spread(agreement.and_then(|k| k.spread), Unit::Real)]);
+        }
+        row
     });
-    section.table(
-        "Replies that express the utterance's label; most expressed: the label that most replies express; kappa: agreement of judge and probe beyond chance (Cohen 1960)",
-        &["model", "condition", "who", "#kept", "most expressed", "#kappa with the probe", "#replies"],
-        rows.collect(),
-    );
+    let mut columns = vec!["model", "condition", "who", "#kept", "most expressed", "#kappa with the probe", "#replies"];
+    let mut caption = "Replies that express the utterance's label; most expressed: the label that most replies express; kappa: agreement of judge and probe beyond chance (Cohen 1960)".to_owned();
+    if let Some(seeds) = seeds {
+        columns.extend(["#kept between seeds", "#kappa between seeds"]);
+        caption += &format!("; between seeds: from the lowest to the highest of {seeds} sampling seeds, with the standard deviation");
+    }
+    section.table(caption, &columns, rows.collect());
     section.table(
         format!(
             "Kept labels, each condition minus {}, paired, in points; {}",
@@ -67,6 +79,24 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         comparisons::rows(study, results, "replies"),
     );
     Some(section)
+}
+
+/// Where kept labels differ most between sampling seeds, in words.
+fn widest(study: &Study, results: &Results) -> Option<String> {
+    let spreads = results.verdicts.iter().filter_map(|v| Some((v, v.spread?)));
+    let (v, spread) = spreads.max_by(|a, b| a.1.width().total_cmp(&b.1.width()))?;
+    let who = match v.source {
+        Source::Judge { model } => format!("judge {}", study.models[model].name),
+        Source::Probe => "the probe".to_owned(),
+    };
+    Some(format!(
+        "Between the {} sampling seeds the share of kept labels differs by {} points at most: {} in {}, {}, by {who}.",
+        spread.seeds,
+        Unit::Share.difference(spread.width()).replace('+', ""),
+        Unit::Share.spread(spread),
+        study.models[v.place.model].name,
+        study.conditions[v.place.condition].name,
+    ))
 }
 
 fn most_expressed(shift: &[Vec<usize>]) -> Option<(usize, f64)> {

@@ -5,6 +5,7 @@ mod synthetic;
 
 mod coverage;
 mod demo;
+mod draws;
 mod page;
 mod persistence;
 mod recovery;
