@@ -174,3 +174,55 @@ fn a_corrupt_result_is_computed_again() {
     assert_eq!(again["computed_units"], 1);
     assert!(files(&sandbox) == before);
 }
+
+#[test]
+fn a_coordinator_elsewhere_builds_the_same_corpus_through_its_own_end() {
+    let here = sandbox();
+    small(&here, &[]);
+    let whole = build(&here)["units"].clone();
+
+    let sandbox = sandbox();
+    small(&sandbox, &[]);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (listen, url) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}"));
+    let asked = [BUILD.as_slice(), &["--coordinator", &url]].concat();
+    let nobody = sandbox.limbic(&asked);
+    assert!(nobody.code == Some(75) && nobody.stderr.contains("nothing answers there"), "{nobody:?}");
+
+    let coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
+    let worker = sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1"]);
+    let mut building = sandbox.spawn(&asked);
+    sandbox.until("some of it is computed", || sandbox.committed().len() > 4);
+    coordinator.kill();
+    let ended = building.wait();
+    assert!(ended == Some(75) || ended == Some(0), "what it waited for went away: {ended:?}");
+
+    let coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
+    let json = [asked.as_slice(), &["--json"]].concat();
+    let mut built = Value::Null;
+    sandbox.until("the rest is computed", || {
+        let ended = sandbox.limbic(&json);
+        // The coordinator has only just started.
+        assert!(matches!(ended.code, Some(0 | 75)), "{ended:?}");
+        built = serde_json::from_str(&ended.stdout).unwrap_or_default();
+        ended.code == Some(0)
+    });
+    assert_eq!(built["units"], whole);
+    assert!(files(&sandbox) == files(&here), "who computes is not told from the files");
+    assert_eq!(sandbox.committed().len() as u64, whole.as_u64().unwrap());
+
+    // A result that has rotted is computed again by its workers.
+    let (name, mut bytes) = sandbox.objects("data").into_iter().find(|(name, _)| name.ends_with("answers.json")).unwrap();
+    let last = bytes.len() - 3;
+    bytes[last] ^= 1;
+    std::fs::write(sandbox.path("store").join(&name), bytes).unwrap();
+    let again = sandbox.json(&json);
+    assert_eq!(again["computed_units"], 1);
+    assert!(files(&sandbox) == files(&here));
+
+    // Another store than the coordinator's has sweeps that it can't find.
+    let astray = ["corpus", "build", "corpus.yaml", "--store", "elsewhere", "--out", "out", "--coordinator", &url];
+    let refused = sandbox.limbic(&astray);
+    assert!(refused.code == Some(2) && refused.stderr.contains("is it the one of --store?"), "{refused:?}");
+    drop((worker, coordinator));
+}

@@ -15,6 +15,7 @@ use limbic_store::Store;
 use super::StoreArgs;
 use super::computing::{Computed, Computing, DeviceArgs, Now};
 use super::inspect::verdict;
+use super::remote::{RemoteArgs, absolute};
 use crate::chains::Chains;
 use crate::collect::{CollectError, asked, write_whole};
 use crate::corpus::ask::{self, Asked};
@@ -30,7 +31,7 @@ use tracing::Level;
 /// What is done with corpora.
 #[derive(Debug, clap::Subcommand)]
 pub enum CorpusCommand {
-    /// Builds a corpus on this computer; run again after an interruption, it goes on.
+    /// Builds a corpus, on this computer or by a coordinator; run again after an interruption, it goes on.
     Build(BuildArgs),
 }
 
@@ -46,6 +47,10 @@ pub struct BuildArgs {
     out: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Has a coordinator's workers compute instead of this computer's; `--store` is that coordinator's. Models that are files
+    /// or folders must lie at the same path there.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["workers", "device"])]
+    coordinator: Option<String>,
     /// Prints a JSON summary instead of words.
     #[arg(long)]
     json: bool,
@@ -82,7 +87,10 @@ async fn build(args: BuildArgs, log_format: LogFormat) -> Result<(), Failure> {
     let (mut entries, files) = read_comments(&spec, &mut notes).await?;
     let writer = described(&spec.model).await?;
     let classifier = if spec.classify.model.is_some() { described(spec.classifier()).await? } else { writer.clone() };
-    let computing = Computing::new(&store, &args.device, log_format, [&writer, &classifier]);
+    let computing = match &args.coordinator {
+        None => Computing::new(&store, &args.device, log_format, [&writer, &classifier]),
+        Some(url) => Computing::elsewhere(&store, RemoteArgs::at(url)),
+    };
     let mut build = Build { spec, store, computing, writer, classifier, stages: Vec::new(), now: Now::default(), quiet: args.json };
 
     choose(&build.spec, &filter, &mut entries)?;
@@ -227,13 +235,15 @@ impl Build {
         &mut self,
         what: &'static str,
         (spec, rows): (Spec, Rows),
-        model: ModelFacts,
+        mut model: ModelFacts,
         read: impl AsyncFn(&crate::sweep::Sweep, &Chains) -> Result<Vec<Option<T>>, CollectError>,
     ) -> Result<Vec<Option<T>>, Failure> {
         if rows.rows.is_empty() {
             return Ok(Vec::new());
         }
         let (count, name) = (rows.rows.len(), model.name.clone());
+        // Workers have other current directories. The card names the model as the spec does.
+        absolute(&mut model.source);
         let sweep = accept(&self.store, of_rows(spec, rows, vec![model])?).await?;
         if !self.quiet {
             let units = counted(sweep.plan.units.len(), "unit");
