@@ -112,6 +112,29 @@ fn a_corpus_is_built_once_and_keeps_rewrites_with_their_originals() {
 }
 
 #[test]
+fn a_plan_says_beforehand_what_a_build_asks_at_most() {
+    let sandbox = sandbox();
+    small(&sandbox, &[]);
+    let planned = sandbox.json(&["corpus", "plan", "corpus.yaml", "--json"]);
+    assert!(!sandbox.path("store").exists(), "a plan writes nothing");
+    let texts = |stage: usize| planned["stages"][stage]["texts"].as_u64().unwrap();
+    let names: Vec<&str> = planned["stages"].as_array().unwrap().iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
+    assert_eq!(names, ["label the comments", "rewrite", "write after examples", "label what was written"]);
+    // 60 comments; 4 rewrites toward each of 6 classes; 3 texts of each of 7; and all of those.
+    assert_eq!([0, 1, 2, 3].map(texts), [60, 24, 21, 45]);
+    assert!(planned["stages"].as_array().unwrap().iter().all(|stage| stage["seconds"].as_f64().unwrap() > 0.0));
+    build(&sandbox);
+    let sweeps = sandbox.json(&["list", "--store", "store", "--json"]);
+    for (stage, name) in ["small.label", "small.rewrite", "small.synthesize", "small.label-written"].iter().enumerate() {
+        let built = sweeps.as_array().unwrap().iter().find(|sweep| sweep["name"] == *name).unwrap();
+        let (units, most) = (built["units"]["total"].as_u64().unwrap(), planned["stages"][stage]["units"].as_u64().unwrap());
+        assert!(units <= most && (stage > 1 || units == most), "{name}: {units} of {most}");
+    }
+    let words = sandbox.limbic(&["corpus", "plan", "corpus.yaml"]).stdout;
+    assert!(words.contains("60 of 1512 comments pass the filters") || words.contains("60 of 1.5k comments"), "{words}");
+}
+
+#[test]
 fn killed_at_any_stage_it_goes_on_and_the_corpus_is_the_same() {
     let undisturbed = sandbox();
     small(&undisturbed, &[]);
