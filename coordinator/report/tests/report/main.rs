@@ -3,6 +3,7 @@
 mod planted;
 mod synthetic;
 
+mod browser;
 mod coverage;
 mod demo;
 mod page;
