@@ -8,7 +8,7 @@ use limbic_core::machine::{Action, Event, Settings};
 use limbic_core::plan::ModelFacts;
 use limbic_proto::journal::Record;
 use limbic_proto::logs::{LogFormat, tell};
-use limbic_proto::status::{AttemptCounts, Status, SweepState};
+use limbic_proto::status::{Status, SweepState};
 use limbic_proto::wire::Change;
 use limbic_store::model::Need;
 use limbic_store::{ModelFiles, Store};
