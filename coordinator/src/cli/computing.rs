@@ -139,15 +139,21 @@ impl Computing {
         read: impl AsyncFn(&Chains, &Status) -> Result<T, CollectError>,
     ) -> Result<Computed<T>, Failure> {
         let (mut now, mut round) = (Now::default(), 0);
+        // The attempts before a coordinator elsewhere was asked to compute something again, at which it goes to work at once.
+        let mut before_again = None;
         loop {
             let whole = Chains::read(&self.store, sweep).await?.committed(sweep) == sweep.plan.units.len();
             let status = match &mut self.by {
                 // No worker is started, so nothing can be granted.
                 By::Here(_) if whole => release(&self.store, sweep).await?,
-                By::Elsewhere(_) if whole => stored_status(&self.store, sweep).await?,
+                // What was voided may stand a moment longer.
+                By::Elsewhere(_) if whole && round == 0 => stored_status(&self.store, sweep).await?,
                 by => {
                     // Before it is opened: workers that wait for units are granted some at once.
-                    let before = stored_status(&self.store, sweep).await?.attempts;
+                    let before = match before_again.take() {
+                        Some(before) => before,
+                        None => stored_status(&self.store, sweep).await?.attempts,
+                    };
                     let status = match by {
                         By::Here(here) => here.compute(&self.store, sweep, round == 0).await?,
                         By::Elsewhere(coordinator) => handed_over(coordinator, sweep).await?,
@@ -158,6 +164,15 @@ impl Computing {
                 }
             };
             let chains = Chains::read(&self.store, sweep).await?;
+            let here = chains.committed(sweep);
+            if matches!(self.by, By::Elsewhere(_)) && (here as u64) < status.units.committed {
+                return Err(Failure::user(format_args!(
+                    "store `{}`: holds {here} of the {} units of sweep {} that the coordinator has computed, so its store is another one: name that with --store",
+                    self.store.url(),
+                    status.units.committed,
+                    sweep.id
+                )));
+            }
             match read(&chains, &status).await {
                 Ok(results) => return Ok(Computed { status, results, now }),
                 Err(CollectError::Corrupt(all)) if round < ROUNDS && status.state == SweepState::Complete => {
@@ -167,7 +182,10 @@ impl Computing {
                             here.running = None;
                             void(&self.store, sweep, &all).await?;
                         }
-                        By::Elsewhere(coordinator) => again(coordinator, sweep, &all).await?,
+                        By::Elsewhere(coordinator) => {
+                            before_again = Some(status.attempts);
+                            again(coordinator, sweep, &all).await?;
+                        }
                     }
                     round += 1;
                 }
