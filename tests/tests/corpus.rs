@@ -251,5 +251,9 @@ fn a_coordinator_elsewhere_builds_the_same_corpus_through_its_own_end() {
     let astray = ["corpus", "build", "corpus.yaml", "--store", "elsewhere", "--out", "out", "--coordinator", &url];
     let refused = sandbox.limbic(&astray);
     assert!(refused.code == Some(2) && refused.stderr.contains("its store is another one"), "{refused:?}");
+    // Nor has the coordinator's store a sweep that was written there.
+    small(&sandbox, &[("limit: 60", "limit: 59")]);
+    let refused = sandbox.limbic(&astray);
+    assert!(refused.code == Some(2) && refused.stderr.contains("is it the one of --store?"), "{refused:?}");
     drop((worker, coordinator));
 }

@@ -45,9 +45,9 @@ pub struct Rates {
     /// GFLOP/s of one worker's processor, which fits probes, and runs models in f32.
     gflops: f64,
     /// TFLOP/s of one worker's GPU, which is taken to run the models in bf16.
-    pub gpu_tflops: f64,
+    gpu_tflops: f64,
     /// How many workers.
-    pub workers: u32,
+    workers: u32,
 }
 
 impl Rates {
