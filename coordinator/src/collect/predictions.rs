@@ -1,6 +1,6 @@
 //! Committed artifacts become predictions, verdicts and geometry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,8 +41,8 @@ pub struct Collector<'a> {
     likelihoods: BTreeMap<(usize, &'static str), Vec<f32>>,
     /// Per model, what written answers say of the test rows, and rows whose answer can't be read.
     written: BTreeMap<usize, (Vec<f32>, Vec<u32>)>,
-    /// Per judge, model and condition.
-    verdicts: BTreeMap<(usize, usize, usize), Vec<f32>>,
+    /// Per judge, model and condition: the units whose replies were judged, and what they express.
+    verdicts: BTreeMap<(usize, usize, usize), (BTreeSet<UnitKey>, Vec<f32>)>,
 }
 
 /// What a collector found: predictions, verdicts, geometry.
@@ -100,7 +100,9 @@ impl<'a> Collector<'a> {
                 let found = answers::likelihoods(&artifacts[0], rows.1 - rows.0, self.classes()).map_err(|m| bad(key, SCORES, m))?;
                 let slots = self.slots(rows);
                 let classes = self.classes();
-                let into = self.verdicts.entry((judge, model, condition)).or_insert_with(|| vec![f32::NAN; self.test.len() * classes]);
+                let nothing = || (BTreeSet::new(), vec![f32::NAN; self.test.len() * classes]);
+                let (replies, into) = self.verdicts.entry((judge, model, condition)).or_insert_with(nothing);
+                replies.extend(planned.unit.spec.dependencies());
                 place(into, &slots, classes, |row| found.softmax(row));
                 Ok(())
             }
@@ -195,7 +197,8 @@ impl<'a> Collector<'a> {
             let name = Baseline::ZeroShotJson.name();
             self.predictions.push(Prediction { unreadable, ..Prediction::baseline(name, Some(model), Deferred::held(values)) });
         }
-        let verdicts = self.verdicts.into_iter().map(|((judge, model, condition), values)| Verdicts { judge, model, condition, values });
+        let verdicts = self.verdicts.into_iter();
+        let verdicts = verdicts.map(|((judge, model, condition), (replies, values))| Verdicts { judge, model, condition, replies, values });
         (self.predictions, verdicts.collect(), self.geometry)
     }
 }

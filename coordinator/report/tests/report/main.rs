@@ -5,6 +5,7 @@ mod synthetic;
 
 mod coverage;
 mod demo;
+mod judges;
 mod page;
 mod persistence;
 mod recovery;
