@@ -41,8 +41,8 @@ pub struct Collector<'a> {
     likelihoods: BTreeMap<(usize, &'static str), Vec<f32>>,
     /// Per model, what written answers say of the test rows, and rows whose answer can't be read.
     written: BTreeMap<usize, (Vec<f32>, Vec<u32>)>,
-    /// Per judge, model and condition: the units whose replies were judged, and what they express.
-    verdicts: BTreeMap<(usize, usize, usize), (BTreeSet<UnitKey>, Vec<f32>)>,
+    /// Per judge, model and condition.
+    verdicts: BTreeMap<(usize, usize, usize), Verdicts>,
 }
 
 /// What a collector found: predictions, verdicts, geometry.
@@ -100,10 +100,11 @@ impl<'a> Collector<'a> {
                 let found = answers::likelihoods(&artifacts[0], rows.1 - rows.0, self.classes()).map_err(|m| bad(key, SCORES, m))?;
                 let slots = self.slots(rows);
                 let classes = self.classes();
-                let nothing = || (BTreeSet::new(), vec![f32::NAN; self.test.len() * classes]);
-                let (replies, into) = self.verdicts.entry((judge, model, condition)).or_insert_with(nothing);
-                replies.extend(planned.unit.spec.dependencies());
-                place(into, &slots, classes, |row| found.softmax(row));
+                let values = || vec![f32::NAN; self.test.len() * classes];
+                let nothing = || Verdicts { judge, model, condition, replies: BTreeSet::new(), values: values() };
+                let verdicts = self.verdicts.entry((judge, model, condition)).or_insert_with(nothing);
+                verdicts.replies.extend(planned.unit.spec.dependencies());
+                place(&mut verdicts.values, &slots, classes, |row| found.softmax(row));
                 Ok(())
             }
         }
@@ -197,9 +198,7 @@ impl<'a> Collector<'a> {
             let name = Baseline::ZeroShotJson.name();
             self.predictions.push(Prediction { unreadable, ..Prediction::baseline(name, Some(model), Deferred::held(values)) });
         }
-        let verdicts = self.verdicts.into_iter();
-        let verdicts = verdicts.map(|((judge, model, condition), (replies, values))| Verdicts { judge, model, condition, replies, values });
-        (self.predictions, verdicts.collect(), self.geometry)
+        (self.predictions, self.verdicts.into_values().collect(), self.geometry)
     }
 }
 

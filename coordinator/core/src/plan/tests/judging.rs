@@ -20,8 +20,10 @@ fn models(names: &[&str]) -> Vec<ModelFacts> {
     names.iter().map(one).collect()
 }
 
-/// A sweep of revisions, each given by its models, offsets and judge.
-fn revised(revisions: &[(&[&str], &str, &str)]) -> Result<Plan, PlanError> {
+/// A revision: its models, offsets and judge.
+type Asked = (&'static [&'static str], &'static str, &'static str);
+
+fn revised(revisions: &[Asked]) -> Result<Plan, PlanError> {
     let fields = |offsets: &str, judge: &str| {
         format!(
             "conditions: [{{name: raw}}, {{name: calm, template: 'calm {{text}}'}}]\nlayers: [0, 2]\nexecution: {{rows_per_unit: 10}}\n\
@@ -34,7 +36,7 @@ fn revised(revisions: &[(&[&str], &str, &str)]) -> Result<Plan, PlanError> {
     plan_revisions(&revisions, &rows(20, &["joy", "anger"]))
 }
 
-fn judged(judge: &str) -> Plan {
+fn judged(judge: &'static str) -> Plan {
     revised(&[(&NAMES, "[0, 3]", judge)]).unwrap()
 }
 
@@ -66,10 +68,10 @@ fn every_judge_that_is_named_judges_every_reply() {
     // 2 judges x 2 trained models x 2 conditions x 2 shards.
     assert_eq!(judges(&both).len(), 16);
     assert_eq!(replies(&both, 0), replies(&both, 1), "the same replies");
-    for judge in 0..2 {
+    for (judge, name) in NAMES.iter().enumerate().take(2) {
         let unit = &both.units[of_judge(&both, judge).first().unwrap()].unit;
         assert_eq!(unit.spec.model(), Some(&both.models[judge].identity()));
-        assert_eq!(unit.hints.model.as_ref().unwrap().name, NAMES[judge]);
+        assert_eq!(unit.hints.model.as_ref().unwrap().name, *name);
     }
     assert_eq!(both.order.len(), both.units.len());
     let at = |key: &UnitKey| both.order.iter().position(|k| k == key).unwrap();
@@ -91,7 +93,7 @@ fn a_judge_has_the_same_units_whoever_judges_beside_it() {
 
 #[test]
 fn a_further_judge_adds_its_own_verdicts_on_the_same_replies_and_nothing_else() {
-    let base: (&[&str], &str, &str) = (&NAMES, "[0, 3]", "judge: {model: b}");
+    let base: Asked = (&NAMES, "[0, 3]", "judge: {model: b}");
     let (before, more) = (revised(&[base]).unwrap(), revised(&[base, (&NAMES, "[0, 3]", "judge: {models: [a]}")]).unwrap());
     let new: BTreeSet<_> = all_keys(&more).difference(&all_keys(&before)).copied().collect();
     assert!(all_keys(&before).is_subset(&all_keys(&more)) && new == of_judge(&more, 0));
@@ -108,13 +110,12 @@ fn a_further_judge_adds_its_own_verdicts_on_the_same_replies_and_nothing_else() 
 #[test]
 fn a_further_model_judges_and_is_judged_where_all_do() {
     let all = "judge: {models: all}";
-    let alone: (&[&str], &str, &str) = (&["a"], "[0, 3]", all);
+    let alone: Asked = (&["a"], "[0, 3]", all);
     let (before, more) = (revised(&[alone]).unwrap(), revised(&[alone, (&["a", "b"], "[0, 3]", all)]).unwrap());
     assert!(keys_of(&before, UnitKind::Judge).is_subset(&keys_of(&more, UnitKind::Judge)));
     assert_eq!(all_keys(&more), all_keys(&revised(&[(&["a", "b"], "[0, 3]", all)]).unwrap()));
     // The largest, which nobody named, judges what its revision adds.
-    let (small, large): ((&[&str], &str, &str), (&[&str], &str, &str)) =
-        ((&["b"], "[0, 3]", "judge: {}"), (&["b", "a"], "[0, 3]", "judge: {}"));
+    let (small, large): (Asked, Asked) = ((&["b"], "[0, 3]", "judge: {}"), (&["b", "a"], "[0, 3]", "judge: {}"));
     let found: BTreeSet<_> = judges(&revised(&[small, large]).unwrap()).into_iter().map(|(judge, model, ..)| (judge, model)).collect();
     assert_eq!(found, BTreeSet::from([(0, 0), (1, 1)]));
 }
@@ -135,7 +136,7 @@ fn a_judge_is_known_by_the_name_that_its_revision_gives_it() {
 
 #[test]
 fn another_question_is_another_sweep() {
-    let base: (&[&str], &str, &str) = (&NAMES, "[0, 3]", "judge: {model: b}");
+    let base: Asked = (&NAMES, "[0, 3]", "judge: {model: b}");
     for later in ["judge: {model: a}", "judge: {models: [a], question: 'What is {text}?'}", "judge: {models: all, conditions: [calm]}", ""]
     {
         let error = revised(&[base, (&NAMES, "[0, 3]", later)]).unwrap_err().to_string();
