@@ -5,7 +5,7 @@ mod dataset;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::model::LayerSelector;
+use super::model::{LayerSelector, ModelSpec};
 use super::probe::{Baseline, MlpSpec, ProbeSpec};
 use super::{Spec, TEXT, Transfer};
 use crate::axis::{Context, Pooling};
@@ -304,9 +304,7 @@ impl Spec {
                 "judges what models write, and continuation.filler follows the prompt instead: drop one, or make it a control",
             );
         }
-        if let Some(model) = judge.model.as_ref().filter(|model| !self.models.iter().any(|m| m.name() == **model)) {
-            return finding("judge.model", format!("`{model}` is none of the sweep's models"));
-        }
+        judge.check_models(&self.models.iter().map(ModelSpec::name).collect::<Vec<_>>())?;
         match judge.conditions.iter().find(|name| !self.conditions.iter().any(|c| c.name == **name)) {
             Some(unknown) => finding("judge.conditions", format!("`{unknown}` is none of the sweep's conditions")),
             None => Ok(()),

@@ -103,7 +103,7 @@ impl EngineExecutor {
                 version("the engine", spec.version, ENGINE_VERSION)?;
                 let replies = inputs.tokens(spec.replies)?;
                 let model = self.models.get(&spec.model, unit, &self.backends, inputs, progress)?;
-                judge::judge(spec, model, &replies, &mut self.verdicts, progress)
+                judge::judge(spec, model, &replies, inputs, &mut self.verdicts, progress)
             }
             UnitSpec::Fit(spec) => {
                 version("the probes", spec.version, PROBE_VERSION)?;

@@ -153,6 +153,34 @@ impl Bench {
         self.executor = EngineExecutor::over(vec![(Dtype::F32, backend)], u64::MAX).keeping_after(Duration::ZERO);
     }
 
+    /// Another worker takes over, which remembers nothing.
+    pub fn relieve(&mut self) {
+        self.executor = EngineExecutor::new("cpu", None).unwrap();
+    }
+
+    /// The paths of the verdicts that were left for others, sorted.
+    pub fn verdicts(&self) -> Vec<String> {
+        let root = self.folder.path();
+        let list = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+        let asked = list(root.join("data")).flat_map(list).map(|unit| unit.join(layout::VERDICTS));
+        let mut paths: Vec<String> =
+            asked.flat_map(list).map(|path| path.strip_prefix(root).unwrap().to_string_lossy().into_owned()).collect();
+        paths.sort();
+        paths
+    }
+
+    /// An object's bytes.
+    pub fn object(&self, path: &str) -> Vec<u8> {
+        std::fs::read(self.folder.path().join(path)).unwrap()
+    }
+
+    /// Puts an object there, whatever was in its place.
+    pub fn plant(&self, path: &str, bytes: &[u8]) {
+        let path = self.folder.path().join(path);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::write(path, bytes).unwrap();
+    }
+
     /// The paths of a unit's kept blocks.
     pub fn parts(&self, unit: &Unit) -> Vec<String> {
         let key = unit.spec.key();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use limbic_proto::axis::Layer;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::{Rows, Split};
-use limbic_proto::spec::{Activations, Baseline, Condition, Judge, Prompt, TEXT, Transfer, Writing};
+use limbic_proto::spec::{Activations, Baseline, Condition, Judge, Judges, Prompt, TEXT, Transfer, Writing};
 use limbic_proto::unit::{Hints, RowsIdentity, Unit, UnitSpec};
 
 use super::axes::{Axes, Reading, rows_per_unit, shards};
@@ -35,6 +35,8 @@ pub(super) struct Planner<'a> {
     transferred: BTreeSet<(usize, Layer, usize, usize)>,
     /// The (judge, model, condition) whose replies are judged.
     judged: BTreeSet<(usize, usize, usize)>,
+    /// The extract units whose replies the first judge of a (model, condition) was given, for further judges.
+    replies: BTreeMap<(usize, usize), Vec<UnitKey>>,
     units: BTreeMap<UnitKey, PlannedUnit>,
     order: Vec<UnitKey>,
     priority: i32,
@@ -72,6 +74,7 @@ impl<'a> Planner<'a> {
             fitted: BTreeMap::new(),
             transferred: BTreeSet::new(),
             judged: BTreeSet::new(),
+            replies: BTreeMap::new(),
             units: BTreeMap::new(),
             order: Vec::new(),
             priority: 0,
@@ -88,19 +91,23 @@ impl<'a> Planner<'a> {
         let execution = &revision.spec.execution;
         (self.priority, self.weight, self.activations) = (execution.priority, execution.weight, execution.activations);
         self.baselines(revision, &axes);
-        let judge = revision.spec.judge.as_ref().and_then(|judge| self.judge(judge.model.as_deref(), &models));
+        let judges = revision.spec.judge.as_ref().map_or_else(Vec::new, |asked| self.judges(asked, revision, &models));
+        let several = revision.spec.judge.as_ref().is_some_and(|asked| asked.models.is_some());
         for (index, &model) in models.iter().enumerate() {
             self.layers[model].extend(&axes.layers[index]);
             let trained = self.models[model].random_weights.is_none();
             for &condition in &conditions {
+                // Judges that `judge.models` names judge the same replies: those that an earlier revision had judged.
+                if let Some(replies) = self.replies.get(&(model, condition)).filter(|_| several).cloned() {
+                    let judges = self.unjudged(revision, model, condition, &judges);
+                    self.judgements(revision, (model, condition), &judges, &replies)?;
+                }
                 for (offsets, layers) in self.missing(revision, &axes.layers[index], model, condition) {
                     let part = Part { revision, axes: &axes, model, condition, layers, offsets };
-                    let judge = judge.filter(|judge| trained && self.unjudged(&part, *judge));
-                    let reading = axes.reading(revision.spec, &part.layers, &part.offsets, judge.is_some());
+                    let judges = if trained { self.unjudged(revision, model, condition, &judges) } else { Vec::new() };
+                    let reading = axes.reading(revision.spec, &part.layers, &part.offsets, !judges.is_empty());
                     let extracts = self.extracts(&part, &reading);
-                    if let Some(judge) = judge {
-                        self.judgements(&part, judge, &extracts)?;
-                    }
+                    self.judgements(revision, (model, condition), &judges, &extracts)?;
                     self.fits(&part, &reading, extracts);
                 }
             }
@@ -226,13 +233,16 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The model that judges: the one that is named, else the largest that is trained.
-    fn judge(&self, named: Option<&str>, models: &[usize]) -> Option<usize> {
-        let trained = |model: &&usize| self.models[**model].random_weights.is_none();
-        let size = |model: &&usize| (self.models[**model].architecture.parameters(), usize::MAX - **model);
-        match named {
-            Some(name) => models.iter().copied().find(|model| self.models[*model].name == name),
-            None => models.iter().filter(trained).max_by_key(size).copied(),
+    /// The models that judge: those that are named (as the revision names them), or all that are trained, or the largest of these.
+    fn judges(&self, asked: &Judge, revision: &Revision<'_>, models: &[usize]) -> Vec<usize> {
+        let named = |name: &String| revision.models.iter().position(|facts| facts.name == *name).map(|index| models[index]);
+        let trained = models.iter().copied().filter(|model| self.models[*model].random_weights.is_none());
+        let size = |model: &usize| (self.models[*model].architecture.parameters(), usize::MAX - *model);
+        match (&asked.model, &asked.models) {
+            (Some(name), _) => named(name).into_iter().collect(),
+            (None, Some(Judges::Named(names))) => names.iter().filter_map(named).collect(),
+            (None, Some(Judges::All)) => trained.collect(),
+            (None, None) => trained.max_by_key(size).into_iter().collect(),
         }
     }
 
@@ -347,38 +357,42 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Whether the replies under this condition are to be judged, and are not yet.
-    fn unjudged(&self, part: &Part<'_>, judge: usize) -> bool {
+    /// Those judges who are to judge a model's replies under a condition, and have not yet.
+    fn unjudged(&self, revision: &Revision<'_>, model: usize, condition: usize, judges: &[usize]) -> Vec<usize> {
         // A condition that an earlier revision has under another name is asked for by this revision's.
-        let names: Vec<&str> = part
-            .revision
-            .spec
-            .conditions
-            .iter()
-            .filter(|c| c.prompt() == self.conditions[part.condition].prompt())
-            .map(|c| c.name.as_str())
-            .collect();
+        let prompt = self.conditions[condition].prompt();
+        let names: Vec<&str> = revision.spec.conditions.iter().filter(|c| c.prompt() == prompt).map(|c| c.name.as_str()).collect();
         let wanted = |asked: &Judge| asked.conditions.is_empty() || asked.conditions.iter().any(|name| names.contains(&name.as_str()));
-        part.revision.spec.judge.as_ref().is_some_and(wanted) && !self.judged.contains(&(judge, part.model, part.condition))
+        let wanted = revision.spec.judge.as_ref().is_some_and(wanted);
+        judges.iter().copied().filter(|judge| wanted && !self.judged.contains(&(*judge, model, condition))).collect()
     }
 
-    /// The verdicts on one condition's replies, of shards that have test rows.
-    fn judgements(&mut self, part: &Part<'_>, judge: usize, extracts: &[UnitKey]) -> Result<(), PlanError> {
-        let Some(asked) = &part.revision.spec.judge else { return Ok(()) };
-        let condition = self.conditions[part.condition].name.clone();
-        self.judged.insert((judge, part.model, part.condition));
-        let facts = self.models[judge].clone();
-        for replies in extracts {
-            let range = self.units[replies].unit.hints.rows;
-            if !(range.0..range.1).any(|row| self.rows.rows[row].split == Split::Test) {
-                continue;
+    /// Each judge's verdicts on a model's replies under a condition, of shards that have test rows.
+    fn judgements(
+        &mut self,
+        revision: &Revision<'_>,
+        (model, condition): (usize, usize),
+        judges: &[usize],
+        extracts: &[UnitKey],
+    ) -> Result<(), PlanError> {
+        let Some(asked) = revision.spec.judge.as_ref().filter(|_| !judges.is_empty()) else { return Ok(()) };
+        self.replies.entry((model, condition)).or_insert_with(|| extracts.to_vec());
+        let name = self.conditions[condition].name.clone();
+        for &judge in judges {
+            self.judged.insert((judge, model, condition));
+            let facts = self.models[judge].clone();
+            for replies in extracts {
+                let range = self.units[replies].unit.hints.rows;
+                if !(range.0..range.1).any(|row| self.rows.rows[row].split == Split::Test) {
+                    continue;
+                }
+                let unit = questions::judge(revision.spec, asked, &self.rows.classes, &facts, *replies)?;
+                let tokens = self.units[replies].unit.spec.reply_tokens();
+                let cost = self.costs.judge(&facts, &unit, tokens, range);
+                let title = format!("judge {} {name} rows {}..{} by {}", self.models[model].name, range.0, range.1, facts.name);
+                let place = Place::Judge { judge, model, condition, rows: range };
+                self.add((UnitSpec::Judge(unit), place), revision, range, cost, title);
             }
-            let unit = questions::judge(part.revision.spec, asked, &self.rows.classes, &facts, *replies)?;
-            let tokens = self.units[replies].unit.spec.reply_tokens();
-            let cost = self.costs.judge(&facts, &unit, tokens, range);
-            let title = format!("judge {} {condition} rows {}..{} by {}", self.models[part.model].name, range.0, range.1, facts.name);
-            let place = Place::Judge { judge, model: part.model, condition: part.condition, rows: range };
-            self.add((UnitSpec::Judge(unit), place), part.revision, range, cost, title);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Properties of plans, and every refusal.
 
 mod costs;
+mod judging;
 mod kinds;
 mod revisions;
 

@@ -41,14 +41,16 @@ fn find(called: &[Calls], place: Place, source: Source) -> Option<&Calls> {
     called.iter().find(|c| c.place == place && c.source == source)
 }
 
-/// The verdicts, the agreement of judge and probe, and how each condition differs from the first.
+/// The verdicts, the agreement of each judge with the probe and of the judges with one another, and how each condition differs
+/// from the first.
 pub fn all(bench: &Bench<'_>, called: &[Calls]) -> (Vec<Verdict>, Vec<Kappa>, Vec<Comparison>) {
     let (mut verdicts, mut kappas, mut comparisons) = (Vec::new(), Vec::new(), Vec::new());
-    for Calls { place, source, calls } in called {
+    for (at, Calls { place, source, calls }) in called.iter().enumerate() {
         verdicts.extend(verdict(bench, *place, *source, calls));
-        if let Source::Judge { model: judge } = source {
-            let probe = find(called, *place, Source::Probe);
-            kappas.extend(probe.and_then(|probe| agreement(bench, *place, *judge, calls, &probe.calls)));
+        if let Source::Judge { model: judge } = *source {
+            // Each pair of judges once; the probe's calls come behind all judges'.
+            let others = called[at + 1..].iter().filter(|other| other.place == *place && same_replies(bench, *place, judge, other.source));
+            kappas.extend(others.filter_map(|other| agreement(bench, *place, judge, calls, other)));
         }
         if place.condition > 0 {
             let first = find(called, Place { condition: 0, ..*place }, *source);
@@ -118,18 +120,28 @@ fn verdict(bench: &Bench<'_>, place: Place, source: Source, calls: &Called) -> O
     })
 }
 
-fn agreement(bench: &Bench<'_>, place: Place, judge: usize, of_judge: &Called, of_probe: &Called) -> Option<Kappa> {
+/// Whether a judge has read the replies that the other source is about: those of a sweep that was extended by longer replies
+/// may differ from one judge to the next.
+fn same_replies(bench: &Bench<'_>, place: Place, judge: usize, other: Source) -> bool {
+    let of = |judge: usize| bench.study.verdicts.iter().find(|v| (v.judge, v.model, v.condition) == (judge, place.model, place.condition));
+    match other {
+        Source::Judge { model } => of(judge).zip(of(model)).is_some_and(|(a, b)| !a.replies.is_disjoint(&b.replies)),
+        Source::Probe => true,
+    }
+}
+
+fn agreement(bench: &Bench<'_>, place: Place, judge: usize, of_judge: &Called, other: &Calls) -> Option<Kappa> {
     let ruler = &bench.ruler;
-    // A row that the judge has no verdict on counts for nobody: the probe's call there is left out too.
+    // A row that the judge has no verdict on counts for nobody: the other's call there is left out too.
     let first: Vec<u32> = of_judge.iter().map(|c| c.unwrap_or(0)).collect();
-    let second: Called = of_judge.iter().zip(of_probe).map(|(j, p)| j.and(*p)).collect();
+    let second: Called = of_judge.iter().zip(&other.calls).map(|(j, p)| j.and(*p)).collect();
     let tally = Tally::new(ruler.groups, bench.study.classes.len(), &first, &second);
     let totals = tally.totals();
     let [draws] = tally.draw(ruler.resamples, None).map(|t| [kappa(t)]);
     let value = kappa(&totals);
     let n = totals.truth.iter().sum::<u32>() as usize;
     let estimate = || ruler.resamples.estimate_over(tally.groups(), value, &draws, n);
-    (!value.is_nan()).then(|| Kappa { place, judge, kappa: estimate() })
+    (!value.is_nan()).then(|| Kappa { place, judge, with: other.source, kappa: estimate() })
 }
 
 /// How much more (or less) often replies under a condition express the utterance's label than under the first.

@@ -1,6 +1,9 @@
 //! What a study holds beside predictions: verdicts on replies, and the geometry of states.
 
+use std::collections::BTreeSet;
+
 use limbic_proto::axis::{Layer, ReadOut};
+use limbic_proto::key::UnitKey;
 
 use super::Deferred;
 
@@ -13,6 +16,8 @@ pub struct Verdicts {
     pub model: usize,
     /// The condition under which it did; index into [`super::Study::conditions`].
     pub condition: usize,
+    /// The extract units whose replies they are. Judges who joined at different times may have read different ones.
+    pub replies: BTreeSet<UnitKey>,
     /// `[test, classes]`: the judge's probability of each label; NaN where a row has no verdict.
     pub values: Vec<f32>,
 }

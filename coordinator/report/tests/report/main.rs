@@ -6,6 +6,7 @@ mod synthetic;
 mod browser;
 mod coverage;
 mod demo;
+mod judges;
 mod page;
 mod persistence;
 mod recovery;
