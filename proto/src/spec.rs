@@ -22,7 +22,8 @@ pub use facts::{AssumedModel, DatasetFacts, Facts};
 pub use model::{Depth, Dtype, LayerSelector, ModelSpec};
 pub use probe::{Baseline, Control, LdaSpec, LogisticSpec, MeanDifferenceSpec, MlpSpec, OffsetMlpSpec, ProbeSpec, RidgeSpec};
 pub use prompt::{
-    BadRows, Chat, Condition, Continuation, Example, FewShot, Judge, Prompt, Stimuli, StimulusPlace, TEXT, TooLong, Turn, Writing, ZeroShot,
+    BadRows, Chat, Condition, Continuation, Example, FewShot, Judge, LABELS, Prompt, Stimuli, StimulusPlace, TEXT, TooLong, Turn, Writing,
+    ZeroShot,
 };
 pub use source::Sources;
 
