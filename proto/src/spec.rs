@@ -24,7 +24,8 @@ pub use judge::{Judge, Judges};
 pub use model::{Depth, Dtype, LayerSelector, ModelSpec};
 pub use probe::{Baseline, Control, LdaSpec, LogisticSpec, MeanDifferenceSpec, MlpSpec, OffsetMlpSpec, ProbeSpec, RidgeSpec};
 pub use prompt::{
-    BadRows, Chat, Condition, Continuation, Example, FewShot, Prompt, Stimuli, StimulusPlace, TEXT, TooLong, Turn, Writing, ZeroShot,
+    BadRows, Chat, Condition, Continuation, Example, FewShot, LABELS, Prompt, Stimuli, StimulusPlace, TEXT, TooLong, Turn, Writing,
+    ZeroShot,
 };
 pub use source::Sources;
 

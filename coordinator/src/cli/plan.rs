@@ -13,7 +13,7 @@ use serde_json::json;
 use cost::RateArgs;
 
 use crate::failure::Failure;
-use crate::progress::{count, counted};
+use crate::progress::{count, counted, parameters};
 use crate::sweep::{Sweep, prepare, prepare_assuming, read_spec};
 
 /// Arguments of `limbic plan`.
@@ -95,7 +95,7 @@ pub fn describe(sweep: &Sweep) {
         answer!(
             "model   {}: {} parameters, {} blocks of width {}, {} layers probed",
             model.name,
-            count(a.parameters() as f64),
+            parameters(a.parameters()),
             a.layers,
             a.hidden,
             layers.len()

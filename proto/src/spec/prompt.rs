@@ -82,6 +82,8 @@ pub enum StimulusPlace {
 
 /// The mark of the utterance in templates.
 pub const TEXT: &str = "{text}";
+/// The mark of all answers, as a list, in questions.
+pub const LABELS: &str = "{labels}";
 
 fn example() -> String {
     "{text}\n{label}\n\n".to_owned()
