@@ -48,7 +48,7 @@ pub struct SessionSettings {
     pub lease_ttl: Duration,
 }
 
-/// How long something waits for the store that can do without its word.
+/// How long an answer of the store is waited for by what may be asked again, or can do without.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Objects that are looked for at the same time.

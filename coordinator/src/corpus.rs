@@ -3,13 +3,14 @@
 //!
 //! A build is a row of sweeps, each over canonical rows of its own, and what is asked in one follows from the results of those
 //! before. All of it is `prompt` units: they are leased, committed and found done as every other. Here stands what needs no
-//! store: [`stage`] makes the sweeps' specs and rows, [`ask`] draws what is asked, [`answer`] takes what was written out of what
-//! was written around it, [`filter`] leaves texts out, [`card`] accounts for everything. Everything random is a rank by digest,
-//! so the same comments, spec and model give the same corpus.
+//! store: [`stage`] makes the sweeps' specs and rows, [`expected`] says beforehand what they will be, [`ask`] draws what is
+//! asked, [`answer`] takes what was written out of what was written around it, [`filter`] leaves texts out, [`card`] accounts
+//! for everything. Everything random is a rank by digest, so the same comments, spec and model give the same corpus.
 
 pub mod answer;
 pub mod ask;
 pub mod card;
+pub mod expected;
 pub mod filter;
 pub mod stage;
 

@@ -134,6 +134,11 @@ pub fn count(n: f64) -> String {
     scaled(n, &["", "k", "M", "G", "T", "P", "E"], 1000.0)
 }
 
+/// A model's size in words: `950k`, `135M`, `1.7B`.
+pub fn parameters(n: u64) -> String {
+    scaled(n as f64, &["", "k", "M", "B", "T"], 1000.0)
+}
+
 /// A size in words: `950 B`, `12.3 KiB`, `4.56 MiB`.
 pub fn bytes(n: u64) -> String {
     scaled(n as f64, &[" B", " KiB", " MiB", " GiB", " TiB", " PiB"], 1024.0)
@@ -152,11 +157,12 @@ fn scaled(n: f64, units: &[&str], base: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, count, counted, seconds};
+    use super::{bytes, count, counted, parameters, seconds};
 
     #[test]
     fn numbers_are_put_in_words() {
         assert_eq!([count(950.0), count(12_345.0), count(4.56e6)], ["950", "12.3k", "4.6M"]);
+        assert_eq!([parameters(1_720_574_976), parameters(135_000_000), parameters(950)], ["1.7B", "135M", "950"]);
         assert_eq!([counted(1, "unit"), counted(0, "unit")], ["1 unit", "0 units"]);
         assert_eq!([bytes(12), bytes(1536), bytes(3 << 30)], ["12 B", "1.5 KiB", "3.0 GiB"]);
         assert_eq!([seconds(0.85), seconds(12.2), seconds(200.0), seconds(15_000.0)], ["850 ms", "12 s", "3 min 20 s", "4 h 10 min"]);

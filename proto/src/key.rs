@@ -46,9 +46,20 @@ impl Digest {
         self.to_string()[..2].to_owned()
     }
 
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// A 64-bit number drawn from the digest, for deriving seeds.
     pub fn seed(&self) -> u64 {
         u64::from_le_bytes(self.0[..8].try_into().expect("a digest has 32 bytes"))
+    }
+}
+
+impl From<[u8; 32]> for Digest {
+    fn from(bytes: [u8; 32]) -> Digest {
+        Digest(bytes)
     }
 }
 
@@ -125,6 +136,7 @@ mod tests {
     fn a_digest_survives_its_text() {
         let digest = Digest::of(b"limbic");
         assert_eq!(digest.hex().parse::<Digest>().unwrap(), digest);
+        assert_eq!(Digest::from(*digest.bytes()), digest);
         assert!("xyz".parse::<Digest>().is_err());
     }
 }

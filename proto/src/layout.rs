@@ -70,6 +70,20 @@ pub fn part(unit: &UnitKey, name: &str) -> String {
     artifact(unit, PARTS, name)
 }
 
+/// What stands in the place of an attempt's id for verdicts on replies.
+pub const VERDICTS: &str = "verdicts";
+
+/// The folder of the verdicts that units have left for others. In the place of a unit's key stands the digest of what was asked:
+/// judge, question, answers and policy. An accelerator, never the truth.
+pub fn verdicts(asked: &Digest) -> String {
+    format!("data/{}/{asked}/{VERDICTS}", asked.fan_out())
+}
+
+/// Verdicts on some replies.
+pub fn verdicts_named(asked: &Digest, name: &str) -> String {
+    artifact(asked, VERDICTS, name)
+}
+
 /// The folder of all commits.
 pub fn commits() -> &'static str {
     "commit"

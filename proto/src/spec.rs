@@ -5,6 +5,7 @@ mod corpus;
 mod dataset;
 mod extension;
 mod facts;
+mod judge;
 mod model;
 mod probe;
 mod prompt;
@@ -19,10 +20,12 @@ pub use check::SpecError;
 pub use corpus::{Classify, Comments, CorpusSpec, Duplicates, EXAMPLES, Filters, How, Keep, LABEL, Rewrite, Synthesize, WordCount};
 pub use dataset::{Balance, DatasetSpec, Format, MultipleLabels, NearDuplicates, SplitShares};
 pub use facts::{AssumedModel, DatasetFacts, Facts};
+pub use judge::{Judge, Judges};
 pub use model::{Depth, Dtype, LayerSelector, ModelSpec};
 pub use probe::{Baseline, Control, LdaSpec, LogisticSpec, MeanDifferenceSpec, MlpSpec, OffsetMlpSpec, ProbeSpec, RidgeSpec};
 pub use prompt::{
-    BadRows, Chat, Condition, Continuation, Example, FewShot, Judge, Prompt, Stimuli, StimulusPlace, TEXT, TooLong, Turn, Writing, ZeroShot,
+    BadRows, Chat, Condition, Continuation, Example, FewShot, LABELS, Prompt, Stimuli, StimulusPlace, TEXT, TooLong, Turn, Writing,
+    ZeroShot,
 };
 pub use source::Sources;
 

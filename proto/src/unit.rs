@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
 use crate::key::{Digest, UnitKey};
-use crate::spec::Dtype;
+use crate::spec::{Dtype, LogisticSpec, ProbeSpec};
 
 mod extract;
 mod fit;
@@ -25,6 +25,14 @@ pub use prompt::{ANSWERS, Answer, Asking, JudgeUnit, PromptUnit, SCORES};
 pub const ENGINE_VERSION: u32 = 2;
 /// Raised whenever fits or their artifacts change for the same input.
 pub const PROBE_VERSION: u32 = 2;
+/// The version of fits that measure description lengths; raised with [`PROBE_VERSION`], and when only those lengths change.
+pub const MDL_VERSION: u32 = PROBE_VERSION + 1;
+
+/// The version of fit units with these probes.
+pub fn fit_version(probes: &[ProbeSpec]) -> u32 {
+    let measured = probes.iter().any(|probe| matches!(probe, ProbeSpec::Logistic(LogisticSpec { mdl: true, .. })));
+    if measured { MDL_VERSION } else { PROBE_VERSION }
+}
 
 /// What determines a unit's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! What the tests over the whole share: small sweeps in a folder of their own, the programs run on them, an engine that
-//! computes nothing, a store that fails on demand, chaos among real processes, the whole on a simulated clock and network, and
-//! peers that do the same work.
+//! computes nothing, a store that fails on demand, chaos among real processes, the whole on a simulated clock and network,
+//! peers that do the same work, and the documentation's snippets.
 
 pub mod chaos;
 mod faulty_store;
@@ -8,6 +8,7 @@ mod moto;
 pub mod peers;
 mod sandbox;
 pub mod simulation;
+pub mod snippets;
 mod stand_in;
 
 pub use faulty_store::{Fault, FaultyStore, Script};

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use limbic_proto::spec::{CorpusSpec, Facts};
+use limbic_proto::spec::{CorpusSpec, Facts, Spec};
 use limbic_tests::Sandbox;
+use limbic_tests::snippets::fences;
 use serde_json::Value;
 
 fn sandbox() -> Sandbox {
@@ -27,6 +28,52 @@ fn every_shipped_config_is_a_spec() {
         }
     }
     assert!(seen >= 7, "{seen}");
+}
+
+/// The YAML blocks of a page of the repository.
+fn yaml(page: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(Sandbox::repository().join(page)).unwrap();
+    fences(&text).into_iter().filter(|fence| fence.language == "yaml").map(|fence| fence.code).collect()
+}
+
+#[test]
+fn every_block_of_yaml_in_the_documentation_is_a_spec_or_a_part_of_one() {
+    let docs = std::fs::read_dir(Sandbox::repository().join("docs")).unwrap();
+    let mut pages: Vec<String> = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().to_string_lossy())).collect();
+    pages.retain(|page| page.ends_with(".md"));
+    pages.extend(["README.md".to_owned(), "configs/stimuli/README.md".to_owned()]);
+    let mut seen = 0;
+    for page in &pages {
+        for block in yaml(page) {
+            seen += 1;
+            let whole = block.lines().any(|line| line.starts_with("dataset:"));
+            let text = if whole { block } else { format!("dataset: {{source: rows.jsonl}}\nmodels: [{{source: m}}]\n{block}") };
+            let found = match page.as_str() {
+                "docs/corpus.md" => CorpusSpec::from_yaml(&text, page.as_ref()).map(drop),
+                _ => Spec::from_yaml(&text, page.as_ref()).map(drop),
+            };
+            found.unwrap_or_else(|e| panic!("a block of {page}: {e}\n{text}"));
+        }
+    }
+    assert!(seen >= 4, "{seen}");
+}
+
+#[test]
+fn the_conditions_that_the_documentation_shows_can_be_planned() {
+    let sandbox = sandbox();
+    let [conditions] = &yaml("docs/spec.md").into_iter().filter(|block| block.starts_with("conditions:")).collect::<Vec<_>>()[..] else {
+        panic!("one block shows conditions")
+    };
+    let stimuli = std::fs::read_to_string(config("stimuli/positive.jsonl")).unwrap();
+    sandbox.write("stimuli/positive.jsonl", &stimuli);
+    let (corpus, model) = (config("quickstart/corpus.jsonl"), config("quickstart/models/tiny-0.3m"));
+    sandbox.write("shown.yaml", &format!("dataset: {{source: {corpus}, group: group}}\nmodels: [{{source: {model}}}]\n{conditions}"));
+    let plan = sandbox.json(&["plan", "shown.yaml", "--json"]);
+    let names = strings(&plan["conditions"], "name");
+    assert_eq!(names.len(), 11 + stimuli.lines().count(), "{names:?}");
+    for name in ["raw", "said", "few-shot", "shown", "chat", "empty", "emotional", "calm", "nurse", "task", "cheered.P04", "silent"] {
+        assert!(names.contains(&name), "{name}");
+    }
 }
 
 #[test]
@@ -140,7 +187,10 @@ fn the_small_study_has_everything_that_the_large_one_has() {
     assert!(small["judge"].is_object() && small["geometry"] == true && large["geometry"] == true);
     let names = strings(&small["conditions"], "name");
     assert!(strings(&large["conditions"], "name").iter().all(|name| names.contains(name)), "{names:?}");
-    assert!(strings(&plan["conditions"], "name").contains(&"cheered.P04"), "a condition for each stimulus");
+    let names = strings(&plan["conditions"], "name");
+    for name in ["nurse", "task", "cheered.P04"] {
+        assert!(names.contains(&name), "a persona, a task and a condition for each stimulus: {names:?}");
+    }
 }
 
 #[test]

@@ -112,6 +112,29 @@ fn a_corpus_is_built_once_and_keeps_rewrites_with_their_originals() {
 }
 
 #[test]
+fn a_plan_says_beforehand_what_a_build_asks_at_most() {
+    let sandbox = sandbox();
+    small(&sandbox, &[]);
+    let planned = sandbox.json(&["corpus", "plan", "corpus.yaml", "--json"]);
+    assert!(!sandbox.path("store").exists(), "a plan writes nothing");
+    let texts = |stage: usize| planned["stages"][stage]["texts"].as_u64().unwrap();
+    let names: Vec<&str> = planned["stages"].as_array().unwrap().iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
+    assert_eq!(names, ["label the comments", "rewrite", "write after examples", "label what was written"]);
+    // 60 comments; 4 rewrites toward each of 6 classes; 3 texts of each of 7; and all of those.
+    assert_eq!([0, 1, 2, 3].map(texts), [60, 24, 21, 45]);
+    assert!(planned["stages"].as_array().unwrap().iter().all(|stage| stage["seconds"].as_f64().unwrap() > 0.0));
+    build(&sandbox);
+    let sweeps = sandbox.json(&["list", "--store", "store", "--json"]);
+    for (stage, name) in ["small.label", "small.rewrite", "small.synthesize", "small.label-written"].iter().enumerate() {
+        let built = sweeps.as_array().unwrap().iter().find(|sweep| sweep["name"] == *name).unwrap();
+        let (units, most) = (built["units"]["total"].as_u64().unwrap(), planned["stages"][stage]["units"].as_u64().unwrap());
+        assert!(units <= most && (stage > 1 || units == most), "{name}: {units} of {most}");
+    }
+    let words = sandbox.limbic(&["corpus", "plan", "corpus.yaml"]).stdout;
+    assert!(words.contains("60 of 1512 comments pass the filters") || words.contains("60 of 1.5k comments"), "{words}");
+}
+
+#[test]
 fn killed_at_any_stage_it_goes_on_and_the_corpus_is_the_same() {
     let undisturbed = sandbox();
     small(&undisturbed, &[]);
@@ -173,4 +196,64 @@ fn a_corrupt_result_is_computed_again() {
     let again = build(&sandbox);
     assert_eq!(again["computed_units"], 1);
     assert!(files(&sandbox) == before);
+}
+
+#[test]
+fn a_coordinator_elsewhere_builds_the_same_corpus_through_its_own_end() {
+    let here = sandbox();
+    small(&here, &[]);
+    let whole = build(&here)["units"].clone();
+
+    let sandbox = sandbox();
+    small(&sandbox, &[]);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (listen, url) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}"));
+    let asked = [BUILD.as_slice(), &["--coordinator", &url]].concat();
+    let nobody = sandbox.limbic(&asked);
+    assert!(nobody.code == Some(75) && nobody.stderr.contains("nothing answers there"), "{nobody:?}");
+
+    let coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
+    let worker = sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1"]);
+    let mut building = sandbox.spawn(&asked);
+    sandbox.until("some of it is computed", || sandbox.committed().len() > 4);
+    coordinator.kill();
+    let ended = building.wait();
+    assert!(ended == Some(75) || ended == Some(0), "what it waited for went away: {ended:?}");
+
+    let coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
+    let json = [asked.as_slice(), &["--json"]].concat();
+    let mut built = Value::Null;
+    sandbox.until("the rest is computed", || {
+        let ended = sandbox.limbic(&json);
+        // The coordinator has only just started.
+        assert!(matches!(ended.code, Some(0 | 75)), "{ended:?}");
+        built = serde_json::from_str(&ended.stdout).unwrap_or_default();
+        ended.code == Some(0)
+    });
+    assert_eq!(built["units"], whole);
+    assert!(files(&sandbox) == files(&here), "who computes is not told from the files");
+    assert_eq!(sandbox.committed().len() as u64, whole.as_u64().unwrap());
+
+    // A result that has rotted is computed again by its workers. An attempt that was lost may have left the same unit's.
+    let answers: Vec<_> = sandbox.objects("data").into_iter().filter(|(name, _)| name.ends_with("answers.json")).collect();
+    let unit = |name: &str| name.split('/').nth(2).unwrap().to_owned();
+    for (name, bytes) in answers.iter().filter(|(name, _)| unit(name) == unit(&answers[0].0)) {
+        let mut bytes = bytes.clone();
+        let last = bytes.len() - 3;
+        bytes[last] ^= 1;
+        std::fs::write(sandbox.path("store").join(name), bytes).unwrap();
+    }
+    let again = sandbox.json(&json);
+    assert_eq!(again["computed_units"], 1);
+    assert!(files(&sandbox) == files(&here));
+
+    // Another store than the coordinator's has nothing of what that computed.
+    let astray = ["corpus", "build", "corpus.yaml", "--store", "elsewhere", "--out", "out", "--coordinator", &url];
+    let refused = sandbox.limbic(&astray);
+    assert!(refused.code == Some(2) && refused.stderr.contains("its store is another one"), "{refused:?}");
+    // Nor has the coordinator's store a sweep that was written there.
+    small(&sandbox, &[("limit: 60", "limit: 59")]);
+    let refused = sandbox.limbic(&astray);
+    assert!(refused.code == Some(2) && refused.stderr.contains("is it the one of --store?"), "{refused:?}");
+    drop((worker, coordinator));
 }

@@ -171,6 +171,46 @@ fn a_sweep_with_few_shot_examples_is_extended_over_the_same_rows_and_examples() 
     );
 }
 
+#[test]
+fn a_further_judge_runs_alone_and_no_reply_is_judged_twice_by_anybody() {
+    let sandbox = sandbox();
+    let second = Sandbox::repository().join("configs/quickstart/models/tiny-1m");
+    let two = format!("[{{source: MODEL}}, {{source: {}}}]", second.display());
+    let small = |layers: &str, judge: &str| {
+        sandbox.small(&[(MODELS, &two), ("offsets:", &format!("layers: [{layers}]\njudge: {judge}\noffsets:"))]);
+    };
+    small("0", "{model: tiny-1m}");
+    let first = sandbox.json(&[&RUN[..], &["--json"]].concat());
+    let before = sandbox.objects("commit");
+    small("0", "{models: [tiny-0.3m]}");
+    let extended = sandbox.json(&[&RUN[..], &["--extend", "small", "--json"]].concat());
+    assert_eq!(extended["sweep"], first["sweep"]);
+    let commits = |known: &[(String, Vec<u8>)]| -> Vec<serde_json::Value> {
+        let new = sandbox.objects("commit").into_iter().filter(|object| !known.contains(object));
+        new.map(|(_, body)| serde_json::from_slice(&body).unwrap()).collect()
+    };
+    let new = commits(&before);
+    assert_eq!((extended["computed_units"].as_u64(), new.is_empty()), (Some(new.len() as u64), false));
+    let scores = |commit: &serde_json::Value| commit["artifacts"].as_array().unwrap().iter().all(|a| a["name"] == "scores.safetensors");
+    assert!(
+        new.iter().all(|commit| scores(commit) && commit["provenance"]["counts"]["judged_replies"].is_u64()),
+        "verdicts and nothing else"
+    );
+    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(sandbox.path("out/summary.json")).unwrap()).unwrap();
+    let between = summary["results"]["kappas"].as_array().unwrap().iter().filter(|k| k["with"]["judge"]["model"] == 1);
+    // A kappa is left out where one of them says the same of every reply.
+    assert!(between.count() <= 4 && summary["results"]["verdicts"].as_array().unwrap().len() == 4 * 3, "two judges and the probe");
+
+    // Another layer is in other units, whose replies are the same.
+    let before = sandbox.objects("commit");
+    small("2", "{models: all}");
+    let other = sandbox.json(&[&RUN[..], &["--json"]].concat());
+    assert!(other["sweep"] != first["sweep"] && other["state"] == "complete");
+    let counts = |name: &str| commits(&before).iter().filter_map(|commit| commit["provenance"]["counts"][name].as_u64()).sum::<u64>();
+    assert_eq!(counts("judged_replies"), 0);
+    assert!(counts("known_replies") > 100, "{}", counts("known_replies"));
+}
+
 /// Every accuracy of the report, as (what it is of, bits of the value).
 fn accuracies(sandbox: &Sandbox) -> Vec<(String, u64)> {
     use arrow::array::{Array, Float64Array};

@@ -35,15 +35,45 @@ async fn commit(store: &Store, key: &str) {
     assert_eq!(store.create(&layout::commit(&key.parse().unwrap(), 0), "n", body).await.unwrap(), Created::Won);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_older_leaders_workers_commit_is_not_leased_again_by_the_newer() {
-    let sandbox = Sandbox::new("", "");
+/// Two leaders of the small sweep, which both know it to be without a commit.
+async fn both(sandbox: &Sandbox) -> (Store, Handle, Handle) {
     let spec = sweep::read_spec(&sandbox.small(&[])).unwrap();
     let store = Store::open(sandbox.path("store").to_str().unwrap()).unwrap();
     let sweep = sweep::accept(&store, sweep::prepare(spec).await.unwrap()).await.unwrap();
     let (older, newer) = (lead(&store), lead(&store));
     older.open(sweep.clone()).await.unwrap();
     newer.open(sweep).await.unwrap();
+    (store, older, newer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_granted_while_the_store_does_not_say_what_is_committed() {
+    let sandbox = Sandbox::new("", "");
+    let (store, older, newer) = both(&sandbox).await;
+    register(&older, "of the older").await;
+    let answer = older.lease("of the older".into(), Vec::new(), Duration::from_secs(5)).await.unwrap();
+    let committed = answer.grant.expect("the store says that nothing is committed").key;
+    commit(&store, &committed).await;
+
+    register(&newer, "of the newer").await;
+    std::fs::rename(sandbox.path("store"), sandbox.path("away")).unwrap();
+    let answer = newer.lease("of the newer".into(), Vec::new(), Duration::from_secs(3)).await.unwrap();
+    assert_eq!(answer.grant, None, "the store was asked in vain");
+    std::fs::rename(sandbox.path("away"), sandbox.path("store")).unwrap();
+    let mut granted = 0;
+    while let Some(grant) = newer.lease("of the newer".into(), Vec::new(), Duration::from_secs(1)).await.unwrap().grant {
+        assert_ne!(grant.key, committed, "a committed unit is leased again");
+        granted += 1;
+    }
+    assert!(granted >= 10, "the store is there again: {granted}");
+    let status = &newer.list().await.unwrap()[0];
+    assert_eq!((status.units.committed, status.attempts.failed, status.attempts.lost), (1, 0, 0), "no budget has paid for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_older_leaders_workers_commit_is_not_leased_again_by_the_newer() {
+    let sandbox = Sandbox::new("", "");
+    let (store, older, newer) = both(&sandbox).await;
 
     // The older one doesn't know yet that it is superseded, and its worker works on.
     register(&older, "of the older").await;

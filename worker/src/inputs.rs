@@ -7,6 +7,7 @@ mod probes;
 mod shard;
 mod shelf;
 mod tokens;
+mod verdicts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub(crate) use parts::Parts;
 pub use probes::KeptProbe;
 pub use shard::{Matrix, Shard};
 pub use shelf::Shelf;
+pub(crate) use verdicts::KeptVerdicts;
 
 use crate::execute::Advice;
 use crate::pause::patiently;

@@ -76,6 +76,10 @@ impl TensorFile {
         self.add("F64", name.into(), shape, numbers);
     }
 
+    pub(crate) fn u8(&mut self, name: impl Into<String>, shape: Vec<usize>, numbers: Vec<u8>) {
+        self.add("U8", name.into(), shape, numbers);
+    }
+
     pub(crate) fn i64(&mut self, name: impl Into<String>, shape: Vec<usize>, numbers: Vec<i64>) {
         self.add("I64", name.into(), shape, numbers);
     }
@@ -109,6 +113,21 @@ impl TensorFile {
         let pieces = std::iter::once(Bytes::from(header)).chain(tensors.into_iter().map(|(_, tensor)| tensor.bytes));
         Ok(Content::of_pieces(pieces.filter(|piece| !piece.is_empty()).collect()).with_header(digest))
     }
+}
+
+/// Hexadecimal digits of the digest before sealed bytes.
+const SEAL: usize = 64;
+
+/// A file behind its own digest: for objects whose digest stands in no commit.
+pub(crate) fn sealed(file: Content) -> Content {
+    let digest = file.digest().hex();
+    file.behind(Bytes::from(digest))
+}
+
+/// The file behind its digest, if it is what was written.
+pub(crate) fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
+    let (digest, file) = bytes.split_at_checked(SEAL)?;
+    (Digest::of(file).hex().as_bytes() == digest).then_some(file)
 }
 
 /// The header with its length before it, padded so that the first tensor is aligned.

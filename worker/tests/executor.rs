@@ -10,6 +10,8 @@ mod probes;
 mod questions;
 #[path = "executor/twins.rs"]
 mod twins;
+#[path = "executor/verdicts.rs"]
+mod verdicts;
 
 use bench::{Bench, fixture, oversized, tensor_f32, tensor_f64, tensor_i64};
 use limbic_engine::probe::Score;

@@ -16,12 +16,13 @@
 //! - The zero-shot baselines: one `prompt` unit per (model, shard of the rows between the first and the last test row).
 //!   Shards without a test row are left out: every reported number is measured on test.
 //! - With `writing`, one `prompt` unit per (model, shard of all rows), whose answers are written.
-//! - With a judge, one `judge` unit per (model, condition, shard with a test row) whose replies the model wrote itself.
+//! - With judges, one `judge` unit per (judge, model, condition, shard with a test row) whose replies the model wrote itself.
 //!
 //! A model of random weights is there to be compared with its twin: it has cells, and no baselines, transfers or judge.
 //!
-//! A sweep may have several revisions, each of which adds models, layers, conditions, offsets or seeds of sampling. Cells of a later one
-//! are planned beside what is there: their extract units hold just the layers and offsets that were missing.
+//! A sweep may have several revisions, each of which adds models, layers, conditions, offsets, seeds of sampling or judges. Cells of
+//! a later one are planned beside what is there: their extract units hold just the layers and offsets that were missing. Judges that
+//! a later one names are given the replies that were judged before.
 //!
 //! A spec without probes plans extraction alone: a cell is then done when its states are.
 //!

@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::figures::{self, Figure};
 use crate::results::Results;
 use crate::study::{ReportError, Study};
-use crate::wording::{count, list};
+use crate::wording::{count, counted, list};
 pub use section::Section;
 pub use versus::versus;
 
@@ -59,8 +59,12 @@ pub fn pages(study: &Study, results: &Results, figures: &[Figure], tables: &[&st
         Some(account::notes(study, results)),
     ];
     let facts = [
-        format!("{} {}", study.classes.len(), if study.scheme == limbic_proto::rows::Scheme::Continuous { "scales" } else { "classes" }),
-        format!("{} test rows in {} groups", count(results.rows as u64), count(results.groups as u64)),
+        match (study.scheme, study.classes.len()) {
+            (limbic_proto::rows::Scheme::Continuous, n) => counted(n, "scale"),
+            (_, 1) => "1 class".to_owned(),
+            (_, n) => format!("{} classes", count(n as u64)),
+        },
+        format!("{} in {}", counted(results.rows, "test row"), counted(results.groups, "group")),
         format!("{} fits and baselines", count(study.predictions.iter().filter(|p| p.exists()).count() as u64)),
         format!("{} resamples", count(study.options.resamples as u64)),
     ];
@@ -85,8 +89,7 @@ fn unfinished(study: &Study) -> Option<String> {
     let of = |done: usize, all: usize, what: &str| format!("{} of {} {what}", count(done as u64), count(all as u64));
     let failed = match study.quarantined.len() {
         0 => String::new(),
-        1 => " (1 unit failed for good)".to_owned(),
-        n => format!(" ({} units failed for good)", count(n as u64)),
+        n => format!(" ({} failed for good)", counted(n, "unit")),
     };
     (!p.finished()).then(|| {
         // A sweep of prompts and replies alone has no cells.

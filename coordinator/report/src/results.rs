@@ -239,12 +239,12 @@ pub struct Results {
     pub conditions: Vec<ConditionResult>,
     /// One per model whose probes were used under other conditions.
     pub transfer: Vec<TransferMatrix>,
-    /// What judge and probe say of every reply.
+    /// What judges and probe say of every reply.
     #[serde(skip)]
     pub calls: Vec<Calls>,
-    /// What judge and probe say of the replies.
+    /// What judges and probe say of the replies.
     pub verdicts: Vec<Verdict>,
-    /// Their agreement.
+    /// The agreement of each judge with the probe, and of judges with one another.
     pub kappas: Vec<Kappa>,
     /// What the states look like.
     pub geometry: GeometryResults,

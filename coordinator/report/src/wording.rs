@@ -136,6 +136,11 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// So many things: `1 group`, `1,234 groups`.
+pub fn counted(n: usize, what: &str) -> String {
+    format!("{} {what}{}", count(n as u64), if n == 1 { "" } else { "s" })
+}
+
 /// `600M`, `1.7B`, `12k`.
 pub fn parameters(n: u64) -> String {
     let (value, unit) = match n {
@@ -257,6 +262,7 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!([0, 1, 2345].map(|n| counted(n, "group")), ["0 groups", "1 group", "2,345 groups"]);
         assert_eq!(count(999), "999");
         assert_eq!([600_000_000, 1_700_000_000, 4_000_000_000, 12_345].map(parameters), ["600M", "1.7B", "4B", "12k"]);
         assert_eq!([0, 999, 1_000, 310_000_000, 1_400_000_000].map(bytes), ["0 B", "999 B", "1.0 kB", "310 MB", "1.4 GB"]);

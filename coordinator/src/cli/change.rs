@@ -89,8 +89,13 @@ fn asker() -> String {
 }
 
 async fn ask(args: &ChangeArgs, change: Change, select: String) -> Result<(Status, u64), Failure> {
-    let request = ChangeRequest { sweep: args.sweep.clone().unwrap_or_default(), change: change.into(), select, by: asker() };
-    let response = args.remote.connect().await?.change(request).await.map_err(said)?.into_inner();
+    ask_of(&args.remote, args.sweep.clone().unwrap_or_default(), change, select).await
+}
+
+/// Asks a coordinator for a change: where the sweep stands then, and how many units it is about.
+pub(super) async fn ask_of(remote: &RemoteArgs, sweep: String, change: Change, select: String) -> Result<(Status, u64), Failure> {
+    let request = ChangeRequest { sweep, change: change.into(), select, by: asker() };
+    let response = remote.connect().await?.change(request).await.map_err(said)?.into_inner();
     Ok((decode(&response.status)?, response.units))
 }
 

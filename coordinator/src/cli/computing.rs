@@ -1,4 +1,5 @@
-//! Sweeps computed on this computer: the coordinator in this process, workers as its children.
+//! Sweeps computed for a command: on this computer, the coordinator in this process and workers as its children; or by a
+//! coordinator elsewhere.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -7,14 +8,16 @@ use limbic_core::machine::{Action, Event, Settings};
 use limbic_core::plan::ModelFacts;
 use limbic_proto::journal::Record;
 use limbic_proto::logs::{LogFormat, tell};
-use limbic_proto::status::{AttemptCounts, Status, SweepState};
+use limbic_proto::status::{Status, SweepState};
+use limbic_proto::wire::Change;
 use limbic_store::model::Need;
 use limbic_store::{ModelFiles, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::change::units_are;
+use super::change::{ask_of, units_are};
 use super::inspect::{stored_machine, stored_status};
+use super::remote::RemoteArgs;
 use super::serve::stop_signal;
 use crate::chains::Chains;
 use crate::collect::{CollectError, Corrupt};
@@ -51,10 +54,22 @@ impl DeviceArgs {
     }
 }
 
-/// Computes sweeps on this computer, one after another. Workers are started for the first unit that is missing, and stay, with
-/// the models that they have loaded, until this is dropped.
+/// Computes sweeps, one after another.
 pub struct Computing {
     store: Store,
+    by: By,
+}
+
+/// Who computes.
+enum By {
+    Here(Here),
+    /// A coordinator of the same store, with workers of its own.
+    Elsewhere(RemoteArgs),
+}
+
+/// This computer. Workers are started for the first unit that is missing, and stay, with the models that they have loaded,
+/// until this is dropped.
+struct Here {
     device: DeviceArgs,
     log_format: LogFormat,
     /// Bytes of the largest model's weights, of which every worker may hold a copy.
@@ -97,7 +112,7 @@ pub struct Now {
 }
 
 impl Computing {
-    /// For sweeps over these models; nothing is started yet.
+    /// On this computer, sweeps over these models; nothing is started yet.
     pub fn new<'a>(
         store: &Store,
         device: &DeviceArgs,
@@ -105,7 +120,13 @@ impl Computing {
         models: impl IntoIterator<Item = &'a ModelFacts>,
     ) -> Computing {
         let largest = models.into_iter().map(|m| m.architecture.parameters() * m.dtype.bytes()).max().unwrap_or(0);
-        Computing { store: store.clone(), device: device.clone(), log_format, largest, running: None }
+        let here = Here { device: device.clone(), log_format, largest, running: None };
+        Computing { store: store.clone(), by: By::Here(here) }
+    }
+
+    /// By that coordinator, which leads the sweeps of the same store.
+    pub fn elsewhere(store: &Store, coordinator: RemoteArgs) -> Computing {
+        Computing { store: store.clone(), by: By::Elsewhere(coordinator) }
     }
 
     /// Computes what is missing and reads the results with `read`. Results that it finds corrupt are voided and computed again.
@@ -118,41 +139,71 @@ impl Computing {
         read: impl AsyncFn(&Chains, &Status) -> Result<T, CollectError>,
     ) -> Result<Computed<T>, Failure> {
         let (mut now, mut round) = (Now::default(), 0);
+        // The attempts before a coordinator elsewhere was asked to compute something again, at which it goes to work at once.
+        let mut before_again = None;
         loop {
             let whole = Chains::read(&self.store, sweep).await?.committed(sweep) == sweep.plan.units.len();
-            let status = if whole {
+            let status = match &mut self.by {
                 // No worker is started, so nothing can be granted.
-                release(&self.store, sweep).await?
-            } else {
-                let (status, before) = self.compute(sweep, round == 0).await?;
-                now.granted += status.attempts.started - before.started;
-                now.committed += status.attempts.committed - before.committed;
-                status
+                By::Here(_) if whole => release(&self.store, sweep).await?,
+                // What was voided may stand a moment longer.
+                By::Elsewhere(_) if whole && round == 0 => stored_status(&self.store, sweep).await?,
+                by => {
+                    // Before it is opened: workers that wait for units are granted some at once.
+                    let before = match before_again.take() {
+                        Some(before) => before,
+                        None => stored_status(&self.store, sweep).await?.attempts,
+                    };
+                    let status = match by {
+                        By::Here(here) => here.compute(&self.store, sweep, round == 0).await?,
+                        By::Elsewhere(coordinator) => handed_over(coordinator, sweep).await?,
+                    };
+                    now.granted += status.attempts.started - before.started;
+                    now.committed += status.attempts.committed - before.committed;
+                    status
+                }
             };
             let chains = Chains::read(&self.store, sweep).await?;
+            let here = chains.committed(sweep);
+            if matches!(self.by, By::Elsewhere(_)) && (here as u64) < status.units.committed {
+                return Err(Failure::user(format_args!(
+                    "store `{}`: holds {here} of the {} units of sweep {} that the coordinator has computed, so its store is another one: name that with --store",
+                    self.store.url(),
+                    status.units.committed,
+                    sweep.id
+                )));
+            }
             match read(&chains, &status).await {
                 Ok(results) => return Ok(Computed { status, results, now }),
                 Err(CollectError::Corrupt(all)) if round < ROUNDS && status.state == SweepState::Complete => {
-                    // Whoever voids leads. Workers start anew with the next coordinator.
-                    self.running = None;
-                    void(&self.store, sweep, &all).await?;
+                    match &mut self.by {
+                        By::Here(here) => {
+                            // Whoever voids leads. Workers start anew with the next coordinator.
+                            here.running = None;
+                            void(&self.store, sweep, &all).await?;
+                        }
+                        By::Elsewhere(coordinator) => {
+                            before_again = Some(status.attempts);
+                            again(coordinator, sweep, &all).await?;
+                        }
+                    }
                     round += 1;
                 }
                 Err(e) => return Err(e.explain(sweep)),
             }
         }
     }
+}
 
-    /// Computes what is missing. Where the sweep stands then, and which attempts earlier commands had made.
+impl Here {
+    /// Computes what is missing: where the sweep stands then.
     ///
     /// With `retry`, what failed for good is tried again: whoever runs a sweep again has mended the cause, or hopes so.
-    async fn compute(&mut self, sweep: &Sweep, retry: bool) -> Result<(Status, AttemptCounts), Failure> {
+    async fn compute(&mut self, store: &Store, sweep: &Sweep, retry: bool) -> Result<Status, Failure> {
         for model in sweep.plan.models.iter().filter(|model| model.source.starts_with("hf://")) {
             // Once: else every worker would fetch the same weights.
             ModelFiles::resolve(&model.source, Need::Weights).await.map_err(Failure::user)?;
         }
-        // Before it is opened: workers that wait for units are granted some at once.
-        let before = stored_status(&self.store, sweep).await?.attempts;
         let Running { handle, superseded, crew, .. } = match &mut self.running {
             Some(running) => {
                 running.handle.open(sweep.clone()).await?;
@@ -160,7 +211,7 @@ impl Computing {
             }
             idle => {
                 let workers = self.device.workers.map_or_else(|| default_workers(&self.device.device, self.largest), usize::from);
-                idle.insert(Running::start(&self.store, sweep, workers, &self.device.device, self.log_format).await?)
+                idle.insert(Running::start(store, sweep, workers, &self.device.device, self.log_format).await?)
             }
         };
         if retry && let count @ 1.. = handle.retry_quarantined(&sweep.id).await.map_err(Failure::again)? {
@@ -177,8 +228,35 @@ impl Computing {
             () = stop_signal() => Err(Failure::again("stopped; everything computed is kept: run the same command to go on")),
         };
         bar.finish();
-        Ok((outcome?, before))
+        outcome
     }
+}
+
+/// Has a coordinator elsewhere compute what is missing: where the sweep stands then. It tries again what failed for good.
+async fn handed_over(coordinator: &RemoteArgs, sweep: &Sweep) -> Result<Status, Failure> {
+    coordinator.lead(&sweep.id).await?;
+    let bar = SweepBar::new(sweep.name());
+    let followed = tokio::select! {
+        status = coordinator.follow(sweep.id.clone(), |status| bar.show(status)) => status,
+        () = stop_signal() => {
+            Err(Failure::again("stopped waiting; the coordinator goes on: run the same command to wait again"))
+        }
+    };
+    bar.finish();
+    let status = followed?;
+    if !status.state.terminal() {
+        return Err(Failure::again("the coordinator went away before the sweep was complete: run the same command to go on"));
+    }
+    Ok(status)
+}
+
+/// Has a coordinator elsewhere void corrupt results and compute them again.
+async fn again(coordinator: &RemoteArgs, sweep: &Sweep, all: &[Corrupt]) -> Result<(), Failure> {
+    for bad in all {
+        tell(Level::INFO, &format_args!("note: a result is computed again: {}", bad.reason));
+        ask_of(coordinator, sweep.id.clone(), Change::Again, bad.unit.hex()).await?;
+    }
+    Ok(())
 }
 
 impl Running {

@@ -1,6 +1,6 @@
 //! `limbic corpus`: labelled corpora out of raw comments.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use limbic_core::plan::ModelFacts;
@@ -15,23 +15,40 @@ use limbic_store::Store;
 use super::StoreArgs;
 use super::computing::{Computed, Computing, DeviceArgs, Now};
 use super::inspect::verdict;
+use super::plan::cost::RateArgs;
+use super::remote::{RemoteArgs, absolute};
 use crate::chains::Chains;
 use crate::collect::{CollectError, asked, write_whole};
 use crate::corpus::ask::{self, Asked};
 use crate::corpus::card::{Account, Stage, card, caveats};
+use crate::corpus::expected::expected;
 use crate::corpus::filter::Filter;
 use crate::corpus::{Entry, Reason, answer, judge, judge_written, lines, stage};
 use crate::dataset::{File, comments, rank};
 use crate::failure::Failure;
-use crate::progress::{Phase, counted, seconds};
-use crate::sweep::{accept, described, of_rows};
+use crate::progress::{Phase, count, counted, seconds};
+use crate::sweep::{Sweep, accept, described, of_rows};
 use tracing::Level;
 
 /// What is done with corpora.
 #[derive(Debug, clap::Subcommand)]
 pub enum CorpusCommand {
-    /// Builds a corpus on this computer; run again after an interruption, it goes on.
+    /// Shows what building a corpus would ask and cost, at most.
+    Plan(CorpusPlanArgs),
+    /// Builds a corpus, on this computer or by a coordinator; run again after an interruption, it goes on.
     Build(BuildArgs),
+}
+
+/// Arguments of `limbic corpus plan`.
+#[derive(Debug, clap::Args)]
+pub struct CorpusPlanArgs {
+    /// The corpus spec file.
+    spec: PathBuf,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    rates: RateArgs,
 }
 
 /// Arguments of `limbic corpus build`.
@@ -46,6 +63,10 @@ pub struct BuildArgs {
     out: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Has a coordinator's workers compute instead of this computer's; `--store` is that coordinator's. Models that are files
+    /// or folders must lie at the same path there.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["workers", "device"])]
+    coordinator: Option<String>,
     /// Prints a JSON summary instead of words.
     #[arg(long)]
     json: bool,
@@ -65,27 +86,100 @@ struct Build {
 
 /// Carries out `limbic corpus`.
 pub async fn corpus(command: CorpusCommand, log_format: LogFormat) -> Result<(), Failure> {
-    let CorpusCommand::Build(args) = command;
-    Box::pin(build(args, log_format)).await
+    match command {
+        CorpusCommand::Plan(args) => Box::pin(plan(args)).await,
+        CorpusCommand::Build(args) => Box::pin(build(args, log_format)).await,
+    }
+}
+
+/// A spec's comments, those that its filters and its limit leave out marked so.
+struct Comments {
+    filter: Filter,
+    entries: Vec<Entry>,
+    /// The digest of the files that they were read from.
+    files: Digest,
+    notes: Vec<String>,
+}
+
+impl Comments {
+    async fn read(spec: &CorpusSpec, file: &Path) -> Result<Comments, Failure> {
+        let filter = Filter::new(&spec.filters).map_err(|message| Failure::user(format_args!("{}: {message}", file.display())))?;
+        let mut notes = Vec::new();
+        let (mut entries, files) = read_comments(spec, &mut notes).await?;
+        choose(spec, &filter, &mut entries)?;
+        Ok(Comments { filter, entries, files, notes })
+    }
+}
+
+/// The models of a spec: the one that writes, and the one that labels.
+async fn models(spec: &CorpusSpec) -> Result<(ModelFacts, ModelFacts), Failure> {
+    let writer = described(&spec.model).await?;
+    let classifier = if spec.classify.model.is_some() { described(spec.classifier()).await? } else { writer.clone() };
+    Ok((writer, classifier))
+}
+
+async fn plan(args: CorpusPlanArgs) -> Result<(), Failure> {
+    let spec = read_spec(&args.spec)?;
+    let comments = Comments::read(&spec, &args.spec).await?;
+    let (writer, classifier) = models(&spec).await?;
+    let rates = args.rates.rates();
+    let mut stages = Vec::new();
+    for stage in expected(&spec, &comments.entries) {
+        let model = if stage.labels { &classifier } else { &writer };
+        let (what, texts) = (stage.what, stage.rows.rows.len());
+        let sweep = of_rows(stage.spec, stage.rows, vec![model.clone()])?;
+        stages.push((what, model.name.clone(), texts, rates.seconds(&sweep), sweep));
+    }
+    let total: f64 = stages.iter().map(|(.., time, _)| time).sum();
+    let passed = comments.entries.iter().filter(|entry| entry.stands()).count();
+    if args.json {
+        let stage = |(what, model, texts, time, sweep): &(&str, String, usize, f64, Sweep)| {
+            let e = &sweep.plan.estimate;
+            serde_json::json!({
+                "stage": what, "model": model, "texts": texts, "units": sweep.plan.units.len(), "tokens": e.tokens, "flops": e.flops,
+                "seconds": time,
+            })
+        };
+        let stages: Vec<_> = stages.iter().map(stage).collect();
+        let comments = serde_json::json!({"read": comments.entries.len(), "used": passed, "notes": comments.notes});
+        answer!("{}", serde_json::json!({"name": spec.name, "comments": comments, "stages": stages, "seconds": total}));
+        return Ok(());
+    }
+    answer!("corpus    {}: {passed} of {} comments pass the filters", spec.name, count(comments.entries.len() as f64));
+    for note in &comments.notes {
+        answer!("note      {note}");
+    }
+    answer!("");
+    answer!("{:<26}{:>9}{:>8}{:>11}{:>11}{:>12}  by", "stage", "texts", "units", "tokens", "FLOPs", "time");
+    for (what, model, texts, time, sweep) in &stages {
+        let (units, e) = (sweep.plan.units.len(), &sweep.plan.estimate);
+        let (tokens, flops, time) = (count(e.tokens as f64), count(e.flops), seconds(*time));
+        answer!("{what:<26}{texts:>9}{units:>8}{tokens:>11}{flops:>11}{time:>12}  {model}");
+    }
+    answer!("");
+    answer!("time      {} at these rates (--gflops, --gpu-tflops, --workers)", seconds(total));
+    if stages.len() > 1 {
+        answer!("after the first stage it is at most so much: what is written depends on what the comments are found to be");
+    }
+    Ok(())
 }
 
 async fn build(args: BuildArgs, log_format: LogFormat) -> Result<(), Failure> {
     let started = Instant::now();
     let spec = read_spec(&args.spec)?;
-    let filter = Filter::new(&spec.filters).map_err(|message| Failure::user(format_args!("{}: {message}", args.spec.display())))?;
     args.device.check()?;
     let store = args.store.open_to_lead(spec.store.as_deref()).await?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("limbic-out").join(&spec.name));
     std::fs::create_dir_all(&out)
         .map_err(|e| Failure::user(format_args!("--out {}: can't be made ({e}): choose a writable folder", out.display())))?;
-    let mut notes = Vec::new();
-    let (mut entries, files) = read_comments(&spec, &mut notes).await?;
-    let writer = described(&spec.model).await?;
-    let classifier = if spec.classify.model.is_some() { described(spec.classifier()).await? } else { writer.clone() };
-    let computing = Computing::new(&store, &args.device, log_format, [&writer, &classifier]);
+    let Comments { filter, mut entries, files, notes } = Comments::read(&spec, &args.spec).await?;
+    let (writer, classifier) = models(&spec).await?;
+    let computing = match &args.coordinator {
+        None => Computing::new(&store, &args.device, log_format, [&writer, &classifier]),
+        Some(url) => Computing::elsewhere(&store, RemoteArgs::at(url)),
+    };
     let mut build = Build { spec, store, computing, writer, classifier, stages: Vec::new(), now: Now::default(), quiet: args.json };
 
-    choose(&build.spec, &filter, &mut entries)?;
     build.label("label the comments", "label", &mut entries).await?;
     let comments = entries.len();
     entries.append(&mut build.write(&entries).await?);
@@ -122,7 +216,7 @@ async fn build(args: BuildArgs, log_format: LogFormat) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_spec(file: &std::path::Path) -> Result<CorpusSpec, Failure> {
+fn read_spec(file: &Path) -> Result<CorpusSpec, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|e| Failure::user(format_args!("{}: can't be read: {e}; name a corpus spec file", file.display())))?;
     CorpusSpec::from_yaml(&text, file).map_err(|error| match Spec::from_yaml(&text, file) {
@@ -227,13 +321,15 @@ impl Build {
         &mut self,
         what: &'static str,
         (spec, rows): (Spec, Rows),
-        model: ModelFacts,
-        read: impl AsyncFn(&crate::sweep::Sweep, &Chains) -> Result<Vec<Option<T>>, CollectError>,
+        mut model: ModelFacts,
+        read: impl AsyncFn(&Sweep, &Chains) -> Result<Vec<Option<T>>, CollectError>,
     ) -> Result<Vec<Option<T>>, Failure> {
         if rows.rows.is_empty() {
             return Ok(Vec::new());
         }
         let (count, name) = (rows.rows.len(), model.name.clone());
+        // Workers have other current directories. The card names the model as the spec does.
+        absolute(&mut model.source);
         let sweep = accept(&self.store, of_rows(spec, rows, vec![model])?).await?;
         if !self.quiet {
             let units = counted(sweep.plan.units.len(), "unit");

@@ -1,6 +1,6 @@
 //! `limbic plan`, `limbic validate` and `limbic schema`: what a spec means, before anything runs.
 
-mod cost;
+pub mod cost;
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use limbic_proto::spec::{Activations, CorpusSpec, Facts, Spec};
 use limbic_store::Store;
 use serde_json::json;
 
-use cost::{CORE_GFLOPS, GPU_TFLOPS, Rates};
+use cost::RateArgs;
 
 use crate::failure::Failure;
-use crate::progress::{count, counted};
+use crate::progress::{count, counted, parameters};
 use crate::sweep::{Sweep, prepare, prepare_assuming, read_spec};
 
 /// Arguments of `limbic plan`.
@@ -27,17 +27,8 @@ pub struct PlanArgs {
     /// Prints JSON.
     #[arg(long)]
     json: bool,
-    /// GFLOP/s of one worker's processor, for the estimate of time: it computes probes, and models in f32. The default
-    /// assumes 40 per core of this computer.
-    #[arg(long, value_name = "N")]
-    gflops: Option<f64>,
-    /// TFLOP/s of one worker's GPU, for the estimate of time: it is taken to compute the models in bf16. The default is 40 % of an H100's
-    /// 990.
-    #[arg(long, value_name = "N", default_value_t = GPU_TFLOPS)]
-    gpu_tflops: f64,
-    /// How many workers, for the estimate of time.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    workers: u32,
+    #[command(flatten)]
+    rates: RateArgs,
 }
 
 /// Arguments of `limbic validate`.
@@ -105,7 +96,7 @@ pub fn describe(sweep: &Sweep) {
         answer!(
             "model   {}: {} parameters, {} blocks of width {}, {} layers probed",
             model.name,
-            count(a.parameters() as f64),
+            parameters(a.parameters()),
             a.layers,
             a.hidden,
             layers.len()
@@ -130,9 +121,7 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
         None => prepare(spec).await?,
         Some(file) => prepare_assuming(spec, &read_facts(file)?).await?,
     };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let gflops = args.gflops.unwrap_or(CORE_GFLOPS * cores as f64);
-    let rates = Rates { gflops, gpu_tflops: args.gpu_tflops, workers: args.workers };
+    let rates = args.rates.rates();
     if args.json {
         answer!("{}", rates.json(&sweep, args.assume.as_deref()));
         return Ok(());

@@ -76,6 +76,24 @@ impl RemoteArgs {
         Ok(ControlClient::new(channel).max_decoding_message_size(LARGEST_ANSWER))
     }
 
+    /// Hands over a sweep that stands in the coordinator's store.
+    pub(super) async fn lead(&self, sweep: &str) -> Result<(), Failure> {
+        let request = SubmitRequest { protocol: PROTOCOL, accepted: sweep.to_owned(), ..Default::default() };
+        self.connect().await?.submit(request).await.map_err(said).map(|_| ())
+    }
+
+    /// Where a sweep stands, whenever it changes; at last where it stood when it was terminal, or when the coordinator went.
+    pub(super) async fn follow(&self, sweep: String, mut show: impl FnMut(&Status)) -> Result<Status, Failure> {
+        let mut stream = self.connect().await?.watch(StatusRequest { sweep }).await.map_err(said)?.into_inner();
+        let mut last: Option<Status> = None;
+        while let Some(message) = stream.message().await.map_err(said)? {
+            let status = decode(&message.status)?;
+            show(&status);
+            last = Some(status);
+        }
+        last.ok_or_else(|| Failure::again("the coordinator said nothing"))
+    }
+
     /// Where every sweep of the coordinator stands.
     pub async fn list(&self) -> Result<Vec<Status>, Failure> {
         let response = self.connect().await?.list(ListRequest {}).await.map_err(said)?;
@@ -106,17 +124,25 @@ pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, 
         .map_err(|e| Failure::user(format_args!("the coordinator's answer can't be read ({e}): run the same version on both sides")))
 }
 
+/// Makes a path absolute; URLs stay as they are.
+pub(super) fn absolute(source: &mut String) {
+    if !source.contains("://") {
+        *source = std::path::absolute(&*source).map_or(source.clone(), |p| p.to_string_lossy().into_owned());
+    }
+}
+
 /// Hands a sweep to a coordinator.
 pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
     let mut spec = read_spec(&args.spec)?;
     // The coordinator has another current directory.
-    spec.relocate(|source| {
-        if !source.contains("://") {
-            *source = std::path::absolute(&*source).map_or(source.clone(), |p| p.to_string_lossy().into_owned());
-        }
-    });
+    spec.relocate(absolute);
     let extends = !args.extend.is_empty();
-    let request = SubmitRequest { spec: serde_json::to_vec(&spec).expect("a spec serializes"), protocol: PROTOCOL, extend: args.extend };
+    let request = SubmitRequest {
+        spec: serde_json::to_vec(&spec).expect("a spec serializes"),
+        protocol: PROTOCOL,
+        extend: args.extend,
+        ..Default::default()
+    };
     let response = args.remote.connect().await?.submit(request).await.map_err(said)?.into_inner();
     if args.json {
         answer!("{}", serde_json::json!({"sweep": response.sweep, "notes": response.notes}));
@@ -132,25 +158,20 @@ pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
 
 /// Shows a sweep's progress until it is complete.
 pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
-    let request = StatusRequest { sweep: args.sweep.unwrap_or_default() };
-    let mut stream = args.remote.connect().await?.watch(request).await.map_err(said)?.into_inner();
-    let mut last: Option<Status> = None;
+    let mut seen: Option<Status> = None;
     let mut bar: Option<SweepBar> = None;
-    while let Some(message) = stream.message().await.map_err(said)? {
-        let status = decode(&message.status)?;
-        if args.json {
-            if last.as_ref() != Some(&status) {
-                answer!("{}", serde_json::to_string(&status).expect("a status serializes"));
-            }
-        } else {
-            bar.get_or_insert_with(|| SweepBar::new(&status.name)).show(&status);
+    let show = |status: &Status| {
+        if !args.json {
+            bar.get_or_insert_with(|| SweepBar::new(&status.name)).show(status);
+        } else if seen.as_ref() != Some(status) {
+            answer!("{}", serde_json::to_string(status).expect("a status serializes"));
+            seen = Some(status.clone());
         }
-        last = Some(status);
-    }
+    };
+    let last = args.remote.follow(args.sweep.unwrap_or_default(), show).await?;
     if let Some(bar) = bar {
         bar.finish();
     }
-    let last = last.ok_or_else(|| Failure::again("the coordinator said nothing"))?;
     if !args.json {
         answer!("{}", in_words(&last).trim_end());
     }

@@ -1,6 +1,6 @@
 //! Committed artifacts become predictions, verdicts and geometry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -42,7 +42,7 @@ pub struct Collector<'a> {
     /// Per model, what written answers say of the test rows, and rows whose answer can't be read.
     written: BTreeMap<usize, (Vec<f32>, Vec<u32>)>,
     /// Per judge, model, condition and seed of the replies.
-    verdicts: BTreeMap<(usize, usize, usize, Option<u64>), Vec<f32>>,
+    verdicts: BTreeMap<(usize, usize, usize, Option<u64>), Verdicts>,
 }
 
 /// What a collector found: predictions, verdicts, geometry.
@@ -110,9 +110,11 @@ impl<'a> Collector<'a> {
                 let found = answers::likelihoods(&artifacts[0], rows.1 - rows.0, self.classes()).map_err(|m| bad(key, SCORES, m))?;
                 let slots = self.slots(rows);
                 let classes = self.classes();
-                let whose = (judge, model, condition, sampling_seed);
-                let into = self.verdicts.entry(whose).or_insert_with(|| vec![f32::NAN; self.test.len() * classes]);
-                place(into, &slots, classes, |row| found.softmax(row));
+                let values = || vec![f32::NAN; self.test.len() * classes];
+                let nothing = || Verdicts { judge, model, condition, sampling_seed, replies: BTreeSet::new(), values: values() };
+                let verdicts = self.verdicts.entry((judge, model, condition, sampling_seed)).or_insert_with(nothing);
+                verdicts.replies.extend(planned.unit.spec.dependencies());
+                place(&mut verdicts.values, &slots, classes, |row| found.softmax(row));
                 Ok(())
             }
         }
@@ -212,10 +214,7 @@ impl<'a> Collector<'a> {
             let name = Baseline::ZeroShotJson.name();
             self.predictions.push(Prediction { unreadable, ..Prediction::baseline(name, Some(model), Deferred::held(values)) });
         }
-        let verdicts = self.verdicts.into_iter();
-        let verdicts =
-            verdicts.map(|((judge, model, condition, sampling_seed), values)| Verdicts { judge, model, condition, sampling_seed, values });
-        (self.predictions, verdicts.collect(), self.geometry)
+        (self.predictions, self.verdicts.into_values().collect(), self.geometry)
     }
 }
 

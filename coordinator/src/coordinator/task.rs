@@ -23,6 +23,9 @@ use crate::journal::Journal;
 use crate::show;
 use crate::sweep::Sweep;
 
+/// The pause before a store that failed is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+
 /// A sweep that is about to be led.
 #[derive(Debug)]
 pub(super) struct Opening {
@@ -89,8 +92,19 @@ struct Offer {
     unit: UnitKey,
     attempt: String,
     grant: Grant,
-    /// The generation's commit, if it stands, so that there is nothing to be computed.
-    found: Option<Commit>,
+    found: Found,
+}
+
+/// What the store says of a unit that is about to be granted.
+#[derive(Debug)]
+enum Found {
+    /// The generation's commit, so that there is nothing to be computed.
+    Committed(Commit),
+    /// No commit stands.
+    Nothing,
+    /// It gave no answer. Without one nothing is granted: no worker can do anything without the store, and who computes a unit
+    /// that is committed already does it for nothing.
+    Unknown,
 }
 
 impl Task {
@@ -248,7 +262,7 @@ impl Task {
                         tokio::spawn(look(
                             self.store.clone(),
                             self.offers.0.clone(),
-                            Offer { worker, sweep, unit, attempt, grant, found: None },
+                            Offer { worker, sweep, unit, attempt, grant, found: Found::Unknown },
                         ));
                     }
                     Action::Void { unit, generation, reason } => {
@@ -315,25 +329,43 @@ impl Task {
         self.machine.sweeps().next().is_some() && self.machine.finished()
     }
 
-    /// Hands a grant to its worker; a unit that turned out to be committed is none, and the worker waits on.
+    /// Hands a grant to its worker. A unit that turned out to be committed is none, nor is one of which the store says nothing;
+    /// the worker waits on.
     fn deliver(&mut self, offer: Offer) {
         let Offer { worker, sweep, unit, attempt, grant, found } = offer;
-        if let Some(found) = found {
-            let generation = grant.generation;
-            tracing::debug!(%worker, unit = %unit.short(), generation, ?found, "found committed");
-            if matches!(found, Commit::Split { .. }) {
+        let generation = grant.generation;
+        match found {
+            Found::Nothing => self.hand_over(worker, sweep, unit, attempt, grant),
+            Found::Committed(Commit::Split { .. }) => {
+                tracing::debug!(%worker, unit = %unit.short(), generation, "found split");
                 self.handle(Event::Divided { unit, generation, stands: true });
-            } else {
+                self.wait_on(worker);
+            }
+            Found::Committed(_) => {
+                tracing::debug!(%worker, unit = %unit.short(), generation, "found committed");
                 let (finder, mine, tokens, seconds) = (worker.clone(), false, 0, 0.0);
                 self.handle(Event::Committed { worker: finder, sweep, unit, attempt, generation, mine, tokens, seconds });
+                self.wait_on(worker);
             }
-            if let Some(Waiting { loaded, .. }) = self.waiting.get(&worker) {
-                let loaded = loaded.clone();
-                self.handle(Event::Ready { worker, loaded });
+            Found::Unknown => {
+                tracing::debug!(%worker, unit = %unit.short(), generation, "the store doesn't say whether it is committed");
+                self.handle(Event::Released { worker: worker.clone(), sweep, unit, attempt });
+                self.wait_on(worker);
             }
-            return;
         }
-        tracing::debug!(session = self.session, %worker, unit = %unit.short(), %attempt, generation = grant.generation, "granted");
+    }
+
+    /// A worker that got nothing waits for something else.
+    fn wait_on(&mut self, worker: WorkerId) {
+        if let Some(Waiting { loaded, .. }) = self.waiting.get(&worker) {
+            let loaded = loaded.clone();
+            self.handle(Event::Ready { worker, loaded });
+        }
+    }
+
+    fn hand_over(&mut self, worker: WorkerId, sweep: SweepId, unit: UnitKey, attempt: String, grant: Grant) {
+        let generation = grant.generation;
+        tracing::debug!(session = self.session, %worker, unit = %unit.short(), %attempt, generation, "granted");
         let response = LeaseResponse { grant: Some(grant), finished: false };
         let delivered = self.waiting.remove(&worker).is_some_and(|waiting| waiting.reply.send(response).is_ok());
         if !delivered {
@@ -345,8 +377,18 @@ impl Task {
 /// Asks the store whether a unit that is about to be granted is committed already: by a worker that died before it could
 /// say so, or by one of another coordinator, one that leads no more and doesn't know it yet. The worker looks itself, too.
 async fn look(store: Store, offers: mpsc::UnboundedSender<Offer>, mut offer: Offer) {
-    let found = tokio::time::timeout(LOOK, store.commit(&offer.unit, offer.grant.generation)).await;
-    offer.found = found.ok().and_then(Result::ok).flatten();
+    let answer = async {
+        loop {
+            match store.commit(&offer.unit, offer.grant.generation).await {
+                Ok(found) => return found.map_or(Found::Nothing, Found::Committed),
+                Err(error) if error.out_of_reach() => tracing::debug!(%error, unit = %offer.unit.short(), "the store is asked again"),
+                // What stands there can't be read: the worker that looks next fails by it, and says why.
+                Err(_) => return Found::Nothing,
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
+    offer.found = tokio::time::timeout(LOOK, answer).await.unwrap_or(Found::Unknown);
     // If nobody listens the coordinator has ended.
     let _ = offers.send(offer);
 }

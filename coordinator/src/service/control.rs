@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use limbic_core::machine::{Event, SweepId};
 use limbic_proto::key::UnitKey;
+use limbic_proto::layout;
 use limbic_proto::spec::Spec;
 use limbic_proto::status::{Status as SweepStatus, SweepState};
 use limbic_proto::wire::control_server::Control;
@@ -19,6 +20,7 @@ use tonic::{Request, Response, Status};
 use super::check_protocol;
 use crate::coordinator::Handle;
 use crate::failure::Failure;
+use crate::sweep::Sweep;
 use crate::{show, sweep};
 
 /// How often a watched status is looked at.
@@ -42,6 +44,39 @@ impl ControlService {
             sweep::find(all.iter().map(|s| (s.sweep.as_str(), s.name.as_str())), wanted).map_err(|e| Status::not_found(e.to_string()))?;
         let at = all.iter().position(|s| s.sweep == id).expect("found among these");
         Ok(all.swap_remove(at))
+    }
+
+    /// Accepts what a spec asks, with what is worth saying of it.
+    async fn accept(&self, request: &SubmitRequest) -> Result<(Sweep, Vec<String>), Status> {
+        let spec: Spec = serde_json::from_slice(&request.spec).map_err(|e| Status::invalid_argument(format!("spec: {e}")))?;
+        spec.check().map_err(|f| Status::invalid_argument(format!("{}: {}", f.field, f.message)))?;
+        let elsewhere = spec.store.clone().filter(|asked| !same_store(asked, self.coordinator.store().url()));
+        let prepared = sweep::prepare(spec).await.map_err(refused)?;
+        let store = self.coordinator.store();
+        let accepted = if request.extend.is_empty() {
+            sweep::accept(store, prepared).await.map_err(refused)?
+        } else {
+            let id = self.find(&request.extend).await?.sweep;
+            sweep::extend(store, &id, prepared).await.map_err(refused)?
+        };
+        let mut notes = accepted.accepted.notes.clone();
+        notes.extend(
+            elsewhere.map(|asked| format!("the spec's store {asked} is not used: results go to this coordinator's store, {}", store.url())),
+        );
+        Ok((accepted, notes))
+    }
+
+    /// A sweep that its submitter has written into the store.
+    async fn standing(&self, id: &str) -> Result<Sweep, Status> {
+        let store = self.coordinator.store();
+        let listed = store.list(layout::sweeps()).await.map_err(|e| refused(e.into()))?;
+        if !listed.iter().any(|name| name == id) {
+            let url = store.url();
+            return Err(Status::not_found(format!(
+                "sweep {id} doesn't stand in this coordinator's store, {url}: is it the one of --store?"
+            )));
+        }
+        sweep::open(store, id).await.map_err(refused)
     }
 
     async fn meant(&self, sweep: &str, wanted: &str) -> Result<Vec<UnitKey>, Status> {
@@ -79,21 +114,8 @@ impl Control for ControlService {
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
         let request = request.into_inner();
         check_protocol(request.protocol)?;
-        let spec: Spec = serde_json::from_slice(&request.spec).map_err(|e| Status::invalid_argument(format!("spec: {e}")))?;
-        spec.check().map_err(|f| Status::invalid_argument(format!("{}: {}", f.field, f.message)))?;
-        let elsewhere = spec.store.clone().filter(|asked| !same_store(asked, self.coordinator.store().url()));
-        let prepared = sweep::prepare(spec).await.map_err(refused)?;
-        let store = self.coordinator.store();
-        let accepted = if request.extend.is_empty() {
-            sweep::accept(store, prepared).await.map_err(refused)?
-        } else {
-            let id = self.find(&request.extend).await?.sweep;
-            sweep::extend(store, &id, prepared).await.map_err(refused)?
-        };
-        let mut notes = accepted.accepted.notes.clone();
-        notes.extend(
-            elsewhere.map(|asked| format!("the spec's store {asked} is not used: results go to this coordinator's store, {}", store.url())),
-        );
+        let (accepted, notes) =
+            if request.accepted.is_empty() { self.accept(&request).await? } else { (self.standing(&request.accepted).await?, Vec::new()) };
         let mut response = SubmitResponse { sweep: accepted.id.clone(), notes };
         self.coordinator.open(accepted).await.map_err(refused)?;
         // Who submits a sweep again that could not be completed wants it to be tried again.

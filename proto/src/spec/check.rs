@@ -2,13 +2,16 @@
 
 mod dataset;
 mod offsets;
+mod words;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::model::LayerSelector;
+use self::words::meant;
+pub(super) use self::words::placeholders;
+use super::model::{LayerSelector, ModelSpec};
 use super::probe::{Baseline, MlpSpec, ProbeSpec};
-use super::{Spec, TEXT, Transfer};
+use super::{LABEL, LABELS, Spec, TEXT, Transfer};
 use crate::axis::Pooling;
 use crate::rows::Scheme;
 
@@ -63,7 +66,11 @@ pub(super) fn syntax(text: &str, error: &serde_saphyr::Error, needed: &str) -> S
         Error::SerdeUnknownField { field, expected, .. } if expected.is_empty() => {
             format!("unknown field `{field}`; there is nothing else to set here")
         }
-        Error::SerdeUnknownField { field, expected, .. } => format!("unknown field `{field}`; the fields here are {}", expected.join(", ")),
+        Error::SerdeUnknownField { field, expected, .. } => {
+            let meant = meant(field, expected.iter().copied()).map_or(String::new(), |other| format!("; did you mean `{other}`?"));
+            let mark = if meant.is_empty() { ";" } else { "" };
+            format!("unknown field `{field}`{meant}{mark} the fields here are {}", expected.join(", "))
+        }
         Error::SerdeUnknownVariant { variant, expected, .. } => {
             format!("`{variant}` is not known here; write one of {}", expected.join(", "))
         }
@@ -151,12 +158,19 @@ impl Spec {
                 (None, Some(chat)) => Some(("chat.user", &chat.user)),
                 (None, None) => None,
             };
-            if let Some((field, text)) = text
-                && text.matches(TEXT).count() != 1
-            {
-                return finding(format!("conditions[{i}].{field}"), "must contain `{text}` exactly once: it is where the utterance goes");
+            if let Some((field, text)) = text {
+                let field = format!("conditions[{i}].{field}");
+                placeholders(&field, text, &[TEXT])?;
+                if text.matches(TEXT).count() != 1 {
+                    return finding(field, "must contain `{text}` exactly once: it is where the utterance goes");
+                }
             }
-            for mark in [TEXT, "{label}"] {
+            if condition.chat.as_ref().and_then(|chat| chat.system.as_ref()).is_some_and(|system| system.contains(TEXT)) {
+                let message = "contains `{text}`, and is sent as it is: the utterance goes into `chat.user`";
+                return finding(format!("conditions[{i}].chat.system"), message);
+            }
+            placeholders(&format!("conditions[{i}].example"), &condition.example, &[TEXT, LABEL])?;
+            for mark in [TEXT, LABEL] {
                 if condition.example.matches(mark).count() != 1 {
                     return finding(format!("conditions[{i}].example"), format!("must contain `{mark}` exactly once"));
                 }
@@ -226,14 +240,16 @@ impl Spec {
     }
 
     fn check_questions(&self) -> Result<(), Finding> {
+        let both = [TEXT, LABELS].as_slice();
         let asks = [
-            ("zero_shot.question", Some(&self.zero_shot.question)),
-            ("zero_shot.json_question", Some(&self.zero_shot.json_question)),
-            ("judge.question", self.judge.as_ref().map(|judge| &judge.question)),
-            ("writing.question", self.writing.as_ref().map(|writing| &writing.question)),
+            ("zero_shot.question", Some(&self.zero_shot.question), both),
+            ("zero_shot.json_question", Some(&self.zero_shot.json_question), both),
+            ("judge.question", self.judge.as_ref().map(|judge| &judge.question), both),
+            ("writing.question", self.writing.as_ref().map(|writing| &writing.question), &[TEXT]),
         ];
-        for (field, question) in asks {
-            if question.is_some_and(|question| !question.contains(TEXT)) {
+        for (field, question, known) in asks.into_iter().filter_map(|(field, question, known)| Some((field, question?, known))) {
+            placeholders(field, question, known)?;
+            if !question.contains(TEXT) {
                 return finding(field, "must contain `{text}`: it is where the utterance goes");
             }
         }
@@ -266,9 +282,7 @@ impl Spec {
                 "judges what models write, and continuation.filler follows the prompt instead: drop one, or make it a control",
             );
         }
-        if let Some(model) = judge.model.as_ref().filter(|model| !self.models.iter().any(|m| m.name() == **model)) {
-            return finding("judge.model", format!("`{model}` is none of the sweep's models"));
-        }
+        judge.check_models(&self.models.iter().map(ModelSpec::name).collect::<Vec<_>>())?;
         match judge.conditions.iter().find(|name| !self.conditions.iter().any(|c| c.name == **name)) {
             Some(unknown) => finding("judge.conditions", format!("`{unknown}` is none of the sweep's conditions")),
             None => Ok(()),
@@ -323,6 +337,42 @@ mod tests {
         let (of_dataset, rest) = if line.starts_with("shares") { (format!(", {line}"), "") } else { (String::new(), line) };
         let text = format!("dataset: {{source: rows.jsonl{of_dataset}}}\nmodels: [{{source: m}}]\n{rest}\n");
         Spec::from_yaml(&text, Path::new("s.yaml")).map_or_else(|e| e.to_string(), |_| "fine".to_owned())
+    }
+
+    #[test]
+    fn misspelt_placeholders_are_refused_where_they_stand() {
+        for (line, field, meant) in [
+            ("conditions: [{name: a, template: 'Say {txt}'}]", "conditions[0].template", "did you mean `{text}`?"),
+            ("conditions: [{name: a, template: '{text} {label}'}]", "conditions[0].template", "what is filled in here is `{text}`"),
+            ("conditions: [{name: a, chat: {user: '{texts}'}}]", "conditions[0].chat.user", "did you mean `{text}`?"),
+            ("conditions: [{name: a, chat: {system: 'Be {text}'}}]", "conditions[0].chat.system", "is sent as it is"),
+            ("conditions: [{name: a, example: '{text} {lable}'}]", "conditions[0].example", "did you mean `{label}`?"),
+            ("zero_shot: {question: '{text} {lables}'}", "zero_shot.question", "did you mean `{labels}`?"),
+            ("zero_shot: {json_question: '{Text}: {\"a\": 1}'}", "zero_shot.json_question", "did you mean `{text}`?"),
+            ("writing: {question: '{text} {labels}', tokens: 3}", "writing.question", "what is filled in here is `{text}`"),
+            ("zero_shot: {question: 'Which?'}", "zero_shot.question", "must contain `{text}`"),
+        ] {
+            let said = said(line);
+            assert!(said.starts_with(&format!("s.yaml: {field}: ")) && said.contains(meant), "{line}: {said}");
+        }
+        for line in [
+            "conditions: [{name: a, template: '{ name }: {text} {\"a\": 1}'}]",
+            "conditions: [{name: a, chat: {system: 'Answer as {name}'}}]",
+            "zero_shot: {json_question: '{text} {\"a\": \"{labels}\"}'}",
+        ] {
+            assert_eq!(said(line), "fine", "{line}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_nearly_known_is_named() {
+        assert!(
+            said("layer: all").contains("unknown field `layer`; did you mean `layers`? the fields here are name,"),
+            "{}",
+            said("layer: all")
+        );
+        assert!(said("execution: {rows_per_units: 3}").contains("did you mean `rows_per_unit`?"));
+        assert!(said("colour: red").contains("unknown field `colour`; the fields here are name,"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The prompting part of a spec: conditions, continuations, the zero-shot questions and the judge's.
+//! The prompting part of a spec: conditions, continuations and the zero-shot questions.
 
 use std::collections::BTreeMap;
 
@@ -82,6 +82,8 @@ pub enum StimulusPlace {
 
 /// The mark of the utterance in templates.
 pub const TEXT: &str = "{text}";
+/// The mark of all answers, as a list, in questions.
+pub const LABELS: &str = "{labels}";
 
 fn example() -> String {
     "{text}\n{label}\n\n".to_owned()
@@ -315,30 +317,6 @@ impl Default for ZeroShot {
                 .to_owned(),
             json_tokens: 32,
         }
-    }
-}
-
-/// The judge of replies: a model of the sweep that is asked which label each reply expresses. Its likelihood of each answer
-/// is the verdict. Words for the labels are those of `zero_shot.answers`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Judge {
-    /// The judging model's name; the default is the largest of the sweep.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// The question, with `{text}` (the reply) and `{labels}`.
-    pub question: String,
-    /// Whether the question is put as a chat message where the judge has a chat template.
-    pub chat: bool,
-    /// The conditions whose replies are judged; the default is all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<String>,
-}
-
-impl Default for Judge {
-    fn default() -> Self {
-        let question = "Reply: {text}\n\nWhich emotion does this reply express: {labels}?".to_owned();
-        Judge { model: None, question, chat: true, conditions: Vec::new() }
     }
 }
 

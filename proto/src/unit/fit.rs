@@ -69,7 +69,7 @@ pub enum Features {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitUnit {
-    /// [`super::PROBE_VERSION`].
+    /// [`super::fit_version`].
     pub version: u32,
     /// What is fitted on.
     pub features: Features,

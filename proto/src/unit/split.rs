@@ -4,7 +4,7 @@
 //! Halves follow from the unit alone. Rows are known to it by their digest only, so a half names the whole rows and its
 //! place among them.
 
-use super::{ExtractUnit, Features, FitUnit, Hints, PromptUnit, RowsIdentity, RowsPart, Unit, UnitSpec};
+use super::{ExtractUnit, Features, FitUnit, Hints, PromptUnit, RowsIdentity, RowsPart, Unit, UnitSpec, fit_version};
 use crate::spec::ProbeSpec;
 
 impl Unit {
@@ -64,7 +64,7 @@ impl Unit {
                 let drawn = !unit.controls.is_empty() || part.iter().any(ProbeSpec::seeded);
                 let seeds = if drawn { unit.seeds.clone() } else { vec![0] };
                 let geometry = unit.geometry && part.first() == unit.probes.first();
-                FitUnit { probes: part.to_vec(), seeds, geometry, ..unit.clone() }
+                FitUnit { version: fit_version(part), probes: part.to_vec(), seeds, geometry, ..unit.clone() }
             };
             let named = |part: &[ProbeSpec]| names(part, |probe| probe.name().to_owned());
             return halves.map(|part| of(fits(part), share(part.len(), unit.probes.len()), named(part))).into();
@@ -110,7 +110,7 @@ mod tests {
     use crate::axis::{Layer, ReadOut};
     use crate::key::Digest;
     use crate::spec::{BadRows, Dtype, LogisticSpec, MlpSpec, Prompt, TooLong};
-    use crate::unit::{ENGINE_VERSION, ModelIdentity, PROBE_VERSION};
+    use crate::unit::{ENGINE_VERSION, MDL_VERSION, ModelIdentity, PROBE_VERSION};
 
     fn hints(rows: (usize, usize), title: &str) -> Hints {
         Hints { model: None, dataset: Digest::of(b"rows"), rows, token_budget: 1, flops: 12.0, title: title.to_owned() }
@@ -151,6 +151,18 @@ mod tests {
             halves if halves.is_empty() => vec![unit.clone()],
             halves => halves.iter().flat_map(leaves).collect(),
         }
+    }
+
+    #[test]
+    fn only_fits_that_measure_description_lengths_have_their_version() {
+        let logistic = |mdl| ProbeSpec::Logistic(LogisticSpec { mdl, ..LogisticSpec::default() });
+        assert_eq!(fit_version(&[]), PROBE_VERSION);
+        assert_eq!(fit_version(&[logistic(false), ProbeSpec::Mlp(MlpSpec::default())]), PROBE_VERSION);
+        let mut unit = fit(1, vec![logistic(true), ProbeSpec::Mlp(MlpSpec::default())], vec![0]);
+        let UnitSpec::Fit(spec) = &mut unit.spec else { unreachable!("it is a fit unit") };
+        spec.version = fit_version(&spec.probes);
+        let versions: Vec<u32> = leaves(&unit).iter().map(|half| if let UnitSpec::Fit(f) = &half.spec { f.version } else { 0 }).collect();
+        assert_eq!(versions, [MDL_VERSION, PROBE_VERSION]);
     }
 
     fn titles(units: &[Unit]) -> Vec<&str> {

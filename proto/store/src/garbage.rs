@@ -3,7 +3,9 @@
 //!
 //! An attempt is garbage when it is old and no link of its unit's chain of commits names it, the voided ones included:
 //! old results stay addressable. Released activations are garbage however young they are: whoever released them died before
-//! they were deleted. Nothing else is ever removed; what isn't understood stays.
+//! they were deleted. Verdicts that units left for others lie where an attempt's artifacts would: under a question instead of a
+//! unit, which has no commits, so that they are garbage once the last of them is old. Nothing else is ever removed; what isn't
+//! understood stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -24,9 +26,9 @@ const READERS: usize = 16;
 /// Objects of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
-    /// The unit.
+    /// The unit; of verdicts the digest of what was asked.
     pub unit: UnitKey,
-    /// The attempt; or `parts`, for the finished blocks of one that was interrupted.
+    /// The attempt; or `parts`, for the finished blocks of one that was interrupted, or `verdicts`.
     pub attempt: String,
     /// The objects' paths, and their bytes.
     pub objects: Vec<(String, u64)>,

@@ -18,6 +18,7 @@ pub mod open;
 pub mod release;
 pub mod source;
 pub mod store;
+pub mod verdicts;
 
 pub use content::Content;
 pub use create::Created;

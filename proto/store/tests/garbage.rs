@@ -264,3 +264,27 @@ async fn what_a_marker_calls_released_is_garbage_however_young() {
     assert_eq!(gone(&before, &world.files()), expected);
     assert!(world.found().await.garbage.is_empty());
 }
+
+#[tokio::test]
+async fn verdicts_stay_as_long_as_somebody_adds_to_them() {
+    let world = World::new();
+    let [often, once] = [b"asked often", b"asked once."].map(|b| Digest::of(b));
+    let keep = async |asked: &Digest, name: &str, days: u32| {
+        world.store.keep_verdicts(asked, name, Bytes::from_static(b"0123456789").into()).await.unwrap();
+        let path = world.folder.path().join(layout::verdicts_named(asked, name));
+        std::fs::File::open(path).unwrap().set_modified(SystemTime::now() - DAY * days).unwrap();
+    };
+    for (asked, name, days) in [(&often, "a", 30), (&often, "b", 6), (&often, "c", 8), (&once, "a", 8), (&once, "b", 9)] {
+        keep(asked, name, days).await;
+    }
+    assert_eq!(world.store.kept_verdicts(&often).await.unwrap(), ["b", "c", "a"], "the last written first");
+    assert_eq!(world.store.kept_verdicts(&Digest::of(b"never")).await.unwrap(), Vec::<String>::new());
+    let found = world.found().await;
+    assert_eq!((found.garbage.len(), found.young, found.referenced, found.unclear), (1, 1, 0, 0), "{found:?}");
+    let before = world.files();
+    assert!(world.store.discard(&found.garbage[0]).await.unwrap());
+    assert_eq!(gone(&before, &world.files()), ["verdicts/a", "verdicts/b"]);
+    let read = async |asked: &Digest| world.store.verdicts(asked, &["b".into(), "x".into(), "a".into()]).await.unwrap();
+    let names: Vec<String> = read(&often).await.into_iter().map(|(name, _)| name).collect();
+    assert_eq!((names, read(&once).await.len()), (vec!["b".to_owned(), "a".to_owned()], 0), "what is gone is left out");
+}

@@ -30,12 +30,12 @@ fn said(replace: &[(&str, &str)]) -> String {
 fn fields_that_are_not_known_or_missing() {
     assert_snapshot!(said(&[("rewrite:", "rewrites:")]), @r#"
     exit 2
-    error: corpus.yaml, line 4, column 1: unknown field `rewrites`; the fields here are name, store, dataset, model, classes, classify, filters, rewrite, synthesize, keep, seed, execution
+    error: corpus.yaml, line 4, column 1: unknown field `rewrites`; did you mean `rewrite`? the fields here are name, store, dataset, model, classes, classify, filters, rewrite, synthesize, keep, seed, execution
       4 | rewrites: {per_class: 2}
     "#);
     assert_snapshot!(said(&[("per_class", "perclass")]), @r#"
     exit 2
-    error: corpus.yaml, line 4, column 11: unknown field `perclass`; the fields here are from, to, per_class, question, tokens
+    error: corpus.yaml, line 4, column 11: unknown field `perclass`; did you mean `per_class`? the fields here are from, to, per_class, question, tokens
       4 | rewrite: {perclass: 2}
     "#);
     assert_snapshot!(said(&[("classes: [joy, neutral]\n", "")]), @r#"

@@ -8,12 +8,12 @@ use crate::{limbic, run, sandbox, validate};
 fn a_field_that_is_not_known() {
     assert_snapshot!(validate(&[("offsets:", "ofsets:")]), @r#"
     exit 2
-    error: small.yaml, line 5, column 1: unknown field `ofsets`; the fields here are name, store, dataset, models, layers, conditions, pooling, offsets, continuation, too_long, bad_rows, probes, controls, transfer, geometry, baselines, zero_shot, judge, writing, seeds, execution, report
+    error: small.yaml, line 5, column 1: unknown field `ofsets`; did you mean `offsets`? the fields here are name, store, dataset, models, layers, conditions, pooling, offsets, continuation, too_long, bad_rows, probes, controls, transfer, geometry, baselines, zero_shot, judge, writing, seeds, execution, report
       5 | ofsets: [0, 1, 3]
     "#);
     assert_snapshot!(validate(&[("limit: 210", "limt: 210")]), @r#"
     exit 2
-    error: small.yaml, line 2, column 25: unknown field `limt`; the fields here are source, format, text, scheme, label, values, id, group, split, labels, label_map, multiple_labels, balance, shares, near_duplicates, limit, seed
+    error: small.yaml, line 2, column 25: unknown field `limt`; did you mean `limit`? the fields here are source, format, text, scheme, label, values, id, group, split, labels, label_map, multiple_labels, balance, shares, near_duplicates, limit, seed
       2 | dataset: {group: group, limt: 210, source: [repository]/configs/quickstart/corpus.jsonl}
     "#);
 }

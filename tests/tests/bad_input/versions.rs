@@ -31,7 +31,7 @@ async fn a_caller_of_another_release_is_refused() {
     let _coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
     sandbox.until("the coordinator listens", || std::net::TcpStream::connect(&listen).is_ok());
     let channel = Endpoint::from_shared(url.clone()).unwrap().connect().await.unwrap();
-    let submit = SubmitRequest { spec: b"{}".to_vec(), protocol: PROTOCOL + 1, extend: String::new() };
+    let submit = SubmitRequest { spec: b"{}".to_vec(), protocol: PROTOCOL + 1, ..Default::default() };
     let refused = ControlClient::new(channel.clone()).submit(submit).await.unwrap_err();
     assert_snapshot!(refusal(&sandbox, &refused), @r#"
     FailedPrecondition: this coordinator is limbic 0.1.0 with protocol 2, you speak protocol 3: run the same version on both sides

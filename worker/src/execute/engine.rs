@@ -5,7 +5,7 @@ use std::time::Duration;
 use limbic_engine::{Backend, Placement};
 use limbic_proto::key::Digest;
 use limbic_proto::spec::Dtype;
-use limbic_proto::unit::{ENGINE_VERSION, PROBE_VERSION, Unit, UnitSpec};
+use limbic_proto::unit::{ENGINE_VERSION, PROBE_VERSION, Unit, UnitSpec, fit_version};
 
 use super::judge::{self, Verdicts};
 use super::models::Models;
@@ -103,10 +103,10 @@ impl EngineExecutor {
                 version("the engine", spec.version, ENGINE_VERSION)?;
                 let replies = inputs.tokens(spec.replies)?;
                 let model = self.models.get(&spec.model, unit, &self.backends, inputs, progress)?;
-                judge::judge(spec, model, &replies, &mut self.verdicts, progress)
+                judge::judge(spec, model, &replies, inputs, &mut self.verdicts, progress)
             }
             UnitSpec::Fit(spec) => {
-                version("the probes", spec.version, PROBE_VERSION)?;
+                version("the probes", spec.version, fit_version(&spec.probes))?;
                 fit::fit(spec, unit, inputs, progress)
             }
             UnitSpec::Transfer(spec) => {

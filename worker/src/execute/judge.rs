@@ -1,6 +1,9 @@
 //! Judge units: how likely a model finds each label after a question about a reply.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod kept;
+mod verdicts;
+
+use std::collections::BTreeMap;
 
 use limbic_engine::{Loaded, RowPolicy};
 use limbic_proto::key::Digest;
@@ -9,70 +12,39 @@ use limbic_proto::unit::{JudgeUnit, RowTokens, SCORES};
 use super::passes::{Follower, RowPrompts, Text};
 use super::prompt::{labels, longest};
 use super::{ExecuteError, Output};
+use crate::inputs::Inputs;
 use crate::progress::Progress;
 use crate::tensors::TensorFile;
+use verdicts::Verdict;
+pub(super) use verdicts::Verdicts;
 
-/// What a judge says of one reply.
-#[derive(Debug, Clone, PartialEq)]
-struct Verdict {
-    /// The log-likelihood of every label.
-    scores: Vec<f64>,
-    /// The tokens of the question.
-    prompt: i64,
-    /// Whether the question was cut to fit the context.
-    cut: bool,
-}
-
-/// Verdicts by the digest of what determines them: judge, question, answers, policy and reply. The oldest go first.
-#[derive(Debug)]
-pub(super) struct Verdicts {
-    known: HashMap<Digest, Verdict>,
-    order: VecDeque<Digest>,
-    capacity: usize,
-}
-
-impl Default for Verdicts {
-    /// Room for 65,536 verdicts: some ten megabytes.
-    fn default() -> Verdicts {
-        Verdicts { known: HashMap::new(), order: VecDeque::new(), capacity: 1 << 16 }
-    }
-}
-
-impl Verdicts {
-    fn keep(&mut self, key: Digest, verdict: Verdict) {
-        if self.known.insert(key, verdict).is_none() {
-            self.order.push_back(key);
-        }
-        while self.order.len() > self.capacity {
-            self.order.pop_front().map(|oldest| self.known.remove(&oldest));
-        }
-    }
-}
-
-/// Computes the unit's scores. A reply that was given before, in this unit or in an earlier one, is not judged again.
+/// Computes the unit's scores. A reply that was given before, in this unit or in another one, here or wherever somebody left its
+/// verdict in the store, is not judged again. Of a unit that was asked for again, all are.
 ///
 /// Rows whose reply is empty or white space have no verdict.
 pub(super) fn judge(
     spec: &JudgeUnit,
     model: &dyn Loaded,
     replies: &[RowTokens],
+    inputs: &Inputs,
     verdicts: &mut Verdicts,
     progress: &Progress,
 ) -> Result<Output, ExecuteError> {
     let labels = labels(model, &spec.answers)?;
     let asked = Digest::of_json(&("verdict", spec.version, &spec.model, &spec.prompt, &spec.answers, spec.too_long));
     let spoken = || replies.iter().filter(|reply| !reply.reply_text.trim().is_empty());
-    let mut found: BTreeMap<&str, Option<Verdict>> = BTreeMap::new();
-    let mut new: Vec<Text<'_>> = Vec::new();
-    for reply in spoken() {
-        let text = reply.reply_text.as_str();
-        found.entry(text).or_insert_with(|| {
-            let known = verdicts.known.get(&key(&asked, text)).cloned();
-            new.extend(known.is_none().then_some(Text { id: &reply.id, text }));
-            known
-        });
+    let said: BTreeMap<&str, &str> = spoken().rev().map(|reply| (reply.reply_text.as_str(), reply.id.as_str())).collect();
+    let kept = inputs.verdicts(asked);
+    let own = Digest::of_json(&said.keys().collect::<Vec<_>>()).hex();
+    if !kept.anew() {
+        let keys: Vec<Digest> = said.keys().map(|text| key(&asked, text)).collect();
+        verdicts.fetch(&kept, &own, &keys, labels.len());
     }
+    let known = |text: &str| if kept.anew() { None } else { verdicts.get(&key(&asked, text)).cloned() };
+    let mut found: BTreeMap<&str, Option<Verdict>> = said.keys().map(|text| (*text, known(text))).collect();
+    let new: Vec<Text<'_>> = said.iter().map(|(&text, &id)| Text { id, text }).filter(|new| found[new.text].is_none()).collect();
     let (distinct, judged) = (found.len(), new.len());
+    tracing::info!(replies = distinct, known = distinct - judged, "verdicts sought");
     let policy = RowPolicy { too_long: spec.too_long, bad_rows: spec.bad_rows };
     let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, new.clone(), longest(&labels), policy)?;
     let mut follower = Follower::new(progress, prompts.built.prompts.len());
@@ -86,6 +58,10 @@ pub(super) fn judge(
         let verdict = Verdict { scores, prompt: prompt.ids.len() as i64, cut: prompt.cut > 0 };
         verdicts.keep(key(&asked, text), verdict.clone());
         found.insert(text, Some(verdict));
+    }
+    let all: Vec<(Digest, &Verdict)> = found.iter().filter_map(|(text, verdict)| Some((key(&asked, text), verdict.as_ref()?))).collect();
+    if all.len() > distinct - judged {
+        kept.put(&own, &kept::content(&all, labels.len())?);
     }
     let of = |reply: &RowTokens| found.get(reply.reply_text.as_str())?.as_ref();
     let (rows, none) = (replies.len(), vec![0.0; labels.len()]);
@@ -114,21 +90,4 @@ pub(super) fn judge(
 
 fn key(asked: &Digest, text: &str) -> Digest {
     Digest::of_json(&(asked, text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_oldest_verdicts_go_first() {
-        let mut verdicts = Verdicts { capacity: 2, ..Verdicts::default() };
-        let verdict = |n: i64| Verdict { scores: vec![-1.0], prompt: n, cut: false };
-        let keys = ["a", "b", "c"].map(|text| key(&Digest::of(b"asked"), text));
-        for (n, key) in [(0, keys[0]), (1, keys[1]), (2, keys[0]), (3, keys[2])] {
-            verdicts.keep(key, verdict(n));
-        }
-        assert_eq!((verdicts.known.get(&keys[0]), verdicts.known.len(), verdicts.order.len()), (None, 2, 2));
-        assert_eq!(verdicts.known[&keys[1]], verdict(1));
-    }
 }

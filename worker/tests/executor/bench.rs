@@ -21,7 +21,7 @@ use limbic_proto::rows::{Row, Rows, Scheme, Split};
 use limbic_proto::spec::{BadRows, Continuation, Dtype, ProbeSpec, Prompt, TooLong};
 use limbic_proto::unit::{
     Asking, ENGINE_VERSION, ExtractUnit, Features, FitUnit, Hints, JudgeUnit, ModelHint, ModelIdentity, PROBE_VERSION, PromptUnit,
-    RowsIdentity, TransferUnit, Unit, UnitSpec,
+    RowsIdentity, TransferUnit, Unit, UnitSpec, fit_version,
 };
 use limbic_store::model::Need;
 use limbic_store::{Content, ModelFiles, Store};
@@ -153,6 +153,34 @@ impl Bench {
         self.executor = EngineExecutor::over(vec![(Dtype::F32, backend)], u64::MAX).keeping_after(Duration::ZERO);
     }
 
+    /// Another worker takes over, which remembers nothing.
+    pub fn relieve(&mut self) {
+        self.executor = EngineExecutor::new("cpu", None).unwrap();
+    }
+
+    /// The paths of the verdicts that were left for others, sorted.
+    pub fn verdicts(&self) -> Vec<String> {
+        let root = self.folder.path();
+        let list = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+        let asked = list(root.join("data")).flat_map(list).map(|unit| unit.join(layout::VERDICTS));
+        let mut paths: Vec<String> =
+            asked.flat_map(list).map(|path| path.strip_prefix(root).unwrap().to_string_lossy().into_owned()).collect();
+        paths.sort();
+        paths
+    }
+
+    /// An object's bytes.
+    pub fn object(&self, path: &str) -> Vec<u8> {
+        std::fs::read(self.folder.path().join(path)).unwrap()
+    }
+
+    /// Puts an object there, whatever was in its place.
+    pub fn plant(&self, path: &str, bytes: &[u8]) {
+        let path = self.folder.path().join(path);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::write(path, bytes).unwrap();
+    }
+
     /// The paths of a unit's kept blocks.
     pub fn parts(&self, unit: &Unit) -> Vec<String> {
         let key = unit.spec.key();
@@ -242,7 +270,8 @@ impl Bench {
     pub fn fit(&self, features: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>, seeds: Vec<u64>) -> Unit {
         let targets = self.rows.targets_digest();
         let (controls, transfer, geometry) = (Vec::new(), false, false);
-        let spec = FitUnit { version: PROBE_VERSION, features, targets, read_outs, probes, seeds, controls, transfer, geometry };
+        let version = fit_version(&probes);
+        let spec = FitUnit { version, features, targets, read_outs, probes, seeds, controls, transfer, geometry };
         self.unit(UnitSpec::Fit(spec), (0, self.rows.rows.len()))
     }
 

@@ -11,9 +11,9 @@ use limbic_worker::{Advice, ExecuteError, Output};
 use crate::artifact;
 use crate::bench::{Bench, fixture, tensor_f64, tensor_i64};
 
-const LABELS: [&str; 3] = [" joy", " fear", " a much longer answer"];
+pub const LABELS: [&str; 3] = [" joy", " fear", " a much longer answer"];
 
-fn question() -> Prompt {
+pub fn question() -> Prompt {
     Prompt::Template("What is this? {text}\nAnswer:".into())
 }
 
@@ -86,7 +86,7 @@ fn written_answers_are_the_greedy_replies_in_words() {
 }
 
 /// A unit of replies, and the rows' replies made what a test needs.
-fn replies(bench: &mut Bench, says: impl Fn(usize) -> String) -> (Unit, Output) {
+pub fn replies(bench: &mut Bench, says: impl Fn(usize) -> String) -> (Unit, Output) {
     let asked = Continuation {
         tokens: Some(4),
         temperature: 0.0,
@@ -209,7 +209,8 @@ fn too_little_memory_changes_no_verdict_and_rows_without_numbers_have_none() {
     let judge = bench.judge(&unit, question(), &LABELS, TooLong::Error);
     let roomy = bench.execute(&judge).unwrap();
     bench.cramp(40);
-    let cramped = bench.execute(&judge).unwrap();
+    // Asked for again, so that the verdicts in the store don't count.
+    let cramped = bench.execute_again(&judge, 1).unwrap();
     assert!(cramped.counts["memory_retries"] > 0 && artifact(&cramped, SCORES) == artifact(&roomy, SCORES));
 
     let folder = crate::oversized("llama-plain");

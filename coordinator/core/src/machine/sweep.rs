@@ -241,8 +241,10 @@ impl Sweep {
             }
             for dependant in self.slots[rank].dependants.clone() {
                 let slot = &mut self.slots[dependant];
-                slot.waiting = slot.waiting.saturating_add_signed(-readable);
-                slot.recalls = slot.recalls.saturating_add_signed(released);
+                // Tokens are there as long as the result stands, whatever becomes of the activations.
+                let (there, recalled) = if slot.reads_states { (readable, released) } else { (done, 0) };
+                slot.waiting = slot.waiting.saturating_add_signed(-there);
+                slot.recalls = slot.recalls.saturating_add_signed(recalled);
                 slot.blocked = slot.blocked.saturating_add_signed(hopeless);
                 open.push(dependant);
             }

@@ -6,7 +6,9 @@ use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::{Rows, Scheme};
 use limbic_proto::spec::{Continuation, Control, LogisticSpec, ProbeSpec, Prompt, RidgeSpec, Spec, Transfer};
-use limbic_proto::unit::{ENGINE_VERSION, ExtractUnit, Features, FitUnit, PROBE_VERSION, RowsIdentity, TransferUnit, bag_of_words_probe};
+use limbic_proto::unit::{
+    ENGINE_VERSION, ExtractUnit, Features, FitUnit, PROBE_VERSION, RowsIdentity, TransferUnit, bag_of_words_probe, fit_version,
+};
 
 use super::{ModelFacts, PlanError};
 
@@ -115,7 +117,7 @@ impl Axes {
 
     pub fn fit(&self, reading: &Reading, extracts: &[UnitKey], layer: Layer) -> FitUnit {
         FitUnit {
-            version: PROBE_VERSION,
+            version: fit_version(&self.probes),
             features: Features::States { extracts: extracts.to_vec(), layer },
             targets: self.targets,
             read_outs: reading.read_outs.clone(),
@@ -146,7 +148,7 @@ impl Axes {
 
     fn plain(&self, features: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>) -> FitUnit {
         FitUnit {
-            version: PROBE_VERSION,
+            version: fit_version(&probes),
             features,
             targets: self.targets,
             read_outs,

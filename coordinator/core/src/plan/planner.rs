@@ -39,6 +39,8 @@ pub(super) struct Planner<'a> {
     transferred: BTreeSet<(usize, Layer, usize, usize)>,
     /// The (judge, model, condition) whose replies are judged, by the seed of the replies.
     judged: BTreeSet<(usize, usize, usize, Option<u64>)>,
+    /// The extract units whose replies the first judge of a (model, condition, seed) was given, for further judges.
+    replies: BTreeMap<(usize, usize, Option<u64>), Vec<UnitKey>>,
     units: BTreeMap<UnitKey, PlannedUnit>,
     order: Vec<UnitKey>,
     priority: i32,
@@ -70,8 +72,8 @@ impl Part<'_> {
         self.draw.filter(several).map_or_else(String::new, |draw| format!(" sampling seed {}", draw.seed))
     }
 
-    fn judged_by(&self, judge: usize) -> (usize, usize, usize, Option<u64>) {
-        (judge, self.model, self.condition, self.draw.map(|draw| draw.seed))
+    fn sampling_seed(&self) -> Option<u64> {
+        self.draw.map(|draw| draw.seed)
     }
 }
 
@@ -90,6 +92,7 @@ impl<'a> Planner<'a> {
             fitted: BTreeMap::new(),
             transferred: BTreeSet::new(),
             judged: BTreeSet::new(),
+            replies: BTreeMap::new(),
             units: BTreeMap::new(),
             order: Vec::new(),
             priority: 0,
@@ -106,22 +109,29 @@ impl<'a> Planner<'a> {
         let execution = &revision.spec.execution;
         (self.priority, self.weight, self.activations) = (execution.priority, execution.weight, execution.activations);
         self.baselines(revision, &axes);
-        let judge = revision.spec.judge.as_ref().and_then(|judge| self.judge(judge.model.as_deref(), &models));
+        let judges = revision.spec.judge.as_ref().map_or_else(Vec::new, |asked| self.judges(asked, revision, &models));
+        let several = revision.spec.judge.as_ref().is_some_and(|asked| asked.models.is_some());
         for (index, &model) in models.iter().enumerate() {
             self.layers[model].extend(&axes.layers[index]);
             let trained = self.models[model].random_weights.is_none();
-            let judge = judge.filter(|_| trained);
+            let judges = if trained { &judges[..] } else { &[] };
             for (&condition, &seed) in conditions.iter().flat_map(|condition| axes.sampling_seeds.iter().map(move |seed| (condition, seed)))
             {
+                let part = |draw, (offsets, layers)| Part { revision, axes: &axes, model, condition, draw, layers, offsets };
+                // Judges that `judge.models` names judge the same replies: those that an earlier revision had judged.
+                if let Some(replies) = self.replies.get(&(model, condition, seed)).filter(|_| several).cloned() {
+                    let part = part(self.draw(model, condition, seed), Default::default());
+                    let judges = self.unjudged(&part, judges);
+                    self.judgements(&part, &judges, &replies)?;
+                }
                 let mut missing: Vec<_> = self.missing(revision, &axes.layers[index], model, condition, seed).into_iter().collect();
                 // Replies of a further seed may be judged and not read.
                 if missing.is_empty() && self.draw(model, condition, seed).is_some_and(|draw| draw.further) {
-                    missing.push((Vec::new(), Vec::new()));
+                    missing.push(Default::default());
                 }
-                for (offsets, layers) in missing {
-                    let draw = self.draw(model, condition, seed);
-                    let part = Part { revision, axes: &axes, model, condition, draw, layers, offsets };
-                    self.part(&part, judge)?;
+                for cells in missing {
+                    let part = part(self.draw(model, condition, seed), cells);
+                    self.part(&part, judges)?;
                 }
             }
             if trained {
@@ -138,19 +148,17 @@ impl<'a> Planner<'a> {
     }
 
     /// One part's units.
-    fn part(&mut self, part: &Part<'_>, judge: Option<usize>) -> Result<(), PlanError> {
-        let judge = judge.filter(|judge| self.unjudged(part, *judge));
-        if part.offsets.is_empty() && judge.is_none() {
+    fn part(&mut self, part: &Part<'_>, judges: &[usize]) -> Result<(), PlanError> {
+        let judges = self.unjudged(part, judges);
+        if part.offsets.is_empty() && judges.is_empty() {
             return Ok(());
         }
-        let reading = part.axes.reading(part.revision.spec, &part.layers, &part.offsets, judge.is_some(), part.draw);
+        let reading = part.axes.reading(part.revision.spec, &part.layers, &part.offsets, !judges.is_empty(), part.draw);
         if let Some(seed) = reading.sampling_seed() {
             self.drawn.entry((part.model, part.condition)).or_insert(seed);
         }
         let extracts = self.extracts(part, &reading);
-        if let Some(judge) = judge {
-            self.judgements(part, judge, &extracts)?;
-        }
+        self.judgements(part, &judges, &extracts)?;
         self.fits(part, &reading, extracts);
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::{Rows, Split};
-use limbic_proto::spec::{Baseline, Chat, Judge, Prompt, Spec, TEXT, Writing};
+use limbic_proto::spec::{Baseline, Chat, Judge, LABELS, Prompt, Spec, TEXT, Writing};
 use limbic_proto::unit::{Asking, ENGINE_VERSION, JudgeUnit, PromptUnit, RowsIdentity};
 
 use super::axes::ranges;
@@ -87,7 +87,7 @@ struct Question {
 }
 
 fn question(field: &'static str, asked: &str, chat: bool, words: Vec<String>, model: &ModelFacts) -> Result<Question, PlanError> {
-    let question = asked.replace("{labels}", &natural_list(&words));
+    let question = asked.replace(LABELS, &natural_list(&words));
     if question.matches(TEXT).count() != 1 {
         return Err(PlanError::Question { field, question });
     }

@@ -2,6 +2,7 @@
 
 mod costs;
 mod draws;
+mod judging;
 mod kinds;
 mod revisions;
 

@@ -41,24 +41,48 @@ fn find(called: &[Calls], place: Place, source: Source, sampling_seed: Option<u6
     called.iter().find(|c| (c.place, c.source, c.sampling_seed) == (place, source, sampling_seed))
 }
 
-/// The verdicts, the agreement of judge and probe, and how each condition differs from the first: means over sampling seeds.
+/// What one source says of one place's replies, of each sampling seed.
+struct Voice<'a> {
+    place: Place,
+    source: Source,
+    of_seeds: Vec<&'a Calls>,
+}
+
+impl Voice<'_> {
+    /// Every source of every place once, in order: the probe's behind all judges'.
+    fn all(called: &[Calls]) -> Vec<Voice<'_>> {
+        let mut voices: Vec<Voice<'_>> = Vec::new();
+        for calls in called {
+            match voices.iter_mut().find(|v| (v.place, v.source) == (calls.place, calls.source)) {
+                Some(voice) => voice.of_seeds.push(calls),
+                None => voices.push(Voice { place: calls.place, source: calls.source, of_seeds: vec![calls] }),
+            }
+        }
+        voices
+    }
+
+    /// Its calls beside another's, of the seeds that both have.
+    fn beside<'a>(&'a self, other: &'a Voice<'_>) -> impl Iterator<Item = (&'a Calls, &'a Calls)> {
+        self.of_seeds.iter().filter_map(|calls| Some((*calls, *other.of_seeds.iter().find(|o| o.sampling_seed == calls.sampling_seed)?)))
+    }
+}
+
+/// The verdicts, the agreement of each judge with the probe and of the judges with one another, and how each condition differs
+/// from the first: means over sampling seeds.
 pub fn all(bench: &Bench<'_>, called: &[Calls]) -> (Vec<Verdict>, Vec<Kappa>, Vec<Comparison>) {
     let (mut verdicts, mut kappas, mut comparisons) = (Vec::new(), Vec::new(), Vec::new());
-    for (i, Calls { place, source, .. }) in called.iter().enumerate() {
-        let same = |c: &&Calls| (c.place, c.source) == (*place, *source);
-        if called[..i].iter().any(|c| same(&c)) {
-            continue;
+    let voices = Voice::all(called);
+    for (at, voice) in voices.iter().enumerate() {
+        verdicts.extend(verdict(bench, &voice.of_seeds));
+        if let Source::Judge { model: judge } = voice.source {
+            // Each pair of judges once.
+            let others = voices[at + 1..].iter().filter(|other| other.place == voice.place);
+            kappas.extend(others.filter_map(|other| agreement(bench, judge, voice, other)));
         }
-        let of_seeds: Vec<&Calls> = called.iter().filter(same).collect();
-        verdicts.extend(verdict(bench, &of_seeds));
-        let beside = |place: Place, source: Source| -> Vec<(&Called, &Called)> {
-            of_seeds.iter().filter_map(|c| Some((&c.calls, &find(called, place, source, c.sampling_seed)?.calls))).collect()
-        };
-        if let Source::Judge { model: judge } = source {
-            kappas.extend(agreement(bench, *place, *judge, &beside(*place, Source::Probe)));
-        }
-        if place.condition > 0 {
-            comparisons.extend(shift(bench, *place, *source, &beside(Place { condition: 0, ..*place }, *source)));
+        let first = Place { condition: 0, ..voice.place };
+        if voice.place != first {
+            let first = voices.iter().find(|other| (other.place, other.source) == (first, voice.source));
+            comparisons.extend(first.and_then(|first| shift(bench, voice, first)));
         }
     }
     (verdicts, kappas, comparisons)
@@ -153,17 +177,30 @@ fn spread(of_seeds: &[Drawn]) -> Option<Spread> {
     Spread::of(&of_seeds.iter().map(|d| d.value).collect::<Vec<_>>())
 }
 
-/// The agreement of judge and probe on the same replies.
-fn agreement(bench: &Bench<'_>, place: Place, judge: usize, of_seeds: &[(&Called, &Called)]) -> Option<Kappa> {
-    let all: Vec<Drawn> = of_seeds.iter().filter_map(|(of_judge, of_probe)| agree(bench, of_judge, of_probe)).collect();
-    Some(Kappa { place, judge, kappa: Drawn::mean(&all)?.estimate(bench.ruler.resamples), spread: spread(&all) })
+/// Whether a judge has read the replies that the other's calls are about: those of a sweep that was extended by longer replies
+/// may differ from one judge to the next.
+fn same_replies(bench: &Bench<'_>, judge: usize, other: &Calls) -> bool {
+    let whose = |judge: usize| (judge, other.place.model, other.place.condition, other.sampling_seed);
+    let of = |judge: usize| bench.study.verdicts.iter().find(|v| (v.judge, v.model, v.condition, v.sampling_seed) == whose(judge));
+    match other.source {
+        Source::Judge { model } => of(judge).zip(of(model)).is_some_and(|(a, b)| !a.replies.is_disjoint(&b.replies)),
+        Source::Probe => true,
+    }
 }
 
-fn agree(bench: &Bench<'_>, of_judge: &Called, of_probe: &Called) -> Option<Drawn> {
+/// The agreement of a judge with another source on the same replies.
+fn agreement(bench: &Bench<'_>, judge: usize, voice: &Voice<'_>, other: &Voice<'_>) -> Option<Kappa> {
+    let same = voice.beside(other).filter(|(_, theirs)| same_replies(bench, judge, theirs));
+    let all: Vec<Drawn> = same.filter_map(|(own, theirs)| agree(bench, &own.calls, &theirs.calls)).collect();
+    let kappa = Drawn::mean(&all)?.estimate(bench.ruler.resamples);
+    Some(Kappa { place: voice.place, judge, with: other.source, kappa, spread: spread(&all) })
+}
+
+fn agree(bench: &Bench<'_>, of_judge: &Called, of_other: &Called) -> Option<Drawn> {
     let ruler = &bench.ruler;
-    // A row that the judge has no verdict on counts for nobody: the probe's call there is left out too.
+    // A row that the judge has no verdict on counts for nobody: the other's call there is left out too.
     let first: Vec<u32> = of_judge.iter().map(|c| c.unwrap_or(0)).collect();
-    let second: Called = of_judge.iter().zip(of_probe).map(|(j, p)| j.and(*p)).collect();
+    let second: Called = of_judge.iter().zip(of_other).map(|(j, p)| j.and(*p)).collect();
     let tally = Tally::new(ruler.groups, bench.study.classes.len(), &first, &second);
     let totals = tally.totals();
     let [draws] = tally.draw(ruler.resamples, None).map(|t| [kappa(t)]);
@@ -173,18 +210,19 @@ fn agree(bench: &Bench<'_>, of_judge: &Called, of_probe: &Called) -> Option<Draw
 }
 
 /// How much more (or less) often replies under a condition express the utterance's label than under the first.
-fn shift(bench: &Bench<'_>, place: Place, source: Source, of_seeds: &[(&Called, &Called)]) -> Option<Comparison> {
-    let (ruler, study) = (&bench.ruler, bench.study);
-    let kept = |(calls, first): &(&Called, &Called)| {
+fn shift(bench: &Bench<'_>, voice: &Voice<'_>, first: &Voice<'_>) -> Option<Comparison> {
+    let (ruler, study, place) = (&bench.ruler, bench.study, voice.place);
+    let kept = |(calls, first): (&Calls, &Calls)| {
+        let (calls, first) = (&calls.calls, &first.calls);
         let both: Vec<bool> = calls.iter().zip(first.iter()).map(|(a, b)| a.is_some() && b.is_some()).collect();
         let of = |calls: &Called| ruler.mean(&both, |row| f64::from(u8::from(calls[row] == Some(ruler.target.class[row]))));
         Some((of(calls)?, of(first)?))
     };
-    let (here, there): (Vec<Drawn>, Vec<Drawn>) = of_seeds.iter().filter_map(kept).unzip();
+    let (here, there): (Vec<Drawn>, Vec<Drawn>) = voice.beside(first).filter_map(kept).unzip();
     let (here, there) = (Drawn::mean(&here)?, Drawn::mean(&there)?);
     let difference = here.minus(&there);
     let p = (difference.groups > 1).then(|| p_value(difference.value, &difference.draws));
-    let who = match source {
+    let who = match voice.source {
         Source::Judge { model } => format!("judge {}", study.models[model].name),
         Source::Probe => "probe".to_owned(),
     };

@@ -84,9 +84,9 @@ impl Grid {
         for (r, row) in self.cells.iter().enumerate() {
             for (c, cell) in row.iter().enumerate() {
                 let (x, y) = (left + c as f64 * w, top + r as f64 * h);
-                let (colour, light) = match cell {
+                let (colour, ink) = match cell {
                     Some(v) => heat((v - range.0) / (range.1 - range.0)),
-                    None => (Colour::Grid.hex().to_owned(), false),
+                    None => (Colour::Grid.hex().to_owned(), Colour::Ink.hex()),
                 };
                 pen.cell((x + gap, y + gap), (x + w - gap, y + h - gap), &colour);
                 let middle = (x + w / 2.0, y + h / 2.0);
@@ -94,8 +94,7 @@ impl Grid {
                     let words = format!("{} {}, {} {}: {}", self.names.0, self.rows[r], self.names.1, self.columns[c], unit.value(*v));
                     pen.mark(middle, words.trim_start());
                     if w >= 24.0 && h >= 12.0 {
-                        let colour = if light { "#FAFAFA" } else { "#141414" };
-                        pen.text(middle, &unit.cell(*v), Script { colour, ..Script::new(10.0, Colour::Ink, Align::Center) });
+                        pen.text(middle, &unit.cell(*v), Script { colour: ink, ..Script::new(10.0, Colour::Ink, Align::Center) });
                     }
                 }
             }

@@ -74,19 +74,47 @@ const VIRIDIS: [(f64, f64, f64); 9] = [
     (253.0, 231.0, 37.0),
 ];
 
-/// The scale's colour at a share in 0..=1, and whether text on it should be light.
-pub fn heat(share: f64) -> (String, bool) {
+/// The scale's colour at a share in 0..=1, and the colour of words on it: black or white, whichever stands out more. One of
+/// them always does by 4.5 to 1 or better.
+pub fn heat(share: f64) -> (String, &'static str) {
     let place = share.clamp(0.0, 1.0) * (VIRIDIS.len() - 1) as f64;
     let low = (place.floor() as usize).min(VIRIDIS.len() - 2);
     let (a, b, t) = (VIRIDIS[low], VIRIDIS[low + 1], place - low as f64);
-    let mix = |a: f64, b: f64| a + (b - a) * t;
+    let mix = |a: f64, b: f64| (a + (b - a) * t).round();
     let (r, g, b) = (mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2));
-    let luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    (format!("#{:02X}{:02X}{:02X}", r.round() as u8, g.round() as u8, b.round() as u8), luminance < 140.0)
+    let behind = luminance(r, g, b);
+    let (black, white) = ((behind + 0.05) / 0.05, 1.05 / (behind + 0.05));
+    (format!("#{:02X}{:02X}{:02X}", r as u8, g as u8, b as u8), if black > white { "#000000" } else { "#FFFFFF" })
+}
+
+/// The relative luminance of an sRGB colour of channels in 0..=255 (WCAG 2.2).
+fn luminance(r: f64, g: f64, b: f64) -> f64 {
+    let linear = |c: f64| if c / 255.0 <= 0.040_45 { c / 255.0 / 12.92 } else { ((c / 255.0 + 0.055) / 1.055).powf(2.4) };
+    0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
 }
 
 /// The scale as a CSS gradient.
 pub fn gradient() -> String {
     let stops: Vec<String> = VIRIDIS.iter().map(|(r, g, b)| format!("rgb({r} {g} {b})")).collect();
     format!("linear-gradient(90deg,{})", stops.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stand_out_from_every_colour_of_the_scale() {
+        let of = |hex: &str| {
+            let channel = |at: usize| f64::from(u8::from_str_radix(&hex[at..at + 2], 16).expect("a hexadecimal colour"));
+            luminance(channel(1), channel(3), channel(5))
+        };
+        assert!((of("#FFFFFF") - 1.0).abs() < 1e-9 && of("#000000") == 0.0 && (of("#777777") - 0.184_475).abs() < 1e-6);
+        for share in 0..=1000 {
+            let (colour, ink) = heat(f64::from(share) / 1000.0);
+            let (a, b) = (of(&colour), of(ink));
+            let ratio = (a.max(b) + 0.05) / (a.min(b) + 0.05);
+            assert!(ratio >= 4.5, "{ink} on {colour}: {ratio}");
+        }
+    }
 }

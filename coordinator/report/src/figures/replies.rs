@@ -17,8 +17,26 @@ pub fn source(study: &Study, source: Source) -> String {
     }
 }
 
-fn colour(source: Source) -> Colour {
-    Colour::Series(usize::from(source == Source::Probe))
+/// Who says it, in as few words as tell the sources apart.
+fn short(study: &Study, results: &Results, source: Source) -> String {
+    match source {
+        Source::Judge { .. } if results.judges().len() < 2 => "judge".to_owned(),
+        Source::Judge { .. } => self::source(study, source),
+        Source::Probe => "probe".to_owned(),
+    }
+}
+
+/// The colours of judges, which repeat; the probe has the one between them.
+const OF_JUDGES: [usize; 6] = [0, 2, 3, 4, 5, 6];
+
+fn colour(results: &Results, source: Source) -> Colour {
+    match source {
+        Source::Judge { model } => {
+            let at = results.judges().iter().position(|judge| *judge == model).unwrap_or(0);
+            Colour::Series(OF_JUDGES[at % OF_JUDGES.len()])
+        }
+        Source::Probe => Colour::Series(1),
+    }
 }
 
 fn models(study: &Study, results: &Results) -> Vec<usize> {
@@ -53,11 +71,11 @@ pub fn kept(study: &Study, results: &Results) -> Option<Figure> {
                 }
                 data.push(cells);
                 if !keys.iter().any(|k| k.label == who) {
-                    keys.push(Key::series(who.clone(), "points", colour(v.source)));
+                    keys.push(Key::series(who.clone(), "points", colour(results, v.source)));
                 }
                 let spread = v.spread.map_or_else(String::new, |s| format!("; {} seeds: {}", s.seeds, Unit::Share.spread(s)));
                 let words = format!("{name}, {who}: {}{spread}", Unit::Share.estimate(v.kept));
-                Dot { series: who, colour: colour(v.source), estimate: v.kept, spread: v.spread, words }
+                Dot { series: who, colour: colour(results, v.source), estimate: v.kept, spread: v.spread, words }
             });
             (name.clone(), dots.collect())
         };
@@ -71,7 +89,7 @@ pub fn kept(study: &Study, results: &Results) -> Option<Figure> {
     Some(Figure {
         name: "replies-kept",
         title: "How often the reply expresses the utterance's label".to_owned(),
-        caption: "Share of test rows whose reply expresses the label of the utterance, as a judging model and as the probe on the reply's states see it, per prompt condition.".to_owned(),
+        caption: "Share of test rows whose reply expresses the label of the utterance, as each judging model and as the probe on the reply's states see it, per prompt condition.".to_owned(),
         alt: "Dots with whiskers: share of kept labels per prompt condition, one panel per model.".to_owned(),
         keys,
         panels: all.iter().map(|r| r.panel(Unit::Share, x, "replies that express the utterance's label")).collect(),
@@ -91,7 +109,6 @@ fn per_class(
     let mut grids = Vec::new();
     for model in models(study, results) {
         let here: Vec<&Verdict> = results.verdicts.iter().filter(|v| v.place.model == model).collect();
-        let short = |v: &Verdict| if v.source == Source::Probe { "probe" } else { "judge" };
         for v in &here {
             for (class, e) in study.classes.iter().zip(of(v)) {
                 let names = [&study.models[model].name, &study.conditions[v.place.condition].name];
@@ -102,10 +119,13 @@ fn per_class(
             }
         }
         let mut order: Vec<&&Verdict> = here.iter().collect();
-        order.sort_by_key(|v| (v.source == Source::Probe, v.place.condition));
+        order.sort_by_key(|v| (v.source, v.place.condition));
         grids.push(Grid {
             title: study.models[model].name.clone(),
-            rows: order.iter().map(|v| format!("{} · {}", study.conditions[v.place.condition].name, short(v))).collect(),
+            rows: order
+                .iter()
+                .map(|v| format!("{} · {}", study.conditions[v.place.condition].name, short(study, results, v.source)))
+                .collect(),
             columns: study.classes.clone(),
             cells: order.iter().map(|v| of(v).iter().map(|e| e.map(|e| e.value)).collect()).collect(),
             turned: true,
@@ -142,7 +162,7 @@ pub fn shift(study: &Study, results: &Results) -> Option<Figure> {
     let mut data = Data::new(&["model", "condition", "who", "utterance", "reply", "rows"]);
     let mut grids = Vec::new();
     let mut order: Vec<&Verdict> = results.verdicts.iter().collect();
-    order.sort_by_key(|v| (v.source == Source::Probe, v.place));
+    order.sort_by_key(|v| (v.source, v.place));
     for v in order {
         let who = source(study, v.source);
         let (model, condition) = (&study.models[v.place.model].name, &study.conditions[v.place.condition].name);
@@ -156,7 +176,7 @@ pub fn shift(study: &Study, results: &Results) -> Option<Figure> {
             row.iter().map(|n| (all > 0).then(|| *n as f64 / all as f64)).collect()
         };
         grids.push(Grid {
-            title: format!("{model} · {condition} · {}", if v.source == Source::Probe { "probe" } else { "judge" }),
+            title: format!("{model} · {condition} · {}", short(study, results, v.source)),
             rows: study.classes.clone(),
             columns: study.classes.clone(),
             cells: v.shift.iter().map(share).collect(),

@@ -1,11 +1,13 @@
 //! Test rows in the plane of two principal components, with the density of every class.
 
+use std::collections::BTreeMap;
+
 use super::chart::WIDTH;
 use super::data::{self, Data};
 use super::palette::{Colour, gradient, heat};
 use super::pen::{Align, Pen, Script, Stroke};
 use super::{Figure, Key, Panel};
-use crate::results::{Results, Scatter};
+use crate::results::{Results, Scatter, ScatterPoint};
 use crate::study::Study;
 use crate::wording::layer;
 
@@ -44,7 +46,7 @@ pub fn planes(study: &Study, results: &Results, what: &'static str) -> Option<Fi
         keys.push(Key { label: format!("{}, low to high", study.classes[0]), mark: "heat", colour: gradient(), series: false });
     }
     let fewer = if ours.iter().any(|s| s.points.len() > POINTS) {
-        format!(" At most {POINTS} rows of each are drawn; the CSV has all.")
+        format!(" About {POINTS} rows of each are drawn; the CSV has all.")
     } else {
         String::new()
     };
@@ -70,7 +72,7 @@ pub fn planes(study: &Study, results: &Results, what: &'static str) -> Option<Fi
 fn panel(study: &Study, s: &Scatter, scale: bool) -> Panel {
     let title = format!("{} · {}, layer {}", study.models[s.place.model].name, study.conditions[s.place.condition].name, layer(s.layer));
     let explained = |share: f64| if share.is_finite() { format!(" ({:.0}% of variance)", share * 100.0) } else { String::new() };
-    let range = |of: &dyn Fn(&crate::results::ScatterPoint) -> f64| {
+    let range = |of: &dyn Fn(&ScatterPoint) -> f64| {
         let (lo, hi) = s.points.iter().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(v), r.1.max(v)));
         let pad = (hi - lo).max(1e-9) * 0.05;
         (lo - pad, hi + pad)
@@ -83,8 +85,7 @@ fn panel(study: &Study, s: &Scatter, scale: bool) -> Panel {
             (left + (px - x.0) / (x.1 - x.0) * (right - left), bottom - (py - y.0) / (y.1 - y.0) * (bottom - top))
         };
         frame(pen, &title, (left, right, top, bottom), [explained(s.explained.0), explained(s.explained.1)]);
-        let step = s.points.len().div_ceil(POINTS).max(1);
-        let shown: Vec<&crate::results::ScatterPoint> = s.points.iter().step_by(step).collect();
+        let shown = thinned(&s.points);
         let values: Vec<f32> = study.test.iter().filter_map(|r| r.values.first().copied()).collect();
         let (low, high) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |r, v| (r.0.min(*v), r.1.max(*v)));
         for class in std::iter::once(None).chain((0..study.classes.len()).map(Some)) {
@@ -121,6 +122,18 @@ fn panel(study: &Study, s: &Scatter, scale: bool) -> Panel {
     })
 }
 
+/// As many points as a panel shows, of every class its share and at least one.
+fn thinned(points: &[ScatterPoint]) -> Vec<&ScatterPoint> {
+    let step = points.len().div_ceil(POINTS).max(1);
+    let mut seen: BTreeMap<Option<usize>, usize> = BTreeMap::new();
+    let mut kept = |p: &&ScatterPoint| {
+        let of_class = seen.entry(p.class).or_default();
+        *of_class += 1;
+        (*of_class - 1).is_multiple_of(step)
+    };
+    points.iter().filter(|p| kept(p)).collect()
+}
+
 fn frame(pen: &Pen, title: &str, (left, right, top, bottom): (f64, f64, f64, f64), explained: [String; 2]) {
     let script = |align| Script::new(11.0, Colour::Muted, align);
     let title = super::chart::fitted(title, 13.0, WIDTH - 28.0);
@@ -129,4 +142,19 @@ fn frame(pen: &Pen, title: &str, (left, right, top, bottom): (f64, f64, f64, f64
     pen.text((f64::midpoint(left, right), bottom + 14.0), &format!("component 1{}", explained[0]), script(Align::Center));
     let turned = Script { turned: true, ..script(Align::Center) };
     pen.text((12.0, f64::midpoint(top, bottom)), &format!("component 2{}", explained[1]), turned);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rare_class_is_drawn_however_many_rows_there_are() {
+        let point = |row: usize| ScatterPoint { row, class: Some(usize::from(row == 1777)), x: row as f64, y: 0.0 };
+        let points: Vec<ScatterPoint> = (0..4000).map(point).collect();
+        let shown = thinned(&points);
+        assert_eq!(shown.iter().filter(|p| p.class == Some(1)).count(), 1);
+        assert!((380..=POINTS + 2).contains(&shown.len()), "{}", shown.len());
+        assert_eq!(thinned(&points[..POINTS]).len(), POINTS, "few are all drawn");
+    }
 }

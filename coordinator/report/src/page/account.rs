@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::section::{Block, Cell, Section, cells};
 use crate::results::Results;
 use crate::study::Study;
-use crate::wording::{bytes, count, duration, list, parameters};
+use crate::wording::{bytes, count, counted, duration, list, parameters};
 
 /// Seconds, tokens and bytes by kind of unit; none where nothing has been committed.
 pub fn cost(study: &Study, results: &Results) -> Option<Section> {
@@ -18,11 +18,10 @@ pub fn cost(study: &Study, results: &Results) -> Option<Section> {
     let seconds: f64 = results.costs.iter().map(|c| c.seconds).sum();
     let units: usize = results.costs.iter().map(|c| c.units).sum();
     section.say(format!(
-        "{} units took {} of worker time on {} worker{} ({}).",
-        count(units as u64),
+        "{} took {} of worker time on {} ({}).",
+        counted(units, "unit"),
         duration(seconds),
-        workers.len(),
-        if workers.len() == 1 { "" } else { "s" },
+        counted(workers.len(), "worker"),
         devices.into_iter().collect::<Vec<_>>().join(", ")
     ));
     let rows = results.costs.iter().map(|c| {
@@ -51,11 +50,11 @@ pub fn cost(study: &Study, results: &Results) -> Option<Section> {
 pub fn provenance(study: &Study, results: &Results) -> Section {
     let mut section = Section::new("provenance", "Provenance");
     section.say(format!(
-        "Computed by {} for sweep {}. Intervals are {:.0}% percentile bootstrap intervals over {} groups of test rows ({} resamples, ChaCha8, seed {}); every metric and difference sees the same resamples. Intervals of average precision and of ECE are freed of what noise adds to them.",
+        "Computed by {} for sweep {}. Intervals are {:.0}% percentile bootstrap intervals over {} of test rows ({} resamples, ChaCha8, seed {}); every metric and difference sees the same resamples. Intervals of average precision and of ECE are freed of what noise adds to them.",
         study.software,
         study.sweep,
         study.options.confidence * 100.0,
-        count(results.groups as u64),
+        counted(results.groups, "group"),
         count(study.options.resamples as u64),
         study.seed
     ));
@@ -79,7 +78,7 @@ pub fn provenance(study: &Study, results: &Results) -> Section {
     let rows = vec![
         cells(["labels".to_owned(), study.scheme.as_str().to_owned()]),
         cells(["classes".to_owned(), study.classes.join(", ")]),
-        cells(["test rows".to_owned(), format!("{} in {} groups", count(results.rows as u64), count(results.groups as u64))]),
+        cells(["test rows".to_owned(), format!("{} in {}", count(results.rows as u64), counted(results.groups, "group"))]),
         cells(["digest of the rows (BLAKE3)".to_owned(), study.dataset.digest.clone()]),
         cells(["probe seeds".to_owned(), seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")]),
     ];

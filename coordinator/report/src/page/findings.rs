@@ -5,7 +5,7 @@ mod extent;
 use limbic_proto::axis::Context;
 
 use super::Card;
-use crate::results::{Comparison, DepthCurve, HalfLife, Results, Source};
+use crate::results::{Comparison, DepthCurve, HalfLife, Kappa, Results, Source, Verdict};
 use crate::study::Study;
 use crate::wording::{Unit, half_life, layer, list, p_value, percent};
 
@@ -300,18 +300,25 @@ fn transfer(study: &Study, results: &Results, unit: Unit) -> Option<String> {
 /// What the replies do with the label.
 fn replies(study: &Study, results: &Results) -> Vec<String> {
     let mut out = Vec::new();
-    let judged = |v: &&crate::results::Verdict| matches!(v.source, Source::Judge { .. });
+    let judged = |v: &&Verdict| matches!(v.source, Source::Judge { .. });
     let all: Vec<_> = results.verdicts.iter().filter(judged).collect();
-    let by = |a: &&&crate::results::Verdict, b: &&&crate::results::Verdict| a.kept.value.total_cmp(&b.kept.value);
+    let by = |a: &&&Verdict, b: &&&Verdict| a.kept.value.total_cmp(&b.kept.value);
+    let several = results.judges().len() > 1;
     if let (Some(low), Some(high)) = (all.iter().min_by(by), all.iter().max_by(by)) {
-        let place =
-            |v: &crate::results::Verdict| format!("{}, {}", study.models[v.place.model].name, study.conditions[v.place.condition].name);
+        let place = |v: &Verdict| {
+            let judge = match v.source {
+                Source::Judge { model } if several => format!(", judge {}", study.models[model].name),
+                _ => String::new(),
+            };
+            format!("{}, {}{judge}", study.models[v.place.model].name, study.conditions[v.place.condition].name)
+        };
         let chance = unit_floor(results);
         out.push(if all.len() == 1 {
             format!("By the judge, {} of the replies express the utterance's label ({chance}).", Unit::Share.estimate(low.kept))
         } else {
             format!(
-                "By the judge, replies express the utterance's label in {} ({}) to {} ({}) of the rows ({chance}).",
+                "By the {}, replies express the utterance's label in {} ({}) to {} ({}) of the rows ({chance}).",
+                if several { "judges" } else { "judge" },
                 Unit::Share.estimate(low.kept),
                 place(low),
                 Unit::Share.estimate(high.kept),
@@ -319,14 +326,20 @@ fn replies(study: &Study, results: &Results) -> Vec<String> {
             )
         });
     }
-    let by = |a: &&crate::results::Kappa, b: &&crate::results::Kappa| a.kappa.value.total_cmp(&b.kappa.value);
-    if let (Some(low), Some(high)) = (results.kappas.iter().min_by(by), results.kappas.iter().max_by(by)) {
-        let words = if results.kappas.len() == 1 {
-            Unit::Real.estimate(low.kappa)
-        } else {
-            format!("{} to {}", Unit::Real.value(low.kappa.value), Unit::Real.value(high.kappa.value))
-        };
+    let kappas = |with_probe: bool| {
+        let ours: Vec<&Kappa> = results.kappas.iter().filter(|k| (k.with == Source::Probe) == with_probe).collect();
+        let by = |a: &&&Kappa, b: &&&Kappa| a.kappa.value.total_cmp(&b.kappa.value);
+        let (low, high) = (ours.iter().min_by(by)?, ours.iter().max_by(by)?);
+        Some(match ours.len() {
+            1 => Unit::Real.estimate(low.kappa),
+            _ => format!("{} to {}", Unit::Real.value(low.kappa.value), Unit::Real.value(high.kappa.value)),
+        })
+    };
+    if let Some(words) = kappas(true) {
         out.push(format!("Judge and probe agree on the replies with a kappa of {words} (0 = no more than their frequencies give)."));
+    }
+    if let Some(words) = kappas(false) {
+        out.push(format!("The judges agree with one another on the same replies with a kappa of {words}."));
     }
     out
 }

@@ -97,6 +97,9 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     let unit = Unit::of(&results.measure);
     let mut section = Section::new("depth", "Depth");
     section.say("Where in the stack is it? Layer 0 is the embedding output, layer l the residual stream after block l, final the state after the final norm.");
+    if results.depth.iter().any(|c| c.chosen_on_validation) {
+        section.say("The peak is the layer with the highest score on test rows; the best layer of other sections was chosen on validation rows, so that its score isn't flattered. Where several layers can't be told from one another, the two often differ.");
+    }
     for figure in ["depth", "depth-models", "depth-compression"] {
         section.figure(figures, figure);
     }

@@ -1,11 +1,13 @@
 //! The section about what replies express.
 
+use std::collections::BTreeSet;
+
 use super::comparisons;
 use super::section::{Cell, Section};
 use crate::figures::Figure;
-use crate::results::{Results, Source, Spread};
+use crate::results::{Kappa, Results, Source, Spread, Verdict};
 use crate::study::Study;
-use crate::wording::{Unit, count};
+use crate::wording::{Unit, count, list};
 
 /// What replies express; none where nobody judged them.
 pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
@@ -13,43 +15,38 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         return None;
     }
     let mut section = Section::new("malleability", "Malleability");
-    let mut judges: Vec<&str> = results
-        .verdicts
-        .iter()
-        .filter_map(|v| match v.source {
-            Source::Judge { model } => Some(study.models[model].name.as_str()),
-            Source::Probe => None,
-        })
-        .collect();
-    judges.sort_unstable();
-    judges.dedup();
+    let name = |model: usize| study.models[model].name.clone();
+    let judges: Vec<String> = results.judges().into_iter().map(name).collect();
+    let judging = if judges.len() == 1 { "judges by its likelihood" } else { "judge, each by its likelihood" };
     section.say(format!(
-        "What do the replies express under each system prompt, against the label of the utterance? {} judges by its likelihood of each label; the probe looks at the states of the reply's tokens (probabilities averaged over the measured offsets).",
-        judges.join(" and ")
+        "What do the replies express under each system prompt, against the label of the utterance? {} {judging} of each label; the probe looks at the states of the reply's tokens (probabilities averaged over the measured offsets).",
+        list(&judges)
     ));
     if results.verdicts.iter().any(|v| v.spread.is_some()) {
         section.lead.extend(super::persistence::sampled(study));
         section.lead.extend(widest(study, results));
     }
-    let own = results.verdicts.iter().any(|v| v.source == Source::Judge { model: v.place.model });
-    if own {
-        section.say("Where a model judges its own replies, or those of its own family, its verdicts are no independent evidence.");
+    if let Some(own) = own(study, results) {
+        section.say(own);
     }
     for figure in ["replies-kept", "replies-recall", "replies-precision", "replies-shift"] {
         section.figure(figures, figure);
     }
     let seeds = results.verdicts.iter().filter_map(|v| v.spread).map(|s| s.seeds).max();
+    let spread = |of: Option<Spread>, unit: Unit| of.map_or_else(|| "–".into(), |s| Cell::sorted(unit.spread(s), s.width()));
+    let with_probe = |v: &Verdict| {
+        results.kappas.iter().find(|k| k.place == v.place && k.with == Source::Probe && Source::Judge { model: k.judge } == v.source)
+    };
     let rows = results.verdicts.iter().map(|v| {
         let who = match v.source {
-            Source::Judge { model } => format!("judge {}", study.models[model].name),
+            Source::Judge { model } => format!("judge {}{}", name(model), if v.of_itself() { " (of itself)" } else { "" }),
             Source::Probe => "probe".to_owned(),
         };
-        let agreement = results.kappas.iter().find(|k| k.place == v.place && Source::Judge { model: k.judge } == v.source);
         let most = most_expressed(&v.shift)
             .map_or_else(|| "–".to_owned(), |(class, share)| format!("{} ({})", study.classes[class], Unit::Share.value(share)));
-        let spread = |of: Option<Spread>, unit: Unit| of.map_or_else(|| "–".into(), |s| Cell::sorted(unit.spread(s), s.width()));
+        let agreement = with_probe(v);
         let mut row = vec![
-            Cell::from(study.models[v.place.model].name.clone()),
+            Cell::from(name(v.place.model)),
             study.conditions[v.place.condition].name.clone().into(),
             who.into(),
             Unit::Share.estimate(v.kept).into(),
@@ -69,6 +66,27 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         caption += &format!("; between seeds: from the lowest to the highest of {seeds} sampling seeds, with the standard deviation");
     }
     section.table(caption, &columns, rows.collect());
+    let between = results.kappas.iter().filter_map(|k| {
+        let Source::Judge { model: other } = k.with else { return None };
+        let names = [k.place.model, k.judge, other].map(name);
+        let own = [k.judge, other].into_iter().find(|judge| *judge == k.place.model).map_or_else(|| "–".to_owned(), name);
+        let [model, first, second] = names;
+        let condition = study.conditions[k.place.condition].name.clone();
+        let kappa = Cell::sorted(Unit::Real.estimate(k.kappa), k.kappa.value);
+        let names = [model, condition, first, second, own].map(Cell::from);
+        let mut row: Vec<Cell> = names.into_iter().chain([kappa, count(k.kappa.n as u64).into()]).collect();
+        if seeds.is_some() {
+            row.push(spread(k.spread, Unit::Real));
+        }
+        Some(row)
+    });
+    let mut columns = vec!["model", "condition", "judge", "other judge", "judges itself", "#kappa", "#replies"];
+    columns.extend(seeds.map(|_| "#kappa between seeds"));
+    section.table(
+        "Agreement of the judges on the same replies beyond chance (Cohen's kappa); judges itself: which of the two wrote them",
+        &columns,
+        between.collect(),
+    );
     section.table(
         format!(
             "Kept labels, each condition minus {}, paired, in points; {}",
@@ -97,6 +115,19 @@ fn widest(study: &Study, results: &Results) -> Option<String> {
         study.models[v.place.model].name,
         study.conditions[v.place.condition].name,
     ))
+}
+
+/// Which models judge replies of their own; none where nobody does.
+fn own(study: &Study, results: &Results) -> Option<String> {
+    let own: BTreeSet<usize> = results.verdicts.iter().filter(|v| v.of_itself()).map(|v| v.place.model).collect();
+    let names: Vec<String> = own.iter().map(|model| study.models[*model].name.clone()).collect();
+    let what = if names.len() == 1 { "judges its own replies" } else { "judge their own replies, each beside the others'" };
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} {what}: where a model judges replies of its own, or of its own family, its verdicts are no independent evidence.",
+            list(&names)
+        )
+    })
 }
 
 fn most_expressed(shift: &[Vec<usize>]) -> Option<(usize, f64)> {

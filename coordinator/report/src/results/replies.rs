@@ -1,8 +1,10 @@
-//! What replies express, as a judge and as the probe sees it, against the label of the utterance.
+//! What replies express, as judges and as the probe see it, against the label of the utterance.
+
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Estimate, Place, Spread};
+use super::{Estimate, Place, Results, Spread};
 
 /// Who says what a reply expresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -50,16 +52,33 @@ pub struct Verdict {
     pub shift: Vec<Vec<usize>>,
 }
 
-/// How far judge and probe agree beyond chance.
+/// How far a judge agrees with the probe, or with another judge of the same replies, beyond chance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Kappa {
     /// Whose replies.
     pub place: Place,
     /// The judge; index into the study's models.
     pub judge: usize,
-    /// Cohen's kappa; the mean over sampling seeds.
+    /// Whom it agrees with.
+    pub with: Source,
+    /// Cohen's kappa, on the replies that both have a verdict on; the mean over sampling seeds.
     pub kappa: Estimate,
     /// How far it depends on the sampling seed; none with fewer than two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<Spread>,
+}
+
+impl Results {
+    /// Everybody who judged replies, ascending; indices into the study's models.
+    pub fn judges(&self) -> Vec<usize> {
+        let judge = |v: &Verdict| if let Source::Judge { model } = v.source { Some(model) } else { None };
+        self.verdicts.iter().filter_map(judge).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+impl Verdict {
+    /// Whether the model that replied is the one that judges.
+    pub fn of_itself(&self) -> bool {
+        self.source == Source::Judge { model: self.place.model }
+    }
 }

@@ -1,6 +1,9 @@
 //! What a study holds beside predictions: verdicts on replies, and the geometry of states.
 
+use std::collections::BTreeSet;
+
 use limbic_proto::axis::{Layer, ReadOut};
+use limbic_proto::key::UnitKey;
 
 use super::Deferred;
 
@@ -15,6 +18,8 @@ pub struct Verdicts {
     pub condition: usize,
     /// The seed of the replies; none where nothing was drawn.
     pub sampling_seed: Option<u64>,
+    /// The extract units whose replies they are. Judges who joined at different times may have read different ones.
+    pub replies: BTreeSet<UnitKey>,
     /// `[test, classes]`: the judge's probability of each label; NaN where a row has no verdict.
     pub values: Vec<f32>,
 }

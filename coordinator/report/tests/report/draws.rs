@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
 use limbic_proto::axis::{Context, ReadOut};
+use limbic_proto::key::UnitKey;
 use limbic_proto::rows::Scheme;
 use limbic_report::{HalfLife, Prediction, Results, Source, Spread, Study, Verdicts};
 
@@ -183,6 +184,11 @@ fn contexts_are_compared_on_the_rows_of_the_same_replies() {
     assert_eq!((last(curve).n, last(control).n), (ROWS - 150, ROWS - 150), "not the rows that both seeds have, which are fewer");
 }
 
+/// The unit that wrote a seed's replies under a condition.
+fn replies(seed: Option<u64>, condition: usize) -> UnitKey {
+    UnitKey::of(&[seed.unwrap_or(0) as u8, condition as u8])
+}
+
 /// Verdicts by sampling seed: so many replies keep the label.
 fn judged(kept: &[(Option<u64>, usize)]) -> (Study, Results) {
     let verdict = |(seed, kept): &(Option<u64>, usize), condition: usize| Verdicts {
@@ -190,6 +196,7 @@ fn judged(kept: &[(Option<u64>, usize)]) -> (Study, Results) {
         model: 0,
         condition,
         sampling_seed: *seed,
+        replies: BTreeSet::from([replies(*seed, condition)]),
         values: values(kept - 70 * condition, 0..0),
     };
     let mut study = drawn(&HALF_LIVES);
@@ -245,6 +252,35 @@ fn kept_labels_are_means_over_the_replies_of_all_seeds() {
         })
         .collect();
     assert_eq!(rows.iter().map(|r| r.1).sum::<usize>(), ROWS * (2 * 3 + 3), "two conditions judged, one read by the probe");
+}
+
+/// Cohen's kappa by its definition, of two judges that are right on so many rows.
+fn kappa(right: [usize; 2]) -> f64 {
+    let says = |row: usize, right: usize| if among(row, right) { row % CLASSES } else { (row + 1) % CLASSES };
+    let share = |holds: &dyn Fn(usize) -> bool| (0..ROWS).filter(|row| holds(*row)).count() as f64 / ROWS as f64;
+    let agreed = share(&|row| says(row, right[0]) == says(row, right[1]));
+    let chance: f64 = (0..CLASSES).map(|c| right.map(|right| share(&|row| says(row, right) == c)).iter().product::<f64>()).sum();
+    (agreed - chance) / (1.0 - chance)
+}
+
+#[test]
+fn judges_are_compared_on_the_replies_of_each_seed_that_both_have_read() {
+    let kept = [(Some(3), 350), (Some(5), 420), (Some(8), 280)];
+    let (mut study, _) = judged(&kept);
+    study.models.push(model(1, 1));
+    let second = |v: &Verdicts| Verdicts { judge: 1, values: values(if v.sampling_seed == Some(3) { 210 } else { 70 }, 0..0), ..v.clone() };
+    let mut of_second: Vec<Verdicts> = study.verdicts.iter().filter(|v| v.condition == 0).map(second).collect();
+    of_second[2].replies = BTreeSet::from([UnitKey::of(b"longer replies of seed 8")]);
+    study.verdicts.extend(of_second);
+    let results = evaluated(&study);
+    let between: Vec<_> = results.kappas.iter().filter(|k| k.with == Source::Judge { model: 1 }).collect();
+    let [k] = between[..] else { panic!("{between:?}") };
+    let planted = [kappa([350, 210]), kappa([420, 70])];
+    let spread = k.spread.expect("two seeds");
+    assert!(near(k.kappa.value, (planted[0] + planted[1]) / 2.0) && k.kappa.n == ROWS, "{k:?}, planted {planted:?}");
+    assert!(near(spread.lowest, planted[1]) && near(spread.highest, planted[0]) && spread.seeds == 2, "{spread:?}");
+    let of_first: Vec<_> = results.kappas.iter().filter(|k| k.judge == 0 && k.with == Source::Probe).collect();
+    assert!(!of_first.is_empty() && of_first.iter().all(|k| k.spread.is_some_and(|s| s.seeds == 3)), "{of_first:?}");
 }
 
 #[test]

@@ -3,9 +3,11 @@
 mod planted;
 mod synthetic;
 
+mod browser;
 mod coverage;
 mod demo;
 mod draws;
+mod judges;
 mod page;
 mod persistence;
 mod recovery;

@@ -81,6 +81,33 @@ fn every_section_is_there_where_it_has_data() {
 }
 
 #[test]
+fn a_best_layer_that_is_not_the_peak_is_explained() {
+    let (study, mut results) = small();
+    let says = |results: &limbic_report::Results| {
+        let markdown = text(&made(&study, results), "report.md");
+        assert!(markdown.contains("The peak is the layer with the highest score on test rows"), "where the peaks are listed");
+        markdown.contains("above was chosen on validation rows, so that its score isn't flattered")
+    };
+    for curve in &mut results.depth {
+        curve.best = curve.points.iter().position(|p| p.layer == curve.peak.layer).expect("the peak is a point");
+    }
+    assert!(!says(&results), "both are one layer");
+    for curve in &mut results.depth {
+        curve.best = usize::from(curve.best == 0);
+    }
+    assert!(says(&results));
+}
+
+#[test]
+fn one_of_a_thing_is_not_many() {
+    let (study, mut results) = small();
+    (results.rows, results.groups) = (1, 1);
+    let html = text(&made(&study, &results), "report.html");
+    assert!(html.contains("1 test row in 1 group"));
+    assert!(html.contains("intervals over 1 group of test rows"));
+}
+
+#[test]
 fn marks_of_every_panel_can_be_read_by_the_script() {
     let (study, results) = whole();
     let html = text(&made(&study, &results), "report.html");

@@ -17,6 +17,7 @@ use limbic_report::{
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+pub use beside::read;
 pub use valued::valued;
 
 /// How large a study to make.

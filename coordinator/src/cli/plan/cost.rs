@@ -1,4 +1,4 @@
-//! What a plan costs, in tables and as JSON: units, tokens, operations, bytes, and time at stated rates.
+//! What plans cost, in tables and as JSON: units, tokens, operations, bytes, and time at stated rates.
 
 use std::path::Path;
 
@@ -11,18 +11,43 @@ use crate::progress::{bytes, count, counted, seconds};
 use crate::sweep::Sweep;
 
 /// GFLOP/s that one core of a computer is assumed to do.
-pub const CORE_GFLOPS: f64 = 40.0;
+const CORE_GFLOPS: f64 = 40.0;
 /// TFLOP/s that one GPU is assumed to do: 40 % of what an H100 does in bf16 at best, 990.
-pub const GPU_TFLOPS: f64 = 396.0;
+const GPU_TFLOPS: f64 = 396.0;
+
+/// What estimates of time rest on.
+#[derive(Debug, clap::Args)]
+pub struct RateArgs {
+    /// GFLOP/s of one worker's processor, for the estimate of time: it computes probes, and models in f32. The default
+    /// assumes 40 per core of this computer.
+    #[arg(long, value_name = "N")]
+    gflops: Option<f64>,
+    /// TFLOP/s of one worker's GPU, for the estimate of time: it is taken to compute the models in bf16. The default is 40 % of an H100's
+    /// 990.
+    #[arg(long, value_name = "N", default_value_t = GPU_TFLOPS)]
+    gpu_tflops: f64,
+    /// How many workers, for the estimate of time.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    workers: u32,
+}
+
+impl RateArgs {
+    /// The rates.
+    pub fn rates(&self) -> Rates {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let gflops = self.gflops.unwrap_or(CORE_GFLOPS * cores as f64);
+        Rates { gflops, gpu_tflops: self.gpu_tflops, workers: self.workers }
+    }
+}
 
 /// How fast workers are taken to be, and how many there are.
 pub struct Rates {
     /// GFLOP/s of one worker's processor, which fits probes, and runs models in f32.
-    pub gflops: f64,
+    gflops: f64,
     /// TFLOP/s of one worker's GPU, which is taken to run the models in bf16.
-    pub gpu_tflops: f64,
+    gpu_tflops: f64,
     /// How many workers.
-    pub workers: u32,
+    workers: u32,
 }
 
 impl Rates {
@@ -37,6 +62,12 @@ impl Rates {
             Dtype::Bf16 => of.passes.flops / (self.gpu_tflops * 1e12),
             Dtype::F32 => self.processor(of.passes.flops),
         }
+    }
+
+    /// Seconds that all workers together take.
+    pub fn seconds(&self, sweep: &Sweep) -> f64 {
+        let (processor, gpu) = self.all(sweep);
+        (processor + gpu) / f64::from(self.workers)
     }
 
     /// Seconds of one worker's processor, and of its GPU.
@@ -133,7 +164,7 @@ impl Rates {
             "gpu_tflops_assumed": self.gpu_tflops,
             "processor_seconds": processor,
             "gpu_seconds": gpu,
-            "seconds": (processor + gpu) / f64::from(self.workers),
+            "seconds": self.seconds(sweep),
             "models": sweep.plan.models.iter().zip(&estimate.models).map(model).collect::<Vec<_>>(),
             "words": units(&estimate.words),
             "conditions": sweep.plan.conditions,

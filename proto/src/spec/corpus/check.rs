@@ -1,7 +1,7 @@
 //! What a well-formed corpus spec must also satisfy, before any file is read.
 
-use super::super::check::{Finding, finding, name, unique};
-use super::super::{ModelSpec, Sources, TEXT};
+use super::super::check::{Finding, finding, name, placeholders, unique};
+use super::super::{LABELS, ModelSpec, Sources, TEXT};
 use super::{CorpusSpec, EXAMPLES, LABEL, Rewrite, Synthesize};
 
 impl CorpusSpec {
@@ -76,8 +76,11 @@ impl CorpusSpec {
 
     fn check_classify(&self) -> Result<(), Finding> {
         let classify = &self.classify;
-        if classify.question.as_ref().is_some_and(|question| question.matches(TEXT).count() != 1) {
-            return finding("classify.question", "must contain `{text}` exactly once: it is where the comment goes");
+        if let Some(question) = &classify.question {
+            placeholders("classify.question", question, &[TEXT, LABELS])?;
+            if question.matches(TEXT).count() != 1 {
+                return finding("classify.question", "must contain `{text}` exactly once: it is where the comment goes");
+            }
         }
         if classify.tokens == 0 {
             return finding("classify.tokens", "must be at least 1");
@@ -122,6 +125,7 @@ impl CorpusSpec {
 
 /// What a question that asks for writing needs.
 fn asks(field: &str, question: &str, marks: &[&str], per_class: usize, tokens: u32) -> Result<(), Finding> {
+    placeholders(&format!("{field}.question"), question, marks)?;
     if let Some(mark) = marks.iter().find(|mark| !question.contains(**mark)) {
         return finding(format!("{field}.question"), format!("must contain `{mark}`"));
     }

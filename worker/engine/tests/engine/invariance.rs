@@ -145,6 +145,31 @@ fn too_little_memory_halves_the_passes_and_changes_no_bit() {
 }
 
 #[test]
+fn likelihoods_are_those_of_the_prompt_alone_whatever_is_scored_beside_it() {
+    for (name, placement) in in_all_formats() {
+        let (model, meta) = (Model::load(&fixture(name), &placement).unwrap(), Reference::read(name).meta);
+        let user = "Reply: {text} Which emotion does this reply express?".to_owned();
+        let question = spec::Prompt::Chat(spec::Chat { user, ..spec::Chat::default() });
+        let prompts = prompts(&model, &question, &meta.texts);
+        let labels = vec![vec![7, 300, 12], vec![5], vec![9, 4]];
+        let score = |prompts: &[limbic_engine::Prompt]| -> Vec<Vec<u64>> {
+            let found = label_log_likelihoods(&model, prompts, &labels, BadRows::Stop, &mut |_| ControlFlow::Continue(())).unwrap();
+            found.rows.iter().map(|row| row.iter().map(|x| x.to_bits()).collect()).collect()
+        };
+        let whole = score(&prompts);
+        for row in 0..prompts.len() {
+            assert_eq!(score(&prompts[row..=row]), whole[row..=row], "{name} row {row} alone");
+        }
+        for size in [2, 5] {
+            let parts: Vec<_> = prompts.chunks(size).flat_map(score).collect();
+            assert_eq!(parts, whole, "{name}, {size} at a time");
+        }
+        let odd: Vec<_> = prompts.iter().rev().step_by(2).cloned().collect();
+        assert_eq!(score(&odd), whole.iter().rev().step_by(2).cloned().collect::<Vec<_>>(), "{name}, every other");
+    }
+}
+
+#[test]
 fn too_little_memory_for_one_row_says_so() {
     let (model, meta) = (cramped("llama-plain", &Placement::cpu(), 3), Reference::read("llama-plain").meta);
     let prompts = prompts(&model, &raw(), &meta.texts);

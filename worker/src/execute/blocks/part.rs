@@ -1,17 +1,11 @@
-//! A finished block as bytes: 64 hexadecimal digits of a digest, and the safetensors file that they
-//! are the BLAKE3 of.
+//! A finished block as bytes: a sealed safetensors file.
 
-use bytes::Bytes;
 use limbic_engine::{Extraction, Request, States};
-use limbic_proto::key::Digest;
 use limbic_store::Content;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
-use crate::tensors::{TensorFile, TensorFileError};
-
-/// Bytes of the digest.
-const DIGEST: usize = 64;
+use crate::tensors::{TensorFile, TensorFileError, sealed, unsealed};
 
 /// The bytes to be kept.
 pub(super) fn content(found: &Extraction) -> Result<Content, TensorFileError> {
@@ -26,17 +20,12 @@ pub(super) fn content(found: &Extraction) -> Result<Content, TensorFileError> {
     numbers("shuffled", found.shuffled.iter().map(|n| *n as i64).collect());
     numbers("fillers", found.fillers.iter().map(|n| *n as i64).collect());
     numbers("bad", found.bad.iter().map(|row| *row as i64).collect());
-    let content = file.content()?;
-    Ok(content.clone().behind(Bytes::from(content.digest().hex())))
+    file.content().map(sealed)
 }
 
 /// A block of `rows` rows, if the bytes are what was written and answer the request. It has run no tokens.
 pub(super) fn read(bytes: &[u8], request: &Request, rows: usize, width: usize) -> Option<Extraction> {
-    let (digest, file) = bytes.split_at_checked(DIGEST)?;
-    if Digest::of(file).hex().as_bytes() != digest {
-        return None;
-    }
-    let file = SafeTensors::deserialize(file).ok()?;
+    let file = SafeTensors::deserialize(unsealed(bytes)?).ok()?;
     let numbers = |name: &str| -> Option<Vec<i64>> {
         let tensor = file.tensor(name).ok().filter(|t| t.dtype() == Dtype::I64)?;
         Some(tensor.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes"))).collect())

@@ -152,7 +152,8 @@ fn code(spec: &FitUnit, parts: &Parts, variant: &Variant, strength: f64, study: 
         return Ok(None);
     }
     let (seed, x) = (spec.seeds.first().copied().unwrap_or(0), parts.train.matrix(parts.width)?);
-    let found = logistic::online_code(&x, &variant.train.targets(), study.classes().len(), strength, seed)?;
+    let groups: Vec<&str> = parts.train.rows.iter().map(|&row| study.rows()[row].group.as_str()).collect();
+    let found = logistic::online_code(&x, &variant.train.targets(), study.classes().len(), &groups, strength, seed)?;
     Ok(Some(Mdl { bits: found.bits, uniform_bits: found.uniform_bits }))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use limbic_proto::key::UnitKey;
-use limbic_proto::unit::ModelIdentity;
+use limbic_proto::unit::{ModelIdentity, UnitKind};
 
 use crate::history::History;
 use crate::plan::PlannedUnit;
@@ -22,7 +22,7 @@ pub(in crate::machine) enum Phase {
     Running,
     /// Its commit stands.
     Committed,
-    /// Its commit stands, but its activations (or those of a half) were released: whatever reads it waits until they are
+    /// Its commit stands, but its activations (or those of a half) were released: whatever reads them waits until they are
     /// computed again.
     Released,
     /// It failed for good.
@@ -58,9 +58,9 @@ pub(in crate::machine) struct Slot {
     pub leased: bool,
     /// The last error, once it failed for good.
     pub quarantined: Option<String>,
-    /// Dependencies that can't be read: those that are not committed or were released.
+    /// Dependencies that can't be read: those that are not committed, or whose activations are needed and were released.
     pub waiting: usize,
-    /// Dependencies that were released.
+    /// Dependencies whose activations are needed and were released.
     pub recalls: usize,
     /// Dependencies that are hopeless.
     pub blocked: usize,
@@ -72,6 +72,8 @@ pub(in crate::machine) struct Slot {
     pub voids: u32,
     pub flops: f64,
     pub model: Option<ModelIdentity>,
+    /// Whether it reads activations of its dependencies; a judge reads tokens alone.
+    pub reads_states: bool,
     pub dependants: Vec<usize>,
     /// Dependants that are not done.
     pub unread: usize,
@@ -134,6 +136,7 @@ impl Slot {
             voids: history.void_count(&key),
             flops: planned.unit.hints.flops,
             model: planned.unit.spec.model().cloned(),
+            reads_states: planned.unit.spec.kind() != UnitKind::Judge,
             dependants: Vec::new(),
             unread: 0,
             parents: Vec::new(),

@@ -276,3 +276,28 @@ fn no_second_attempt_is_made_at_what_could_not_be_read() {
     bench.commit(&slow);
     assert_eq!(bench.releases, [(read[1], 0)], "the other is released by this one");
 }
+
+#[test]
+fn a_further_judge_reads_tokens_which_are_never_released() {
+    let plan =
+        |judges: &str| small_plan(&["a", "b"], &format!("{RELEASE}\noffsets: [0, 2]\ncontinuation: {{}}\njudge: {{models: {judges}}}"));
+    let mut bench = Bench::new(plan("[a]"));
+    let units = work(&mut bench);
+    let mut shed = bench.shed();
+    shed.sort_unstable();
+    assert_eq!(shed, at(0, &extracts(&bench)), "of both models");
+    let committed = bench.store.clone();
+    bench.machine.extend_sweep(bench.now, &one(), plan("[a, b]"), committed);
+    bench.carry_out();
+    let mut further = 0;
+    while let Some(granted) = bench.grant("w") {
+        assert_eq!(bench.kind(&granted), UnitKind::Judge);
+        bench.commit(&granted);
+        further += 1;
+    }
+    // Two shards of each model.
+    assert_eq!((further, bench.voids.len(), bench.units().committed), (4, 0, (units + 4) as u64));
+    assert!(bench.status().state == SweepState::Complete && bench.releases.is_empty());
+    bench.restart(plan("[a, b]"));
+    assert_eq!((bench.voids.len(), bench.releases.len(), bench.status().state), (0, 0, SweepState::Complete));
+}

@@ -164,6 +164,41 @@ fn the_replies_of_every_seed_are_judged() {
 }
 
 #[test]
+fn every_judge_judges_the_replies_of_every_seed_and_joins_where_others_have() {
+    let planned = |revisions: &[(&str, &str)]| {
+        let specs: Vec<_> = revisions.iter().map(|(seeds, judge)| spec(&["a", "b"], &fields(seeds, judge))).collect();
+        let models = [facts("a", 2), facts("b", 2)];
+        let revisions: Vec<_> = specs.iter().map(|spec| Revision { spec, models: &models }).collect();
+        plan_revisions(&revisions, &rows(20, &["joy", "anger"])).unwrap()
+    };
+    let judged = |plan: &Plan| -> BTreeSet<(usize, usize, Option<u64>, UnitKey)> {
+        let of = |key: &UnitKey| match (&plan.units[key].place, &plan.units[key].unit.spec) {
+            (Place::Judge { judge, model, sampling_seed, .. }, UnitSpec::Judge(unit)) => {
+                Some((*judge, *model, *sampling_seed, unit.replies))
+            }
+            _ => None,
+        };
+        plan.order.iter().filter_map(of).collect()
+    };
+    let (one, both) = ("judge: {models: [b]}", "judge: {models: [a, b]}");
+    let whole = planned(&[(", seeds: [0, 3]", both)]);
+    // 2 judges x 2 models x 2 seeds x 2 shards, all of which have test rows.
+    assert_eq!(judged(&whole).len(), 16);
+    let replies = |wanted| judged(&whole).into_iter().filter(move |j| j.0 == wanted).map(|j| (j.1, j.2, j.3)).collect::<BTreeSet<_>>();
+    assert_eq!(replies(0), replies(1), "the same replies");
+    let seeds: BTreeSet<_> = replies(0).into_iter().map(|(model, seed, _)| (model, seed)).collect();
+    assert_eq!(seeds, BTreeSet::from([(0, Some(0)), (0, Some(3)), (1, Some(0)), (1, Some(3))]));
+    // By a seed and then by a judge, or the other way round.
+    for revisions in [
+        [(", seeds: [0]", one), (", seeds: [0, 3]", one), (", seeds: [0, 3]", both)],
+        [(", seeds: [0]", one), (", seeds: [0]", both), (", seeds: [0, 3]", both)],
+    ] {
+        assert_eq!(judged(&planned(&revisions)), judged(&whole), "{revisions:?}");
+        assert_eq!(all_keys(&planned(&revisions)), all_keys(&whole), "{revisions:?}");
+    }
+}
+
+#[test]
 fn a_sweep_is_extended_by_a_seed() {
     let (first, both) = (fields(", seed: 0", ""), fields(", seeds: [0, 1]", ""));
     let (base, whole) = (sampled(", seed: 0", ""), sampled(", seeds: [0, 1]", ""));

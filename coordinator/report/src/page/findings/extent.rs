@@ -58,8 +58,17 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
     };
     let good = curve.points.iter().filter(|p| p.as_good() == Some(true)).count();
     let alike = if good > 1 { format!(" {good} of its {} layers can't be told from the best.", curve.points.len()) } else { String::new() };
+    let shown = curve.shown().layer;
+    let apart = if curve.chosen_on_validation && shown != top.layer {
+        format!(
+            " That is the highest score on test rows; layer {} above was chosen on validation rows, so that its score isn't flattered.",
+            layer(shown)
+        )
+    } else {
+        String::new()
+    };
     Some(format!(
-        "{} peaks {place} of the depth; in {} it rises from {} at layer {} to {} at layer {} {fall}.{alike}",
+        "{} peaks {place} of the depth; in {} it rises from {} at layer {} to {} at layer {} {fall}.{apart}{alike}",
         capital(results.measure.words),
         study.models[curve.place.model].name,
         unit.value(curve.points[0].score.value),

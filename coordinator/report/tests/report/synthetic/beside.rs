@@ -1,5 +1,8 @@
 //! What a study has beside probes: baselines, verdicts, runs.
 
+use std::collections::BTreeSet;
+
+use limbic_proto::key::UnitKey;
 use limbic_proto::unit::UnitKind;
 use limbic_report::{Deferred, Prediction, Run, Verdicts};
 use rand::Rng;
@@ -39,6 +42,11 @@ pub fn baselines(world: &mut World, size: Size) -> Vec<Prediction> {
     out
 }
 
+/// The unit whose replies to all rows are judged.
+pub fn read(model: usize, condition: usize) -> UnitKey {
+    UnitKey::of(&[model as u8, condition as u8])
+}
+
 /// The largest model judges; the emotional prompt drives replies away from the utterance's label.
 pub fn verdicts(world: &mut World, size: Size) -> Vec<Verdicts> {
     let judge = size.models - 1;
@@ -46,7 +54,8 @@ pub fn verdicts(world: &mut World, size: Size) -> Vec<Verdicts> {
     for model in 0..size.models {
         for (condition, (_, _, factor)) in CONDITIONS[..size.conditions].iter().enumerate() {
             let values = world.probabilities(0, |class| 1.3 * factor.powi(3) * if class == 3 { 1.4 } else { 0.9 });
-            out.push(Verdicts { judge, model, condition, sampling_seed: None, values });
+            let replies = BTreeSet::from([read(model, condition)]);
+            out.push(Verdicts { judge, model, condition, sampling_seed: None, replies, values });
         }
     }
     out

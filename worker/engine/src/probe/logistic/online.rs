@@ -1,6 +1,8 @@
 //! The minimum description length of labels by the online code: how many bits they take when they are sent in growing
 //! portions, each with the help of a probe that was fitted to all before it.
 
+use std::collections::BTreeMap;
+
 use super::{LogisticSettings, fit};
 use crate::probe::control::shuffled;
 use crate::probe::error::ProbeError;
@@ -22,26 +24,38 @@ const PORTIONS: [f64; 11] = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.25, 12.5, 25.0, 50.
 /// Measures the labels of rows `[n, d]`, which must be standardised or centred (sender and receiver both know the features
 /// of all rows, so the standardiser may be that of all).
 ///
-/// Rows are sent in an order drawn from the seed. The first portion is sent with the uniform code, each further one with
+/// Groups of rows are sent in an order drawn from the seed, each group whole in one portion: were an original in one portion and its
+/// rewrite in the next, the probe would have seen the answer, and labels would look cheap that nothing tells. A portion therefore ends
+/// with the group in which it would end, and portions that end with the same group are one. `groups` names the group of each row. The
+/// first portion is sent with the uniform code, each further one with
 /// the logistic probe of that strength on all rows before it; every row is sent once, whatever its weight is. Of `t` rows
 /// before, a class that none of them has is given the probability `1 / (t + K)`, and the probe's probabilities share what
 /// is left.
 ///
 /// # Errors
 /// Bad input, or labels of another scheme than one class a row.
-pub fn online_code(x: &Matrix<'_>, targets: &Targets<'_>, classes: usize, strength: f64, seed: u64) -> Result<OnlineCode, ProbeError> {
+///
+/// # Panics
+/// If there are not as many groups' names as rows.
+pub fn online_code<G: Ord + Copy>(
+    x: &Matrix<'_>,
+    targets: &Targets<'_>,
+    classes: usize,
+    groups: &[G],
+    strength: f64,
+    seed: u64,
+) -> Result<OnlineCode, ProbeError> {
+    assert_eq!(groups.len(), x.rows(), "every row has a group");
     x.check("train")?;
     targets.check("train", x.rows(), classes)?;
     let Labels::Single(labels) = targets.labels else {
         return Err(ProbeError::Scheme { probe: "the online code", scheme: targets.labels.scheme().as_str() });
     };
     let (n, d) = (x.rows(), x.columns());
-    let order = shuffled(n, seed);
+    let (order, ends) = portions(groups, seed);
     let sent: Vec<f32> = order.iter().flat_map(|&row| x.row(row)).copied().collect();
     let labels: Vec<u32> = order.iter().map(|&row| labels[row]).collect();
     let weights: Vec<f32> = order.iter().map(|&row| targets.weight(row) as f32).collect();
-    let mut ends: Vec<usize> = PORTIONS.iter().map(|share| ((n as f64 * share / 100.0).round() as usize).max(1)).collect();
-    ends.dedup();
     let uniform = (classes as f64).log2();
     let mut bits = ends[0] as f64 * uniform;
     for pair in ends.windows(2) {
@@ -53,6 +67,25 @@ pub fn online_code(x: &Matrix<'_>, targets: &Targets<'_>, classes: usize, streng
         bits -= labels[before..end].iter().enumerate().map(share).map(f64::log2).sum::<f64>();
     }
     Ok(OnlineCode { bits, uniform_bits: n as f64 * uniform })
+}
+
+/// The order in which rows are sent, and where in it portions end.
+fn portions<G: Ord + Copy>(groups: &[G], seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let n = groups.len();
+    let mut rows_of: BTreeMap<G, Vec<usize>> = BTreeMap::new();
+    groups.iter().enumerate().for_each(|(row, group)| rows_of.entry(*group).or_default().push(row));
+    // In the order of their first rows, so that names don't matter.
+    let mut members: Vec<Vec<usize>> = rows_of.into_values().collect();
+    members.sort();
+    let (mut order, mut boundaries) = (Vec::with_capacity(n), Vec::with_capacity(members.len()));
+    for group in shuffled(members.len(), seed) {
+        order.extend_from_slice(&members[group]);
+        boundaries.push(order.len());
+    }
+    let least = PORTIONS.iter().map(|share| ((n as f64 * share / 100.0).round() as usize).max(1));
+    let mut ends: Vec<usize> = least.map(|end| boundaries[boundaries.partition_point(|&boundary| boundary < end)]).collect();
+    ends.dedup();
+    (order, ends)
 }
 
 /// The classes of the rows that were sent.
@@ -101,5 +134,64 @@ impl Known {
                 left * f64::from(probabilities[row * self.count.max(1) + place as usize].max(f32::MIN_POSITIVE))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
+    use crate::probe::control::normal;
+
+    proptest! {
+        #[test]
+        fn no_group_straddles_portions(groups in prop::collection::vec(0usize..40, 1..300), seed in any::<u64>()) {
+            let (order, ends) = portions(&groups, seed);
+            prop_assert!(order.iter().copied().collect::<BTreeSet<_>>().into_iter().eq(0..groups.len()), "every row is sent once");
+            prop_assert!(order.len() == groups.len() && ends.last() == Some(&groups.len()));
+            prop_assert!(ends.windows(2).all(|pair| pair[0] < pair[1]));
+            let mut sent = BTreeSet::new();
+            for (from, to) in [0].iter().chain(&ends).zip(&ends) {
+                let here: BTreeSet<usize> = order[*from..*to].iter().map(|&row| groups[row]).collect();
+                prop_assert!(sent.is_disjoint(&here), "{groups:?} {order:?} {ends:?}");
+                sent.extend(here);
+            }
+            let renamed: Vec<usize> = groups.iter().map(|group| 100 - group).collect();
+            prop_assert_eq!((order, ends), portions(&renamed, seed), "names don't matter");
+        }
+
+        #[test]
+        fn rows_that_are_groups_of_their_own_are_cut_where_the_paper_cuts(n in 1usize..2000, seed in any::<u64>()) {
+            let (order, ends) = portions(&(0..n).collect::<Vec<_>>(), seed);
+            prop_assert_eq!(order, shuffled(n, seed));
+            let mut expected: Vec<usize> = PORTIONS.map(|share| ((n as f64 * share / 100.0).round() as usize).max(1)).into();
+            expected.dedup();
+            prop_assert_eq!(ends, expected);
+        }
+    }
+
+    /// Labels that nothing tells, of rows that stand there twice: only who has seen the other one knows.
+    #[test]
+    fn a_copy_in_an_earlier_portion_makes_no_label_cheap() {
+        let (n, d, classes) = (400, 200, 4);
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let once: Vec<f32> = (0..n / 2 * d).map(|_| normal(&mut rng) as f32).collect();
+        let x = [once.clone(), once].concat();
+        let of: Vec<u32> = (0..n as u32 / 2).map(|row| row.wrapping_mul(2_654_435_761) >> 30).collect();
+        let y = [of.clone(), of].concat();
+        let targets = Targets { labels: Labels::Single(&y), weights: None };
+        let x = Matrix::new(&x, n, d).unwrap();
+        let compression = |groups: &[usize]| {
+            let code = online_code(&x, &targets, classes, groups, 0.01, 0).unwrap();
+            assert_eq!(code.uniform_bits, n as f64 * 2.0);
+            code.uniform_bits / code.bits
+        };
+        let (apart, together) = (compression(&(0..n).collect::<Vec<_>>()), compression(&(0..n).map(|row| row % 200).collect::<Vec<_>>()));
+        assert!(apart > 1.05 && together < 1.0, "{apart} {together}");
     }
 }
