@@ -213,6 +213,7 @@ fn run(key: &UnitKey, planned: &PlannedUnit, done: &Done) -> Run {
         kind: planned.unit.spec.kind(),
         model: planned.place.model(),
         condition: planned.place.condition(),
+        sampling_seed: planned.place.sampling_seed(),
         title: planned.unit.hints.title.clone(),
         attempt: done.attempt.clone(),
         worker: done.provenance.worker.clone(),

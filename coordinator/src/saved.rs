@@ -74,8 +74,9 @@ fn unit(sweep: &Sweep, wanted: &str) -> Result<UnitKey, Failure> {
         [] => Err(Failure::user(format_args!("`{wanted}`: no unit that it means fits probes on states; try `limbic show 'kind=fit'`"))),
         several => {
             let others = if several.len() > titles.len() { ", …" } else { "" };
+            let seed = if sweep.plan.sampling_seeds().len() > 1 { " sampling_seed=N" } else { "" };
             Err(Failure::user(format_args!(
-                "`{wanted}` means {} units ({}{others}); name one, as in `model=NAME condition=NAME layer=N`",
+                "`{wanted}` means {} units ({}{others}); name one, as in `model=NAME condition=NAME layer=N{seed}`",
                 several.len(),
                 titles.join(", ")
             )))
@@ -84,7 +85,7 @@ fn unit(sweep: &Sweep, wanted: &str) -> Result<UnitKey, Failure> {
 }
 
 fn card(sweep: &Sweep, planned: &PlannedUnit, key: &UnitKey, record: &FitRecord) -> ProbeCard {
-    let Place::Fit { model, condition, layer } = planned.place else { unreachable!("the unit fits probes on states") };
+    let Place::Fit { model, condition, layer, .. } = planned.place else { unreachable!("the unit fits probes on states") };
     let (model, condition) = (&sweep.plan.models[model], &sweep.plan.conditions[condition]);
     ProbeCard {
         probe: record.name.probe.clone(),

@@ -1,5 +1,7 @@
 //! Sweeps that are extended, and sweeps whose files have moved: only what is missing is computed.
 
+use std::collections::BTreeMap;
+
 use limbic_tests::Sandbox;
 
 fn sandbox() -> Sandbox {
@@ -53,6 +55,55 @@ fn a_finished_sweep_is_extended_by_a_model_and_a_layer_and_only_those_run() {
     let refused = sandbox.limbic(&[&RUN[..], &["--extend", "small"]].concat());
     assert_eq!(refused.code, Some(2));
     assert!(refused.stderr.contains("probes: differs between the sweep's first revision and revision 2"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_sweep_is_extended_by_a_seed_of_sampling_and_only_its_replies_are_computed() {
+    let sandbox = sandbox();
+    let sampled = |of: &Sandbox, seeds: &str| of.small(&[("continuation: {", &format!("continuation: {{temperature: 0.9, {seeds}, "))]);
+    sampled(&sandbox, "seed: 4");
+    let first = sandbox.json(&[&RUN[..], &["--json"]].concat());
+    let before = sandbox.objects("commit");
+
+    sampled(&sandbox, "seeds: [4, 7]");
+    let plan = sandbox.json(&["plan", "small.yaml", "--json"]);
+    // 2 conditions x 6 layers x (offset 0, and two further offsets for each seed).
+    assert_eq!((&plan["cells"], &plan["sampling_seeds"]), (&(2 * 6 * (1 + 2 * 2)).into(), &serde_json::json!([4, 7])));
+    let said = sandbox.limbic(&["validate", "small.yaml"]);
+    assert!(said.stdout.contains("replies 2 to every prompt, one for each sampling seed: 4, 7"), "{}", said.stdout);
+    let extend = [&RUN[..], &["--extend", "small", "--json"]].concat();
+    let extended = sandbox.json(&extend);
+    assert_eq!((&extended["sweep"], &extended["cells"]["done"]), (&first["sweep"], &60.into()));
+    // 7 shards and 6 fits under each condition.
+    assert_eq!(extended["computed_units"], 2 * (7 + 6));
+    let after = sandbox.objects("commit");
+    assert!(before.iter().all(|object| after.contains(object)), "no commit changed");
+    assert_eq!(sandbox.json(&extend)["computed_units"], 0, "again, it adds nothing");
+
+    // The same seeds give the same numbers in another store, and each its own.
+    let whole = self::sandbox();
+    sampled(&whole, "seeds: [4, 7]");
+    assert_eq!(whole.json(&[&RUN[..], &["--json"]].concat())["cells"]["done"], 60);
+    let by_seed = |of: &Sandbox| -> BTreeMap<String, Vec<(String, u64)>> {
+        let mut by_seed: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
+        for (name, value) in accuracies(of) {
+            let (name, seed) = name.rsplit_once(' ').unwrap();
+            by_seed.entry(seed.to_owned()).or_default().push((name.to_owned(), value));
+        }
+        by_seed.values_mut().for_each(|values| values.sort());
+        by_seed
+    };
+    let (ours, theirs) = (by_seed(&sandbox), by_seed(&whole));
+    assert_eq!(ours, theirs);
+    assert_eq!(ours.keys().collect::<Vec<_>>(), ["", "4", "7"], "offset 0 and the baselines depend on no reply");
+    let names = |seed: &str| ours[seed].iter().map(|value| &value.0).collect::<Vec<_>>();
+    assert!(names("4") == names("7") && !names("4").is_empty() && ours["4"] != ours["7"]);
+    // Each row of offset 0 stands there once: 2 conditions x 6 layers x 2 probes, and the baselines.
+    assert_eq!(ours[""].iter().filter(|(name, _)| name.contains(" 0 last full ")).count(), 2 * 6 * 2);
+
+    let report = std::fs::read_to_string(sandbox.path("out/report.md")).unwrap();
+    assert!(report.contains("Every prompt has 2 sampled replies, of the seeds 4 and 7"), "{report}");
+    assert!(report.contains("Between the 2 sampling seeds accuracy differs by"), "{report}");
 }
 
 #[test]
@@ -171,7 +222,7 @@ fn accuracies(sandbox: &Sandbox) -> Vec<(String, u64)> {
         let text = |name: &str, row: usize| array_value_to_string(batch.column_by_name(name).unwrap(), row).unwrap();
         let values = batch.column_by_name("value").unwrap().as_any().downcast_ref::<Float64Array>().unwrap();
         for row in (0..batch.num_rows()).filter(|&row| text("metric", row) == "accuracy" && !values.is_null(row)) {
-            let names = ["model", "layer", "condition", "offset", "pooling", "context", "probe", "seed", "split"];
+            let names = ["model", "layer", "condition", "offset", "pooling", "context", "probe", "seed", "split", "sampling_seed"];
             all.push((names.map(|name| text(name, row)).join(" "), values.value(row).to_bits()));
         }
     }

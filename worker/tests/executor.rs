@@ -87,7 +87,15 @@ fn replies_skipped_rows_and_byte_spans_are_recorded() {
     let mut bench = Bench::new("llama-plain", 12);
     bench.lengthen(4);
     let read_outs = vec![ReadOut::LAST, ReadOut { pooling: Pooling::UtteranceMean, ..ReadOut::LAST }, ReadOut::at(2)];
-    let continuation = Continuation { tokens: Some(3), temperature: 0.7, seed: 5, filler: None, stop_at_eos: false, controls: Vec::new() };
+    let continuation = Continuation {
+        tokens: Some(3),
+        temperature: 0.7,
+        seed: Some(5),
+        seeds: Vec::new(),
+        filler: None,
+        stop_at_eos: false,
+        controls: Vec::new(),
+    };
     let chat = Prompt::Chat(Chat { user: "→ {text}".into(), ..Chat::default() });
     let whole = bench.extract(0..12, chat.clone(), read_outs.clone(), Some(continuation.clone()), TooLong::Skip);
     let output = bench.execute(&whole).unwrap();
@@ -118,8 +126,15 @@ fn probes_are_fitted_on_all_shards_and_absences_are_told() {
     bench.lengthen(7);
     bench.lengthen(59);
     let read_outs = vec![ReadOut::LAST, ReadOut::at(1), ReadOut::at(40)];
-    let filler =
-        Continuation { tokens: Some(40), temperature: 0.0, seed: 0, filler: Some(" ok".into()), stop_at_eos: true, controls: Vec::new() };
+    let filler = Continuation {
+        tokens: Some(40),
+        temperature: 0.0,
+        seed: Some(0),
+        seeds: Vec::new(),
+        filler: Some(" ok".into()),
+        stop_at_eos: true,
+        controls: Vec::new(),
+    };
     let shards: Vec<Unit> = [0..25, 25..60]
         .into_iter()
         .map(|rows| bench.extract(rows, Prompt::Template("{text}".into()), read_outs.clone(), Some(filler.clone()), TooLong::Skip))
@@ -269,7 +284,15 @@ fn rows_that_cannot_be_computed_stop_the_unit_or_are_skipped_everywhere() {
 #[test]
 fn too_little_memory_is_counted_and_changes_no_artifact() {
     let mut bench = Bench::new("llama-plain", 60);
-    let continuation = Continuation { tokens: Some(3), temperature: 0.7, seed: 5, filler: None, stop_at_eos: false, controls: Vec::new() };
+    let continuation = Continuation {
+        tokens: Some(3),
+        temperature: 0.7,
+        seed: Some(5),
+        seeds: Vec::new(),
+        filler: None,
+        stop_at_eos: false,
+        controls: Vec::new(),
+    };
     let read_outs = vec![ReadOut::LAST, ReadOut::at(3)];
     let mut extract = bench.extract(0..60, Prompt::Template("{text}".into()), read_outs, Some(continuation), TooLong::Error);
     extract.hints.token_budget = 4096;
@@ -371,7 +394,15 @@ fn what_contradicts_the_plan_is_rejected_with_its_reason() {
 #[test]
 fn a_second_attempt_goes_on_where_a_killed_worker_was() {
     let mut bench = Bench::new("llama-plain", 60);
-    let continuation = Continuation { tokens: Some(3), temperature: 0.7, seed: 5, filler: None, stop_at_eos: false, controls: Vec::new() };
+    let continuation = Continuation {
+        tokens: Some(3),
+        temperature: 0.7,
+        seed: Some(5),
+        seeds: Vec::new(),
+        filler: None,
+        stop_at_eos: false,
+        controls: Vec::new(),
+    };
     let shuffled = ReadOut { context: Context::ShuffledReply, ..ReadOut::at(3) };
     let read_outs = vec![ReadOut::LAST, ReadOut::at(3), shuffled];
     let unit = bench.extract(0..60, Prompt::Template("{text}".into()), read_outs, Some(continuation), TooLong::Error);

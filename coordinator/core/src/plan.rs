@@ -6,6 +6,9 @@
 //!   other extract units (what was stored before has no such tensor), and a further row changes only the shard it lies in.
 //! - One `fit` unit per (model, condition, layer) over all its shards, with every read-out, probe, seed and control that
 //!   needs the same states.
+//! - With several seeds of sampling, the same for every seed's replies. The first seed's units have all read-outs; those of
+//!   the others have what depends on the reply: neither offset 0 (but where a probe of it is carried on, or one network is
+//!   fitted to all offsets) nor the context `filler`. Shards are the same, so that rows exchange replies with the same rows.
 //! - With `transfer: [conditions]`, one `transfer` unit per (model, condition, layer): the probes of all other conditions at
 //!   offset 0 on this one's states.
 //! - The majority and bag-of-words baselines: one `fit` unit each per sweep, for they need no model. The mean-embedding
@@ -17,9 +20,9 @@
 //!
 //! A model of random weights is there to be compared with its twin: it has cells, and no baselines, transfers or judge.
 //!
-//! A sweep may have several revisions, each of which adds models, layers, conditions, offsets or judges. Cells of a later one
-//! are planned beside what is there: their extract units hold just the layers and offsets that were missing. Judges that a
-//! later one names are given the replies that were judged before.
+//! A sweep may have several revisions, each of which adds models, layers, conditions, offsets, seeds of sampling or judges. Cells of
+//! a later one are planned beside what is there: their extract units hold just the layers and offsets that were missing. Judges that
+//! a later one names are given the replies that were judged before.
 //!
 //! A spec without probes plans extraction alone: a cell is then done when its states are.
 //!
@@ -36,7 +39,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_proto::architecture::Architecture;
 use limbic_proto::axis::Layer;
@@ -88,7 +91,7 @@ impl ModelFacts {
     }
 }
 
-/// One (model, layer, condition, offset): what the user counts as a job.
+/// One (model, layer, condition, offset), beyond the prompt of one seed's replies: what the user counts as a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
     /// Index into [`Plan::models`].
@@ -99,6 +102,8 @@ pub struct Cell {
     pub condition: usize,
     /// The offset.
     pub offset: u32,
+    /// The seed of the replies; none at offset 0, and where nothing is drawn.
+    pub sampling_seed: Option<u64>,
     /// The units whose results it needs: its fit unit, or without probes its extract units.
     pub units: Vec<UnitKey>,
 }
@@ -112,6 +117,8 @@ pub enum Place {
         model: usize,
         /// Index into [`Plan::conditions`].
         condition: usize,
+        /// The seed of the replies; none where none are drawn.
+        sampling_seed: Option<u64>,
         /// First row, and one past the last.
         rows: (usize, usize),
     },
@@ -123,6 +130,11 @@ pub enum Place {
         condition: usize,
         /// The layer.
         layer: Layer,
+        /// The seed of the replies; none where none are drawn.
+        sampling_seed: Option<u64>,
+        /// Whether offset 0 is among the read-outs for what is carried on from it alone: what doesn't depend on the replies
+        /// is another unit's result.
+        carried: bool,
     },
     /// Probes of other conditions on the states of one layer.
     Transfer {
@@ -173,6 +185,8 @@ pub enum Place {
         model: usize,
         /// The condition under which it did; index into [`Plan::conditions`].
         condition: usize,
+        /// The seed of the replies; none where none are drawn.
+        sampling_seed: Option<u64>,
         /// First row, and one past the last.
         rows: (usize, usize),
     },
@@ -201,6 +215,16 @@ impl Place {
             | Place::Transfer { condition, .. }
             | Place::Judge { condition, .. } => Some(*condition),
             Place::Baseline { .. } | Place::Embedding { .. } | Place::Prompt { .. } | Place::Writing { .. } => None,
+        }
+    }
+
+    /// The seed of the replies that the result is about, if any are drawn for it.
+    pub fn sampling_seed(&self) -> Option<u64> {
+        match self {
+            Place::Extract { sampling_seed, .. } | Place::Fit { sampling_seed, .. } | Place::Judge { sampling_seed, .. } => *sampling_seed,
+            Place::Transfer { .. } | Place::Baseline { .. } | Place::Embedding { .. } | Place::Prompt { .. } | Place::Writing { .. } => {
+                None
+            }
         }
     }
 
@@ -242,7 +266,7 @@ pub struct Plan {
     pub layers: Vec<Vec<Layer>>,
     /// The conditions, in the spec's order.
     pub conditions: Vec<Condition>,
-    /// All cells: model by model, condition by condition, layer by layer, offset by offset.
+    /// All cells: model by model, condition by condition, layer by layer, offset by offset, seed by seed.
     pub cells: Vec<Cell>,
     /// All units.
     pub units: BTreeMap<UnitKey, PlannedUnit>,
@@ -256,6 +280,13 @@ pub struct Plan {
     pub weight: f64,
     /// What becomes of hidden states once every unit that reads them is committed; the last revision's word counts.
     pub activations: Activations,
+}
+
+impl Plan {
+    /// The seeds of all replies that are drawn, ascending.
+    pub fn sampling_seeds(&self) -> BTreeSet<u64> {
+        self.units.values().filter_map(|planned| planned.place.sampling_seed()).collect()
+    }
 }
 
 /// One revision of a sweep: a spec, and the facts of its models in the same order.

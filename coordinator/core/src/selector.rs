@@ -6,7 +6,7 @@
 //! probes of that layer, `offset=1` those that are fitted at that offset too. Extract units hold all layers and offsets of
 //! their rows: they are selected by model and condition, but by layer or offset only if `kind=extract` says so, for
 //! somebody who doubts one layer seldom wants all states again. A transfer belongs to the condition whose states it reads,
-//! and to offset 0; a verdict to the model that replied. Units that have no such axis (a baseline on the words has no
+//! and to offset 0; a verdict to the model that replied. `sampling_seed=1` selects what reads the replies of that seed. Units that have no such axis (a baseline on the words has no
 //! model, a zero-shot prompt no condition) are not selected by a term about it.
 
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ use limbic_proto::unit::UnitKind;
 use crate::plan::{Place, Plan};
 
 /// The keys of terms.
-const KEYS: &str = "model, layer, condition, offset, kind";
+const KEYS: &str = "model, layer, condition, offset, sampling_seed, kind";
 
 /// Why a selector means nothing; the words are for the user who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +65,7 @@ pub struct Selector {
     layers: Wanted<Layers>,
     conditions: Wanted<String>,
     offsets: Wanted<RangeInclusive<u32>>,
+    sampling_seeds: Wanted<u64>,
     kinds: Wanted<UnitKind>,
 }
 
@@ -127,6 +128,9 @@ impl Selector {
                 _ => range(value).map(Layers::Blocks).map_err(|e| format!("{e}, nor `final`")),
             }),
             "offset" => put(&mut self.offsets, values, range),
+            "sampling_seed" => put(&mut self.sampling_seeds, values, |value| {
+                value.parse().map_err(|_| format!("`{value}` is no whole number, 0 or above"))
+            }),
             "kind" => put(&mut self.kinds, values, |value| {
                 let named = UnitKind::ALL.into_iter().find(|kind| kind.as_str() == value);
                 let kinds = UnitKind::ALL.map(UnitKind::as_str).join(", ");
@@ -167,13 +171,20 @@ impl Selector {
         let layers: Vec<Layer> = plan.layers.iter().flatten().copied().collect::<BTreeSet<_>>().into_iter().collect();
         known("layer", &self.layers, &layers, |wanted, layer| wanted.hold(*layer))?;
         let offsets: Vec<u32> = plan.cells.iter().map(|cell| cell.offset).collect::<BTreeSet<_>>().into_iter().collect();
-        known("offset", &self.offsets, &offsets, |wanted, offset| wanted.contains(offset))
+        known("offset", &self.offsets, &offsets, |wanted, offset| wanted.contains(offset))?;
+        let seeds: Vec<u64> = plan.sampling_seeds().into_iter().collect();
+        known("sampling_seed", &self.sampling_seeds, &seeds, |wanted, seed| wanted == seed)
     }
 
     fn selects(&self, plan: &Plan, key: &UnitKey) -> bool {
         let planned = &plan.units[key];
         let kind = planned.unit.spec.kind();
         if self.kinds.as_ref().is_some_and(|kinds| !kinds.contains(&kind)) {
+            return false;
+        }
+        if let Some(seeds) = &self.sampling_seeds
+            && planned.place.sampling_seed().is_none_or(|seed| !seeds.contains(&seed))
+        {
             return false;
         }
         let model = |index: &usize| self.models.as_ref().is_none_or(|all| all.contains(&plan.models[*index].name));
@@ -183,7 +194,7 @@ impl Selector {
         let by_cell = self.layers.is_some() || self.offsets.is_some();
         match &planned.place {
             // A fit holds every offset of its layer, and those asked for exist; a transfer is of offset 0.
-            Place::Fit { model: m, condition: c, layer: l } => model(m) && condition(c) && layer(l),
+            Place::Fit { model: m, condition: c, layer: l, .. } => model(m) && condition(c) && layer(l),
             Place::Transfer { model: m, condition: c, layer: l, .. } => model(m) && condition(c) && layer(l) && at_zero,
             Place::Extract { model: m, condition: c, .. } => model(m) && condition(c) && (!by_cell || self.kinds.is_some()),
             Place::Judge { model: m, condition: c, .. } => model(m) && condition(c) && !by_cell,
@@ -220,6 +231,12 @@ trait Written {
 impl Written for String {
     fn written(&self) -> String {
         self.clone()
+    }
+}
+
+impl Written for u64 {
+    fn written(&self) -> String {
+        self.to_string()
     }
 }
 
@@ -292,6 +309,21 @@ mod tests {
             "{of_a:?}"
         );
         assert!(!titles("condition=raw", &plan).iter().any(|title| title.contains("embedding")));
+    }
+
+    #[test]
+    fn replies_are_meant_by_their_seed() {
+        let fields = "offsets: [0, 2]\ncontinuation: {temperature: 1, seeds: [4, 6]}\njudge: {}\nlayers: [1]\nbaselines: []";
+        let plan = small_plan(&["a"], fields);
+        let of = |seed: u64| ["extract a raw", "judge a raw", "fit a raw"].map(|what| (what, seed));
+        let found = titles("sampling_seed=6", &plan);
+        for (title, (what, seed)) in found.iter().zip(of(6)) {
+            assert!(title.starts_with(&format!("{what} sampling seed {seed} ")), "{found:?}");
+        }
+        assert_eq!((found.len(), titles("sampling_seed=4,6", &plan).len()), (3, 6));
+        let error = "sampling_seed=5".parse::<Selector>().unwrap().resolve(&plan).unwrap_err().to_string();
+        assert!(error.contains("`sampling_seed=5`") && error.contains("it has 4, 6"), "{error}");
+        assert!("sampling_seed=x".parse::<Selector>().unwrap_err().to_string().contains("no whole number"));
     }
 
     #[test]

@@ -155,7 +155,7 @@ fn cells(bench: &Bench<'_>) -> BTreeMap<Series, bench::Cells> {
         }
     }
     for seeds in cells.values_mut().flat_map(|c| c.values_mut()) {
-        seeds.sort_by_key(|i| bench.study.predictions[*i].seed);
+        seeds.sort_by_key(|i| (bench.study.predictions[*i].sampling_seed, bench.study.predictions[*i].seed));
     }
     cells
 }

@@ -19,7 +19,7 @@ mod versus;
 
 use serde::Serialize;
 
-use crate::results::Results;
+use crate::results::{Results, Spread};
 use crate::study::Study;
 pub use data::Data;
 use palette::Colour;
@@ -53,7 +53,7 @@ pub struct Figure {
 pub struct Key {
     /// In words.
     pub label: String,
-    /// `line`, `dash`, `dot`, `points`, `ring` or `heat`.
+    /// `line`, `dash`, `long`, `dot`, `points`, `ring`, `span` or `heat`.
     pub mark: &'static str,
     /// `#RRGGBB` on light pages; a CSS gradient for `heat`.
     pub colour: String,
@@ -88,6 +88,12 @@ impl Key {
     fn series(label: impl Into<String>, mark: &'static str, colour: Colour) -> Key {
         Key { series: true, ..Key::new(label, mark, colour) }
     }
+}
+
+/// The key of the bars from the lowest to the highest sampling seed, where there are any.
+fn spread_key(spreads: impl Iterator<Item = Spread>) -> Option<Key> {
+    let seeds = spreads.map(|s| s.seeds).max()?;
+    Some(Key::new(format!("lowest to highest of {seeds} sampling seeds"), "span", Colour::Muted))
 }
 
 impl Panel {
@@ -254,6 +260,18 @@ fn mark(key: &Key, x: f64, y: f64) -> String {
         "dot" => line(" stroke-dasharray=\"0.5 5\""),
         "points" => format!("<circle cx=\"{}\" cy=\"{y}\" r=\"4.5\" fill=\"{c}\"/>", x + 14.0),
         "ring" => format!("<circle cx=\"{}\" cy=\"{y}\" r=\"4.5\" fill=\"none\" stroke=\"{c}\" stroke-width=\"2\"/>", x + 14.0),
+        "span" => {
+            let line = |from: (f64, f64), to: (f64, f64)| {
+                format!(
+                    "<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" stroke=\"{c}\" stroke-width=\"1.6\"/>",
+                    x + 14.0 + from.0,
+                    y + from.1,
+                    x + 14.0 + to.0,
+                    y + to.1
+                )
+            };
+            [((-4.0, -7.0), (4.0, -7.0)), ((0.0, -7.0), (0.0, 7.0)), ((-4.0, 7.0), (4.0, 7.0))].map(|(from, to)| line(from, to)).concat()
+        }
         "heat" => (0..24)
             .map(|i| {
                 let (x, y, colour) = (x + 2.0 + f64::from(i), y - 5.0, palette::heat(f64::from(i) / 23.0).0);

@@ -35,6 +35,35 @@ impl Estimate {
     }
 }
 
+/// How far a number depends on the draw: over the replies of several sampling seeds, each measured on all its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Spread {
+    /// How many seeds; at least two.
+    pub seeds: usize,
+    /// The lowest of them.
+    pub lowest: f64,
+    /// The highest of them.
+    pub highest: f64,
+    /// Their standard deviation (n - 1).
+    pub sd: f64,
+}
+
+impl Spread {
+    /// Of one number per seed; none of fewer than two.
+    pub fn of(values: &[f64]) -> Option<Spread> {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let (lowest, highest) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
+        let sd = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+        (values.len() > 1).then_some(Spread { seeds: values.len(), lowest, highest, sd })
+    }
+
+    /// From the lowest to the highest.
+    pub fn width(&self) -> f64 {
+        self.highest - self.lowest
+    }
+}
+
 /// The one number that curves, differences and summaries are about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Measure {

@@ -6,7 +6,7 @@ mod evidence;
 mod extent;
 mod prediction;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_proto::rows::Scheme;
 use limbic_proto::spec::ReportSpec;
@@ -76,6 +76,8 @@ pub struct Run {
     pub model: Option<usize>,
     /// Index into [`Study::conditions`]; none for baselines and zero-shot.
     pub condition: Option<usize>,
+    /// The seed of the replies that it is about; none where nothing was drawn.
+    pub sampling_seed: Option<u64>,
     /// What it is, in words.
     pub title: String,
     /// The attempt's id.
@@ -148,6 +150,12 @@ impl Study {
     /// The condition's name, or an empty string where there is none.
     pub fn condition_name(&self, condition: Option<usize>) -> &str {
         condition.and_then(|c| self.conditions.get(c)).map_or("", |c| &c.name)
+    }
+
+    /// The seeds of all replies, ascending; none where nothing was drawn.
+    pub fn sampling_seeds(&self) -> Vec<u64> {
+        let read = self.predictions.iter().filter_map(|p| p.sampling_seed);
+        read.chain(self.verdicts.iter().filter_map(|v| v.sampling_seed)).collect::<BTreeSet<u64>>().into_iter().collect()
     }
 
     /// Why the study can't be reported on, if it can't: the first row, prediction or index that doesn't fit.

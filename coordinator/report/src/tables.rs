@@ -80,6 +80,7 @@ struct Identity<'a> {
     control: Option<&'static str>,
     fitted_condition: Option<&'a str>,
     fitted_offset: Option<u32>,
+    sampling_seed: Option<u64>,
 }
 
 impl<'a> Identity<'a> {
@@ -94,6 +95,7 @@ impl<'a> Identity<'a> {
             control: p.control.map(limbic_proto::spec::Control::name),
             fitted_condition: p.fitted_condition.map(|_| study.condition_name(p.fitted_condition)),
             fitted_offset: p.fitted_at.map(|r| r.offset),
+            sampling_seed: p.sampling_seed,
         }
     }
 }

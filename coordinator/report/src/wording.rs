@@ -2,7 +2,7 @@
 
 use limbic_proto::axis::Layer;
 
-use crate::results::{Estimate, HalfLife, Measure};
+use crate::results::{Estimate, HalfLife, Measure, Spread};
 
 /// How a measure is written: shares in percent, other numbers with three decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,15 @@ impl Unit {
             (Some(lo), Some(hi)) => format!("{} [{}, {}]", self.value(e.value), end(lo), end(hi)).replace('-', "−"),
             _ => self.value(e.value),
         }
+    }
+
+    /// `41.2% to 44.3% (sd 1.6)`: between sampling seeds.
+    pub fn spread(self, s: Spread) -> String {
+        let sd = match self {
+            Unit::Share => format!("{:.1}", s.sd * 100.0),
+            Unit::Real => format!("{:.3}", s.sd),
+        };
+        format!("{} to {} (sd {sd})", self.value(s.lowest), self.value(s.highest))
     }
 
     /// `+12.3`, `−0.041`: a difference.
@@ -196,6 +205,25 @@ pub fn half_life(h: &HalfLife) -> String {
     }
 }
 
+/// `2.9 to 4.1 tokens`, `4.1 to beyond 16 tokens`, …: the half-lives of several sampling seeds, from the shortest to the
+/// longest.
+pub fn half_lives(of_seeds: &[HalfLife]) -> String {
+    let token = |v: f64| if v < 10.0 { format!("{v:.1}") } else { format!("{v:.0}") };
+    let reached = of_seeds.iter().filter_map(|h| if let HalfLife::Reached { tokens, .. } = h { Some(*tokens) } else { None });
+    let beyond = of_seeds.iter().find_map(|h| if let HalfLife::NotReached { within, .. } = h { Some(*within) } else { None });
+    let lost = of_seeds.iter().filter(|h| **h == HalfLife::NoSignal).count();
+    let (low, high) = reached.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    let words = match (low.is_finite(), beyond) {
+        (false, None) => String::new(),
+        (false, Some(within)) => format!("beyond {within} tokens"),
+        (true, None) if token(low) == token(high) => format!("{} tokens", token(low)),
+        (true, None) => format!("{} to {} tokens", token(low), token(high)),
+        (true, Some(within)) => format!("{} to beyond {within} tokens", token(low)),
+    };
+    let none = (lost > 0).then(|| format!("no signal with {lost} of {} seeds", of_seeds.len()));
+    [Some(words).filter(|w| !w.is_empty()), none].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
 /// `a`, `a and b`, `a, b and c`.
 pub fn list(items: &[String]) -> String {
     match items {
@@ -214,6 +242,21 @@ mod tests {
         let fit = |hi| HalfLife::Reached { tokens: 12.0, within: 15, lo: Some(8.0), hi };
         assert_eq!(half_life(&fit(None)), "12 tokens [8.0, beyond 15]");
         assert_eq!(half_life(&fit(Some(14.0))), "12 tokens [8.0, 14]");
+    }
+
+    #[test]
+    fn what_seeds_say_apart_runs_from_the_lowest_to_the_highest() {
+        let reached = |tokens| HalfLife::Reached { tokens, within: 16, lo: None, hi: None };
+        let beyond = || HalfLife::NotReached { within: 16, lo: None };
+        assert_eq!(half_lives(&[reached(4.13), reached(2.9)]), "2.9 to 4.1 tokens");
+        assert_eq!(half_lives(&[reached(4.13), reached(4.12)]), "4.1 tokens");
+        assert_eq!(half_lives(&[beyond(), reached(12.6), HalfLife::NoSignal]), "13 to beyond 16 tokens; no signal with 1 of 3 seeds");
+        assert_eq!(half_lives(&[beyond(), beyond()]), "beyond 16 tokens");
+        assert_eq!(half_lives(&[HalfLife::NoSignal, HalfLife::NoSignal]), "no signal with 2 of 2 seeds");
+        let spread = Spread::of(&[0.41, 0.44, 0.44]).unwrap();
+        assert_eq!((Unit::Share.spread(spread), spread.seeds), ("41.0% to 44.0% (sd 1.7)".to_owned(), 3));
+        assert_eq!(Unit::Real.spread(spread), "0.410 to 0.440 (sd 0.017)");
+        assert_eq!(Spread::of(&[0.4]), None);
     }
 
     #[test]

@@ -67,7 +67,8 @@ pub async fn validate(args: ValidateArgs) -> Result<(), Failure> {
             "{}",
             json!({
                 "sweep": sweep.id, "name": sweep.name(), "rows": sweep.rows.rows.len(), "models": names,
-                "conditions": sweep.plan.conditions, "notes": sweep.accepted.notes,
+                "conditions": sweep.plan.conditions, "sampling_seeds": sweep.plan.sampling_seeds(), "cells": sweep.plan.estimate.cells,
+                "units": sweep.plan.units.len(), "notes": sweep.accepted.notes,
             })
         );
         return Ok(());
@@ -103,6 +104,11 @@ pub fn describe(sweep: &Sweep) {
     }
     let conditions: Vec<&str> = sweep.plan.conditions.iter().map(|condition| condition.name.as_str()).collect();
     answer!("prompts {}: {}", counted(conditions.len(), "condition"), conditions.join(", "));
+    let seeds = sweep.plan.sampling_seeds();
+    if seeds.len() > 1 {
+        let named: Vec<String> = seeds.iter().map(u64::to_string).collect();
+        answer!("replies {} to every prompt, one for each sampling seed: {}", seeds.len(), named.join(", "));
+    }
     for note in &sweep.accepted.notes {
         answer!("note    {note}");
     }
@@ -125,7 +131,8 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
         Some(file) => answer!("sweep   {}, over rows and models as {} assumes them: it can't be run so", sweep.name(), file.display()),
     }
     describe(&sweep);
-    answer!("cells   {} (model x layer x condition x offset)", count(sweep.plan.estimate.cells as f64));
+    let seeds = if sweep.plan.sampling_seeds().len() > 1 { ", beyond the prompt x sampling seed" } else { "" };
+    answer!("cells   {} (model x layer x condition x offset{seeds})", count(sweep.plan.estimate.cells as f64));
     answer!("");
     rates.print(&sweep);
     if sweep.plan.activations == Activations::Release {

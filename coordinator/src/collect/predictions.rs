@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use limbic_core::plan::{Place, PlannedUnit};
-use limbic_proto::axis::Layer;
+use limbic_proto::axis::{Context, Layer, Pooling};
 use limbic_proto::key::UnitKey;
 use limbic_proto::rows::{Scheme, Split};
 use limbic_proto::spec::Baseline;
@@ -41,8 +41,8 @@ pub struct Collector<'a> {
     likelihoods: BTreeMap<(usize, &'static str), Vec<f32>>,
     /// Per model, what written answers say of the test rows, and rows whose answer can't be read.
     written: BTreeMap<usize, (Vec<f32>, Vec<u32>)>,
-    /// Per judge, model and condition.
-    verdicts: BTreeMap<(usize, usize, usize), Verdicts>,
+    /// Per judge, model, condition and seed of the replies.
+    verdicts: BTreeMap<(usize, usize, usize, Option<u64>), Verdicts>,
 }
 
 /// What a collector found: predictions, verdicts, geometry.
@@ -74,13 +74,23 @@ impl<'a> Collector<'a> {
     pub fn take(&mut self, key: &UnitKey, planned: &PlannedUnit, artifacts: &[Bytes]) -> Result<(), CollectError> {
         match &planned.place {
             Place::Extract { .. } | Place::Embedding { .. } | Place::Writing { .. } => Ok(()),
-            &Place::Fit { model, condition, layer } => {
-                let home = |p| Prediction { model: Some(model), condition: Some(condition), layer: Some(layer), ..p };
+            &Place::Fit { model, condition, layer, sampling_seed, carried } => {
+                let home = |p: Prediction, name: &FitName| {
+                    let sampling_seed = sampling_seed.filter(|_| reads_replies(name));
+                    // What is carried on from offset 0 was fitted there once more, and is another unit's result.
+                    (!carried || sampling_seed.is_some()).then(|| Prediction {
+                        model: Some(model),
+                        condition: Some(condition),
+                        layer: Some(layer),
+                        sampling_seed,
+                        ..p
+                    })
+                };
                 self.fits(key, artifacts, home)?;
                 artifacts.get(2).map_or(Ok(()), |bytes| self.describe(key, planned, bytes, (model, condition, layer)))
             }
             &Place::Baseline { baseline, model } => {
-                self.fits(key, artifacts, |p| Prediction { model, probe: Arc::from(baseline.name()), read_out: None, ..p })
+                self.fits(key, artifacts, |p, _| Some(Prediction { model, probe: Arc::from(baseline.name()), read_out: None, ..p }))
             }
             Place::Transfer { model, condition, layer, from } => {
                 let (model, condition, layer) = (Some(*model), Some(*condition), Some(*layer));
@@ -96,13 +106,13 @@ impl<'a> Collector<'a> {
             }
             &Place::Prompt { model, baseline: Baseline::ZeroShotJson, rows } => self.answers(key, model, rows, &artifacts[0]),
             &Place::Prompt { model, rows, .. } => self.scores(key, model, rows, &artifacts[0]),
-            &Place::Judge { judge, model, condition, rows } => {
+            &Place::Judge { judge, model, condition, sampling_seed, rows } => {
                 let found = answers::likelihoods(&artifacts[0], rows.1 - rows.0, self.classes()).map_err(|m| bad(key, SCORES, m))?;
                 let slots = self.slots(rows);
                 let classes = self.classes();
                 let values = || vec![f32::NAN; self.test.len() * classes];
-                let nothing = || Verdicts { judge, model, condition, replies: BTreeSet::new(), values: values() };
-                let verdicts = self.verdicts.entry((judge, model, condition)).or_insert_with(nothing);
+                let nothing = || Verdicts { judge, model, condition, sampling_seed, replies: BTreeSet::new(), values: values() };
+                let verdicts = self.verdicts.entry((judge, model, condition, sampling_seed)).or_insert_with(nothing);
                 verdicts.replies.extend(planned.unit.spec.dependencies());
                 place(&mut verdicts.values, &slots, classes, |row| found.softmax(row));
                 Ok(())
@@ -120,12 +130,18 @@ impl<'a> Collector<'a> {
         inside.map(|(slot, row)| (slot, row - rows.0)).collect()
     }
 
-    fn fits(&mut self, key: &UnitKey, artifacts: &[Bytes], home: impl Fn(Prediction) -> Prediction) -> Result<(), CollectError> {
+    /// Takes the fits that `home` has a place for.
+    fn fits(
+        &mut self,
+        key: &UnitKey,
+        artifacts: &[Bytes],
+        home: impl Fn(Prediction, &FitName) -> Option<Prediction>,
+    ) -> Result<(), CollectError> {
         let records: Vec<FitRecord> = serde_json::from_slice(&artifacts[0]).map_err(|e| bad(key, FITS, e))?;
         let tensors = SafeTensors::deserialize(&artifacts[1]).map_err(|e| bad(key, PREDICTIONS, e))?;
         for record in records {
             let p = self.prediction(key, &tensors, &record.name, &record.name.tensor())?;
-            self.predictions.push(home(Prediction { fit: Some(Fit::of(&record)), ..p }));
+            self.predictions.extend(home(Prediction { fit: Some(Fit::of(&record)), ..p }, &record.name));
         }
         Ok(())
     }
@@ -224,6 +240,12 @@ impl Described<'_> {
             fisher: separation[1],
         })
     }
+}
+
+/// Whether a fit depends on the replies: it reads one, or is of a network that is fitted to all offsets together.
+fn reads_replies(name: &FitName) -> bool {
+    let of_all_offsets = name.probe == "offset-mlp";
+    name.read_out.is_some_and(|r| r.context != Context::Filler && (r.offset > 0 || (of_all_offsets && r.pooling == Pooling::Last)))
 }
 
 /// Puts rows of a shard where they belong; one that says nothing stays as it is.

@@ -1,5 +1,5 @@
-//! What a spec leaves to be carried out when it is accepted: few-shot examples are drawn, stimuli become conditions, and
-//! models get their twins. What is accepted says all of it, so that a sweep's id is over content.
+//! What a spec leaves to be carried out when it is accepted: few-shot examples are drawn, stimuli become conditions,
+//! models get their twins, and one seed of sampling is written in one way. What is accepted says all of it, so that a sweep's id is over content.
 
 use limbic_proto::spec::{Condition, Control, Example, FewShot, ModelSpec, Spec, Stimuli, TEXT};
 use serde::Deserialize;
@@ -21,6 +21,9 @@ pub(super) async fn all(spec: &mut Spec, drawn: &[Vec<Drawn>]) -> Result<Vec<Str
     examples(spec, drawn, &mut notes);
     stimuli(spec, &mut notes).await?;
     twins(spec, &mut notes);
+    if let Some(continuation) = &mut spec.continuation {
+        continuation.settle();
+    }
     spec.check().map_err(|found| Failure::user(format_args!("{}: {}", found.field, found.message)))?;
     Ok(notes)
 }
@@ -179,6 +182,22 @@ mod tests {
         assert_eq!(models, [named("a", None), named("x", None), named("mine", Some(7)), named("a-random", Some(0))]);
         assert_eq!(notes, ["random-weights: 1 twins were added: a-random"]);
         assert_eq!(all(&mut spec, &[]).await.unwrap(), Vec::<String>::new(), "a resolved spec stays as it is");
+    }
+
+    #[tokio::test]
+    async fn one_seed_of_sampling_is_one_sweep_however_it_is_written() {
+        let id = async |continuation: &str| {
+            let mut spec = spec(&format!("models: [{{source: m}}]\noffsets: [0, 2]\ncontinuation: {continuation}"));
+            all(&mut spec, &[]).await.unwrap();
+            (limbic_proto::spec::sweep_id(&spec, &limbic_proto::key::Digest::of(b"rows"), &[]), spec)
+        };
+        let (bare, spec) = id("{temperature: 1}").await;
+        let written = limbic_proto::key::canonical_json(&spec.continuation);
+        assert_eq!(written, r#"{"seed":0,"stop_at_eos":true,"temperature":1.0}"#, "as it was before there could be several");
+        assert_eq!(id("{temperature: 1, seed: 0}").await.0, bare);
+        assert_eq!(id("{temperature: 1, seeds: [0]}").await.0, bare);
+        let others = [id("{temperature: 1, seed: 1}").await.0, id("{temperature: 1, seeds: [0, 1]}").await.0];
+        assert!(!others.contains(&bare) && others[0] != others[1]);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! What a well-formed spec must also satisfy; everything that needs no file but the spec itself.
 
 mod dataset;
+mod offsets;
 mod words;
 
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ pub(super) use self::words::placeholders;
 use super::model::{LayerSelector, ModelSpec};
 use super::probe::{Baseline, MlpSpec, ProbeSpec};
 use super::{LABEL, LABELS, Spec, TEXT, Transfer};
-use crate::axis::{Context, Pooling};
+use crate::axis::Pooling;
 use crate::rows::Scheme;
 
 /// Resamples below which a percentile interval says nothing.
@@ -192,45 +193,6 @@ impl Spec {
             }
         }
         Ok(())
-    }
-
-    fn check_offsets(&self) -> Result<(), Finding> {
-        if self.offsets.is_empty() {
-            return finding("offsets", "is empty: write [0] for the prompt alone");
-        }
-        unique("offsets", "offset", &self.offsets)?;
-        if self.pooling.is_empty() {
-            return finding("pooling", "is empty: leave it out for `last`");
-        }
-        unique("pooling", "pooling", &self.pooling.iter().map(|p| p.as_str()).collect::<Vec<_>>())?;
-        let largest = self.offsets.iter().copied().max().unwrap_or(0);
-        match &self.continuation {
-            None if largest > 0 => finding(
-                "offsets",
-                format!("offset {largest} lies beyond the prompt, but there is no `continuation`: add one, or keep only offset 0"),
-            ),
-            Some(c) if c.tokens.is_some_and(|t| t < largest) => finding(
-                "offsets",
-                format!(
-                    "offset {largest} lies beyond the continuation of {} tokens: raise continuation.tokens or drop the offset",
-                    c.tokens.unwrap_or(0)
-                ),
-            ),
-            Some(c) if !(0.0..=10.0).contains(&c.temperature) => {
-                finding("continuation.temperature", format!("is {}: it must lie in 0..10 (0 = greedy)", c.temperature))
-            }
-            Some(c) if c.instead().is_some() && c.temperature > 0.0 => {
-                finding("continuation", "has both a filler text and a temperature: a filler is fixed, keep one")
-            }
-            Some(c) if c.controls.contains(&Context::Filler) && c.filler.is_none() => {
-                finding("continuation.filler", "is missing: the control `filler` needs a text that follows the prompt")
-            }
-            Some(c) if c.controls.contains(&Context::Full) => {
-                finding("continuation.controls", "holds `full`, which is what the controls are compared with: leave it out")
-            }
-            Some(c) if c.filler.as_ref().is_some_and(String::is_empty) => finding("continuation.filler", "is empty"),
-            _ => Ok(()),
-        }
     }
 
     fn check_probes(&self) -> Result<(), Finding> {

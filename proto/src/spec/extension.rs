@@ -9,7 +9,7 @@ const FREE: [&str; 10] = ["name", "store", "dataset", "models", "layers", "condi
 
 impl Spec {
     /// The first field that `later` changes instead of adding to it: a sweep is extended by models, layers, conditions,
-    /// offsets (and the continuation tokens that those need) and judges, and by nothing else.
+    /// offsets (and the continuation tokens that those need), seeds of sampling and judges, and by nothing else.
     pub fn changed_by(&self, later: &Spec) -> Option<String> {
         let fields = |spec: &Spec| match serde_json::to_value(spec).expect("a spec serializes") {
             serde_json::Value::Object(fields) => fields,
@@ -26,9 +26,10 @@ impl Spec {
         if let Some(field) = names.into_iter().find(|name| !FREE.contains(&name.as_str()) && before.get(*name) != after.get(*name)) {
             return Some(field.clone());
         }
-        // Further tokens leave those before them as they are.
-        let of_any_length = |spec: &Spec| spec.continuation.clone().map(|c| Continuation { tokens: None, ..c });
-        match (of_any_length(self), of_any_length(later)) {
+        // Further tokens leave those before them as they are, and other seeds draw replies of their own.
+        let whatever_is_added =
+            |spec: &Spec| spec.continuation.clone().map(|c| Continuation { tokens: None, seed: None, seeds: Vec::new(), ..c });
+        match (whatever_is_added(self), whatever_is_added(later)) {
             (Some(before), Some(after)) if before != after => Some("continuation".to_owned()),
             _ => None,
         }

@@ -65,7 +65,7 @@ fn filler(model: &dyn Loaded, text: &str, tokens: Option<u32>) -> Result<Vec<u32
 
 fn generated(asked: &spec::Continuation, unit: &ExtractUnit, prompts: &RowPrompts<'_>) -> Continuation {
     // Each row's own seed depends on the asked seed, the row and the condition, so not on the unit the row is in.
-    let seed = |id: &str| Digest::of_json(&("sample", asked.seed, id, &unit.prompt)).seed();
+    let seed = |id: &str| Digest::of_json(&("sample", asked.seed.unwrap_or_default(), id, &unit.prompt)).seed();
     Continuation::Generated {
         tokens: asked.tokens.unwrap_or(0) as usize,
         temperature: asked.temperature,

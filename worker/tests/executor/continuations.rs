@@ -18,7 +18,15 @@ fn at(context: Context, offset: u32) -> ReadOut {
 
 fn continuation(tokens: u32, filler: Option<&str>, controls: &[Context]) -> Continuation {
     let filler = filler.map(str::to_owned);
-    Continuation { tokens: Some(tokens), temperature: 0.0, seed: 0, filler, stop_at_eos: false, controls: controls.to_vec() }
+    Continuation {
+        tokens: Some(tokens),
+        temperature: 0.0,
+        seed: Some(0),
+        seeds: Vec::new(),
+        filler,
+        stop_at_eos: false,
+        controls: controls.to_vec(),
+    }
 }
 
 fn tokens(output: &Output) -> Vec<RowTokens> {
@@ -100,6 +108,35 @@ fn controls_are_recorded_with_their_lengths_in_wholes_and_in_halves() {
     let single = halves[0].split()[0].split().remove(0);
     let output = bench.execute(&single).unwrap();
     assert_eq!(tensor_i64(artifact(&output, STATES), Context::ShuffledReply.lengths()), [0]);
+}
+
+#[test]
+fn another_seed_draws_other_replies_and_the_same_one_the_same() {
+    let mut bench = Bench::new("llama-plain", 12);
+    let sampled = |seed| Continuation { temperature: 0.9, seed: Some(seed), ..continuation(6, None, &[]) };
+    let mut replies = |seed| {
+        let unit = bench.extract(0..12, Prompt::Chat(Chat::default()), vec![ReadOut::at(2)], Some(sampled(seed)), TooLong::Error);
+        let output = bench.execute(&unit).unwrap();
+        tokens(&output).into_iter().map(|row| row.reply).collect::<Vec<_>>()
+    };
+    let (first, second) = (replies(3), replies(4));
+    assert_eq!(replies(3), first);
+    let differ = first.iter().zip(&second).filter(|(a, b)| a != b).count();
+    assert!(differ >= 11, "{differ} of 12 replies differ");
+}
+
+#[test]
+fn replies_are_written_where_nothing_is_read_of_them() {
+    let mut bench = Bench::new("llama-plain", 12);
+    let asked = Continuation { temperature: 0.9, seed: Some(3), ..continuation(6, None, &[]) };
+    let read = bench.extract(0..12, Prompt::Chat(Chat::default()), vec![ReadOut::at(2)], Some(asked), TooLong::Error);
+    let UnitSpec::Extract(spec) = &read.spec else { panic!("an extract unit") };
+    let spec = UnitSpec::Extract(limbic_proto::unit::ExtractUnit { layers: Vec::new(), read_outs: Vec::new(), ..spec.clone() });
+    let bare = bench.execute(&Unit { spec, ..read.clone() }).unwrap();
+    let found = bench.execute(&read).unwrap();
+    assert_eq!(tokens(&bare), tokens(&found), "as a judge of the replies needs them");
+    let lengths = |output: &Output| tensor_i64(artifact(output, STATES), Context::Full.lengths());
+    assert_eq!(lengths(&bare), lengths(&found));
 }
 
 #[test]

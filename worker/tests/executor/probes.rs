@@ -36,7 +36,15 @@ fn every_probe() -> Vec<ProbeSpec> {
 /// A committed extract unit with some tokens after the prompt where that is asked for.
 fn states(bench: &mut Bench, template: &str, read_outs: &[ReadOut]) -> Unit {
     let filler = Some(" la la la la la la la la".to_owned());
-    let continuation = Continuation { tokens: Some(40), temperature: 0.0, seed: 0, filler, stop_at_eos: false, controls: Vec::new() };
+    let continuation = Continuation {
+        tokens: Some(40),
+        temperature: 0.0,
+        seed: Some(0),
+        seeds: Vec::new(),
+        filler,
+        stop_at_eos: false,
+        controls: Vec::new(),
+    };
     let continuation = read_outs.iter().any(|r| r.offset > 0).then_some(continuation);
     let unit = bench.extract(0..90, Prompt::Template(template.into()), read_outs.to_vec(), continuation, TooLong::Error);
     let output = bench.execute(&unit).unwrap();

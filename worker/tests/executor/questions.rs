@@ -55,7 +55,15 @@ fn written_answers_are_the_greedy_replies_in_words() {
     let output = bench.execute(&unit).unwrap();
     assert_eq!(output.artifacts.len(), 1);
     let answers: Vec<Answer> = serde_json::from_slice(artifact(&output, ANSWERS)).unwrap();
-    let stop = Continuation { tokens: Some(7), temperature: 0.0, seed: 0, filler: None, stop_at_eos: true, controls: Vec::new() };
+    let stop = Continuation {
+        tokens: Some(7),
+        temperature: 0.0,
+        seed: Some(0),
+        seeds: Vec::new(),
+        filler: None,
+        stop_at_eos: true,
+        controls: Vec::new(),
+    };
     let replies = bench.extract(0..40, chat(), vec![ReadOut::at(7)], Some(stop), TooLong::Skip);
     let replies: Vec<RowTokens> = serde_json::from_slice(artifact(&bench.execute(&replies).unwrap(), TOKENS)).unwrap();
     let expected: Vec<(&str, &str)> = replies.iter().map(|row| (row.id.as_str(), row.reply_text.as_str())).collect();
@@ -79,7 +87,15 @@ fn written_answers_are_the_greedy_replies_in_words() {
 
 /// A unit of replies, and the rows' replies made what a test needs.
 pub fn replies(bench: &mut Bench, says: impl Fn(usize) -> String) -> (Unit, Output) {
-    let asked = Continuation { tokens: Some(4), temperature: 0.0, seed: 0, filler: None, stop_at_eos: false, controls: Vec::new() };
+    let asked = Continuation {
+        tokens: Some(4),
+        temperature: 0.0,
+        seed: Some(0),
+        seeds: Vec::new(),
+        filler: None,
+        stop_at_eos: false,
+        controls: Vec::new(),
+    };
     let rows = bench.rows().len();
     let unit = bench.extract(0..rows, Prompt::Template("{text}".into()), vec![ReadOut::at(1)], Some(asked), TooLong::Error);
     let mut output = bench.execute(&unit).unwrap();
@@ -211,7 +227,15 @@ fn too_little_memory_changes_no_verdict_and_rows_without_numbers_have_none() {
 #[test]
 fn a_reply_goes_from_the_model_to_its_judge() {
     let mut bench = Bench::new("llama-plain", 12);
-    let asked = Continuation { tokens: Some(8), temperature: 0.0, seed: 0, filler: None, stop_at_eos: true, controls: Vec::new() };
+    let asked = Continuation {
+        tokens: Some(8),
+        temperature: 0.0,
+        seed: Some(0),
+        seeds: Vec::new(),
+        filler: None,
+        stop_at_eos: true,
+        controls: Vec::new(),
+    };
     let unit = bench.extract(0..12, Prompt::Chat(Chat::default()), vec![ReadOut::LAST], Some(asked), TooLong::Error);
     let output = bench.execute(&unit).unwrap();
     bench.commit(&unit, "a", &output);

@@ -1,6 +1,8 @@
 //! The axes of a spec resolved against rows and models, in the one spelling that unit keys hold.
 
-use limbic_proto::axis::{Layer, Pooling, ReadOut};
+use std::collections::BTreeSet;
+
+use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::{Rows, Scheme};
 use limbic_proto::spec::{Continuation, Control, LogisticSpec, ProbeSpec, Prompt, RidgeSpec, Spec, Transfer};
@@ -16,6 +18,8 @@ pub(super) struct Axes {
     pub layers: Vec<Vec<Layer>>,
     /// Rows per `prompt` unit.
     pub rows_per_prompt_unit: usize,
+    /// The seeds of sampling, in the spec's order; one of none where nothing is drawn.
+    pub sampling_seeds: Vec<Option<u64>>,
     probes: Vec<ProbeSpec>,
     seeds: Vec<u64>,
     /// Those controls that need the same states as their probe.
@@ -26,11 +30,24 @@ pub(super) struct Axes {
     targets: Digest,
 }
 
+/// Whose replies are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Draw {
+    /// The seed of sampling.
+    pub seed: u64,
+    /// Whether what doesn't depend on it is read beside the replies of another seed.
+    pub further: bool,
+}
+
 /// What is read in the same passes: some layers at some offsets.
 pub(super) struct Reading {
     layers: Vec<Layer>,
     read_outs: Vec<ReadOut>,
     continuation: Option<Continuation>,
+    /// Whether offset 0 is read for what is carried on from it alone.
+    pub carried: bool,
+    /// Read-outs by which shards are sized: those of the first seed, whose shards they are.
+    sized_by: usize,
 }
 
 impl Axes {
@@ -43,6 +60,10 @@ impl Axes {
         Ok(Axes {
             layers,
             rows_per_prompt_unit: spec.execution.rows_per_unit.unwrap_or(ROWS).max(1),
+            sampling_seeds: match spec.continuation.as_ref().filter(|c| c.sampled()) {
+                Some(drawn) => drawn.sampling_seeds().into_iter().map(Some).collect(),
+                None => vec![None],
+            },
             seeds: seeds(spec, &probes, &controls),
             probes,
             controls,
@@ -54,14 +75,30 @@ impl Axes {
     }
 
     /// Those layers at those of the spec's offsets, with the continuation that they need; a whole one where it is judged.
-    pub fn reading(&self, spec: &Spec, layers: &[Layer], offsets: &[u32], judged: bool) -> Reading {
-        let part = Spec { offsets: offsets.to_vec(), ..spec.clone() };
-        let mut read_outs = part.read_outs();
-        read_outs.sort();
-        read_outs.dedup();
+    pub fn reading(&self, spec: &Spec, layers: &[Layer], offsets: &[u32], judged: bool, draw: Option<Draw>) -> Reading {
+        let at = |offsets: &[u32]| Spec { offsets: offsets.to_vec(), ..spec.clone() }.read_outs().into_iter().collect::<BTreeSet<_>>();
+        let mut read_outs = at(offsets);
+        let mut sized_by = read_outs.len();
+        let further = draw.is_some_and(|draw| draw.further);
+        let carried = further && self.carries(spec, offsets);
+        if further {
+            if every_reply(spec, offsets) {
+                sized_by = at(&spec.offsets).len();
+            }
+            read_outs.retain(|read_out| read_out.context != Context::Filler);
+            read_outs.extend(carried.then_some(ReadOut::LAST));
+        }
         let largest = if judged { &spec.offsets } else { offsets }.iter().copied().max().unwrap_or(0);
         let needed = spec.continuation.as_ref().filter(|_| judged || largest > 0);
-        Reading { layers: layers.to_vec(), read_outs, continuation: needed.map(|c| continuation(c, largest)) }
+        let continuation = needed.map(|c| continuation(c, largest, draw.map(|draw| draw.seed)));
+        Reading { layers: layers.to_vec(), read_outs: read_outs.into_iter().collect(), continuation, carried, sized_by }
+    }
+
+    /// Whether the replies of a further seed need offset 0 beside them: for probes that are fitted there and carried on, and
+    /// for networks that are fitted to all offsets.
+    fn carries(&self, spec: &Spec, offsets: &[u32]) -> bool {
+        let wanted = self.transfer || self.probes.iter().any(|probe| matches!(probe, ProbeSpec::OffsetMlp(_)));
+        wanted && !offsets.contains(&0) && every_reply(spec, offsets) && spec.read_outs().contains(&ReadOut::LAST)
     }
 
     pub fn extract(&self, spec: &Spec, reading: &Reading, model: &ModelFacts, prompt: Prompt, rows: RowsIdentity) -> ExtractUnit {
@@ -88,7 +125,7 @@ impl Axes {
             seeds: self.seeds.clone(),
             controls: self.controls.clone(),
             transfer: self.transfer && reading.read_outs.contains(&ReadOut::LAST) && reading.read_outs.len() > 1,
-            geometry: self.geometry && reading.read_outs.iter().any(|read_out| read_out.offset == 0),
+            geometry: self.geometry && !reading.carried && reading.read_outs.iter().any(|read_out| read_out.offset == 0),
         }
     }
 
@@ -137,7 +174,7 @@ impl Axes {
     /// What the baseline on mean embeddings reads.
     pub fn embeddings() -> Reading {
         let read_out = ReadOut { pooling: Pooling::UtteranceMean, ..ReadOut::LAST };
-        Reading { layers: vec![Layer::Block(0)], read_outs: vec![read_out], continuation: None }
+        Reading { layers: vec![Layer::Block(0)], read_outs: vec![read_out], continuation: None, carried: false, sized_by: 1 }
     }
 
     /// The baseline on mean embeddings: the spec's own logistic (or ridge) probe where it has one.
@@ -161,6 +198,11 @@ impl Reading {
     pub fn at_zero(&self) -> Vec<ReadOut> {
         self.read_outs.iter().copied().filter(|read_out| read_out.offset == 0).collect()
     }
+
+    /// The seed of the replies, where any are drawn.
+    pub fn sampling_seed(&self) -> Option<u64> {
+        self.continuation.as_ref().filter(|c| c.sampled())?.seed
+    }
 }
 
 /// Rows of a unit where the spec doesn't say how many: what a dying worker loses stays small.
@@ -172,7 +214,7 @@ const STATES: u64 = 1 << 30;
 
 /// How many rows an extract unit has.
 pub(super) fn rows_per_unit(spec: &Spec, reading: &Reading, model: &ModelFacts) -> usize {
-    let states = (reading.layers.len() * reading.read_outs.len()).max(1) as u64;
+    let states = (reading.layers.len() * reading.sized_by).max(1) as u64;
     let fitting = STATES / (states * model.architecture.bytes_per_state()).max(1);
     spec.execution.rows_per_unit.unwrap_or((fitting as usize).min(ROWS)).max(1)
 }
@@ -192,14 +234,15 @@ fn layers(spec: &Spec, model: &ModelFacts) -> Result<Vec<Layer>, PlanError> {
     spec.layers.resolve(layers).map_err(|layer| PlanError::Layer { model: model.name.clone(), layer, layers })
 }
 
-/// The continuation with its length filled in, and with no seed where nothing is drawn.
-fn continuation(asked: &Continuation, largest: u32) -> Continuation {
-    let mut continuation = asked.clone();
-    continuation.tokens.get_or_insert(largest);
-    if continuation.instead().is_some() || continuation.temperature == 0.0 {
-        continuation.seed = 0;
-    }
-    continuation
+/// Whether those are all of the spec's offsets beyond the prompt, and there are any.
+fn every_reply(spec: &Spec, offsets: &[u32]) -> bool {
+    let mut beyond = spec.offsets.iter().filter(|offset| **offset > 0).peekable();
+    beyond.peek().is_some() && beyond.all(|offset| offsets.contains(offset))
+}
+
+/// The continuation with its length filled in, and with one seed: 0 where nothing is drawn.
+fn continuation(asked: &Continuation, largest: u32, seed: Option<u64>) -> Continuation {
+    Continuation { tokens: Some(asked.tokens.unwrap_or(largest)), seed: Some(seed.unwrap_or(0)), seeds: Vec::new(), ..asked.clone() }
 }
 
 /// The seeds, ascending; `[0]` where neither a probe nor a control draws anything.

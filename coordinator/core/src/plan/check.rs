@@ -104,7 +104,8 @@ pub enum PlanError {
     /// A later revision changes what it may not.
     #[error(
         "{field}: differs between the sweep's first revision and revision {revision}; a sweep can be extended by models, layers, \
-         conditions, offsets and (as `judge.models`) judges only: submit this as a sweep of its own (states that both need are shared)"
+         conditions, offsets, seeds of sampling and (as `judge.models`) judges only: submit this as a sweep of its own (states that both \
+         need are shared)"
     )]
     Changed {
         /// The revision.

@@ -1,17 +1,19 @@
 //! The plan in the making: cells and units, revision by revision.
 
+mod asked;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limbic_proto::axis::Layer;
 use limbic_proto::key::{Digest, UnitKey};
-use limbic_proto::rows::{Rows, Split};
-use limbic_proto::spec::{Activations, Baseline, Condition, Judge, Judges, Prompt, TEXT, Transfer, Writing};
+use limbic_proto::rows::Rows;
+use limbic_proto::spec::{Activations, Baseline, Condition, Prompt, TEXT, Transfer};
 use limbic_proto::unit::{Hints, RowsIdentity, Unit, UnitSpec};
 
-use super::axes::{Axes, Reading, rows_per_unit, shards};
+use super::axes::{Axes, Draw, Reading, rows_per_unit, shards};
 use super::estimate::{Cost, Costs, Estimate};
-use super::{Cell, ModelFacts, Place, Plan, PlanError, PlannedUnit, Revision, questions};
+use super::{Cell, ModelFacts, Place, Plan, PlanError, PlannedUnit, Revision};
 
 /// A range of rows, and what the model sees of them.
 type Shard = ((usize, usize), RowsIdentity);
@@ -27,16 +29,18 @@ pub(super) struct Planner<'a> {
     models: Vec<ModelFacts>,
     conditions: Vec<Condition>,
     layers: Vec<BTreeSet<Layer>>,
-    /// The units that each (model, condition, layer, offset) needs.
-    cells: BTreeMap<(usize, usize, Layer, u32), Vec<UnitKey>>,
+    /// The units that each (model, condition, layer, offset) needs; beyond the prompt by the seed of the replies.
+    cells: BTreeMap<(usize, usize, Layer, u32, Option<u64>), Vec<UnitKey>>,
+    /// The seed of the first replies that each (model, condition) draws.
+    drawn: BTreeMap<(usize, usize), u64>,
     /// Where each (model, layer, condition) is fitted at offset 0, for others to use.
     fitted: BTreeMap<(usize, Layer, usize), Fitted>,
     /// The (model, layer, from, to) that probes are transferred between.
     transferred: BTreeSet<(usize, Layer, usize, usize)>,
-    /// The (judge, model, condition) whose replies are judged.
-    judged: BTreeSet<(usize, usize, usize)>,
-    /// The extract units whose replies the first judge of a (model, condition) was given, for further judges.
-    replies: BTreeMap<(usize, usize), Vec<UnitKey>>,
+    /// The (judge, model, condition) whose replies are judged, by the seed of the replies.
+    judged: BTreeSet<(usize, usize, usize, Option<u64>)>,
+    /// The extract units whose replies the first judge of a (model, condition, seed) was given, for further judges.
+    replies: BTreeMap<(usize, usize, Option<u64>), Vec<UnitKey>>,
     units: BTreeMap<UnitKey, PlannedUnit>,
     order: Vec<UnitKey>,
     priority: i32,
@@ -50,14 +54,27 @@ struct Fitted {
     extracts: Vec<UnitKey>,
 }
 
-/// What is being planned: a model and a condition by their places in the plan, and the cells that are missing.
+/// What is being planned: a model and a condition by their places in the plan, whose replies, and the cells that are missing.
 struct Part<'a> {
     revision: &'a Revision<'a>,
     axes: &'a Axes,
     model: usize,
     condition: usize,
+    draw: Option<Draw>,
     layers: Vec<Layer>,
     offsets: Vec<u32>,
+}
+
+impl Part<'_> {
+    /// Whose replies they are, in titles: said where there are several seeds.
+    fn drawn(&self) -> String {
+        let several = |draw: &Draw| draw.further || self.axes.sampling_seeds.len() > 1;
+        self.draw.filter(several).map_or_else(String::new, |draw| format!(" sampling seed {}", draw.seed))
+    }
+
+    fn sampling_seed(&self) -> Option<u64> {
+        self.draw.map(|draw| draw.seed)
+    }
 }
 
 impl<'a> Planner<'a> {
@@ -71,6 +88,7 @@ impl<'a> Planner<'a> {
             conditions: Vec::new(),
             layers: Vec::new(),
             cells: BTreeMap::new(),
+            drawn: BTreeMap::new(),
             fitted: BTreeMap::new(),
             transferred: BTreeSet::new(),
             judged: BTreeSet::new(),
@@ -96,25 +114,52 @@ impl<'a> Planner<'a> {
         for (index, &model) in models.iter().enumerate() {
             self.layers[model].extend(&axes.layers[index]);
             let trained = self.models[model].random_weights.is_none();
-            for &condition in &conditions {
+            let judges = if trained { &judges[..] } else { &[] };
+            for (&condition, &seed) in conditions.iter().flat_map(|condition| axes.sampling_seeds.iter().map(move |seed| (condition, seed)))
+            {
+                let part = |draw, (offsets, layers)| Part { revision, axes: &axes, model, condition, draw, layers, offsets };
                 // Judges that `judge.models` names judge the same replies: those that an earlier revision had judged.
-                if let Some(replies) = self.replies.get(&(model, condition)).filter(|_| several).cloned() {
-                    let judges = self.unjudged(revision, model, condition, &judges);
-                    self.judgements(revision, (model, condition), &judges, &replies)?;
+                if let Some(replies) = self.replies.get(&(model, condition, seed)).filter(|_| several).cloned() {
+                    let part = part(self.draw(model, condition, seed), Default::default());
+                    let judges = self.unjudged(&part, judges);
+                    self.judgements(&part, &judges, &replies)?;
                 }
-                for (offsets, layers) in self.missing(revision, &axes.layers[index], model, condition) {
-                    let part = Part { revision, axes: &axes, model, condition, layers, offsets };
-                    let judges = if trained { self.unjudged(revision, model, condition, &judges) } else { Vec::new() };
-                    let reading = axes.reading(revision.spec, &part.layers, &part.offsets, !judges.is_empty());
-                    let extracts = self.extracts(&part, &reading);
-                    self.judgements(revision, (model, condition), &judges, &extracts)?;
-                    self.fits(&part, &reading, extracts);
+                let mut missing: Vec<_> = self.missing(revision, &axes.layers[index], model, condition, seed).into_iter().collect();
+                // Replies of a further seed may be judged and not read.
+                if missing.is_empty() && self.draw(model, condition, seed).is_some_and(|draw| draw.further) {
+                    missing.push(Default::default());
+                }
+                for cells in missing {
+                    let part = part(self.draw(model, condition, seed), cells);
+                    self.part(&part, judges)?;
                 }
             }
             if trained {
                 self.of_model(revision, &axes, model)?;
             }
         }
+        Ok(())
+    }
+
+    /// Whose replies a part of the plan reads, where any are drawn.
+    fn draw(&self, model: usize, condition: usize, seed: Option<u64>) -> Option<Draw> {
+        let first = self.drawn.get(&(model, condition)).copied();
+        seed.map(|seed| Draw { seed, further: first.is_some_and(|first| first != seed) })
+    }
+
+    /// One part's units.
+    fn part(&mut self, part: &Part<'_>, judges: &[usize]) -> Result<(), PlanError> {
+        let judges = self.unjudged(part, judges);
+        if part.offsets.is_empty() && judges.is_empty() {
+            return Ok(());
+        }
+        let reading = part.axes.reading(part.revision.spec, &part.layers, &part.offsets, !judges.is_empty(), part.draw);
+        if let Some(seed) = reading.sampling_seed() {
+            self.drawn.entry((part.model, part.condition)).or_insert(seed);
+        }
+        let extracts = self.extracts(part, &reading);
+        self.judgements(part, &judges, &extracts)?;
+        self.fits(part, &reading, extracts);
         Ok(())
     }
 
@@ -152,8 +197,9 @@ impl<'a> Planner<'a> {
             planned.unit.hints.model = needed.map(|model| hints[model].clone());
         }
         let cells = self.cells.into_iter();
-        let cells: Vec<Cell> =
-            cells.map(|((model, condition, layer, offset), units)| Cell { model, layer, condition, offset, units }).collect();
+        let cells: Vec<Cell> = cells
+            .map(|((model, condition, layer, offset, sampling_seed), units)| Cell { model, layer, condition, offset, sampling_seed, units })
+            .collect();
         Plan {
             estimate: Estimate::of(cells.len(), self.rows.rows.len(), &self.models, self.units.values()),
             models: self.models,
@@ -195,10 +241,17 @@ impl<'a> Planner<'a> {
     }
 
     /// The cells that no earlier revision has: layers that lack the same offsets together, for one pass yields them all.
-    fn missing(&self, revision: &Revision<'_>, layers: &[Layer], model: usize, condition: usize) -> BTreeMap<Vec<u32>, Vec<Layer>> {
+    fn missing(
+        &self,
+        revision: &Revision<'_>,
+        layers: &[Layer],
+        model: usize,
+        condition: usize,
+        seed: Option<u64>,
+    ) -> BTreeMap<Vec<u32>, Vec<Layer>> {
         let mut missing: BTreeMap<Vec<u32>, Vec<Layer>> = BTreeMap::new();
         for &layer in layers {
-            let lacks = |offset: &u32| !self.cells.contains_key(&(model, condition, layer, *offset));
+            let lacks = |offset: &u32| !self.cells.contains_key(&(model, condition, layer, *offset, seed.filter(|_| *offset > 0)));
             let offsets: Vec<u32> = revision.spec.offsets.iter().copied().filter(lacks).collect();
             if !offsets.is_empty() {
                 missing.entry(offsets).or_default().push(layer);
@@ -233,19 +286,6 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The models that judge: those that are named (as the revision names them), or all that are trained, or the largest of these.
-    fn judges(&self, asked: &Judge, revision: &Revision<'_>, models: &[usize]) -> Vec<usize> {
-        let named = |name: &String| revision.models.iter().position(|facts| facts.name == *name).map(|index| models[index]);
-        let trained = models.iter().copied().filter(|model| self.models[*model].random_weights.is_none());
-        let size = |model: &usize| (self.models[*model].architecture.parameters(), usize::MAX - *model);
-        match (&asked.model, &asked.models) {
-            (Some(name), _) => named(name).into_iter().collect(),
-            (None, Some(Judges::Named(names))) => names.iter().filter_map(named).collect(),
-            (None, Some(Judges::All)) => trained.collect(),
-            (None, None) => trained.max_by_key(size).into_iter().collect(),
-        }
-    }
-
     /// The rows cut into shards of a size.
     fn shards(&mut self, size: usize) -> Vec<Shard> {
         let rows = self.rows;
@@ -259,8 +299,9 @@ impl<'a> Planner<'a> {
         let add = |(range, identity)| {
             let unit = part.axes.extract(part.revision.spec, reading, &facts, condition.prompt(), identity);
             let cost = self.costs.extract(&facts, &unit, range);
-            let title = format!("extract {} {} rows {}..{}", facts.name, condition.name, range.0, range.1);
-            let place = Place::Extract { model: part.model, condition: part.condition, rows: range };
+            let title = format!("extract {} {}{} rows {}..{}", facts.name, condition.name, part.drawn(), range.0, range.1);
+            let place =
+                Place::Extract { model: part.model, condition: part.condition, sampling_seed: reading.sampling_seed(), rows: range };
             self.add((UnitSpec::Extract(unit), place), part.revision, range, cost, title)
         };
         shards.into_iter().map(add).collect()
@@ -275,7 +316,8 @@ impl<'a> Planner<'a> {
                 self.fitted.entry((part.model, layer, part.condition)).or_insert(fitted);
             }
             for &offset in &part.offsets {
-                self.cells.insert((part.model, part.condition, layer, offset), units.clone());
+                let seed = part.draw.filter(|_| offset > 0).map(|draw| draw.seed);
+                self.cells.insert((part.model, part.condition, layer, offset, seed), units.clone());
             }
         }
     }
@@ -284,8 +326,10 @@ impl<'a> Planner<'a> {
         let unit = part.axes.fit(reading, extracts, layer);
         let facts = &self.models[part.model];
         let cost = self.costs.fit(&unit, facts.architecture.hidden);
-        let title = format!("fit {} {} layer {layer}", facts.name, self.conditions[part.condition].name);
-        let place = Place::Fit { model: part.model, condition: part.condition, layer };
+        let title = format!("fit {} {}{} layer {layer}", facts.name, self.conditions[part.condition].name, part.drawn());
+        let sampling_seed = reading.sampling_seed().filter(|_| part.offsets.iter().any(|offset| *offset > 0));
+        let carried = reading.carried;
+        let place = Place::Fit { model: part.model, condition: part.condition, layer, sampling_seed, carried };
         self.add((UnitSpec::Fit(unit), place), part.revision, (0, self.rows.rows.len()), cost, title)
     }
 
@@ -295,7 +339,7 @@ impl<'a> Planner<'a> {
         let mut by_layer: BTreeMap<Layer, Vec<(usize, &Fitted)>> = BTreeMap::new();
         let mut units = Vec::new();
         here.for_each(|((_, layer, condition), fitted)| by_layer.entry(*layer).or_default().push((*condition, fitted)));
-        let reading = axes.reading(revision.spec, &[], &[0], false);
+        let reading = axes.reading(revision.spec, &[], &[0], false, None);
         for (layer, fitted) in by_layer {
             for (to, target) in &fitted {
                 let new = |(from, _): &&(usize, &Fitted)| from != to && !self.transferred.contains(&(model, layer, *from, *to));
@@ -331,69 +375,5 @@ impl<'a> Planner<'a> {
         let title = format!("fit {} mean-embedding", facts.name);
         let place = Place::Baseline { baseline: Baseline::MeanEmbedding, model: Some(model) };
         self.add((UnitSpec::Fit(unit), place), revision, (0, self.rows.rows.len()), cost, title);
-    }
-
-    fn zero_shot(&mut self, revision: &Revision<'_>, axes: &Axes, model: usize, baseline: Baseline) -> Result<(), PlanError> {
-        let facts = self.models[model].clone();
-        for range in questions::shards(self.rows, axes.rows_per_prompt_unit) {
-            let texts = Rows::texts_digest(&self.rows.rows[range.0..range.1]);
-            let unit = questions::zero_shot(revision.spec, &self.rows.classes, &facts, baseline, texts, range)?;
-            let cost = self.costs.prompt(&facts, &unit, range);
-            let asked = if baseline == Baseline::ZeroShot { "" } else { " json" };
-            let title = format!("prompt {}{asked} rows {}..{}", facts.name, range.0, range.1);
-            self.add((UnitSpec::Prompt(unit), Place::Prompt { model, baseline, rows: range }), revision, range, cost, title);
-        }
-        Ok(())
-    }
-
-    fn writing(&mut self, revision: &Revision<'_>, axes: &Axes, model: usize, writing: &Writing) -> Result<(), PlanError> {
-        let facts = self.models[model].clone();
-        for (range, identity) in self.shards(axes.rows_per_prompt_unit) {
-            let unit = questions::writing(revision.spec, writing, &facts, identity)?;
-            let cost = self.costs.prompt(&facts, &unit, range);
-            let title = format!("prompt {} writing rows {}..{}", facts.name, range.0, range.1);
-            self.add((UnitSpec::Prompt(unit), Place::Writing { model, rows: range }), revision, range, cost, title);
-        }
-        Ok(())
-    }
-
-    /// Those judges who are to judge a model's replies under a condition, and have not yet.
-    fn unjudged(&self, revision: &Revision<'_>, model: usize, condition: usize, judges: &[usize]) -> Vec<usize> {
-        // A condition that an earlier revision has under another name is asked for by this revision's.
-        let prompt = self.conditions[condition].prompt();
-        let names: Vec<&str> = revision.spec.conditions.iter().filter(|c| c.prompt() == prompt).map(|c| c.name.as_str()).collect();
-        let wanted = |asked: &Judge| asked.conditions.is_empty() || asked.conditions.iter().any(|name| names.contains(&name.as_str()));
-        let wanted = revision.spec.judge.as_ref().is_some_and(wanted);
-        judges.iter().copied().filter(|judge| wanted && !self.judged.contains(&(*judge, model, condition))).collect()
-    }
-
-    /// Each judge's verdicts on a model's replies under a condition, of shards that have test rows.
-    fn judgements(
-        &mut self,
-        revision: &Revision<'_>,
-        (model, condition): (usize, usize),
-        judges: &[usize],
-        extracts: &[UnitKey],
-    ) -> Result<(), PlanError> {
-        let Some(asked) = revision.spec.judge.as_ref().filter(|_| !judges.is_empty()) else { return Ok(()) };
-        self.replies.entry((model, condition)).or_insert_with(|| extracts.to_vec());
-        let name = self.conditions[condition].name.clone();
-        for &judge in judges {
-            self.judged.insert((judge, model, condition));
-            let facts = self.models[judge].clone();
-            for replies in extracts {
-                let range = self.units[replies].unit.hints.rows;
-                if !(range.0..range.1).any(|row| self.rows.rows[row].split == Split::Test) {
-                    continue;
-                }
-                let unit = questions::judge(revision.spec, asked, &self.rows.classes, &facts, *replies)?;
-                let tokens = self.units[replies].unit.spec.reply_tokens();
-                let cost = self.costs.judge(&facts, &unit, tokens, range);
-                let title = format!("judge {} {name} rows {}..{} by {}", self.models[model].name, range.0, range.1, facts.name);
-                let place = Place::Judge { judge, model, condition, rows: range };
-                self.add((UnitSpec::Judge(unit), place), revision, range, cost, title);
-            }
-        }
-        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Properties of plans, and every refusal.
 
 mod costs;
+mod draws;
 mod judging;
 mod kinds;
 mod revisions;
@@ -241,12 +242,16 @@ proptest! {
     #[test]
     fn every_plan_is_closed_and_counts_its_axes(
         depths in prop::collection::vec(1usize..5, 1..4), conditions in 1usize..4, offsets in prop::collection::btree_set(0u32..9, 1..4),
-        count in 20usize..60, size in 1usize..70, mlp in any::<bool>(), seeds in 1u64..4, more in any::<bool>(),
+        count in 20usize..60, size in 1usize..70, mlp in any::<bool>(), seeds in 1u64..4, more in any::<bool>(), draws in 0u64..4,
     ) {
         let names: Vec<String> = (0..depths.len()).map(|i| format!("m{i}")).collect();
         let conditions: Vec<String> = (0..conditions).map(|i| format!("{{name: c{i}, template: '{i} {{text}}'}}")).collect();
+        // Replies are drawn once or more, where any are read.
+        let draws = if offsets.iter().any(|k| *k > 0) { draws } else { draws.min(1) };
+        let drawn: Vec<Option<u64>> = if draws == 0 { vec![None] } else { (0..draws).map(Some).collect() };
+        let sampling = if draws == 0 { String::new() } else { format!(", temperature: 1, seeds: {:?}", (0..draws).collect::<Vec<_>>()) };
         let fields = format!(
-            "conditions: [{}]\noffsets: [{}]\ncontinuation: {{tokens: 9}}\nexecution: {{rows_per_unit: {size}}}\nseeds: {:?}\nprobes: [{{kind: {}}}]{}",
+            "conditions: [{}]\noffsets: [{}]\ncontinuation: {{tokens: 9{sampling}}}\nexecution: {{rows_per_unit: {size}}}\nseeds: {:?}\nprobes: [{{kind: {}}}]{}",
             conditions.join(", "), offsets.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
             (0..seeds).collect::<Vec<_>>(), if mlp { "mlp" } else { "logistic" }, if more { EVERYTHING } else { "" },
         );
@@ -256,7 +261,8 @@ proptest! {
         let plan = plan(&spec, &data, &models).unwrap();
 
         let layers: usize = depths.iter().map(|depth| depth + 2).sum();
-        prop_assert_eq!(plan.cells.len(), layers * conditions.len() * offsets.len());
+        let beyond = offsets.iter().filter(|k| **k > 0).count();
+        prop_assert_eq!(plan.cells.len(), layers * conditions.len() * (offsets.len() - beyond + beyond * drawn.len()));
         prop_assert_eq!(plan.estimate.cells as usize, plan.cells.len());
         prop_assert_eq!(plan.estimate.units.values().map(|kind| kind.units).sum::<u64>() as usize, plan.units.len());
         let mut done = BTreeSet::new();
@@ -270,13 +276,20 @@ proptest! {
         prop_assert_eq!(done.len(), plan.units.len());
         prop_assert!(plan.cells.iter().all(|cell| !cell.units.is_empty() && cell.units.iter().all(|key| plan.units.contains_key(key))));
         for cell in &plan.cells {
-            let place = Place::Fit { model: cell.model, condition: cell.condition, layer: cell.layer };
+            // What doesn't depend on the replies stands beside the first ones.
+            let sampling_seed = if cell.offset > 0 { cell.sampling_seed } else { drawn[0].filter(|_| beyond > 0) };
+            let place = Place::Fit { model: cell.model, condition: cell.condition, layer: cell.layer, sampling_seed, carried: false };
             prop_assert_eq!(&plan.units[&cell.units[0]].place, &place);
         }
-        for (model, condition) in (0..models.len()).flat_map(|m| (0..conditions.len()).map(move |c| (m, c))) {
+        let places = (0..models.len()).flat_map(|m| (0..conditions.len()).map(move |c| (m, c)));
+        for (model, condition, seed) in places.flat_map(|(m, c)| drawn.iter().map(move |seed| (m, c, *seed))) {
+            // Replies are drawn where they are read or judged.
+            let seed = seed.filter(|_| beyond > 0 || more);
             let mut next = 0;
             for planned in plan.order.iter().map(|key| &plan.units[key]) {
-                if let Place::Extract { model: m, condition: c, rows } = planned.place && (m, c) == (model, condition) {
+                if let Place::Extract { model: m, condition: c, sampling_seed, rows } = planned.place
+                    && (m, c, sampling_seed) == (model, condition, seed)
+                {
                     prop_assert_eq!(rows.0, next, "shards follow one another");
                     next = rows.1;
                 }

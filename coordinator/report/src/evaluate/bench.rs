@@ -1,6 +1,6 @@
 //! What all summaries share: the test rows, their resamples, and the predictions by where they belong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use limbic_proto::axis::{Layer, ReadOut};
@@ -35,8 +35,11 @@ pub struct Origin {
     pub fitted_at: Option<ReadOut>,
 }
 
-/// Predictions by layer and read-out, one per seed.
+/// Predictions by layer and read-out, one per sampling seed and seed.
 pub type Cells = BTreeMap<(Layer, ReadOut), Vec<usize>>;
+
+/// Two sides of a comparison that depend on the replies of one sampling seed, or on none.
+pub type Sides = (Option<u64>, Vec<usize>, Vec<usize>);
 
 /// What all summaries share.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ pub struct Bench<'a> {
     pub levels: Vec<(Rollup, Ruler<'a>)>,
     /// What curves and differences are about.
     pub measure: Measure,
-    /// Predictions by where they belong, seeds ascending; fits that are absent are left out.
+    /// Predictions by where they belong, sampling seeds and seeds ascending; fits that are absent are left out.
     pub cells: BTreeMap<Series, Cells>,
     /// Per prediction the study's measure without an interval, where it is defined.
     pub values: Vec<Option<f64>>,
@@ -134,6 +137,26 @@ impl Bench<'_> {
             Drawn::mean(&all?)
         };
         (0..self.study.classes.len()).map(of_class).collect()
+    }
+
+    /// Some predictions by the sampling seed whose replies they depend on; under none where they depend on no reply.
+    pub fn by_sampling_seed(&self, predictions: &[usize]) -> BTreeMap<Option<u64>, Vec<usize>> {
+        let mut by_seed: BTreeMap<Option<u64>, Vec<usize>> = BTreeMap::new();
+        predictions.iter().for_each(|i| by_seed.entry(self.study.predictions[*i].sampling_seed).or_default().push(*i));
+        by_seed
+    }
+
+    /// The predictions of two sides, sampling seed by sampling seed: what is said of the same replies is compared on the rows
+    /// that those replies have. A side that depends on no reply stands beside each; sides of different seeds stay whole.
+    pub fn paired(&self, subject: &[usize], against: &[usize]) -> Vec<Sides> {
+        let (ours, theirs) = (self.by_sampling_seed(subject), self.by_sampling_seed(against));
+        let undrawn = |side: &BTreeMap<Option<u64>, Vec<usize>>| side.keys().all(Option::is_none);
+        let seeds: BTreeSet<Option<u64>> = ours.keys().chain(theirs.keys()).copied().filter(Option::is_some).collect();
+        if seeds.is_empty() || !(undrawn(&ours) || undrawn(&theirs) || ours.keys().eq(theirs.keys())) {
+            return vec![(None, subject.to_vec(), against.to_vec())];
+        }
+        let of = |side: &BTreeMap<Option<u64>, Vec<usize>>, seed| side.get(seed).or(side.get(&None)).cloned().unwrap_or_default();
+        seeds.iter().map(|seed| (*seed, of(&ours, seed), of(&theirs, seed))).collect()
     }
 
     /// The predictions of a baseline, for one model or for none.

@@ -57,25 +57,24 @@ pub fn correct(comparisons: &mut [Comparison]) {
     }
 }
 
-/// Mean score of one side minus the other's, on the rows that every prediction of both has.
+/// Two sides on the rows that both have.
+struct Met {
+    subject: Drawn,
+    against: Drawn,
+    /// The share of those rows of which one side is right alone, where rows are right or wrong by the measure itself.
+    discordance: Option<f64>,
+}
+
+/// Mean score of one side minus the other's, on the rows that every prediction of both has. What depends on the replies of
+/// several sampling seeds meets what depends on the same ones, and the mean over seeds counts.
 pub fn difference(bench: &Bench<'_>, pair: &Pair) -> Option<Comparison> {
-    let (subject, against) = (&pair.subject.predictions, &pair.against.predictions);
-    let values: Option<Vec<_>> = subject.iter().chain(against).map(|i| bench.read(*i)).collect();
-    let values = values.filter(|_| !subject.is_empty() && !against.is_empty())?;
-    let mut rows = vec![true; bench.ruler.target.rows()];
-    values.iter().for_each(|v| rows = bench.ruler.present(v, Some(&rows)));
-    let (ours, theirs) = values.split_at(subject.len());
-    let side = |of: &[std::sync::Arc<Vec<f32>>]| -> Option<Drawn> {
-        Drawn::mean(&of.iter().map(|v| bench.ruler.headline(v, Some(&rows))).collect::<Option<Vec<_>>>()?)
-    };
-    let (a, b) = (side(ours)?, side(theirs)?);
+    let pairs = bench.paired(&pair.subject.predictions, &pair.against.predictions);
+    let met: Vec<Met> = pairs.iter().map(|(_, ours, theirs)| meet(bench, ours, theirs)).collect::<Option<_>>()?;
+    let mean = |side: fn(&Met) -> &Drawn| Drawn::mean(&met.iter().map(|m| side(m).clone()).collect::<Vec<_>>());
+    let (a, b) = (mean(|m| &m.subject)?, mean(|m| &m.against)?);
     let difference = a.minus(&b);
     let p = (difference.groups > 1).then(|| p_value(difference.value, &difference.draws));
-    let [hits_a, hits_b] = [ours, theirs].map(|side| hits(bench, side));
-    let discordance = hits_a.zip(hits_b).map(|(a, b)| {
-        let differ = |row: usize| (a[row] - b[row]).abs();
-        (0..rows.len()).filter(|r| rows[*r]).map(differ).sum::<f64>() / difference.n as f64
-    });
+    let discordance: Option<f64> = met.iter().map(|m| m.discordance).sum::<Option<f64>>().map(|sum| sum / met.len() as f64);
     Some(Comparison {
         family: pair.family,
         model: pair.model,
@@ -91,6 +90,24 @@ pub fn difference(bench: &Bench<'_>, pair: &Pair) -> Option<Comparison> {
         corrected: usize::from(p.is_some()),
         detectable: detectable(bench, &difference, discordance),
     })
+}
+
+fn meet(bench: &Bench<'_>, subject: &[usize], against: &[usize]) -> Option<Met> {
+    let values: Option<Vec<_>> = subject.iter().chain(against).map(|i| bench.read(*i)).collect();
+    let values = values.filter(|_| !subject.is_empty() && !against.is_empty())?;
+    let mut rows = vec![true; bench.ruler.target.rows()];
+    values.iter().for_each(|v| rows = bench.ruler.present(v, Some(&rows)));
+    let (ours, theirs) = values.split_at(subject.len());
+    let side = |of: &[std::sync::Arc<Vec<f32>>]| -> Option<Drawn> {
+        Drawn::mean(&of.iter().map(|v| bench.ruler.headline(v, Some(&rows))).collect::<Option<Vec<_>>>()?)
+    };
+    let (a, b) = (side(ours)?, side(theirs)?);
+    let [hits_a, hits_b] = [ours, theirs].map(|side| hits(bench, side));
+    let discordance = hits_a.zip(hits_b).map(|(ours, theirs)| {
+        let differ = |row: usize| (ours[row] - theirs[row]).abs();
+        (0..rows.len()).filter(|r| rows[*r]).map(differ).sum::<f64>() / a.n.min(b.n) as f64
+    });
+    Some(Met { subject: a, against: b, discordance })
 }
 
 /// Per row, the share of a side's seeds that are right, where rows are right or wrong by the measure itself.

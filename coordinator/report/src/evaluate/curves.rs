@@ -1,7 +1,7 @@
 //! Curves over layers: one per place, probe and pooling, with the peak, the layer that stands for the curve, and the
 //! controls beside it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::bench::{Bench, Cells, Origin, Series, argmax};
 use super::measure::Drawn;
-use crate::results::{ControlCurve, DepthCurve, DepthPoint, Estimate, Line, Peak, Place};
+use crate::results::{ControlCurve, DepthCurve, DepthPoint, Estimate, Line, Peak, Place, Spread};
 use crate::statistics::best::as_good_as_best;
 use crate::statistics::comparison::benjamini_hochberg;
 
@@ -98,9 +98,11 @@ pub fn control_cells<'a>(bench: &'a Bench<'_>, place: Place, probe: &str, contro
 }
 
 fn seed_sd(bench: &Bench<'_>, predictions: &[usize]) -> Option<f64> {
-    let values: Vec<f64> = predictions.iter().filter_map(|i| bench.values[*i]).collect();
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    (values.len() > 1).then(|| (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt())
+    // A curve beyond the prompt is a mean over sampling seeds, too; those have a spread of their own.
+    let mut of_seed: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    predictions.iter().for_each(|i| of_seed.entry(bench.study.predictions[*i].seed).or_default().extend(bench.values[*i]));
+    let values = of_seed.into_values().filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>() / v.len() as f64);
+    Spread::of(&values.collect::<Vec<f64>>()).map(|spread| spread.sd)
 }
 
 fn compression(bench: &Bench<'_>, predictions: &[usize]) -> Option<f64> {

@@ -1,5 +1,7 @@
 //! How long the signal lasts: scores over layers and offsets, and fitted decays in every context.
 
+mod values;
+
 use std::collections::BTreeSet;
 
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
@@ -11,6 +13,7 @@ use super::curves::{CONTROLS, control_cells};
 use super::measure::Drawn;
 use crate::results::{ControlCurve, Decay, Estimate, Fitted, Grid, HalfLife, Persistence, Place};
 use crate::statistics::decay::DecayFit;
+use values::{AtOffset, Beside, Values};
 
 /// The contexts in the order of tables; what follows `Full` are its controls, the strictest first.
 pub const CONTEXTS: [Context; 4] = [Context::Full, Context::MaskedPrompt, Context::ShuffledReply, Context::Filler];
@@ -102,62 +105,6 @@ struct Measured<'a> {
     values: Values,
 }
 
-/// The measure over offsets, and what is followed per class.
-struct Values {
-    whole: Vec<Drawn>,
-    /// `[classes][offsets]`; none for a class that is undefined somewhere.
-    classes: Vec<Option<Vec<Drawn>>>,
-}
-
-/// The measure at one offset, and what is followed per class.
-type AtOffset = (Drawn, Vec<Option<Drawn>>);
-
-impl Values {
-    fn new(at: Vec<AtOffset>, classes: usize) -> Values {
-        let class = |class: usize| at.iter().map(|d| d.1[class].clone()).collect::<Option<Vec<Drawn>>>();
-        Values { classes: (0..classes).map(class).collect(), whole: at.into_iter().map(|d| d.0).collect() }
-    }
-
-    fn of(&self, class: Option<usize>) -> Option<&Vec<Drawn>> {
-        match class {
-            None => Some(&self.whole),
-            Some(class) => self.classes[class].as_ref(),
-        }
-    }
-}
-
-/// A curve beside a control's, over the offsets that both have, at each on the rows that both have.
-struct Beside {
-    control: Context,
-    offsets: Vec<u32>,
-    curve: Values,
-    level: Values,
-}
-
-impl Beside {
-    /// None if fewer than two offsets are shared, such as offset 0: before there is a reply there is no control.
-    fn new(bench: &Bench<'_>, curve: &Measured<'_>, control: &Measured<'_>) -> Option<Beside> {
-        let (mut offsets, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, k) in curve.offsets.iter().enumerate() {
-            let Some(there) = control.offsets.iter().position(|o| o == k) else { continue };
-            let (subject, against) = (curve.predictions[at], control.predictions[there]);
-            let mut rows = vec![true; bench.ruler.target.rows()];
-            for prediction in subject.iter().chain(against) {
-                rows = bench.ruler.present(&bench.read(*prediction)?, Some(&rows));
-            }
-            let of = |predictions: &[usize]| Some((bench.drawn_on(predictions, Some(&rows))?, bench.of_classes(predictions, Some(&rows))));
-            if let (Some(our), Some(their)) = (of(subject), of(against)) {
-                offsets.push(*k);
-                ours.push(our);
-                theirs.push(their);
-            }
-        }
-        let classes = bench.study.classes.len();
-        let (curve, level) = (Values::new(ours, classes), Values::new(theirs, classes));
-        (offsets.len() > 1).then_some(Beside { control: control.context, offsets, curve, level })
-    }
-}
-
 /// All curves of one series, with the decays fitted to them.
 fn curves<'a>(
     bench: &'a Bench<'_>,
@@ -178,7 +125,7 @@ fn curves<'a>(
             let start = home.and_then(|home| find(home, layer, 0, Context::Full, Pooling::Last.as_str()));
             start.into_iter().for_each(|predictions| sets.insert(0, (0, predictions)));
         }
-        let found = |(k, p): &(u32, &'a Vec<usize>)| Some((*k, p.as_slice(), (bench.drawn(p)?, bench.of_classes(p, None))));
+        let found = |(k, p): &(u32, &'a Vec<usize>)| Some((*k, p.as_slice(), AtOffset::of(bench, p)?));
         let found: Vec<(u32, &[usize], AtOffset)> = sets.iter().filter_map(found).collect();
         if found.len() < 2 {
             continue;
@@ -193,17 +140,22 @@ fn curves<'a>(
     let mut decays = Vec::new();
     for curve in &measured {
         let controls = measured.iter().filter(|m| curve.context == Context::Full && m.context != Context::Full);
-        let beside: Vec<Beside> = controls.filter_map(|control| Beside::new(bench, curve, control)).collect();
+        let ours = (curve.offsets.as_slice(), curve.predictions.as_slice());
+        let beside = |control: &Measured<'_>| Beside::new(bench, ours, control.context, (&control.offsets, &control.predictions));
+        let beside: Vec<Beside> = controls.filter_map(beside).collect();
         for class in std::iter::once(None).chain((0..count).map(Some)) {
             let Some(values) = curve.values.of(class) else { continue };
-            let towards = |b: &Beside| Some(fit(bench, &b.offsets, b.curve.of(class)?, Some(b.control), b.level.of(class)?));
+            let towards =
+                |b: &Beside| Some(fit(bench, &b.offsets, b.curve.of(class)?, Some(b.control), b.level.of(class)?, &b.of_seeds(class)));
             let mut fits: Vec<Fitted> = beside.iter().filter_map(towards).collect();
             let floor = class.map_or(bench.measure.floor, |c| bench.measure.class_floors[c]);
             let flat: Vec<Drawn> = values.iter().map(|v| level(floor, v.draws.len())).collect();
-            fits.push(fit(bench, &curve.offsets, values, None, &flat));
+            let above = |values: Vec<f64>| values.into_iter().map(|v| v - floor).collect();
+            let of_seeds: Vec<Vec<f64>> = curve.values.of_seeds(class).into_iter().map(above).collect();
+            fits.push(fit(bench, &curve.offsets, values, None, &flat, &of_seeds));
             let points = curve.offsets.iter().zip(values).map(|(k, v)| (*k, v.estimate(bench.ruler.resamples)));
-            let points = points.collect();
-            decays.push(Decay { probe: probe.to_owned(), transferred, context: curve.context, class, points, fits });
+            let (points, spread) = (points.collect(), curve.values.spread(class));
+            decays.push(Decay { probe: probe.to_owned(), transferred, context: curve.context, class, points, spread, fits });
         }
     }
     decays
@@ -213,8 +165,9 @@ fn level(value: f64, count: usize) -> Drawn {
     Drawn { value, draws: vec![value; count], n: usize::MAX, groups: usize::MAX }
 }
 
-/// The decay of what `values` have above `floors`, from the first of the offsets on.
-fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Context>, floors: &[Drawn]) -> Fitted {
+/// The decay of what `values` have above `floors`, from the first of the offsets on; `of_seeds` is the same of each sampling
+/// seed alone.
+fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Context>, floors: &[Drawn], of_seeds: &[Vec<f64>]) -> Fitted {
     let resamples = bench.ruler.resamples;
     let excess: Vec<Drawn> = values.iter().zip(floors).map(|(v, f)| v.minus(f)).collect();
     let (first, last) = (&excess[0], &excess[excess.len() - 1]);
@@ -248,5 +201,19 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
         let draws: Vec<f64> = first.draws.iter().zip(&last.draws).map(ratio).collect();
         resamples.estimate_over(last.groups, last.value / first.value, &draws, last.n)
     });
-    Fitted { towards, offsets: offsets.to_vec(), floor: floors.iter().map(|f| f.value).collect(), half_life, retained }
+    let lasting = matches!(half_life, HalfLife::Reached { .. } | HalfLife::NotReached { .. });
+    let of_seeds = of_seeds.iter().filter(|_| lasting).map(|excess| of_seed(offsets, excess)).collect();
+    Fitted { towards, offsets: offsets.to_vec(), floor: floors.iter().map(|f| f.value).collect(), half_life, retained, of_seeds }
+}
+
+/// The half-life of one sampling seed's curve, by its excess alone.
+fn of_seed(offsets: &[u32], excess: &[f64]) -> HalfLife {
+    let within = offsets[offsets.len() - 1] - offsets[0];
+    if excess[0] <= 0.0 {
+        return HalfLife::NoSignal;
+    }
+    match DecayFit::new(offsets).fit(excess).half_life {
+        tokens if tokens <= f64::from(within) => HalfLife::Reached { tokens, within, lo: None, hi: None },
+        _ => HalfLife::NotReached { within, lo: None },
+    }
 }

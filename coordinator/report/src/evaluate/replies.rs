@@ -6,7 +6,7 @@ use limbic_proto::rows::Scheme;
 
 use super::bench::Bench;
 use super::measure::Drawn;
-use crate::results::{Calls, Comparison, Estimate, Kappa, Place, Results, Source, Verdict};
+use crate::results::{Calls, Comparison, Kappa, Place, Results, Source, Spread, Verdict};
 use crate::statistics::agreement::kappa;
 use crate::statistics::comparison::p_value;
 use crate::statistics::metrics;
@@ -16,45 +16,73 @@ use crate::study::Verdicts;
 /// Who called which label for each row.
 type Called = Vec<Option<u32>>;
 
-/// The calls of every judge and of the probe.
+/// The calls of every judge and of the probe, of each sampling seed's replies.
 pub fn calls(bench: &Bench<'_>, results: &Results) -> Vec<Calls> {
     if bench.study.scheme != Scheme::Single {
         return Vec::new();
     }
     let mut called: Vec<Calls> = Vec::new();
     for v in &bench.study.verdicts {
-        let place = Place { model: v.model, condition: v.condition };
-        called.push(Calls { place, source: Source::Judge { model: v.judge }, calls: bench.ruler.target.predicted(&v.values) });
+        let (place, source) = (Place { model: v.model, condition: v.condition }, Source::Judge { model: v.judge });
+        called.push(Calls { place, source, sampling_seed: v.sampling_seed, calls: bench.ruler.target.predicted(&v.values) });
     }
     for v in &bench.study.verdicts {
-        let place = Place { model: v.model, condition: v.condition };
-        if find(&called, place, Source::Probe).is_none()
+        let (place, sampling_seed) = (Place { model: v.model, condition: v.condition }, v.sampling_seed);
+        if find(&called, place, Source::Probe, sampling_seed).is_none()
             && let Some(calls) = of_probe(bench, results, v)
         {
-            called.push(Calls { place, source: Source::Probe, calls });
+            called.push(Calls { place, source: Source::Probe, sampling_seed, calls });
         }
     }
     called
 }
 
-fn find(called: &[Calls], place: Place, source: Source) -> Option<&Calls> {
-    called.iter().find(|c| c.place == place && c.source == source)
+fn find(called: &[Calls], place: Place, source: Source, sampling_seed: Option<u64>) -> Option<&Calls> {
+    called.iter().find(|c| (c.place, c.source, c.sampling_seed) == (place, source, sampling_seed))
+}
+
+/// What one source says of one place's replies, of each sampling seed.
+struct Voice<'a> {
+    place: Place,
+    source: Source,
+    of_seeds: Vec<&'a Calls>,
+}
+
+impl Voice<'_> {
+    /// Every source of every place once, in order: the probe's behind all judges'.
+    fn all(called: &[Calls]) -> Vec<Voice<'_>> {
+        let mut voices: Vec<Voice<'_>> = Vec::new();
+        for calls in called {
+            match voices.iter_mut().find(|v| (v.place, v.source) == (calls.place, calls.source)) {
+                Some(voice) => voice.of_seeds.push(calls),
+                None => voices.push(Voice { place: calls.place, source: calls.source, of_seeds: vec![calls] }),
+            }
+        }
+        voices
+    }
+
+    /// Its calls beside another's, of the seeds that both have.
+    fn beside<'a>(&'a self, other: &'a Voice<'_>) -> impl Iterator<Item = (&'a Calls, &'a Calls)> {
+        self.of_seeds.iter().filter_map(|calls| Some((*calls, *other.of_seeds.iter().find(|o| o.sampling_seed == calls.sampling_seed)?)))
+    }
 }
 
 /// The verdicts, the agreement of each judge with the probe and of the judges with one another, and how each condition differs
-/// from the first.
+/// from the first: means over sampling seeds.
 pub fn all(bench: &Bench<'_>, called: &[Calls]) -> (Vec<Verdict>, Vec<Kappa>, Vec<Comparison>) {
     let (mut verdicts, mut kappas, mut comparisons) = (Vec::new(), Vec::new(), Vec::new());
-    for (at, Calls { place, source, calls }) in called.iter().enumerate() {
-        verdicts.extend(verdict(bench, *place, *source, calls));
-        if let Source::Judge { model: judge } = *source {
-            // Each pair of judges once; the probe's calls come behind all judges'.
-            let others = called[at + 1..].iter().filter(|other| other.place == *place && same_replies(bench, *place, judge, other.source));
-            kappas.extend(others.filter_map(|other| agreement(bench, *place, judge, calls, other)));
+    let voices = Voice::all(called);
+    for (at, voice) in voices.iter().enumerate() {
+        verdicts.extend(verdict(bench, &voice.of_seeds));
+        if let Source::Judge { model: judge } = voice.source {
+            // Each pair of judges once.
+            let others = voices[at + 1..].iter().filter(|other| other.place == voice.place);
+            kappas.extend(others.filter_map(|other| agreement(bench, judge, voice, other)));
         }
-        if place.condition > 0 {
-            let first = find(called, Place { condition: 0, ..*place }, *source);
-            comparisons.extend(first.and_then(|first| shift(bench, *place, *source, calls, &first.calls)));
+        let first = Place { condition: 0, ..voice.place };
+        if voice.place != first {
+            let first = voices.iter().find(|other| (other.place, other.source) == (first, voice.source));
+            comparisons.extend(first.and_then(|first| shift(bench, voice, first)));
         }
     }
     (verdicts, kappas, comparisons)
@@ -70,7 +98,7 @@ fn of_probe(bench: &Bench<'_>, results: &Results, v: &Verdicts) -> Option<Called
     let (rows, classes) = (bench.study.test.len(), bench.study.classes.len());
     let (mut sum, mut any) = (vec![0.0_f32; rows * classes], false);
     for (_, predictions) in cells.iter().filter(|((l, r), _)| *l == layer && beyond(*r)) {
-        for i in predictions {
+        for i in predictions.iter().filter(|i| bench.study.predictions[**i].sampling_seed == v.sampling_seed) {
             let values = bench.read(*i)?;
             let present = bench.ruler.target.present(&values);
             any = true;
@@ -87,7 +115,15 @@ fn beyond(read_out: ReadOut) -> bool {
     read_out.offset > 0 && read_out.context == Context::Full
 }
 
-fn verdict(bench: &Bench<'_>, place: Place, source: Source, calls: &Called) -> Option<Verdict> {
+/// Shares of one sampling seed's replies.
+struct Shares {
+    kept: Drawn,
+    recall: Vec<Option<Drawn>>,
+    precision: Vec<Option<Drawn>>,
+}
+
+/// None where no row has a verdict.
+fn shares(bench: &Bench<'_>, calls: &Called) -> Option<Shares> {
     let (ruler, classes) = (&bench.ruler, bench.study.classes.len());
     let tally = Tally::new(ruler.groups, classes, &ruler.target.class, calls);
     let totals = tally.totals();
@@ -96,64 +132,97 @@ fn verdict(bench: &Bench<'_>, place: Place, source: Source, calls: &Called) -> O
         return None;
     }
     let draws = tally.draw(ruler.resamples, None);
-    let of_class = |class: usize, statistic: fn(&Totals, usize) -> f64, rows: u32, groups: usize| -> Option<Estimate> {
+    let of_class = |class: usize, statistic: fn(&Totals, usize) -> f64, rows: u32, groups: usize| -> Option<Drawn> {
         let [drawn] = draws.map(|t| [statistic(t, class)]);
         let value = statistic(&totals, class);
-        (!value.is_nan()).then(|| ruler.resamples.estimate_over(groups, value, &drawn, rows as usize))
+        (!value.is_nan()).then_some(Drawn { value, draws: drawn, n: rows as usize, groups })
     };
     let [kept] = draws.map(|t| [metrics::accuracy(t)]);
+    let recall = |c: usize| of_class(c, metrics::recall, totals.truth[c], tally.truth[c].len());
+    let precision = |c: usize| of_class(c, metrics::precision, totals.predicted[c], tally.predicted[c].len());
+    Some(Shares {
+        kept: Drawn { value: metrics::accuracy(&totals), draws: kept, n, groups: tally.groups() },
+        recall: (0..classes).map(recall).collect(),
+        precision: (0..classes).map(precision).collect(),
+    })
+}
+
+fn verdict(bench: &Bench<'_>, of_seeds: &[&Calls]) -> Option<Verdict> {
+    let (ruler, classes) = (&bench.ruler, bench.study.classes.len());
+    let all: Vec<Shares> = of_seeds.iter().filter_map(|c| shares(bench, &c.calls)).collect();
+    let kept: Vec<Drawn> = all.iter().map(|s| s.kept.clone()).collect();
+    // A class that no reply of one seed expresses has a precision in the others.
+    let of_class = |class: usize, of: fn(&Shares) -> &Vec<Option<Drawn>>| {
+        let defined: Vec<Drawn> = all.iter().filter_map(|s| of(s)[class].clone()).collect();
+        Some(Drawn::mean(&defined)?.estimate(ruler.resamples))
+    };
     let mut shift = vec![vec![0; classes]; classes];
-    for (truth, call) in ruler.target.class.iter().zip(calls) {
+    for (truth, call) in of_seeds.iter().flat_map(|c| ruler.target.class.iter().zip(&c.calls)) {
         if let Some(call) = call {
             shift[*truth as usize][*call as usize] += 1;
         }
     }
-    let recall = |c: usize| of_class(c, metrics::recall, totals.truth[c], tally.truth[c].len());
-    let precision = |c: usize| of_class(c, metrics::precision, totals.predicted[c], tally.predicted[c].len());
     Some(Verdict {
-        place,
-        source,
-        kept: ruler.resamples.estimate_over(tally.groups(), metrics::accuracy(&totals), &kept, n),
-        recall: (0..classes).map(recall).collect(),
-        precision: (0..classes).map(precision).collect(),
+        place: of_seeds[0].place,
+        source: of_seeds[0].source,
+        kept: Drawn::mean(&kept)?.estimate(ruler.resamples),
+        spread: spread(&kept),
+        recall: (0..classes).map(|class| of_class(class, |s| &s.recall)).collect(),
+        precision: (0..classes).map(|class| of_class(class, |s| &s.precision)).collect(),
         shift,
     })
 }
 
-/// Whether a judge has read the replies that the other source is about: those of a sweep that was extended by longer replies
+fn spread(of_seeds: &[Drawn]) -> Option<Spread> {
+    Spread::of(&of_seeds.iter().map(|d| d.value).collect::<Vec<_>>())
+}
+
+/// Whether a judge has read the replies that the other's calls are about: those of a sweep that was extended by longer replies
 /// may differ from one judge to the next.
-fn same_replies(bench: &Bench<'_>, place: Place, judge: usize, other: Source) -> bool {
-    let of = |judge: usize| bench.study.verdicts.iter().find(|v| (v.judge, v.model, v.condition) == (judge, place.model, place.condition));
-    match other {
+fn same_replies(bench: &Bench<'_>, judge: usize, other: &Calls) -> bool {
+    let whose = |judge: usize| (judge, other.place.model, other.place.condition, other.sampling_seed);
+    let of = |judge: usize| bench.study.verdicts.iter().find(|v| (v.judge, v.model, v.condition, v.sampling_seed) == whose(judge));
+    match other.source {
         Source::Judge { model } => of(judge).zip(of(model)).is_some_and(|(a, b)| !a.replies.is_disjoint(&b.replies)),
         Source::Probe => true,
     }
 }
 
-fn agreement(bench: &Bench<'_>, place: Place, judge: usize, of_judge: &Called, other: &Calls) -> Option<Kappa> {
+/// The agreement of a judge with another source on the same replies.
+fn agreement(bench: &Bench<'_>, judge: usize, voice: &Voice<'_>, other: &Voice<'_>) -> Option<Kappa> {
+    let same = voice.beside(other).filter(|(_, theirs)| same_replies(bench, judge, theirs));
+    let all: Vec<Drawn> = same.filter_map(|(own, theirs)| agree(bench, &own.calls, &theirs.calls)).collect();
+    let kappa = Drawn::mean(&all)?.estimate(bench.ruler.resamples);
+    Some(Kappa { place: voice.place, judge, with: other.source, kappa, spread: spread(&all) })
+}
+
+fn agree(bench: &Bench<'_>, of_judge: &Called, of_other: &Called) -> Option<Drawn> {
     let ruler = &bench.ruler;
     // A row that the judge has no verdict on counts for nobody: the other's call there is left out too.
     let first: Vec<u32> = of_judge.iter().map(|c| c.unwrap_or(0)).collect();
-    let second: Called = of_judge.iter().zip(&other.calls).map(|(j, p)| j.and(*p)).collect();
+    let second: Called = of_judge.iter().zip(of_other).map(|(j, p)| j.and(*p)).collect();
     let tally = Tally::new(ruler.groups, bench.study.classes.len(), &first, &second);
     let totals = tally.totals();
     let [draws] = tally.draw(ruler.resamples, None).map(|t| [kappa(t)]);
     let value = kappa(&totals);
     let n = totals.truth.iter().sum::<u32>() as usize;
-    let estimate = || ruler.resamples.estimate_over(tally.groups(), value, &draws, n);
-    (!value.is_nan()).then(|| Kappa { place, judge, with: other.source, kappa: estimate() })
+    (!value.is_nan()).then(|| Drawn { value, draws, n, groups: tally.groups() })
 }
 
 /// How much more (or less) often replies under a condition express the utterance's label than under the first.
-fn shift(bench: &Bench<'_>, place: Place, source: Source, calls: &Called, first: &Called) -> Option<Comparison> {
-    let (ruler, study) = (&bench.ruler, bench.study);
-    let both: Vec<bool> = calls.iter().zip(first).map(|(a, b)| a.is_some() && b.is_some()).collect();
-    let kept =
-        |calls: &Called| -> Option<Drawn> { ruler.mean(&both, |row| f64::from(u8::from(calls[row] == Some(ruler.target.class[row])))) };
-    let (here, there) = (kept(calls)?, kept(first)?);
+fn shift(bench: &Bench<'_>, voice: &Voice<'_>, first: &Voice<'_>) -> Option<Comparison> {
+    let (ruler, study, place) = (&bench.ruler, bench.study, voice.place);
+    let kept = |(calls, first): (&Calls, &Calls)| {
+        let (calls, first) = (&calls.calls, &first.calls);
+        let both: Vec<bool> = calls.iter().zip(first.iter()).map(|(a, b)| a.is_some() && b.is_some()).collect();
+        let of = |calls: &Called| ruler.mean(&both, |row| f64::from(u8::from(calls[row] == Some(ruler.target.class[row]))));
+        Some((of(calls)?, of(first)?))
+    };
+    let (here, there): (Vec<Drawn>, Vec<Drawn>) = voice.beside(first).filter_map(kept).unzip();
+    let (here, there) = (Drawn::mean(&here)?, Drawn::mean(&there)?);
     let difference = here.minus(&there);
     let p = (difference.groups > 1).then(|| p_value(difference.value, &difference.draws));
-    let who = match source {
+    let who = match voice.source {
         Source::Judge { model } => format!("judge {}", study.models[model].name),
         Source::Probe => "probe".to_owned(),
     };

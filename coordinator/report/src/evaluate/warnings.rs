@@ -114,14 +114,20 @@ fn absent(study: &Study) -> Vec<String> {
 
 /// Prompts that were longer than their model's context: how many were left out, how many cut, per model and condition.
 fn prompts(study: &Study) -> Vec<String> {
-    // (model, condition; none = the zero-shot question) -> rows, skipped, truncated.
-    let mut sums: BTreeMap<(usize, Option<usize>), [u64; 3]> = BTreeMap::new();
+    // (model, condition; none = the zero-shot question), and the seed of the replies -> rows, skipped, truncated.
+    let mut of_seeds: BTreeMap<(usize, Option<usize>, Option<u64>), [u64; 3]> = BTreeMap::new();
     for run in study.runs.iter().filter(|r| r.kind == UnitKind::Prompt || (r.kind == UnitKind::Extract && r.condition.is_some())) {
         let Some(model) = run.model else { continue };
-        let sum = sums.entry((model, run.condition)).or_default();
+        let sum = of_seeds.entry((model, run.condition, run.sampling_seed)).or_default();
         for (total, name) in sum.iter_mut().zip(["rows", "skipped_rows", "truncated_rows"]) {
             *total += run.counts.get(name).copied().unwrap_or(0);
         }
+    }
+    // Whatever follows them, the prompts are the same.
+    let mut sums: BTreeMap<(usize, Option<usize>), [u64; 3]> = BTreeMap::new();
+    for ((model, condition, _), sum) in of_seeds {
+        let most = sums.entry((model, condition)).or_default();
+        *most = (*most).max(sum);
     }
     let mut sentences = Vec::new();
     for ((model, condition), [rows, skipped, truncated]) in sums {

@@ -2,13 +2,16 @@
 
 use super::palette::Colour;
 use super::pen::{Align, Pen, Script, Stroke};
-use crate::results::Estimate;
+use crate::results::{Estimate, Spread};
 use crate::wording::Unit;
 
 /// Width of every panel in user units: what a phone shows without shrinking.
 pub const WIDTH: f64 = 380.0;
 /// Height of a panel with curves.
 pub const HEIGHT: f64 = 270.0;
+
+/// Half the length of a bar's ends in user units.
+const CAP: f64 = 3.5;
 
 /// What a panel's axes show.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,6 +153,23 @@ impl<'a> Chart<'a> {
         }
         self.pen.dot((at, self.y(e.value)), 3.6, colour);
         self.pen.mark((at, self.y(e.value)), text);
+    }
+
+    /// From the lowest to the highest sampling seed: an upright bar with ends.
+    pub fn span(&self, x: f64, spread: Spread, colour: Colour) {
+        let (at, low, high) = (self.x(x), self.y(spread.lowest), self.y(spread.highest));
+        for line in [[(at - CAP, low), (at + CAP, low)], [(at, low), (at, high)], [(at - CAP, high), (at + CAP, high)]] {
+            self.pen.line(&line, Stroke::solid(colour, 1.2));
+        }
+    }
+
+    /// The same as the ends of a lying bar, which a whisker may lie on.
+    pub fn lying_span(&self, y: f64, spread: Spread, colour: Colour, aside: f64) {
+        let at = self.y(y) + aside;
+        for end in [spread.lowest, spread.highest] {
+            let x = self.x(end.clamp(self.axes.x.0, self.axes.x.1));
+            self.pen.line(&[(x, at - CAP), (x, at + CAP)], Stroke::solid(colour, 1.6));
+        }
     }
 
     /// An estimate with its interval as a lying whisker, moved down by some user units.

@@ -5,7 +5,7 @@ use super::data::{self, Data};
 use super::palette::Colour;
 use super::scale::{baseline, baseline_key};
 use super::{Figure, Key, Panel};
-use crate::results::{Estimate, Line, Results};
+use crate::results::{Estimate, Line, Results, Spread};
 use crate::study::Study;
 use crate::wording::Unit;
 
@@ -18,6 +18,8 @@ pub struct Dot {
     pub colour: Colour,
     /// Where it lies.
     pub estimate: Estimate,
+    /// How far it depends on the sampling seed, where there are several.
+    pub spread: Option<Spread>,
     /// What it is.
     pub words: String,
 }
@@ -60,7 +62,10 @@ impl Rows {
                     let aside = (j as f64 - (dots.len() - 1) as f64 / 2.0) * 7.0;
                     let ends = dot.estimate.lo.zip(dot.estimate.hi);
                     let y = n - 1.0 - i as f64;
-                    let draw = || chart.lying_whisker(y, dot.estimate.value, ends, dot.colour, aside, dot.words.clone());
+                    let draw = || {
+                        dot.spread.into_iter().for_each(|spread| chart.lying_span(y, spread, dot.colour, aside));
+                        chart.lying_whisker(y, dot.estimate.value, ends, dot.colour, aside, dot.words.clone());
+                    };
                     if dot.series.is_empty() { draw() } else { pen.series(&dot.series, draw) }
                 }
             }
@@ -70,8 +75,9 @@ impl Rows {
 
 /// What the axes of several panels must hold.
 pub fn rows_range(unit: Unit, all: &[Rows]) -> (f64, f64) {
-    let dots = all.iter().flat_map(|r| &r.rows).flat_map(|r| &r.1).map(|d| d.estimate);
-    range(unit, ends(dots).chain(all.iter().flat_map(|r| r.levels.iter().map(|l| l.0))))
+    let dots = || all.iter().flat_map(|r| &r.rows).flat_map(|r| &r.1);
+    let spreads = dots().filter_map(|d| d.spread).flat_map(|s| [s.lowest, s.highest]);
+    range(unit, ends(dots().map(|d| d.estimate)).chain(spreads).chain(all.iter().flat_map(|r| r.levels.iter().map(|l| l.0))))
 }
 
 fn flat(results: &Results) -> Vec<&Line> {
@@ -92,7 +98,7 @@ pub fn scores(study: &Study, results: &Results) -> Option<Figure> {
             cells.extend(data::estimate(Some(c.score)));
             data.push(cells);
             let words = format!("{name}, layer {}: {}", c.layer, unit.estimate(c.score));
-            let dot = Dot { series: String::new(), colour: Colour::Series(c.place.condition), estimate: c.score, words };
+            let dot = Dot { series: String::new(), colour: Colour::Series(c.place.condition), estimate: c.score, spread: None, words };
             (name, vec![dot])
         };
         let rows: Vec<(String, Vec<Dot>)> = here.map(row).collect();
@@ -141,7 +147,7 @@ pub fn controls(study: &Study, results: &Results) -> Option<Figure> {
             seen.len() - 1
         });
         let words = format!("{}, against {}: {}", c.subject, c.against, unit.points(c.difference));
-        rows[row].1.push(Dot { series: c.against.clone(), colour: Colour::Series(number), estimate: c.difference, words });
+        rows[row].1.push(Dot { series: c.against.clone(), colour: Colour::Series(number), estimate: c.difference, spread: None, words });
     }
     // Differences of shares, too, lie on both sides of zero.
     let x = rows_range(Unit::Real, &all);
@@ -182,7 +188,7 @@ pub fn baselines(study: &Study, results: &Results) -> Option<Figure> {
             data.push(cells);
             let colour = if line.layer.is_some() { Colour::Series(0) } else { Colour::Series(6) };
             let words = format!("{name}: {}", unit.estimate(line.score));
-            (name, vec![Dot { series: String::new(), colour, estimate: line.score, words }])
+            (name, vec![Dot { series: String::new(), colour, estimate: line.score, spread: None, words }])
         };
         let rows: Vec<(String, Vec<Dot>)> = lines.map(row).collect();
         if rows.len() > 1 {

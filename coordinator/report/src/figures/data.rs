@@ -1,6 +1,6 @@
 //! The numbers behind a figure, as CSV.
 
-use crate::results::Estimate;
+use crate::results::{Estimate, Spread};
 
 /// A table of numbers.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,6 +39,14 @@ impl Data {
 /// A number, or nothing where it is undefined.
 pub fn number(value: f64) -> String {
     if value.is_finite() { format!("{:.6}", value).trim_end_matches('0').trim_end_matches('.').to_owned() } else { String::new() }
+}
+
+/// The columns of [`spread`].
+pub const SPREAD: [&str; 4] = ["sampling_seeds", "lowest_seed", "highest_seed", "sd_of_seeds"];
+
+/// What several sampling seeds say apart; nothing where there are none.
+pub fn spread(s: Option<Spread>) -> [String; 4] {
+    s.map_or_else(Default::default, |s| [s.seeds.to_string(), number(s.lowest), number(s.highest), number(s.sd)])
 }
 
 /// An estimate as the cells value, lo, hi, n.

@@ -7,8 +7,8 @@ use super::data::{self, Data};
 use super::depth::{control_mark, control_stroke};
 use super::palette::Colour;
 use super::pen::Stroke;
-use super::{Figure, Key, Panel};
-use crate::results::{ControlCurve, Decay, Estimate, Persistence, Results};
+use super::{Figure, Key, Panel, spread_key};
+use crate::results::{ControlCurve, Decay, Estimate, Persistence, Results, Spread};
 use crate::study::Study;
 use crate::wording::{Unit, half_life as half_life_words};
 
@@ -52,6 +52,17 @@ struct Drawn<'a> {
     banded: bool,
 }
 
+/// What the axis of some decays must hold: intervals, and from the lowest to the highest sampling seed.
+fn extent<'a>(decays: impl Iterator<Item = &'a Decay> + Clone) -> impl Iterator<Item = f64> {
+    let spreads = decays.clone().flat_map(|d| d.spreads().flat_map(|(_, s)| [s.lowest, s.highest]).collect::<Vec<_>>());
+    ends(decays.flat_map(|d| d.points.iter().map(|p| p.1))).chain(spreads)
+}
+
+/// All spreads over sampling seeds in some decays.
+fn spreads<'a>(decays: impl Iterator<Item = &'a Decay>) -> impl Iterator<Item = Spread> {
+    decays.flat_map(|d| d.spread.iter().copied().flatten())
+}
+
 /// Bands, then lines.
 fn draw(chart: &Chart<'_>, unit: Unit, drawn: &[Drawn<'_>]) {
     for d in drawn.iter().filter(|d| d.banded) {
@@ -60,9 +71,12 @@ fn draw(chart: &Chart<'_>, unit: Unit, drawn: &[Drawn<'_>]) {
     for d in drawn {
         chart.pen.series(&d.name, || {
             chart.curve(&points(d.decay), d.stroke, d.stroke.dash.is_none());
-            for (k, e) in &d.decay.points {
+            d.decay.spreads().for_each(|(k, spread)| chart.span(at(k), spread, d.stroke.colour));
+            for (i, (k, e)) in d.decay.points.iter().enumerate() {
                 let context = if d.decay.context == Context::Full { String::new() } else { format!(", {}", d.decay.context.as_str()) };
-                chart.mark(at(*k), e.value, format!("{}{context}, offset {k}: {}", d.name, unit.estimate(*e)));
+                let spread = d.decay.spread.get(i).copied().flatten();
+                let spread = spread.map_or_else(String::new, |s| format!("; {} seeds: {}", s.seeds, unit.spread(s)));
+                chart.mark(at(*k), e.value, format!("{}{context}, offset {k}: {}{spread}", d.name, unit.estimate(*e)));
             }
         });
     }
@@ -73,11 +87,22 @@ pub fn primary(results: &Results) -> &str {
     results.probe.as_deref().unwrap_or("")
 }
 
-fn table<'a>(study: &Study, of: impl Iterator<Item = (&'a Persistence, &'a Decay)>) -> Data {
-    let mut data =
-        Data::new(&["model", "condition", "layer", "probe", "fitted", "context", "class", "control", "offset", "value", "lo", "hi", "n"]);
+/// The columns of a table of decays; what sampling seeds say apart where there are several.
+fn columns(several: bool) -> Vec<&'static str> {
+    let always = ["model", "condition", "layer", "probe", "fitted", "context", "class", "control", "offset", "value", "lo", "hi", "n"];
+    always.into_iter().chain(data::SPREAD.into_iter().filter(|_| several)).collect()
+}
+
+/// Whether sampling seeds say anything apart.
+fn several(results: &Results) -> bool {
+    results.persistence.iter().flat_map(|p| &p.decays).any(|d| !d.spread.is_empty())
+}
+
+fn table<'a>(study: &Study, results: &Results, of: impl Iterator<Item = (&'a Persistence, &'a Decay)>) -> Data {
+    let several = several(results);
+    let mut data = Data::new(&columns(several));
     for (p, d) in of {
-        for (k, e) in &d.points {
+        for (i, (k, e)) in d.points.iter().enumerate() {
             let mut row = vec![
                 study.models[p.place.model].name.clone(),
                 study.conditions[p.place.condition].name.clone(),
@@ -90,6 +115,9 @@ fn table<'a>(study: &Study, of: impl Iterator<Item = (&'a Persistence, &'a Decay
                 k.to_string(),
             ];
             row.extend(data::estimate(Some(*e)));
+            if several {
+                row.extend(data::spread(d.spread.get(i).copied().flatten()));
+            }
             data.push(row);
         }
     }
@@ -104,7 +132,7 @@ pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
     };
     let all = results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown));
     let floor = results.measure.floor;
-    let y = range(unit, ends(all.flat_map(|d| d.points.iter().map(|p| p.1))).chain([floor]));
+    let y = range(unit, extent(all).chain([floor]));
     let mut panels = Vec::new();
     for (model, entry) in study.models.iter().enumerate() {
         let here: Vec<&Persistence> = results.persistence.iter().filter(|p| p.place.model == model).collect();
@@ -140,6 +168,7 @@ pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
         keys.push(Key::new("masked prompt", "dash", Colour::Muted));
     }
     keys.push(Key::new("majority", "dot", Colour::Muted));
+    keys.extend(spread_key(spreads(results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown)))));
     Some(Figure {
         name: "persistence-conditions",
         title: format!("Decay of {} over offsets", results.measure.words),
@@ -153,7 +182,11 @@ pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
         ),
         keys,
         panels,
-        data: table(study, results.persistence.iter().flat_map(|p| p.decays.iter().filter(|d| d.class.is_none()).map(move |d| (p, d)))),
+        data: table(
+            study,
+            results,
+            results.persistence.iter().flat_map(|p| p.decays.iter().filter(|d| d.class.is_none()).map(move |d| (p, d))),
+        ),
     })
 }
 
@@ -185,7 +218,7 @@ pub fn curves(study: &Study, results: &Results) -> Option<Figure> {
     let all = results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown));
     let floor = results.measure.floor;
     let controls = results.persistence.iter().flat_map(|p| &p.controls).flat_map(|c| c.points.iter().flatten().map(|e| e.value));
-    let y = range(unit, ends(all.flat_map(|d| d.points.iter().map(|p| p.1))).chain(controls).chain([floor]));
+    let y = range(unit, extent(all).chain(controls).chain([floor]));
     let (mut panels, mut keys): (Vec<Panel>, Vec<Key>) = (Vec::new(), Vec::new());
     let mut named: Vec<&'static str> = Vec::new();
     for p in &results.persistence {
@@ -225,7 +258,8 @@ pub fn curves(study: &Study, results: &Results) -> Option<Figure> {
     }
     keys.extend(named.into_iter().map(|c| Key::series(c, control_mark(c), Colour::Ink)));
     keys.push(Key::new("majority", "dot", Colour::Muted));
-    let mut data = table(study, results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown).map(move |d| (p, d))));
+    keys.extend(spread_key(spreads(results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown)))));
+    let mut data = table(study, results, results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown).map(move |d| (p, d))));
     results.persistence.iter().for_each(|p| control_rows(study, results, p, &mut data));
     Some(Figure {
         name: "persistence-curves",
@@ -260,6 +294,9 @@ fn control_rows(study: &Study, results: &Results, p: &Persistence, data: &mut Da
             row.extend([p.layer.to_string(), primary(results).to_owned(), "at each offset".to_owned(), "full".to_owned()]);
             row.extend([String::new(), c.control.to_owned(), k.to_string()]);
             row.extend(data::estimate(*e));
+            if several(results) {
+                row.extend(data::spread(None));
+            }
             data.push(row);
         }
     }
@@ -280,7 +317,7 @@ pub fn classes(study: &Study, results: &Results) -> Option<Figure> {
     };
     let all = here.iter().flat_map(|p| p.decays.iter().filter(shown));
     let floors = results.measure.class_floors.iter().copied();
-    let y = super::chart::signed_range(ends(all.flat_map(|d| d.points.iter().map(|p| p.1))).chain(floors));
+    let y = super::chart::signed_range(extent(all).chain(floors));
     let mut panels = Vec::new();
     for (class, name) in study.classes.iter().enumerate() {
         let drawn: Vec<Drawn<'_>> = here
@@ -309,6 +346,7 @@ pub fn classes(study: &Study, results: &Results) -> Option<Figure> {
         keys.push(Key::new("masked prompt", "dash", Colour::Muted));
     }
     keys.push(Key::new("no signal", "dot", Colour::Muted));
+    keys.extend(spread_key(spreads(here.iter().flat_map(|p| p.decays.iter().filter(shown)))));
     let what = if results.measure.of_class == "informedness" {
         "Informedness of each class: its recall minus the share of other rows that are falsely called so, which is 0 for a probe that has lost the signal, however often it names the class.".to_owned()
     } else {
@@ -321,6 +359,10 @@ pub fn classes(study: &Study, results: &Results) -> Option<Figure> {
         alt: format!("Curves of {} over offsets, one panel per class, one colour per model.", results.measure.of_class),
         keys,
         panels,
-        data: table(study, results.persistence.iter().flat_map(|p| p.decays.iter().filter(|d| d.class.is_some()).map(move |d| (p, d)))),
+        data: table(
+            study,
+            results,
+            results.persistence.iter().flat_map(|p| p.decays.iter().filter(|d| d.class.is_some()).map(move |d| (p, d))),
+        ),
     })
 }

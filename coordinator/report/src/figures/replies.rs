@@ -4,7 +4,7 @@ use super::conditions::{Dot, Rows, rows_range};
 use super::data::{self, Data};
 use super::heat::{Grid, key, panels};
 use super::palette::Colour;
-use super::{Figure, Key};
+use super::{Figure, Key, spread_key};
 use crate::results::{Estimate, Results, Source, Verdict};
 use crate::study::Study;
 use crate::wording::Unit;
@@ -53,7 +53,9 @@ fn conditions(results: &Results, model: usize) -> Vec<usize> {
 
 /// How many replies keep the utterance's label, one panel per model, one row per condition.
 pub fn kept(study: &Study, results: &Results) -> Option<Figure> {
-    let mut data = Data::new(&["model", "condition", "who", "value", "lo", "hi", "n"]);
+    let several = results.verdicts.iter().any(|v| v.spread.is_some());
+    let columns = ["model", "condition", "who", "value", "lo", "hi", "n"].into_iter().chain(data::SPREAD.into_iter().filter(|_| several));
+    let mut data = Data::new(&columns.collect::<Vec<_>>());
     let mut keys: Vec<Key> = Vec::new();
     let mut all = Vec::new();
     for model in models(study, results) {
@@ -64,12 +66,16 @@ pub fn kept(study: &Study, results: &Results) -> Option<Figure> {
                 let who = source(study, v.source);
                 let mut cells = vec![study.models[model].name.clone(), name.clone(), who.clone()];
                 cells.extend(data::estimate(Some(v.kept)));
+                if several {
+                    cells.extend(data::spread(v.spread));
+                }
                 data.push(cells);
                 if !keys.iter().any(|k| k.label == who) {
                     keys.push(Key::series(who.clone(), "points", colour(results, v.source)));
                 }
-                let words = format!("{name}, {who}: {}", Unit::Share.estimate(v.kept));
-                Dot { series: who, colour: colour(results, v.source), estimate: v.kept, words }
+                let spread = v.spread.map_or_else(String::new, |s| format!("; {} seeds: {}", s.seeds, Unit::Share.spread(s)));
+                let words = format!("{name}, {who}: {}{spread}", Unit::Share.estimate(v.kept));
+                Dot { series: who, colour: colour(results, v.source), estimate: v.kept, spread: v.spread, words }
             });
             (name.clone(), dots.collect())
         };
@@ -78,6 +84,7 @@ pub fn kept(study: &Study, results: &Results) -> Option<Figure> {
         all.push(Rows { title: study.models[model].name.clone(), rows, levels: vec![(floor, "majority".to_owned())] });
     }
     keys.push(Key::new("majority", "dot", Colour::Muted));
+    keys.extend(spread_key(results.verdicts.iter().filter_map(|v| v.spread)));
     let x = rows_range(Unit::Share, &all);
     Some(Figure {
         name: "replies-kept",

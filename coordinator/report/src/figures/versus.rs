@@ -53,6 +53,7 @@ fn dot(shared: &Shared, side: usize, unit: Unit) -> Dot {
         series: letter.to_owned(),
         colour: Colour::Series(side),
         estimate,
+        spread: None,
         words: format!("{letter}, {}: {}", shared.words(), unit.estimate(estimate)),
     }
 }

@@ -7,7 +7,7 @@ use super::section::{Cell, Section};
 use crate::figures::Figure;
 use crate::results::{Decay, Estimate, Fitted, HalfLife, Persistence, Results};
 use crate::study::Study;
-use crate::wording::{Unit, count, half_life, layer};
+use crate::wording::{Unit, count, half_life, half_lives as of_seeds, layer, list};
 
 /// How long it lasts; none where one offset was measured.
 pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
@@ -33,6 +33,11 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Opti
     if controls.is_empty() {
         section.say("No control was run, so what persists can't be told from what is read back out of the prompt.");
     }
+    if let Some(sentence) = sampled(study) {
+        section.say(sentence);
+        section.say("Intervals are over test rows, with these replies; from the lowest to the highest seed (bars) is how far another draw of the replies moves a number.");
+        section.lead.extend(widest(study, results));
+    }
     let shortest = results.persistence.iter().flat_map(|p| &p.decays).filter(|d| d.class.is_none());
     let fewest = shortest.flat_map(|d| d.points.iter().map(|p| (p.1.n, p.0))).min();
     if let Some((n, offset)) = fewest.filter(|(n, _)| *n < results.rows) {
@@ -46,6 +51,7 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Opti
         section.figure(figures, figure);
     }
     half_lives(study, results, &controls, &mut section);
+    seeds(study, results, &mut section);
     section.table(
         format!(
             "Full context minus each control at the last offset that both have, paired, {}; {}",
@@ -56,6 +62,69 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Opti
         comparisons::rows(study, results, "contexts"),
     );
     Some(section)
+}
+
+/// What numbers beyond the prompt are where replies were drawn with several seeds; none elsewhere.
+pub fn sampled(study: &Study) -> Option<String> {
+    let seeds: Vec<String> = study.sampling_seeds().iter().map(u64::to_string).collect();
+    let n = seeds.len();
+    let fewer = if study.progress.finished() { "" } else { ", or over those that are computed" };
+    (n > 1).then(|| {
+        format!(
+            "Every prompt has {n} sampled replies, of the seeds {}: what is read of a reply is the mean over them{fewer}.",
+            list(&seeds)
+        )
+    })
+}
+
+/// Where the main curves differ most between sampling seeds, in words; none where there are not several.
+pub fn widest(study: &Study, results: &Results) -> Option<String> {
+    let unit = Unit::of(&results.measure);
+    let primary = results.probe.as_deref()?;
+    let curves = results.persistence.iter().filter_map(|p| Some((p, p.decay(primary, Context::Full, None)?)));
+    let spreads = curves.flat_map(|(p, d)| d.spreads().map(move |(k, spread)| (p, k, spread)));
+    let (p, offset, spread) = spreads.max_by(|a, b| a.2.width().total_cmp(&b.2.width()))?;
+    Some(format!(
+        "Between the {} sampling seeds {} differs by {}{} at most: {} at offset {offset} in {}, {}.",
+        spread.seeds,
+        results.measure.words,
+        unit.difference(spread.width()).replace('+', ""),
+        unit.of_difference(),
+        unit.spread(spread),
+        study.models[p.place.model].name,
+        study.conditions[p.place.condition].name,
+    ))
+}
+
+/// How far every curve depends on the sampling seed.
+fn seeds(study: &Study, results: &Results, section: &mut Section) {
+    let unit = Unit::of(&results.measure);
+    let curves = results.persistence.iter().flat_map(|p| p.decays.iter().filter(|d| d.class.is_none()).map(move |d| (p, d)));
+    let row = |(p, d): (&Persistence, &Decay)| -> Option<Vec<Cell>> {
+        let widest = d.spreads().max_by(|a, b| a.1.width().total_cmp(&b.1.width()))?;
+        let last = d.spreads().last()?;
+        let half_lives = |towards: Option<Context>| match d.to(towards).map(|f| f.of_seeds.as_slice()) {
+            None | Some([]) => Cell::from("–"),
+            Some(all) => of_seeds(all).into(),
+        };
+        let lead = d.main().and_then(|f| f.towards);
+        let named = |k: u32, s: crate::results::Spread| Cell::sorted(format!("{} at {k}", unit.spread(s)), s.width());
+        Some(vec![
+            study.models[p.place.model].name.clone().into(),
+            study.conditions[p.place.condition].name.clone().into(),
+            format!("{}, layer {}", curve(d), layer(p.layer)).into(),
+            widest.1.seeds.to_string().into(),
+            named(widest.0, widest.1),
+            named(last.0, last.1),
+            half_lives(None),
+            if lead.is_some() { half_lives(lead) } else { "–".into() },
+        ])
+    };
+    section.table(
+        format!("Between sampling seeds: {} from the lowest to the highest seed, with the standard deviation, and the half-life of each seed's own curve", results.measure.words),
+        &["model", "condition", "curve", "#seeds", "#widest", "#last offset", "#half-life to majority", "#half-life of the lead"],
+        curves.filter_map(row).collect(),
+    );
 }
 
 /// Half-lives of every curve, and per class of the main one.

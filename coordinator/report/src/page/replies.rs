@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::comparisons;
 use super::section::{Cell, Section};
 use crate::figures::Figure;
-use crate::results::{Kappa, Results, Source, Verdict};
+use crate::results::{Kappa, Results, Source, Spread, Verdict};
 use crate::study::Study;
 use crate::wording::{Unit, count, list};
 
@@ -22,15 +22,20 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         "What do the replies express under each system prompt, against the label of the utterance? {} {judging} of each label; the probe looks at the states of the reply's tokens (probabilities averaged over the measured offsets).",
         list(&judges)
     ));
+    if results.verdicts.iter().any(|v| v.spread.is_some()) {
+        section.lead.extend(super::persistence::sampled(study));
+        section.lead.extend(widest(study, results));
+    }
     if let Some(own) = own(study, results) {
         section.say(own);
     }
     for figure in ["replies-kept", "replies-recall", "replies-precision", "replies-shift"] {
         section.figure(figures, figure);
     }
+    let seeds = results.verdicts.iter().filter_map(|v| v.spread).map(|s| s.seeds).max();
+    let spread = |of: Option<Spread>, unit: Unit| of.map_or_else(|| "–".into(), |s| Cell::sorted(unit.spread(s), s.width()));
     let with_probe = |v: &Verdict| {
-        let of = |k: &&Kappa| k.place == v.place && k.with == Source::Probe && Source::Judge { model: k.judge } == v.source;
-        results.kappas.iter().find(of).map_or_else(|| "–".into(), |k| Unit::Real.estimate(k.kappa).into())
+        results.kappas.iter().find(|k| k.place == v.place && k.with == Source::Probe && Source::Judge { model: k.judge } == v.source)
     };
     let rows = results.verdicts.iter().map(|v| {
         let who = match v.source {
@@ -39,21 +44,28 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         };
         let most = most_expressed(&v.shift)
             .map_or_else(|| "–".to_owned(), |(class, share)| format!("{} ({})", study.classes[class], Unit::Share.value(share)));
-        vec![
+        let agreement = with_probe(v);
+        let mut row = vec![
             Cell::from(name(v.place.model)),
             study.conditions[v.place.condition].name.clone().into(),
             who.into(),
             Unit::Share.estimate(v.kept).into(),
             most.into(),
-            with_probe(v),
+            agreement.map_or_else(|| "–".into(), |k| Unit::Real.estimate(k.kappa).into()),
             count(v.kept.n as u64).into(),
-        ]
+        ];
+        if seeds.is_some() {
+            row.extend([spread(v.spread, Unit::Share), spread(agreement.and_then(|k| k.spread), Unit::Real)]);
+        }
+        row
     });
-    section.table(
-        "Replies that express the utterance's label; most expressed: the label that most replies express; kappa: agreement of judge and probe beyond chance (Cohen 1960)",
-        &["model", "condition", "who", "#kept", "most expressed", "#kappa with the probe", "#replies"],
-        rows.collect(),
-    );
+    let mut columns = vec!["model", "condition", "who", "#kept", "most expressed", "#kappa with the probe", "#replies"];
+    let mut caption = "Replies that express the utterance's label; most expressed: the label that most replies express; kappa: agreement of judge and probe beyond chance (Cohen 1960)".to_owned();
+    if let Some(seeds) = seeds {
+        columns.extend(["#kept between seeds", "#kappa between seeds"]);
+        caption += &format!("; between seeds: from the lowest to the highest of {seeds} sampling seeds, with the standard deviation");
+    }
+    section.table(caption, &columns, rows.collect());
     let between = results.kappas.iter().filter_map(|k| {
         let Source::Judge { model: other } = k.with else { return None };
         let names = [k.place.model, k.judge, other].map(name);
@@ -62,11 +74,17 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         let condition = study.conditions[k.place.condition].name.clone();
         let kappa = Cell::sorted(Unit::Real.estimate(k.kappa), k.kappa.value);
         let names = [model, condition, first, second, own].map(Cell::from);
-        Some(names.into_iter().chain([kappa, count(k.kappa.n as u64).into()]).collect::<Vec<Cell>>())
+        let mut row: Vec<Cell> = names.into_iter().chain([kappa, count(k.kappa.n as u64).into()]).collect();
+        if seeds.is_some() {
+            row.push(spread(k.spread, Unit::Real));
+        }
+        Some(row)
     });
+    let mut columns = vec!["model", "condition", "judge", "other judge", "judges itself", "#kappa", "#replies"];
+    columns.extend(seeds.map(|_| "#kappa between seeds"));
     section.table(
         "Agreement of the judges on the same replies beyond chance (Cohen's kappa); judges itself: which of the two wrote them",
-        &["model", "condition", "judge", "other judge", "judges itself", "#kappa", "#replies"],
+        &columns,
         between.collect(),
     );
     section.table(
@@ -79,6 +97,24 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         comparisons::rows(study, results, "replies"),
     );
     Some(section)
+}
+
+/// Where kept labels differ most between sampling seeds, in words.
+fn widest(study: &Study, results: &Results) -> Option<String> {
+    let spreads = results.verdicts.iter().filter_map(|v| Some((v, v.spread?)));
+    let (v, spread) = spreads.max_by(|a, b| a.1.width().total_cmp(&b.1.width()))?;
+    let who = match v.source {
+        Source::Judge { model } => format!("judge {}", study.models[model].name),
+        Source::Probe => "the probe".to_owned(),
+    };
+    Some(format!(
+        "Between the {} sampling seeds the share of kept labels differs by {} points at most: {} in {}, {}, by {who}.",
+        spread.seeds,
+        Unit::Share.difference(spread.width()).replace('+', ""),
+        Unit::Share.spread(spread),
+        study.models[v.place.model].name,
+        study.conditions[v.place.condition].name,
+    ))
 }
 
 /// Which models judge replies of their own; none where nobody does.

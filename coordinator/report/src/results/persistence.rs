@@ -3,7 +3,7 @@
 use limbic_proto::axis::{Context, Layer};
 use serde::Serialize;
 
-use super::{ControlCurve, Estimate, Place};
+use super::{ControlCurve, Estimate, Place, Spread};
 
 /// Scores over layers and offsets in one context.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,8 +25,11 @@ pub struct Decay {
     pub context: Context,
     /// The class that is followed; none = all of them, by the study's measure.
     pub class: Option<usize>,
-    /// `(offset, value)`, offsets ascending.
+    /// `(offset, value)`, offsets ascending; the mean over sampling seeds.
     pub points: Vec<(u32, Estimate)>,
+    /// How far each point depends on the sampling seed, none where it doesn't; empty with fewer than two seeds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spread: Vec<Option<Spread>>,
     /// Decays towards each floor: the controls' first, the majority's last.
     pub fits: Vec<Fitted>,
 }
@@ -49,6 +52,10 @@ pub struct Fitted {
     pub half_life: HalfLife,
     /// Share of the signal at the first of the offsets that is left at the last.
     pub retained: Option<Estimate>,
+    /// The half-life of each sampling seed's own curve, seeds ascending, without intervals; empty with fewer than two seeds,
+    /// and where the mean curve has no half-life.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub of_seeds: Vec<HalfLife>,
 }
 
 /// The half-life of an exponential `floor + a·exp(-k·ln2/h)` fitted by least squares.
@@ -131,6 +138,11 @@ impl Decay {
     /// The decay towards a control's floor, or the majority's.
     pub fn to(&self, towards: Option<Context>) -> Option<&Fitted> {
         self.fits.iter().find(|f| f.towards == towards)
+    }
+
+    /// Its points beyond the prompt with their spread over sampling seeds.
+    pub fn spreads(&self) -> impl Iterator<Item = (u32, Spread)> + '_ {
+        self.points.iter().zip(&self.spread).filter_map(|(point, spread)| Some((point.0, (*spread)?)))
     }
 
     /// The decay towards the majority's floor.

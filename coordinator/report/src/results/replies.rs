@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Estimate, Place, Results};
+use super::{Estimate, Place, Results, Spread};
 
 /// Who says what a reply expresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -26,11 +26,13 @@ pub struct Calls {
     pub place: Place,
     /// Who says it.
     pub source: Source,
+    /// The seed of the replies; none where nothing was drawn.
+    pub sampling_seed: Option<u64>,
     /// One per test row; none without a verdict.
     pub calls: Vec<Option<u32>>,
 }
 
-/// Verdicts on the replies of one model under one condition.
+/// Verdicts on the replies of one model under one condition; shares are means over sampling seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
     /// Whose replies.
@@ -39,11 +41,14 @@ pub struct Verdict {
     pub source: Source,
     /// The share of replies that express the label of the utterance.
     pub kept: Estimate,
+    /// How far it depends on the sampling seed; none with fewer than two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
     /// Per class of the utterance: the share of its replies that express it; none for a class without rows.
     pub recall: Vec<Option<Estimate>>,
     /// Per class: the share of the replies expressing it whose utterance was of it; none for one that is never expressed.
     pub precision: Vec<Option<Estimate>>,
-    /// `[class of the utterance][class of the reply]`: rows.
+    /// `[class of the utterance][class of the reply]`: replies, of all sampling seeds.
     pub shift: Vec<Vec<usize>>,
 }
 
@@ -56,8 +61,11 @@ pub struct Kappa {
     pub judge: usize,
     /// Whom it agrees with.
     pub with: Source,
-    /// Cohen's kappa, on the replies that both have a verdict on.
+    /// Cohen's kappa, on the replies that both have a verdict on; the mean over sampling seeds.
     pub kappa: Estimate,
+    /// How far it depends on the sampling seed; none with fewer than two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
 }
 
 impl Results {

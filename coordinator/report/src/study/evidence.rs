@@ -16,6 +16,8 @@ pub struct Verdicts {
     pub model: usize,
     /// The condition under which it did; index into [`super::Study::conditions`].
     pub condition: usize,
+    /// The seed of the replies; none where nothing was drawn.
+    pub sampling_seed: Option<u64>,
     /// The extract units whose replies they are. Judges who joined at different times may have read different ones.
     pub replies: BTreeSet<UnitKey>,
     /// `[test, classes]`: the judge's probability of each label; NaN where a row has no verdict.

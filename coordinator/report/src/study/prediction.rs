@@ -24,6 +24,8 @@ pub struct Prediction {
     pub probe: Arc<str>,
     /// The seed of everything random in the probe.
     pub seed: u64,
+    /// The seed of the replies that it depends on; none where nothing was drawn.
+    pub sampling_seed: Option<u64>,
     /// The control that it is, if it is one.
     pub control: Option<Control>,
     /// The condition that it was fitted under, where that is another one.
@@ -79,6 +81,7 @@ impl Prediction {
             read_out: None,
             probe: Arc::from(probe),
             seed: 0,
+            sampling_seed: None,
             control: None,
             fitted_condition: None,
             fitted_at: None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, StringArray};
+use arrow::array::{ArrayRef, Float32Array, StringArray, UInt64Array};
 use arrow::datatypes::DataType;
 
 use super::{Table, constant, field};
@@ -22,6 +22,7 @@ pub fn verdicts(study: &Study, results: &Results) -> Result<Option<Vec<u8>>, Rep
             field("sweep", text.clone(), false),
             field("model", text.clone(), false),
             field("condition", text.clone(), false),
+            field("sampling_seed", DataType::UInt64, true),
             field("source", text.clone(), false),
             field("judge", text.clone(), true),
             field("row_id", text.clone(), false),
@@ -41,13 +42,16 @@ pub fn verdicts(study: &Study, results: &Results) -> Result<Option<Vec<u8>>, Rep
             Source::Probe => ("probe", None),
         };
         let of_judge = judge.and_then(|judge| {
-            study.verdicts.iter().find(|v| (v.judge, v.model, v.condition) == (judge, calls.place.model, calls.place.condition))
+            let (place, seed) = (calls.place, calls.sampling_seed);
+            let ours = (judge, place.model, place.condition, seed);
+            study.verdicts.iter().find(|v| (v.judge, v.model, v.condition, v.sampling_seed) == ours)
         });
         let probability = |(row, call): &(usize, u32)| Some(of_judge?.values[row * study.classes.len() + *call as usize]);
         table.append(vec![
             constant(Some(&study.sweep), rows.len()),
             constant(Some(&study.models[calls.place.model].name), rows.len()),
             constant(Some(&study.conditions[calls.place.condition].name), rows.len()),
+            Arc::new(UInt64Array::from_iter(std::iter::repeat_n(calls.sampling_seed, rows.len()))),
             constant(Some(source), rows.len()),
             constant(judge.map(|m| study.models[m].name.as_str()), rows.len()),
             texts(&|r, _| study.test[r].id.clone()),

@@ -65,7 +65,7 @@ fn verdicts(judge: usize, (model, condition): (usize, usize), calls: &[Option<us
         (0..7).map(move |c| call.map_or(f32::NAN, |call| if c == call { 0.7 } else { 0.05 }))
     };
     let replies = BTreeSet::from([read(model, condition)]);
-    Verdicts { judge, model, condition, replies, values: calls.iter().flat_map(of_row).collect() }
+    Verdicts { judge, model, condition, sampling_seed: None, replies, values: calls.iter().flat_map(of_row).collect() }
 }
 
 /// The agreements of judges with one another.

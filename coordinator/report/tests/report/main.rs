@@ -6,6 +6,7 @@ mod synthetic;
 mod browser;
 mod coverage;
 mod demo;
+mod draws;
 mod judges;
 mod page;
 mod persistence;

@@ -270,6 +270,7 @@ fn push(world: &mut World, cell: &Cell, probe: &str, read_out: ReadOut, extra: f
         read_out: Some(read_out),
         probe: Arc::from(probe),
         seed: 0,
+        sampling_seed: None,
         control: None,
         fitted_condition: None,
         fitted_at: None,

@@ -168,6 +168,7 @@ impl Rates {
             "models": sweep.plan.models.iter().zip(&estimate.models).map(model).collect::<Vec<_>>(),
             "words": units(&estimate.words),
             "conditions": sweep.plan.conditions,
+            "sampling_seeds": sweep.plan.sampling_seeds(),
             "notes": sweep.accepted.notes,
         })
     }

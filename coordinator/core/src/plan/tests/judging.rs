@@ -42,7 +42,7 @@ fn judged(judge: &'static str) -> Plan {
 
 fn judges(plan: &Plan) -> BTreeSet<(usize, usize, usize, (usize, usize))> {
     let of = |key: &UnitKey| match plan.units[key].place {
-        Place::Judge { judge, model, condition, rows } => Some((judge, model, condition, rows)),
+        Place::Judge { judge, model, condition, rows, .. } => Some((judge, model, condition, rows)),
         _ => None,
     };
     plan.order.iter().filter_map(of).collect()

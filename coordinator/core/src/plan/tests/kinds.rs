@@ -37,8 +37,8 @@ fn judges(plan: &Plan) -> Vec<(&JudgeUnit, &Place)> {
 
 /// Where the fit of a (condition, layer) is.
 fn fit(plan: &Plan, condition: usize, layer: Layer) -> UnitKey {
-    let place = Place::Fit { model: 0, condition, layer };
-    *plan.units.iter().find(|(_, planned)| planned.place == place).expect("it is fitted").0
+    let ours = |place: &Place| matches!(place, Place::Fit { model: 0, condition: c, layer: l, .. } if (*c, *l) == (condition, layer));
+    *plan.units.iter().find(|(_, planned)| ours(&planned.place)).expect("it is fitted").0
 }
 
 fn extracts(plan: &Plan, condition: usize) -> Vec<UnitKey> {
@@ -117,10 +117,10 @@ fn the_largest_trained_model_judges_what_the_others_wrote() {
     let found = judges(&plan);
     assert_eq!(found.len(), 2 * 2 * 2, "trained models x conditions x shards");
     for (unit, place) in found {
-        let Place::Judge { judge: 1, model, condition, rows } = place else { panic!("{place:?}") };
+        let Place::Judge { judge: 1, model, condition, sampling_seed: None, rows } = place else { panic!("{place:?}") };
         assert_eq!(unit.model, models[1].identity());
         let replies = &plan.units[&unit.replies];
-        assert_eq!(replies.place, Place::Extract { model: *model, condition: *condition, rows: *rows });
+        assert_eq!(replies.place, Place::Extract { model: *model, condition: *condition, sampling_seed: None, rows: *rows });
         assert_eq!(unit.prompt, Prompt::Template("Reply: {text}\n\nWhich emotion does this reply express: joy or anger?\nAnswer:".into()));
         assert_eq!(unit.answers, [" joy", " anger"]);
     }

@@ -100,6 +100,7 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
             half_life(&majority.half_life),
         ));
     }
+    out.extend(crate::page::persistence::widest(study, results));
     out.extend(carried(study, results, p, curve, unit));
     let Some(condition) = shown_condition(results) else { return out };
     let p = results.persistence.iter().find(|p| p.place.model == curve.place.model && p.place.condition == condition).unwrap_or(p);

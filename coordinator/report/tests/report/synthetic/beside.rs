@@ -54,7 +54,8 @@ pub fn verdicts(world: &mut World, size: Size) -> Vec<Verdicts> {
     for model in 0..size.models {
         for (condition, (_, _, factor)) in CONDITIONS[..size.conditions].iter().enumerate() {
             let values = world.probabilities(0, |class| 1.3 * factor.powi(3) * if class == 3 { 1.4 } else { 0.9 });
-            out.push(Verdicts { judge, model, condition, replies: BTreeSet::from([read(model, condition)]), values });
+            let replies = BTreeSet::from([read(model, condition)]);
+            out.push(Verdicts { judge, model, condition, sampling_seed: None, replies, values });
         }
     }
     out
@@ -74,6 +75,7 @@ pub fn runs(size: Size) -> Vec<Run> {
                     kind,
                     model: Some(model),
                     condition: (kind != UnitKind::Prompt).then_some(0),
+                    sampling_seed: None,
                     title: format!("{} {name} {unit}", kind.as_str()),
                     attempt: format!("a{model}{unit}"),
                     worker: format!("worker-{}", unit % 2),
