@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::comparisons;
 use super::section::{Cell, Section};
 use crate::figures::Figure;
-use crate::results::{Kappa, Results, Source, Spread, Verdict};
+use crate::results::{Results, Source, Spread, Verdict};
 use crate::study::Study;
 use crate::wording::{Unit, count, list};
 
