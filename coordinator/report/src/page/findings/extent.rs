@@ -48,6 +48,8 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
     let top = curve.points.iter().find(|p| p.layer == curve.peak.layer)?;
     let fall = if last.layer == top.layer {
         "and is highest at the last measured layer".to_owned()
+    } else if unit.value(last.score.value) == unit.value(top.score.value) {
+        "and is as high at the last measured layer".to_owned()
     } else {
         format!(
             "and falls by {}{} to the last measured layer ({})",
