@@ -219,3 +219,30 @@ fn the_schema_is_a_json_schema_of_the_spec() {
     of(&["schema"], serde_json::json!(["dataset", "models"]));
     of(&["schema", "--corpus"], serde_json::json!(["dataset", "model", "classes"]));
 }
+
+/// The fields that a schema knows, and the words that a field may have.
+fn words(schema: &Value, into: &mut BTreeSet<String>) {
+    let word = |value: &Value| value.as_str().map(str::to_owned);
+    match schema {
+        Value::Object(fields) => {
+            into.extend(fields.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.clone()));
+            into.extend(fields.get("const").and_then(word));
+            into.extend(fields.get("enum").and_then(Value::as_array).into_iter().flatten().filter_map(word));
+            fields.values().for_each(|value| words(value, into));
+        }
+        Value::Array(values) => values.iter().for_each(|value| words(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_a_spec_is_in_the_documentation() {
+    for (args, pages) in [(&["schema"][..], &["docs/spec.md"][..]), (&["schema", "--corpus"], &["docs/corpus.md", "docs/spec.md"])] {
+        let mut wanted = BTreeSet::new();
+        words(&sandbox().json(args), &mut wanted);
+        let text: String = pages.iter().map(|page| std::fs::read_to_string(Sandbox::repository().join(page)).unwrap()).collect();
+        let found: BTreeSet<&str> = text.split(|c: char| !(c.is_alphanumeric() || "-_".contains(c))).collect();
+        let missing: Vec<_> = wanted.iter().filter(|word| !found.contains(word.as_str())).collect();
+        assert!(wanted.len() > 40 && missing.is_empty(), "{pages:?} say nothing of {missing:?}");
+    }
+}
