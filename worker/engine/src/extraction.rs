@@ -26,8 +26,9 @@ pub(crate) use sampling::{Sampler, log_sum_exp};
 
 /// Tokens per pass where a request does not say.
 pub(crate) const BATCH_TOKENS: usize = 1024;
-/// Tokens per batch (prompts and replies) while decoding, where a request does not say.
-const DECODING_TOKENS: usize = 4096;
+/// While replies are decoded a batch has the tokens (prompts and replies) of so many passes: every step reads all weights
+/// once, for however many rows.
+const DECODING: usize = 4;
 
 /// What follows every prompt.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,7 +72,7 @@ pub struct Request {
     pub partners: Vec<Option<usize>>,
     /// What follows every prompt in the context `filler`.
     pub filler: Vec<u32>,
-    /// Tokens per batch; `None` = a default. Batches depend on this and on the prompts only.
+    /// Tokens per pass; `None` = a default. Batches depend on this and on the prompts only; see [`Request::budget`].
     pub batch_tokens: Option<usize>,
     /// What to do with a row whose states can't be computed or are not finite.
     pub bad_rows: BadRows,
@@ -94,9 +95,14 @@ impl Request {
         }
     }
 
-    fn budget(&self) -> usize {
-        let default = if self.reply_tokens() > 0 { DECODING_TOKENS } else { BATCH_TOKENS };
-        self.batch_tokens.unwrap_or(default).max(1)
+    /// Tokens per batch, of its prompts and their continuations together.
+    pub fn budget(&self) -> usize {
+        self.batch_tokens.unwrap_or(BATCH_TOKENS).max(1).saturating_mul(self.passes())
+    }
+
+    /// How many passes the tokens of a batch make.
+    fn passes(&self) -> usize {
+        if self.generates() { DECODING } else { 1 }
     }
 }
 

@@ -42,7 +42,7 @@ impl Run<'_> {
             let mut tokens = 0;
             let fitting = rest.iter().take_while(|strand| {
                 tokens += strand.tokens.len();
-                tokens <= self.budget
+                tokens <= self.pass_tokens()
             });
             let (now, later) = rest.split_at(fitting.count().max(1));
             self.run_strands(now, behind.map(|behind| behind.cache))?;

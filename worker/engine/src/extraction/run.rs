@@ -12,7 +12,7 @@ use super::prefix::{Prefix, shared};
 use super::reply::Replies;
 use super::{Continuation, ExtractError, Extraction, OnProgress, Progress, Queue, Request, Verdict};
 use crate::model::{Model, Plan};
-use crate::pass::Pass;
+use crate::pass::{Cache, Pass};
 use crate::prompt::Prompt;
 
 /// Computes the states a request asks for.
@@ -70,7 +70,7 @@ pub(super) struct Run<'a> {
     pub blocks: usize,
     /// What all prompts begin with; it is run once.
     pub prefix: Rc<Prefix>,
-    /// Tokens per pass, as far as the memory has turned out to hold them.
+    /// Tokens per batch, as far as the memory has turned out to hold them.
     pub budget: usize,
 }
 
@@ -150,29 +150,53 @@ impl Run<'_> {
         self.run(&pass, &plan, &wishes).map(|_| ())
     }
 
+    /// Tokens per pass, as far as the memory has turned out to hold them.
+    pub(super) fn pass_tokens(&self) -> usize {
+        (self.budget / self.sink.request.passes()).max(1)
+    }
+
     /// Runs prompts and keeps their keys and values for what follows them.
     fn prompts_and_what_follows(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
         let (request, prefix) = (self.sink.request, Rc::clone(&self.prefix));
         let room = if request.generates() { request.reply_tokens() } else { 0 };
-        let (mut pass, mut places, mut starts, mut further) = (Pass::default(), Vec::new(), Vec::new(), 0);
+        let (mut places, mut further) = (Vec::new(), 0);
         for &row in rows {
-            starts.push(pass.push(self.own(row), prefix.before()));
             places.push(prefix.len() + further);
             further += self.own(row).len() + room;
         }
         let cache = prefix.beginning(&self.model.decoder, further)?;
+        let behind = Behind { cache: &cache, places: &places };
+        let (mut lasts, mut done) = (Vec::new(), 0);
+        while done < rows.len() {
+            let mut tokens = 0;
+            let fitting = rows[done..].iter().take_while(|&&row| {
+                tokens += self.own(row).len();
+                tokens <= self.pass_tokens()
+            });
+            let now = done..done + fitting.count().max(1);
+            done = now.end;
+            lasts.push(self.prompts_before(&rows[now.clone()], &places[now], &cache)?);
+        }
+        if request.generates() {
+            Replies { run: self, rows, behind: &behind }.generated(&Tensor::cat(&lasts, 0)?)?;
+        }
+        self.known(rows, Some(&behind))
+    }
+
+    /// Runs prompts in one pass, and stores their keys and values at their places. Returns the final states of their last
+    /// tokens, `[rows, d]`.
+    fn prompts_before(&mut self, rows: &[usize], places: &[usize], cache: &Cache) -> Result<Tensor, ExtractError> {
+        let (request, before) = (self.sink.request, self.prefix.before());
+        let mut pass = Pass::default();
+        let starts: Vec<usize> = rows.iter().map(|&row| pass.push(self.own(row), before.clone())).collect();
         let wishes = self.prompt_wishes(rows, &starts)?;
         let lasts: Vec<usize> = rows.iter().zip(&starts).map(|(&row, start)| start + self.own(row).len() - 1).collect();
         let blocks = if request.generates() { self.model.decoder.blocks.len() } else { self.blocks };
         let kept = kept(&wishes, lasts.iter().copied());
-        let plan = Plan { cache: Some(&cache), store: Some(&places), blocks, kept: &kept };
-        let last = self.run(&pass, &plan, &wishes)?;
-        let behind = Behind { cache: &cache, places: &places };
-        if request.generates() {
-            let at: Vec<u32> = lasts.iter().map(|l| kept.binary_search(&(*l as u32)).unwrap_or(0) as u32).collect();
-            Replies { run: self, rows, behind: &behind }.generated(&crate::kernel::pick(&last, &at)?)?;
-        }
-        self.known(rows, Some(&behind))
+        let plan = Plan { cache: Some(cache), store: Some(places), blocks, kept: &kept };
+        let states = self.run(&pass, &plan, &wishes)?;
+        let at: Vec<u32> = lasts.iter().map(|last| kept.binary_search(&(*last as u32)).unwrap_or(0) as u32).collect();
+        Ok(crate::kernel::pick(&states, &at)?)
     }
 
     /// Runs one pass, reads the wished states and reports. Returns the last states shown.
