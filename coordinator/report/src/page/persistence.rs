@@ -61,6 +61,15 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Opti
         comparisons::COLUMNS,
         comparisons::rows(study, results, "contexts"),
     );
+    section.table(
+        format!(
+            "The probe of offset 0 minus the one fitted there, at the last offset that both have, full context, paired, {}; {}",
+            of_what(results),
+            comparisons::note_of(results, "carried")
+        ),
+        comparisons::COLUMNS,
+        comparisons::rows(study, results, "carried"),
+    );
     Some(section)
 }
 

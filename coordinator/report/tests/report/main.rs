@@ -4,6 +4,7 @@ mod planted;
 mod synthetic;
 
 mod browser;
+mod carried;
 mod coverage;
 mod demo;
 mod draws;

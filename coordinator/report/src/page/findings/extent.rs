@@ -2,9 +2,9 @@
 
 use limbic_proto::axis::Context;
 
-use super::capital;
+use super::{capital, of_how_many, p_words, sure};
 use crate::figures::shown_condition;
-use crate::results::{Decay, DepthCurve, HalfLife, Persistence, Results, Trend};
+use crate::results::{Comparison, Decay, DepthCurve, HalfLife, Persistence, Results, Trend};
 use crate::study::Study;
 use crate::wording::{Unit, half_life, layer, list};
 
@@ -112,19 +112,24 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
 
 /// Whether the probe of offset 0 still reads the signal later on.
 fn carried(study: &Study, results: &Results, p: &Persistence, curve: &DepthCurve, unit: Unit) -> Option<String> {
-    let moved = |d: &&Decay| d.transferred && d.class.is_none() && d.context == Context::Full && d.probe == curve.probe;
-    let moved = p.decays.iter().find(moved)?;
-    let home = p.decay(&curve.probe, Context::Full, None)?;
-    let (at, there) = moved.points.last()?;
-    let fitted = home.points.iter().find(|(k, _)| k == at)?;
-    let relation = if there.hi.is_some_and(|hi| hi < fitted.1.value) { "reads less than" } else { "reads about as much as" };
+    let at = p.carried(&curve.probe)?;
+    let ours = |c: &&Comparison| c.family == "carried" && c.model == p.place.model && c.condition == Some(p.place.condition);
+    let c = results.comparisons.iter().find(ours)?;
+    let relation = match (sure(study, c), c.difference.value > 0.0) {
+        (true, true) => "reads more than",
+        (true, false) => "reads less than",
+        (false, _) => "can't be told from",
+    };
     Some(format!(
-        "The probe of offset 0, used unchanged at offset {at}, {relation} one fitted there: {} against {} ({}, {}; without signal {}).",
-        unit.estimate(*there),
-        unit.value(fitted.1.value),
+        "The probe of offset 0, used unchanged at offset {at}, {relation} one fitted there: {} against {} on the same rows, a difference of {}{}, p {}{} ({}, {}).",
+        unit.value(c.subject_score),
+        unit.value(c.against_score),
+        unit.points(c.difference),
+        unit.of_difference(),
+        p_words(c),
+        of_how_many(&[c]),
         study.models[p.place.model].name,
         study.conditions[p.place.condition].name,
-        unit.value(results.measure.floor)
     ))
 }
 
