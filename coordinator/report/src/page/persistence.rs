@@ -159,7 +159,7 @@ fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &
     };
     section.table(
         format!(
-            "Half-life of {}, by a decay towards the majority's level, and of its lead over each control at the same offset; kept: share of the first offset's signal that is left at the last offset",
+            "Half-life of {}, by a decay towards the majority's level on the rows of each offset, and of its lead over each control at the same offset; kept: share of the first offset's signal that is left at the last offset",
             results.measure.words
         ),
         &columns("curve"),

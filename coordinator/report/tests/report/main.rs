@@ -18,6 +18,8 @@ mod schemes;
 mod sections;
 mod signal;
 mod tables;
+mod trend;
+mod unmeasured;
 mod versus;
 
 use std::collections::BTreeMap;
