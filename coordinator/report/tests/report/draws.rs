@@ -15,7 +15,7 @@ use super::{batches, evaluated, made, text};
 const ROWS: usize = 700;
 const OFFSETS: [u32; 6] = [0, 1, 2, 4, 8, 16];
 /// Tokens until half of the signal is left, by sampling seed.
-const HALF_LIVES: [(u64, f64); 3] = [(3, 4.0), (5, 6.0), (8, 9.0)];
+pub const HALF_LIVES: [(u64, f64); 3] = [(3, 4.0), (5, 6.0), (8, 9.0)];
 
 /// Whether a row is among the first `right` of an order that mixes classes and groups.
 fn among(row: usize, right: usize) -> bool {
@@ -43,7 +43,7 @@ fn right(half_life: f64, offset: u32) -> usize {
 }
 
 /// A signal that lasts differently in the replies of each seed; offset 0 is there once.
-fn drawn(seeds: &[(u64, f64)]) -> Study {
+pub fn drawn(seeds: &[(u64, f64)]) -> Study {
     let mut predictions = vec![prediction(0, 0, ReadOut::LAST, 1.0, values(right(1.0, 0), 0..0))];
     for (seed, half_life) in seeds {
         let at = |k: &u32| Prediction {

@@ -127,6 +127,13 @@
 
   // Every figure can be saved as SVG and PNG.
   const saved = [];
+  const written = new Map();
+  const create = URL.createObjectURL;
+  URL.createObjectURL = (blob) => {
+    const link = create.call(URL, blob);
+    written.set(link, blob);
+    return link;
+  };
   const click = HTMLAnchorElement.prototype.click;
   HTMLAnchorElement.prototype.click = function () {
     this.download ? saved.push([this.download, this.href]) : click.call(this);
@@ -138,10 +145,25 @@
   expect(saved.length === 2 * figures.length, `${saved.length} files of ${figures.length} figures were saved`);
   expect(saved.every(([, link]) => link.startsWith("blob:")), "a figure is saved from elsewhere than this page");
 
+  // What is saved has the marks of its key: bars of sampling seeds too, each drawn as one.
+  let bars = 0;
+  for (const figure of figures) {
+    const keys = all(".keys li .key", figure);
+    const spans = keys.filter((key) => key.matches(".span")).length;
+    const lines = keys.filter((key) => !key.matches(".span,.points,.ring")).length;
+    const [, link] = saved.find(([name]) => name === `${figure.id.replace("fig-", "")}.svg`) ?? [];
+    if (!link) continue;
+    const drawn = [...new DOMParser().parseFromString(await written.get(link).text(), "image/svg+xml").documentElement.children];
+    const count = (name) => drawn.filter((element) => element.tagName === name).length;
+    expect(count("path") === spans, `${figure.id}: ${count("path")} bars of ${spans} are saved`);
+    expect(count("line") === lines, `${figure.id}: ${count("line")} lines of ${lines} are saved`);
+    bars += spans;
+  }
+
   // The page itself fetched nothing.
   const fetched = performance.getEntriesByType("resource").map((entry) => entry.name).filter((name) => !/^(data|blob):/.test(name));
   parent.postMessage(JSON.stringify({
-    errors: found.errors, wrong, fetched, wide, contrasts, toggled, told, sorted, saved: saved.length,
+    errors: found.errors, wrong, fetched, wide, contrasts, toggled, told, sorted, bars, saved: saved.length,
     faint: [...faint].map(([where, ratio]) => `${where}: ${ratio}`),
     width: page.clientWidth, dark: matchMedia("(prefers-color-scheme: dark)").matches, figures: figures.length, tables: all("main table").length,
   }), "*");
