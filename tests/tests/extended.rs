@@ -1,6 +1,6 @@
 //! Sweeps that are extended, and sweeps whose files have moved: only what is missing is computed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_tests::Sandbox;
 
@@ -197,9 +197,25 @@ fn a_further_judge_runs_alone_and_no_reply_is_judged_twice_by_anybody() {
         "verdicts and nothing else"
     );
     let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(sandbox.path("out/summary.json")).unwrap()).unwrap();
-    let between = summary["results"]["kappas"].as_array().unwrap().iter().filter(|k| k["with"]["judge"]["model"] == 1);
-    // A kappa is left out where one of them says the same of every reply.
-    assert!(between.count() <= 4 && summary["results"]["verdicts"].as_array().unwrap().len() == 4 * 3, "two judges and the probe");
+    let results = &summary["results"];
+    let between = results["kappas"].as_array().unwrap().iter().filter(|k| k["with"]["judge"]["model"] == 1).count();
+    let verdicts = results["verdicts"].as_array().unwrap();
+    assert_eq!(verdicts.len(), 4 * 3, "two judges and the probe");
+    // Which labels each judge gives to any reply at a place. Chance alone explains that both give one and the same to all: then there
+    // is no kappa.
+    let mut said: BTreeMap<String, BTreeMap<u64, BTreeSet<usize>>> = BTreeMap::new();
+    for verdict in verdicts {
+        let Some(judge) = verdict["source"]["judge"]["model"].as_u64() else { continue };
+        let labels = |row: &serde_json::Value| -> Vec<usize> {
+            let counts = row.as_array().unwrap().iter().enumerate();
+            counts.filter(|(_, n)| n.as_u64() != Some(0)).map(|(label, _)| label).collect()
+        };
+        let given = verdict["shift"].as_array().unwrap().iter().flat_map(labels).collect();
+        said.entry(verdict["place"].to_string()).or_default().insert(judge, given);
+    }
+    assert!(said.len() == 4 && said.values().all(|judges| judges.keys().eq(&[0, 1])), "{said:?}");
+    let alike = |judges: &BTreeMap<u64, BTreeSet<usize>>| judges[&0_u64].len() == 1 && judges[&0_u64] == judges[&1_u64];
+    assert_eq!(between, said.values().filter(|judges| !alike(judges)).count(), "{said:?}");
 
     // Another layer is in other units, whose replies are the same.
     let before = sandbox.objects("commit");

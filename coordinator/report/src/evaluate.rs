@@ -69,6 +69,7 @@ pub fn evaluate(study: &Study) -> Result<Results, ReportError> {
         persistence: Vec::new(),
         conditions: Vec::new(),
         transfer: Vec::new(),
+        reading: None,
         calls: Vec::new(),
         verdicts: Vec::new(),
         kappas: Vec::new(),
@@ -136,6 +137,7 @@ fn summaries(bench: &Bench<'_>, results: &mut Results) {
     results.geometry = geometry::all(bench, results);
     results.levels = levels::all(bench, results);
     results.comparisons = compare::all(bench, results);
+    results.reading = replies::reading(bench, results);
     results.calls = replies::calls(bench, results);
     let shifts;
     (results.verdicts, results.kappas, shifts) = replies::all(bench, &results.calls);

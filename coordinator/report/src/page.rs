@@ -9,6 +9,7 @@ mod persistence;
 mod replies;
 mod section;
 mod tabled;
+mod unmeasured;
 mod versus;
 
 use minijinja::syntax::SyntaxConfig;

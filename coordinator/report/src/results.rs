@@ -12,7 +12,7 @@ use serde::Serialize;
 pub use depth::{ControlCurve, DepthCurve, DepthPoint, Peak, ScaleRow, Trend};
 pub use geometry::{Across, AffectPlane, Contour, GeometryResults, LayerGeometry, PlaceGeometry, Scatter, ScatterPoint};
 pub use persistence::{Decay, Fitted, Grid, HalfLife, Persistence};
-pub use replies::{Calls, Kappa, Source, Verdict};
+pub use replies::{Calls, Kappa, Reading, Source, Verdict};
 pub use scores::{Catalogue, MetricName, Scores};
 
 /// A number with its percentile-bootstrap interval.
@@ -93,8 +93,8 @@ pub struct Place {
 /// A paired difference.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// `baselines`, `models`, `conditions`, `contexts`, `probes`, `controls`, `transfer` or `replies`: corrections for several
-    /// tests are within one.
+    /// `baselines`, `models`, `conditions`, `contexts`, `carried`, `probes`, `controls`, `transfer` or `replies`: corrections for
+    /// several tests are within one.
     pub family: &'static str,
     /// The model; the first one where models are compared.
     pub model: usize,
@@ -239,6 +239,8 @@ pub struct Results {
     pub conditions: Vec<ConditionResult>,
     /// One per model whose probes were used under other conditions.
     pub transfer: Vec<TransferMatrix>,
+    /// How the probe reads replies; none where it reads none that were judged.
+    pub reading: Option<Reading>,
     /// What judges and probe say of every reply.
     #[serde(skip)]
     pub calls: Vec<Calls>,

@@ -19,5 +19,6 @@ pub mod ranking;
 pub mod resamples;
 pub mod several;
 pub mod similarity;
+pub mod student;
 pub mod tally;
 pub mod trend;

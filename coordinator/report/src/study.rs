@@ -9,9 +9,10 @@ mod prediction;
 use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_proto::rows::Scheme;
-use limbic_proto::spec::ReportSpec;
+use limbic_proto::spec::{ReportSpec, Spec};
 use limbic_proto::status::Quarantined;
 use limbic_proto::unit::UnitKind;
+use serde::Deserialize;
 
 pub use deferred::Deferred;
 pub use evidence::{Geometry, GeometryEntry, Verdicts};
@@ -150,6 +151,13 @@ impl Study {
     /// The condition's name, or an empty string where there is none.
     pub fn condition_name(&self, condition: Option<usize>) -> &str {
         condition.and_then(|c| self.conditions.get(c)).map_or("", |c| &c.name)
+    }
+
+    /// What was asked: the spec as it was accepted, behind it those that the sweep was extended by. None of a study whose spec is
+    /// none of a sweep's.
+    pub fn asked(&self) -> Vec<Spec> {
+        let all = self.spec.as_array().map_or(std::slice::from_ref(&self.spec), Vec::as_slice);
+        all.iter().map(|spec| Spec::deserialize(spec).ok()).collect::<Option<_>>().unwrap_or_default()
     }
 
     /// The seeds of all replies, ascending; none where nothing was drawn.

@@ -1,8 +1,23 @@
 //! Numbers in words: percentages, intervals, sizes, durations, p-values.
 
-use limbic_proto::axis::Layer;
+use limbic_proto::axis::{Context, Layer};
 
-use crate::results::{Estimate, HalfLife, Measure, Spread};
+use crate::results::{Estimate, HalfLife, Measure, Reading, Spread};
+
+/// Which probe reads replies, in which context, and so what it says of them.
+pub fn reading(reading: Reading) -> &'static str {
+    match (reading.carried, reading.context) {
+        (true, Context::MaskedPrompt) => {
+            "the probe of offset 0, used unchanged on the states of the reply's tokens, the reply encoded alone (masked prompt)"
+        }
+        (true, _) => {
+            "the probe of offset 0, used unchanged on the states of the reply's tokens, with the prompt in their context, which they may repeat"
+        }
+        (false, _) => {
+            "the probes fitted at each offset to the utterance's label, on the states of the reply's tokens with the prompt in their context: they read what is still there of the utterance's label rather than what the reply expresses"
+        }
+    }
+}
 
 /// How a measure is written: shares in percent, other numbers with three decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

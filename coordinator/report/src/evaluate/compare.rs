@@ -1,5 +1,6 @@
 //! Paired differences, each over the test rows that both sides predict: probe against baselines and controls, model against
-//! model, condition against condition, context against context, probe against probe, at home against carried over.
+//! model, condition against condition, context against context, probe against probe, at home against carried over, to another
+//! condition or a later offset.
 
 mod pairs;
 

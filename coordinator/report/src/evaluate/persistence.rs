@@ -1,5 +1,6 @@
 //! How long the signal lasts: scores over layers and offsets, and fitted decays in every context.
 
+mod floor;
 mod values;
 
 use std::collections::BTreeSet;
@@ -103,6 +104,8 @@ struct Measured<'a> {
     offsets: Vec<u32>,
     predictions: Vec<&'a [usize]>,
     values: Values,
+    /// The same without any signal, on the rows of each offset.
+    floors: Values,
 }
 
 /// All curves of one series, with the decays fitted to them.
@@ -125,17 +128,14 @@ fn curves<'a>(
             let start = home.and_then(|home| find(home, layer, 0, Context::Full, Pooling::Last.as_str()));
             start.into_iter().for_each(|predictions| sets.insert(0, (0, predictions)));
         }
-        let found = |(k, p): &(u32, &'a Vec<usize>)| Some((*k, p.as_slice(), AtOffset::of(bench, p)?));
-        let found: Vec<(u32, &[usize], AtOffset)> = sets.iter().filter_map(found).collect();
+        let found = |(k, p): &(u32, &'a Vec<usize>)| Some((*k, p.as_slice(), AtOffset::of(bench, p)?, AtOffset::floor(bench, p)?));
+        let found: Vec<(u32, &[usize], AtOffset, AtOffset)> = sets.iter().filter_map(found).collect();
         if found.len() < 2 {
             continue;
         }
-        measured.push(Measured {
-            context,
-            offsets: found.iter().map(|f| f.0).collect(),
-            predictions: found.iter().map(|f| f.1).collect(),
-            values: Values::new(found.into_iter().map(|f| f.2).collect(), count),
-        });
+        let (offsets, predictions) = found.iter().map(|f| (f.0, f.1)).unzip();
+        let (at, floors) = found.into_iter().map(|f| (f.2, f.3)).unzip();
+        measured.push(Measured { context, offsets, predictions, values: Values::new(at, count), floors: Values::new(floors, count) });
     }
     let mut decays = Vec::new();
     for curve in &measured {
@@ -148,21 +148,14 @@ fn curves<'a>(
             let towards =
                 |b: &Beside| Some(fit(bench, &b.offsets, b.curve.of(class)?, Some(b.control), b.level.of(class)?, &b.of_seeds(class)));
             let mut fits: Vec<Fitted> = beside.iter().filter_map(towards).collect();
-            let floor = class.map_or(bench.measure.floor, |c| bench.measure.class_floors[c]);
-            let flat: Vec<Drawn> = values.iter().map(|v| level(floor, v.draws.len())).collect();
-            let above = |values: Vec<f64>| values.into_iter().map(|v| v - floor).collect();
-            let of_seeds: Vec<Vec<f64>> = curve.values.of_seeds(class).into_iter().map(above).collect();
-            fits.push(fit(bench, &curve.offsets, values, None, &flat, &of_seeds));
+            let Some(floors) = curve.floors.of(class) else { continue };
+            fits.push(fit(bench, &curve.offsets, values, None, floors, &curve.values.above(&curve.floors, class)));
             let points = curve.offsets.iter().zip(values).map(|(k, v)| (*k, v.estimate(bench.ruler.resamples)));
             let (points, spread) = (points.collect(), curve.values.spread(class));
             decays.push(Decay { probe: probe.to_owned(), transferred, context: curve.context, class, points, spread, fits });
         }
     }
     decays
-}
-
-fn level(value: f64, count: usize) -> Drawn {
-    Drawn { value, draws: vec![value; count], n: usize::MAX, groups: usize::MAX }
 }
 
 /// The decay of what `values` have above `floors`, from the first of the offsets on; `of_seeds` is the same of each sampling

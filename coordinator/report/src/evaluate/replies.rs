@@ -1,12 +1,12 @@
 //! What replies express: verdicts of judges and of the probe on the reply's states, against the label of the utterance and
 //! against one another.
 
-use limbic_proto::axis::{Context, ReadOut};
+use limbic_proto::axis::ReadOut;
 use limbic_proto::rows::Scheme;
 
-use super::bench::Bench;
+use super::bench::{Bench, Cells, Origin};
 use super::measure::Drawn;
-use crate::results::{Calls, Comparison, Kappa, Place, Results, Source, Spread, Verdict};
+use crate::results::{Calls, Comparison, Kappa, Place, Reading, Results, Source, Spread, Verdict};
 use crate::statistics::agreement::kappa;
 use crate::statistics::comparison::p_value;
 use crate::statistics::metrics;
@@ -15,6 +15,12 @@ use crate::study::Verdicts;
 
 /// Who called which label for each row.
 type Called = Vec<Option<u32>>;
+
+/// How the probe reads the replies that were judged: the first of [`Reading::ALL`] that is there for any of them.
+pub fn reading(bench: &Bench<'_>, results: &Results) -> Option<Reading> {
+    let there = |reading: &Reading| bench.study.verdicts.iter().any(|v| of_probe(bench, results, *reading, v).is_some());
+    Reading::ALL.into_iter().filter(|_| bench.study.scheme == Scheme::Single).find(there)
+}
 
 /// The calls of every judge and of the probe, of each sampling seed's replies.
 pub fn calls(bench: &Bench<'_>, results: &Results) -> Vec<Calls> {
@@ -29,7 +35,7 @@ pub fn calls(bench: &Bench<'_>, results: &Results) -> Vec<Calls> {
     for v in &bench.study.verdicts {
         let (place, sampling_seed) = (Place { model: v.model, condition: v.condition }, v.sampling_seed);
         if find(&called, place, Source::Probe, sampling_seed).is_none()
-            && let Some(calls) = of_probe(bench, results, v)
+            && let Some(calls) = results.reading.and_then(|reading| of_probe(bench, results, reading, v))
         {
             called.push(Calls { place, source: Source::Probe, sampling_seed, calls });
         }
@@ -88,16 +94,16 @@ pub fn all(bench: &Bench<'_>, called: &[Calls]) -> (Vec<Verdict>, Vec<Kappa>, Ve
     (verdicts, kappas, comparisons)
 }
 
-/// The primary probe's calls on the reply: its probabilities at every measured offset beyond the prompt, in full context,
-/// averaged over the offsets that a row's reply reaches.
-fn of_probe(bench: &Bench<'_>, results: &Results, v: &Verdicts) -> Option<Called> {
+/// The primary probe's calls on the reply: its probabilities at every measured offset beyond the prompt, averaged over the
+/// offsets that a row's reply reaches.
+fn of_probe(bench: &Bench<'_>, results: &Results, reading: Reading, v: &Verdicts) -> Option<Called> {
     let place = Place { model: v.model, condition: v.condition };
-    let probe = results.probe.as_ref()?;
     let layer = results.persistence.iter().find(|p| p.place == place).map(|p| p.layer)?;
-    let cells = bench.home(place, probe)?;
+    let cells = read_by(bench, results, reading, place)?;
+    let ours = |r: &ReadOut| r.offset > 0 && r.context == reading.context;
     let (rows, classes) = (bench.study.test.len(), bench.study.classes.len());
     let (mut sum, mut any) = (vec![0.0_f32; rows * classes], false);
-    for (_, predictions) in cells.iter().filter(|((l, r), _)| *l == layer && beyond(*r)) {
+    for (_, predictions) in cells.iter().filter(|((l, r), _)| *l == layer && ours(r)) {
         for i in predictions.iter().filter(|i| bench.study.predictions[**i].sampling_seed == v.sampling_seed) {
             let values = bench.read(*i)?;
             let present = bench.ruler.target.present(&values);
@@ -111,8 +117,10 @@ fn of_probe(bench: &Bench<'_>, results: &Results, v: &Verdicts) -> Option<Called
     any.then(|| bench.ruler.target.predicted(&sum))
 }
 
-fn beyond(read_out: ReadOut) -> bool {
-    read_out.offset > 0 && read_out.context == Context::Full
+/// The cells of the primary probe by one reading.
+fn read_by<'a>(bench: &'a Bench<'_>, results: &Results, reading: Reading, place: Place) -> Option<&'a Cells> {
+    let fitted_at = reading.carried.then_some(ReadOut::LAST);
+    bench.of(place, results.probe.as_ref()?, Origin { fitted_at, ..Origin::default() })
 }
 
 /// Shares of one sampling seed's replies.

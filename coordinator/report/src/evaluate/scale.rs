@@ -4,7 +4,7 @@ use super::bench::Bench;
 use super::curves::control_cells;
 use super::measure::Drawn;
 use crate::results::{DepthCurve, ScaleRow, Trend};
-use crate::statistics::trend::line;
+use crate::statistics::trend::{interval, line};
 use limbic_proto::axis::{Context, ReadOut};
 use limbic_proto::spec::Control;
 
@@ -43,7 +43,7 @@ pub fn scale(bench: &Bench<'_>, curves: &[DepthCurve]) -> (Vec<ScaleRow>, Vec<Tr
     (rows, trends)
 }
 
-/// The slope over at least three models; the models are held fixed, the test rows resampled.
+/// The slope over at least three models, with two intervals: the models held fixed and the test rows resampled, and over models.
 fn trend(bench: &Bench<'_>, condition: Option<usize>, what: &'static str, sets: Vec<(usize, Vec<usize>)>) -> Option<Trend> {
     let sized: Vec<(f64, Drawn)> = sets
         .iter()
@@ -56,11 +56,12 @@ fn trend(bench: &Bench<'_>, condition: Option<usize>, what: &'static str, sets: 
     let x: Vec<f64> = sized.iter().map(|s| s.0).collect();
     let y: Vec<f64> = sized.iter().map(|s| s.1.value).collect();
     let (slope, intercept) = line(&x, &y)?;
+    let over_models = interval(&x, &y, bench.study.options.confidence)?;
     let resamples = bench.ruler.resamples;
     let slopes: Vec<f64> = (0..resamples.count())
         .map(|r| line(&x, &sized.iter().map(|s| s.1.draws[r]).collect::<Vec<_>>()).map_or(f64::NAN, |l| l.0))
         .collect();
     let n = sized.iter().map(|s| s.1.n).min()?;
     let groups = sized.iter().map(|s| s.1.groups).min()?;
-    Some(Trend { condition, what, slope: resamples.estimate_over(groups, slope, &slopes, n), intercept, models: sized.len() })
+    Some(Trend { condition, what, slope: resamples.estimate_over(groups, slope, &slopes, n), over_models, intercept, models: sized.len() })
 }

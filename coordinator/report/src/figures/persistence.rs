@@ -82,6 +82,23 @@ fn draw(chart: &Chart<'_>, unit: Unit, drawn: &[Drawn<'_>]) {
     }
 }
 
+/// What a curve would be without any signal, at each offset on the rows that reach it.
+fn floor(decay: &Decay) -> impl Iterator<Item = (u32, f64)> + '_ {
+    decay.to_majority().into_iter().flat_map(|fit| fit.offsets.iter().copied().zip(fit.floor.iter().copied()))
+}
+
+/// The floors of the curves in full context: one level line where all are the same at every offset, else one line for each.
+fn floors(chart: &Chart<'_>, everywhere: f64, drawn: &[Drawn<'_>]) {
+    let stroke = Stroke::dotted(Colour::Muted, 1.8);
+    let full: Vec<Vec<(u32, f64)>> =
+        drawn.iter().map(|d| d.decay).filter(|d| d.context == Context::Full && !d.transferred).map(|d| floor(d).collect()).collect();
+    if full.iter().flatten().all(|(_, level)| (level - everywhere).abs() < 1e-12) {
+        chart.level(everywhere, stroke);
+    } else {
+        full.iter().for_each(|line| chart.line(&line.iter().map(|(k, level)| (at(*k), *level)).collect::<Vec<_>>(), stroke));
+    }
+}
+
 /// The probe that curves are about.
 pub fn primary(results: &Results) -> &str {
     results.probe.as_deref().unwrap_or("")
@@ -131,8 +148,8 @@ pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
         d.class.is_none() && !d.transferred && d.probe == primary(results) && matches!(d.context, Context::Full | Context::MaskedPrompt)
     };
     let all = results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown));
-    let floor = results.measure.floor;
-    let y = range(unit, extent(all).chain([floor]));
+    let everywhere = results.measure.floor;
+    let y = range(unit, extent(all.clone()).chain(all.flat_map(floor).map(|f| f.1)).chain([everywhere]));
     let mut panels = Vec::new();
     for (model, entry) in study.models.iter().enumerate() {
         let here: Vec<&Persistence> = results.persistence.iter().filter(|p| p.place.model == model).collect();
@@ -158,7 +175,7 @@ pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
         let label = format!("{}: {}", entry.name, here.iter().map(words).collect::<Vec<_>>().join("; "));
         panels.push(Panel::new(label, HEIGHT, |pen| {
             let chart = Chart::new(pen, &axes, HEIGHT, 54.0);
-            chart.level(floor, Stroke::dotted(Colour::Muted, 1.8));
+            floors(&chart, everywhere, &drawn);
             draw(&chart, unit, &drawn);
         }));
     }
@@ -173,7 +190,7 @@ pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
         name: "persistence-conditions",
         title: format!("Decay of {} over offsets", results.measure.words),
         caption: format!(
-            "Test {} at the layer that is best on average over offsets, against the number of tokens after the prompt (log scale). Solid: the prompt is in the context. Dashed: the continuation was encoded again without its prompt, so what is left lies in the continuation itself.",
+            "Test {} at the layer that is best on average over offsets, against the number of tokens after the prompt (log scale). Solid: the prompt is in the context. Dashed: the continuation was encoded again without its prompt, so what is left lies in the continuation itself. Dotted: the majority's level, on the rows whose replies reach the offset.",
             results.measure.words
         ),
         alt: format!(
@@ -216,9 +233,9 @@ pub fn curves(study: &Study, results: &Results) -> Option<Figure> {
         return None;
     }
     let all = results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown));
-    let floor = results.measure.floor;
+    let everywhere = results.measure.floor;
     let controls = results.persistence.iter().flat_map(|p| &p.controls).flat_map(|c| c.points.iter().flatten().map(|e| e.value));
-    let y = range(unit, extent(all).chain(controls).chain([floor]));
+    let y = range(unit, extent(all.clone()).chain(all.flat_map(floor).map(|f| f.1)).chain(controls).chain([everywhere]));
     let (mut panels, mut keys): (Vec<Panel>, Vec<Key>) = (Vec::new(), Vec::new());
     let mut named: Vec<&'static str> = Vec::new();
     for p in &results.persistence {
@@ -251,7 +268,7 @@ pub fn curves(study: &Study, results: &Results) -> Option<Figure> {
         let axes = axes(results, title.clone(), y, unit, format!("test {}", results.measure.words));
         panels.push(Panel::new(title, HEIGHT, |pen| {
             let chart = Chart::new(pen, &axes, HEIGHT, 54.0);
-            chart.level(floor, Stroke::dotted(Colour::Muted, 1.8));
+            floors(&chart, everywhere, &drawn);
             p.controls.iter().for_each(|c| control(&chart, unit, p, c));
             draw(&chart, unit, &drawn);
         }));
@@ -316,8 +333,8 @@ pub fn classes(study: &Study, results: &Results) -> Option<Figure> {
         d.class.is_some() && !d.transferred && d.probe == primary(results) && matches!(d.context, Context::Full | Context::MaskedPrompt)
     };
     let all = here.iter().flat_map(|p| p.decays.iter().filter(shown));
-    let floors = results.measure.class_floors.iter().copied();
-    let y = super::chart::signed_range(extent(all).chain(floors));
+    let levels = results.measure.class_floors.iter().copied();
+    let y = super::chart::signed_range(extent(all.clone()).chain(all.flat_map(floor).map(|f| f.1)).chain(levels));
     let mut panels = Vec::new();
     for (class, name) in study.classes.iter().enumerate() {
         let drawn: Vec<Drawn<'_>> = here
@@ -336,7 +353,7 @@ pub fn classes(study: &Study, results: &Results) -> Option<Figure> {
         let axes = axes(results, name.clone(), y, unit, results.measure.of_class.to_owned());
         panels.push(Panel::new(name.clone(), HEIGHT, |pen| {
             let chart = Chart::new(pen, &axes, HEIGHT, 54.0);
-            chart.level(results.measure.class_floors[class], Stroke::dotted(Colour::Muted, 1.8));
+            floors(&chart, results.measure.class_floors[class], &drawn);
             draw(&chart, unit, &drawn);
         }));
     }

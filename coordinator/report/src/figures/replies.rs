@@ -7,7 +7,7 @@ use super::palette::Colour;
 use super::{Figure, Key, spread_key};
 use crate::results::{Estimate, Results, Source, Verdict};
 use crate::study::Study;
-use crate::wording::Unit;
+use crate::wording::{Unit, reading};
 
 /// Who says it, in words.
 pub fn source(study: &Study, source: Source) -> String {
@@ -15,6 +15,11 @@ pub fn source(study: &Study, source: Source) -> String {
         Source::Judge { model } => format!("judge {}", study.models[model].name),
         Source::Probe => "probe on the reply".to_owned(),
     }
+}
+
+/// Which probe it is, for captions; nothing where none reads replies.
+fn probe(results: &Results) -> String {
+    results.reading.map_or_else(String::new, |r| format!(" Probe: {}.", reading(r)))
 }
 
 /// Who says it, in as few words as tell the sources apart.
@@ -89,7 +94,10 @@ pub fn kept(study: &Study, results: &Results) -> Option<Figure> {
     Some(Figure {
         name: "replies-kept",
         title: "How often the reply expresses the utterance's label".to_owned(),
-        caption: "Share of test rows whose reply expresses the label of the utterance, as each judging model and as the probe on the reply's states see it, per prompt condition.".to_owned(),
+        caption: format!(
+            "Share of test rows whose reply expresses the label of the utterance, as each judging model and the probe see it, per prompt condition.{}",
+            probe(results)
+        ),
         alt: "Dots with whiskers: share of kept labels per prompt condition, one panel per model.".to_owned(),
         keys,
         panels: all.iter().map(|r| r.panel(Unit::Share, x, "replies that express the utterance's label")).collect(),
@@ -137,7 +145,7 @@ fn per_class(
     Some(Figure {
         name,
         title: title.to_owned(),
-        caption: caption.to_owned(),
+        caption: format!("{caption}{}", probe(results)),
         alt: format!("Heat maps: {title}, one panel per model, conditions as rows and classes as columns."),
         keys: vec![key(Unit::Share, range)],
         panels: panels(&grids, Unit::Share, range),
@@ -159,7 +167,7 @@ pub fn precision(study: &Study, results: &Results) -> Option<Figure> {
 
 /// Where the labels go: class of the utterance x class of the reply, one panel per model, condition and source.
 pub fn shift(study: &Study, results: &Results) -> Option<Figure> {
-    let mut data = Data::new(&["model", "condition", "who", "utterance", "reply", "rows"]);
+    let mut data = Data::new(&["model", "condition", "who", "utterance", "reply", "replies"]);
     let mut grids = Vec::new();
     let mut order: Vec<&Verdict> = results.verdicts.iter().collect();
     order.sort_by_key(|v| (v.source, v.place));
@@ -190,7 +198,7 @@ pub fn shift(study: &Study, results: &Results) -> Option<Figure> {
     Some(Figure {
         name: "replies-shift",
         title: "Where labels go from utterance to reply".to_owned(),
-        caption: "Of the utterances of each class (rows, in percent), what their replies express (columns).".to_owned(),
+        caption: format!("Of the utterances of each class (rows, in percent), what their replies express (columns).{}", probe(results)),
         alt: "Heat maps: class of the utterance as rows, class of the reply as columns, one panel per model, condition and source."
             .to_owned(),
         keys: vec![key(Unit::Share, (0.0, 1.0))],

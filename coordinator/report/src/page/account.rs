@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use limbic_proto::spec::{Balance, DatasetSpec, Sources};
+
 use super::section::{Block, Cell, Section, cells};
+use super::unmeasured::unmeasured;
 use crate::results::Results;
 use crate::study::Study;
-use crate::wording::{bytes, count, counted, duration, list, parameters};
+use crate::wording::{bytes, count, counted, duration, parameters};
 
 /// Seconds, tokens and bytes by kind of unit; none where nothing has been committed.
 pub fn cost(study: &Study, results: &Results) -> Option<Section> {
@@ -75,13 +78,16 @@ pub fn provenance(study: &Study, results: &Results) -> Section {
     });
     section.table("Models", &["model", "source", "digest", "#parameters", "#blocks", "#width", "number format"], rows.collect());
     let seeds: BTreeSet<u64> = study.predictions.iter().map(|p| p.seed).collect();
-    let rows = vec![
+    let mut rows = vec![
         cells(["labels".to_owned(), study.scheme.as_str().to_owned()]),
         cells(["classes".to_owned(), study.classes.join(", ")]),
         cells(["test rows".to_owned(), format!("{} in {}", count(results.rows as u64), counted(results.groups, "group"))]),
         cells(["digest of the rows (BLAKE3)".to_owned(), study.dataset.digest.clone()]),
-        cells(["probe seeds".to_owned(), seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")]),
+        cells(["probe seeds".to_owned(), numbers(&seeds)]),
     ];
+    rows.extend(
+        drawn(study).into_iter().filter(|(_, seeds)| !seeds.is_empty()).map(|(what, seeds)| cells([what.to_owned(), numbers(&seeds)])),
+    );
     section.table("Data and seeds", &["what", "value"], rows);
     splits(study, &mut section);
     workers(study, &mut section);
@@ -89,6 +95,25 @@ pub fn provenance(study: &Study, results: &Results) -> Section {
         section.blocks.push(Block::Code { caption: "The spec as it was accepted".to_owned(), text });
     }
     section
+}
+
+fn numbers(seeds: &BTreeSet<u64>) -> String {
+    seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The seeds of what else was drawn; none where nothing was.
+fn drawn(study: &Study) -> [(&'static str, BTreeSet<u64>); 3] {
+    let asked = study.asked();
+    // Without a column that says the split, rows are split by a draw; balancing and limiting draw from each split's.
+    let drawn =
+        |d: &&DatasetSpec| d.split.is_none() && matches!(d.source, Sources::Files(_)) || d.balance != Balance::None || d.limit.is_some();
+    let shown = asked.iter().flat_map(|spec| &spec.conditions).filter_map(|condition| condition.few_shot.as_ref());
+    let replies = asked.iter().filter_map(|spec| spec.continuation.as_ref()).filter(|c| c.sampled()).flat_map(|c| c.sampling_seeds());
+    [
+        ("seed of splitting, balancing and drawing rows", asked.iter().map(|spec| &spec.dataset).filter(drawn).map(|d| d.seed).collect()),
+        ("seeds of few-shot examples", shown.map(|few_shot| few_shot.seed).collect()),
+        ("sampling seeds of replies", replies.chain(study.sampling_seeds()).collect()),
+    ]
 }
 
 /// Rows per split and class.
@@ -149,20 +174,4 @@ pub fn notes(study: &Study, results: &Results) -> Section {
         section.table("Quarantined units", &["unit", "key", "last error"], rows.collect());
     }
     section
-}
-
-/// What this study doesn't say anything about, and why.
-fn unmeasured(study: &Study, results: &Results) -> Option<String> {
-    let missing = [
-        (results.scale.is_empty(), "scale and depth (no probe has been fitted)"),
-        (!results.scale.is_empty() && results.depth.iter().all(|c| c.points.len() < 2), "depth (one layer)"),
-        (results.persistence.is_empty(), "persistence (one offset)"),
-        (study.conditions.len() < 2, "conditions (one prompt condition)"),
-        (results.verdicts.is_empty(), "malleability (nobody judged replies)"),
-        (results.geometry.places.is_empty(), "geometry of states (not asked for)"),
-        (!results.comparisons.iter().any(|c| c.family == "controls"), "controls (none was run)"),
-        (results.costs.is_empty(), "cost (no unit has been committed yet)"),
-    ];
-    let missing: Vec<String> = missing.into_iter().filter(|m| m.0).map(|m| m.1.to_owned()).collect();
-    (!missing.is_empty()).then(|| format!("Not measured here: {}.", list(&missing)))
 }

@@ -336,7 +336,8 @@ fn replies(study: &Study, results: &Results) -> Vec<String> {
         })
     };
     if let Some(words) = kappas(true) {
-        out.push(format!("Judge and probe agree on the replies with a kappa of {words} (0 = no more than their frequencies give)."));
+        let probe = results.reading.map_or_else(String::new, |r| format!("; probe: {}", crate::wording::reading(r)));
+        out.push(format!("Judge and probe agree on the replies with a kappa of {words} (0 = no more than their frequencies give){probe}."));
     }
     if let Some(words) = kappas(false) {
         out.push(format!("The judges agree with one another on the same replies with a kappa of {words}."));

@@ -57,11 +57,22 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     json_answers(study, results, &mut section);
     let condition = |c: Option<usize>| c.map_or_else(|| "–".to_owned(), |c| study.conditions[c].name.clone());
     let rows = results.trends.iter().map(|t| {
-        vec![t.what.into(), condition(t.condition).into(), Cell::sorted(unit.points(t.slope), t.slope.value), t.models.to_string().into()]
+        let (lo, hi) = t.over_models;
+        let over_models = format!("{} to {}", unit.difference(lo), unit.difference(hi));
+        vec![
+            t.what.into(),
+            condition(t.condition).into(),
+            Cell::sorted(unit.points(t.slope), t.slope.value),
+            Cell::sorted(over_models, lo),
+            t.models.to_string().into(),
+        ]
     });
     section.table(
-        format!("Gain per tenfold parameters, {}; the intervals are over test rows, with the models held fixed", of_what(results)),
-        &["trend of", "condition", "#slope", "#models"],
+        format!(
+            "Gain per tenfold parameters, {}: with its interval over test rows, the models held fixed, and the interval over models, by how far they lie from the line (t, models − 2 degrees of freedom)",
+            of_what(results)
+        ),
+        &["trend of", "condition", "#slope", "#over models", "#models"],
         rows.collect(),
     );
     section.table(

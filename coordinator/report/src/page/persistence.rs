@@ -61,6 +61,15 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Opti
         comparisons::COLUMNS,
         comparisons::rows(study, results, "contexts"),
     );
+    section.table(
+        format!(
+            "The probe of offset 0 minus the one fitted there, at the last offset that both have, full context, paired, {}; {}",
+            of_what(results),
+            comparisons::note_of(results, "carried")
+        ),
+        comparisons::COLUMNS,
+        comparisons::rows(study, results, "carried"),
+    );
     Some(section)
 }
 
@@ -150,7 +159,7 @@ fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &
     };
     section.table(
         format!(
-            "Half-life of {}, by a decay towards the majority's level, and of its lead over each control at the same offset; kept: share of the first offset's signal that is left at the last offset",
+            "Half-life of {}, by a decay towards the majority's level on the rows of each offset, and of its lead over each control at the same offset; kept: share of the first offset's signal that is left at the last offset",
             results.measure.words
         ),
         &columns("curve"),

@@ -7,7 +7,7 @@ use super::section::{Cell, Section};
 use crate::figures::Figure;
 use crate::results::{Results, Source, Spread, Verdict};
 use crate::study::Study;
-use crate::wording::{Unit, count, list};
+use crate::wording::{Unit, count, list, reading};
 
 /// What replies express; none where nobody judged them.
 pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
@@ -19,9 +19,10 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
     let judges: Vec<String> = results.judges().into_iter().map(name).collect();
     let judging = if judges.len() == 1 { "judges by its likelihood" } else { "judge, each by its likelihood" };
     section.say(format!(
-        "What do the replies express under each system prompt, against the label of the utterance? {} {judging} of each label; the probe looks at the states of the reply's tokens (probabilities averaged over the measured offsets).",
+        "What do the replies express under each system prompt, against the label of the utterance? {} {judging} of each label.",
         list(&judges)
     ));
+    section.lead.extend(results.reading.map(|r| format!("Probe: {}; probabilities are averaged over the measured offsets.", reading(r))));
     if results.verdicts.iter().any(|v| v.spread.is_some()) {
         section.lead.extend(super::persistence::sampled(study));
         section.lead.extend(widest(study, results));
@@ -61,6 +62,7 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
     });
     let mut columns = vec!["model", "condition", "who", "#kept", "most expressed", "#kappa with the probe", "#replies"];
     let mut caption = "Replies that express the utterance's label; most expressed: the label that most replies express; kappa: agreement of judge and probe beyond chance (Cohen 1960)".to_owned();
+    caption += &results.reading.map_or_else(String::new, |r| format!("; probe: {}", reading(r)));
     if let Some(seeds) = seeds {
         columns.extend(["#kept between seeds", "#kappa between seeds"]);
         caption += &format!("; between seeds: from the lowest to the highest of {seeds} sampling seeds, with the standard deviation");

@@ -119,8 +119,23 @@ pub struct Trend {
     pub what: &'static str,
     /// The slope; the interval is over test rows, with the models held fixed.
     pub slope: Estimate,
+    /// The interval of the slope over models, by how far they lie from the line (t with models − 2 degrees of freedom): what other
+    /// models of these sizes would change.
+    pub over_models: (f64, f64),
     /// The line's value at one parameter (log10 = 0).
     pub intercept: f64,
     /// How many models.
     pub models: usize,
+}
+
+impl Trend {
+    /// Whether other test rows would leave the sign of the slope, with these models.
+    pub fn over_rows(&self) -> bool {
+        self.slope.lo.is_some_and(|lo| lo > 0.0) || self.slope.hi.is_some_and(|hi| hi < 0.0)
+    }
+
+    /// Whether other models would leave it too: without that, nothing is said of size in general.
+    pub fn sure(&self) -> bool {
+        self.over_rows() && (self.over_models.0 > 0.0 || self.over_models.1 < 0.0)
+    }
 }

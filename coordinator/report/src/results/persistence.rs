@@ -118,6 +118,13 @@ impl Persistence {
         self.decays.iter().find(|d| d.probe == probe && !d.transferred && d.context == context && d.class == class)
     }
 
+    /// The last offset beyond the prompt at which the probe of offset 0 stands beside one fitted there, in full context.
+    pub fn carried(&self, probe: &str) -> Option<u32> {
+        let ours = |d: &&Decay| d.transferred && d.probe == probe && d.context == Context::Full && d.class.is_none();
+        let (moved, home) = (self.decays.iter().find(ours)?, self.decay(probe, Context::Full, None)?);
+        moved.points.iter().rev().map(|p| p.0).find(|k| *k > 0 && home.points.iter().any(|p| p.0 == *k))
+    }
+
     /// What classes decay towards where they stand beside one another: the same for all, what the whole curve does.
     pub fn towards(&self, probe: &str) -> Option<Context> {
         self.decay(probe, Context::Full, None)?.main()?.towards

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use limbic_proto::axis::Context;
 use serde::Serialize;
 
 use super::{Estimate, Place, Results, Spread};
@@ -15,8 +16,29 @@ pub enum Source {
         /// Index into the study's models.
         model: usize,
     },
-    /// The primary probe on the reply's states, its probabilities averaged over the measured offsets.
+    /// The primary probe on the reply's states, its probabilities averaged over the measured offsets; which probe, and in which
+    /// context, [`Results::reading`] says.
     Probe,
+}
+
+/// How the probe reads a reply: the same for all models and conditions of a study, so that they can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Reading {
+    /// Whether it is the probe of offset 0, used unchanged at the reply's offsets: what it calls a reply is what utterances look
+    /// like that are labelled so. Those that are fitted at each offset were fitted to the utterance's label, and read what is
+    /// still there of it rather than what the reply expresses.
+    pub carried: bool,
+    /// The context of the states: with the masked prompt the reply was encoded alone, else its tokens attend to the prompt.
+    pub context: Context,
+}
+
+impl Reading {
+    /// All there are, those that say most of the reply itself first.
+    pub const ALL: [Reading; 3] = [
+        Reading { carried: true, context: Context::MaskedPrompt },
+        Reading { carried: true, context: Context::Full },
+        Reading { carried: false, context: Context::Full },
+    ];
 }
 
 /// Which label each reply expresses, for one source.

@@ -107,7 +107,9 @@
         const colour = key.dataset.c;
         const round = key.matches(".points,.ring");
         const dash = key.matches(".dash") ? "5 5" : key.matches(".dot") ? "0.5 5" : key.matches(".long") ? "11 5" : "none";
-        root.append(round
+        root.append(key.matches(".span")
+          ? make("svg:path", { d: `M${x + 10} ${y + 5}h8m-4 0v14m-4 0h8`, fill: "none", stroke: colour, "stroke-width": 1.6 })
+          : round
           ? make("svg:circle", { cx: x + 14, cy: y + 12, r: 4.5, fill: key.matches(".ring") ? "none" : colour, stroke: colour, "stroke-width": 2 })
           : make("svg:line", { x1: x + 2, x2: x + 26, y1: y + 12, y2: y + 12, stroke: colour, "stroke-width": 2.4, "stroke-dasharray": dash }));
       }

@@ -8,6 +8,7 @@ use limbic_proto::rows::Scheme;
 use limbic_report::compare;
 use serde::Deserialize;
 
+use super::draws::{HALF_LIVES, drawn};
 use super::synthetic::{Size, study, valued};
 use super::{SMALL, evaluated, made, text, whole};
 
@@ -28,6 +29,8 @@ struct Found {
     told: usize,
     sorted: usize,
     saved: usize,
+    /// Keys of bars from the lowest to the highest sampling seed.
+    bars: usize,
     contrasts: usize,
 }
 
@@ -61,7 +64,8 @@ fn visit(chromium: &str, html: &str, width: u32, dark: bool) -> Found {
     serde_json::from_str(&json).unwrap_or_else(|e| panic!("{e}: {json}"))
 }
 
-fn check(chromium: &str, name: &str, html: &str) {
+fn check(chromium: &str, name: &str, html: &str) -> usize {
+    let mut bars = 0;
     for (width, dark) in [(1440, false), (1440, true), (390, false), (390, true)] {
         let found = visit(chromium, html, width, dark);
         let at = format!("{name} at {width} px, {}", if dark { "dark" } else { "light" });
@@ -79,16 +83,19 @@ fn check(chromium: &str, name: &str, html: &str) {
         assert!(found.figures > 0 && found.tables > 0, "{at}: an empty page");
         assert!(found.told >= found.figures && found.saved == 2 * found.figures, "{at}: figures were passed over");
         assert!(found.sorted > 0 && found.toggled > 0 && found.contrasts > 100, "{at}: little was done");
+        bars += found.bars;
     }
+    bars
 }
 
-fn pages(named: Vec<(&str, String)>) {
+/// Checks every page; how many keys of bars they have, or none where there is no browser.
+fn pages(named: Vec<(&str, String)>) -> Option<usize> {
     let Ok(chromium) = std::env::var("LIMBIC_CHROMIUM") else {
         // `println!` of a test that passes is never seen.
         writeln!(std::io::stderr(), "SKIPPED pages in a browser: set LIMBIC_CHROMIUM to Chromium's path").expect("standard error is open");
-        return;
+        return None;
     };
-    named.iter().for_each(|(name, html)| check(&chromium, name, html));
+    Some(named.iter().map(|(name, html)| check(&chromium, name, html)).sum())
 }
 
 #[test]
@@ -115,4 +122,11 @@ fn a_comparison_works_in_a_browser() {
     let files = compare(&a, &b).expect("both are sound");
     let page = files.iter().find(|f| f.path == "compare.html").expect("a page");
     pages(vec![("comparison", String::from_utf8(page.bytes.to_vec()).expect("UTF-8"))]);
+}
+
+#[test]
+fn a_report_on_sampled_replies_works_in_a_browser() {
+    let study = drawn(&HALF_LIVES);
+    let bars = pages(vec![("sampled", text(&made(&study, &evaluated(&study)), "report.html"))]);
+    assert!(bars.is_none_or(|bars| bars >= 4), "one at least at every width and in both themes: {bars:?}");
 }

@@ -15,7 +15,7 @@ use super::{batches, evaluated, made, text};
 const ROWS: usize = 700;
 const OFFSETS: [u32; 6] = [0, 1, 2, 4, 8, 16];
 /// Tokens until half of the signal is left, by sampling seed.
-const HALF_LIVES: [(u64, f64); 3] = [(3, 4.0), (5, 6.0), (8, 9.0)];
+pub const HALF_LIVES: [(u64, f64); 3] = [(3, 4.0), (5, 6.0), (8, 9.0)];
 
 /// Whether a row is among the first `right` of an order that mixes classes and groups.
 fn among(row: usize, right: usize) -> bool {
@@ -43,7 +43,7 @@ fn right(half_life: f64, offset: u32) -> usize {
 }
 
 /// A signal that lasts differently in the replies of each seed; offset 0 is there once.
-fn drawn(seeds: &[(u64, f64)]) -> Study {
+pub fn drawn(seeds: &[(u64, f64)]) -> Study {
     let mut predictions = vec![prediction(0, 0, ReadOut::LAST, 1.0, values(right(1.0, 0), 0..0))];
     for (seed, half_life) in seeds {
         let at = |k: &u32| Prediction {
@@ -126,8 +126,11 @@ fn one_seed_looks_as_if_nothing_had_been_drawn() {
     let (ours, theirs) = (made(&one, &results), made(&greedy, &plain));
     assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
     let differ: Vec<&String> = ours.iter().filter(|(name, bytes)| theirs[*name] != **bytes).map(|(name, _)| name).collect();
-    assert_eq!(differ, ["predictions.parquet", "results.parquet"], "which have the column");
-    assert!(!text(&ours, "report.md").contains("sampling seed") && !text(&ours, "summary.json").contains("spread"));
+    assert_eq!(differ, ["predictions.parquet", "report.html", "report.md", "results.parquet"], "tables have the column, pages the seed");
+    let (ours, theirs) = (text(&ours, "report.md"), text(&theirs, "report.md"));
+    let rest: Vec<&str> = ours.lines().filter(|line| !line.starts_with("| sampling seeds of replies | 3 |")).collect();
+    assert!(rest == theirs.lines().collect::<Vec<_>>(), "the seed's line in the provenance is all there is more");
+    assert!(!theirs.contains("sampling seed"));
 }
 
 #[test]

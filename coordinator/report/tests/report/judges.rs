@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use arrow::array::AsArray;
+use limbic_proto::axis::{Context, ReadOut};
 use limbic_proto::key::Digest;
 use limbic_proto::rows::Scheme;
-use limbic_report::{Place, Results, Source, Study, Verdicts};
+use limbic_report::{Deferred, Place, Prediction, Reading, Results, Source, Study, Verdicts};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -204,4 +205,73 @@ fn the_page_names_every_judge_and_who_judges_itself() {
     let markdown = text(&made(&study, &results), "report.md");
     assert!(markdown.contains("Linden-4B judges by its likelihood") && markdown.contains("Linden-4B judges its own replies"));
     assert!(!markdown.contains("Agreement of the judges") && !markdown.contains("agree with one another"));
+}
+
+/// Kept labels by the probe where `planted` predictions stand beside those that are fitted at each offset.
+fn kept_by_probe(study: &Study, planted: &[(bool, Context, usize)]) -> (Option<Reading>, f64, String) {
+    let mut study = study.clone();
+    study.predictions.retain(|p| p.fitted_at.is_none());
+    let homes: Vec<Prediction> = study
+        .predictions
+        .iter()
+        .filter(|p| p.at_home() && &*p.probe == "logistic" && p.read_out.is_some_and(|r| r.offset > 0 && r.context == Context::Full))
+        .cloned()
+        .collect();
+    study.predictions.retain(|p| p.read_out.is_none_or(|r| r.offset == 0 || r.context == Context::Full));
+    for &(carried, context, right) in planted {
+        // So many of ten rows are called what they are.
+        let values: Vec<f32> = (0..study.test.len())
+            .flat_map(|row| {
+                let truth = study.test[row].class as usize;
+                let says = if row % 10 < right { truth } else { (truth + 1) % 7 };
+                (0..7).map(move |class| f32::from(u8::from(class == says)))
+            })
+            .collect();
+        let values = Deferred::held(values);
+        if carried {
+            study.predictions.extend(homes.iter().map(|home| Prediction {
+                read_out: home.read_out.map(|r| ReadOut { context, ..r }),
+                fitted_at: Some(ReadOut::LAST),
+                values: values.clone(),
+                ..home.clone()
+            }));
+        } else {
+            let ours = |p: &&mut Prediction| {
+                p.at_home() && &*p.probe == "logistic" && p.read_out.is_some_and(|r| r.offset > 0 && r.context == context)
+            };
+            study.predictions.iter_mut().filter(ours).for_each(|p| p.values = values.clone());
+        }
+    }
+    let results = evaluated(&study);
+    let verdict = results.verdicts.iter().find(|v| v.source == Source::Probe).expect("a probe on the replies");
+    let files = made(&study, &results);
+    let summary: serde_json::Value = serde_json::from_slice(&files["summary.json"]).expect("JSON");
+    assert_eq!(summary["results"]["reading"]["carried"], results.reading.is_some_and(|r| r.carried));
+    (results.reading, verdict.kept.value, text(&files, "report.md"))
+}
+
+#[test]
+fn replies_are_read_by_the_probe_of_offset_0_where_it_was_carried_on() {
+    let study = judged();
+    let fitted = (false, Context::Full, 9);
+    let (carried, alone) = ((true, Context::Full, 5), (true, Context::MaskedPrompt, 2));
+    let rest = "rather than what the reply expresses";
+    for (planted, reading, kept, words) in [
+        (&[fitted][..], fitted, 0.9, "Probe: the probes fitted at each offset to the utterance's label"),
+        (
+            &[fitted, carried],
+            carried,
+            0.5,
+            "Probe: the probe of offset 0, used unchanged on the states of the reply's tokens, with the prompt",
+        ),
+        (&[fitted, carried, alone], alone, 0.2, "the reply encoded alone (masked prompt)"),
+        (&[fitted, alone], alone, 0.2, "the reply encoded alone (masked prompt)"),
+    ] {
+        let (found, value, markdown) = kept_by_probe(&study, planted);
+        assert_eq!(found, Some(Reading { carried: reading.0, context: reading.1 }));
+        assert!((value - kept).abs() < 1e-12, "{found:?}: {value}");
+        // The lead, the table's caption, four figures' captions and the finding on kappa.
+        assert!(markdown.matches(words.trim_start_matches("Probe: ")).count() == 7, "{words} in {markdown}");
+        assert_eq!(markdown.contains(rest), !reading.0, "{markdown}");
+    }
 }

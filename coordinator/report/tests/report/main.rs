@@ -4,6 +4,7 @@ mod planted;
 mod synthetic;
 
 mod browser;
+mod carried;
 mod coverage;
 mod demo;
 mod draws;
@@ -17,6 +18,8 @@ mod schemes;
 mod sections;
 mod signal;
 mod tables;
+mod trend;
+mod unmeasured;
 mod versus;
 
 use std::collections::BTreeMap;

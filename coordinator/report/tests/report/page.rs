@@ -149,15 +149,16 @@ fn sections_without_data_are_left_out_and_the_notes_say_so() {
     study.runs.clear();
     study.quarantined.clear();
     study.notes.clear();
+    study.spec["models"] = serde_json::json!([{"source": "hf://example/Linden-0.6B"}]);
     study.predictions.retain(|p| p.layer.is_none_or(|l| l == Layer::Final));
     let html = page(&study);
     for title in ["Depth", "Conditions", "Persistence", "Malleability", "Controls", "Labels", "Cost"] {
         assert!(!html.contains(&format!(">{title}</h2>")), "{title}");
     }
     for words in [
-        "depth (one layer)",
-        "persistence (one offset)",
-        "conditions (one prompt condition)",
+        "depth (asked for, but one layer alone has probes)",
+        "persistence (one offset was asked for)",
+        "conditions (one prompt condition was asked for)",
         "geometry of states (not asked for)",
         "no unit has been committed yet",
     ] {
@@ -172,7 +173,7 @@ fn sections_without_data_are_left_out_and_the_notes_say_so() {
     study.classes.clear();
     study.options = ReportSpec { resamples: 0, ..ReportSpec::default() };
     let html = page(&study);
-    assert!(html.contains("scale and depth (no probe has been fitted)") && !html.contains("Baselines"));
+    assert!(html.contains("scale and depth (asked for, but no trained model has a probe at offset 0)") && !html.contains("Baselines"));
 }
 
 #[test]

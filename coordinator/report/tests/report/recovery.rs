@@ -1,11 +1,14 @@
 //! How often what is estimated holds what was planted: peaks and half-lives in a hundred studies, and false alarms where there
 //! is nothing to find.
 
-use limbic_proto::axis::{Context, Layer};
-use limbic_report::{HalfLife, Results, evaluate};
+use limbic_proto::axis::{Context, Layer, ReadOut};
+use limbic_proto::rows::Scheme;
+use limbic_report::{Deferred, HalfLife, Prediction, Results, Study, evaluate};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::planted::{CHANCE, Control, Signal};
+use super::planted::{CHANCE, Control, Signal, bare, model, prediction, test_row};
 
 /// Counts per name over many studies, in the order of first mention.
 pub fn shares(studies: u64, of: impl Fn(u64) -> Vec<(&'static str, bool)> + Sync + Send) -> Vec<(&'static str, f64, usize)> {
@@ -117,8 +120,10 @@ fn without_a_signal_false_alarms_are_as_rare_as_said() {
         let family = |name: &str| results.comparisons.iter().any(|c| c.family == name && c.p_holm.is_some_and(|p| p < 0.05));
         out.push(("any probe against a baseline after Holm", family("baselines")));
         out.push(("any model against another after Holm", family("models")));
-        let trend = results.trends.iter().find(|t| t.what == "best layer").expect("three sizes").slope;
-        out.push(("trend with size", trend.lo.expect("groups") > 0.0 || trend.hi.expect("groups") < 0.0));
+        let trend = results.trends.iter().find(|t| t.what == "best layer").expect("three sizes");
+        out.push(("trend with size", trend.over_rows()));
+        out.push(("trend with size over models", trend.over_models.0 > 0.0 || trend.over_models.1 < 0.0));
+        out.push(("size is said to matter", trend.sure()));
         for model in 0..3 {
             out.push(("a half-life of nothing", half_life(&results, model) != HalfLife::NoSignal));
             out.push(("any layer called worse than the best", results.depth[model].points.iter().any(|p| p.as_good() == Some(false))));
@@ -131,4 +136,47 @@ fn without_a_signal_false_alarms_are_as_rare_as_said() {
         let rarest = if name.contains("p < 0.05") || name.starts_with("trend") { 0.015 } else { 0.0 };
         assert!((rarest..0.088).contains(share), "{name}: {share}");
     }
+}
+
+/// Half of the rows are of the first class, of which few have long replies. What the probe knows doesn't change: of the other rows
+/// half are called what they are, all others the first class.
+fn survivors(seed: u64) -> Study {
+    const ROWS: usize = 560;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let class = |row: usize| if row.is_multiple_of(2) { 0 } else { 1 + row / 2 % 6 };
+    let length: Vec<f64> = (0..ROWS).map(|row| if class(row) == 0 { 40.0 * rng.random::<f64>() } else { 60.0 }).collect();
+    let at = |offset: u32| {
+        let of_row = |row: usize| {
+            let says = if rng.random_bool(0.5) { class(row) } else { 0 };
+            let there = f64::from(offset) <= length[row];
+            (0..7).map(move |c| if there { f32::from(u8::from(c == says)) } else { f32::NAN })
+        };
+        prediction(0, 0, ReadOut::at(offset), 1.0, (0..ROWS).flat_map(of_row).collect())
+    };
+    let mut predictions: Vec<Prediction> = [0, 1, 2, 4, 8, 16, 32].map(at).into();
+    let first: Vec<f32> = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0].repeat(ROWS);
+    predictions.push(Prediction::baseline("majority", None, Deferred::held(first)));
+    let test = (0..ROWS).map(|row| test_row(row, class(row) as u32, Vec::new())).collect();
+    Study { models: vec![model(0, 1)], ..bare(Scheme::Single, test, predictions, seed) }
+}
+
+#[test]
+fn who_survives_is_no_decay() {
+    let found = shares(100, |seed| {
+        let mut study = survivors(seed);
+        let results = evaluate(&study).expect("the study is sound");
+        let curve = results.persistence[0].decay("logistic", Context::Full, None).expect("a curve");
+        let fit = curve.to_majority().expect("a fit");
+        // At the last offset a fifth of the first class is left, and all others: a sixth of the rows there.
+        assert!((fit.floor[0] - 0.5).abs() < 1e-12 && (fit.floor[6] - 1.0 / 6.0).abs() < 0.06, "{:?}", fit.floor);
+        assert!(curve.points[6].1.value < curve.points[0].1.value, "accuracy itself falls with the commonest class: {:?}", curve.points);
+        study.predictions.pop();
+        assert_eq!(study.predictions.len(), 7, "the baseline was the last");
+        let chance = evaluate(&study).expect("the study is sound");
+        let same = chance.persistence[0].decay("logistic", Context::Full, None).and_then(|d| d.to_majority()).expect("a fit");
+        assert_eq!(same, fit, "without the baseline it is what naming the commonest class gives");
+        let kept = fit.retained.expect("a signal");
+        vec![("a decay", matches!(fit.half_life, HalfLife::Reached { .. })), ("kept less than all", kept.hi.expect("groups") < 1.0)]
+    });
+    assert!(found.iter().all(|(_, share, _)| *share == 0.0), "{found:?}");
 }

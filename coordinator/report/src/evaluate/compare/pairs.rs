@@ -24,6 +24,7 @@ pub fn all(bench: &Bench<'_>, results: &Results) -> Vec<Pair> {
         }
     }
     pairs.extend(results.persistence.iter().filter(|p| trained.contains(&p.place.model)).flat_map(|p| contexts(bench, results, p)));
+    pairs.extend(results.persistence.iter().filter(|p| trained.contains(&p.place.model)).filter_map(|p| carried(bench, results, p)));
     pairs.extend(curves.iter().flat_map(|curve| probes(bench, results, curve)));
     pairs.extend(curves.iter().flat_map(|curve| controls(bench, results, curve)));
     pairs.extend(results.transfer.iter().flat_map(|matrix| transfer(bench, matrix)));
@@ -92,6 +93,24 @@ fn contexts(bench: &Bench<'_>, results: &Results, persistence: &Persistence) -> 
         });
     }
     pairs
+}
+
+/// The probe of offset 0 against the one fitted there, at the last offset that has both, in full context, at the layer of the
+/// decay curves.
+fn carried(bench: &Bench<'_>, results: &Results, persistence: &Persistence) -> Option<Pair> {
+    let (place, probe) = (persistence.place, results.probe.as_ref()?);
+    let offset = persistence.carried(probe)?;
+    let at = |origin: Origin| bench.of(place, probe, origin)?.get(&(persistence.layer, ReadOut::at(offset))).cloned();
+    let condition = bench.study.condition_name(Some(place.condition));
+    let moved = Origin { fitted_at: Some(ReadOut::LAST), ..Origin::default() };
+    let name = format!("{probe} of offset 0, {condition}, layer {}, offset {offset}", persistence.layer);
+    Some(Pair {
+        family: "carried",
+        model: place.model,
+        condition: Some(place.condition),
+        subject: Side { name, predictions: at(moved)? },
+        against: Side { name: "fitted there".to_owned(), predictions: at(Origin::default())? },
+    })
 }
 
 /// Every other probe against the main one, both at their representative layers.

@@ -7,17 +7,21 @@ use limbic_proto::axis::Context;
 
 use super::super::bench::Bench;
 use super::super::measure::Drawn;
+use super::floor::floor;
 use crate::results::Spread;
 
 /// The measure of some predictions, and what is followed per class.
 type Whole = (Drawn, Vec<Option<Drawn>>);
+
+/// The values of each sampling seed, overall and per class; under none where nothing was drawn.
+type OfSeeds = BTreeMap<Option<u64>, (f64, Vec<Option<f64>>)>;
 
 /// The measure at one offset, and what is followed per class: means over sampling seeds.
 pub(super) struct AtOffset {
     whole: Drawn,
     classes: Vec<Option<Drawn>>,
     /// The values of each sampling seed; under none where nothing was drawn.
-    seeds: BTreeMap<Option<u64>, (f64, Vec<Option<f64>>)>,
+    seeds: OfSeeds,
 }
 
 impl AtOffset {
@@ -25,6 +29,23 @@ impl AtOffset {
     pub fn of(bench: &Bench<'_>, predictions: &[usize]) -> Option<AtOffset> {
         let of = |(seed, p): (Option<u64>, Vec<usize>)| Some((seed, (bench.drawn(&p)?, bench.of_classes(&p, None))));
         AtOffset::mean(bench.by_sampling_seed(predictions).into_iter().map(of).collect::<Option<Vec<_>>>()?)
+    }
+
+    /// What the same predictions would have without any signal, each on its own rows. It is no random number: a resample has the
+    /// floor of all rows.
+    pub fn floor(bench: &Bench<'_>, predictions: &[usize]) -> Option<AtOffset> {
+        let flat = |value: f64| Drawn { value, draws: vec![value; bench.ruler.resamples.count()], n: usize::MAX, groups: usize::MAX };
+        let of = |i: &usize| {
+            let (whole, classes) = floor(bench, &bench.ruler.present(&bench.read(*i)?, None));
+            Some((flat(whole), classes.into_iter().map(|c| Some(flat(c))).collect()))
+        };
+        let seeds = bench.by_sampling_seed(predictions).into_iter();
+        let of_seed = |(seed, p): (Option<u64>, Vec<usize>)| {
+            let all: Vec<(Option<u64>, Whole)> = p.iter().map(|i| Some((None, of(i)?))).collect::<Option<_>>()?;
+            let mean = AtOffset::mean(all)?;
+            Some((seed, (mean.whole, mean.classes)))
+        };
+        AtOffset::mean(seeds.map(of_seed).collect::<Option<Vec<_>>>()?)
     }
 
     /// The mean over sampling seeds; none of none.
@@ -52,7 +73,7 @@ pub(super) struct Values {
     /// `[classes][offsets]`; none for a class that is undefined somewhere.
     classes: Vec<Option<Vec<Drawn>>>,
     /// At each offset the values of each sampling seed.
-    seeds: Vec<BTreeMap<Option<u64>, (f64, Vec<Option<f64>>)>>,
+    seeds: Vec<OfSeeds>,
 }
 
 impl Values {
@@ -79,21 +100,25 @@ impl Values {
 
     /// One sampling seed's curve; offsets that depend on no reply are in every one. None if it lacks an offset.
     fn of_seed(&self, seed: u64, class: Option<usize>) -> Option<Vec<f64>> {
-        let value = |at: &BTreeMap<Option<u64>, (f64, Vec<Option<f64>>)>| {
+        let value = |at: &OfSeeds| {
             let (whole, classes) = at.get(&Some(seed)).or(at.get(&None))?;
             class.map_or(Some(*whole), |class| classes[class])
         };
         self.seeds.iter().map(value).collect()
     }
 
-    /// The curve of every sampling seed, seeds ascending; none where there are fewer than two.
-    pub fn of_seeds(&self, class: Option<usize>) -> Vec<Vec<f64>> {
-        self.seeds().into_iter().filter_map(|seed| self.of_seed(seed, class)).collect()
+    /// What the curve of every sampling seed has above another's, seeds ascending; none where there are fewer than two.
+    pub fn above(&self, level: &Values, class: Option<usize>) -> Vec<Vec<f64>> {
+        let above = |seed: u64| {
+            let (curve, level) = (self.of_seed(seed, class)?, level.of_seed(seed, class)?);
+            Some(curve.iter().zip(level).map(|(c, l)| c - l).collect())
+        };
+        self.seeds().into_iter().filter_map(above).collect()
     }
 
     /// How far each offset depends on the sampling seed; nothing where none does.
     pub fn spread(&self, class: Option<usize>) -> Vec<Option<Spread>> {
-        let at = |at: &BTreeMap<Option<u64>, (f64, Vec<Option<f64>>)>| {
+        let at = |at: &OfSeeds| {
             let values: Option<Vec<f64>> = at.values().map(|(whole, classes)| class.map_or(Some(*whole), |c| classes[c])).collect();
             Spread::of(&values?)
         };
@@ -137,11 +162,7 @@ impl Beside {
 
     /// The lead of every sampling seed's curve, seeds ascending; none where there are fewer than two.
     pub fn of_seeds(&self, class: Option<usize>) -> Vec<Vec<f64>> {
-        let lead = |seed: u64| {
-            let (curve, level) = (self.curve.of_seed(seed, class)?, self.level.of_seed(seed, class)?);
-            Some(curve.iter().zip(level).map(|(c, l)| c - l).collect())
-        };
-        self.curve.seeds().into_iter().filter_map(lead).collect()
+        self.curve.above(&self.level, class)
     }
 }
 

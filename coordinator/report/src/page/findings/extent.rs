@@ -2,9 +2,9 @@
 
 use limbic_proto::axis::Context;
 
-use super::capital;
+use super::{capital, of_how_many, p_words, sure};
 use crate::figures::shown_condition;
-use crate::results::{Decay, DepthCurve, HalfLife, Persistence, Results, Trend};
+use crate::results::{Comparison, Decay, DepthCurve, HalfLife, Persistence, Results, Trend};
 use crate::study::Study;
 use crate::wording::{Unit, half_life, layer, list};
 
@@ -12,22 +12,38 @@ use crate::wording::{Unit, half_life, layer, list};
 pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -> Option<String> {
     let best: Vec<&Trend> = results.trends.iter().filter(|t| t.what == "best layer").collect();
     let here = best.iter().find(|t| t.condition == Some(curve.place.condition))?;
-    let sure = |t: &Trend| t.slope.lo.is_some_and(|lo| lo > 0.0) || t.slope.hi.is_some_and(|hi| hi < 0.0);
-    let direction = match (sure(here), here.slope.value > 0.0) {
-        (true, true) => "Larger models carry more",
-        (true, false) => "Larger models carry less",
-        (false, _) => "No clear trend with size",
+    let models = here.models;
+    let (direction, rises) = match (here.sure(), here.over_rows(), here.slope.value > 0.0) {
+        (true, _, true) => ("Larger models carry more".to_owned(), ""),
+        (true, _, false) => ("Larger models carry less".to_owned(), ""),
+        (false, true, more) => {
+            let how = if more { "more" } else { "less" };
+            (format!("Of these {models} models larger ones carry {how}"), ", which doesn't show that models of other makes would")
+        }
+        (false, false, _) => ("No clear trend with size".to_owned(), ""),
     };
     let name = |t: &Trend| study.condition_name(t.condition).to_owned();
     let place = if study.conditions.len() > 1 { format!(" ({})", name(here)) } else { String::new() };
     let elsewhere: Vec<String> = best
         .iter()
-        .filter(|t| t.condition != here.condition && sure(t))
+        .filter(|t| t.condition != here.condition && t.sure())
         .map(|t| format!("under {} it is {}", name(t), unit.points(t.slope)))
         .collect();
     let elsewhere = if elsewhere.is_empty() { String::new() } else { format!("; {}", list(&elsewhere)) };
     let what = if results.measure.share { format!("points of {}", results.measure.words) } else { format!("of {}", results.measure.words) };
-    Some(format!("{direction}{place}: {} {what} per tenfold parameters over {} models{elsewhere}.", unit.points(here.slope), here.models))
+    let (lo, hi) = here.over_models;
+    Some(format!(
+        "{direction}{place}: {} {what} per tenfold parameters, over test rows with these {models} models held fixed; over models {} to {} (t, {}){rises}{elsewhere}.",
+        unit.points(here.slope),
+        unit.difference(lo),
+        unit.difference(hi),
+        counted_freedom(models),
+    ))
+}
+
+fn counted_freedom(models: usize) -> String {
+    let freedom = models - 2;
+    format!("{freedom} degree{} of freedom", if freedom == 1 { "" } else { "s" })
 }
 
 /// Where the peak lies.
@@ -112,19 +128,24 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
 
 /// Whether the probe of offset 0 still reads the signal later on.
 fn carried(study: &Study, results: &Results, p: &Persistence, curve: &DepthCurve, unit: Unit) -> Option<String> {
-    let moved = |d: &&Decay| d.transferred && d.class.is_none() && d.context == Context::Full && d.probe == curve.probe;
-    let moved = p.decays.iter().find(moved)?;
-    let home = p.decay(&curve.probe, Context::Full, None)?;
-    let (at, there) = moved.points.last()?;
-    let fitted = home.points.iter().find(|(k, _)| k == at)?;
-    let relation = if there.hi.is_some_and(|hi| hi < fitted.1.value) { "reads less than" } else { "reads about as much as" };
+    let at = p.carried(&curve.probe)?;
+    let ours = |c: &&Comparison| c.family == "carried" && c.model == p.place.model && c.condition == Some(p.place.condition);
+    let c = results.comparisons.iter().find(ours)?;
+    let relation = match (sure(study, c), c.difference.value > 0.0) {
+        (true, true) => "reads more than",
+        (true, false) => "reads less than",
+        (false, _) => "can't be told from",
+    };
     Some(format!(
-        "The probe of offset 0, used unchanged at offset {at}, {relation} one fitted there: {} against {} ({}, {}; without signal {}).",
-        unit.estimate(*there),
-        unit.value(fitted.1.value),
+        "The probe of offset 0, used unchanged at offset {at}, {relation} one fitted there: {} against {} on the same rows, a difference of {}{}, p {}{} ({}, {}).",
+        unit.value(c.subject_score),
+        unit.value(c.against_score),
+        unit.points(c.difference),
+        unit.of_difference(),
+        p_words(c),
+        of_how_many(&[c]),
         study.models[p.place.model].name,
         study.conditions[p.place.condition].name,
-        unit.value(results.measure.floor)
     ))
 }
 

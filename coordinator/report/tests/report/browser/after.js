@@ -127,21 +127,47 @@
 
   // Every figure can be saved as SVG and PNG.
   const saved = [];
+  // Reading a saved file would wait for more than this page: what it is written of is looked at instead.
+  const written = [];
+  const serialize = XMLSerializer.prototype.serializeToString;
+  XMLSerializer.prototype.serializeToString = function (root) {
+    written.push(serialize.call(this, root));
+    return written.at(-1);
+  };
   const click = HTMLAnchorElement.prototype.click;
   HTMLAnchorElement.prototype.click = function () {
     this.download ? saved.push([this.download, this.href]) : click.call(this);
   };
+  const drawings = new Map();
   for (const figure of figures) {
+    const before = written.length;
     for (const button of all(".save button", figure)) button.click();
+    drawings.set(figure, written.slice(before));
   }
   for (let wait = 0; saved.length < 2 * figures.length && wait < 100; wait += 1) await new Promise((done) => setTimeout(done, 50));
   expect(saved.length === 2 * figures.length, `${saved.length} files of ${figures.length} figures were saved`);
   expect(saved.every(([, link]) => link.startsWith("blob:")), "a figure is saved from elsewhere than this page");
 
+  // What is saved has the marks of its key: bars of sampling seeds too, each drawn as one.
+  let bars = 0;
+  for (const figure of figures) {
+    const keys = all(".keys li .key", figure);
+    const spans = keys.filter((key) => key.matches(".span")).length;
+    const lines = keys.filter((key) => !key.matches(".span,.points,.ring")).length;
+    expect(drawings.get(figure).length === 2, `${figure.id}: ${drawings.get(figure).length} drawings of an SVG and a PNG`);
+    for (const text of drawings.get(figure)) {
+      const drawn = [...new DOMParser().parseFromString(text, "image/svg+xml").documentElement.children];
+      const count = (name) => drawn.filter((element) => element.tagName === name).length;
+      expect(count("path") === spans, `${figure.id}: ${count("path")} bars of ${spans} are saved`);
+      expect(count("line") === lines, `${figure.id}: ${count("line")} lines of ${lines} are saved`);
+    }
+    bars += spans;
+  }
+
   // The page itself fetched nothing.
   const fetched = performance.getEntriesByType("resource").map((entry) => entry.name).filter((name) => !/^(data|blob):/.test(name));
   parent.postMessage(JSON.stringify({
-    errors: found.errors, wrong, fetched, wide, contrasts, toggled, told, sorted, saved: saved.length,
+    errors: found.errors, wrong, fetched, wide, contrasts, toggled, told, sorted, bars, saved: saved.length,
     faint: [...faint].map(([where, ratio]) => `${where}: ${ratio}`),
     width: page.clientWidth, dark: matchMedia("(prefers-color-scheme: dark)").matches, figures: figures.length, tables: all("main table").length,
   }), "*");
