@@ -270,7 +270,7 @@ impl Bench {
     pub fn fit(&self, features: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>, seeds: Vec<u64>) -> Unit {
         let targets = self.rows.targets_digest();
         let (controls, transfer, geometry) = (Vec::new(), false, false);
-        let version = fit_version(&probes);
+        let version = fit_version(&probes, self.rows.repeat());
         let spec = FitUnit { version, features, targets, read_outs, probes, seeds, controls, transfer, geometry };
         self.unit(UnitSpec::Fit(spec), (0, self.rows.rows.len()))
     }
