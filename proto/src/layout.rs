@@ -74,7 +74,7 @@ pub fn part(unit: &UnitKey, name: &str) -> String {
 pub const VERDICTS: &str = "verdicts";
 
 /// The folder of the verdicts that units have left for others. In the place of a unit's key stands the digest of what was asked:
-/// judge, question, answers and policy. An accelerator, never the truth.
+/// judge, kind of device, question, answers and policy. An accelerator, never the truth.
 pub fn verdicts(asked: &Digest) -> String {
     format!("data/{}/{asked}/{VERDICTS}", asked.fan_out())
 }

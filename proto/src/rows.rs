@@ -153,6 +153,11 @@ impl Rows {
         Digest::of(&self.to_bytes())
     }
 
+    /// Whether balancing repeats any row that probes are fitted on.
+    pub fn repeat(&self) -> bool {
+        self.rows.iter().any(|row| row.split == Split::Train && row.weight != 1)
+    }
+
     /// The digest of what the model sees of some rows: ids (they seed sampling) and texts.
     pub fn texts_digest(rows: &[Row]) -> Digest {
         Digest::of_json(&rows.iter().map(|r| (&r.id, &r.text)).collect::<Vec<_>>())

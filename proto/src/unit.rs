@@ -27,11 +27,19 @@ pub const ENGINE_VERSION: u32 = 2;
 pub const PROBE_VERSION: u32 = 2;
 /// The version of fits that measure description lengths; raised with [`PROBE_VERSION`], and when only those lengths change.
 pub const MDL_VERSION: u32 = PROBE_VERSION + 1;
+/// The version of fits to repeated rows that train networks or measure description lengths; raised with [`PROBE_VERSION`] and
+/// [`MDL_VERSION`], and when only those fits change.
+pub const REPEATED_VERSION: u32 = MDL_VERSION + 1;
 
-/// The version of fit units with these probes.
-pub fn fit_version(probes: &[ProbeSpec]) -> u32 {
+/// The version of fit units with these probes, on rows that [repeat](crate::rows::Rows::repeat) or don't.
+pub fn fit_version(probes: &[ProbeSpec], repeated: bool) -> u32 {
     let measured = probes.iter().any(|probe| matches!(probe, ProbeSpec::Logistic(LogisticSpec { mdl: true, .. })));
-    if measured { MDL_VERSION } else { PROBE_VERSION }
+    let trained = probes.iter().any(|probe| matches!(probe, ProbeSpec::Mlp(_) | ProbeSpec::OffsetMlp(_)));
+    match (measured, trained) {
+        (true, _) | (_, true) if repeated => REPEATED_VERSION,
+        (true, _) => MDL_VERSION,
+        (false, _) => PROBE_VERSION,
+    }
 }
 
 /// What determines a unit's result.

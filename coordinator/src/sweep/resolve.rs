@@ -1,7 +1,7 @@
 //! What a spec leaves to be carried out when it is accepted: few-shot examples are drawn, stimuli become conditions,
 //! models get their twins, and one seed of sampling is written in one way. What is accepted says all of it, so that a sweep's id is over content.
 
-use limbic_proto::spec::{Condition, Control, Example, FewShot, ModelSpec, Spec, Stimuli, TEXT};
+use limbic_proto::spec::{Condition, Control, Example, FewShot, ModelSpec, Spec, Stimuli, TEXT, placeholders};
 use serde::Deserialize;
 
 use crate::dataset::Drawn;
@@ -20,6 +20,7 @@ pub(super) async fn all(spec: &mut Spec, drawn: &[Vec<Drawn>]) -> Result<Vec<Str
     let mut notes = Vec::new();
     examples(spec, drawn, &mut notes);
     stimuli(spec, &mut notes).await?;
+    single_twins(spec).map_err(|(field, message)| Failure::user(format_args!("{field}: {message}")))?;
     twins(spec, &mut notes);
     if let Some(continuation) = &mut spec.continuation {
         continuation.settle();
@@ -98,12 +99,35 @@ fn read(bytes: &[u8]) -> Result<Vec<Stimulus>, String> {
         if stimulus.text.trim().is_empty() || stimulus.text.contains(TEXT) {
             return fail("the text must not be empty, nor contain `{text}`, which marks the utterance".to_owned());
         }
+        if let Err(found) = placeholders("text", &stimulus.text, &[]) {
+            return fail(found.message);
+        }
         if read.iter().any(|before| before.id == stimulus.id) {
             return fail(format!("the id `{}` stands there twice: give each stimulus its own", stimulus.id));
         }
         read.push(stimulus);
     }
     if read.is_empty() { Err(": holds no stimuli: write one JSON object with `id` and `text` a line".to_owned()) } else { Ok(read) }
+}
+
+/// Refuses a second twin of a model: only one would be the control, and the other tell nothing that anybody reads.
+///
+/// # Errors
+/// The twin's field, and what to do.
+fn single_twins(spec: &Spec) -> Result<(), (String, String)> {
+    let same = |a: &ModelSpec, b: &ModelSpec| a.source == b.source && a.dtype == b.dtype;
+    for (at, twin) in spec.models.iter().enumerate().filter(|(_, model)| model.random_weights.is_some()) {
+        let trained = spec.models.iter().find(|model| model.random_weights.is_none() && same(model, twin));
+        let first = spec.models[..at].iter().find(|model| model.random_weights.is_some() && same(model, twin));
+        if let (Some(trained), Some(first)) = (trained, first) {
+            let (trained, first, twin) = (trained.name(), first.name(), twin.name());
+            let message = format!(
+                "`{twin}` is a second twin of `{trained}`, which is compared with `{first}` alone: keep one, and put the other seed into a sweep of its own"
+            );
+            return Err((format!("models[{at}].random_weights"), message));
+        }
+    }
+    Ok(())
 }
 
 /// With the control `random-weights`, adds a twin of every model that has none yet.
@@ -169,6 +193,7 @@ mod tests {
         says("{\"id\":\"a b\",\"text\":\"c\"}", &["line 1", "`a b`", "letters"]);
         says("{\"id\":\"a\",\"text\":\" \"}", &["line 1", "empty"]);
         says("{\"id\":\"a\",\"text\":\"x {text}\"}", &["`{text}`"]);
+        says("{\"id\":\"a\",\"text\":\"x\"}\n{\"id\":\"b\",\"text\":\"x {txt}\"}", &["line 2", "`{txt}`", "did you mean `{ txt }`"]);
         says("{\"id\":\"a\",\"text\":\"x\"}\n{\"id\":\"a\",\"text\":\"y\"}", &["line 2", "twice"]);
     }
 
@@ -182,6 +207,17 @@ mod tests {
         assert_eq!(models, [named("a", None), named("x", None), named("mine", Some(7)), named("a-random", Some(0))]);
         assert_eq!(notes, ["random-weights: 1 twins were added: a-random"]);
         assert_eq!(all(&mut spec, &[]).await.unwrap(), Vec::<String>::new(), "a resolved spec stays as it is");
+    }
+
+    #[tokio::test]
+    async fn a_second_twin_is_refused() {
+        let models = "{source: a, random_weights: 0}, {source: a, name: b, random_weights: 1}";
+        let said = all(&mut spec(&format!("models: [{{source: a, name: mine}}, {models}]")), &[]).await.unwrap_err().to_string();
+        assert!(["models[2].random_weights", "`b`", "`mine`", "`a-random`", "keep one"].iter().all(|w| said.contains(w)), "{said}");
+        // Nobody's twins are models like any others, and so are those in another number format.
+        assert!(all(&mut spec(&format!("models: [{models}]")), &[]).await.is_ok());
+        let other = "models: [{source: a}, {source: a, random_weights: 0}, {source: a, name: b, dtype: bf16, random_weights: 0}]";
+        assert!(all(&mut spec(other), &[]).await.is_ok());
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use self::words::meant;
-pub(super) use self::words::placeholders;
+pub use self::words::placeholders;
 use super::model::{LayerSelector, ModelSpec};
 use super::probe::{Baseline, MlpSpec, ProbeSpec};
 use super::{LABEL, LABELS, Spec, TEXT, Transfer};

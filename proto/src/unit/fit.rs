@@ -206,7 +206,7 @@ pub struct FitRecord {
 pub struct Mdl {
     /// Bits of the online code.
     pub bits: f64,
-    /// Bits of the uniform code: rows times log2 of the classes.
+    /// Bits of the uniform code: log2 of the classes for each row, as often as it counts.
     pub uniform_bits: f64,
 }
 

@@ -4,7 +4,7 @@
 //! Halves follow from the unit alone. Rows are known to it by their digest only, so a half names the whole rows and its
 //! place among them.
 
-use super::{ExtractUnit, Features, FitUnit, Hints, PromptUnit, RowsIdentity, RowsPart, Unit, UnitSpec, fit_version};
+use super::{ExtractUnit, Features, FitUnit, Hints, PromptUnit, REPEATED_VERSION, RowsIdentity, RowsPart, Unit, UnitSpec, fit_version};
 use crate::spec::ProbeSpec;
 
 impl Unit {
@@ -64,7 +64,9 @@ impl Unit {
                 let drawn = !unit.controls.is_empty() || part.iter().any(ProbeSpec::seeded);
                 let seeds = if drawn { unit.seeds.clone() } else { vec![0] };
                 let geometry = unit.geometry && part.first() == unit.probes.first();
-                FitUnit { version: fit_version(part), probes: part.to_vec(), seeds, geometry, ..unit.clone() }
+                // Where no probe of the whole heeds repeated rows, none of a part does.
+                let version = fit_version(part, unit.version == REPEATED_VERSION);
+                FitUnit { version, probes: part.to_vec(), seeds, geometry, ..unit.clone() }
             };
             let named = |part: &[ProbeSpec]| names(part, |probe| probe.name().to_owned());
             return halves.map(|part| of(fits(part), share(part.len(), unit.probes.len()), named(part))).into();
@@ -156,13 +158,22 @@ mod tests {
     #[test]
     fn only_fits_that_measure_description_lengths_have_their_version() {
         let logistic = |mdl| ProbeSpec::Logistic(LogisticSpec { mdl, ..LogisticSpec::default() });
-        assert_eq!(fit_version(&[]), PROBE_VERSION);
-        assert_eq!(fit_version(&[logistic(false), ProbeSpec::Mlp(MlpSpec::default())]), PROBE_VERSION);
-        let mut unit = fit(1, vec![logistic(true), ProbeSpec::Mlp(MlpSpec::default())], vec![0]);
-        let UnitSpec::Fit(spec) = &mut unit.spec else { unreachable!("it is a fit unit") };
-        spec.version = fit_version(&spec.probes);
-        let versions: Vec<u32> = leaves(&unit).iter().map(|half| if let UnitSpec::Fit(f) = &half.spec { f.version } else { 0 }).collect();
-        assert_eq!(versions, [MDL_VERSION, PROBE_VERSION]);
+        let mlp = || ProbeSpec::Mlp(MlpSpec::default());
+        assert_eq!(fit_version(&[], false), PROBE_VERSION);
+        assert_eq!(fit_version(&[logistic(false), mlp()], false), PROBE_VERSION);
+        let versions = |probes: Vec<ProbeSpec>, repeated: bool| {
+            let mut unit = fit(1, probes, vec![0]);
+            let UnitSpec::Fit(spec) = &mut unit.spec else { unreachable!("it is a fit unit") };
+            spec.version = fit_version(&spec.probes, repeated);
+            let version = |half: &Unit| if let UnitSpec::Fit(f) = &half.spec { f.version } else { 0 };
+            leaves(&unit).iter().map(version).collect::<Vec<u32>>()
+        };
+        assert_eq!(versions(vec![logistic(true), mlp()], false), [MDL_VERSION, PROBE_VERSION]);
+        // What repeated rows don't change keeps the key that it had.
+        let ridge = || ProbeSpec::Ridge(crate::spec::RidgeSpec::default());
+        assert_eq!(versions(vec![logistic(false), ridge()], true), [PROBE_VERSION; 2]);
+        assert_eq!(versions(vec![logistic(true), mlp(), ridge()], true), [REPEATED_VERSION, REPEATED_VERSION, PROBE_VERSION]);
+        assert_eq!((PROBE_VERSION, MDL_VERSION), (2, 3), "units of sweeps whose rows don't repeat");
     }
 
     fn titles(units: &[Unit]) -> Vec<&str> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use candle_core::Device;
 use limbic_proto::architecture::Architecture;
 use limbic_proto::spec::{self, BadRows};
 
@@ -22,6 +23,9 @@ pub trait Backend: Send + Sync {
 pub trait Loaded: Send + Sync {
     /// Its shape.
     fn architecture(&self) -> &Architecture;
+
+    /// The kind of device that it computes on: `cpu`, `cuda` or `metal`. The bits of its numbers are that kind's.
+    fn device(&self) -> &'static str;
 
     /// Whether chat conditions can be rendered.
     fn has_template(&self) -> bool;
@@ -60,6 +64,14 @@ impl Backend for Placement {
 impl Loaded for Model {
     fn architecture(&self) -> &Architecture {
         Model::architecture(self)
+    }
+
+    fn device(&self) -> &'static str {
+        match self.decoder.device {
+            Device::Cpu => "cpu",
+            Device::Cuda(_) => "cuda",
+            Device::Metal(_) => "metal",
+        }
     }
 
     fn has_template(&self) -> bool {

@@ -106,7 +106,8 @@ impl EngineExecutor {
                 judge::judge(spec, model, &replies, inputs, &mut self.verdicts, progress)
             }
             UnitSpec::Fit(spec) => {
-                version("the probes", spec.version, fit_version(&spec.probes))?;
+                let repeated = inputs.rows(&unit.hints.dataset)?.repeat();
+                version("the probes", spec.version, fit_version(&spec.probes, repeated))?;
                 fit::fit(spec, unit, inputs, progress)
             }
             UnitSpec::Transfer(spec) => {

@@ -31,7 +31,7 @@ pub(super) fn judge(
     progress: &Progress,
 ) -> Result<Output, ExecuteError> {
     let labels = labels(model, &spec.answers)?;
-    let asked = Digest::of_json(&("verdict", spec.version, &spec.model, &spec.prompt, &spec.answers, spec.too_long));
+    let asked = asked(spec, model.device());
     let spoken = || replies.iter().filter(|reply| !reply.reply_text.trim().is_empty());
     let said: BTreeMap<&str, &str> = spoken().rev().map(|reply| (reply.reply_text.as_str(), reply.id.as_str())).collect();
     let kept = inputs.verdicts(asked);
@@ -86,6 +86,12 @@ pub(super) fn judge(
     ];
     let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
     Ok(Output { artifacts: vec![(SCORES, file.content()?)], tokens: scored.tokens, counts })
+}
+
+/// The digest of what determines verdicts beside the replies. What was kept before the device was part of it is a CPU's.
+fn asked(spec: &JudgeUnit, device: &str) -> Digest {
+    let of = if device == "cpu" { "verdict".to_owned() } else { format!("verdict of {device}") };
+    Digest::of_json(&(of, spec.version, &spec.model, &spec.prompt, &spec.answers, spec.too_long))
 }
 
 fn key(asked: &Digest, text: &str) -> Digest {

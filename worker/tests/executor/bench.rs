@@ -149,8 +149,14 @@ impl Bench {
 
     /// Computes on a device that is slow, keeps every finished block, and is gone when it begins block `dies_in` (if any).
     pub fn doom(&mut self, dies_in: Option<usize>) {
-        let backend: Box<dyn Backend> = Box::new(Doomed { dies_in: dies_in.unwrap_or(usize::MAX), begun: Arc::default() });
+        let backend: Box<dyn Backend> = Box::new(Doomed { dies_in: dies_in.unwrap_or(usize::MAX), begun: Arc::default(), device: "cpu" });
         self.executor = EngineExecutor::over(vec![(Dtype::F32, backend)], u64::MAX).keeping_after(Duration::ZERO);
+    }
+
+    /// Another worker takes over, which remembers nothing and says that it computes on a GPU.
+    pub fn relieve_on_cuda(&mut self) {
+        let backend: Box<dyn Backend> = Box::new(Doomed { dies_in: usize::MAX, begun: Arc::default(), device: "cuda" });
+        self.executor = EngineExecutor::over(vec![(Dtype::F32, backend)], u64::MAX);
     }
 
     /// Another worker takes over, which remembers nothing.
@@ -270,7 +276,7 @@ impl Bench {
     pub fn fit(&self, features: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>, seeds: Vec<u64>) -> Unit {
         let targets = self.rows.targets_digest();
         let (controls, transfer, geometry) = (Vec::new(), false, false);
-        let version = fit_version(&probes);
+        let version = fit_version(&probes, self.rows.repeat());
         let spec = FitUnit { version, features, targets, read_outs, probes, seeds, controls, transfer, geometry };
         self.unit(UnitSpec::Fit(spec), (0, self.rows.rows.len()))
     }
@@ -345,24 +351,30 @@ impl Bench {
 struct Doomed {
     dies_in: usize,
     begun: Arc<AtomicUsize>,
+    device: &'static str,
 }
 
 struct DoomedModel {
     model: Box<dyn Loaded>,
     dies_in: usize,
     begun: Arc<AtomicUsize>,
+    device: &'static str,
 }
 
 impl Backend for Doomed {
     fn load(&self, path: &Path, random: Option<u64>, on_tensor: OnTensor<'_>) -> Result<Box<dyn Loaded>, LoadError> {
         let model = Placement::cpu().load(path, random, on_tensor)?;
-        Ok(Box::new(DoomedModel { model, dies_in: self.dies_in, begun: self.begun.clone() }))
+        Ok(Box::new(DoomedModel { model, dies_in: self.dies_in, begun: self.begun.clone(), device: self.device }))
     }
 }
 
 impl Loaded for DoomedModel {
     fn architecture(&self) -> &Architecture {
         self.model.architecture()
+    }
+
+    fn device(&self) -> &'static str {
+        self.device
     }
 
     fn has_template(&self) -> bool {

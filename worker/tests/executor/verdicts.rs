@@ -91,6 +91,20 @@ fn what_determines_a_verdict_keeps_questions_apart() {
     }
 }
 
+/// Another kind of device rounds otherwise.
+#[test]
+fn a_gpu_takes_no_verdicts_of_a_cpu_nor_gives_it_any() {
+    let mut bench = Bench::new("qwen3-qk-norm", 12);
+    let judge = judging(&mut bench, 4);
+    bench.relieve_on_cuda();
+    assert_eq!(counts(&bench.execute(&judge).unwrap()), (4, 0));
+    bench.relieve();
+    assert_eq!(counts(&bench.execute(&judge).unwrap()), (4, 0));
+    assert_eq!(bench.verdicts().len(), 2);
+    bench.relieve_on_cuda();
+    assert_eq!(counts(&bench.execute(&judge).unwrap()), (0, 4));
+}
+
 #[test]
 fn damaged_verdicts_are_refused_and_judged_anew() {
     let mut bench = Bench::new("qwen3-qk-norm", 12);

@@ -28,6 +28,7 @@ pub(super) struct Axes {
     geometry: bool,
     scheme: Scheme,
     targets: Digest,
+    repeated: bool,
 }
 
 /// Whose replies are read.
@@ -71,6 +72,7 @@ impl Axes {
             geometry: spec.geometry,
             scheme: rows.scheme,
             targets: rows.targets_digest(),
+            repeated: rows.repeat(),
         })
     }
 
@@ -117,7 +119,7 @@ impl Axes {
 
     pub fn fit(&self, reading: &Reading, extracts: &[UnitKey], layer: Layer) -> FitUnit {
         FitUnit {
-            version: fit_version(&self.probes),
+            version: fit_version(&self.probes, self.repeated),
             features: Features::States { extracts: extracts.to_vec(), layer },
             targets: self.targets,
             read_outs: reading.read_outs.clone(),
@@ -148,7 +150,7 @@ impl Axes {
 
     fn plain(&self, features: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>) -> FitUnit {
         FitUnit {
-            version: fit_version(&probes),
+            version: fit_version(&probes, self.repeated),
             features,
             targets: self.targets,
             read_outs,

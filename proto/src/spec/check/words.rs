@@ -11,16 +11,22 @@ pub(super) fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// Checks that a text with placeholders has no others than these (`{text}`, …): a single word in braces that nothing takes the place of
-/// would reach the model as it stands.
+/// would reach the model as it stands. Where none is known, nothing is filled in.
 ///
 /// # Errors
 /// The first word in braces that is none of them.
-pub(in crate::spec) fn placeholders(field: &str, text: &str, known: &[&str]) -> Result<(), Finding> {
+pub fn placeholders(field: &str, text: &str, known: &[&str]) -> Result<(), Finding> {
     let Some(word) = words(text).find(|word| !known.contains(&braced(word).as_str())) else { return Ok(()) };
     let bare: Vec<&str> = known.iter().map(|known| known.trim_matches(['{', '}'])).collect();
     let all: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
     let advice = match meant(word, bare) {
         Some(other) => format!("did you mean `{{{other}}}`?"),
+        None if known.is_empty() => {
+            return finding(
+                field,
+                format!("`{{{word}}}` is no placeholder: nothing is filled in here; did you mean `{{ {word} }}`, the braces as such?"),
+            );
+        }
         None => format!("what is filled in here is {}", all.join(" and ")),
     };
     let literal = format!("if the braces are meant as such, write a space inside: `{{ {word} }}`");
@@ -67,6 +73,8 @@ mod tests {
         }
         let message = said("Say {txt}").unwrap_err();
         assert!(message.starts_with("`{txt}` is no placeholder: did you mean `{text}`?") && message.contains("`{ txt }`"), "{message}");
+        let message = placeholders("f", "as {name}", &[]).unwrap_err().message;
+        assert!(message.contains("`{name}`") && message.contains("nothing is filled in here; did you mean `{ name }`"), "{message}");
         let message = said("{text} {name}").unwrap_err();
         assert!(message.contains("what is filled in here is `{text}` and `{labels}`"), "{message}");
     }

@@ -24,7 +24,7 @@ pub struct MlpSettings {
     pub learning_rate: f64,
     /// Share of all steps over which the learning rate rises linearly.
     pub warmup: f64,
-    /// Passes over the training rows.
+    /// Passes over the training rows, each row as often as it counts.
     pub epochs: usize,
     /// Rows of a step; the last step of an epoch takes what is left.
     pub batch: usize,
@@ -67,7 +67,8 @@ impl MlpSettings {
 ///
 /// The loss is the log-loss of one class a row, the sum of the classes' log-losses where a row may have several, or the
 /// squared error of values in units of train's deviation. Classes are balanced in the data set (or by row weights), not
-/// here. With `patience`, the epoch with the lowest validation loss is kept, else the last.
+/// here. Where all weights are whole numbers, an epoch goes over a row as often as its weight says, as if it stood there
+/// so often (which takes as many steps); other weights scale the rows' losses. With `patience`, the epoch with the lowest validation loss is kept, else the last.
 ///
 /// # Errors
 /// Bad input or settings, a class that no training row has where a row has one class, or training that diverges.
@@ -106,7 +107,7 @@ pub fn fit(
         let scores = build(network, None).scores(rows.as_deref().unwrap_or(split.x.data()), split.x.rows());
         Some(head.loss(&scores, &split.targets, outputs, unit))
     };
-    let epochs = Epochs::Whole { rows: n, epochs: settings.epochs };
+    let epochs = Epochs::Whole { rows: aims.repeated(n), epochs: settings.epochs };
     let rows = Rows { x, d, offsets: None, aims: &aims };
     let (network, report) = network.train(&rows, &epochs, settings, rng, "mlp", loss)?;
     Ok((build(&network, standardizer), report))

@@ -18,7 +18,10 @@ use super::report::{FitReport, PathPoint, best};
 pub(super) struct Aims {
     /// `[n, K]`: class indicators, or values in units of their deviation from their mean.
     values: Vec<f32>,
+    /// How much each row counts whenever an epoch goes over it; 1 where there are none.
     weights: Option<Vec<f32>>,
+    /// How often an epoch goes over each row, where that is not once.
+    repeats: Option<Vec<usize>>,
     outputs: usize,
     head: Head,
     /// Mean and deviation of values.
@@ -26,11 +29,18 @@ pub(super) struct Aims {
 }
 
 impl Aims {
-    /// Of `rows` training rows.
+    /// Of `rows` training rows. Where all weights are whole numbers, a row of weight w is w rows (an epoch goes over it w times, and
+    /// each time it counts 1), so that there are as many steps as over a data set in which it is repeated; other weights
+    /// scale the losses of rows.
     pub(super) fn of(targets: &Targets<'_>, rows: usize, outputs: usize) -> Aims {
         let mut values = Vec::with_capacity(rows * outputs);
         (0..rows).for_each(|row| targets.labels.aim(row, outputs, 0.0, &mut values));
-        let weights = targets.weights.map(<[f32]>::to_vec);
+        let (whole, other): (Option<&[f32]>, _) = match targets.weights {
+            Some(weights) if weights.iter().all(|w| w.fract() == 0.0) => (Some(weights), None),
+            weights => (None, weights),
+        };
+        let repeats = whole.map(|weights| weights.iter().map(|&w| w as usize).collect());
+        let weights = other.map(<[f32]>::to_vec);
         let (head, scale) = match targets.labels {
             Labels::Single(_) => (Head::Softmax { temperature: 1.0 }, None),
             Labels::Multi(_) => (Head::Sigmoid { temperature: 1.0 }, None),
@@ -45,7 +55,7 @@ impl Aims {
                 (Head::Value, Some((mean, deviation)))
             }
         };
-        Aims { values, weights, outputs, head, scale }
+        Aims { values, weights, repeats, outputs, head, scale }
     }
 
     pub(super) fn head(&self) -> Head {
@@ -64,6 +74,12 @@ impl Aims {
         let weight = rows.flat_map(|(row, d)| row.iter().map(move |w| (f64::from(*w) * d) as f32)).collect();
         let bias = layer.bias.iter().zip(mean.iter().zip(deviation)).map(|(b, (m, d))| (f64::from(*b) * d + m) as f32).collect();
         Linear { weight, bias }
+    }
+
+    /// The rows `0..rows`, each as often as an epoch goes over it.
+    pub(super) fn repeated(&self, rows: usize) -> Vec<usize> {
+        let times = |row: usize| self.repeats.as_ref().map_or(1, |repeats| repeats[row]);
+        (0..rows).flat_map(|row| std::iter::repeat_n(row, times(row))).collect()
     }
 
     fn weight(&self, row: usize) -> f32 {
@@ -92,21 +108,21 @@ pub(super) struct Rows<'a> {
 
 /// Which rows each epoch goes over.
 pub(super) enum Epochs<'a> {
-    /// All rows, so many times.
+    /// The same rows, so many times.
     Whole {
-        /// How many rows there are.
-        rows: usize,
+        /// Those rows; one that counts several times stands there as often.
+        rows: Vec<usize>,
         /// How many epochs.
         epochs: usize,
     },
-    /// Those that are listed for each.
+    /// Those that are listed for each; one that counts several times stands there as often.
     Listed(&'a [Vec<usize>]),
 }
 
 impl Epochs<'_> {
     fn steps(&self, batch: usize) -> usize {
         match self {
-            Epochs::Whole { rows, epochs } => epochs * rows.div_ceil(batch),
+            Epochs::Whole { rows, epochs } => epochs * rows.len().div_ceil(batch),
             Epochs::Listed(lists) => lists.iter().map(|rows| rows.len().div_ceil(batch)).sum(),
         }
     }
@@ -121,7 +137,7 @@ impl Epochs<'_> {
     /// Puts the rows of an epoch into `order`, to be shuffled. Whole epochs go on from the order of the last one.
     fn list(&self, epoch: usize, order: &mut Vec<usize>) {
         match self {
-            Epochs::Whole { rows, .. } if epoch == 0 => *order = (0..*rows).collect(),
+            Epochs::Whole { rows, .. } if epoch == 0 => order.clone_from(rows),
             Epochs::Whole { .. } => {}
             Epochs::Listed(lists) => order.clone_from(&lists[epoch]),
         }

@@ -34,9 +34,11 @@ impl OffsetProbe {
     }
 }
 
-/// For each epoch the offset that each row is trained at, drawn from those that it reaches (indices, at least one a row).
-pub fn draws(reached: &[Vec<u32>], epochs: usize, seed: u64) -> Vec<Vec<u32>> {
+/// For each epoch the offset that each row is trained at, drawn from those that it reaches (indices, at least one a row). A
+/// row that an epoch goes over several times is drawn an offset for each time: `time` counts them from 0.
+pub fn draws(reached: &[Vec<u32>], epochs: usize, seed: u64, time: u64) -> Vec<Vec<u32>> {
     let mut rng = generator(seed ^ 0x6f66_6673_6574_7321);
+    rng.set_stream(time);
     let draw = |reached: &Vec<u32>, rng: &mut _| {
         // The first of a shuffled list is a fair draw.
         let mut order = reached.clone();
@@ -47,7 +49,8 @@ pub fn draws(reached: &[Vec<u32>], epochs: usize, seed: u64) -> Vec<Vec<u32>> {
 }
 
 /// Trains on states at random offsets: `epochs` lists the rows of `train` that each epoch goes over, one for each row of the
-/// data set, at the offset that was drawn for it ([`draws`]).
+/// data set, at the offset that was drawn for it ([`draws`]). Where all weights are whole numbers, a row of the data set is
+/// listed as often as its weight says, and each counts 1; other weights scale the rows' losses.
 ///
 /// A state is standardised over all rows of `train` (if the settings say so), and a learned vector of `embedding` numbers for
 /// its offset appended; the rest is as of [`super::mlp::fit`]. The validation loss is over all rows of `validation`.

@@ -92,6 +92,41 @@ fn every_context_is_what_a_naive_pass_over_its_tokens_gives() {
     }
 }
 
+/// The study's replies have 512 tokens, behind prompts of some hundred.
+#[test]
+fn offset_512_is_what_a_naive_pass_over_its_tokens_gives() {
+    // All positions of the one are attended to; the other's window is left behind many times over.
+    for name in ["llama-plain", "mistral-window"] {
+        let (folder, meta) = (copy(name), Reference::read(name).meta);
+        set_config(folder.path(), serde_json::json!({"max_position_embeddings": 1024}));
+        let model = Model::load(folder.path(), &Placement::cpu()).unwrap();
+        let token = |seed: usize, at: usize| (3 + (seed * 131 + at * at * 7 + at * 37) % 997) as u32;
+        let prompt = |(row, length): (usize, usize)| Prompt {
+            text: String::new(),
+            utterance_chars: 0..0,
+            utterance_tokens: 0..0,
+            cut: 0,
+            ids: (0..length).map(|at| token(row, at)).collect(),
+        };
+        let prompts: Vec<Prompt> = [97, 133].into_iter().enumerate().map(prompt).collect();
+        let contexts = [Context::Full, Context::MaskedPrompt, Context::Filler];
+        let beyond = [1, 64, 512].into_iter().flat_map(|offset| contexts.map(|context| at(context, offset)));
+        let request = Request {
+            continuation: Some(greedy(512)),
+            partners: ids(prompts.len()),
+            filler: (0..512).map(|at| token(5, at)).collect(),
+            ..Request::new(all_layers(meta.layers), [ReadOut::LAST].into_iter().chain(beyond).collect())
+        };
+        let found = run(&model, &prompts, &request);
+        assert!(found.replies.iter().all(|reply| reply.len() == 512), "{name}");
+        assert_eq!(agrees(&model, meta.layers, &prompts, &request, &found), 0, "{name}");
+        for (row, prompt) in prompts.iter().enumerate() {
+            let off = difference(&states(&found, row, ReadOut::LAST), &naively(&model, meta.layers, prompt.ids.clone()), found.width);
+            assert!(off <= BOUND, "{name}: row {row} is off by {off:.2e} at its prompt's end");
+        }
+    }
+}
+
 #[test]
 fn replies_that_end_early_leave_their_rows_and_those_that_read_them_out() {
     let (folder, meta) = (copy("llama-plain"), Reference::read("llama-plain").meta);

@@ -1,6 +1,6 @@
 //! The MLP probe: it learns what no linear map can, follows its seed and nothing else, and stops early.
 
-use limbic_engine::probe::{Fitted, Labels, LogisticSettings, Matrix, MlpSettings, Score, Split, logistic, mlp};
+use limbic_engine::probe::{FitReport, Fitted, Labels, LogisticSettings, Matrix, MlpSettings, Score, Split, logistic, mlp};
 use limbic_proto::rows::Scheme;
 
 use super::Data;
@@ -69,4 +69,27 @@ fn the_papers_defaults_run_one_epoch() {
     assert_eq!(probe.layers[0].weight.len(), 256 * 9);
     assert_eq!(Fitted::from_tensors(probe.kind, Scheme::Single, &probe.to_tensors()).unwrap(), probe);
     assert!(probe.predict(&Matrix::new(&data.x, 200, 9).unwrap()).is_ok());
+}
+
+/// An epoch of the study goes over rows that stand there several times, and so takes more steps.
+#[test]
+fn a_row_of_weight_3_is_gone_over_three_times() {
+    let data = Data::drawn(5, 90, 6, 3);
+    let weights: Vec<f32> = (0..90).map(|row| [1.0, 3.0, 0.0, 2.0][row % 4]).collect();
+    let rows: Vec<usize> = (0..90).flat_map(|row| std::iter::repeat_n(row, weights[row] as usize)).collect();
+    let x: Vec<f32> = rows.iter().flat_map(|&row| &data.x[row * 6..(row + 1) * 6]).copied().collect();
+    let y: Vec<u32> = rows.iter().map(|&row| data.y[row]).collect();
+    let repeated = Split::new(Matrix::new(&x, rows.len(), 6).unwrap(), &y);
+    let settings = MlpSettings { standardise: false, epochs: 3, batch: 16, hidden: 8, ..MlpSettings::default() };
+    let fit = |split: &Split<'_>| mlp::fit(split, None, 3, &settings).unwrap();
+    let (weighed, report) = fit(&data.split().weighing(Some(&weights)));
+    assert_eq!(report.path.last().unwrap().iterations, 3 * rows.len().div_ceil(16));
+    let (stood, theirs) = fit(&repeated);
+    assert_eq!(weighed, stood);
+    let objectives = |report: &FitReport| report.path.iter().map(|epoch| epoch.objective).collect::<Vec<_>>();
+    assert_eq!(objectives(&report), objectives(&theirs));
+    // Other weights scale losses, and steps stay as many.
+    let halves: Vec<f32> = weights.iter().map(|w| w + 0.5).collect();
+    let (_, scaled) = fit(&data.split().weighing(Some(&halves)));
+    assert_eq!(scaled.path.last().unwrap().iterations, 3 * 90usize.div_ceil(16));
 }

@@ -64,14 +64,22 @@ impl Gathered {
     }
 }
 
+/// Which fits draw the same: those of a seed that go over each row equally often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Drawing {
+    seed: u64,
+    /// Whether rows count as often as others do: those whose labels they are given.
+    shuffled: bool,
+}
+
 /// What all fits of a group read.
 struct Data {
     width: usize,
     /// The rows of the dataset that reach an offset.
     train_rows: Vec<usize>,
     validation_rows: Vec<usize>,
-    /// By seed, the states that its draws ask for, and for each epoch which of them it goes over.
-    train: BTreeMap<u64, (Gathered, Vec<Vec<usize>>)>,
+    /// The states that draws ask for, and for each epoch which of them it goes over.
+    train: BTreeMap<Drawing, (Gathered, Vec<Vec<usize>>)>,
     validation: Gathered,
     /// One for each read-out.
     test: Vec<Part>,
@@ -124,25 +132,25 @@ impl Group<'_> {
         };
         let (train_rows, validation_rows) = (of(Of::Train), of(Of::Validation));
         let reach: Vec<Vec<u32>> = train_rows.iter().map(|row| reached[*row].clone()).collect();
-        let mut draws: BTreeMap<u64, Vec<Vec<u32>>> = BTreeMap::new();
+        // For each epoch the (offset, train row) pairs that it goes over.
+        let mut draws: BTreeMap<Drawing, Vec<Vec<(u32, usize)>>> = BTreeMap::new();
         for name in names {
-            draws.entry(name.seed).or_insert_with(|| offset_mlp::draws(&reach, self.probe.mlp.epochs, name.seed));
+            draws.entry(self.drawing(name)).or_insert_with_key(|drawing| self.draw(*drawing, &train_rows, &reach));
         }
-        // By seed, the place of each (offset, train row) among those that are gathered.
-        let mut places: BTreeMap<u64, BTreeMap<(u32, usize), usize>> = BTreeMap::new();
-        for (seed, epochs) in &draws {
-            let wanted = epochs.iter().flat_map(|offsets| offsets.iter().zip(&train_rows)).map(|(offset, row)| ((*offset, *row), 0));
-            let mut wanted: BTreeMap<(u32, usize), usize> = wanted.collect();
+        // The place of each pair among those that are gathered.
+        let mut places: BTreeMap<Drawing, BTreeMap<(u32, usize), usize>> = BTreeMap::new();
+        for (drawing, epochs) in &draws {
+            let mut wanted: BTreeMap<(u32, usize), usize> = epochs.iter().flatten().map(|pair| (*pair, 0)).collect();
             wanted.values_mut().enumerate().for_each(|(at, place)| *place = at);
-            places.insert(*seed, wanted);
+            places.insert(*drawing, wanted);
         }
-        let mut train: BTreeMap<u64, Gathered> = places.keys().map(|seed| (*seed, Gathered::default())).collect();
+        let mut train: BTreeMap<Drawing, Gathered> = places.keys().map(|drawing| (*drawing, Gathered::default())).collect();
         let (mut validation, mut test, mut width) = (Gathered::default(), Vec::new(), 0);
         for (at, read_out) in self.read_outs.iter().enumerate() {
             let parts = states.parts(std::slice::from_ref(read_out))?.remove(0);
             width = parts.width;
-            for (seed, wanted) in &places {
-                let gathered = train.get_mut(seed).expect("one for each seed");
+            for (drawing, wanted) in &places {
+                let gathered = train.get_mut(drawing).expect("one for each");
                 for (place, row) in parts.train.rows.iter().enumerate() {
                     if wanted.contains_key(&(at as u32, *row)) {
                         gathered.push(&parts.train, place, width, at);
@@ -152,18 +160,39 @@ impl Group<'_> {
             (0..parts.validation.len()).for_each(|place| validation.push(&parts.validation, place, width, at));
             test.push(parts.test);
         }
-        let lists = |(seed, gathered): (u64, Gathered)| {
-            let place = |(offset, row): (&u32, &usize)| places[&seed][&(*offset, *row)];
-            let epochs = draws[&seed].iter().map(|offsets| offsets.iter().zip(&train_rows).map(place).collect()).collect();
-            (seed, (gathered, epochs))
+        let lists = |(drawing, gathered): (Drawing, Gathered)| {
+            let epochs = draws[&drawing].iter().map(|pairs| pairs.iter().map(|pair| places[&drawing][pair]).collect()).collect();
+            (drawing, (gathered, epochs))
         };
         let train = train.into_iter().map(lists).collect();
         Ok(Data { width, train_rows, validation_rows, train, validation, test })
     }
 
+    /// What a fit draws. Where all rows count once, shuffled labels change no draw.
+    fn drawing(&self, name: &FitName) -> Drawing {
+        let shuffled = name.control == Some(Control::ShuffledLabels) && self.study.rows.repeat();
+        Drawing { seed: name.seed, shuffled }
+    }
+
+    /// For each epoch the offsets (indices) and rows of the dataset that it goes over: each row as often as it counts, every
+    /// time at an offset drawn for it.
+    fn draw(&self, drawing: Drawing, rows: &[usize], reach: &[Vec<u32>]) -> Vec<Vec<(u32, usize)>> {
+        let given = if drawing.shuffled { shuffled(self.study, rows, drawing.seed) } else { rows.to_vec() };
+        let counts: Vec<u32> = given.iter().map(|row| self.study.rows()[*row].weight).collect();
+        let mut all = vec![Vec::new(); self.probe.mlp.epochs];
+        for time in 0..counts.iter().copied().max().unwrap_or(0) {
+            let drawn = offset_mlp::draws(reach, self.probe.mlp.epochs, drawing.seed, u64::from(time));
+            for (pairs, offsets) in all.iter_mut().zip(drawn) {
+                let counting = offsets.into_iter().zip(rows).zip(&counts).filter(|(_, count)| **count > time);
+                pairs.extend(counting.map(|((offset, row), _)| (offset, *row)));
+            }
+        }
+        all
+    }
+
     /// Trains the network of one name and predicts the test rows at every read-out.
     fn fit(&self, name: &FitName, data: &Data) -> Result<Vec<Fit>, ProbeError> {
-        let (gathered, epochs) = &data.train[&name.seed];
+        let (gathered, epochs) = &data.train[&self.drawing(name)];
         let (outputs, offsets) = (self.study.classes().len(), self.read_outs.len());
         let view = match name.control {
             Some(Control::RandomDirection) => View::random(&gathered.matrix(data.width)?, outputs, name.seed)?,

@@ -30,7 +30,7 @@ const LOOKS: usize = 16;
 const READ: usize = 64;
 const AT_ONCE: usize = 16;
 
-/// Verdicts by the digest of what determines them: judge, question, answers, policy and reply. The oldest go first.
+/// Verdicts by the digest of what determines them: judge, kind of device, question, answers, policy and reply. The oldest go first.
 #[derive(Debug)]
 pub(in crate::execute) struct Verdicts {
     known: HashMap<Digest, Verdict>,
