@@ -10,6 +10,9 @@ mod table;
 mod unit;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -38,7 +41,8 @@ pub async fn planned(spec: &Path, facts: Option<&Path>, times: usize) -> anyhow:
         anyhow::ensure!(times == 1, "--times takes rows that are assumed: name a file of facts with --assume");
         return Ok(sweep::prepare(spec).await?);
     };
-    let text = std::fs::read_to_string(file).with_context(|| format!("--assume {}: can't be read; name a file of facts", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("--assume {}: can't be read; name a file of facts", file.display()))?;
     let mut facts = Facts::from_yaml(&text, file)?;
     facts.dataset.classes.values_mut().for_each(|rows| *rows *= times);
     Ok(sweep::prepare_assuming(spec, &facts).await?)

@@ -1,8 +1,10 @@
 //! What becomes scarce: how much of each resource a run uses, and how much further it reaches.
 
+use limbic_core::machine::Settings;
 use serde::Serialize;
 
 use super::Total;
+use super::fleet::Fleet;
 use super::minutes::Counted;
 use super::outcome::Outcome;
 
@@ -10,6 +12,8 @@ use super::outcome::Outcome;
 const GRANTS: f64 = 2800.0;
 /// Requests per second that Amazon S3 documents for one prefix before it divides it: reads, and writes.
 const PREFIX: (f64, f64) = (5500.0, 3500.0);
+/// The chance of giving up its longest unit that a sweep may run.
+const RISK: f64 = 0.01;
 /// Copies of one read-out's states that a fit has at a time: as they were read, and standardised.
 const COPIES: f64 = 2.0;
 
@@ -45,15 +49,15 @@ pub struct Room {
 }
 
 /// The limits of a run of so much; `memory` is what rows and plan took, in bytes.
-pub fn limits(total: &Total, run: &Outcome, memory: f64, room: Room) -> Vec<Limit> {
+pub fn limits(total: &Total, (fleet, run): &(Fleet, Outcome), memory: f64, room: Room) -> Vec<Limit> {
     let rate = |what, of, room| Limit { what, unit: "/s", used: run.minutes.peak(of), room, with_workers: true };
     let bytes = |what, used: f64, room| Limit { what, unit: "GiB", used: used / GIB, room: room / GIB, with_workers: false };
-    vec![
+    let mut limits = vec![
         rate("grants of the coordinator", Counted::Grants, GRANTS),
         rate("reads of one prefix of the store, were there but one", Counted::Gets, PREFIX.0),
         rate("writes of one prefix of the store, were there but one", Counted::Puts, PREFIX.1),
         Limit {
-            what: "workers beside those that the longest chain of units leaves busy",
+            what: "workers that the work keeps busy as long as its longest chain of units takes",
             unit: "",
             used: run.workers as f64,
             room: (total.seconds / total.chain_seconds.max(f64::MIN_POSITIVE)).max(1.0),
@@ -61,7 +65,13 @@ pub fn limits(total: &Total, run: &Outcome, memory: f64, room: Room) -> Vec<Limi
         },
         bytes("memory of the coordinator: rows and plan", memory, room.coordinator),
         bytes("memory of a worker: one read-out of the widest fit, twice", COPIES * total.held, room.worker),
-    ]
+    ];
+    if fleet.preempted_per_hour > 0.0 {
+        let room = bearable(fleet.preempted_per_hour, Settings::default().lost_budget) / 3600.0;
+        let what = "hours of the longest unit, for a chance of 1 % that it is given up";
+        limits.push(Limit { what, unit: "h", used: total.unit_seconds / 3600.0, room, with_workers: false });
+    }
+    limits
 }
 
 /// Bytes in a GiB.
@@ -74,10 +84,10 @@ pub fn peak_memory() -> f64 {
     line.trim().trim_end_matches(" kB").trim().parse::<f64>().unwrap_or(0.0) * 1024.0
 }
 
-/// The chance that one of so many attempts in a row outlives its worker, which is preempted so often in an hour.
-pub fn survives(seconds: f64, per_hour: f64, attempts: u32) -> f64 {
-    let one = (-per_hour * seconds / 3600.0).exp();
-    1.0 - (1.0 - one).powi(attempts as i32)
+/// Seconds of a unit whose attempts are all lost, so many in a row, with a chance of [`RISK`] where workers are preempted so often
+/// in an hour: a chance of `(1 - exp(-rate * hours))^attempts`.
+pub fn bearable(per_hour: f64, attempts: u32) -> f64 {
+    -(1.0 - RISK.powf(1.0 / f64::from(attempts))).ln() / per_hour * 3600.0
 }
 
 #[cfg(test)]
@@ -85,12 +95,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_units_seldom_outlive_their_worker() {
-        assert_eq!(survives(1e6, 0.0, 1), 1.0);
-        let one = survives(3600.0, 1.0, 1);
-        assert!((one - (-1f64).exp()).abs() < 1e-12);
-        assert!((survives(3600.0, 1.0, 2) - (1.0 - (1.0 - one) * (1.0 - one))).abs() < 1e-12);
-        assert!(survives(36_000.0, 1.0, 8) < 1e-3);
+    fn a_unit_may_take_as_long_as_workers_live() {
+        let lost = |seconds: f64, per_hour: f64| 1.0 - (-per_hour * seconds / 3600.0).exp();
+        assert!((lost(bearable(0.5, 8), 0.5).powi(8) - RISK).abs() < 1e-12);
+        assert!((lost(bearable(3.0, 1), 3.0) - RISK).abs() < 1e-12);
+        assert!((bearable(0.5, 8) / bearable(1.0, 8) - 2.0).abs() < 1e-12);
     }
 
     #[test]

@@ -20,9 +20,9 @@ pub struct Rates {
     /// Assumed: 60 % of an H100's 3.35.
     #[arg(long, value_name = "N", default_value_t = 2.0, value_parser = above_zero)]
     pub gpu_memory: f64,
-    /// GFLOP/s of a worker's processor: probes, and models in f32, by the plan's count of operations. The default assumes 16
-    /// cores at the 40 of `limbic plan`; `--measured` takes it from a store.
-    #[arg(long, value_name = "N", default_value_t = 640.0, value_parser = above_zero)]
+    /// GFLOP/s of a worker's processor: probes, and models in f32, by the plan's count of operations. The default is 16
+    /// cores at 165, which a fit of the paper's probes at width 2048 was measured at (docs/scale.md); `--measured` takes it from a store.
+    #[arg(long, value_name = "N", default_value_t = 2640.0, value_parser = above_zero)]
     pub gflops: f64,
     /// GB/s between a worker and the store, and at which it loads models. Assumed.
     #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = above_zero)]
@@ -39,7 +39,7 @@ pub fn above_zero(text: &str) -> Result<f64, String> {
 
 impl Default for Rates {
     fn default() -> Rates {
-        Rates { gpu_tflops: 396.0, gpu_memory: 2.0, gflops: 640.0, network: 1.0, latency: 20.0 }
+        Rates { gpu_tflops: 396.0, gpu_memory: 2.0, gflops: 2640.0, network: 1.0, latency: 20.0 }
     }
 }
 

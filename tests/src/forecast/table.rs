@@ -4,11 +4,10 @@ use std::fmt::Write;
 
 use limbic::progress::{bytes, count, seconds};
 use limbic::sweep::Sweep;
-use limbic_core::machine::Settings;
 use limbic_proto::unit::UnitKind;
 use serde_json::{Value, json as value};
 
-use super::limits::{GIB, Limit, Room, limits, survives};
+use super::limits::{GIB, Limit, Room, limits};
 use super::minutes::Counted;
 use super::outcome::Outcome;
 use super::rates::Rates;
@@ -39,7 +38,7 @@ pub struct Forecast<'a> {
 
 impl Forecast<'_> {
     fn limits(&self) -> Vec<Limit> {
-        self.runs.last().map_or_else(Vec::new, |(_, run)| limits(&self.total, run, self.memory, self.room))
+        self.runs.last().map_or_else(Vec::new, |run| limits(&self.total, run, self.memory, self.room))
     }
 
     /// What the plan's numbers are multiplied by to get at what was asked.
@@ -169,9 +168,6 @@ fn scarce(out: &mut String, of: &Forecast<'_>) {
         let cell = |n: f64| format!("{} {}", rate(n), limit.unit).trim_end().to_owned();
         row(out, &[limit.what.to_owned(), cell(limit.used), cell(limit.room), format!("{} × {more}", rate(limit.reach()))]);
     }
-    let budget = Settings::default().lost_budget;
-    let given_up = 1.0 - survives(of.total.unit_seconds, fleet.preempted_per_hour, budget);
-    writeln!(out, "\nThe longest unit is lost {budget} times in a row, and given up, with a chance of {}.", percent(given_up)).expect("fits");
 }
 
 /// What was asked, where that is more than could be planned.
@@ -180,11 +176,10 @@ fn beyond(out: &mut String, of: &Forecast<'_>) {
     let most = (of.room.coordinator / (of.memory / of.planned as f64)).floor();
     writeln!(
         out,
-        "\n{} times the rows need {} of the coordinator's memory, if it grows as from nothing to {}; {} has room for {most} times. \
-         Not simulated: the plan's numbers, multiplied by {f}, which is right of what is linear in the rows and of nothing else\n",
+        "\n{} times the rows need {} of the coordinator's memory, which grows with them; {} has room for {most} times. What follows was \
+         not simulated: it is the plan's numbers times {f}, which is right of what is linear in the rows and of nothing else\n",
         of.times,
         bytes((of.memory * f) as u64),
-        of.planned,
         bytes(of.room.coordinator as u64),
     )
     .expect("fits");
