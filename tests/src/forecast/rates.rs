@@ -1,6 +1,6 @@
 //! How fast workers, their network and their disks are taken to be; each rate is a flag.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use limbic::failure::Failure;
 use limbic::{catalogue, chains::Chains};
@@ -70,10 +70,12 @@ impl Measured {
     pub async fn read(address: &str) -> Result<Measured, Failure> {
         let store = Store::open_existing(address)?;
         let mut kinds: BTreeMap<&'static str, (u64, f64, f64)> = BTreeMap::new();
+        // Sweeps share units.
+        let mut seen = BTreeSet::new();
         for sweep in catalogue::open_all(&store).await? {
             let links = Chains::read(&store, &sweep).await?.links;
             for (unit, planned) in &sweep.plan.units {
-                let Some(link) = links.get(unit).filter(|link| commit::stands(**link)) else { continue };
+                let Some(link) = links.get(unit).filter(|link| commit::stands(**link) && seen.insert(*unit)) else { continue };
                 let Some(Commit::Done(done)) = store.commit(unit, commit::generation(*link)).await? else { continue };
                 if !done.provenance.device.starts_with("cuda") {
                     let (units, flops, seconds) = kinds.entry(planned.unit.spec.kind().as_str()).or_default();

@@ -48,7 +48,10 @@ impl Forecast<'_> {
 }
 
 fn hours(seconds: f64) -> String {
-    count(seconds / 3600.0)
+    match seconds / 3600.0 {
+        few if few < 10.0 => format!("{few:.1}"),
+        many => count(many),
+    }
 }
 
 fn percent(share: f64) -> String {
