@@ -1,9 +1,10 @@
 //! What the tests over the whole share: small sweeps in a folder of their own, the programs run on them, an engine that
 //! computes nothing, a store that fails on demand, chaos among real processes, the whole on a simulated clock and network,
-//! peers that do the same work, and the documentation's snippets.
+//! forecasts of large sweeps, peers that do the same work, and the documentation's snippets.
 
 pub mod chaos;
 mod faulty_store;
+pub mod forecast;
 mod moto;
 pub mod peers;
 mod sandbox;

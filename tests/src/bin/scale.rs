@@ -18,6 +18,7 @@ use limbic_proto::rows::{Row, Rows, Scheme, Split};
 use limbic_proto::spec::Spec;
 use limbic_store::Store;
 use limbic_tests::Sandbox;
+use limbic_tests::forecast::peak_memory;
 use tokio::task::JoinSet;
 
 /// Plans, runs and recovers a sweep of very many units, and measures it.
@@ -34,6 +35,8 @@ struct Args {
     store: Option<PathBuf>,
 }
 
+/// Bytes in a GiB.
+const GIB: f64 = (1 << 30) as f64;
 const SWEEP: &str = "scale";
 /// Rows of the dataset: one extract unit each under every condition.
 const ROWS: usize = 1000;
@@ -63,13 +66,6 @@ fn rows() -> Rows {
         values: Vec::new(),
     };
     Rows { scheme: Scheme::Single, classes: vec!["joy".into(), "anger".into()], rows: (0..ROWS).map(row).collect() }
-}
-
-/// The most memory that this process has had, in GiB.
-fn peak() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").trim().parse::<f64>().unwrap_or(0.0) / (1 << 20) as f64
 }
 
 /// Uploads an artifact and commits, as a worker does.
@@ -187,7 +183,7 @@ async fn main() -> anyhow::Result<()> {
     let planned = plan(&spec, &rows, &models)?;
     let plan_seconds = began.elapsed().as_secs_f64();
     let units = planned.units.len();
-    println!("{units} units planned in {plan_seconds:.1} s, peak memory {:.2} GiB", peak());
+    println!("{units} units planned in {plan_seconds:.1} s, peak memory {:.2} GiB", peak_memory() / GIB);
 
     let (mut machine, mut journal) = open(&store, planned).await?;
     let began = Instant::now();
@@ -205,7 +201,7 @@ async fn main() -> anyhow::Result<()> {
 
     let began = Instant::now();
     let (machine, _) = open(&store, plan(&spec, &rows, &models)?).await?;
-    println!("recovered (plan, journal, commits) in {:.1} s, peak memory {:.2} GiB", began.elapsed().as_secs_f64(), peak());
+    println!("recovered (plan, journal, commits) in {:.1} s, peak memory {:.2} GiB", began.elapsed().as_secs_f64(), peak_memory() / GIB);
     anyhow::ensure!(machine.finished(), "everything was committed");
     Ok(())
 }

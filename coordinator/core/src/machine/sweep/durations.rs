@@ -14,6 +14,8 @@ const ENOUGH: usize = 3;
 #[derive(Debug, Clone, Default)]
 pub(in crate::machine) struct Durations {
     latest: BTreeMap<UnitKind, VecDeque<Duration>>,
+    /// Kept, for stragglers are sought among all leases whenever a worker waits.
+    medians: BTreeMap<UnitKind, Duration>,
 }
 
 impl Durations {
@@ -23,14 +25,16 @@ impl Durations {
         if latest.len() > REMEMBERED {
             latest.pop_front();
         }
+        if latest.len() >= ENOUGH {
+            let mut sorted: Vec<Duration> = latest.iter().copied().collect();
+            sorted.sort_unstable();
+            self.medians.insert(kind, sorted[(sorted.len() - 1) / 2]);
+        }
     }
 
     /// The time that half of them took at most; none of a kind that too few are known of.
     pub fn median(&self, kind: UnitKind) -> Option<Duration> {
-        let latest = self.latest.get(&kind).filter(|latest| latest.len() >= ENOUGH)?;
-        let mut sorted: Vec<Duration> = latest.iter().copied().collect();
-        sorted.sort_unstable();
-        Some(sorted[(sorted.len() - 1) / 2])
+        self.medians.get(&kind).copied()
     }
 }
 
