@@ -229,6 +229,7 @@ impl Bench {
             continuation,
             too_long,
             bad_rows: self.bad_rows,
+            moments: None,
         };
         self.unit(UnitSpec::Extract(spec), (rows.start, rows.end))
     }
