@@ -263,7 +263,7 @@ impl Cut {
     pub fn shards(self, rows: &Rows) -> Vec<Shard> {
         let all = rows.rows.len();
         let mut ranges: Vec<(usize, usize)> = ranges((0, all), self.rows).collect();
-        if self.joined && ranges.len() > 1 && all % self.rows > 0 {
+        if self.joined && ranges.len() > 1 && !all.is_multiple_of(self.rows) {
             ranges.pop();
             ranges.last_mut().expect("there was more than one").1 = all;
         }

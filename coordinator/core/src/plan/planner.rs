@@ -15,6 +15,9 @@ use super::axes::{Axes, Cut, Draw, Reading, Shard};
 use super::estimate::{Cost, Costs, Estimate};
 use super::{Cell, ModelFacts, Place, Plan, PlanError, PlannedUnit, Revision};
 
+/// A cell's model, condition, layer, offset, and the seed of its replies.
+type CellPlace = (usize, usize, Layer, u32, Option<u64>);
+
 /// A plan in the making.
 pub(super) struct Planner<'a> {
     rows: &'a Rows,
@@ -27,7 +30,7 @@ pub(super) struct Planner<'a> {
     conditions: Vec<Condition>,
     layers: Vec<BTreeSet<Layer>>,
     /// The units that each (model, condition, layer, offset) needs; beyond the prompt by the seed of the replies.
-    cells: BTreeMap<(usize, usize, Layer, u32, Option<u64>), Vec<UnitKey>>,
+    cells: BTreeMap<CellPlace, Vec<UnitKey>>,
     /// The seed of the first replies that each (model, condition) draws.
     drawn: BTreeMap<(usize, usize), u64>,
     /// Where each (model, layer, condition) is fitted at offset 0, for others to use.

@@ -13,7 +13,7 @@ impl Spec {
         if self.probes.is_empty() {
             return finding("execution.activations", "is `none`, which leaves nothing but probes, and `probes` is empty: write `keep`");
         }
-        for (i, probe) in self.probes.iter().enumerate().filter(|(_, probe)| !probe.of_moments()) {
+        if let Some((i, probe)) = self.probes.iter().enumerate().find(|(_, probe)| !probe.of_moments()) {
             let message = match probe {
                 ProbeSpec::Lda(_) => {
                     "is missing: with `execution.activations: none` it can't be estimated, which takes more than the moments of train rows; \
