@@ -169,4 +169,15 @@ impl Rows {
         let targets: Vec<_> = self.rows.iter().map(|r| (&r.id, r.class, r.split, r.weight, &r.group, &r.values)).collect();
         Digest::of_json(&(self.scheme, &self.classes, targets))
     }
+
+    /// The digest of what the moments of the train rows among some rows depend on beside their states: which these are, what
+    /// they are labelled with, and how much each counts.
+    ///
+    /// # Panics
+    /// There are no such rows.
+    pub fn moments_digest(&self, rows: std::ops::Range<usize>) -> Digest {
+        let train = |r: &'_ Row| (r.split == Split::Train).then(|| (r.class, r.weight, r.values.clone()));
+        let targets: Vec<_> = self.rows[rows].iter().map(train).collect();
+        Digest::of_json(&("moments", self.scheme, self.classes.len(), targets))
+    }
 }

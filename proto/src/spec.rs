@@ -121,7 +121,7 @@ pub enum Transfer {
 #[serde(deny_unknown_fields, default)]
 pub struct Execution {
     /// Rows per `extract` unit: smaller units lose less when a worker dies, larger ones have less overhead. The default
-    /// is 512, or as many as have 1 GiB of states.
+    /// is 512, or as many as have 1 GiB of states; with `activations: none` four times the width of a state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows_per_unit: Option<usize>,
     /// Tokens per forward pass.
@@ -130,12 +130,13 @@ pub struct Execution {
     pub priority: i32,
     /// The share of the workers' time among sweeps of equal priority: one of weight 2 gets twice that of one of weight 1.
     pub weight: f64,
-    /// What becomes of hidden states once every unit that reads them is committed.
+    /// Which hidden states are stored, and what becomes of them once every unit that reads them is committed.
     #[serde(skip_serializing_if = "Activations::is_default")]
     pub activations: Activations,
 }
 
-/// What becomes of hidden states once every unit that reads them is committed. They are most of what a sweep stores.
+/// Which hidden states are stored, and what becomes of them once every unit that reads them is committed. They are most of what a
+/// sweep stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Activations {
@@ -145,6 +146,9 @@ pub enum Activations {
     /// They are deleted. Commits, token ids and everything that was fitted stay; a unit that needs them later has them
     /// computed again.
     Release,
+    /// Those of train rows are never stored: probes with closed forms (ridge, mean-difference, lda with a given shrinkage) are
+    /// fitted to their moments. Moments and the states of validation and test rows are deleted as by `release`.
+    None,
 }
 
 impl Activations {
@@ -153,11 +157,20 @@ impl Activations {
         *self == Activations::default()
     }
 
+    /// Whether states are deleted once everything that reads them is committed.
+    pub fn releases(self) -> bool {
+        match self {
+            Activations::Keep => false,
+            Activations::Release | Activations::None => true,
+        }
+    }
+
     /// The word in the spec.
     pub fn as_str(self) -> &'static str {
         match self {
             Activations::Keep => "keep",
             Activations::Release => "release",
+            Activations::None => "none",
         }
     }
 }

@@ -6,6 +6,7 @@ mod extract;
 mod fit;
 mod judge;
 mod models;
+mod moments;
 mod passes;
 mod prompt;
 
@@ -190,6 +191,8 @@ impl ExecuteError {
 /// Some consecutive rows of a dataset.
 struct UnitRows {
     all: Arc<Rows>,
+    /// Those that the rows are a part of, or they themselves.
+    whole: std::ops::Range<usize>,
     range: std::ops::Range<usize>,
 }
 
@@ -213,7 +216,19 @@ fn rows(unit: &Unit, identity: &RowsIdentity, inputs: &Inputs) -> Result<UnitRow
     if !within || Rows::texts_digest(rows) != identity.texts {
         return Err(mismatch(format!("rows {from}..{to} are other texts than the unit's {}", identity.count)));
     }
-    Ok(UnitRows { all, range: from..to })
+    Ok(UnitRows { all, whole, range: from..to })
+}
+
+/// Refuses moments of rows whose labels, weights or splits are others than the unit's.
+fn check_moments(unit: &Unit, expected: Option<Digest>, rows: &UnitRows) -> Result<(), ExecuteError> {
+    let found = rows.all.moments_digest(rows.whole.clone());
+    match expected.filter(|expected| *expected != found) {
+        None => Ok(()),
+        Some(expected) => {
+            let message = format!("what their moments depend on has the digest {found:?}, the unit asks for {expected:?}");
+            Err(ExecuteError::Mismatch { unit: unit.spec.key(), what: "the rows", message })
+        }
+    }
 }
 
 fn counts<const N: usize>(counts: [(&str, usize); N]) -> BTreeMap<String, u64> {

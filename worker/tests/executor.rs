@@ -4,6 +4,8 @@
 mod bench;
 #[path = "executor/continuations.rs"]
 mod continuations;
+#[path = "executor/moments.rs"]
+mod moments;
 #[path = "executor/probes.rs"]
 mod probes;
 #[path = "executor/questions.rs"]

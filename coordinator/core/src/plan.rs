@@ -1,7 +1,8 @@
 //! Planning: the axes of a spec become cells (what the user counts) and units (what workers lease).
 //!
 //! - One `extract` unit per (model, condition, shard of `execution.rows_per_unit` consecutive rows; without that, as many
-//!   as have 1 GiB of states, at most 512). It holds all layers and all read-outs, because one forward pass yields them
+//!   as have 1 GiB of states, at most 512; with `activations: none`, which stores moments in place of the states of train rows, four
+//!   for each number of a state). It holds all layers and all read-outs, because one forward pass yields them
 //!   all. So a further model or condition leaves all other extract keys as they are, while a further layer or offset makes
 //!   other extract units (what was stored before has no such tensor), and a further row changes only the shard it lies in.
 //! - One `fit` unit per (model, condition, layer) over all its shards, with every read-out, probe, seed and control that

@@ -135,8 +135,14 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     answer!("cells   {} (model x layer x condition x offset{seeds})", count(sweep.plan.estimate.cells as f64));
     answer!("");
     rates.print(&sweep);
-    if sweep.plan.activations == Activations::Release {
-        answer!("states  are released once everything that reads them is committed");
+    match sweep.plan.activations {
+        Activations::Keep => {}
+        Activations::Release => answer!("states  are released once everything that reads them is committed"),
+        Activations::None => {
+            answer!(
+                "states  of train rows are not stored, but their moments; all of it is released once everything that reads it is committed"
+            )
+        }
     }
     answer!("tokens are estimated from the length of the texts");
     Ok(())

@@ -1,5 +1,6 @@
 //! What a well-formed spec must also satisfy; everything that needs no file but the spec itself.
 
+mod activations;
 mod dataset;
 mod offsets;
 mod words;
@@ -123,6 +124,7 @@ impl Spec {
         self.check_questions()?;
         self.check_dataset()?;
         self.check_levels()?;
+        self.check_activations()?;
         if self.execution.rows_per_unit == Some(0) || self.execution.token_budget == 0 {
             return finding("execution", "rows_per_unit and token_budget must be at least 1");
         }

@@ -53,6 +53,15 @@ impl ProbeSpec {
         }
     }
 
+    /// Whether it is fitted to the moments of its train rows alone. (What shrinkage an `lda` should have isn't in them.)
+    pub fn of_moments(&self) -> bool {
+        match self {
+            ProbeSpec::Ridge(_) | ProbeSpec::MeanDifference(_) => true,
+            ProbeSpec::Lda(p) => p.shrinkage.is_some(),
+            ProbeSpec::Logistic(_) | ProbeSpec::Mlp(_) | ProbeSpec::OffsetMlp(_) => false,
+        }
+    }
+
     /// Whether something about it is chosen on validation rows.
     pub fn chooses(&self) -> bool {
         match self {

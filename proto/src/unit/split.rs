@@ -129,6 +129,7 @@ mod tests {
             continuation: None,
             too_long: TooLong::Error,
             bad_rows: BadRows::default(),
+            moments: None,
         });
         Unit { spec, hints: hints((100, 100 + count), "extract m raw rows 100..200") }
     }

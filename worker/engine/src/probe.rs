@@ -48,6 +48,7 @@ pub use lda::LdaSettings;
 pub use logistic::{ClassWeight, LogisticSettings, OnlineCode};
 pub use matrix::{Matrix, Split};
 pub use mlp::MlpSettings;
+pub use moments::{MOMENT_TENSORS, MomentTensors, Moments, Standard};
 pub use offset_mlp::{OffsetProbe, OffsetSplit};
 pub use report::{FitReport, PathPoint, Score};
 pub use ridge::RidgeSettings;

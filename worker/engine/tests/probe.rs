@@ -8,6 +8,8 @@ mod agreement;
 mod damage;
 #[path = "probe/laws.rs"]
 mod laws;
+#[path = "probe/moments.rs"]
+mod moments;
 #[path = "probe/network.rs"]
 mod network;
 #[path = "probe/schemes.rs"]

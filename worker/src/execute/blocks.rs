@@ -2,7 +2,8 @@
 //!
 //! Which rows make a block depends on the prompts' lengths and the token budget alone. Blocks that took long enough are
 //! kept as `data/{hh}/{unit}/parts/{block}`; the next attempt takes those whose bytes have the digest that stands before
-//! them, and computes the others. Nothing but the time depends on them.
+//! them, and computes the others. Nothing but the time depends on them. A unit that stores moments in place of the states of
+//! train rows keeps no blocks, which would hold those states: it starts again.
 
 mod part;
 
@@ -12,7 +13,9 @@ use std::time::{Duration, Instant};
 use limbic_engine::{Continuation, ExtractError, Extraction, Loaded, Prompt, Request, States};
 use limbic_proto::key::Digest;
 
-use crate::execute::passes::Follower;
+use crate::execute::ExecuteError;
+use crate::execute::moments::Gathered;
+use crate::execute::passes::{Follower, RowPrompts};
 use crate::inputs::Parts;
 use crate::progress::Progress;
 
@@ -62,16 +65,43 @@ pub(super) struct Found {
     pub(super) resumed: usize,
 }
 
-/// Extracts all prompts, block by block. Errors name prompts by their index among all of them.
+/// Why there is no result.
+pub(super) enum Stopped {
+    /// The passes were stopped, or failed.
+    Passes(ExtractError),
+    /// Something is wrong with the rows that moments are of.
+    Moments(ExecuteError),
+}
+
+impl Stopped {
+    /// The same in terms of the unit.
+    pub(super) fn of(self, prompts: &RowPrompts<'_>) -> ExecuteError {
+        match self {
+            Stopped::Passes(error) => prompts.error(error),
+            Stopped::Moments(error) => error,
+        }
+    }
+}
+
+impl From<ExtractError> for Stopped {
+    fn from(error: ExtractError) -> Stopped {
+        Stopped::Passes(error)
+    }
+}
+
+/// Extracts all prompts, block by block. With moments to gather, train rows go into these, and the states are those of the
+/// other rows of the unit alone, zeros for a row without a prompt. Errors name prompts by their index among all of them.
 pub(super) fn extract(
     model: &dyn Loaded,
     prompts: &[Prompt],
     request: &Request,
     parts: &Parts<'_>,
+    mut moments: Option<&mut Gathered<'_>>,
     progress: &Progress,
-) -> Result<Found, ExtractError> {
+) -> Result<Found, Stopped> {
     let blocks = cut(prompts, request);
-    let known = if blocks.len() > 1 { parts.list() } else { Vec::new() };
+    let keeping = blocks.len() > 1 && moments.is_none();
+    let known = if keeping { parts.list() } else { Vec::new() };
     let width = model.architecture().hidden;
     let (replies, none) = (vec![Vec::new(); prompts.len()], vec![0; prompts.len()]);
     let mut whole = Extraction { width, replies, shuffled: none.clone(), fillers: none, ..Extraction::default() };
@@ -80,7 +110,7 @@ pub(super) fn extract(
     let mut keeper = Keeper { parts, pending: Vec::new(), took: Duration::ZERO, bytes: 0 };
     for (index, rows) in blocks.iter().enumerate() {
         if progress.cancelled() {
-            return Err(ExtractError::Cancelled { tokens: whole.tokens });
+            return Err(ExtractError::Cancelled { tokens: whole.tokens }.into());
         }
         let name = format!("{index:04}-{}", Digest::of_json(&(rows, request.batch_tokens)).short());
         let kept = known.contains(&name).then(|| part::read(&parts.get(&name)?, request, rows.len(), width)).flatten();
@@ -94,18 +124,23 @@ pub(super) fn extract(
                 let began = Instant::now();
                 let found =
                     model.extract(&block, &part_of(request, rows), &mut |now| follower.pass(now)).map_err(|e| e.renumbered(rows))?;
-                if blocks.len() > 1 {
+                if keeping {
                     keeper.add(name, &found, began.elapsed());
                 }
                 found
             }
         };
         follower.done(rows.len(), found.tokens);
+        if let Some(moments) = moments.as_deref_mut() {
+            moments.add(&found, rows).map_err(Stopped::Moments)?;
+            merge(&mut whole, found, rows, moments.held(), |row| moments.place(row))?;
+            continue;
+        }
         if blocks.len() == 1 && rows.iter().enumerate().all(|(i, row)| i == *row) {
             follower.end(resumed, found.memory_retries);
             return Ok(Found { whole: found, resumed });
         }
-        merge(&mut whole, found, rows, prompts.len())?;
+        merge(&mut whole, found, rows, prompts.len(), Some)?;
     }
     follower.end(resumed, whole.memory_retries);
     whole.bad.sort_unstable();
@@ -157,23 +192,31 @@ fn part_of(request: &Request, rows: &[usize]) -> Request {
     Request { continuation, partners, ..request.clone() }
 }
 
-/// Puts a block's rows to their places among all `total`.
-fn merge(whole: &mut Extraction, found: Extraction, rows: &[usize], total: usize) -> Result<(), ExtractError> {
+/// Puts a block's rows to their places among all; their states to those among `stored` that `place` says, or nowhere.
+fn merge(
+    whole: &mut Extraction,
+    found: Extraction,
+    rows: &[usize],
+    stored: usize,
+    place: impl Fn(usize) -> Option<usize>,
+) -> Result<(), ExtractError> {
     let width = whole.width;
     if whole.states.is_empty() {
         for states in &found.states {
             let mut values = Vec::new();
-            values.try_reserve_exact(total * width).map_err(|e| ExtractError::OutOfMemory {
-                what: format!("for the states of {total} rows at {} layers and read-outs", found.states.len()),
+            values.try_reserve_exact(stored * width).map_err(|e| ExtractError::OutOfMemory {
+                what: format!("for the states of {stored} rows at {} layers and read-outs", found.states.len()),
                 message: e.to_string(),
             })?;
-            values.resize(total * width, 0.0);
+            values.resize(stored * width, 0.0);
             whole.states.push(States { layer: states.layer, read_out: states.read_out, values });
         }
     }
     for (into, from) in whole.states.iter_mut().zip(found.states) {
         for (state, &row) in from.values.chunks_exact(width.max(1)).zip(rows) {
-            into.values[row * width..][..width].copy_from_slice(state);
+            if let Some(at) = place(row) {
+                into.values[at * width..][..width].copy_from_slice(state);
+            }
         }
     }
     for (at, (reply, &row)) in found.replies.into_iter().zip(rows).enumerate() {

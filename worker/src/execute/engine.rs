@@ -88,9 +88,10 @@ impl EngineExecutor {
             UnitSpec::Extract(spec) => {
                 version("the engine", spec.version, ENGINE_VERSION)?;
                 let rows = super::rows(unit, &spec.rows, inputs)?;
+                super::check_moments(unit, spec.moments, &rows)?;
                 let model = self.models.get(&spec.model, unit, &self.backends, inputs, progress)?;
                 let parts = inputs.parts(unit.spec.key(), self.keep_after);
-                extract::extract(spec, unit, model, rows.slice(), &parts, progress)
+                extract::extract(spec, unit, model, &rows, &parts, progress)
             }
             UnitSpec::Prompt(spec) => {
                 version("the engine", spec.version, ENGINE_VERSION)?;

@@ -9,8 +9,9 @@ use limbic_proto::spec;
 use limbic_proto::unit::{ExtractUnit, RowTokens, STATES, TOKENS, Unit};
 
 use super::blocks::{self, Found};
+use super::moments::Gathered;
 use super::passes::{RowPrompts, Text, words};
-use super::{Advice, ExecuteError, Output};
+use super::{Advice, ExecuteError, Output, UnitRows};
 use crate::inputs::Parts;
 use crate::progress::Progress;
 use crate::tensors::TensorFile;
@@ -20,10 +21,11 @@ pub(super) fn extract(
     spec: &ExtractUnit,
     unit: &Unit,
     model: &dyn Loaded,
-    rows: &[Row],
+    all: &UnitRows,
     parts: &Parts<'_>,
     progress: &Progress,
 ) -> Result<Output, ExecuteError> {
+    let rows = all.slice();
     let asked = spec.continuation.as_ref();
     let reads = |context| spec.read_outs.iter().any(|r| r.context == context);
     let filler = match asked.and_then(|c| c.filler.as_deref().map(|text| (text, c.tokens))) {
@@ -46,10 +48,13 @@ pub(super) fn extract(
         batch_tokens: Some(unit.hints.token_budget),
         bad_rows: spec.bad_rows,
     };
-    let found = blocks::extract(model, &prompts.built.prompts, &request, parts, progress).map_err(|e| prompts.error(e))?;
+    let of_prompts = prompts.built.rows.clone();
+    let mut moments = spec.moments.map(|_| Gathered::new(all, &of_prompts, &request, model.architecture().hidden));
+    let found = blocks::extract(model, &prompts.built.prompts, &request, parts, moments.as_mut(), progress);
+    let found = found.map_err(|stopped| stopped.of(&prompts))?;
     prompts.leave_out(&found.whole.bad);
     let words = if instead { Vec::new() } else { words(model, &found.whole.replies)? };
-    output(&prompts, rows, &request, found, words)
+    output(&prompts, rows, &request, found, moments, words)
 }
 
 /// The filler's tokens, at most as many as are asked for.
@@ -74,13 +79,26 @@ fn generated(asked: &spec::Continuation, unit: &ExtractUnit, prompts: &RowPrompt
     }
 }
 
-fn output(prompts: &RowPrompts<'_>, rows: &[Row], request: &Request, found: Found, words: Vec<String>) -> Result<Output, ExecuteError> {
+fn output(
+    prompts: &RowPrompts<'_>,
+    rows: &[Row],
+    request: &Request,
+    found: Found,
+    moments: Option<Gathered<'_>>,
+    words: Vec<String>,
+) -> Result<Output, ExecuteError> {
     let resumed = found.resumed as u64;
     let Extraction { width, states, replies, shuffled, fillers, tokens, memory_retries, .. } = found.whole;
     let mut file = TensorFile::default();
-    for state in states {
-        let values = prompts.scatter(state.values, width);
-        file.f32(state.read_out.tensor(state.layer), vec![rows.len(), width], values);
+    let names: Vec<String> = states.iter().map(|state| state.read_out.tensor(state.layer)).collect();
+    for (name, state) in names.iter().zip(states) {
+        match &moments {
+            Some(moments) => file.f32(name, vec![moments.held(), width], state.values),
+            None => file.f32(name, vec![rows.len(), width], prompts.scatter(state.values, width)),
+        }
+    }
+    if let Some(moments) = moments {
+        moments.write(&names, &mut file);
     }
     file.i64("prompt_tokens", vec![rows.len()], prompts.tokens());
     let lengths: Vec<usize> = replies.iter().map(Vec::len).collect();

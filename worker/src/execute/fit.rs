@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use limbic_proto::axis::{Layer, ReadOut};
 use limbic_proto::key::{Digest, UnitKey};
-use limbic_proto::rows::{Row, Rows, Scheme};
+use limbic_proto::rows::{Row, Rows, Scheme, Split};
 use limbic_proto::spec::ProbeSpec;
 use limbic_proto::unit::{Features, FitUnit, Unit};
 use rayon::prelude::*;
@@ -28,6 +28,7 @@ use cell::{Carried, Cell};
 use parts::States;
 use results::{Fit, Results};
 
+pub(super) use parts::Answers;
 pub(super) use transfer::transfer;
 
 /// Bytes of states that are fitted on side by side.
@@ -60,6 +61,11 @@ impl Study {
 
     fn scheme(&self) -> Scheme {
         self.rows.scheme
+    }
+
+    /// How many rows are not in train.
+    fn held(&self) -> usize {
+        self.rows().iter().filter(|row| row.split != Split::Train).count()
     }
 
     fn mismatch(&self, what: &'static str, message: String) -> ExecuteError {
@@ -107,6 +113,10 @@ fn on_states(
     progress: &Progress,
 ) -> Result<Results, ExecuteError> {
     let states = States::open(study, extracts, layer, &spec.read_outs, inputs)?;
+    if states.of_moments() && (spec.geometry || !spec.controls.is_empty() || !spec.probes.iter().all(ProbeSpec::of_moments)) {
+        let message = "it asks for more than the moments of train, and the states of train rows are not stored".to_owned();
+        return Err(study.mismatch("the fits", message));
+    }
     let (over_all, here): (Vec<&ProbeSpec>, Vec<&ProbeSpec>) = spec.probes.iter().partition(|p| matches!(p, ProbeSpec::OffsetMlp(_)));
     let total = spec.read_outs.len() * spec.probes.len();
     let tally = Tally { progress, done: AtomicUsize::new(0), total };
@@ -117,8 +127,10 @@ fn on_states(
     for read_outs in batches(spec, &states) {
         let began = Instant::now();
         let parts = states.parts(&read_outs)?;
+        let moments =
+            if states.of_moments() { states.moments(&read_outs)?.into_iter().map(Some).collect() } else { vec![None; read_outs.len()] };
         tracing::info!(%layer, read_outs = read_outs.len(), seconds = seconds(began.elapsed()), "states read");
-        let cells = parts.into_par_iter().zip(&read_outs);
+        let cells = parts.into_par_iter().zip(moments).zip(&read_outs);
         let cells = cells.map(|(parts, read_out)| Cell::new(study, spec, *read_out, parts, &carried));
         let cells: Vec<(Cell, Vec<Fit>)> = cells.collect::<Result<_, _>>()?;
         let jobs: Vec<(&Cell, &ProbeSpec)> = cells.iter().flat_map(|(cell, _)| here.iter().map(move |probe| (cell, *probe))).collect();

@@ -73,7 +73,7 @@ fn written(
         bad_rows: spec.bad_rows,
         ..Request::new(Vec::new(), Vec::new())
     };
-    let found = blocks::extract(model, &prompts.built.prompts, &request, parts, progress).map_err(|e| prompts.error(e))?;
+    let found = blocks::extract(model, &prompts.built.prompts, &request, parts, None, progress).map_err(|stopped| stopped.of(&prompts))?;
     prompts.leave_out(&found.whole.bad);
     let mut answers: Vec<Answer> = rows.iter().map(|row| Answer { id: row.id.clone(), text: String::new() }).collect();
     for (text, row) in words(model, &found.whole.replies)?.into_iter().zip(&prompts.built.rows) {

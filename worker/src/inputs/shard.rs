@@ -72,10 +72,19 @@ impl<'a> Shard<'a> {
         self.header.width(name)
     }
 
+    /// Whether there is a tensor of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.header.names(name).next() == Some(name)
+    }
+
     /// Bytes that are not verified yet, unless the whole artifact is.
     fn fetch(&self, range: Range<u64>) -> Result<Bytes, InputError> {
         if let Some(whole) = &self.whole {
             return Ok(whole.slice(range.start as usize..range.end as usize));
+        }
+        // Stores refuse a range of no bytes, and a tensor without rows has none: that of a shard of train rows and their moments.
+        if range.is_empty() {
+            return Ok(Bytes::new());
         }
         self.inputs.read(|store| get_range(store, self.path.clone(), range.clone())).map_err(|e| self.of.judge(e))
     }
@@ -110,30 +119,44 @@ impl<'a> Shard<'a> {
     /// # Errors
     /// There is no such tensor, or it can't be read.
     pub fn read_f32(&self, names: &[String]) -> Result<Vec<Matrix>, InputError> {
-        let bad = |message: String| malformed(self.of, message);
+        let matrix = |(name, (shape, bytes)): (&String, (Vec<usize>, Bytes))| match *shape.as_slice() {
+            [rows, width] => Ok(Matrix { rows, width, bytes }),
+            _ => Err(malformed(self.of, format!("tensor `{name}` has the shape {shape:?}, expected [rows, d]"))),
+        };
+        names.iter().zip(self.read(names, "F32", 4)?).map(matrix).collect()
+    }
+
+    /// Reads F64 tensors, in the order of their names; as [`Shard::read_f32`].
+    ///
+    /// # Errors
+    /// There is no such tensor, or it can't be read.
+    pub fn read_f64(&self, names: &[String]) -> Result<Vec<Vec<f64>>, InputError> {
+        let number = |b: &[u8]| f64::from_le_bytes(b.try_into().expect("eight bytes"));
+        let tensors = self.read(names, "F64", 8)?.into_iter();
+        Ok(tensors.map(|(_, bytes)| bytes.chunks_exact(8).map(number).collect()).collect())
+    }
+
+    /// The shapes and bytes of tensors of a number format of `width` bytes, in the order of their names.
+    fn read(&self, names: &[String], dtype: &str, width: usize) -> Result<Vec<(Vec<usize>, Bytes)>, InputError> {
         let mut wanted = Vec::with_capacity(names.len());
         for (at, name) in names.iter().enumerate() {
-            let (entry, range) = self.header.find(name, "F32", 4).map_err(bad)?;
-            let &[rows, width] = entry.shape.as_slice() else {
-                return Err(bad(format!("tensor `{name}` has the shape {:?}, expected [rows, d]", entry.shape)));
-            };
-            wanted.push((range, at, rows, width));
+            let (entry, range) = self.header.find(name, dtype, width).map_err(|message| malformed(self.of, message))?;
+            wanted.push((range, at, entry.shape.clone()));
         }
-        let mut found: Vec<Option<Matrix>> = vec![None; names.len()];
-        wanted.retain(|(_, at, rows, width)| {
-            let bytes = self.cached(&names[*at]);
-            found[*at] = bytes.map(|bytes| Matrix { rows: *rows, width: *width, bytes });
+        let mut found: Vec<Option<(Vec<usize>, Bytes)>> = vec![None; names.len()];
+        wanted.retain(|(_, at, shape)| {
+            found[*at] = self.cached(&names[*at]).map(|bytes| (shape.clone(), bytes));
             found[*at].is_none()
         });
         wanted.sort_by_key(|(range, ..)| range.start);
         for neighbours in wanted.chunk_by(|(before, ..), (after, ..)| before.end == after.start) {
             let whole = neighbours[0].0.start..neighbours[neighbours.len() - 1].0.end;
             let bytes = self.fetch(whole.clone())?;
-            for (range, at, rows, width) in neighbours {
+            for (range, at, shape) in neighbours {
                 let bytes = bytes.slice((range.start - whole.start) as usize..(range.end - whole.start) as usize);
                 self.check(&names[*at], &bytes)?;
                 self.cache(&names[*at], &bytes);
-                found[*at] = Some(Matrix { rows: *rows, width: *width, bytes });
+                found[*at] = Some((shape.clone(), bytes));
             }
         }
         Ok(found.into_iter().flatten().collect())

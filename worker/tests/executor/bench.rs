@@ -235,6 +235,7 @@ impl Bench {
             continuation,
             too_long,
             bad_rows: self.bad_rows,
+            moments: None,
         };
         self.unit(UnitSpec::Extract(spec), (rows.start, rows.end))
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::{Rows, Scheme};
-use limbic_proto::spec::{Continuation, Control, LogisticSpec, ProbeSpec, Prompt, RidgeSpec, Spec, Transfer};
+use limbic_proto::spec::{Activations, Continuation, Control, LogisticSpec, ProbeSpec, Prompt, RidgeSpec, Spec, Transfer};
 use limbic_proto::unit::{
     ENGINE_VERSION, ExtractUnit, Features, FitUnit, PROBE_VERSION, RowsIdentity, TransferUnit, bag_of_words_probe, fit_version,
 };
@@ -103,17 +103,18 @@ impl Axes {
         wanted && !offsets.contains(&0) && every_reply(spec, offsets) && spec.read_outs().contains(&ReadOut::LAST)
     }
 
-    pub fn extract(&self, spec: &Spec, reading: &Reading, model: &ModelFacts, prompt: Prompt, rows: RowsIdentity) -> ExtractUnit {
+    pub fn extract(&self, spec: &Spec, reading: &Reading, model: &ModelFacts, prompt: Prompt, rows: &Shard) -> ExtractUnit {
         ExtractUnit {
             version: ENGINE_VERSION,
             model: model.identity(),
             prompt,
-            rows,
+            rows: rows.identity.clone(),
             layers: reading.layers.clone(),
             read_outs: reading.read_outs.clone(),
             continuation: reading.continuation.clone(),
             too_long: spec.too_long,
             bad_rows: spec.bad_rows,
+            moments: rows.moments,
         }
     }
 
@@ -201,6 +202,11 @@ impl Reading {
         self.read_outs.iter().copied().filter(|read_out| read_out.offset == 0).collect()
     }
 
+    /// Whether moments take the place of the states of train rows.
+    pub fn of_moments(&self, spec: &Spec) -> bool {
+        spec.execution.activations == Activations::None && !self.layers.is_empty() && !self.read_outs.is_empty()
+    }
+
     /// The seed of the replies, where any are drawn.
     pub fn sampling_seed(&self) -> Option<u64> {
         self.continuation.as_ref().filter(|c| c.sampled())?.seed
@@ -214,20 +220,62 @@ const ROWS: usize = 512;
 /// into a worker's memory.
 const STATES: u64 = 1 << 30;
 
-/// How many rows an extract unit has.
-pub(super) fn rows_per_unit(spec: &Spec, reading: &Reading, model: &ModelFacts) -> usize {
-    let states = (reading.layers.len() * reading.sized_by).max(1) as u64;
-    let fitting = STATES / (states * model.architecture.bytes_per_state()).max(1);
-    spec.execution.rows_per_unit.unwrap_or((fitting as usize).min(ROWS)).max(1)
+/// Widths of a state that a unit has rows, where it stores moments and the spec doesn't say how many. Moments take as many bytes
+/// as the states of `hidden + 1` rows, so of four times as many (70 % of them train) they take a third of what they replace.
+const WIDTHS: usize = 4;
+
+/// How rows are cut into the shards of extract units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cut {
+    /// Rows of a shard.
+    rows: usize,
+    /// Whether the last one takes what is left over: moments of few rows are larger than their states.
+    joined: bool,
+    /// Whether moments take the place of the states of train rows.
+    moments: bool,
 }
 
-/// Row ranges of a size, and what a model sees of them.
-pub(super) fn shards(rows: &Rows, size: usize) -> Vec<((usize, usize), RowsIdentity)> {
-    let identity = |range: (usize, usize)| {
-        let shard = &rows.rows[range.0..range.1];
-        (range, RowsIdentity { texts: Rows::texts_digest(shard), count: shard.len(), part: None })
-    };
-    ranges((0, rows.rows.len()), size).map(identity).collect()
+/// A shard: a range of rows, what a model sees of them, and what their moments depend on where these are stored.
+#[derive(Debug, Clone)]
+pub(super) struct Shard {
+    pub range: (usize, usize),
+    pub identity: RowsIdentity,
+    pub moments: Option<Digest>,
+}
+
+impl Cut {
+    /// How the rows that are read so are cut.
+    pub fn of(spec: &Spec, reading: &Reading, model: &ModelFacts) -> Cut {
+        let states = (reading.layers.len() * reading.sized_by).max(1) as u64;
+        let fitting = STATES / (states * model.architecture.bytes_per_state()).max(1);
+        let (moments, asked) = (reading.of_moments(spec), spec.execution.rows_per_unit);
+        // Rows exchange replies within a unit: whom they exchange them with is no matter of what is stored.
+        let exchanged = spec.continuation.as_ref().is_some_and(|c| c.controls.contains(&Context::ShuffledReply));
+        let joined = moments && asked.is_none() && !exchanged;
+        let rows = asked.unwrap_or(if joined { WIDTHS * model.architecture.hidden } else { (fitting as usize).min(ROWS) });
+        Cut { rows: rows.max(1), joined, moments }
+    }
+
+    /// So many rows each, whose states are all stored or none are read.
+    pub fn every(rows: usize) -> Cut {
+        Cut { rows, joined: false, moments: false }
+    }
+
+    /// All rows, cut.
+    pub fn shards(self, rows: &Rows) -> Vec<Shard> {
+        let all = rows.rows.len();
+        let mut ranges: Vec<(usize, usize)> = ranges((0, all), self.rows).collect();
+        if self.joined && ranges.len() > 1 && !all.is_multiple_of(self.rows) {
+            ranges.pop();
+            ranges.last_mut().expect("there was more than one").1 = all;
+        }
+        let shard = |range: (usize, usize)| {
+            let part = &rows.rows[range.0..range.1];
+            let identity = RowsIdentity { texts: Rows::texts_digest(part), count: part.len(), part: None };
+            Shard { range, identity, moments: self.moments.then(|| rows.moments_digest(range.0..range.1)) }
+        };
+        ranges.into_iter().map(shard).collect()
+    }
 }
 
 /// A model's layers, ascending.

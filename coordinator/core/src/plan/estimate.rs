@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_proto::axis::Context;
-use limbic_proto::rows::{Rows, Split};
+use limbic_proto::rows::{Row, Rows, Split};
 use limbic_proto::spec::{Baseline, MlpSpec, ProbeSpec, Prompt, TEXT};
 use limbic_proto::unit::{Asking, ExtractUnit, FitUnit, JudgeUnit, PromptUnit, TransferUnit, UnitKind, UnitSpec, similarity_rows};
 
@@ -34,7 +34,7 @@ pub struct Estimate {
     pub flops: f64,
     /// Bytes of all artifacts.
     pub bytes_stored: u64,
-    /// Those of them that are hidden states, which can be computed again.
+    /// Those of them that are hidden states, or the moments in their place, which can be computed again.
     pub state_bytes: u64,
     /// The same by kind of unit.
     pub units: BTreeMap<UnitKind, UnitsEstimate>,
@@ -76,8 +76,8 @@ impl UnitsEstimate {
 }
 
 impl Estimate {
-    pub(super) fn of<'a>(cells: usize, rows: usize, models: &[ModelFacts], units: impl Iterator<Item = &'a PlannedUnit>) -> Estimate {
-        let mut estimate = Estimate { cells: cells as u64, rows: rows as u64, ..Estimate::default() };
+    pub(super) fn of<'a>(cells: usize, costs: &Costs, models: &[ModelFacts], units: impl Iterator<Item = &'a PlannedUnit>) -> Estimate {
+        let mut estimate = Estimate { cells: cells as u64, rows: costs.guessed.len() as u64, ..Estimate::default() };
         estimate.models.resize_with(models.len(), ModelEstimate::default);
         let mut all = UnitsEstimate::default();
         for planned in units {
@@ -92,16 +92,11 @@ impl Estimate {
             };
             part.add(planned);
             if let (UnitSpec::Extract(unit), Some(model)) = (&planned.unit.spec, planned.place.model()) {
-                estimate.state_bytes += states(unit, &models[model]);
+                estimate.state_bytes += costs.states(&models[model], unit, planned.unit.hints.rows);
             }
         }
         Estimate { tokens: all.tokens, flops: all.flops, bytes_stored: all.bytes_stored, ..estimate }
     }
-}
-
-/// Bytes of a unit's hidden states.
-fn states(unit: &ExtractUnit, model: &ModelFacts) -> u64 {
-    (unit.rows.count * unit.layers.len() * unit.read_outs.len()) as u64 * model.architecture.bytes_per_state()
 }
 
 /// What one unit costs.
@@ -119,18 +114,37 @@ pub(super) struct Costs {
     train: usize,
     repeated: usize,
     test: usize,
+    /// How many of the rows before each one are not in train.
+    held: Vec<usize>,
 }
 
 impl Costs {
     pub fn new(rows: &Rows) -> Costs {
         let of = |split| rows.rows.iter().filter(move |r| r.split == split);
+        let held = |before: &mut usize, row: &Row| {
+            *before += usize::from(row.split != Split::Train);
+            Some(*before)
+        };
         Costs {
             guessed: rows.rows.iter().map(|r| r.text.len().div_ceil(4).max(1) as u32).collect(),
             classes: rows.classes.len(),
             train: of(Split::Train).count(),
             repeated: of(Split::Train).map(|r| r.weight as usize).sum(),
             test: of(Split::Test).count(),
+            held: std::iter::once(0).chain(rows.rows.iter().scan(0, held)).collect(),
         }
+    }
+
+    /// Bytes of the hidden states of some rows, or of what is stored in their place.
+    fn states(&self, model: &ModelFacts, unit: &ExtractUnit, rows: (usize, usize)) -> u64 {
+        let each = match unit.moments {
+            None => (rows.1 - rows.0) as u64 * model.architecture.bytes_per_state(),
+            Some(_) => {
+                let (held, d, k) = (self.held[rows.1] - self.held[rows.0], model.architecture.hidden as u64, self.classes as u64);
+                held as u64 * model.architecture.bytes_per_state() + 8 * (d * (d + 1) / 2 + (3 + k) * d + 2 + 2 * k)
+            }
+        };
+        (unit.layers.len() * unit.read_outs.len()) as u64 * each
     }
 
     /// The mean number of tokens of some texts, at least 1.
@@ -158,7 +172,7 @@ impl Costs {
         Cost {
             tokens: (count * (prompt + reply + masked)) as u64,
             flops: count as f64 * row,
-            bytes: states(unit, model) + (count * 4 * (prompt + reply)) as u64,
+            bytes: self.states(model, unit, rows) + (count * 4 * (prompt + reply)) as u64,
         }
     }
 

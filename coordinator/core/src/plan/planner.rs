@@ -8,21 +8,21 @@ use std::sync::Arc;
 use limbic_proto::axis::Layer;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::Rows;
-use limbic_proto::spec::{Activations, Baseline, Condition, Prompt, TEXT, Transfer};
-use limbic_proto::unit::{Hints, RowsIdentity, Unit, UnitSpec};
+use limbic_proto::spec::{Activations, Baseline, Condition, Execution, Prompt, Spec, TEXT, Transfer};
+use limbic_proto::unit::{Hints, Unit, UnitSpec};
 
-use super::axes::{Axes, Draw, Reading, rows_per_unit, shards};
+use super::axes::{Axes, Cut, Draw, Reading, Shard};
 use super::estimate::{Cost, Costs, Estimate};
 use super::{Cell, ModelFacts, Place, Plan, PlanError, PlannedUnit, Revision};
 
-/// A range of rows, and what the model sees of them.
-type Shard = ((usize, usize), RowsIdentity);
+/// A cell's model, condition, layer, offset, and the seed of its replies.
+type CellPlace = (usize, usize, Layer, u32, Option<u64>);
 
 /// A plan in the making.
 pub(super) struct Planner<'a> {
     rows: &'a Rows,
-    /// The rows cut into shards, by size.
-    shards: BTreeMap<usize, Vec<Shard>>,
+    /// The rows cut into shards, by how they are cut.
+    shards: BTreeMap<Cut, Vec<Shard>>,
     /// The rows artifact's name.
     dataset: Digest,
     costs: Costs,
@@ -30,7 +30,7 @@ pub(super) struct Planner<'a> {
     conditions: Vec<Condition>,
     layers: Vec<BTreeSet<Layer>>,
     /// The units that each (model, condition, layer, offset) needs; beyond the prompt by the seed of the replies.
-    cells: BTreeMap<(usize, usize, Layer, u32, Option<u64>), Vec<UnitKey>>,
+    cells: BTreeMap<CellPlace, Vec<UnitKey>>,
     /// The seed of the first replies that each (model, condition) draws.
     drawn: BTreeMap<(usize, usize), u64>,
     /// Where each (model, layer, condition) is fitted at offset 0, for others to use.
@@ -201,7 +201,7 @@ impl<'a> Planner<'a> {
             .map(|((model, condition, layer, offset, sampling_seed), units)| Cell { model, layer, condition, offset, sampling_seed, units })
             .collect();
         Plan {
-            estimate: Estimate::of(cells.len(), self.rows.rows.len(), &self.models, self.units.values()),
+            estimate: Estimate::of(cells.len(), &self.costs, &self.models, self.units.values()),
             models: self.models,
             layers: self.layers.into_iter().map(|layers| layers.into_iter().collect()).collect(),
             conditions: self.conditions,
@@ -286,18 +286,19 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The rows cut into shards of a size.
-    fn shards(&mut self, size: usize) -> Vec<Shard> {
+    /// The rows cut into shards.
+    fn shards(&mut self, cut: Cut) -> Vec<Shard> {
         let rows = self.rows;
-        self.shards.entry(size).or_insert_with(|| shards(rows, size)).clone()
+        self.shards.entry(cut).or_insert_with(|| cut.shards(rows)).clone()
     }
 
     fn extracts(&mut self, part: &Part<'_>, reading: &Reading) -> Vec<UnitKey> {
         let facts = self.models[part.model].clone();
         let condition = self.conditions[part.condition].clone();
-        let shards = self.shards(rows_per_unit(part.revision.spec, reading, &facts));
-        let add = |(range, identity)| {
-            let unit = part.axes.extract(part.revision.spec, reading, &facts, condition.prompt(), identity);
+        let shards = self.shards(Cut::of(part.revision.spec, reading, &facts));
+        let add = |shard: Shard| {
+            let range = shard.range;
+            let unit = part.axes.extract(part.revision.spec, reading, &facts, condition.prompt(), &shard);
             let cost = self.costs.extract(&facts, &unit, range);
             let title = format!("extract {} {}{} rows {}..{}", facts.name, condition.name, part.drawn(), range.0, range.1);
             let place =
@@ -362,9 +363,13 @@ impl<'a> Planner<'a> {
 
     fn mean_embedding(&mut self, revision: &Revision<'_>, axes: &Axes, model: usize) {
         let (facts, reading) = (self.models[model].clone(), Axes::embeddings());
+        // Its probe may be one that needs all states: of one vector a row they are few.
+        let stored = Execution { activations: Activations::Keep, ..revision.spec.execution.clone() };
+        let spec = Spec { execution: stored, ..revision.spec.clone() };
         let mut extracts = Vec::new();
-        for (range, identity) in self.shards(rows_per_unit(revision.spec, &reading, &facts)) {
-            let unit = axes.extract(revision.spec, &reading, &facts, Prompt::Template(TEXT.to_owned()), identity);
+        for shard in self.shards(Cut::of(&spec, &reading, &facts)) {
+            let range = shard.range;
+            let unit = axes.extract(revision.spec, &reading, &facts, Prompt::Template(TEXT.to_owned()), &shard);
             let cost = self.costs.extract(&facts, &unit, range);
             let title = format!("extract {} embeddings rows {}..{}", facts.name, range.0, range.1);
             let place = Place::Embedding { model, rows: range };

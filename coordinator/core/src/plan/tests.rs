@@ -4,6 +4,7 @@ mod costs;
 mod draws;
 mod judging;
 mod kinds;
+mod moments;
 mod revisions;
 
 use std::collections::BTreeSet;

@@ -15,7 +15,8 @@ pub(crate) struct Cholesky<T> {
 impl<T: Real> Cholesky<T> {
     /// Factors the symmetric positive definite `a`, column-major `[p, p]`, whose lower triangle is read.
     ///
-    /// `ridge` is relative to the largest diagonal element, and grows tenfold until every pivot is positive.
+    /// `ridge` is relative to the largest diagonal element, and grows tenfold (from 0 to the smallest that counts) until every pivot is
+    /// positive.
     ///
     /// # Panics
     /// A value is not finite; hidden states that are not are refused before anything is fitted to them.
@@ -31,7 +32,7 @@ impl<T: Real> Cholesky<T> {
             }
             // With a ridge far above every eigenvalue only NaN and infinity are left without a factor.
             assert!(ridge < 1e6, "a matrix of {p} x {p} with values that are not finite was to be factored");
-            ridge *= 10.0;
+            ridge = (10.0 * ridge).max(f64::EPSILON);
         }
     }
 

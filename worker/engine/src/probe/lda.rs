@@ -1,5 +1,7 @@
 //! Linear discriminant analysis with a shrunken covariance, as scikit-learn's solver `lsqr` finds it.
 
+use limbic_proto::rows::Scheme;
+
 use super::cholesky::Cholesky;
 use super::error::ProbeError;
 use super::fitted::{Fitted, ProbeKind};
@@ -7,7 +9,7 @@ use super::head::Head;
 use super::labels::{Labels, Targets, class_totals};
 use super::logistic::linear;
 use super::matrix::{Matrix, Split};
-use super::moments;
+use super::moments::{self, Standard};
 use super::report::FitReport;
 use super::standardizer::Standardizer;
 
@@ -60,31 +62,95 @@ pub fn fit_prepared(
     if let Some(split) = validation {
         split.check("validation", outputs)?;
     }
-    if let Some(value) = settings.shrinkage.filter(|s| !(0.0..=1.0).contains(s)) {
-        return Err(ProbeError::Setting { name: "shrinkage", value: value.to_string(), need: "a number from 0 to 1 is needed" });
-    }
+    check_shrinkage(settings)?;
     let Labels::Single(labels) = train.targets.labels else {
         return Err(ProbeError::Scheme { probe: "lda", scheme: train.targets.labels.scheme().as_str() });
     };
-    let d = train.x.columns();
     let totals = class_totals(labels, train.targets.weights, outputs)?;
-    let total: f64 = totals.iter().sum();
     let classes = Classes::of(&train.x, labels, &train.targets, totals);
     let matrix = classes.covariance(settings.shrinkage);
-    let factor = Cholesky::exact(&matrix, d).ok_or(ProbeError::Singular { probe: "lda", columns: d, rows: train.x.rows() })?;
+    let fitted = solution(&matrix, &classes.means, &classes.totals, train.x.rows())?;
+    Ok(reported(fitted, validation, outputs))
+}
+
+/// Fits on the moments of standardised features, with validation rows that are standardised alike; otherwise as [`fit`].
+///
+/// # Errors
+/// As [`fit`]; and no shrinkage, for its estimate asks for fourth moments of every class.
+pub fn fit_moments(train: &Standard, validation: Option<&Split<'_>>, settings: &LdaSettings) -> Result<(Fitted, FitReport), ProbeError> {
+    let (d, outputs) = (train.columns(), train.sums.len());
+    if train.scheme != Scheme::Single {
+        return Err(ProbeError::Scheme { probe: "lda", scheme: train.scheme.as_str() });
+    }
+    check_shrinkage(settings)?;
+    let Some(shrinkage) = settings.shrinkage else {
+        let need = "it can't be estimated from moments: a number from 0 to 1 is needed";
+        return Err(ProbeError::Setting { name: "shrinkage", value: "absent".to_owned(), need });
+    };
+    train.check()?;
+    if let Some(split) = validation {
+        split.check("validation", outputs)?;
+    }
+    let apart: Vec<Vec<f64>> = (0..outputs).map(|class| train.apart(class).expect("every class has rows")).collect();
+    // What is left of the second moment around the means of the classes; of a feature that only tells them apart, nothing.
+    let mut matrix = train.second.clone();
+    for j in 0..d {
+        for (apart, total) in apart.iter().zip(&train.sums) {
+            let factor = total * apart[j];
+            matrix[j * d + j..(j + 1) * d].iter_mut().zip(&apart[j..]).for_each(|(v, a)| *v -= factor * a);
+        }
+        if matrix[j * d + j] <= ROUNDING * train.second[j * d + j] {
+            matrix[j * d + j] = 0.0;
+        }
+    }
+    let mean = (0..d).map(|j| matrix[j * d + j]).sum::<f64>() / (train.total * d as f64);
+    matrix.iter_mut().for_each(|v| *v *= (1.0 - shrinkage) / train.total);
+    (0..d).for_each(|j| widen(&mut matrix[j * d + j], shrinkage * mean));
+    let centred = |apart: &Vec<f64>| apart.iter().zip(&train.centre).map(|(a, c)| a + c).collect();
+    let means: Vec<Vec<f64>> = apart.iter().map(centred).collect();
+    let fitted = solution(&matrix, &means, &train.sums, train.rows)?;
+    Ok(reported(fitted, validation, outputs))
+}
+
+/// The share of a variance that is rounding.
+const ROUNDING: f64 = 1e-13;
+
+fn check_shrinkage(settings: &LdaSettings) -> Result<(), ProbeError> {
+    match settings.shrinkage.filter(|s| !(0.0..=1.0).contains(s)) {
+        Some(value) => Err(ProbeError::Setting { name: "shrinkage", value: value.to_string(), need: "a number from 0 to 1 is needed" }),
+        None => Ok(()),
+    }
+}
+
+/// Adds to a variance. A constant column tells nothing; its mean is 0, and so its weight will be, as the least-norm solution has
+/// it.
+fn widen(variance: &mut f64, added: f64) {
+    *variance += added;
+    if *variance == 0.0 {
+        *variance = 1.0;
+    }
+}
+
+/// The probe of a covariance (the lower triangle, column-major `[d, d]`) that classes of these means and weights share.
+fn solution(matrix: &[f64], means: &[Vec<f64>], totals: &[f64], rows: usize) -> Result<Fitted, ProbeError> {
+    let (d, outputs, total) = (means[0].len(), means.len(), totals.iter().sum::<f64>());
+    let factor = Cholesky::exact(matrix, d).ok_or(ProbeError::Singular { probe: "lda", columns: d, rows })?;
     // `[d, outputs]`: the classes' means, then their weights.
-    let mut w: Vec<f64> = (0..d).flat_map(|j| classes.means.iter().map(move |mean| mean[j])).collect();
+    let mut w: Vec<f64> = (0..d).flat_map(|j| means.iter().map(move |mean| mean[j])).collect();
     factor.solve(&mut w, outputs);
-    let bias = classes.means.iter().zip(&classes.totals).enumerate().map(|(k, (mean, share))| {
+    let bias = means.iter().zip(totals).enumerate().map(|(k, (mean, share))| {
         let along: f64 = mean.iter().zip(w.chunks_exact(outputs)).map(|(m, row)| m * row[k]).sum();
         ((share / total).ln() - along / 2.0) as f32
     });
-    let fitted = Fitted::linear(ProbeKind::Lda, linear(&w, bias.collect()), Head::Softmax { temperature: 1.0 });
+    Ok(Fitted::linear(ProbeKind::Lda, linear(&w, bias.collect()), Head::Softmax { temperature: 1.0 }))
+}
+
+fn reported(fitted: Fitted, validation: Option<&Split<'_>>, outputs: usize) -> (Fitted, FitReport) {
     let loss = validation.map(|split| {
         let scores = fitted.scores(split.x.data(), split.x.rows());
         fitted.head.loss(&scores, &split.targets, outputs, &[])
     });
-    Ok((fitted, FitReport::exact(loss)))
+    (fitted, FitReport::exact(loss))
 }
 
 /// Rows around the means of their classes.
@@ -137,12 +203,7 @@ impl<'a> Classes<'a> {
         let mut matrix = moments::second(&self.x, |row| self.mean(row), kept);
         for j in 0..d {
             let added: f64 = shrunk.iter().zip(&self.totals).map(|((_, added), share)| share / total * added[j]).sum();
-            let diagonal = &mut matrix[j * d + j];
-            *diagonal += added;
-            // A constant column tells nothing; its mean is 0, and so its weight will be, as the least-norm solution has it.
-            if *diagonal == 0.0 {
-                *diagonal = 1.0;
-            }
+            widen(&mut matrix[j * d + j], added);
         }
         matrix
     }

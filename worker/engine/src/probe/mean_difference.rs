@@ -1,11 +1,14 @@
 //! Differences of class means as directions: the simplest linear probe, with nothing fitted but the means.
 
+use limbic_proto::rows::Scheme;
+
 use super::error::ProbeError;
 use super::fitted::{Fitted, ProbeKind};
 use super::head::Head;
 use super::labels::{Labels, class_totals};
 use super::logistic::{constant_logit, linear};
 use super::matrix::{Matrix, Split};
+use super::moments::Standard;
 use super::report::FitReport;
 use super::standardizer::Standardizer;
 use super::temperature::calibrated;
@@ -49,10 +52,30 @@ pub fn fit_prepared(train: &Split<'_>, validation: Option<&Split<'_>>, outputs: 
             return Err(ProbeError::Scheme { probe: "mean-difference", scheme: train.targets.labels.scheme().as_str() });
         }
     }
-    let d = train.x.columns();
+    let sides = Sides::of(train, outputs);
+    Ok(finished(&sides, train.x.columns(), validation.unwrap_or(train), validation.is_some(), outputs))
+}
+
+/// Fits on the moments of standardised features, with validation rows that are standardised alike; otherwise as [`fit`].
+///
+/// # Errors
+/// As [`fit`]; and no validation rows, for the scores of train have no temperature without the rows.
+pub fn fit_moments(train: &Standard, validation: Option<&Split<'_>>) -> Result<(Fitted, FitReport), ProbeError> {
+    if !matches!(train.scheme, Scheme::Single | Scheme::Multi) {
+        return Err(ProbeError::Scheme { probe: "mean-difference", scheme: train.scheme.as_str() });
+    }
+    let outputs = train.sums.len();
+    train.check()?;
+    let held = validation.ok_or(ProbeError::EmptySplit { split: "validation" })?;
+    held.check("validation", outputs)?;
+    Ok(finished(&Sides::of_moments(train), train.columns(), held, true, outputs))
+}
+
+/// The probe between each class and the others, with the temperature that is best for some rows, and its loss on them if they
+/// are validation's.
+fn finished(sides: &[(Side, Side)], d: usize, held: &Split<'_>, validated: bool, outputs: usize) -> (Fitted, FitReport) {
     let mut w = vec![0f64; d * outputs];
     let mut bias = vec![0f64; outputs];
-    let sides = Sides::of(train, outputs);
     for (output, (with, without)) in sides.iter().enumerate() {
         let (Some(with), Some(without)) = (with.mean(), without.mean()) else { continue };
         for (j, (a, b)) in with.iter().zip(&without).enumerate() {
@@ -61,21 +84,20 @@ pub fn fit_prepared(train: &Split<'_>, validation: Option<&Split<'_>>, outputs: 
         }
     }
     let mut fitted = Fitted::linear(ProbeKind::MeanDifference, linear(&w, bias.iter().map(|&b| b as f32).collect()), Head::Value);
-    let held = validation.unwrap_or(train);
     let scores = fitted.scores(held.x.data(), held.x.rows());
     fitted.head = calibrated(&scores, &held.targets, outputs);
     if let Head::Sigmoid { temperature } = fitted.head {
-        for (bias, (with, without)) in fitted.layers[0].bias.iter_mut().zip(&sides) {
+        for (bias, (with, without)) in fitted.layers[0].bias.iter_mut().zip(sides) {
             if with.total == 0.0 || without.total == 0.0 {
                 *bias = temperature * constant_logit(f32::from(u8::from(without.total == 0.0)), with.total + without.total);
             }
         }
     }
-    let loss = validation.map(|split| {
-        let scores = fitted.scores(split.x.data(), split.x.rows());
-        fitted.head.loss(&scores, &split.targets, outputs, &[])
+    let loss = validated.then(|| {
+        let scores = fitted.scores(held.x.data(), held.x.rows());
+        fitted.head.loss(&scores, &held.targets, outputs, &[])
     });
-    Ok((fitted, FitReport::exact(loss)))
+    (fitted, FitReport::exact(loss))
 }
 
 /// The weighted sum of some rows.
@@ -117,5 +139,19 @@ impl Sides {
             (side, rest)
         };
         with.into_iter().map(rest).collect()
+    }
+
+    /// Around the mean of all rows both sides lie opposite to one another.
+    fn of_moments(train: &Standard) -> Vec<(Side, Side)> {
+        let side = |total: f64, apart: &dyn Fn(usize) -> f64| {
+            let sum = train.centre.iter().enumerate().map(|(j, c)| total * c + apart(j)).collect();
+            Side { sum, total }
+        };
+        let outputs = train.sums.len();
+        let sides = |(class, &total): (usize, &f64)| {
+            let cross = |j: usize| train.cross[j * outputs + class];
+            (side(total, &cross), side(train.total - total, &|j| -cross(j)))
+        };
+        train.sums.iter().enumerate().map(sides).collect()
     }
 }

@@ -1,8 +1,12 @@
 //! Weighted means and second moments of features and targets, in `f64`, a block of rows at a time.
 
+mod gathered;
+
 use super::labels::Targets;
 use super::matrix::Matrix;
 use super::product::{Strided, add_self_product, product};
+
+pub use gathered::{MOMENT_TENSORS, MomentTensors, Moments, Standard};
 
 /// Rows that are widened to `f64` at a time.
 const BLOCK: usize = 512;
@@ -102,9 +106,13 @@ pub(crate) fn spread(values: &[f64], outputs: usize, targets: &Targets<'_>) -> (
     };
     let mean = sum(&|_, v| v);
     let variance = sum(&|k, v| (v - mean[k]).powi(2));
-    let real = |(v, m): (&f64, &f64)| if *v <= (1e-12 * m).powi(2) { 0.0 } else { *v };
-    let variance = variance.iter().zip(&mean).map(real).collect();
+    let variance = real(variance, &mean);
     (mean, variance)
+}
+
+/// Variances of targets; those of nothing but rounding are 0.
+fn real(variance: Vec<f64>, mean: &[f64]) -> Vec<f64> {
+    variance.into_iter().zip(mean).map(|(v, m)| if v <= (1e-12 * m).powi(2) { 0.0 } else { v }).collect()
 }
 
 /// The sum of the squares of all elements of `sum_i w_i z_i z_i^T`, of row-major rows `z` `[n, d]`.

@@ -3,6 +3,8 @@
 
 mod sparse;
 
+use limbic_proto::rows::Scheme;
+
 use super::cholesky::Cholesky;
 use super::error::ProbeError;
 use super::fitted::{Fitted, ProbeKind};
@@ -10,7 +12,7 @@ use super::head::Head;
 use super::labels::{Labels, Targets, Trial};
 use super::logistic::{candidates, linear};
 use super::matrix::{Matrix, Split};
-use super::moments;
+use super::moments::{self, Standard};
 use super::report::{FitReport, PathPoint, best};
 use super::standardizer::Standardizer;
 use super::temperature::calibrated;
@@ -88,9 +90,9 @@ pub fn fit_all(
         let weights = trials[first].train.weights;
         let together: Vec<usize> =
             (first..trials.len()).filter(|&at| out[at].is_none() && aims[at].is_ok() && trials[at].train.weights == weights).collect();
-        let members: Vec<Member<'_>> =
+        let members: Vec<(&Trial<'_>, &Aim)> =
             together.iter().map(|&at| (&trials[at], aims[at].as_ref().expect("bad ones are left out"))).collect();
-        for (at, fit) in together.iter().zip(solve(train, validation, &members, outputs, &alphas)?) {
+        for (at, fit) in together.iter().zip(solve(train, validation, &members, outputs, &alphas)) {
             out[*at] = Some(Ok(fit));
         }
     }
@@ -99,7 +101,9 @@ pub fn fit_all(
 
 /// What a trial's scores aim at.
 pub(super) struct Aim {
-    /// `[n, outputs]`.
+    /// Whether scores become probabilities of classes.
+    labelled: bool,
+    /// `[n, outputs]`; none where only moments of the rows are known.
     pub(super) values: Vec<f64>,
     pub(super) mean: Vec<f64>,
     /// What squared errors are measured in: the variance of values, 1 of class indicators.
@@ -118,11 +122,16 @@ impl Aim {
         }
         let values = aims(targets, rows, outputs);
         let (mean, variance) = moments::spread(&values, outputs, targets);
-        let unit = match targets.labels {
-            Labels::Single(_) | Labels::Multi(_) => vec![1.0; outputs],
-            Labels::Intensity(_) | Labels::Continuous(_) => variance.iter().map(|v| if *v > 0.0 { *v } else { 1.0 }).collect(),
-        };
-        Ok(Aim { values, mean, unit })
+        let labelled = matches!(targets.labels, Labels::Single(_) | Labels::Multi(_));
+        Ok(Aim { labelled, values, mean, unit: unit(labelled, &variance) })
+    }
+
+    fn of_moments(train: &Standard) -> Aim {
+        let labelled = matches!(train.scheme, Scheme::Single | Scheme::Multi);
+        let (mean, variance) = train.spread();
+        // -1 and 1 where moments have 0 and 1.
+        let mean = if labelled { mean.iter().map(|m| 2.0 * m - 1.0).collect() } else { mean };
+        Aim { labelled, values: Vec::new(), mean, unit: unit(labelled, &variance) }
     }
 
     /// Mean squared error of scores `[n, outputs]`, averaged over outputs.
@@ -138,26 +147,75 @@ impl Aim {
     }
 }
 
+/// What squared errors of each output are measured in.
+fn unit(labelled: bool, variance: &[f64]) -> Vec<f64> {
+    variance.iter().map(|v| if labelled || *v <= 0.0 { 1.0 } else { *v }).collect()
+}
+
 fn aims(targets: &Targets<'_>, rows: usize, outputs: usize) -> Vec<f64> {
     let mut values = Vec::with_capacity(rows * outputs);
     (0..rows).for_each(|row| targets.labels.aim(row, outputs, -1.0, &mut values));
     values.into_iter().map(f64::from).collect()
 }
 
-/// A trial and what its scores aim at.
-type Member<'a> = (&'a Trial<'a>, &'a Aim);
+/// What a fit's scores aim at, and what they are validated against.
+type Member<'a> = (&'a Aim, Option<Targets<'a>>);
 
 /// The penalties that were tried, and the best fit so far.
 type Tried = (Vec<PathPoint>, Option<Fitted>);
 
-/// The path of trials whose rows weigh the same.
+/// The normal equations of fits on the same features, whose rows weigh the same.
+struct Normal {
+    /// The means of the features, `[d]`.
+    centre: Vec<f64>,
+    order: usize,
+    /// The lower triangle, column-major `[order, order]`.
+    matrix: Vec<f64>,
+    /// All fits' aims side by side, `[order, lanes]`.
+    side: Vec<f64>,
+    lanes: usize,
+}
+
+impl Normal {
+    /// The path of every fit; `weights` makes weights `[d, lanes]` of a solution.
+    fn paths(
+        &self,
+        alphas: &[f64],
+        members: &[Member<'_>],
+        validation: Option<&Matrix<'_>>,
+        weights: impl Fn(Vec<f64>) -> Vec<f64>,
+    ) -> Vec<Tried> {
+        let (order, lanes, outputs) = (self.order, self.lanes, self.lanes / members.len());
+        let mut paths: Vec<Tried> = members.iter().map(|_| (Vec::new(), None)).collect();
+        for &alpha in alphas {
+            let mut matrix = self.matrix.clone();
+            (0..order).for_each(|i| matrix[i * order + i] += alpha);
+            let mut solution = self.side.clone();
+            Cholesky::new(&matrix, order, 0.0).solve(&mut solution, lanes);
+            let w = weights(solution);
+            for (at, ((aim, held), (path, kept))) in members.iter().zip(&mut paths).enumerate() {
+                let own: Vec<f64> = w.chunks_exact(lanes).flat_map(|row| &row[at * outputs..][..outputs]).copied().collect();
+                let fitted = build(&own, &self.centre, &aim.mean);
+                let validation = validation.zip(held.as_ref());
+                let error = validation.map(|(rows, targets)| aim.error(&fitted.scores(rows.data(), rows.rows()), targets, outputs));
+                path.push(PathPoint { norm: norm(&own), ..PathPoint::exact(alpha, error) });
+                if best(path) + 1 == path.len() {
+                    *kept = Some(fitted);
+                }
+            }
+        }
+        paths
+    }
+}
+
+/// The fits of trials whose rows weigh the same.
 fn solve(
     train: &Matrix<'_>,
     validation: Option<&Matrix<'_>>,
-    members: &[Member<'_>],
+    members: &[(&Trial<'_>, &Aim)],
     outputs: usize,
     alphas: &[f64],
-) -> Result<Vec<(Fitted, FitReport)>, ProbeError> {
+) -> Vec<(Fitted, FitReport)> {
     let (n, d, lanes) = (train.rows(), train.columns(), outputs * members.len());
     let weight = |row: usize| members[0].0.train.weight(row);
     let centre = moments::means(train, weight);
@@ -168,40 +226,52 @@ fn solve(
             row[at * outputs..][..outputs].iter_mut().zip(values).zip(&aim.mean).for_each(|((y, v), m)| *y = v - m);
         }
     }
-    let wide = d > n;
-    let (order, system, side) = if wide {
+    let aims: Vec<Member<'_>> = members.iter().map(|(trial, aim)| (*aim, trial.validation)).collect();
+    let paths = if d > n {
         let roots: Vec<f64> = (0..n).map(|row| weight(row).sqrt()).collect();
         y.chunks_exact_mut(lanes).zip(&roots).for_each(|(row, root)| row.iter_mut().for_each(|v| *v *= root));
-        (n, moments::gram(train, |_| &centre, weight), y)
+        let matrix = moments::gram(train, |_| &centre, weight);
+        let normal = Normal { centre, order: n, matrix, side: y, lanes };
+        normal.paths(alphas, &aims, validation, |solution| moments::back(train, &normal.centre, &solution, lanes, weight))
     } else {
         let side = moments::cross(train, &centre, &y, lanes, weight);
-        (d, moments::second(train, |_| &centre, weight), side)
+        let matrix = moments::second(train, |_| &centre, weight);
+        Normal { centre, order: d, matrix, side, lanes }.paths(alphas, &aims, validation, |solution| solution)
     };
-    let mut paths: Vec<Tried> = members.iter().map(|_| (Vec::new(), None)).collect();
-    for &alpha in alphas {
-        let mut matrix = system.clone();
-        (0..order).for_each(|i| matrix[i * order + i] += alpha);
-        let mut solution = side.clone();
-        Cholesky::new(&matrix, order, 0.0).solve(&mut solution, lanes);
-        let w = if wide { moments::back(train, &centre, &solution, lanes, weight) } else { solution };
-        for (at, ((trial, aim), (path, kept))) in members.iter().zip(&mut paths).enumerate() {
-            let own: Vec<f64> = w.chunks_exact(lanes).flat_map(|row| &row[at * outputs..][..outputs]).copied().collect();
-            let fitted = build(&own, &centre, &aim.mean);
-            let validation = validation.zip(trial.validation.as_ref());
-            let error = validation.map(|(rows, targets)| aim.error(&fitted.scores(rows.data(), rows.rows()), targets, outputs));
-            path.push(PathPoint { norm: norm(&own), ..PathPoint::exact(alpha, error) });
-            if best(path) + 1 == path.len() {
-                *kept = Some(fitted);
-            }
-        }
-    }
-    let finish = |((trial, aim), (path, kept)): (&Member<'_>, Tried)| {
+    let finish = |((trial, aim), (path, kept)): (&(&Trial<'_>, &Aim), Tried)| {
         let fitted = kept.expect("the best of several penalties was kept");
         let of = |rows: &Matrix<'_>| fitted.scores(rows.data(), rows.rows());
         let held = validation.zip(trial.validation).map(|(rows, targets)| (of(rows), targets));
-        finished(&fitted, path, aim, || of(train), &trial.train, held, outputs)
+        finished(&fitted, path, aim, || (of(train), trial.train), held, outputs)
     };
-    Ok(members.iter().zip(paths).map(finish).collect())
+    members.iter().zip(paths).map(finish).collect()
+}
+
+/// Fits on the moments of standardised features, with validation rows that are standardised alike; otherwise as [`fit`].
+///
+/// # Errors
+/// As [`fit`]; and labels without validation rows, for the scores of train have no temperature without the rows.
+pub fn fit_moments(train: &Standard, validation: Option<&Split<'_>>, settings: &RidgeSettings) -> Result<(Fitted, FitReport), ProbeError> {
+    let outputs = train.sums.len();
+    let mut alphas = candidates("alphas", &settings.alphas, validation.is_some())?;
+    alphas.reverse();
+    train.check()?;
+    let aim = Aim::of_moments(train);
+    if let Some(split) = validation {
+        split.check("validation", outputs)?;
+    } else if aim.labelled {
+        return Err(ProbeError::EmptySplit { split: "validation" });
+    }
+    let factor = if aim.labelled { 2.0 } else { 1.0 };
+    let side = train.cross.iter().map(|v| factor * v).collect();
+    let normal = Normal { centre: train.centre.clone(), order: train.columns(), matrix: train.second.clone(), side, lanes: outputs };
+    let rows = validation.map(|split| split.x);
+    let member = (&aim, validation.map(|split| split.targets));
+    let (path, kept) = normal.paths(&alphas, &[member], rows.as_ref(), |solution| solution).pop().expect("one path for one fit");
+    let fitted = kept.expect("the best of several penalties was kept");
+    let held = validation.map(|split| (fitted.scores(split.x.data(), split.x.rows()), split.targets));
+    let own = || unreachable!("labels without validation rows were refused");
+    Ok(finished(&fitted, path, &aim, own, held, outputs))
 }
 
 /// A ridge probe of weights `[d, outputs]` around the means of features and targets.
@@ -218,21 +288,23 @@ pub(super) fn norm(w: &[f64]) -> f64 {
     w.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
-/// Gives the scores of labels their temperature and reports.
-pub(super) fn finished(
+/// Gives the scores of labels their temperature (on what is held out, else on train's own) and reports.
+pub(super) fn finished<'t>(
     fitted: &Fitted,
     path: Vec<PathPoint>,
     aim: &Aim,
-    train_scores: impl FnOnce() -> Vec<f32>,
-    train: &Targets<'_>,
-    held: Option<(Vec<f32>, Targets<'_>)>,
+    own: impl FnOnce() -> (Vec<f32>, Targets<'t>),
+    held: Option<(Vec<f32>, Targets<'t>)>,
     outputs: usize,
 ) -> (Fitted, FitReport) {
     let mut fitted = fitted.clone();
-    if matches!(train.labels, Labels::Single(_) | Labels::Multi(_)) {
+    if aim.labelled {
         fitted.head = match &held {
             Some((scores, targets)) => calibrated(scores, targets, outputs),
-            None => calibrated(&train_scores(), train, outputs),
+            None => {
+                let (scores, targets) = own();
+                calibrated(&scores, &targets, outputs)
+            }
         };
     }
     let validation = held.map(|(scores, targets)| fitted.head.loss(&scores, &targets, outputs, &aim.unit));

@@ -34,14 +34,19 @@ impl Standardizer {
                 *s += (f64::from(v) - m).powi(2);
             }
         }
-        let scale = variance.iter().zip(&mean).map(|(v, m)| {
+        Ok(Self::of(n, &mean, &variance))
+    }
+
+    /// That of `n` rows with these column means and sums of squares around them.
+    pub(crate) fn of(n: f64, mean: &[f64], squares: &[f64]) -> Self {
+        let scale = squares.iter().zip(mean).map(|(v, m)| {
             let v = v / n;
             // scikit-learn's bound below which a variance is rounding error of a constant column.
             let bound = n * f64::EPSILON * v + (n * m * f64::EPSILON).powi(2);
             let scale = v.sqrt() as f32;
             if v <= bound || scale == 0.0 || !scale.is_finite() { 1.0 } else { scale }
         });
-        Ok(Self { scale: scale.collect(), mean: mean.iter().map(|&m| m as f32).collect() })
+        Self { scale: scale.collect(), mean: mean.iter().map(|&m| m as f32).collect() }
     }
 
     /// Centres on the training means, with scale 1: what an unpenalised intercept absorbs without changing the optimum.

@@ -2,9 +2,10 @@
 
 use limbic_engine::probe::head::Head;
 use limbic_engine::probe::{
-    Fitted, Geometry, Labels, LdaSettings, LogisticSettings, Matrix, ProbeError, RidgeSettings, Split, Standardizer, lda, logistic,
-    mean_difference, ridge,
+    Fitted, Geometry, Labels, LdaSettings, LogisticSettings, Matrix, Moments, ProbeError, RidgeSettings, Split, Standardizer, lda,
+    logistic, mean_difference, ridge,
 };
+use limbic_proto::rows::Scheme;
 
 use super::furthest;
 
@@ -84,6 +85,11 @@ fn scores(fitted: Fitted, x: &Matrix<'_>) -> Vec<f32> {
     Fitted { head: Head::Value, ..fitted }.predict(x).unwrap()
 }
 
+/// A probe on features as they are.
+fn whole(fitted: Fitted, standardizer: &Standardizer) -> Fitted {
+    Fitted { standardizer: Some(standardizer.clone()), ..fitted }
+}
+
 #[test]
 fn ridge_is_scikit_learns() {
     for case in cases() {
@@ -95,6 +101,11 @@ fn ridge_is_scikit_learns() {
                 let off = furthest(&fitted.predict(&case.rest()).unwrap(), values);
                 assert!(off < 1e-4, "{name}: a value is {off} off");
             }
+            let values = case.split(Labels::Continuous(&case.scales[..3 * case.rows]));
+            let (standardizer, moments) = Moments::of(&values, 3).unwrap().standard(Scheme::Continuous).unwrap();
+            let (fitted, _) = ridge::fit_moments(&moments, None, &settings).unwrap();
+            let off = furthest(&whole(fitted, &standardizer).predict(&case.rest()).unwrap(), &expected.values);
+            assert!(off < 1e-4, "{name}: a value is {off} off where it is fitted to moments");
             let (fitted, _) = ridge::fit(&case.split(&case.classes[..case.rows]), None, 3, &settings).unwrap();
             let off = furthest(&scores(fitted, &case.rest()), &expected.scores);
             assert!(off < 1e-4, "{name}: a score is {off} off");
@@ -110,6 +121,13 @@ fn discriminant_analysis_is_scikit_learns() {
             let (fitted, _) = lda::fit(&case.split(&case.classes[..case.rows]), None, 3, &settings).unwrap();
             let off = furthest(&fitted.predict(&case.rest()).unwrap(), &expected.probabilities);
             assert!(off < 1e-4, "{} at {:?}: a probability is {off} off", case.name, expected.shrinkage);
+            let moments = Moments::of(&case.split(&case.classes[..case.rows]), 3).unwrap();
+            let (standardizer, moments) = moments.standard(Scheme::Single).unwrap();
+            if expected.shrinkage.is_some() {
+                let (fitted, _) = lda::fit_moments(&moments, None, &settings).unwrap();
+                let off = furthest(&whole(fitted, &standardizer).predict(&case.rest()).unwrap(), &expected.probabilities);
+                assert!(off < 1e-4, "{} at {:?}: a probability is {off} off of moments", case.name, expected.shrinkage);
+            }
         }
     }
     let wide = cases().pop().unwrap();

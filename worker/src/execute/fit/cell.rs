@@ -1,6 +1,6 @@
 //! One read-out on its way to its fits, and probes that are carried on from the last prompt token.
 
-use limbic_engine::probe::{Fitted, ProbeError, Standardizer};
+use limbic_engine::probe::{Fitted, Moments, ProbeError, Standard, Standardizer};
 use limbic_proto::axis::ReadOut;
 use limbic_proto::spec::ProbeSpec;
 use limbic_proto::unit::{FitName, FitRecord, FitUnit};
@@ -15,6 +15,8 @@ pub(super) struct Cell {
     pub(super) read_out: ReadOut,
     /// Standardised on train.
     pub(super) parts: Parts,
+    /// The moments of train where its states are not there, standardised alike.
+    pub(super) moments: Option<Standard>,
     /// None where train is empty.
     pub(super) standardizer: Option<Standardizer>,
     /// As they are, where a probe wants them so.
@@ -27,7 +29,7 @@ impl Cell {
         study: &Study,
         spec: &FitUnit,
         read_out: ReadOut,
-        mut parts: Parts,
+        (mut parts, moments): (Parts, Option<Moments>),
         carried: &[Carried],
     ) -> Result<(Cell, Vec<Fit>), ExecuteError> {
         let what = |probe: &str| FitName::new(probe, Some(read_out), 0);
@@ -36,11 +38,20 @@ impl Cell {
         let carried = carried.collect::<Result<Vec<Fit>, _>>().map_err(|e| failed(study, &parts, &what("a probe"), &e))?;
         let wanted = |probe: &ProbeSpec| matches!(probe, ProbeSpec::Mlp(mlp) if !mlp.standardise);
         let raw = spec.probes.iter().any(wanted).then(|| parts.clone());
-        let standardizer = match parts.train.is_empty() {
-            true => None,
-            false => Some(parts.standardise().map_err(|e| failed(study, &parts, &what("a standardiser"), &e))?),
+        let (standardizer, moments) = match (parts.train.is_empty(), moments) {
+            (true, _) => (None, None),
+            (false, None) => (Some(parts.standardise().map_err(|e| failed(study, &parts, &what("a standardiser"), &e))?), None),
+            (false, Some(moments)) => {
+                if moments.rows() != parts.train.len() {
+                    let message = format!("moments of {} rows, where {} of train have a state", moments.rows(), parts.train.len());
+                    return Err(study.mismatch("the states", message));
+                }
+                let standard = moments.standard(study.scheme());
+                let standard = standard.and_then(|(own, moments)| parts.standardise_held(&own).map(|()| (Some(own), Some(moments))));
+                standard.map_err(|e| failed(study, &parts, &what("a standardiser"), &e))?
+            }
         };
-        Ok((Cell { read_out, parts, standardizer, raw }, carried))
+        Ok((Cell { read_out, parts, moments, standardizer, raw }, carried))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The states of one read-out, gathered from all shards and parted by the rows' splits.
 
-use limbic_engine::probe::{Labels, Matrix, ProbeError, Split, Standardizer, Targets, control};
+use limbic_engine::probe::{Labels, MOMENT_TENSORS, Matrix, Moments, ProbeError, Split, Standardizer, Targets, control};
 use limbic_proto::axis::{Context, Layer, ReadOut};
 use limbic_proto::key::UnitKey;
 use limbic_proto::rows::{self, Scheme};
@@ -11,7 +11,7 @@ use crate::inputs::{Inputs, Shard};
 
 /// What some rows are labelled with.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Answers {
+pub(in crate::execute) struct Answers {
     scheme: Scheme,
     classes: Vec<u32>,
     values: Vec<f32>,
@@ -21,8 +21,13 @@ pub(super) struct Answers {
 impl Answers {
     /// Those of rows of the dataset.
     pub(super) fn of(study: &Study, rows: impl IntoIterator<Item = usize>) -> Answers {
-        let mut answers = Answers { scheme: study.rows.scheme, classes: Vec::new(), values: Vec::new(), weights: Vec::new() };
-        for row in rows.into_iter().map(|row| &study.rows()[row]) {
+        Answers::over(study.scheme(), rows.into_iter().map(|row| &study.rows()[row]))
+    }
+
+    /// Those of rows of a dataset of that scheme.
+    pub(in crate::execute) fn over<'r>(scheme: Scheme, rows: impl Iterator<Item = &'r rows::Row>) -> Answers {
+        let mut answers = Answers { scheme, classes: Vec::new(), values: Vec::new(), weights: Vec::new() };
+        for row in rows {
             answers.classes.push(row.class);
             answers.values.extend_from_slice(&row.values);
             answers.weights.push(row.weight as f32);
@@ -40,7 +45,7 @@ impl Answers {
         self.classes.iter().zip(&self.weights).any(|(y, weight)| *y as usize == class && *weight > 0.0)
     }
 
-    pub(super) fn targets(&self) -> Targets<'_> {
+    pub(in crate::execute) fn targets(&self) -> Targets<'_> {
         // Equal weights of 1 are the same as none, and cheaper.
         let weights = self.weights.iter().any(|w| *w != 1.0).then_some(self.weights.as_slice());
         Targets { labels: Labels::of(self.scheme, &self.classes, &self.values), weights }
@@ -56,7 +61,7 @@ pub(super) fn shuffled(study: &Study, rows: &[usize], seed: u64) -> Vec<usize> {
 /// The rows of one split that have a state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Part {
-    /// `[rows, d]`.
+    /// `[rows, d]`; nothing of train where moments take its place.
     pub(super) x: Vec<f32>,
     /// Which rows of the dataset they are.
     pub(super) rows: Vec<usize>,
@@ -109,10 +114,15 @@ impl Parts {
     /// Standardises all splits on train.
     pub(super) fn standardise(&mut self) -> Result<Standardizer, ProbeError> {
         let standardizer = Standardizer::fit(&self.train.matrix(self.width)?)?;
-        for part in [&mut self.train, &mut self.validation, &mut self.test] {
-            part.standardise(&standardizer)?;
-        }
+        self.train.standardise(&standardizer)?;
+        self.standardise_held(&standardizer)?;
         Ok(standardizer)
+    }
+
+    /// Standardises validation and test.
+    pub(super) fn standardise_held(&mut self, standardizer: &Standardizer) -> Result<(), ProbeError> {
+        self.validation.standardise(standardizer)?;
+        self.test.standardise(standardizer)
     }
 }
 
@@ -130,11 +140,18 @@ impl Lengths {
     }
 }
 
+/// The names of the tensors of a read-out's moments.
+fn moment_tensors(read_out: ReadOut, layer: Layer) -> [String; 3] {
+    MOMENT_TENSORS.map(|part| format!("{}.{part}", read_out.tensor(layer)))
+}
+
 /// The shards of one layer.
 pub(super) struct States<'a> {
     study: &'a Study,
     layer: Layer,
     shards: Vec<(Shard<'a>, Lengths)>,
+    /// Whether shards hold moments in place of the states of train rows.
+    moments: bool,
 }
 
 impl<'a> States<'a> {
@@ -169,13 +186,51 @@ impl<'a> States<'a> {
         if found != expected {
             return Err(study.mismatch("the states", format!("the shards hold {found} rows, the dataset has {expected}")));
         }
-        Ok(States { study, layer, shards })
+        let of_moments = |shard: &Shard<'_>| read_outs.first().is_some_and(|read_out| shard.has(&moment_tensors(*read_out, layer)[0]));
+        let with = shards.iter().filter(|(shard, _)| of_moments(shard)).count();
+        if with > 0 && with < shards.len() {
+            let message = format!("{with} of {} shards hold moments in place of the states of train rows", shards.len());
+            return Err(study.mismatch("the states", message));
+        }
+        Ok(States { study, layer, shards, moments: with > 0 })
     }
 
-    /// Bytes of one read-out's states.
+    /// Whether the states of train rows are not there, but their moments.
+    pub(super) fn of_moments(&self) -> bool {
+        self.moments
+    }
+
+    /// Bytes of what is read of one read-out.
     pub(super) fn bytes_per_read_out(&self, read_out: ReadOut) -> usize {
-        let width = self.shards.first().and_then(|(shard, _)| shard.width(&read_out.tensor(self.layer)));
-        width.unwrap_or(0) * 4 * self.study.rows().len()
+        let width = self.shards.first().and_then(|(shard, _)| shard.width(&read_out.tensor(self.layer))).unwrap_or(0);
+        // Moments are read, added up and spread out to a square.
+        if self.moments { width * (4 * self.study.held() + 24 * width) } else { width * 4 * self.study.rows().len() }
+    }
+
+    /// The moments of train at some read-outs, the shards' added up in their order.
+    pub(super) fn moments(&self, read_outs: &[ReadOut]) -> Result<Vec<Moments>, ExecuteError> {
+        let names: Vec<String> = read_outs.iter().flat_map(|read_out| moment_tensors(*read_out, self.layer)).collect();
+        let outputs = self.study.classes().len();
+        let mut all: Vec<Option<Moments>> = vec![None; read_outs.len()];
+        for (shard, _) in &self.shards {
+            let mut found = shard.read_f64(&names)?.into_iter();
+            for (sum, read_out) in all.iter_mut().zip(read_outs) {
+                let tensors = std::array::from_fn(|_| found.next().expect("a tensor for each name"));
+                let read = Moments::from_tensors(tensors, outputs).map_err(|error| {
+                    let message = format!("the moments of `{}`: {error}", read_out.tensor(self.layer));
+                    self.study.mismatch("the states", message)
+                })?;
+                match sum {
+                    Some(sum) if sum.columns() == read.columns() => sum.add(&read),
+                    Some(sum) => {
+                        let message = format!("moments of width {} in a shard and {} in another", sum.columns(), read.columns());
+                        return Err(self.study.mismatch("the states", message));
+                    }
+                    None => *sum = Some(read),
+                }
+            }
+        }
+        Ok(all.into_iter().flatten().collect())
     }
 
     /// Which of some read-outs each row of the dataset has a state at, as indices.
@@ -199,16 +254,25 @@ impl<'a> States<'a> {
         for (shard, lengths) in &self.shards {
             let found = shard.read_f32(&names)?;
             let count = lengths.prompts.len();
+            // Which rows of the tensors the shard's rows are.
+            let mut stored = 0;
+            let here: Vec<Option<usize>> = (first..first + count)
+                .map(|row| {
+                    let there = !self.moments || self.study.rows()[row].split != rows::Split::Train;
+                    stored += usize::from(there);
+                    there.then(|| stored - 1)
+                })
+                .collect();
             for (((parts, read_out), name), tensor) in all.iter_mut().zip(read_outs).zip(&names).zip(found) {
                 let (rows, width) = (tensor.rows, tensor.width);
-                if rows != count || (parts.width != 0 && width != parts.width) {
-                    let message = format!("tensor `{name}` is [{rows}, {width}] in a shard of {count} rows and width {}", parts.width);
+                if rows != stored || (parts.width != 0 && width != parts.width) {
+                    let message = format!("tensor `{name}` is [{rows}, {width}] in a shard of {stored} rows and width {}", parts.width);
                     return Err(self.study.mismatch("the states", message));
                 }
                 parts.width = width;
                 for at in (0..count).filter(|at| lengths.reach(*at, *read_out)) {
                     let part = parts.of(self.study.rows()[first + at].split);
-                    tensor.row(at, &mut part.x);
+                    here[at].into_iter().for_each(|at| tensor.row(at, &mut part.x));
                     part.rows.push(first + at);
                 }
             }

@@ -1,8 +1,8 @@
 //! One probe at one read-out: itself, on shuffled labels, on random directions, with every seed.
 
 use limbic_engine::probe::{
-    FitReport, Fitted, LdaSettings, LogisticSettings, Matrix, MlpSettings, ProbeError, RidgeSettings, Split, Trial, control, lda, logistic,
-    mean_difference, mlp, ridge,
+    FitReport, Fitted, LdaSettings, LogisticSettings, Matrix, MlpSettings, ProbeError, RidgeSettings, Split, Standard, Trial, control, lda,
+    logistic, mean_difference, mlp, ridge,
 };
 use limbic_proto::axis::ReadOut;
 use limbic_proto::rows::Scheme;
@@ -40,7 +40,8 @@ pub(super) fn fits(study: &Study, spec: &FitUnit, cell: &Cell, probe: &ProbeSpec
     let names = names(spec, probe, cell.read_out);
     let sizes = (cell.parts.train.len(), cell.parts.validation.len(), cell.parts.test.len());
     let train = Answers::of(study, cell.parts.train.rows.iter().copied());
-    if let Some(reason) = absence(study, &train, sizes, probe) {
+    let reason = absence(study, &train, sizes, probe).or_else(|| uncalibrated(study, cell, probe));
+    if let Some(reason) = reason {
         return Ok(names.into_iter().map(|name| Fit::absent(name, sizes, reason.clone())).collect());
     }
     let (directions, labels): (Vec<FitName>, Vec<FitName>) = names.into_iter().partition(|n| n.control == Some(Control::RandomDirection));
@@ -48,7 +49,10 @@ pub(super) fn fits(study: &Study, spec: &FitUnit, cell: &Cell, probe: &ProbeSpec
     // Probes that standardise do so on train, once for all of them.
     let raw = cell.raw.as_ref().filter(|_| matches!(probe, ProbeSpec::Mlp(mlp) if !mlp.standardise));
     let parts = raw.unwrap_or(&cell.parts);
-    let solved = solve(parts, &variants, probe, study.classes().len());
+    let solved = match &cell.moments {
+        Some(moments) => variants.iter().map(|variant| of_moments(moments, parts, variant, probe)).collect(),
+        None => solve(parts, &variants, probe, study.classes().len()),
+    };
     let standardizer = cell.standardizer.as_ref().filter(|_| raw.is_none());
     let mut fits = Vec::new();
     for (variant, solved) in variants.iter().zip(solved) {
@@ -129,6 +133,24 @@ fn solve(parts: &Parts, variants: &[Variant], probe: &ProbeSpec, outputs: usize)
         }
         ProbeSpec::OffsetMlp(_) => unreachable!("offset-aware probes are fitted on all read-outs at once"),
     }
+}
+
+/// The fit to the moments of train.
+fn of_moments(train: &Standard, parts: &Parts, variant: &Variant, probe: &ProbeSpec) -> Solved {
+    let held = if parts.validation.is_empty() { None } else { Some(parts.validation.split(parts.width, &variant.validation)?) };
+    match probe {
+        ProbeSpec::Ridge(spec) => ridge::fit_moments(train, held.as_ref(), &ridge_settings(spec)),
+        ProbeSpec::Lda(spec) => lda::fit_moments(train, held.as_ref(), &LdaSettings { shrinkage: spec.shrinkage }),
+        ProbeSpec::MeanDifference(_) => mean_difference::fit_moments(train, held.as_ref()),
+        _ => unreachable!("units with other probes on moments were refused"),
+    }
+}
+
+/// Why there can be no such fit to moments: without validation rows, scores are given their temperature on train's.
+fn uncalibrated(study: &Study, cell: &Cell, probe: &ProbeSpec) -> Option<String> {
+    let scored = matches!(study.scheme(), Scheme::Single | Scheme::Multi) && !matches!(probe, ProbeSpec::Lda(_));
+    let lacking = cell.moments.is_some() && scored && cell.parts.validation.is_empty();
+    lacking.then(|| "no validation row to make probabilities of scores by (the states of train rows are not stored)".to_owned())
 }
 
 /// Predicts the test rows.

@@ -1,7 +1,6 @@
 //! Who reads whose activations, and whether anybody still will.
 
 use limbic_proto::key::UnitKey;
-use limbic_proto::spec::Activations;
 
 use super::{Phase, Sweep};
 
@@ -19,7 +18,7 @@ impl Sweep {
 
     /// Takes note of a unit whose phase has changed: of what it has read, if it is done now, and of what it offers.
     pub(super) fn note_read(&mut self, rank: usize, done: isize) {
-        let releases = self.plan.activations == Activations::Release;
+        let releases = self.plan.activations.releases();
         if releases && self.slots[rank].phase == Phase::Committed {
             self.read.insert(rank);
         }
@@ -60,7 +59,7 @@ impl Sweep {
             readers += slot.dependants.len();
             open.extend(&slot.parents);
         }
-        self.plan.activations == Activations::Release && readers > 0
+        self.plan.activations.releases() && readers > 0
     }
 
     /// The units whose released activations others wait for.

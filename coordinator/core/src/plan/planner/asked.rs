@@ -5,7 +5,7 @@ use limbic_proto::rows::{Rows, Split};
 use limbic_proto::spec::{Baseline, Judge, Judges, Writing};
 use limbic_proto::unit::UnitSpec;
 
-use super::super::axes::Axes;
+use super::super::axes::{Axes, Cut};
 use super::super::{Place, PlanError, Revision, questions};
 use super::{Part, Planner};
 
@@ -38,8 +38,9 @@ impl Planner<'_> {
 
     pub(super) fn writing(&mut self, revision: &Revision<'_>, axes: &Axes, model: usize, writing: &Writing) -> Result<(), PlanError> {
         let facts = self.models[model].clone();
-        for (range, identity) in self.shards(axes.rows_per_prompt_unit) {
-            let unit = questions::writing(revision.spec, writing, &facts, identity)?;
+        for shard in self.shards(Cut::every(axes.rows_per_prompt_unit)) {
+            let range = shard.range;
+            let unit = questions::writing(revision.spec, writing, &facts, shard.identity)?;
             let cost = self.costs.prompt(&facts, &unit, range);
             let title = format!("prompt {} writing rows {}..{}", facts.name, range.0, range.1);
             self.add((UnitSpec::Prompt(unit), Place::Writing { model, rows: range }), revision, range, cost, title);

@@ -43,7 +43,7 @@ pub fn fit_sparse(
     }
     let fitted = kept.expect("the best of several penalties was kept");
     let held = validation.map(|split| (fitted.sparse_scores(split.x), split.targets));
-    Ok(finished(&fitted, path, &aim, || fitted.sparse_scores(train.x), &train.targets, held, outputs))
+    Ok(finished(&fitted, path, &aim, || (fitted.sparse_scores(train.x), train.targets), held, outputs))
 }
 
 /// The normal equations of centred features, which are never formed.
