@@ -107,7 +107,7 @@ impl Run<'_> {
         let prefix = Rc::clone(&self.prefix);
         let strands = self.parted(&prefix);
         let lengths: Vec<usize> = strands.iter().map(|(strand, _)| strand.tokens.len()).collect();
-        let mut queue = Queue::new(&lengths, self.budget);
+        let mut queue = Queue::new(&lengths, self.pass_tokens());
         while let Some(batch) = queue.next() {
             let before = self.sink.out.tokens;
             let now: Vec<&Strand> = batch.iter().map(|&at| &strands[at].0).collect();
