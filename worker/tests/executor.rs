@@ -15,7 +15,7 @@ mod twins;
 #[path = "executor/verdicts.rs"]
 mod verdicts;
 
-use bench::{Bench, fixture, oversized, tensor_f32, tensor_f64, tensor_i64};
+use bench::{Bench, fixture, generated, oversized, tensor_f32, tensor_f64, tensor_i64};
 use limbic_engine::probe::Score;
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 use limbic_proto::commit::Commit;
@@ -89,15 +89,7 @@ fn replies_skipped_rows_and_byte_spans_are_recorded() {
     let mut bench = Bench::new("llama-plain", 12);
     bench.lengthen(4);
     let read_outs = vec![ReadOut::LAST, ReadOut { pooling: Pooling::UtteranceMean, ..ReadOut::LAST }, ReadOut::at(2)];
-    let continuation = Continuation {
-        tokens: Some(3),
-        temperature: 0.7,
-        seed: Some(5),
-        seeds: Vec::new(),
-        filler: None,
-        stop_at_eos: false,
-        controls: Vec::new(),
-    };
+    let continuation = generated(3, 0.7, 5, false);
     let chat = Prompt::Chat(Chat { user: "→ {text}".into(), ..Chat::default() });
     let whole = bench.extract(0..12, chat.clone(), read_outs.clone(), Some(continuation.clone()), TooLong::Skip);
     let output = bench.execute(&whole).unwrap();
@@ -286,15 +278,7 @@ fn rows_that_cannot_be_computed_stop_the_unit_or_are_skipped_everywhere() {
 #[test]
 fn too_little_memory_is_counted_and_changes_no_artifact() {
     let mut bench = Bench::new("llama-plain", 60);
-    let continuation = Continuation {
-        tokens: Some(3),
-        temperature: 0.7,
-        seed: Some(5),
-        seeds: Vec::new(),
-        filler: None,
-        stop_at_eos: false,
-        controls: Vec::new(),
-    };
+    let continuation = generated(3, 0.7, 5, false);
     let read_outs = vec![ReadOut::LAST, ReadOut::at(3)];
     let mut extract = bench.extract(0..60, Prompt::Template("{text}".into()), read_outs, Some(continuation), TooLong::Error);
     extract.hints.token_budget = 4096;
@@ -396,15 +380,7 @@ fn what_contradicts_the_plan_is_rejected_with_its_reason() {
 #[test]
 fn a_second_attempt_goes_on_where_a_killed_worker_was() {
     let mut bench = Bench::new("llama-plain", 60);
-    let continuation = Continuation {
-        tokens: Some(3),
-        temperature: 0.7,
-        seed: Some(5),
-        seeds: Vec::new(),
-        filler: None,
-        stop_at_eos: false,
-        controls: Vec::new(),
-    };
+    let continuation = generated(3, 0.7, 5, false);
     let shuffled = ReadOut { context: Context::ShuffledReply, ..ReadOut::at(3) };
     let read_outs = vec![ReadOut::LAST, ReadOut::at(3), shuffled];
     let unit = bench.extract(0..60, Prompt::Template("{text}".into()), read_outs, Some(continuation), TooLong::Error);

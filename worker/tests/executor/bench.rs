@@ -47,6 +47,12 @@ pub fn fixture(model: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("engine/tests/fixtures").join(model)
 }
 
+/// So many tokens of the model's own after every prompt.
+pub fn generated(tokens: u32, temperature: f64, seed: u64, stop_at_eos: bool) -> Continuation {
+    let (tokens, seed) = (Some(tokens), Some(seed));
+    Continuation { tokens, temperature, seed, seeds: Vec::new(), filler: None, stop_at_eos, controls: Vec::new() }
+}
+
 /// A copy of a model with weights so large that the first block's output is infinite.
 pub fn oversized(model: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

@@ -4,12 +4,12 @@ use limbic_engine::{Model, Placement};
 use limbic_proto::axis::ReadOut;
 use limbic_proto::commit::Commit;
 use limbic_proto::layout;
-use limbic_proto::spec::{BadRows, Chat, Continuation, Prompt, TooLong};
+use limbic_proto::spec::{BadRows, Chat, Prompt, TooLong};
 use limbic_proto::unit::{ANSWERS, Answer, RowTokens, SCORES, TOKENS, Unit, UnitSpec};
 use limbic_worker::{Advice, ExecuteError, Output};
 
 use crate::artifact;
-use crate::bench::{Bench, fixture, tensor_f64, tensor_i64};
+use crate::bench::{Bench, fixture, generated, tensor_f64, tensor_i64};
 
 pub const LABELS: [&str; 3] = [" joy", " fear", " a much longer answer"];
 
@@ -55,15 +55,7 @@ fn written_answers_are_the_greedy_replies_in_words() {
     let output = bench.execute(&unit).unwrap();
     assert_eq!(output.artifacts.len(), 1);
     let answers: Vec<Answer> = serde_json::from_slice(artifact(&output, ANSWERS)).unwrap();
-    let stop = Continuation {
-        tokens: Some(7),
-        temperature: 0.0,
-        seed: Some(0),
-        seeds: Vec::new(),
-        filler: None,
-        stop_at_eos: true,
-        controls: Vec::new(),
-    };
+    let stop = generated(7, 0.0, 0, true);
     let replies = bench.extract(0..40, chat(), vec![ReadOut::at(7)], Some(stop), TooLong::Skip);
     let replies: Vec<RowTokens> = serde_json::from_slice(artifact(&bench.execute(&replies).unwrap(), TOKENS)).unwrap();
     let expected: Vec<(&str, &str)> = replies.iter().map(|row| (row.id.as_str(), row.reply_text.as_str())).collect();
@@ -87,15 +79,7 @@ fn written_answers_are_the_greedy_replies_in_words() {
 
 /// A unit of replies, and the rows' replies made what a test needs.
 pub fn replies(bench: &mut Bench, says: impl Fn(usize) -> String) -> (Unit, Output) {
-    let asked = Continuation {
-        tokens: Some(4),
-        temperature: 0.0,
-        seed: Some(0),
-        seeds: Vec::new(),
-        filler: None,
-        stop_at_eos: false,
-        controls: Vec::new(),
-    };
+    let asked = generated(4, 0.0, 0, false);
     let rows = bench.rows().len();
     let unit = bench.extract(0..rows, Prompt::Template("{text}".into()), vec![ReadOut::at(1)], Some(asked), TooLong::Error);
     let mut output = bench.execute(&unit).unwrap();
@@ -227,15 +211,7 @@ fn too_little_memory_changes_no_verdict_and_rows_without_numbers_have_none() {
 #[test]
 fn a_reply_goes_from_the_model_to_its_judge() {
     let mut bench = Bench::new("llama-plain", 12);
-    let asked = Continuation {
-        tokens: Some(8),
-        temperature: 0.0,
-        seed: Some(0),
-        seeds: Vec::new(),
-        filler: None,
-        stop_at_eos: true,
-        controls: Vec::new(),
-    };
+    let asked = generated(8, 0.0, 0, true);
     let unit = bench.extract(0..12, Prompt::Chat(Chat::default()), vec![ReadOut::LAST], Some(asked), TooLong::Error);
     let output = bench.execute(&unit).unwrap();
     bench.commit(&unit, "a", &output);
