@@ -383,7 +383,8 @@ fn a_second_attempt_goes_on_where_a_killed_worker_was() {
     let continuation = generated(3, 0.7, 5, false);
     let shuffled = ReadOut { context: Context::ShuffledReply, ..ReadOut::at(3) };
     let read_outs = vec![ReadOut::LAST, ReadOut::at(3), shuffled];
-    let unit = bench.extract(0..60, Prompt::Template("{text}".into()), read_outs, Some(continuation), TooLong::Error);
+    let mut unit = bench.extract(0..60, Prompt::Template("{text}".into()), read_outs, Some(continuation), TooLong::Error);
+    unit.hints.token_budget = 16;
     let whole = bench.execute(&unit).unwrap();
     assert!(bench.parts(&unit).is_empty(), "a unit that takes no time keeps nothing");
     let same = |output: &Output| [STATES, TOKENS].iter().all(|name| artifact(output, name) == artifact(&whole, name));

@@ -6,6 +6,7 @@ mod gather;
 mod pairs;
 mod prefix;
 mod reply;
+mod room;
 mod run;
 mod sampling;
 
@@ -26,8 +27,8 @@ pub(crate) use sampling::{Sampler, log_sum_exp};
 
 /// Tokens per pass where a request does not say.
 pub(crate) const BATCH_TOKENS: usize = 1024;
-/// While replies are decoded a batch has the tokens (prompts and replies) of so many passes: every step reads all weights
-/// once, for however many rows.
+/// While replies are decoded the rows under way have the tokens (prompts and replies) of so many passes: every step reads all
+/// weights once, for however many rows.
 const DECODING: usize = 4;
 
 /// What follows every prompt.
@@ -95,8 +96,17 @@ impl Request {
         }
     }
 
-    /// Tokens per batch, of its prompts and their continuations together.
-    pub fn budget(&self) -> usize {
+    /// The batches in which an extraction begins with these prompts, each the indices of its rows, as far as the memory holds
+    /// them. While replies are decoded, rows of the next batch take the places of such as end early.
+    pub fn batches(&self, prompts: &[Prompt]) -> Vec<Vec<usize>> {
+        let (shared, reply) = (self.shared(prompts), self.reply_tokens());
+        let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.ids.len() - shared + reply).collect();
+        let mut queue = Queue::of_groups(&lengths, self.groups(prompts.len()), self.budget());
+        std::iter::from_fn(|| queue.next()).collect()
+    }
+
+    /// Tokens of all rows under way, of their prompts and continuations together.
+    fn budget(&self) -> usize {
         self.batch_tokens.unwrap_or(BATCH_TOKENS).max(1).saturating_mul(self.passes())
     }
 

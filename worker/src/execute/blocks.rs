@@ -7,7 +7,6 @@
 
 mod part;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use limbic_engine::{Continuation, ExtractError, Extraction, Loaded, Prompt, Request, States};
@@ -19,10 +18,10 @@ use crate::execute::passes::{Follower, RowPrompts};
 use crate::inputs::Parts;
 use crate::progress::Progress;
 
-/// Token budgets in a block.
-const BUDGETS: usize = 2;
+/// Batches in a block.
+const BATCHES: usize = 2;
 
-/// A block has so many times the tokens that all prompts begin with: those are run once in each block.
+/// A block has at least so many times the tokens that all prompts begin with: those are run once in each block.
 const HEADERS: usize = 16;
 
 /// Bytes of states that a second of computing must not exceed for its block to be kept: then writing takes about a tenth
@@ -147,29 +146,21 @@ pub(super) fn extract(
     Ok(Found { whole, resumed })
 }
 
-/// The rows of each block, ascending; blocks go from short prompts to long ones, and rows that read one another's replies
+/// The rows of each block, ascending; blocks go from long prompts to short ones, and rows that read one another's replies
 /// stay together. A single block has all rows in order.
 fn cut(prompts: &[Prompt], request: &Request) -> Vec<Vec<usize>> {
     let shared = request.shared(prompts);
-    let room = (BUDGETS * request.batch_tokens.unwrap_or(usize::MAX / BUDGETS)).max(HEADERS * shared);
     let reply = request.continuation.as_ref().map_or(0, Continuation::longest);
-    let mut groups: BTreeMap<usize, (usize, Vec<usize>)> = BTreeMap::new();
-    for (row, group) in request.groups(prompts.len()).into_iter().enumerate() {
-        let (tokens, rows) = groups.entry(group).or_default();
-        *tokens += prompts[row].ids.len() - shared + reply;
-        rows.push(row);
-    }
-    let mut groups: Vec<(usize, Vec<usize>)> = groups.into_values().collect();
-    groups.sort();
     let mut blocks: Vec<Vec<usize>> = vec![Vec::new()];
-    let mut filled = 0;
-    for (tokens, rows) in groups {
-        if filled + tokens > room && filled > 0 {
+    let (mut batches, mut tokens) = (0, 0);
+    for batch in request.batches(prompts) {
+        if batches >= BATCHES && tokens >= HEADERS * shared {
             blocks.push(Vec::new());
-            filled = 0;
+            (batches, tokens) = (0, 0);
         }
-        filled += tokens;
-        blocks.last_mut().expect("there is always one").extend(rows);
+        batches += 1;
+        tokens += batch.iter().map(|&row| prompts[row].ids.len() - shared + reply).sum::<usize>();
+        blocks.last_mut().expect("there is always one").extend(batch);
     }
     blocks.iter_mut().for_each(|block| block.sort_unstable());
     blocks
@@ -247,9 +238,9 @@ mod tests {
     }
 
     #[test]
-    fn blocks_hold_every_row_once_within_two_budgets() {
+    fn blocks_hold_every_row_once_in_two_batches_each() {
         let lengths = [9, 3, 30, 4, 8, 8, 50, 1];
-        assert_eq!(cut(&prompts(&lengths, 0), &request(Some(10))), [vec![1, 3, 4, 7], vec![0, 5], vec![2], vec![6]]);
+        assert_eq!(cut(&prompts(&lengths, 0), &request(Some(10))), [vec![2, 6], vec![0, 4], vec![1, 3, 5, 7]]);
         assert_eq!(cut(&prompts(&lengths, 0), &request(None)), [(0..8).collect::<Vec<_>>()]);
         assert_eq!(cut(&[], &request(Some(1))), [Vec::<usize>::new()]);
         // A header of nine tokens makes a block of 144 worth while: it holds all others' own tokens.
@@ -259,12 +250,12 @@ mod tests {
     #[test]
     fn rows_that_exchange_replies_are_in_one_block() {
         let lengths = [9, 3, 30, 4, 8, 8, 50, 1];
-        let mut request = request(Some(20));
+        let mut request = request(Some(10));
         request.read_outs.push(ReadOut { context: Context::ShuffledReply, ..ReadOut::at(1) });
         request.partners = [3, 2, 1, 0, 5, 6, 4, 7].map(|row| Some(row).filter(|row| *row < 7)).to_vec();
         let blocks = cut(&prompts(&lengths, 0), &request);
-        assert_eq!(blocks, [vec![0, 3, 7], vec![1, 2], vec![4, 5, 6]]);
+        assert_eq!(blocks, [vec![1, 2, 4, 5, 6], vec![0, 3, 7]]);
         let partners: Vec<_> = blocks.iter().map(|rows| part_of(&request, rows).partners).collect();
-        assert_eq!(partners, [vec![Some(1), Some(0), None], vec![Some(1), Some(0)], vec![Some(1), Some(2), Some(0)]]);
+        assert_eq!(partners, [vec![Some(1), Some(0), Some(3), Some(4), Some(2)], vec![Some(1), Some(0), None]]);
     }
 }

@@ -203,7 +203,7 @@ fn a_killed_worker_leaves_no_states_behind_and_the_next_one_starts_again() {
     let [unit, _] = units(&mut bench);
     let unit = of_moments(&bench, &unit);
     let whole = bench.execute(&unit).unwrap();
-    bench.doom(Some(4));
+    bench.doom(Some(1));
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.execute(&unit))).is_err());
     assert!(bench.parts(&unit).is_empty(), "blocks would hold the states of train rows");
     bench.doom(None);

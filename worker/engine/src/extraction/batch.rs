@@ -8,16 +8,26 @@ use super::ExtractError;
 
 /// The batches that are still to be run.
 ///
-/// At first they depend on the rows' lengths and the budget alone. A batch for which the memory does not suffice comes
+/// At first they depend on the rows' lengths and the budget alone, the longest rows first. A batch for which the memory does not suffice comes
 /// back in halves, and so do all that follow; rows' numbers don't depend on it.
 pub(crate) struct Queue<'a> {
     lengths: &'a [usize],
     /// The group that each row is in.
     groups: Vec<usize>,
     budget: usize,
-    left: VecDeque<Vec<usize>>,
+    left: VecDeque<Part>,
+    /// Whether the batch that was given last stays by itself.
+    alone: bool,
     /// How often the budget was halved.
     pub memory_retries: u64,
+}
+
+/// Rows that are run together.
+struct Part {
+    tokens: usize,
+    rows: Vec<usize>,
+    /// A row among them is looked for that can't be computed: nothing joins them.
+    alone: bool,
 }
 
 /// What to do after a batch that failed.
@@ -37,42 +47,27 @@ impl<'a> Queue<'a> {
 
     /// All rows of the given lengths; those of one group stay in one batch until memory is short.
     pub(crate) fn of_groups(lengths: &'a [usize], groups: Vec<usize>, budget: usize) -> Queue<'a> {
-        let mut queue = Queue { lengths, groups, budget, left: VecDeque::new(), memory_retries: 0 };
+        let mut queue = Queue { lengths, groups, budget, left: VecDeque::new(), alone: false, memory_retries: 0 };
         queue.fill((0..lengths.len()).collect());
         queue
     }
 
-    /// Puts groups together so that no batch exceeds the budget, except a single group that does so alone. Where memory
-    /// turned out to be short, such a group is broken up.
-    ///
-    /// Groups are sorted by length, ties by their first row, so batches depend on the lengths, the groups and the budget only.
+    /// Sorts rows by groups, the longest first, ties by their first row. Where memory turned out to be short, a group that
+    /// exceeds the budget is broken up.
     fn fill(&mut self, mut rows: Vec<usize>) {
         rows.sort_unstable();
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         rows.into_iter().for_each(|row| groups.entry(self.groups[row]).or_default().push(row));
-        let mut parts: Vec<(usize, Vec<usize>)> = Vec::new();
+        let mut parts: Vec<Vec<usize>> = Vec::new();
         for group in groups.into_values() {
-            let tokens = self.tokens(&group);
-            match tokens > self.budget && self.memory_retries > 0 {
-                true => parts.extend(group.into_iter().map(|row| (self.lengths[row], vec![row]))),
-                false => parts.push((tokens, group)),
+            match self.tokens(&group) > self.budget && self.memory_retries > 0 {
+                true => parts.extend(group.into_iter().map(|row| vec![row])),
+                false => parts.push(group),
             }
         }
-        parts.sort();
-        self.left.clear();
-        let mut filled = usize::MAX;
-        for (tokens, part) in parts {
-            match self.left.back_mut() {
-                Some(batch) if filled.saturating_add(tokens) <= self.budget => {
-                    batch.extend(part);
-                    filled += tokens;
-                }
-                _ => {
-                    self.left.push_back(part);
-                    filled = tokens;
-                }
-            }
-        }
+        let mut parts: Vec<Part> = parts.into_iter().map(|rows| Part { tokens: self.tokens(&rows), rows, alone: false }).collect();
+        parts.sort_by(|a, b| (b.tokens, &a.rows).cmp(&(a.tokens, &b.rows)));
+        self.left = parts.into();
     }
 
     /// Tokens per batch, as often as it was halved.
@@ -80,11 +75,41 @@ impl<'a> Queue<'a> {
         self.budget
     }
 
+    /// The next batch: so many groups that it doesn't exceed the budget, except a single group that does so alone.
     pub(crate) fn next(&mut self) -> Option<Vec<usize>> {
-        self.left.pop_front()
+        let Part { mut tokens, mut rows, alone } = self.left.pop_front()?;
+        self.alone = alone;
+        let (budget, lengths) = (self.budget, self.lengths);
+        self.join(|more| {
+            tokens += more.iter().map(|&row| lengths[row]).sum::<usize>();
+            let fits = tokens <= budget;
+            if fits {
+                rows.extend(more);
+            }
+            fits
+        });
+        Some(rows)
     }
 
-    fn tokens(&self, rows: &[usize]) -> usize {
+    /// Gives groups to a batch that is under way, as long as `takes` has room for all rows of the next one.
+    pub(crate) fn join(&mut self, mut takes: impl FnMut(&[usize]) -> bool) {
+        while !self.alone && self.left.front().is_some_and(|part| !part.alone && takes(&part.rows)) {
+            self.left.pop_front();
+        }
+    }
+
+    /// The tokens of all rows that may yet join the batch under way.
+    pub(crate) fn joining(&self) -> usize {
+        if self.alone { 0 } else { self.left.iter().take_while(|part| !part.alone).map(|part| part.tokens).sum() }
+    }
+
+    /// The group that a row is in.
+    pub(crate) fn group(&self, row: usize) -> usize {
+        self.groups[row]
+    }
+
+    /// The tokens of rows.
+    pub(crate) fn tokens(&self, rows: &[usize]) -> usize {
         rows.iter().map(|&row| self.lengths[row]).sum()
     }
 
@@ -109,7 +134,7 @@ impl<'a> Queue<'a> {
                 self.budget = (self.budget.min(tokens) / 2).max(1);
                 self.memory_retries += 1;
                 tracing::warn!(tokens, budget = self.budget, "out of memory; trying again with half the tokens a pass");
-                let rest = self.left.drain(..).flatten();
+                let rest = self.left.drain(..).flat_map(|part| part.rows);
                 let all = rows.into_iter().chain(rest).collect();
                 self.fill(all);
                 Ok(Verdict::Again)
@@ -117,8 +142,9 @@ impl<'a> Queue<'a> {
             _ if !error.names_a_row() => Err(error),
             _ if rows.len() > 1 => {
                 let (first, second) = rows.split_at(self.middle(&rows));
-                self.left.push_front(second.to_vec());
-                self.left.push_front(first.to_vec());
+                for half in [second, first] {
+                    self.left.push_front(Part { tokens: self.tokens(half), rows: half.to_vec(), alone: true });
+                }
                 Ok(Verdict::Again)
             }
             _ if policy == BadRows::Skip => Ok(Verdict::LeaveOut(rows[0])),

@@ -98,7 +98,8 @@ impl Run<'_> {
         }
         let kept = kept(&wishes, []);
         let plan = Plan { cache, store: None, blocks: self.blocks, kept: &kept };
-        self.run(&pass, &plan, &wishes).map(|_| ())
+        let rows: Vec<usize> = strands.iter().map(|strand| strand.row).collect();
+        self.run(&rows, &pass, &plan, &wishes).map(|_| ())
     }
 
     /// Reads what is left of the context `shuffled-reply`: rows whose partner was in another batch (partners are parted only
@@ -109,15 +110,13 @@ impl Run<'_> {
         let lengths: Vec<usize> = strands.iter().map(|(strand, _)| strand.tokens.len()).collect();
         let mut queue = Queue::new(&lengths, self.pass_tokens());
         while let Some(batch) = queue.next() {
-            let before = self.sink.out.tokens;
             let now: Vec<&Strand> = batch.iter().map(|&at| &strands[at].0).collect();
             match self.run_strands(&now, prefix.cache()) {
                 Ok(()) => batch.iter().map(|&at| &strands[at]).for_each(|(strand, both)| self.sink.out.shuffled[strand.row] = *both),
                 Err(error) => {
-                    self.sink.out.tokens = before;
                     if let Verdict::LeaveOut(at) = queue.judge(error, batch, self.sink.request.bad_rows)? {
                         let row = strands[at].0.row;
-                        self.sink.forget(&[row], before);
+                        self.sink.forget(&[row]);
                         self.sink.out.bad.push(row);
                     }
                 }
@@ -167,7 +166,7 @@ impl Request {
 
     /// For every prompt, the first of those that it is best run together with: those that read its reply, and those whose
     /// reply it reads.
-    pub fn groups(&self, prompts: usize) -> Vec<usize> {
+    pub(super) fn groups(&self, prompts: usize) -> Vec<usize> {
         let mut groups: Vec<usize> = (0..prompts).collect();
         loop {
             let mut changed = false;

@@ -7,6 +7,7 @@ use limbic_proto::axis::{Layer, Pooling, ReadOut};
 use super::{ExtractError, Extraction, Request, States};
 use crate::kernel::rows;
 use crate::model::Tap;
+use crate::pass::Pass;
 use crate::prompt::Prompt;
 
 /// One state to read: the mean over a range of a pass's tokens (a single token is its own mean).
@@ -24,6 +25,8 @@ pub(super) struct Wish {
 pub(super) struct Sink<'a> {
     pub request: &'a Request,
     pub out: Extraction,
+    /// How many tokens of every row were run.
+    ran: Vec<u64>,
 }
 
 impl<'a> Sink<'a> {
@@ -41,18 +44,26 @@ impl<'a> Sink<'a> {
         let states = all.map(empty).collect::<Result<_, ExtractError>>()?;
         let (replies, none) = (vec![Vec::new(); rows], vec![0; rows]);
         let out = Extraction { width, states, replies, shuffled: none.clone(), fillers: none, ..Extraction::default() };
-        Ok(Sink { request, out })
+        Ok(Sink { request, out, ran: vec![0; rows] })
     }
 
-    /// Takes back what a batch that failed has left; `tokens` were run before it.
-    pub(super) fn forget(&mut self, rows: &[usize], tokens: u64) {
+    /// Counts a pass's tokens. Its sequences are of these rows; without rows it was run for all.
+    pub(super) fn count(&mut self, rows: &[usize], pass: &Pass) {
+        self.out.tokens += pass.tokens.len() as u64;
+        for (&row, sequence) in rows.iter().zip(&pass.sequences) {
+            self.ran[row] += sequence.len as u64;
+        }
+    }
+
+    /// Takes back what rows that are not done have left.
+    pub(super) fn forget(&mut self, rows: &[usize]) {
         let width = self.out.width;
         for &row in rows {
+            self.out.tokens -= std::mem::take(&mut self.ran[row]);
             self.out.replies[row].clear();
             (self.out.shuffled[row], self.out.fillers[row]) = (0, 0);
             self.out.states.iter_mut().for_each(|states| states.values[row * width..][..width].fill(0.0));
         }
-        self.out.tokens = tokens;
     }
 
     /// Copies what `wishes` name out of one layer's states.

@@ -6,13 +6,12 @@ use std::rc::Rc;
 use candle_core::Tensor;
 use limbic_proto::axis::{Context, Pooling};
 
-use super::contexts::Behind;
 use super::gather::{Sink, Wish, kept, pooled};
 use super::prefix::{Prefix, shared};
-use super::reply::Replies;
+use super::reply::stream;
 use super::{Continuation, ExtractError, Extraction, OnProgress, Progress, Queue, Request, Verdict};
 use crate::model::{Model, Plan};
-use crate::pass::{Cache, Pass};
+use crate::pass::Pass;
 use crate::prompt::Prompt;
 
 /// Computes the states a request asks for.
@@ -30,23 +29,23 @@ pub fn extract(model: &Model, prompts: &[Prompt], request: &Request, on_progress
         sink: Sink::new(request, prompts.len(), model.architecture().hidden)?,
         on_progress,
         rows: 0,
+        under_way: Vec::new(),
+        reply: request.reply_tokens(),
         blocks: request.layers.iter().map(|l| l.blocks(model.architecture().layers as u32) as usize).max().unwrap_or(0),
         prefix: Rc::new(Prefix::default()),
         budget: request.budget(),
     };
     run.read_prefix()?;
-    let lengths: Vec<usize> = prompts.iter().map(|p| run.prefix.own(p).len() + request.reply_tokens()).collect();
+    let lengths: Vec<usize> = (0..prompts.len()).map(|row| run.length(row)).collect();
     let mut queue = Queue::of_groups(&lengths, request.groups(prompts.len()), run.budget);
     while let Some(batch) = queue.next() {
-        let tokens = run.sink.out.tokens;
-        match run.batch(&batch) {
-            Ok(()) => run.rows += batch.len(),
-            Err(error) => {
-                run.sink.forget(&batch, tokens);
-                if let Verdict::LeaveOut(row) = queue.judge(error, batch, request.bad_rows)? {
-                    run.sink.out.bad.push(row);
-                    run.rows += 1;
-                }
+        run.begin(&batch);
+        if let Err(error) = run.batch(&batch, &mut queue) {
+            let rows = std::mem::take(&mut run.under_way);
+            run.sink.forget(&rows);
+            if let Verdict::LeaveOut(row) = queue.judge(error, rows, request.bad_rows)? {
+                run.sink.out.bad.push(row);
+                run.rows += 1;
             }
         }
         run.budget = queue.budget();
@@ -66,11 +65,15 @@ pub(super) struct Run<'a> {
     on_progress: OnProgress<'a>,
     /// Rows done.
     rows: usize,
+    /// Rows begun and not done.
+    under_way: Vec<usize>,
+    /// How many tokens of a continuation are run at most.
+    pub reply: usize,
     /// Blocks needed for the asked layers.
     pub blocks: usize,
     /// What all prompts begin with; it is run once.
     pub prefix: Rc<Prefix>,
-    /// Tokens per batch, as far as the memory has turned out to hold them.
+    /// Tokens of all rows under way, as far as the memory has turned out to hold them.
     pub budget: usize,
 }
 
@@ -102,7 +105,7 @@ impl Run<'_> {
         if let Some((pass, cache)) = prefix.pass(&self.model.decoder, self.prompts)? {
             let blocks = if self.sink.request.generates() { self.model.decoder.blocks.len() } else { self.blocks };
             let plan = Plan { cache: Some(&cache), store: Some(&[0]), blocks, kept: &[0] };
-            self.run(&pass, &plan, &[])?;
+            self.run(&[], &pass, &plan, &[])?;
             prefix.ran(cache);
         }
         self.prefix = Rc::new(prefix);
@@ -114,23 +117,41 @@ impl Run<'_> {
         self.prefix.own(&self.prompts[row])
     }
 
-    fn batch(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
-        let request = self.sink.request;
-        if let Some(Continuation::Given(replies)) = &request.continuation {
+    /// The tokens of a row that are run, its prompt's own and its continuation's.
+    pub(super) fn length(&self, row: usize) -> usize {
+        self.own(row).len() + self.reply
+    }
+
+    /// Takes note that rows are begun.
+    pub(super) fn begin(&mut self, rows: &[usize]) {
+        self.under_way.extend(rows);
+        if let Some(Continuation::Given(replies)) = &self.sink.request.continuation {
             rows.iter().for_each(|&row| self.sink.out.replies[row].clone_from(&replies[row]));
         }
+    }
+
+    /// Takes note that rows are done.
+    pub(super) fn done(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
+        self.under_way.retain(|row| !rows.contains(row));
+        self.rows += rows.len();
+        self.report()
+    }
+
+    fn batch(&mut self, rows: &[usize], queue: &mut Queue<'_>) -> Result<(), ExtractError> {
+        let request = self.sink.request;
         if request.generates() || [Context::Full, Context::ShuffledReply, Context::Filler].into_iter().any(|context| request.reads(context))
         {
-            return self.prompts_and_what_follows(rows);
+            return stream(self, rows, queue);
         }
         if request.read_outs.iter().any(|r| r.offset == 0) {
             self.prompts_alone(rows)?;
         }
-        self.known(rows, None)
+        self.known(rows, None)?;
+        self.done(rows)
     }
 
     /// What offset 0 reads of the batch's prompts, given where each starts in the pass.
-    fn prompt_wishes(&self, rows: &[usize], starts: &[usize]) -> Result<Vec<Wish>, ExtractError> {
+    pub(super) fn prompt_wishes(&self, rows: &[usize], starts: &[usize]) -> Result<Vec<Wish>, ExtractError> {
         let (mut wishes, shared) = (Vec::new(), self.prefix.len());
         for (read_out, asked) in self.sink.request.read_outs.iter().enumerate().filter(|(_, r)| r.offset == 0) {
             for (&row, start) in rows.iter().zip(starts) {
@@ -147,7 +168,7 @@ impl Run<'_> {
         let wishes = self.prompt_wishes(rows, &starts)?;
         let kept = kept(&wishes, []);
         let plan = Plan { cache: prefix.cache(), store: None, blocks: self.blocks, kept: &kept };
-        self.run(&pass, &plan, &wishes).map(|_| ())
+        self.run(rows, &pass, &plan, &wishes).map(|_| ())
     }
 
     /// Tokens per pass, as far as the memory has turned out to hold them.
@@ -155,54 +176,10 @@ impl Run<'_> {
         (self.budget / self.sink.request.passes()).max(1)
     }
 
-    /// Runs prompts and keeps their keys and values for what follows them.
-    fn prompts_and_what_follows(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
-        let (request, prefix) = (self.sink.request, Rc::clone(&self.prefix));
-        let room = if request.generates() { request.reply_tokens() } else { 0 };
-        let (mut places, mut further) = (Vec::new(), 0);
-        for &row in rows {
-            places.push(prefix.len() + further);
-            further += self.own(row).len() + room;
-        }
-        let cache = prefix.beginning(&self.model.decoder, further)?;
-        let behind = Behind { cache: &cache, places: &places };
-        let (mut lasts, mut done) = (Vec::new(), 0);
-        while done < rows.len() {
-            let mut tokens = 0;
-            let fitting = rows[done..].iter().take_while(|&&row| {
-                tokens += self.own(row).len();
-                tokens <= self.pass_tokens()
-            });
-            let now = done..done + fitting.count().max(1);
-            done = now.end;
-            lasts.push(self.prompts_before(&rows[now.clone()], &places[now], &cache)?);
-        }
-        if request.generates() {
-            Replies { run: self, rows, behind: &behind }.generated(&Tensor::cat(&lasts, 0)?)?;
-        }
-        self.known(rows, Some(&behind))
-    }
-
-    /// Runs prompts in one pass, and stores their keys and values at their places. Returns the final states of their last
-    /// tokens, `[rows, d]`.
-    fn prompts_before(&mut self, rows: &[usize], places: &[usize], cache: &Cache) -> Result<Tensor, ExtractError> {
-        let (request, before) = (self.sink.request, self.prefix.before());
-        let mut pass = Pass::default();
-        let starts: Vec<usize> = rows.iter().map(|&row| pass.push(self.own(row), before.clone())).collect();
-        let wishes = self.prompt_wishes(rows, &starts)?;
-        let lasts: Vec<usize> = rows.iter().zip(&starts).map(|(&row, start)| start + self.own(row).len() - 1).collect();
-        let blocks = if request.generates() { self.model.decoder.blocks.len() } else { self.blocks };
-        let kept = kept(&wishes, lasts.iter().copied());
-        let plan = Plan { cache: Some(cache), store: Some(places), blocks, kept: &kept };
-        let states = self.run(&pass, &plan, &wishes)?;
-        let at: Vec<u32> = lasts.iter().map(|last| kept.binary_search(&(*last as u32)).unwrap_or(0) as u32).collect();
-        Ok(crate::kernel::pick(&states, &at)?)
-    }
-
-    /// Runs one pass, reads the wished states and reports. Returns the last states shown.
+    /// Runs one pass over sequences of these rows, reads the wished states and reports. Returns the last states shown.
     ///
     /// Where replies are decoded, a state's tokens are the pass's own.
-    pub(super) fn run(&mut self, pass: &Pass, plan: &Plan<'_>, wishes: &[Wish]) -> Result<Tensor, ExtractError> {
+    pub(super) fn run(&mut self, rows: &[usize], pass: &Pass, plan: &Plan<'_>, wishes: &[Wish]) -> Result<Tensor, ExtractError> {
         let progress = self.progress();
         let (sink, on_progress) = (&mut self.sink, &mut *self.on_progress);
         let mut failed = None;
@@ -216,7 +193,7 @@ impl Run<'_> {
             return Err(error);
         }
         let states = states?;
-        self.sink.out.tokens += pass.tokens.len() as u64;
+        self.sink.count(rows, pass);
         self.report()?;
         Ok(states)
     }

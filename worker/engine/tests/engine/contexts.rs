@@ -1,6 +1,8 @@
 //! What precedes a continuation token: the prompt or nothing, the own reply, another row's, or a fixed text.
 
-use limbic_engine::{Continuation, Extraction, Model, Placement, Prompt, Request, partners};
+use std::ops::ControlFlow;
+
+use limbic_engine::{Continuation, Extraction, Model, Placement, Prompt, Request, extract, partners};
 use limbic_proto::axis::{Context, Layer, ReadOut};
 use limbic_proto::spec::{self, BadRows};
 
@@ -143,6 +145,45 @@ fn replies_that_end_early_leave_their_rows_and_those_that_read_them_out() {
     assert!((0..12).any(|row| both(row) && !short.contains(&row)), "somebody's partner ends early");
     assert!((0..12).all(|row| found.has(row, at(Context::ShuffledReply, 6)) != both(row)));
     agrees(&model, meta.layers, &prompts, &request, &found);
+}
+
+#[test]
+fn rows_whose_reply_ends_make_room_for_the_next_and_change_no_bit() {
+    let (folder, meta) = (copy("llama-plain"), Reference::read("llama-plain").meta);
+    let ends: Vec<u32> = (0..9).map(|row| meta.reply_ids[row][2 * row + 1]).collect();
+    set_config(folder.path(), serde_json::json!({"eos_token_id": ends}));
+    let model = Model::load(folder.path(), &Placement::cpu()).unwrap();
+    let pair = |i: usize| format!("{} {}", meta.texts[i % 12], meta.texts[(i * 5 + i / 12) % 12]);
+    let prompts = chats(&model, &(0..48).map(pair).collect::<Vec<_>>());
+    let mut request = request(meta.layers, prompts.len());
+    request.continuation = Some(Continuation::Generated { tokens: 24, temperature: 0.0, seeds: Vec::new(), stop_at_eos: true });
+    request.batch_tokens = Some(100_000);
+    let whole = run(&model, &prompts, &request);
+    let lengths: Vec<usize> = whole.replies.iter().map(Vec::len).collect();
+    assert!(lengths.iter().min() < Some(&6) && lengths.contains(&24), "{lengths:?}");
+    for partners in [true, false] {
+        if !partners {
+            request.read_outs.retain(|read_out| read_out.context == Context::Full);
+        }
+        let whole = run(&model, &prompts, &request);
+        let narrow = Request { batch_tokens: Some(200), ..request.clone() };
+        let mut passes = std::collections::BTreeSet::new();
+        let found = extract(&model, &prompts, &narrow, &mut |now| {
+            passes.insert(now.tokens);
+            ControlFlow::Continue(())
+        });
+        let found = found.unwrap();
+        assert_eq!((&whole.replies, &whole.shuffled, bits(&whole)), (&found.replies, &found.shuffled, bits(&found)));
+        assert_eq!(whole.tokens, found.tokens);
+        // Batch after batch, every batch would take passes for its prompts and decode for as long as its longest reply goes on.
+        let alone = |batch: &Vec<usize>| {
+            let own: usize = batch.iter().map(|&row| prompts[row].ids.len() - narrow.shared(&prompts)).sum();
+            own.div_ceil(200) + batch.iter().map(|&row| lengths[row]).max().unwrap()
+        };
+        let batches = narrow.batches(&prompts);
+        let apart: usize = batches.iter().map(alone).sum();
+        assert!(partners || passes.len() < apart - 6, "{} passes, {apart} in {} batches", passes.len(), batches.len());
+    }
 }
 
 #[test]
