@@ -206,6 +206,6 @@ fn passes(planned: &PlannedUnit, rates: &Rates) -> f64 {
     };
     let each = planned.tokens as f64 / rows.max(1) as f64;
     let share = (written / each.max(1.0)).clamp(0.0, 1.0);
-    let together = (budget / (each - beside).max(1.0)).clamp(1.0, rows.max(1) as f64);
+    let together = (limbic_engine::DECODING as f64 * budget / (each - beside).max(1.0)).clamp(1.0, rows.max(1) as f64);
     flops * (1.0 - share) / read + flops * share / read.min(together * rates.gpu_memory * 1e12)
 }

@@ -29,7 +29,7 @@ pub(crate) use sampling::{Sampler, log_sum_exp};
 pub(crate) const BATCH_TOKENS: usize = 1024;
 /// While replies are decoded the rows under way have the tokens (prompts and replies) of so many passes: every step reads all
 /// weights once, for however many rows.
-const DECODING: usize = 4;
+pub const DECODING: usize = 4;
 
 /// What follows every prompt.
 #[derive(Debug, Clone, PartialEq)]

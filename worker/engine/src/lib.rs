@@ -38,7 +38,7 @@ mod trace;
 mod weights;
 
 pub use backend::{Backend, Loaded};
-pub use extraction::{Continuation, ExtractError, Extraction, OnProgress, Progress, Request, States, extract, partners};
+pub use extraction::{Continuation, DECODING, ExtractError, Extraction, OnProgress, Progress, Request, States, extract, partners};
 pub use inspection::{Inspection, InspectionError, InspectionRequest};
 pub use likelihood::{Likelihoods, label_log_likelihoods};
 pub use model::{Model, Placement};

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use limbic_engine::{Model, Placement, Prompt, Request};
+use limbic_engine::{Continuation, Model, Placement, Prompt, Request};
 use limbic_proto::axis::{Layer, Pooling, ReadOut};
 use limbic_proto::spec;
 
@@ -138,4 +138,37 @@ fn shared_headers() {
         without += measured("  run with every row", || run(&model, &prompts, &apart).tokens);
     }
     println!("CPU seconds: {with:.1} with a shared header, {without:.1} without: {:.1} times as many", without / with);
+}
+
+/// What it saves that rows whose reply ends make room for the next:
+/// `LIMBIC_SMOLLM2_GGUF=FILE LIMBIC_SPEED_TEXTS=FILE.jsonl cargo test --release -p limbic-engine --test engine replies_that_end --
+/// --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, not a check"]
+fn replies_that_end_early() {
+    let (Some(path), Some(texts)) = (crate::smollm2::path(), texts(200)) else {
+        crate::skipped("replies_that_end_early: set LIMBIC_SMOLLM2_GGUF and LIMBIC_SPEED_TEXTS");
+        return;
+    };
+    let model = Model::load(&path, &Placement::cpu()).unwrap();
+    let prompts = prompts(&model, &spec::Prompt::Chat(spec::Chat::default()), &texts);
+    let mut request = Request::new(vec![Layer::Final], vec![ReadOut::at(1)]);
+    request.continuation = Some(Continuation::Generated { tokens: 128, temperature: 0.0, seeds: Vec::new(), stop_at_eos: true });
+    for _ in 0..2 {
+        measured("all rows, each in the place of one that ended", || {
+            let found = run(&model, &prompts, &request);
+            let lengths: Vec<usize> = found.replies.iter().map(Vec::len).collect();
+            let whole = lengths.iter().filter(|n| **n == 128).count();
+            println!(
+                "replies have {:.1} tokens on average, {whole} are not ended",
+                lengths.iter().sum::<usize>() as f64 / lengths.len() as f64
+            );
+            found.tokens
+        });
+        measured("batch after batch", || {
+            let batches = request.batches(&prompts);
+            let alone = |rows: &Vec<usize>| rows.iter().map(|&row| prompts[row].clone()).collect::<Vec<_>>();
+            batches.iter().map(|rows| run(&model, &alone(rows), &request).tokens).sum()
+        });
+    }
 }
