@@ -72,8 +72,8 @@ impl StandIn {
         let test = rows.rows.iter().filter(|row| row.split == Split::Test).count();
         let mut read: Vec<i64> = Vec::new();
         if let Features::States { extracts, .. } = &spec.features {
-            for shard in inputs.shards(extracts)? {
-                shard.read_i64("prompt_tokens", &mut read)?;
+            for found in inputs.shards(extracts)?.read_i64(&["prompt_tokens".to_owned()]) {
+                read.extend(found?.concat());
             }
         }
         // What was read is in the result: a dependency with other bytes would show in the report.

@@ -5,9 +5,12 @@ mod header;
 mod parts;
 mod probes;
 mod shard;
+mod shards;
 mod shelf;
 mod tokens;
 mod verdicts;
+#[cfg(test)]
+mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,18 +18,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt};
 use limbic_proto::commit::{Commit, Done};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
 use limbic_proto::rows::{Rows, RowsError};
-use limbic_proto::unit::STATES;
 use limbic_store::model::{ModelError, Need};
 use limbic_store::{ModelFiles, Store, StoreError};
 
 pub use header::{Entry, Header};
 pub(crate) use parts::Parts;
 pub use probes::KeptProbe;
-pub use shard::{Matrix, Shard};
+pub use shard::Matrix;
+pub(crate) use shard::Shard;
+pub use shards::Shards;
 pub use shelf::Shelf;
 pub(crate) use verdicts::KeptVerdicts;
 
@@ -93,6 +98,16 @@ impl InputError {
     }
 }
 
+/// How many reads are under way at once. A request to a store behind a network takes 50 to 100 ms, whatever is read, and a
+/// fit of a large model makes some for each of hundreds of shards.
+const AT_ONCE: usize = 16;
+
+/// Bytes of what is under way or not taken yet, unless a single thing has more.
+const WINDOW: u64 = 64 << 20;
+
+/// No commit has more bytes; what is assumed of one that is not read yet.
+const COMMIT: u64 = 64 << 10;
+
 /// Which result is read.
 #[derive(Debug, Clone, Copy)]
 struct Source {
@@ -154,14 +169,37 @@ impl Inputs {
         value
     }
 
-    /// Reads from the store.
-    fn read<T, F: Future<Output = Result<T, StoreError>>>(&self, operation: impl Fn(Store) -> F) -> Result<T, InputError> {
+    /// Waits for one thing, or until the attempt should stop.
+    fn now<T>(&self, future: impl Future<Output = Result<T, InputError>>) -> Result<T, InputError> {
         self.wait(async {
             tokio::select! {
-                result = patiently(&self.timing, || operation(self.store.clone())) => Ok(result?),
+                biased;
                 () = self.progress.cancellation() => Err(InputError::Cancelled),
+                result = future => result,
             }
         })
+    }
+
+    /// Waits for several things, which come in their order. While one is awaited the next are under way, as many as fit into
+    /// the window where none takes more than `largest` bytes; none is begun before the first is asked for.
+    fn in_order<T, F: Future<Output = Result<T, InputError>>>(
+        &self,
+        things: impl Iterator<Item = F>,
+        largest: u64,
+    ) -> impl Iterator<Item = Result<T, InputError>> {
+        let at_once = usize::try_from(WINDOW / largest.max(1)).map_or(AT_ONCE, |n| n.clamp(1, AT_ONCE));
+        let mut things = Box::pin(stream::iter(things).buffered(at_once));
+        std::iter::from_fn(move || self.now(async { things.next().await.transpose() }).transpose())
+    }
+
+    /// Reads from the store.
+    async fn fetch<T, F: Future<Output = Result<T, StoreError>>>(&self, operation: impl Fn(Store) -> F) -> Result<T, InputError> {
+        Ok(patiently(&self.timing, || operation(self.store.clone())).await?)
+    }
+
+    /// Reads from the store and waits for it.
+    fn read<T, F: Future<Output = Result<T, StoreError>>>(&self, operation: impl Fn(Store) -> F) -> Result<T, InputError> {
+        self.now(self.fetch(operation))
     }
 
     /// A dataset's rows, verified against their name.
@@ -187,48 +225,48 @@ impl Inputs {
     /// # Errors
     /// They can't be had, or are no model that the engine can compute.
     pub fn model(&self, source: &str, need: Need) -> Result<ModelFiles, InputError> {
-        let files = self.wait(async {
-            tokio::select! {
-                files = ModelFiles::resolve(source, need) => Ok(files?),
-                () = self.progress.cancellation() => Err(InputError::Cancelled),
-            }
-        })?;
+        let files = self.now(async { Ok(ModelFiles::resolve(source, need).await?) })?;
         if need == Need::Weights {
             self.shelf.make_room(source);
         }
         Ok(files)
     }
 
-    /// The results of these units, in order; a unit that was split stands for its children.
-    fn results(&self, units: &[UnitKey]) -> Result<Vec<(Source, Done)>, InputError> {
-        let mut results = Vec::with_capacity(units.len());
-        let mut pending: Vec<UnitKey> = units.iter().rev().copied().collect();
-        while let Some(unit) = pending.pop() {
-            let of = Source { unit, generation: self.generations.get(&unit).copied().unwrap_or(0) };
-            match self.read(|store| async move { store.commit(&unit, of.generation).await }).map_err(|e| of.judge(e))? {
-                Some(Commit::Done(done)) => results.push((of, done)),
-                Some(Commit::Split { children, .. }) => pending.extend(children.iter().rev()),
-                Some(Commit::Void { .. }) => return Err(of.corrupt("its commit is a void where a result should be".to_owned())),
-                None => return Err(of.corrupt("its commit is missing".to_owned())),
-            }
-        }
-        Ok(results)
+    fn source(&self, unit: UnitKey) -> Source {
+        Source { unit, generation: self.generations.get(&unit).copied().unwrap_or(0) }
     }
 
-    /// The committed states of these units, in order; a unit that was split stands for its children.
-    ///
-    /// # Errors
-    /// One of them has no result, or its artifact can't be read.
-    pub fn shards(&self, extracts: &[UnitKey]) -> Result<Vec<Shard<'_>>, InputError> {
-        self.results(extracts)?.into_iter().map(|(of, done)| Shard::open(self, of, done, STATES)).collect()
+    /// The results of these units, in order; a unit that was split stands for its children.
+    fn results(&self, units: &[UnitKey]) -> Result<Vec<(Source, Done)>, InputError> {
+        // Those that are not read yet have none; the children of all that were split are read together.
+        let mut results: Vec<(Source, Option<Done>)> = units.iter().map(|unit| (self.source(*unit), None)).collect();
+        while results.iter().any(|(_, done)| done.is_none()) {
+            let reads = results.into_iter().map(|(of, done)| async move {
+                match done {
+                    Some(_) => Ok(vec![(of, done)]),
+                    None => self.result(of).await.map_err(|e| of.judge(e)),
+                }
+            });
+            results = self.in_order(reads, COMMIT).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        }
+        Ok(results.into_iter().filter_map(|(of, done)| Some((of, done?))).collect())
+    }
+
+    /// The result of a unit, or its children in its place.
+    async fn result(&self, of: Source) -> Result<Vec<(Source, Option<Done>)>, InputError> {
+        match self.fetch(|store| async move { store.commit(&of.unit, of.generation).await }).await? {
+            Some(Commit::Done(done)) => Ok(vec![(of, Some(done))]),
+            Some(Commit::Split { children, .. }) => Ok(children.into_iter().map(|child| (self.source(child), None)).collect()),
+            Some(Commit::Void { .. }) => Err(of.corrupt("its commit is a void where a result should be".to_owned())),
+            None => Err(of.corrupt("its commit is missing".to_owned())),
+        }
     }
 
     /// A whole artifact of a result, verified.
-    fn artifact(&self, of: Source, done: &Done, name: &'static str) -> Result<Bytes, InputError> {
+    async fn artifact(&self, of: Source, done: &Done, name: &'static str) -> Result<Bytes, InputError> {
         if done.artifact(name).is_none() {
             return Err(of.corrupt(format!("its commit names no {name}")));
         }
-        let unit = of.unit;
-        self.read(|store| async move { store.artifact(&unit, done, name).await }).map_err(|e| of.judge(e))
+        self.fetch(|store| async move { store.artifact(&of.unit, done, name).await }).await.map_err(|e| of.judge(e))
     }
 }

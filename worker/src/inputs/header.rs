@@ -76,6 +76,11 @@ impl Header {
         self.tensors.get(name)?.shape.get(1).copied()
     }
 
+    /// Bytes of a tensor; none of one that is not there.
+    pub(super) fn bytes(&self, name: &str) -> u64 {
+        self.tensors.get(name).map_or(0, |entry| entry.data_offsets.1 - entry.data_offsets.0)
+    }
+
     /// The names that begin with a prefix, in order.
     pub(super) fn names<'h>(&'h self, prefix: &'h str) -> impl Iterator<Item = &'h str> {
         self.tensors.range(prefix.to_owned()..).map(|(name, _)| name.as_str()).take_while(move |name| name.starts_with(prefix))

@@ -1,28 +1,35 @@
 //! Finished blocks of a unit that earlier attempts have kept. They are an accelerator: whatever goes wrong with them, the
 //! block is computed.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use bytes::Bytes;
 use limbic_proto::key::UnitKey;
 use limbic_proto::layout;
 use limbic_store::{Content, Store, StoreError};
+use tokio::task::JoinHandle;
+use tracing::Instrument;
 
-use super::Inputs;
+use super::{InputError, Inputs};
+use crate::pause::patiently;
 
-/// The kept blocks of one unit.
+/// The kept blocks of one unit. While one is written the next is computed; when this is dropped, none is on its way any more,
+/// so that none appears behind the unit's commit, with which blocks are removed.
 #[derive(Debug)]
 pub(crate) struct Parts<'a> {
     inputs: &'a Inputs,
     unit: UnitKey,
     generation: u32,
     after: Duration,
+    /// The write that is under way.
+    writing: RefCell<Option<JoinHandle<()>>>,
 }
 
 impl Inputs {
     /// The kept blocks of a unit; new ones are to be written each time that `after` was spent on them.
     pub(crate) fn parts(&self, unit: UnitKey, after: Duration) -> Parts<'_> {
-        Parts { inputs: self, unit, generation: self.generation, after }
+        Parts { inputs: self, unit, generation: self.generation, after, writing: RefCell::default() }
     }
 }
 
@@ -52,13 +59,38 @@ impl Parts<'_> {
         self.inputs.read(|store| get(store, path.clone())).ok()
     }
 
-    /// Keeps a block.
+    /// Keeps a block: it is on its way when this returns, and what was on its way before is there.
     pub(crate) fn put(&self, name: &str, content: &Content) {
-        let (path, bytes) = (layout::part(&self.unit, &self.file(name)), content.to_bytes());
-        let written = self.inputs.read(|store| put(store, path.clone(), bytes.clone()));
-        if let Err(error) = written {
-            tracing::warn!(%error, "a finished block can't be kept; going on without");
+        self.settle();
+        let (path, content) = (layout::part(&self.unit, &self.file(name)), content.clone());
+        let (store, timing, progress) = (self.inputs.store.clone(), self.inputs.timing, self.inputs.progress.clone());
+        let write = async move {
+            let bytes = content.to_bytes();
+            let written = tokio::select! {
+                biased;
+                () = progress.cancellation() => Err(InputError::Cancelled),
+                written = patiently(&timing, || put(store.clone(), path.clone(), bytes.clone())) => written.map_err(InputError::from),
+            };
+            if let Err(error) = written {
+                tracing::warn!(%error, "a finished block can't be kept; going on without");
+            }
+        };
+        // What it says is the attempt's.
+        self.writing.replace(Some(self.inputs.runtime.spawn(write.in_current_span())));
+    }
+
+    /// Waits for the write that is under way.
+    fn settle(&self) {
+        if let Some(writing) = self.writing.take() {
+            // It says itself what went wrong; one that was ended with the runtime needs no word.
+            let _ = self.inputs.wait(writing);
         }
+    }
+}
+
+impl Drop for Parts<'_> {
+    fn drop(&mut self) {
+        self.settle();
     }
 }
 
@@ -72,4 +104,95 @@ async fn get(store: Store, path: String) -> Result<Bytes, StoreError> {
 
 async fn put(store: Store, path: String, bytes: Bytes) -> Result<(), StoreError> {
     store.put_content(&path, bytes).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    use limbic_proto::key::Digest;
+    use object_store::ObjectStoreExt;
+    use object_store::path::Path;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::inputs::Shelf;
+    use crate::inputs::watched::{Fault, Watched};
+    use crate::progress::Progress;
+    use crate::settings::Timing;
+
+    struct World {
+        runtime: tokio::runtime::Runtime,
+        watched: Arc<Watched>,
+        inputs: Inputs,
+    }
+
+    impl World {
+        fn new(fault: Fault) -> World {
+            let (runtime, watched) = (tokio::runtime::Runtime::new().unwrap(), Watched::new(fault));
+            let (shelf, progress) = (Arc::new(Shelf::new(0)), Arc::new(Progress::new()));
+            let inputs = Inputs::new(watched.store(), shelf, runtime.handle().clone(), Timing::default(), progress);
+            World { runtime, watched, inputs }
+        }
+
+        fn parts(&self) -> Parts<'_> {
+            self.inputs.parts(Digest::of(b"unit"), Duration::ZERO)
+        }
+
+        /// The bytes of a block that is there, without asking the store as the worker would.
+        fn found(&self, name: &str) -> Option<Bytes> {
+            let path = Path::from(layout::part(&Digest::of(b"unit"), name));
+            self.runtime.block_on(async { self.watched.inner.get(&path).await.ok()?.bytes().await.ok() })
+        }
+
+        fn let_through(&self, writes: usize) {
+            let Fault::Held(semaphore) = &self.watched.fault else { panic!("writes are not held") };
+            semaphore.add_permits(writes);
+        }
+    }
+
+    fn content(text: &'static str) -> Content {
+        Content::of_pieces(text.split_inclusive(' ').map(|piece| Bytes::from_static(piece.as_bytes())).collect())
+    }
+
+    #[test]
+    fn one_block_is_written_while_the_next_is_computed() {
+        let world = World::new(Fault::Held(Semaphore::new(0)));
+        let parts = world.parts();
+        parts.put("a", &content("first of all"));
+        assert_eq!(world.found("a"), None, "nobody waited for it");
+        world.let_through(1);
+        parts.put("b", &content("second"));
+        assert_eq!(world.found("a"), Some(Bytes::from_static(b"first of all")));
+        assert_eq!(world.found("b"), None);
+        world.let_through(2);
+        parts.put("c", &content("third"));
+        drop(parts);
+        assert_eq!(["b", "c"].map(|name| world.found(name)), [Some(Bytes::from_static(b"second")), Some(Bytes::from_static(b"third"))]);
+        assert_eq!(world.watched.most.load(Ordering::SeqCst), 1, "one at a time");
+        assert_eq!(world.parts().list(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_cancelled_attempt_leaves_no_write_behind() {
+        let world = World::new(Fault::Held(Semaphore::new(0)));
+        let parts = world.parts();
+        parts.put("a", &content("first"));
+        world.inputs.progress.cancel();
+        // Neither hangs, although nothing is let through.
+        parts.put("b", &content("second"));
+        drop(parts);
+        world.let_through(2);
+        assert_eq!(["a", "b"].map(|name| world.found(name)), [None, None]);
+    }
+
+    #[test]
+    fn a_block_that_cannot_be_kept_is_no_failure() {
+        let world = World::new(Fault::Full);
+        let parts = world.parts();
+        ["a", "b"].into_iter().for_each(|name| parts.put(name, &content("something")));
+        drop(parts);
+        assert_eq!(world.parts().list(), Vec::<String>::new());
+    }
 }

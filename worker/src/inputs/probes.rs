@@ -26,10 +26,10 @@ impl Inputs {
         let mut all = Vec::new();
         for (of, done) in self.results(&[fit])? {
             let malformed = |message: String| InputError::Artifact { unit: of.unit, message };
-            let bytes = self.artifact(of, &done, FITS)?;
+            let bytes = self.now(self.artifact(of, &done, FITS))?;
             let records: Vec<FitRecord> = serde_json::from_slice(&bytes).map_err(|e| malformed(format!("{FITS} can't be read: {e}")))?;
             let kept = |record: &FitRecord| record.absent.is_none() && record.name.fitted_at.is_none() && wanted(&record.name);
-            let weights = Shard::open(self, of, done, WEIGHTS)?;
+            let weights = self.now(Shard::open(self, of, done, WEIGHTS))?;
             for name in records.into_iter().filter(kept).map(|record| record.name) {
                 let prefix = format!("{}.", name.tensor());
                 let kind = ProbeKind::named(&name.probe).ok_or_else(|| malformed(format!("`{}` is no probe on states", name.probe)))?;

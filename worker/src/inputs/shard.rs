@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use limbic_engine::probe::NamedTensor;
-use limbic_proto::commit::Done;
+use limbic_proto::commit::{Artifact, Done};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
 use limbic_store::{Store, StoreError};
@@ -17,7 +17,7 @@ use super::{InputError, Inputs, Source};
 /// A small artifact is fetched whole and kept for the next layer. Of a large one the header is fetched, whose digest is in
 /// the commit, and then the byte ranges that are asked for, whose digests are in the header.
 #[derive(Debug)]
-pub struct Shard<'a> {
+pub(crate) struct Shard<'a> {
     inputs: &'a Inputs,
     of: Source,
     path: String,
@@ -47,17 +47,16 @@ impl Matrix {
 const FIRST: u64 = 128 << 10;
 
 impl<'a> Shard<'a> {
-    pub(super) fn open(inputs: &'a Inputs, of: Source, done: Done, name: &'static str) -> Result<Shard<'a>, InputError> {
+    pub(super) async fn open(inputs: &'a Inputs, of: Source, done: Done, name: &'static str) -> Result<Shard<'a>, InputError> {
         let artifact = done.artifact(name).ok_or_else(|| of.corrupt(format!("its commit names no {name}")))?;
         let (total, path) = (artifact.len, layout::artifact(&of.unit, &done.attempt, name));
         if total < PREFIX {
             return Err(of.corrupt(format!("the file has {total} bytes: too few for a header")));
         }
-        // Without a digest of the header (commits were once written without) a part can't be verified.
-        let (first, whole) = match artifact.header.filter(|_| !inputs.shelf.holds(total)) {
-            Some(digest) => (header(inputs, &path, total, &digest).map_err(|e| of.judge(e))?, None),
+        let (first, whole) = match header_alone(inputs, artifact) {
+            Some(digest) => (header(inputs, &path, total, &digest).await.map_err(|e| of.judge(e))?, None),
             None => {
-                let bytes = whole(inputs, &of.unit, &done, name).map_err(|e| of.judge(e))?;
+                let bytes = whole(inputs, &of.unit, &done, name).await.map_err(|e| of.judge(e))?;
                 (bytes.clone(), Some(bytes))
             }
         };
@@ -65,6 +64,16 @@ impl<'a> Shard<'a> {
         let json = first.get(PREFIX as usize..(PREFIX + length) as usize).unwrap_or_default();
         let header = Header::parse(json, total).map_err(|e| malformed(of, e))?;
         Ok(Shard { inputs, of, path, header, whole })
+    }
+
+    /// Bytes that opening an artifact reads, or some more.
+    pub(super) fn bytes_to_open(inputs: &Inputs, artifact: &Artifact) -> u64 {
+        header_alone(inputs, artifact).map_or(artifact.len, |_| FIRST)
+    }
+
+    /// Bytes that reading these tensors takes beside what is in memory.
+    pub(super) fn bytes_to_read(&self, names: &[String]) -> u64 {
+        if self.whole.is_some() { 0 } else { names.iter().map(|name| self.header.bytes(name)).sum() }
     }
 
     /// The second axis of a tensor, if there is such a tensor with two axes.
@@ -78,7 +87,7 @@ impl<'a> Shard<'a> {
     }
 
     /// Bytes that are not verified yet, unless the whole artifact is.
-    fn fetch(&self, range: Range<u64>) -> Result<Bytes, InputError> {
+    async fn fetch(&self, range: Range<u64>) -> Result<Bytes, InputError> {
         if let Some(whole) = &self.whole {
             return Ok(whole.slice(range.start as usize..range.end as usize));
         }
@@ -86,7 +95,7 @@ impl<'a> Shard<'a> {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        self.inputs.read(|store| get_range(store, self.path.clone(), range.clone())).map_err(|e| self.of.judge(e))
+        self.inputs.fetch(|store| get_range(store, self.path.clone(), range.clone())).await.map_err(|e| self.of.judge(e))
     }
 
     /// Verifies a tensor's bytes.
@@ -118,26 +127,26 @@ impl<'a> Shard<'a> {
     ///
     /// # Errors
     /// There is no such tensor, or it can't be read.
-    pub fn read_f32(&self, names: &[String]) -> Result<Vec<Matrix>, InputError> {
+    pub(super) async fn read_f32(&self, names: &[String]) -> Result<Vec<Matrix>, InputError> {
         let matrix = |(name, (shape, bytes)): (&String, (Vec<usize>, Bytes))| match *shape.as_slice() {
             [rows, width] => Ok(Matrix { rows, width, bytes }),
             _ => Err(malformed(self.of, format!("tensor `{name}` has the shape {shape:?}, expected [rows, d]"))),
         };
-        names.iter().zip(self.read(names, "F32", 4)?).map(matrix).collect()
+        names.iter().zip(self.read(names, "F32", 4).await?).map(matrix).collect()
     }
 
     /// Reads F64 tensors, in the order of their names; as [`Shard::read_f32`].
     ///
     /// # Errors
     /// There is no such tensor, or it can't be read.
-    pub fn read_f64(&self, names: &[String]) -> Result<Vec<Vec<f64>>, InputError> {
+    pub(super) async fn read_f64(&self, names: &[String]) -> Result<Vec<Vec<f64>>, InputError> {
         let number = |b: &[u8]| f64::from_le_bytes(b.try_into().expect("eight bytes"));
-        let tensors = self.read(names, "F64", 8)?.into_iter();
+        let tensors = self.read(names, "F64", 8).await?.into_iter();
         Ok(tensors.map(|(_, bytes)| bytes.chunks_exact(8).map(number).collect()).collect())
     }
 
     /// The shapes and bytes of tensors of a number format of `width` bytes, in the order of their names.
-    fn read(&self, names: &[String], dtype: &str, width: usize) -> Result<Vec<(Vec<usize>, Bytes)>, InputError> {
+    async fn read(&self, names: &[String], dtype: &str, width: usize) -> Result<Vec<(Vec<usize>, Bytes)>, InputError> {
         let mut wanted = Vec::with_capacity(names.len());
         for (at, name) in names.iter().enumerate() {
             let (entry, range) = self.header.find(name, dtype, width).map_err(|message| malformed(self.of, message))?;
@@ -151,7 +160,7 @@ impl<'a> Shard<'a> {
         wanted.sort_by_key(|(range, ..)| range.start);
         for neighbours in wanted.chunk_by(|(before, ..), (after, ..)| before.end == after.start) {
             let whole = neighbours[0].0.start..neighbours[neighbours.len() - 1].0.end;
-            let bytes = self.fetch(whole.clone())?;
+            let bytes = self.fetch(whole.clone()).await?;
             for (range, at, shape) in neighbours {
                 let bytes = bytes.slice((range.start - whole.start) as usize..(range.end - whole.start) as usize);
                 self.check(&names[*at], &bytes)?;
@@ -166,36 +175,41 @@ impl<'a> Shard<'a> {
     ///
     /// # Errors
     /// One of them can't be read.
-    pub fn read_named(&self, prefix: &str) -> Result<Vec<NamedTensor>, InputError> {
-        let read = |name: &str| {
-            let (entry, range) = self.header.find(name, "F32", 4).map_err(|message| malformed(self.of, message))?;
-            let bytes = self.fetch(range)?;
-            self.check(name, &bytes)?;
-            let numbers = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes"))).collect();
-            Ok(NamedTensor { name: name[prefix.len()..].to_owned(), shape: entry.shape.clone(), data: numbers })
-        };
-        self.header.names(prefix).map(read).collect()
+    pub(super) fn read_named(&self, prefix: &str) -> Result<Vec<NamedTensor>, InputError> {
+        let largest = self.header.names(prefix).map(|name| self.header.bytes(name)).max().unwrap_or(0);
+        self.inputs.in_order(self.header.names(prefix).map(|name| self.named(name, prefix)), largest).collect()
     }
 
-    /// Appends an I64 tensor's numbers to `out`.
+    async fn named(&self, name: &str, prefix: &str) -> Result<NamedTensor, InputError> {
+        let (entry, range) = self.header.find(name, "F32", 4).map_err(|message| malformed(self.of, message))?;
+        let bytes = self.fetch(range).await?;
+        self.check(name, &bytes)?;
+        let numbers = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes"))).collect();
+        Ok(NamedTensor { name: name[prefix.len()..].to_owned(), shape: entry.shape.clone(), data: numbers })
+    }
+
+    /// Reads I64 tensors, in the order of their names. They are kept in memory: the next layer asks for the lengths of the
+    /// same rows again.
     ///
     /// # Errors
     /// There is no such tensor, or it can't be read.
-    pub fn read_i64(&self, name: &str, out: &mut Vec<i64>) -> Result<(), InputError> {
-        let (_, range) = self.header.find(name, "I64", 8).map_err(|message| malformed(self.of, message))?;
-        let kept = if self.whole.is_some() { None } else { self.header.digest(name).ok() };
-        let bytes = match kept.and_then(|digest| self.inputs.shelf.artifact(&digest)) {
-            Some(bytes) => bytes,
-            None => {
-                let bytes = self.fetch(range)?;
-                self.check(name, &bytes)?;
-                // The next layer asks for the lengths of the same rows again.
-                kept.into_iter().for_each(|digest| self.inputs.shelf.keep_artifact(digest, bytes.clone()));
-                bytes
-            }
-        };
-        out.extend(bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes"))));
-        Ok(())
+    pub(super) async fn read_i64(&self, names: &[String]) -> Result<Vec<Vec<i64>>, InputError> {
+        let mut all = Vec::with_capacity(names.len());
+        for name in names {
+            let (_, range) = self.header.find(name, "I64", 8).map_err(|message| malformed(self.of, message))?;
+            let kept = if self.whole.is_some() { None } else { self.header.digest(name).ok() };
+            let bytes = match kept.and_then(|digest| self.inputs.shelf.artifact(&digest)) {
+                Some(bytes) => bytes,
+                None => {
+                    let bytes = self.fetch(range).await?;
+                    self.check(name, &bytes)?;
+                    kept.into_iter().for_each(|digest| self.inputs.shelf.keep_artifact(digest, bytes.clone()));
+                    bytes
+                }
+            };
+            all.push(bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes"))).collect());
+        }
+        Ok(all)
     }
 }
 
@@ -218,17 +232,23 @@ fn verify(inputs: &Inputs, path: &str, what: &str, bytes: &[u8], expected: &Dige
     Err(StoreError::Corrupt { url: inputs.store.url().to_owned(), path: path.to_owned(), message }.into())
 }
 
+/// The digest of an artifact's header, if that is read without the rest. Without a digest (commits were once written without)
+/// a part can't be verified.
+fn header_alone(inputs: &Inputs, artifact: &Artifact) -> Option<Digest> {
+    artifact.header.filter(|_| !inputs.shelf.holds(artifact.len))
+}
+
 /// The header with the length before it, verified, from the shelf or the store.
-fn header(inputs: &Inputs, path: &str, total: u64, digest: &Digest) -> Result<Bytes, InputError> {
+async fn header(inputs: &Inputs, path: &str, total: u64, digest: &Digest) -> Result<Bytes, InputError> {
     if let Some(bytes) = inputs.shelf.artifact(digest) {
         return Ok(bytes);
     }
-    let first = inputs.read(|store| get_range(store, path.to_owned(), 0..FIRST.min(total)))?;
+    let first = inputs.fetch(|store| get_range(store, path.to_owned(), 0..FIRST.min(total))).await?;
     // A length that makes no sense is no header of ours, and its digest is wrong.
     let end = Header::length(first.get(..PREFIX as usize).unwrap_or_default(), total).map_or(first.len() as u64, |n| PREFIX + n);
     let bytes = match first.get(..end as usize) {
         Some(bytes) => Bytes::copy_from_slice(bytes),
-        None => inputs.read(|store| get_range(store, path.to_owned(), 0..end))?,
+        None => inputs.fetch(|store| get_range(store, path.to_owned(), 0..end)).await?,
     };
     verify(inputs, path, "the header", &bytes, digest)?;
     inputs.shelf.keep_artifact(*digest, bytes.clone());
@@ -236,12 +256,12 @@ fn header(inputs: &Inputs, path: &str, total: u64, digest: &Digest) -> Result<By
 }
 
 /// The whole artifact, verified, from the shelf or the store.
-fn whole(inputs: &Inputs, unit: &UnitKey, done: &Done, name: &'static str) -> Result<Bytes, InputError> {
+async fn whole(inputs: &Inputs, unit: &UnitKey, done: &Done, name: &'static str) -> Result<Bytes, InputError> {
     let digest = done.artifact(name).map(|a| a.blake3);
     if let Some(bytes) = digest.and_then(|d| inputs.shelf.artifact(&d)) {
         return Ok(bytes);
     }
-    let bytes = inputs.read(|store| async move { store.artifact(unit, done, name).await })?;
+    let bytes = inputs.fetch(|store| async move { store.artifact(unit, done, name).await }).await?;
     if let Some(digest) = digest {
         inputs.shelf.keep_artifact(digest, bytes.clone());
     }
@@ -300,9 +320,9 @@ mod tests {
         let done = runtime.block_on(committed(&store, unit, 5, 3));
         for whole_up_to in [0, u64::MAX] {
             let inputs = inputs(&store, &runtime, whole_up_to);
-            let shard = Shard::open(&inputs, Source { unit, generation: 0 }, done.clone(), STATES).unwrap();
+            let shard = inputs.now(Shard::open(&inputs, Source { unit, generation: 0 }, done.clone(), STATES)).unwrap();
             let asked = ["L3.k10", "L11.k0", "L3.k2", "L3.k1"].map(str::to_owned);
-            let found = shard.read_f32(&asked).unwrap();
+            let found = inputs.now(shard.read_f32(&asked)).unwrap();
             for (name, matrix) in asked.iter().zip(&found) {
                 let (layer, k) = name[1..].split_once(".k").unwrap();
                 let at = layer.parse::<usize>().unwrap() * READ_OUTS + k.parse::<usize>().unwrap();
@@ -310,7 +330,7 @@ mod tests {
                 matrix.row(4, &mut row);
                 assert_eq!((matrix.rows, matrix.width, row), (5, 3, (12..15).map(|i| (i * 7 + at) as f32).collect()), "{name}");
             }
-            assert!(shard.read_f32(&["L3.k99".to_owned()]).unwrap_err().to_string().contains("no tensor"));
+            assert!(inputs.now(shard.read_f32(&["L3.k99".to_owned()])).unwrap_err().to_string().contains("no tensor"));
         }
     }
 
@@ -324,8 +344,8 @@ mod tests {
         let shelf = || Shelf::new(0).ranges_above(0).cached_in(kept.path().to_path_buf(), 1 << 20);
         let read = |names: &[String]| {
             let inputs = with(shelf(), &store, &runtime);
-            let shard = Shard::open(&inputs, Source { unit, generation: 0 }, done.clone(), STATES)?;
-            let matrices = shard.read_f32(names)?;
+            let shard = inputs.now(Shard::open(&inputs, Source { unit, generation: 0 }, done.clone(), STATES))?;
+            let matrices = inputs.now(shard.read_f32(names))?;
             Ok::<_, InputError>(matrices.iter().map(|m| m.bytes.clone()).collect::<Vec<_>>())
         };
         let (asked, more) = (&names(3)[2..4], &names(3)[1..5]);
@@ -363,9 +383,9 @@ mod tests {
                         let inputs = inputs(store, &runtime, whole_up_to);
                         let began = Instant::now();
                         for layer in 0..layers {
-                            let shard = Shard::open(&inputs, Source { unit, generation: 0 }, done.clone(), STATES).unwrap();
-                            shard.read_i64("prompt_tokens", &mut Vec::new()).unwrap();
-                            shard.read_f32(&names(layer)).unwrap();
+                            let shard = inputs.now(Shard::open(&inputs, Source { unit, generation: 0 }, done.clone(), STATES)).unwrap();
+                            inputs.now(shard.read_i64(&["prompt_tokens".to_owned()])).unwrap();
+                            inputs.now(shard.read_f32(&names(layer))).unwrap();
                         }
                         began.elapsed().as_secs_f64() * 1e3
                     };

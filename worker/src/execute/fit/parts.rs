@@ -7,7 +7,7 @@ use limbic_proto::rows::{self, Scheme};
 
 use super::Study;
 use crate::execute::ExecuteError;
-use crate::inputs::{Inputs, Shard};
+use crate::inputs::{Inputs, Shards};
 
 /// What some rows are labelled with.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,7 +149,9 @@ fn moment_tensors(read_out: ReadOut, layer: Layer) -> [String; 3] {
 pub(super) struct States<'a> {
     study: &'a Study,
     layer: Layer,
-    shards: Vec<(Shard<'a>, Lengths)>,
+    shards: Shards<'a>,
+    /// Those of each shard.
+    lengths: Vec<Lengths>,
     /// Whether shards hold moments in place of the states of train rows.
     moments: bool,
 }
@@ -166,33 +168,29 @@ impl<'a> States<'a> {
         let mut contexts: Vec<Context> = read_outs.iter().filter(|r| r.offset > 0).map(|r| r.context).collect();
         contexts.sort_unstable();
         contexts.dedup();
-        let mut shards = Vec::new();
-        for shard in inputs.shards(extracts)? {
-            let numbers = |name: &str| -> Result<Vec<i64>, ExecuteError> {
-                let mut numbers = Vec::new();
-                shard.read_i64(name, &mut numbers)?;
-                Ok(numbers)
-            };
-            let prompts = numbers("prompt_tokens")?;
-            let replies =
-                contexts.iter().map(|context| Ok((*context, numbers(context.lengths())?))).collect::<Result<Vec<_>, ExecuteError>>()?;
+        let shards = inputs.shards(extracts)?;
+        let names: Vec<String> = ["prompt_tokens"].into_iter().chain(contexts.iter().map(|c| c.lengths())).map(str::to_owned).collect();
+        let mut lengths = Vec::with_capacity(shards.len());
+        for numbers in shards.read_i64(&names) {
+            let mut numbers = numbers?.into_iter();
+            let prompts = numbers.next().expect("a tensor for each name");
+            let replies: Vec<(Context, Vec<i64>)> = contexts.iter().copied().zip(numbers).collect();
             if let Some((context, lengths)) = replies.iter().find(|(_, lengths)| lengths.len() != prompts.len()) {
                 let message = format!("a shard has {} prompts and {} `{}`", prompts.len(), lengths.len(), context.lengths());
                 return Err(study.mismatch("the states", message));
             }
-            shards.push((shard, Lengths { prompts, replies }));
+            lengths.push(Lengths { prompts, replies });
         }
-        let (found, expected) = (shards.iter().map(|(_, lengths)| lengths.prompts.len()).sum::<usize>(), study.rows().len());
+        let (found, expected) = (lengths.iter().map(|lengths| lengths.prompts.len()).sum::<usize>(), study.rows().len());
         if found != expected {
             return Err(study.mismatch("the states", format!("the shards hold {found} rows, the dataset has {expected}")));
         }
-        let of_moments = |shard: &Shard<'_>| read_outs.first().is_some_and(|read_out| shard.has(&moment_tensors(*read_out, layer)[0]));
-        let with = shards.iter().filter(|(shard, _)| of_moments(shard)).count();
+        let with = read_outs.first().map_or(0, |read_out| shards.having(&moment_tensors(*read_out, layer)[0]));
         if with > 0 && with < shards.len() {
             let message = format!("{with} of {} shards hold moments in place of the states of train rows", shards.len());
             return Err(study.mismatch("the states", message));
         }
-        Ok(States { study, layer, shards, moments: with > 0 })
+        Ok(States { study, layer, shards, lengths, moments: with > 0 })
     }
 
     /// Whether the states of train rows are not there, but their moments.
@@ -202,7 +200,7 @@ impl<'a> States<'a> {
 
     /// Bytes of what is read of one read-out.
     pub(super) fn bytes_per_read_out(&self, read_out: ReadOut) -> usize {
-        let width = self.shards.first().and_then(|(shard, _)| shard.width(&read_out.tensor(self.layer))).unwrap_or(0);
+        let width = self.shards.width(&read_out.tensor(self.layer)).unwrap_or(0);
         // Moments are read, added up and spread out to a square.
         if self.moments { width * (4 * self.study.held() + 24 * width) } else { width * 4 * self.study.rows().len() }
     }
@@ -212,8 +210,8 @@ impl<'a> States<'a> {
         let names: Vec<String> = read_outs.iter().flat_map(|read_out| moment_tensors(*read_out, self.layer)).collect();
         let outputs = self.study.classes().len();
         let mut all: Vec<Option<Moments>> = vec![None; read_outs.len()];
-        for (shard, _) in &self.shards {
-            let mut found = shard.read_f64(&names)?.into_iter();
+        for found in self.shards.read_f64(&names) {
+            let mut found = found?.into_iter();
             for (sum, read_out) in all.iter_mut().zip(read_outs) {
                 let tensors = std::array::from_fn(|_| found.next().expect("a tensor for each name"));
                 let read = Moments::from_tensors(tensors, outputs).map_err(|error| {
@@ -236,7 +234,7 @@ impl<'a> States<'a> {
     /// Which of some read-outs each row of the dataset has a state at, as indices.
     pub(super) fn reached(&self, read_outs: &[ReadOut]) -> Vec<Vec<u32>> {
         let mut all = Vec::with_capacity(self.study.rows().len());
-        for (_, lengths) in &self.shards {
+        for lengths in &self.lengths {
             for row in 0..lengths.prompts.len() {
                 let indices = 0..read_outs.len();
                 all.push(indices.filter(|at| lengths.reach(row, read_outs[*at])).map(|at| at as u32).collect());
@@ -251,8 +249,7 @@ impl<'a> States<'a> {
         let names: Vec<String> = read_outs.iter().map(|read_out| read_out.tensor(self.layer)).collect();
         let mut all: Vec<Parts> = read_outs.iter().map(|_| Parts::default()).collect();
         let mut first = 0;
-        for (shard, lengths) in &self.shards {
-            let found = shard.read_f32(&names)?;
+        for (found, lengths) in self.shards.read_f32(&names).zip(&self.lengths) {
             let count = lengths.prompts.len();
             // Which rows of the tensors the shard's rows are.
             let mut stored = 0;
@@ -263,7 +260,7 @@ impl<'a> States<'a> {
                     there.then(|| stored - 1)
                 })
                 .collect();
-            for (((parts, read_out), name), tensor) in all.iter_mut().zip(read_outs).zip(&names).zip(found) {
+            for (((parts, read_out), name), tensor) in all.iter_mut().zip(read_outs).zip(&names).zip(found?) {
                 let (rows, width) = (tensor.rows, tensor.width);
                 if rows != stored || (parts.width != 0 && width != parts.width) {
                     let message = format!("tensor `{name}` is [{rows}, {width}] in a shard of {stored} rows and width {}", parts.width);
