@@ -1,5 +1,6 @@
 //! What [`crate::evaluate()`] finds: scores of every prediction, and the summaries that pages and figures show.
 
+mod contrasts;
 mod depth;
 mod geometry;
 mod persistence;
@@ -9,6 +10,7 @@ mod scores;
 use limbic_proto::axis::Layer;
 use serde::Serialize;
 
+pub use contrasts::Contrasts;
 pub use depth::{ControlCurve, DepthCurve, DepthPoint, Peak, ScaleRow, Trend};
 pub use geometry::{Across, AffectPlane, Contour, GeometryResults, LayerGeometry, PlaceGeometry, Scatter, ScatterPoint};
 pub use persistence::{Decay, Fitted, Grid, HalfLife, Persistence};

@@ -1,6 +1,7 @@
 //! "What this shows": the key figures and the sentences, computed from the numbers.
 
 mod extent;
+mod malleability;
 
 use limbic_proto::axis::Context;
 
@@ -149,6 +150,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
     out.extend(conditions(study, results, unit));
     out.extend(transfer(study, results, unit));
     out.extend(replies(study, results));
+    out.extend(malleability::kept(study, results));
     out.extend(geometry(study, results, curve));
     out.extend(power(results, unit));
     out
@@ -264,21 +266,28 @@ fn conditions(study: &Study, results: &Results, unit: Unit) -> Option<String> {
     let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "conditions").collect();
     let strongest = found.iter().max_by(|a, b| a.difference.value.abs().total_cmp(&b.difference.value.abs()))?;
     let clear = found.iter().filter(|c| sure(study, c)).count();
-    let reference = &study.conditions[0].name;
-    let corrected = found.iter().map(|c| c.corrected).max().unwrap_or(0);
-    let rest = match (clear, found.len()) {
-        (0, 1) => format!("the difference from {reference} can't be told from chance"),
-        (1, 1) => format!("the difference from {reference} is clear"),
-        (0, n) => format!("none of the {n} differences from {reference} survives Holm's correction over {corrected} comparisons"),
-        (k, n) => format!("{k} of {n} differences from {reference} survive Holm's correction over {corrected} comparisons"),
-    };
     Some(format!(
-        "Putting the utterance to the model in another way: {rest}; the largest is {}{} ({}, {}).",
+        "Putting the utterance to the model in another way: {}; the largest is {}{} ({}, {} against {}).",
+        survivors(clear, &found, &results.contrasts().counted(study)),
         unit.points(strongest.difference),
         unit.of_difference(),
         study.models[strongest.model].name,
         strongest.subject,
+        strongest.against,
     ))
+}
+
+/// How many of some differences are clear: `3 of 15 differences between two conditions survive Holm's correction over 15
+/// comparisons`.
+fn survivors(clear: usize, found: &[&Comparison], between: &str) -> String {
+    let corrected = found.iter().map(|c| c.corrected).max().unwrap_or(0);
+    match (clear, found.len()) {
+        (0, 1) => format!("the difference {between} can't be told from chance"),
+        (1, 1) => format!("the difference {between} is clear"),
+        (0, n) => format!("none of the {n} differences {between} survives Holm's correction over {corrected} comparisons"),
+        (1, n) => format!("1 of {n} differences {between} survives Holm's correction over {corrected} comparisons"),
+        (k, n) => format!("{k} of {n} differences {between} survive Holm's correction over {corrected} comparisons"),
+    }
 }
 
 /// Whether a probe of one condition serves under another.

@@ -19,7 +19,8 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
     let judges: Vec<String> = results.judges().into_iter().map(name).collect();
     let judging = if judges.len() == 1 { "judges by its likelihood" } else { "judge, each by its likelihood" };
     section.say(format!(
-        "What do the replies express under each system prompt, against the label of the utterance? {} {judging} of each label.",
+        "What do the replies express {}, against the label of the utterance? {} {judging} of each label.",
+        judged(study, results),
         list(&judges)
     ));
     section.lead.extend(results.reading.map(|r| format!("Probe: {}; probabilities are averaged over the measured offsets.", reading(r))));
@@ -91,14 +92,23 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
     );
     section.table(
         format!(
-            "Kept labels, each condition minus {}, paired, in points; {}",
-            study.conditions[0].name,
+            "Kept labels, paired, in points: {}; {}",
+            results.contrasts_of_replies().words(study),
             comparisons::note_of(results, "replies")
         ),
         comparisons::COLUMNS,
         comparisons::rows(study, results, "replies"),
     );
     Some(section)
+}
+
+/// The conditions whose replies were judged, where they are few: `under raw and calm`.
+fn judged(study: &Study, results: &Results) -> String {
+    let conditions: BTreeSet<usize> = results.verdicts.iter().map(|v| v.place.condition).collect();
+    match conditions.len() {
+        1..=8 => format!("under {}", list(&conditions.iter().map(|c| study.conditions[*c].name.clone()).collect::<Vec<_>>())),
+        n => format!("under each of {n} conditions"),
+    }
 }
 
 /// Where kept labels differ most between sampling seeds, in words.

@@ -5,6 +5,7 @@ mod synthetic;
 
 mod browser;
 mod carried;
+mod contrasts;
 mod coverage;
 mod demo;
 mod draws;
