@@ -2,6 +2,7 @@
 
 mod contrasts;
 mod depth;
+mod dominant;
 mod geometry;
 mod persistence;
 mod replies;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 pub use contrasts::Contrasts;
 pub use depth::{ControlCurve, DepthCurve, DepthPoint, Peak, ScaleRow, Trend};
+pub use dominant::{Caller, DOMINANT, Dominant};
 pub use geometry::{Across, AffectPlane, Contour, GeometryResults, LayerGeometry, PlaceGeometry, Scatter, ScatterPoint};
 pub use persistence::{Decay, Fitted, Grid, HalfLife, Persistence};
 pub use replies::{Calls, Kappa, Reading, Source, Verdict};
@@ -250,6 +252,8 @@ pub struct Results {
     pub verdicts: Vec<Verdict>,
     /// The agreement of each judge with the probe, and of judges with one another.
     pub kappas: Vec<Kappa>,
+    /// Labels that make up nearly all of somebody's calls of replies, or of a model's answers.
+    pub dominant: Vec<Dominant>,
     /// What the states look like.
     pub geometry: GeometryResults,
     /// Baselines and best probes at every level of the labels, where there are several.

@@ -235,11 +235,7 @@ fn shift(bench: &Bench<'_>, voice: &Voice<'_>, earlier: &Voice<'_>) -> Option<Co
     let (here, there) = (Drawn::mean(&here)?, Drawn::mean(&there)?);
     let difference = here.minus(&there);
     let p = (difference.groups > 1).then(|| p_value(difference.value, &difference.draws));
-    let who = match voice.source {
-        Source::Judge { model } => format!("judge {}", study.models[model].name),
-        Source::Probe => "probe".to_owned(),
-    };
-    let name = |condition: usize| format!("{}, {who}", study.conditions[condition].name);
+    let name = |condition: usize| voice.source.under(study, condition);
     Some(Comparison {
         family: "replies",
         model: place.model,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::comparisons;
+use super::findings::dominant;
 use super::section::{Cell, Section};
 use crate::figures::Figure;
 use crate::results::{Results, Source, Spread, Verdict};
@@ -31,6 +32,7 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
     if let Some(own) = own(study, results) {
         section.say(own);
     }
+    section.lead.extend(dominant::of_replies(study, results));
     for figure in ["replies-kept", "replies-recall", "replies-precision", "replies-shift"] {
         section.figure(figures, figure);
     }
@@ -44,7 +46,8 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
             Source::Judge { model } => format!("judge {}{}", name(model), if v.of_itself() { " (of itself)" } else { "" }),
             Source::Probe => "probe".to_owned(),
         };
-        let most = most_expressed(&v.shift)
+        let most = v
+            .most_expressed()
             .map_or_else(|| "–".to_owned(), |(class, share)| format!("{} ({})", study.classes[class], Unit::Share.value(share)));
         let agreement = with_probe(v);
         let mut row = vec![
@@ -140,12 +143,4 @@ fn own(study: &Study, results: &Results) -> Option<String> {
             list(&names)
         )
     })
-}
-
-fn most_expressed(shift: &[Vec<usize>]) -> Option<(usize, f64)> {
-    let classes = shift.len();
-    let of = |class: usize| shift.iter().map(|row| row[class]).sum::<usize>();
-    let all: usize = (0..classes).map(of).sum();
-    let most = (0..classes).max_by_key(|c| (of(*c), classes - c))?;
-    (all > 0).then(|| (most, of(most) as f64 / all as f64))
 }

@@ -8,6 +8,7 @@ mod carried;
 mod contrasts;
 mod coverage;
 mod demo;
+mod dominant;
 mod draws;
 mod judges;
 mod page;
