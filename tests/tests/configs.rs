@@ -119,6 +119,8 @@ fn the_paper_is_planned_without_its_corpus_and_models() {
     assert_eq!(strings(&plan["conditions"], "name"), ["raw", "few-shot", "chat", "empty", "emotional", "calm"]);
     let systems: Vec<&Value> = plan["conditions"].as_array().unwrap()[3..].iter().map(|c| &c["chat"]["system"]).collect();
     assert_eq!(systems, ["", "You are very emotional.", "You always remain calm and composed."]);
+    let judged = serde_json::to_value(limbic::sweep::read_spec(spec.as_ref()).unwrap().judge).unwrap();
+    assert_eq!(judged["conditions"], serde_json::json!(["empty", "emotional", "calm"]), "malleability is about the system prompts");
     assert_eq!(plan["conditions"][1]["examples"].as_array().unwrap().len(), 14);
     // 14 models x 6 conditions x 6 layers x 12 offsets; Llama-3.2-1B's 16 blocks and the others give six layers each.
     assert_eq!(plan["cells"], 14 * 6 * 6 * 12);

@@ -7,6 +7,7 @@
 pub mod bench;
 mod compare;
 mod curves;
+mod dominant;
 mod geometry;
 mod levels;
 pub mod measure;
@@ -73,6 +74,7 @@ pub fn evaluate(study: &Study) -> Result<Results, ReportError> {
         calls: Vec::new(),
         verdicts: Vec::new(),
         kappas: Vec::new(),
+        dominant: Vec::new(),
         geometry: GeometryResults::default(),
         levels: Vec::new(),
         comparisons: Vec::new(),
@@ -141,6 +143,7 @@ fn summaries(bench: &Bench<'_>, results: &mut Results) {
     results.calls = replies::calls(bench, results);
     let shifts;
     (results.verdicts, results.kappas, shifts) = replies::all(bench, &results.calls);
+    results.dominant = dominant::all(bench, results);
     results.comparisons.extend(shifts);
     compare::correct(&mut results.comparisons);
 }

@@ -1,6 +1,8 @@
 //! What [`crate::evaluate()`] finds: scores of every prediction, and the summaries that pages and figures show.
 
+mod contrasts;
 mod depth;
+mod dominant;
 mod geometry;
 mod persistence;
 mod replies;
@@ -9,7 +11,9 @@ mod scores;
 use limbic_proto::axis::Layer;
 use serde::Serialize;
 
+pub use contrasts::Contrasts;
 pub use depth::{ControlCurve, DepthCurve, DepthPoint, Peak, ScaleRow, Trend};
+pub use dominant::{Caller, DOMINANT, Dominant};
 pub use geometry::{Across, AffectPlane, Contour, GeometryResults, LayerGeometry, PlaceGeometry, Scatter, ScatterPoint};
 pub use persistence::{Decay, Fitted, Grid, HalfLife, Persistence};
 pub use replies::{Calls, Kappa, Reading, Source, Verdict};
@@ -248,6 +252,8 @@ pub struct Results {
     pub verdicts: Vec<Verdict>,
     /// The agreement of each judge with the probe, and of judges with one another.
     pub kappas: Vec<Kappa>,
+    /// Labels that make up nearly all of somebody's calls of replies, or of a model's answers.
+    pub dominant: Vec<Dominant>,
     /// What the states look like.
     pub geometry: GeometryResults,
     /// Baselines and best probes at every level of the labels, where there are several.

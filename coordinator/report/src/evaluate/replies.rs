@@ -1,12 +1,14 @@
 //! What replies express: verdicts of judges and of the probe on the reply's states, against the label of the utterance and
 //! against one another.
 
+use std::collections::BTreeSet;
+
 use limbic_proto::axis::ReadOut;
 use limbic_proto::rows::Scheme;
 
 use super::bench::{Bench, Cells, Origin};
 use super::measure::Drawn;
-use crate::results::{Calls, Comparison, Kappa, Place, Reading, Results, Source, Spread, Verdict};
+use crate::results::{Calls, Comparison, Contrasts, Kappa, Place, Reading, Results, Source, Spread, Verdict};
 use crate::statistics::agreement::kappa;
 use crate::statistics::comparison::p_value;
 use crate::statistics::metrics;
@@ -73,8 +75,8 @@ impl Voice<'_> {
     }
 }
 
-/// The verdicts, the agreement of each judge with the probe and of the judges with one another, and how each condition differs
-/// from the first: means over sampling seeds.
+/// The verdicts, the agreement of each judge with the probe and of the judges with one another, and how conditions differ: means
+/// over sampling seeds.
 pub fn all(bench: &Bench<'_>, called: &[Calls]) -> (Vec<Verdict>, Vec<Kappa>, Vec<Comparison>) {
     let (mut verdicts, mut kappas, mut comparisons) = (Vec::new(), Vec::new(), Vec::new());
     let voices = Voice::all(called);
@@ -85,11 +87,14 @@ pub fn all(bench: &Bench<'_>, called: &[Calls]) -> (Vec<Verdict>, Vec<Kappa>, Ve
             let others = voices[at + 1..].iter().filter(|other| other.place == voice.place);
             kappas.extend(others.filter_map(|other| agreement(bench, judge, voice, other)));
         }
-        let first = Place { condition: 0, ..voice.place };
-        if voice.place != first {
-            let first = voices.iter().find(|other| (other.place, other.source) == (first, voice.source));
-            comparisons.extend(first.and_then(|first| shift(bench, voice, first)));
-        }
+    }
+    // Judges, and the probe, of one model beside themselves.
+    let speakers: BTreeSet<(usize, Source)> = voices.iter().map(|v| (v.place.model, v.source)).collect();
+    let contrasts = Contrasts::between(called.iter().map(|c| c.place.condition));
+    for (model, source) in speakers {
+        let under = |condition: usize| voices.iter().find(|v| (v.place, v.source) == (Place { model, condition }, source));
+        let both = contrasts.pairs().filter_map(|(later, earlier)| under(later).zip(under(earlier)));
+        comparisons.extend(both.filter_map(|(later, earlier)| shift(bench, later, earlier)));
     }
     (verdicts, kappas, comparisons)
 }
@@ -217,30 +222,26 @@ fn agree(bench: &Bench<'_>, of_judge: &Called, of_other: &Called) -> Option<Draw
     (!value.is_nan()).then(|| Drawn { value, draws, n, groups: tally.groups() })
 }
 
-/// How much more (or less) often replies under a condition express the utterance's label than under the first.
-fn shift(bench: &Bench<'_>, voice: &Voice<'_>, first: &Voice<'_>) -> Option<Comparison> {
+/// How much more (or less) often replies under a condition express the utterance's label than under an earlier one.
+fn shift(bench: &Bench<'_>, voice: &Voice<'_>, earlier: &Voice<'_>) -> Option<Comparison> {
     let (ruler, study, place) = (&bench.ruler, bench.study, voice.place);
-    let kept = |(calls, first): (&Calls, &Calls)| {
-        let (calls, first) = (&calls.calls, &first.calls);
-        let both: Vec<bool> = calls.iter().zip(first.iter()).map(|(a, b)| a.is_some() && b.is_some()).collect();
+    let kept = |(calls, earlier): (&Calls, &Calls)| {
+        let (calls, earlier) = (&calls.calls, &earlier.calls);
+        let both: Vec<bool> = calls.iter().zip(earlier.iter()).map(|(a, b)| a.is_some() && b.is_some()).collect();
         let of = |calls: &Called| ruler.mean(&both, |row| f64::from(u8::from(calls[row] == Some(ruler.target.class[row]))));
-        Some((of(calls)?, of(first)?))
+        Some((of(calls)?, of(earlier)?))
     };
-    let (here, there): (Vec<Drawn>, Vec<Drawn>) = voice.beside(first).filter_map(kept).unzip();
+    let (here, there): (Vec<Drawn>, Vec<Drawn>) = voice.beside(earlier).filter_map(kept).unzip();
     let (here, there) = (Drawn::mean(&here)?, Drawn::mean(&there)?);
     let difference = here.minus(&there);
     let p = (difference.groups > 1).then(|| p_value(difference.value, &difference.draws));
-    let who = match voice.source {
-        Source::Judge { model } => format!("judge {}", study.models[model].name),
-        Source::Probe => "probe".to_owned(),
-    };
-    let name = |condition: usize| format!("{}, {who}", study.conditions[condition].name);
+    let name = |condition: usize| voice.source.under(study, condition);
     Some(Comparison {
         family: "replies",
         model: place.model,
         condition: Some(place.condition),
         subject: name(place.condition),
-        against: name(0),
+        against: name(earlier.place.condition),
         subject_score: here.value,
         against_score: there.value,
         difference: difference.estimate(ruler.resamples),

@@ -1,11 +1,13 @@
 //! "What this shows": the key figures and the sentences, computed from the numbers.
 
+pub mod dominant;
 mod extent;
+mod malleability;
 
 use limbic_proto::axis::Context;
 
 use super::Card;
-use crate::results::{Comparison, DepthCurve, HalfLife, Kappa, Results, Source, Verdict};
+use crate::results::{Comparison, DepthCurve, HalfLife, Results};
 use crate::study::Study;
 use crate::wording::{Unit, half_life, layer, list, p_value, percent};
 
@@ -139,7 +141,9 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
     });
     for name in ["bag-of-words", "mean-embedding", "zero-shot", "zero-shot-json"] {
         let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "baselines" && c.against == name).collect();
-        out.extend(against(study, unit, name, &found, best.score.n));
+        let parts = [against(study, unit, name, &found, best.score.n), dominant::of_baseline(study, results, name)];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        out.extend((!parts.is_empty()).then(|| parts.join(" ")));
     }
     out.extend(written(study, results));
     out.extend(controls(study, results, unit));
@@ -148,7 +152,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
     out.extend(extent::persistence(study, results, curve, unit));
     out.extend(conditions(study, results, unit));
     out.extend(transfer(study, results, unit));
-    out.extend(replies(study, results));
+    out.extend(malleability::sentences(study, results));
     out.extend(geometry(study, results, curve));
     out.extend(power(results, unit));
     out
@@ -264,21 +268,28 @@ fn conditions(study: &Study, results: &Results, unit: Unit) -> Option<String> {
     let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "conditions").collect();
     let strongest = found.iter().max_by(|a, b| a.difference.value.abs().total_cmp(&b.difference.value.abs()))?;
     let clear = found.iter().filter(|c| sure(study, c)).count();
-    let reference = &study.conditions[0].name;
-    let corrected = found.iter().map(|c| c.corrected).max().unwrap_or(0);
-    let rest = match (clear, found.len()) {
-        (0, 1) => format!("the difference from {reference} can't be told from chance"),
-        (1, 1) => format!("the difference from {reference} is clear"),
-        (0, n) => format!("none of the {n} differences from {reference} survives Holm's correction over {corrected} comparisons"),
-        (k, n) => format!("{k} of {n} differences from {reference} survive Holm's correction over {corrected} comparisons"),
-    };
     Some(format!(
-        "Putting the utterance to the model in another way: {rest}; the largest is {}{} ({}, {}).",
+        "Putting the utterance to the model in another way: {}; the largest is {}{} ({}, {} against {}).",
+        survivors(clear, &found, &results.contrasts().counted(study)),
         unit.points(strongest.difference),
         unit.of_difference(),
         study.models[strongest.model].name,
         strongest.subject,
+        strongest.against,
     ))
+}
+
+/// How many of some differences are clear: `3 of 15 differences between two conditions survive Holm's correction over 15
+/// comparisons`.
+fn survivors(clear: usize, found: &[&Comparison], between: &str) -> String {
+    let corrected = found.iter().map(|c| c.corrected).max().unwrap_or(0);
+    match (clear, found.len()) {
+        (0, 1) => format!("the difference {between} can't be told from chance"),
+        (1, 1) => format!("the difference {between} is clear"),
+        (0, n) => format!("none of the {n} differences {between} survives Holm's correction over {corrected} comparisons"),
+        (1, n) => format!("1 of {n} differences {between} survives Holm's correction over {corrected} comparisons"),
+        (k, n) => format!("{k} of {n} differences {between} survive Holm's correction over {corrected} comparisons"),
+    }
 }
 
 /// Whether a probe of one condition serves under another.
@@ -295,58 +306,6 @@ fn transfer(study: &Study, results: &Results, unit: Unit) -> Option<String> {
         unit.points(worst.difference),
         unit.of_difference()
     ))
-}
-
-/// What the replies do with the label.
-fn replies(study: &Study, results: &Results) -> Vec<String> {
-    let mut out = Vec::new();
-    let judged = |v: &&Verdict| matches!(v.source, Source::Judge { .. });
-    let all: Vec<_> = results.verdicts.iter().filter(judged).collect();
-    let by = |a: &&&Verdict, b: &&&Verdict| a.kept.value.total_cmp(&b.kept.value);
-    let several = results.judges().len() > 1;
-    if let (Some(low), Some(high)) = (all.iter().min_by(by), all.iter().max_by(by)) {
-        let place = |v: &Verdict| {
-            let judge = match v.source {
-                Source::Judge { model } if several => format!(", judge {}", study.models[model].name),
-                _ => String::new(),
-            };
-            format!("{}, {}{judge}", study.models[v.place.model].name, study.conditions[v.place.condition].name)
-        };
-        let chance = unit_floor(results);
-        out.push(if all.len() == 1 {
-            format!("By the judge, {} of the replies express the utterance's label ({chance}).", Unit::Share.estimate(low.kept))
-        } else {
-            format!(
-                "By the {}, replies express the utterance's label in {} ({}) to {} ({}) of the rows ({chance}).",
-                if several { "judges" } else { "judge" },
-                Unit::Share.estimate(low.kept),
-                place(low),
-                Unit::Share.estimate(high.kept),
-                place(high)
-            )
-        });
-    }
-    let kappas = |with_probe: bool| {
-        let ours: Vec<&Kappa> = results.kappas.iter().filter(|k| (k.with == Source::Probe) == with_probe).collect();
-        let by = |a: &&&Kappa, b: &&&Kappa| a.kappa.value.total_cmp(&b.kappa.value);
-        let (low, high) = (ours.iter().min_by(by)?, ours.iter().max_by(by)?);
-        Some(match ours.len() {
-            1 => Unit::Real.estimate(low.kappa),
-            _ => format!("{} to {}", Unit::Real.value(low.kappa.value), Unit::Real.value(high.kappa.value)),
-        })
-    };
-    if let Some(words) = kappas(true) {
-        let probe = results.reading.map_or_else(String::new, |r| format!("; probe: {}", crate::wording::reading(r)));
-        out.push(format!("Judge and probe agree on the replies with a kappa of {words} (0 = no more than their frequencies give){probe}."));
-    }
-    if let Some(words) = kappas(false) {
-        out.push(format!("The judges agree with one another on the same replies with a kappa of {words}."));
-    }
-    out
-}
-
-fn unit_floor(results: &Results) -> String {
-    format!("always naming the commonest class gives {}", percent(results.measure.floor))
 }
 
 /// Which classes lie together in the headline's model.

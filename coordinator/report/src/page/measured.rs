@@ -206,9 +206,9 @@ pub fn conditions(study: &Study, results: &Results, figures: &[Figure]) -> Optio
     }
     section.table(
         format!(
-            "Paired differences from {}, {}; {}",
-            study.conditions[0].name,
+            "Paired differences between conditions, {}: {}; {}",
             of_what(results),
+            results.contrasts().words(study),
             comparisons::note_of(results, "conditions")
         ),
         comparisons::COLUMNS,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::comparisons;
+use super::findings::dominant;
 use super::section::{Cell, Section};
 use crate::figures::Figure;
 use crate::results::{Results, Source, Spread, Verdict};
@@ -19,7 +20,8 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
     let judges: Vec<String> = results.judges().into_iter().map(name).collect();
     let judging = if judges.len() == 1 { "judges by its likelihood" } else { "judge, each by its likelihood" };
     section.say(format!(
-        "What do the replies express under each system prompt, against the label of the utterance? {} {judging} of each label.",
+        "What do the replies express {}, against the label of the utterance? {} {judging} of each label.",
+        judged(study, results),
         list(&judges)
     ));
     section.lead.extend(results.reading.map(|r| format!("Probe: {}; probabilities are averaged over the measured offsets.", reading(r))));
@@ -30,6 +32,7 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
     if let Some(own) = own(study, results) {
         section.say(own);
     }
+    section.lead.extend(dominant::of_replies(study, results));
     for figure in ["replies-kept", "replies-recall", "replies-precision", "replies-shift"] {
         section.figure(figures, figure);
     }
@@ -43,7 +46,8 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
             Source::Judge { model } => format!("judge {}{}", name(model), if v.of_itself() { " (of itself)" } else { "" }),
             Source::Probe => "probe".to_owned(),
         };
-        let most = most_expressed(&v.shift)
+        let most = v
+            .most_expressed()
             .map_or_else(|| "–".to_owned(), |(class, share)| format!("{} ({})", study.classes[class], Unit::Share.value(share)));
         let agreement = with_probe(v);
         let mut row = vec![
@@ -91,14 +95,23 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
     );
     section.table(
         format!(
-            "Kept labels, each condition minus {}, paired, in points; {}",
-            study.conditions[0].name,
+            "Kept labels, paired, in points: {}; {}",
+            results.contrasts_of_replies().words(study),
             comparisons::note_of(results, "replies")
         ),
         comparisons::COLUMNS,
         comparisons::rows(study, results, "replies"),
     );
     Some(section)
+}
+
+/// The conditions whose replies were judged, where they are few: `under raw and calm`.
+fn judged(study: &Study, results: &Results) -> String {
+    let conditions: BTreeSet<usize> = results.verdicts.iter().map(|v| v.place.condition).collect();
+    match conditions.len() {
+        1..=8 => format!("under {}", list(&conditions.iter().map(|c| study.conditions[*c].name.clone()).collect::<Vec<_>>())),
+        n => format!("under each of {n} conditions"),
+    }
 }
 
 /// Where kept labels differ most between sampling seeds, in words.
@@ -130,12 +143,4 @@ fn own(study: &Study, results: &Results) -> Option<String> {
             list(&names)
         )
     })
-}
-
-fn most_expressed(shift: &[Vec<usize>]) -> Option<(usize, f64)> {
-    let classes = shift.len();
-    let of = |class: usize| shift.iter().map(|row| row[class]).sum::<usize>();
-    let all: usize = (0..classes).map(of).sum();
-    let most = (0..classes).max_by_key(|c| (of(*c), classes - c))?;
-    (all > 0).then(|| (most, of(most) as f64 / all as f64))
 }

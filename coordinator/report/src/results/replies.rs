@@ -6,6 +6,7 @@ use limbic_proto::axis::Context;
 use serde::Serialize;
 
 use super::{Estimate, Place, Results, Spread};
+use crate::study::Study;
 
 /// Who says what a reply expresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -19,6 +20,17 @@ pub enum Source {
     /// The primary probe on the reply's states, its probabilities averaged over the measured offsets; which probe, and in which
     /// context, [`Results::reading`] says.
     Probe,
+}
+
+impl Source {
+    /// Who speaks of replies under a condition: `calm, judge NAME`.
+    pub fn under(self, study: &Study, condition: usize) -> String {
+        let who = match self {
+            Source::Judge { model } => format!("judge {}", study.models[model].name),
+            Source::Probe => "probe".to_owned(),
+        };
+        format!("{}, {who}", study.conditions[condition].name)
+    }
 }
 
 /// How the probe reads a reply: the same for all models and conditions of a study, so that they can be compared.

@@ -5,8 +5,10 @@ mod synthetic;
 
 mod browser;
 mod carried;
+mod contrasts;
 mod coverage;
 mod demo;
+mod dominant;
 mod draws;
 mod judges;
 mod page;

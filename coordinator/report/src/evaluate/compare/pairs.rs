@@ -9,7 +9,7 @@ use super::super::curves::{CONTROLS, best_of, control_cells};
 use super::super::persistence::CONTEXTS;
 use super::{Pair, Side};
 use crate::evaluate::BASELINES;
-use crate::results::{DepthCurve, Persistence, Results};
+use crate::results::{DepthCurve, Persistence, Place, Results};
 
 /// All pairs, family by family.
 pub fn all(bench: &Bench<'_>, results: &Results) -> Vec<Pair> {
@@ -18,11 +18,7 @@ pub fn all(bench: &Bench<'_>, results: &Results) -> Vec<Pair> {
     let curves: Vec<&DepthCurve> = results.depth.iter().filter(|c| trained.contains(&c.place.model)).collect();
     pairs.extend(trained.iter().filter_map(|m| best_of(&results.depth, *m)).flat_map(|best| baselines(bench, best)));
     pairs.extend(models(bench, &curves));
-    for first in curves.iter().filter(|c| c.place.condition == 0) {
-        for other in curves.iter().filter(|c| c.place.model == first.place.model && c.place.condition > 0) {
-            pairs.push(pair("conditions", other, None, side(bench, other), side(bench, first)));
-        }
-    }
+    pairs.extend(trained.iter().flat_map(|model| conditions(bench, results, *model)));
     pairs.extend(results.persistence.iter().filter(|p| trained.contains(&p.place.model)).flat_map(|p| contexts(bench, results, p)));
     pairs.extend(results.persistence.iter().filter(|p| trained.contains(&p.place.model)).filter_map(|p| carried(bench, results, p)));
     pairs.extend(curves.iter().flat_map(|curve| probes(bench, results, curve)));
@@ -54,6 +50,14 @@ fn baselines(bench: &Bench<'_>, best: &DepthCurve) -> Vec<Pair> {
         }
     }
     pairs
+}
+
+/// A model's curves under one condition against those under another.
+fn conditions(bench: &Bench<'_>, results: &Results, model: usize) -> Vec<Pair> {
+    let under = |condition: usize| results.depth.iter().find(|c| c.place == Place { model, condition });
+    let contrasts = results.contrasts();
+    let both = contrasts.pairs().filter_map(|(later, earlier)| under(later).zip(under(earlier)));
+    both.map(|(later, earlier)| pair("conditions", later, None, side(bench, later), side(bench, earlier))).collect()
 }
 
 /// Every two models under the same condition, the larger one first.
@@ -149,7 +153,7 @@ fn controls(bench: &Bench<'_>, results: &Results, curve: &DepthCurve) -> Vec<Pai
 fn transfer(bench: &Bench<'_>, matrix: &crate::results::TransferMatrix) -> Vec<Pair> {
     let mut pairs = Vec::new();
     for &tested in &matrix.conditions {
-        let place = crate::results::Place { model: matrix.model, condition: tested };
+        let place = Place { model: matrix.model, condition: tested };
         let Some(home) = bench.home(place, &matrix.probe).and_then(|c| c.get(&(matrix.layer, ReadOut::LAST))) else { continue };
         for &fitted in matrix.conditions.iter().filter(|c| **c != tested) {
             let origin = Origin { fitted_condition: Some(fitted), ..Origin::default() };
