@@ -17,6 +17,9 @@ use super::rates::Rates;
 const PART: f64 = (16 << 20) as f64;
 /// Parts of an upload that are on their way at once.
 const IN_FLIGHT: f64 = 4.0;
+/// Reads of several shards that are under way at once, and the bytes that they may have together.
+const AT_ONCE: f64 = 16.0;
+const WINDOW: f64 = (64 << 20) as f64;
 /// Requests of a judge beyond its replies: looking for verdicts and leaving them (docs/architecture.md).
 const VERDICTS: f64 = 2.2;
 /// Bytes of states that are fitted on side by side.
@@ -35,8 +38,10 @@ pub struct Work {
     pub seconds: f64,
     /// Whether it is a GPU that computes.
     pub gpu: bool,
-    /// Reads of the store (objects, ranges, lengths) before and while it computes, one after the other.
+    /// Reads of the store (objects, ranges, lengths) before and while it computes.
     pub gets: f64,
+    /// Answers that are waited for one after the other: fewer than there are reads, where shards are read several at once.
+    turns: f64,
     /// Folders listed.
     pub lists: f64,
     /// Bytes read.
@@ -72,6 +77,7 @@ impl Work {
             gpu,
             // Whether its commit stands: the coordinator asks before it grants, the worker before it begins.
             gets: 2.0,
+            turns: 2.0,
             lists: 0.0,
             read: 0.0,
             // Commit and log.
@@ -101,10 +107,12 @@ impl Work {
                 work.reads_states(planned, plan, &unit.extracts, unit.read_outs.len(), 1.0);
                 // Commit, records and weights of each fit.
                 work.gets += 3.0 * unit.fits.len() as f64;
+                work.turns += 3.0 * unit.fits.len() as f64;
                 work.artifacts(&[bytes, 0.0]);
             }
             UnitSpec::Judge(unit) => {
                 work.gets += 1.0 + VERDICTS;
+                work.turns += 1.0 + VERDICTS;
                 work.read = plan.units.get(&unit.replies).map_or(0.0, |replies| tokens_bytes(replies, plan));
                 work.artifacts(&[bytes]);
             }
@@ -130,9 +138,10 @@ impl Work {
         self.read += times * self.held * read_outs as f64;
         let first = extracts.first().and_then(|shard| plan.units.get(shard));
         let Some(UnitSpec::Extract(shard)) = first.map(|planned| &planned.unit.spec) else { return };
-        if first.is_some_and(|first| first.bytes as f64 <= PART) {
+        if let Some(first) = first.filter(|first| first.bytes as f64 <= PART) {
             // Commit and states, whole.
             self.gets += 2.0 * shards;
+            self.turns += shards / AT_ONCE + shards / at_once(first.bytes as f64);
             return;
         }
         let contexts: BTreeSet<Context> = shard.read_outs.iter().filter(|r| r.offset > 0).map(|r| r.context).collect();
@@ -140,12 +149,14 @@ impl Work {
         let side_by_side = (SIDE_BY_SIDE / self.held.max(1.0)).floor().max(1.0);
         let ranges = (read_outs as f64 / side_by_side).ceil() + (times - 1.0) * read_outs as f64;
         // Commit, header, the lengths of prompts and of what follows them, and the ranges.
-        self.gets += shards * (3.0 + contexts.len() as f64 + ranges);
+        let (small, large) = (3.0 + contexts.len() as f64, self.held / shards.max(1.0) * side_by_side.min(read_outs as f64));
+        self.gets += shards * (small + ranges);
+        self.turns += shards * (small / AT_ONCE + ranges / at_once(large));
     }
 
     /// Seconds of reading what it needs, and waiting for answers.
     pub fn fetching(&self, rates: &Rates) -> f64 {
-        (self.gets + self.lists) * rates.answer() + rates.passing(self.read)
+        (self.turns + self.lists) * rates.answer() + rates.passing(self.read)
     }
 
     /// Seconds of loading its model.
@@ -172,6 +183,11 @@ impl Work {
 /// Bytes of a model's weights.
 fn weights(model: &ModelFacts) -> f64 {
     (model.architecture.parameters() * model.dtype.bytes()) as f64
+}
+
+/// How many reads of so many bytes are under way at once.
+fn at_once(bytes: f64) -> f64 {
+    (WINDOW / bytes.max(1.0)).floor().clamp(1.0, AT_ONCE)
 }
 
 /// Bytes of an extract unit beside its states.
