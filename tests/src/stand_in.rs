@@ -102,6 +102,7 @@ impl StandIn {
             test,
             strength: None,
             validation_log_loss: None,
+            validation_score: None,
             iterations: 1,
             converged: true,
             absent: None,

@@ -5,6 +5,7 @@
 //! decay or a difference rests on. What stays in memory of a prediction is its scores.
 
 pub mod bench;
+mod choice;
 mod compare;
 mod curves;
 mod dominant;
@@ -22,16 +23,17 @@ mod warnings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
+use limbic_proto::axis::{Context, Pooling};
 use limbic_proto::rows::Scheme;
 use limbic_proto::unit::UnitKind;
 
 use bench::{Bench, Ground, Origin, Series};
 pub use compare::{Pair, Side, correct, difference};
-pub use curves::best_of;
+pub use curves::line;
 use measure::Ruler;
 use target::{Rollup, Target};
 
-use crate::results::{Cost, GeometryResults, Line, Place, Results, Scores};
+use crate::results::{Choice, Cost, GeometryResults, Line, Place, Results, Scores};
 use crate::study::{ReportError, Study};
 
 /// Names that are baselines, in the order of tables.
@@ -59,7 +61,11 @@ pub fn evaluate(study: &Study) -> Result<Results, ReportError> {
         catalogue,
         scores: Vec::new(),
         measure: bench.measure.clone(),
-        probe: primary_probe(&bench),
+        probe: main_probe(&bench),
+        pooling: None,
+        poolings: Vec::new(),
+        chosen: Choice::Test,
+        best: Vec::new(),
         rows: study.test.len(),
         groups: ground.groups.groups(),
         baselines: baselines(&bench),
@@ -116,10 +122,17 @@ pub fn bench<'a>(study: &'a Study, ground: &'a Ground) -> Bench<'a> {
         measure: measure::measure(&target),
         ruler: ruler(target),
         cells: BTreeMap::new(),
+        poolings: poolings(study),
         values: Vec::new(),
         rows: Vec::new(),
         failed: Mutex::new(None),
     }
+}
+
+/// The poolings that probes were fitted at, at the prompt.
+fn poolings(study: &Study) -> Vec<Pooling> {
+    let read_outs = study.predictions.iter().filter_map(|p| p.read_out).filter(|r| r.context == Context::Full && r.offset == 0);
+    read_outs.map(|r| r.pooling).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Every section's summary.
@@ -128,6 +141,8 @@ fn summaries(bench: &Bench<'_>, results: &mut Results) {
     let twins: BTreeSet<usize> = (0..bench.study.models.len()).filter(|m| bench.study.models[*m].random_weights.is_some()).collect();
     results.probes = all.iter().map(curves::line).collect();
     let pooling = curves::main_pooling(&all);
+    (results.pooling, results.poolings) = (pooling, bench.poolings.iter().map(|p| p.as_str()).collect());
+    (results.best, results.chosen) = curves::best(bench, &all, results.probe.as_deref());
     results.depth = all.into_iter().filter(|c| Some(&c.probe) == results.probe.as_ref() && Some(c.pooling) == pooling).collect();
     (results.scale, results.trends) = scale::scale(bench, &results.depth);
     if let (Some(probe), Some(pooling)) = (results.probe.clone(), pooling) {
@@ -172,7 +187,8 @@ fn floors(bench: &mut Bench<'_>) {
     }
 }
 
-fn primary_probe(bench: &Bench<'_>) -> Option<String> {
+/// The main probe: a fixed order, so that sections of different sweeps are about the same one.
+fn main_probe(bench: &Bench<'_>) -> Option<String> {
     let probes: BTreeSet<&str> = bench.cells.keys().filter(|s| s.origin == Origin::default()).map(|s| &*s.probe).collect();
     let first = bench.study.predictions.iter().map(|p| &*p.probe).find(|p| probes.contains(p))?;
     Some(["logistic", "ridge"].into_iter().find(|p| probes.contains(p)).unwrap_or(first).to_owned())

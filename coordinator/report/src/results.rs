@@ -12,7 +12,7 @@ use limbic_proto::axis::Layer;
 use serde::Serialize;
 
 pub use contrasts::Contrasts;
-pub use depth::{ControlCurve, DepthCurve, DepthPoint, Peak, ScaleRow, Trend};
+pub use depth::{Choice, ControlCurve, DepthCurve, DepthPoint, Peak, ScaleRow, Trend};
 pub use dominant::{Caller, DOMINANT, Dominant};
 pub use geometry::{Across, AffectPlane, Contour, GeometryResults, LayerGeometry, PlaceGeometry, Scatter, ScatterPoint};
 pub use persistence::{Decay, Fitted, Grid, HalfLife, Persistence};
@@ -221,8 +221,18 @@ pub struct Results {
     pub scores: Vec<Scores>,
     /// What curves, differences and summaries are about.
     pub measure: Measure,
-    /// The probe that curves and summaries are about: `logistic` if it was fitted, else `ridge`, else the first.
+    /// The main probe, which sections about layers, conditions and offsets are about: `logistic` if it was fitted, else `ridge`,
+    /// else the first. It needn't be the best one.
     pub probe: Option<String>,
+    /// Its pooling at offset 0: `last`, or the first that was measured.
+    pub pooling: Option<&'static str>,
+    /// All poolings at offset 0 that probes were fitted at.
+    pub poolings: Vec<&'static str>,
+    /// What the best of a model's probes, poolings and conditions were chosen by.
+    pub chosen: Choice,
+    /// Per model the curve that stands against the baselines: of all probes, poolings and conditions the one whose representative
+    /// layer is best, as `chosen` says.
+    pub best: Vec<DepthCurve>,
     /// Test rows.
     pub rows: usize,
     /// Groups that are resampled.
@@ -231,7 +241,7 @@ pub struct Results {
     pub baselines: Vec<Line>,
     /// Every probe and pooling at its representative layer, per model and condition.
     pub probes: Vec<Line>,
-    /// One per model and condition, primary probe.
+    /// One per model and condition, of the main probe and pooling.
     pub depth: Vec<DepthCurve>,
     /// One per model and condition.
     pub scale: Vec<ScaleRow>,
@@ -267,6 +277,46 @@ pub struct Results {
 }
 
 impl Results {
+    /// The curve that stands for a model against the baselines.
+    pub fn best_of(&self, model: usize) -> Option<&DepthCurve> {
+        self.best.iter().find(|c| c.place.model == model)
+    }
+
+    /// Whether what stands for one model is better than what stands for another, by what both were chosen by.
+    pub fn beats(&self, curve: &DepthCurve, other: &DepthCurve) -> bool {
+        let worth = |c: &DepthCurve| match self.chosen {
+            Choice::ValidationMeasure => c.shown().validation_score.unwrap_or(f64::NEG_INFINITY),
+            Choice::ValidationLoss => c.shown().validation_loss.map_or(f64::NEG_INFINITY, |loss| -loss),
+            Choice::Test => c.shown().score.value,
+        };
+        worth(curve) > worth(other)
+    }
+
+    /// What a probe is called: with its pooling where several were measured.
+    pub fn named(&self, probe: &str, pooling: Option<&str>) -> String {
+        crate::wording::probe(probe, pooling.filter(|_| self.poolings.len() > 1))
+    }
+
+    /// What the main probe is called.
+    pub fn main(&self) -> String {
+        self.named(self.probe.as_deref().unwrap_or("probe"), self.pooling)
+    }
+
+    /// The main probe in a sentence: `the probe`, or where there are others `the logistic (last) probe`.
+    pub fn the_probe(&self) -> String {
+        if self.several() { format!("the {} probe", self.main()) } else { "the probe".to_owned() }
+    }
+
+    /// How many probes were fitted.
+    pub fn kinds(&self) -> usize {
+        self.probes.iter().map(|l| l.probe.as_str()).collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    /// Whether the main probe is one of several, so that it must be named.
+    pub fn several(&self) -> bool {
+        self.kinds() > 1 || self.poolings.len() > 1
+    }
+
     /// One metric of one prediction at the level of the classes themselves.
     pub fn score(&self, prediction: usize, metric: &str) -> Option<Estimate> {
         self.scores[prediction].get(self.catalogue.id(None, metric)?)

@@ -19,6 +19,11 @@ pub fn reading(reading: Reading) -> &'static str {
     }
 }
 
+/// What a probe is called where several poolings were measured: `logistic (utterance-mean)`.
+pub fn probe(probe: &str, pooling: Option<&str>) -> String {
+    pooling.map_or_else(|| probe.to_owned(), |pooling| format!("{probe} ({pooling})"))
+}
+
 /// How a measure is written: shares in percent, other numbers with three decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {

@@ -189,6 +189,11 @@ pub struct FitRecord {
     /// Mean loss on validation: log-loss in nats (summed over classes under [`Scheme::Multi`] and [`Scheme::Intensity`]), or
     /// squared error in units of the targets' variance where predictions are no probabilities.
     pub validation_log_loss: Option<f64>,
+    /// The study's measure on validation, by which reports choose layers and probes: accuracy under [`Scheme::Single`], mean
+    /// average precision under [`Scheme::Multi`], else the mean of Pearson's r. Of probes on states that are no control; absent
+    /// from records that were written before it was kept, and where it is undefined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_score: Option<f64>,
     /// Steps (MLP) or iterations (logistic).
     pub iterations: usize,
     /// Whether the optimum was reached (always true of an MLP, which stops by plan).
@@ -219,5 +224,20 @@ pub fn bag_of_words_probe(scheme: Scheme) -> ProbeSpec {
             ProbeSpec::Logistic(LogisticSpec { c: vec![0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0], ..LogisticSpec::default() })
         }
         Scheme::Intensity | Scheme::Continuous => ProbeSpec::Ridge(RidgeSpec { alpha: vec![0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0] }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FitRecord;
+
+    #[test]
+    fn records_of_before_the_validation_score_was_kept_are_read_and_written_as_they_were() {
+        let old = r#"{"name":{"probe":"ridge","read_out":null,"seed":0},"train":8,"validation":1,"test":1,"strength":1.0,"validation_log_loss":0.5,"iterations":0,"converged":true,"absent":null}"#;
+        let record: FitRecord = serde_json::from_str(old).expect("a record");
+        assert_eq!((record.validation_score, serde_json::to_string(&record).expect("it serializes").as_str()), (None, old));
+        let new = FitRecord { validation_score: Some(0.25), ..record };
+        let read: FitRecord = serde_json::from_str(&serde_json::to_string(&new).expect("it serializes")).expect("a record");
+        assert_eq!(read, new);
     }
 }

@@ -82,10 +82,10 @@ fn kept(output: &Output, name: &str, kind: &str, scheme: Scheme) -> Option<Fitte
     (!tensors.is_empty()).then(|| Fitted::from_tensors(ProbeKind::named(kind).unwrap(), scheme, &tensors).unwrap())
 }
 
-/// The test rows' states at a read-out.
-fn test_states(bench: &Bench, output: &Output, read_out: ReadOut) -> (Vec<f32>, usize, usize) {
+/// The states of a split's rows at a read-out, which all reach it.
+fn states_of(bench: &Bench, output: &Output, read_out: ReadOut, split: Split) -> (Vec<f32>, usize, usize) {
     let (shape, all) = tensor_f32(artifact(output, STATES), &read_out.tensor(LAYER));
-    let rows: Vec<usize> = (0..bench.rows().len()).filter(|row| bench.rows()[*row].split == Split::Test).collect();
+    let rows: Vec<usize> = (0..bench.rows().len()).filter(|row| bench.rows()[*row].split == split).collect();
     let x = rows.iter().flat_map(|row| &all[row * shape[1]..][..shape[1]]).copied().collect();
     (x, rows.len(), shape[1])
 }
@@ -117,6 +117,13 @@ fn every_probe_has_its_controls_and_is_kept_as_it_predicts() {
         assert!(values.chunks_exact(3).all(|p| (p.iter().sum::<f32>() - 1.0).abs() < 1e-4), "{name}");
         let (control, carried) = (record.name.control, record.name.fitted_at);
         let found = kept(&fits, name, &record.name.probe, Scheme::Single);
+        assert_eq!(record.validation_score.is_some(), control.is_none(), "{name}");
+        if let Some(probe) = &found {
+            let (x, rows, width) = states_of(&bench, &output, record.name.read_out.unwrap(), Split::Validation);
+            let held = bench.rows().iter().filter(|row| row.split == Split::Validation).map(|row| row.class).collect::<Vec<_>>();
+            let right = Score::of(&probe.predict(&Matrix::new(&x, rows, width).unwrap()).unwrap(), &held, None, 3).accuracy;
+            assert_eq!(record.validation_score, Some(right), "{name}");
+        }
         assert_eq!(found.is_some(), control.is_none() && carried.is_none(), "{name}");
         let from = carried.map(|_| {
             kept(
@@ -127,7 +134,7 @@ fn every_probe_has_its_controls_and_is_kept_as_it_predicts() {
             )
         });
         if let Some(probe) = from.flatten().or(found) {
-            let (x, rows, width) = test_states(&bench, &output, record.name.read_out.unwrap());
+            let (x, rows, width) = states_of(&bench, &output, record.name.read_out.unwrap(), Split::Test);
             let again = probe.predict(&Matrix::new(&x, rows, width).unwrap()).unwrap();
             assert!(again.iter().zip(&values).all(|(a, b)| (a - b).abs() < 1e-5), "{name}");
         }
@@ -214,6 +221,7 @@ fn every_scheme_has_its_probes_and_baselines() {
         assert!(words < 0.9 * floor, "{scheme:?}: words {words}, floor {floor}");
         for (name, record) in found.iter().filter(|(_, record)| record.name.control.is_none()) {
             assert!(record.absent.is_none() && record.validation_log_loss.is_some() && record.mdl.is_none(), "{record:?}");
+            assert!(record.validation_score.is_some_and(|score| (-1.0..=1.0).contains(&score)), "{record:?}");
             // A temperature alone doesn't make squared errors small where a class never occurs.
             if !name.starts_with("mean-difference") {
                 let found = error(&predictions(&output, name));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use limbic_proto::axis::{Layer, ReadOut};
+use limbic_proto::axis::{Layer, Pooling, ReadOut};
 use limbic_proto::spec::Control;
 
 use super::measure::{Drawn, Ruler};
@@ -11,7 +11,7 @@ use super::target::Rollup;
 use crate::results::{Estimate, Measure, Place};
 use crate::statistics::resamples::Resamples;
 use crate::statistics::tally::RowGroups;
-use crate::study::{ReportError, Study};
+use crate::study::{Fit, ReportError, Study};
 
 /// A place's fits by one probe, as one origin: everything but layer, read-out and seed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +54,8 @@ pub struct Bench<'a> {
     pub measure: Measure,
     /// Predictions by where they belong, sampling seeds and seeds ascending; fits that are absent are left out.
     pub cells: BTreeMap<Series, Cells>,
+    /// The poolings that probes were fitted at, at the prompt; where there are several, probes are named with theirs.
+    pub poolings: Vec<Pooling>,
     /// Per prediction the study's measure without an interval, where it is defined.
     pub values: Vec<Option<f64>>,
     /// Per prediction the rows that it has.
@@ -180,9 +182,18 @@ impl Bench<'_> {
 
     /// Mean validation loss of some fits; none if one of them has none.
     pub fn validation(&self, predictions: &[usize]) -> Option<f64> {
-        let of = |i: &usize| self.study.predictions[*i].fit.as_ref()?.validation_loss.filter(|l| l.is_finite());
-        let losses: Option<Vec<f64>> = predictions.iter().map(of).collect();
-        losses.filter(|l| !l.is_empty()).map(|l| l.iter().sum::<f64>() / l.len() as f64)
+        self.of_fits(predictions, |fit| fit.validation_loss)
+    }
+
+    /// The study's measure on validation rows, mean over some fits; none if one of them doesn't tell.
+    pub fn validation_score(&self, predictions: &[usize]) -> Option<f64> {
+        self.of_fits(predictions, |fit| fit.validation_score)
+    }
+
+    fn of_fits(&self, predictions: &[usize], of: fn(&Fit) -> Option<f64>) -> Option<f64> {
+        let of = |i: &usize| of(self.study.predictions[*i].fit.as_ref()?).filter(|v| v.is_finite());
+        let values: Option<Vec<f64>> = predictions.iter().map(of).collect();
+        values.filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>() / v.len() as f64)
     }
 
     /// The twin of random weights of a model.

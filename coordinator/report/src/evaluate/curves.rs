@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
+use limbic_proto::rows::Scheme;
 use limbic_proto::spec::Control;
 use rayon::prelude::*;
 
 use super::bench::{Bench, Cells, Origin, Series, argmax};
+use super::choice::{self, Merit};
 use super::measure::Drawn;
-use crate::results::{ControlCurve, DepthCurve, DepthPoint, Estimate, Line, Peak, Place, Spread};
+use crate::results::{Choice, ControlCurve, DepthCurve, DepthPoint, Estimate, Line, Peak, Place, Spread};
 use crate::statistics::best::as_good_as_best;
 use crate::statistics::comparison::benjamini_hochberg;
 
@@ -55,6 +57,7 @@ fn one(bench: &Bench<'_>, series: &Series, cells: &Cells, read_out: ReadOut) -> 
             depth: layer.depth(layers),
             score: drawn.estimate(bench.ruler.resamples),
             seed_sd: seed_sd(bench, predictions),
+            validation_score: bench.validation_score(predictions),
             validation_loss: bench.validation(predictions),
             compression: compression(bench, predictions),
             as_good_as_peak: None,
@@ -69,10 +72,10 @@ fn one(bench: &Bench<'_>, series: &Series, cells: &Cells, read_out: ReadOut) -> 
         let corrected = benjamini_hochberg(&as_good_as_best(&values, &draws));
         points.iter_mut().zip(corrected).for_each(|(point, p)| point.as_good_as_peak = Some(p));
     }
-    let (best, chosen_on_validation) = representative(&points);
+    let (best, chosen) = representative(&points);
     let controls = controls(bench, series, read_out, &points);
     let (probe, pooling) = (series.probe.to_string(), read_out.pooling.as_str());
-    Some(DepthCurve { place: series.place, probe, pooling, points, peak, best, chosen_on_validation, controls })
+    Some(DepthCurve { place: series.place, probe, pooling, points, peak, best, chosen, controls })
 }
 
 /// The controls at the same layers.
@@ -111,14 +114,9 @@ fn compression(bench: &Bench<'_>, predictions: &[usize]) -> Option<f64> {
     all.filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>() / v.len() as f64)
 }
 
-/// The point with the lowest validation loss if all have one (and so its test score isn't flattered by the choice), else
-/// the one with the highest test score.
-fn representative(points: &[DepthPoint]) -> (usize, bool) {
-    let losses: Option<Vec<f64>> = points.iter().map(|p| p.validation_loss).collect();
-    match losses {
-        Some(losses) => (argmax(losses.iter().map(|l| -l)), true),
-        None => (argmax(points.iter().map(|p| p.score.value)), false),
-    }
+/// The point that stands for a curve, and what it was chosen by.
+fn representative(points: &[DepthPoint]) -> (usize, Choice) {
+    choice::best(&points.iter().map(Merit::of).collect::<Vec<_>>())
 }
 
 /// The highest point, with the percentile interval of the argmax over resamples.
@@ -152,15 +150,24 @@ pub fn line(curve: &DepthCurve) -> Line {
     }
 }
 
-/// The curve of a model whose representative layer is best: on validation if all were chosen so, else on test.
-pub fn best_of(curves: &[DepthCurve], model: usize) -> Option<&DepthCurve> {
-    let ours: Vec<&DepthCurve> = curves.iter().filter(|c| c.place.model == model).collect();
-    let losses: Option<Vec<f64>> = ours.iter().map(|c| c.shown().validation_loss).collect();
-    let at = match losses {
-        Some(losses) => argmax(losses.iter().map(|l| -l)),
-        None => argmax(ours.iter().map(|c| c.shown().score.value)),
+/// Per model the curve, of all probes, poolings and conditions, whose representative layer is best, and what all were chosen by.
+///
+/// Of intensities the losses of some probes are of probabilities and those of others of numbers. Where there is nothing else to
+/// choose by, those of the `main` probe alone are compared.
+pub fn best(bench: &Bench<'_>, curves: &[DepthCurve], main: Option<&str>) -> (Vec<DepthCurve>, Choice) {
+    let (_, chosen) = choice::best(&curves.iter().map(|c| Merit::of(c.shown())).collect::<Vec<_>>());
+    let alike = bench.study.scheme != Scheme::Intensity || chosen != Choice::ValidationLoss;
+    let of = |model: usize| {
+        let ours: Vec<&DepthCurve> = curves.iter().filter(|c| c.place.model == model && (alike || Some(&*c.probe) == main)).collect();
+        // What one model's fits record beyond another's is left alone, so that all are chosen by the same.
+        let merit = |c: &&DepthCurve| {
+            let merit = Merit::of(c.shown());
+            Merit { measure: merit.measure.filter(|_| chosen == Choice::ValidationMeasure), ..merit }
+        };
+        let (at, _) = choice::best(&ours.iter().map(merit).collect::<Vec<_>>());
+        ours.get(at).map(|c| (*c).clone())
     };
-    ours.get(at).copied()
+    ((0..bench.study.models.len()).filter_map(of).collect(), chosen)
 }
 
 /// The pooling that sections are about: `last`, or the first that was measured.

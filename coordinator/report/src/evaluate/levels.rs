@@ -3,7 +3,6 @@
 use limbic_proto::rows::Scheme;
 
 use super::bench::Bench;
-use super::curves::best_of;
 use super::measure::{Drawn, Ruler};
 use super::target::Rollup;
 use crate::results::{LevelRow, Line, Results};
@@ -13,7 +12,7 @@ pub fn all(bench: &Bench<'_>, results: &Results) -> Vec<LevelRow> {
     if bench.levels.is_empty() {
         return Vec::new();
     }
-    let best = (0..bench.study.models.len()).filter_map(|model| best_of(&results.depth, model)).map(super::curves::line);
+    let best = results.best.iter().map(super::curves::line);
     let lines: Vec<Line> = results.baselines.iter().cloned().chain(best).collect();
     let mut rows: Vec<LevelRow> = lines
         .iter()

@@ -9,7 +9,8 @@ use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 use limbic_proto::spec::Control;
 use rayon::prelude::*;
 
-use super::bench::{Bench, Cells, Origin, Series, argmax};
+use super::bench::{Bench, Cells, Origin, Series};
+use super::choice::{self, Merit};
 use super::curves::{CONTROLS, control_cells};
 use super::measure::Drawn;
 use crate::results::{ControlCurve, Decay, Estimate, Fitted, Grid, HalfLife, Persistence, Place};
@@ -85,17 +86,14 @@ fn find<'a>(cells: &'a Cells, layer: Layer, offset: u32, context: Context, pooli
     cells.range(range).take_while(|((l, r), _)| *l == layer && r.offset == offset).find(|((_, r), _)| ours(r)).map(|(_, p)| p)
 }
 
-/// The layer with the lowest mean validation loss over offsets, or the highest mean score.
+/// The layer that is best on average over offsets.
 fn decay_layer(bench: &Bench<'_>, cells: &Cells, layers: &[Layer], offsets: &[u32], pooling: &str) -> Layer {
-    let mean = |value: &dyn Fn(&[usize]) -> Option<f64>, layer: Layer| -> Option<f64> {
-        let values: Option<Vec<f64>> = offsets.iter().map(|k| value(find(cells, layer, *k, Context::Full, pooling)?)).collect();
-        values.map(|v| v.iter().sum::<f64>() / v.len() as f64)
+    let none = Merit { measure: None, loss: None, test: None };
+    let merit = |layer: &Layer| {
+        let at = |k: &u32| find(cells, *layer, *k, Context::Full, pooling).map_or(none, |p| Merit::of_fits(bench, p));
+        Merit::mean(&offsets.iter().map(at).collect::<Vec<_>>())
     };
-    let losses: Option<Vec<f64>> = layers.iter().map(|l| mean(&|p| bench.validation(p), *l)).collect();
-    layers[match losses {
-        Some(losses) => argmax(losses.iter().map(|l| -l)),
-        None => argmax(layers.iter().map(|l| mean(&|p| bench.value(p), *l).unwrap_or(f64::NEG_INFINITY))),
-    }]
+    layers[choice::best(&layers.iter().map(merit).collect::<Vec<_>>()).0]
 }
 
 /// A curve of one context: offsets, and at each the predictions behind it, the measure and what is followed per class.

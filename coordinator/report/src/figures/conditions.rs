@@ -110,7 +110,11 @@ pub fn scores(study: &Study, results: &Results) -> Option<Figure> {
     Some(Figure {
         name: "conditions",
         title: format!("{} per prompt condition", super::capital(results.measure.words)),
-        caption: format!("Test {} of the probe at each condition's representative layer, with bootstrap intervals.", results.measure.words),
+        caption: format!(
+            "Test {} of {} at each condition's representative layer, with bootstrap intervals.",
+            results.measure.words,
+            results.the_probe()
+        ),
         alt: format!("Dots with whiskers: {} per prompt condition, one panel per model.", results.measure.words),
         keys: flat(results).iter().map(|b| baseline_key(&b.probe)).collect(),
         panels: all.iter().map(|r| r.panel(unit, x, &format!("test {}", results.measure.words))).collect(),
@@ -172,18 +176,19 @@ pub fn controls(study: &Study, results: &Results) -> Option<Figure> {
 /// One panel per model: its best probe and every baseline.
 pub fn baselines(study: &Study, results: &Results) -> Option<Figure> {
     let unit = Unit::of(&results.measure);
-    let mut data = Data::new(&["model", "what", "condition", "layer", "value", "lo", "hi", "n"]);
+    let mut data = Data::new(&["model", "what", "pooling", "condition", "layer", "value", "lo", "hi", "n"]);
     let mut all = Vec::new();
     for (model, entry) in study.models.iter().enumerate().filter(|(_, m)| m.random_weights.is_none()) {
-        let Some(best) = best_line(results, model) else { continue };
-        let lines = std::iter::once(best).chain(results.baselines.iter().filter(|b| b.model.is_none_or(|m| m == model)));
+        let Some(best) = results.best_of(model).map(crate::evaluate::line) else { continue };
+        let lines = std::iter::once(&best).chain(results.baselines.iter().filter(|b| b.model.is_none_or(|m| m == model)));
         let row = |line: &Line| {
             let name = match line.layer {
-                Some(layer) => format!("{}, layer {layer}", line.probe),
+                Some(layer) => format!("{}, layer {layer}", results.named(&line.probe, line.pooling)),
                 None => line.probe.clone(),
             };
             let at = line.layer.map_or_else(String::new, |l| l.to_string());
-            let mut cells = vec![entry.name.clone(), line.probe.clone(), study.condition_name(line.condition).to_owned(), at];
+            let pooling = line.pooling.unwrap_or("").to_owned();
+            let mut cells = vec![entry.name.clone(), line.probe.clone(), pooling, study.condition_name(line.condition).to_owned(), at];
             cells.extend(data::estimate(Some(line.score)));
             data.push(cells);
             let colour = if line.layer.is_some() { Colour::Series(0) } else { Colour::Series(6) };
@@ -205,13 +210,4 @@ pub fn baselines(study: &Study, results: &Results) -> Option<Figure> {
         panels: all.iter().map(|r| r.panel(unit, x, &format!("test {}", results.measure.words))).collect(),
         data,
     })
-}
-
-/// The line of a model's best curve.
-fn best_line(results: &Results, model: usize) -> Option<&Line> {
-    let curve = crate::evaluate::best_of(&results.depth, model)?;
-    let same = |l: &&Line| {
-        (l.model, l.condition) == (Some(model), Some(curve.place.condition)) && l.probe == curve.probe && l.pooling == Some(curve.pooling)
-    };
-    results.probes.iter().find(same)
 }

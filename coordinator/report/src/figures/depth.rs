@@ -223,8 +223,9 @@ pub fn per_model(study: &Study, results: &Results) -> Option<Figure> {
         name: "depth",
         title: format!("{} over layers", super::capital(results.measure.words)),
         caption: format!(
-            "Test {} of the probe at every measured layer. Bands are bootstrap intervals; rings mark the highest layer, and ticks above the axis the layers that can't be told from it (multiple comparisons with the best, Benjamini-Hochberg at 5%).{beside}",
-            results.measure.words
+            "Test {} of {} at every measured layer. Bands are bootstrap intervals; rings mark the highest layer, and ticks above the axis the layers that can't be told from it (multiple comparisons with the best, Benjamini-Hochberg at 5%).{beside}",
+            results.measure.words,
+            results.the_probe()
         ),
         alt: format!("Curves of {} over layers, one panel per model, one curve per prompt condition.", results.measure.words),
         keys,

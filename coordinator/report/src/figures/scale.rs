@@ -100,8 +100,9 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
         name: "scale",
         title: format!("{} and model size", super::capital(results.measure.words)),
         caption: format!(
-            "Test {} against parameters. Whiskers are bootstrap intervals over groups of test rows; thin lines are least-squares trends on the logarithm of size.{}",
+            "Test {} of {} against parameters. Whiskers are bootstrap intervals over groups of test rows; thin lines are least-squares trends on the logarithm of size.{}",
             results.measure.words,
+            results.the_probe(),
             beside(&rows)
         ),
         alt: format!(

@@ -7,24 +7,44 @@ mod malleability;
 use limbic_proto::axis::Context;
 
 use super::Card;
-use crate::results::{Comparison, DepthCurve, HalfLife, Results};
+use crate::results::{Choice, Comparison, DepthCurve, HalfLife, Results};
 use crate::study::Study;
 use crate::wording::{Unit, half_life, layer, list, p_value, percent};
 
-/// The curve of a trained model whose representative layer is best: on validation where possible, else on test.
+/// Of the curves that stand against the baselines, the best of a trained model.
 fn headline<'a>(study: &Study, results: &'a Results) -> Option<&'a DepthCurve> {
-    let ours: Vec<&DepthCurve> = results.depth.iter().filter(|c| study.models[c.place.model].random_weights.is_none()).collect();
-    let by_validation = ours.iter().all(|c| c.shown().validation_loss.is_some());
-    let score = |c: &DepthCurve| {
-        let point = c.shown();
-        if by_validation { point.validation_loss.map_or(f64::NEG_INFINITY, |l| -l) } else { point.score.value }
-    };
-    ours.into_iter().reduce(|best, c| if score(c) > score(best) { c } else { best })
+    let ours = results.best.iter().filter(|c| study.models[c.place.model].random_weights.is_none());
+    ours.reduce(|best, c| if results.beats(c, best) { c } else { best })
+}
+
+/// The main probe's curve at the headline's place, or the first of its model's.
+fn main_curve<'a>(results: &'a Results, headline: &'a DepthCurve) -> &'a DepthCurve {
+    let here = results.depth.iter().find(|c| c.place == headline.place);
+    here.or_else(|| results.depth.iter().find(|c| c.place.model == headline.place.model)).unwrap_or(headline)
 }
 
 fn where_is(study: &Study, curve: &DepthCurve) -> String {
     let condition = if study.conditions.len() > 1 { format!(", {}", study.conditions[curve.place.condition].name) } else { String::new() };
     format!("{}, layer {}{condition}", study.models[curve.place.model].name, layer(curve.shown().layer))
+}
+
+/// What of the best probe was chosen, and by what.
+fn chosen(study: &Study, results: &Results) -> String {
+    let models = study.models.iter().filter(|m| m.random_weights.is_none()).count();
+    let several = [
+        ("probe", results.kinds()),
+        ("pooling", results.poolings.len()),
+        ("model", models),
+        ("condition", study.conditions.len()),
+        ("layer", 2),
+    ];
+    let what: Vec<String> = several.iter().filter(|s| s.1 > 1).map(|s| s.0.to_owned()).collect();
+    let by = match results.chosen {
+        Choice::ValidationMeasure => format!("by {} on validation rows", results.measure.words),
+        Choice::ValidationLoss => format!("by loss on validation rows, where these fits don't tell their {}", results.measure.words),
+        Choice::Test => "on the test rows themselves, so its score is flattered".to_owned(),
+    };
+    format!("{} chosen {by}", list(&what))
 }
 
 /// Up to four key figures.
@@ -34,7 +54,8 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
     let mut card = |value: String, label: &str, note: String| cards.push(Card { value, label: label.to_owned(), note });
     let Some(curve) = headline(study, results) else { return cards };
     let best = curve.shown();
-    card(unit.value(best.score.value), &format!("best probe {}", results.measure.words), where_is(study, curve));
+    let named = results.named(&curve.probe, Some(curve.pooling));
+    card(unit.value(best.score.value), &format!("best probe {}", results.measure.words), format!("{named}, {}", where_is(study, curve)));
     let against =
         |name: &str| results.comparisons.iter().find(|c| c.family == "baselines" && c.model == curve.place.model && c.against == name);
     if let Some(c) = against("bag-of-words").or_else(|| against("majority")) {
@@ -45,6 +66,8 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
             format!("{}, p\u{a0}{}{}", interval(unit, c), p_words(c).replace(' ', "\u{a0}"), of_how_many(&[c])),
         );
     }
+    let curve = main_curve(results, curve);
+    let whose = if results.several() { format!("{}, ", results.main()) } else { String::new() };
     let peak = &curve.peak;
     let note = if peak.from == peak.to {
         format!("layer {}", layer(peak.layer))
@@ -52,7 +75,7 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
         format!("layer {}, interval {} to {}", layer(peak.layer), layer(peak.from), layer(peak.to))
     };
     if curve.points.len() > 1 {
-        card(format!("{:.0}%", peak.depth.value * 100.0), "depth of the peak", note);
+        card(format!("{:.0}%", peak.depth.value * 100.0), "depth of the peak", format!("{whose}{note}"));
     }
     if let Some(p) = results.persistence.iter().find(|p| p.place == curve.place)
         && let Some(fit) = p.decay(&curve.probe, Context::Full, None).and_then(|d| d.main())
@@ -65,7 +88,11 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
         };
         let interval =
             if note.is_empty() { String::new() } else { format!("interval {}", note.trim_end_matches(']').replace(", ", " to ")) };
-        let note = [interval, towards].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", ");
+        let note = [whose.trim_end_matches(", ").to_owned(), interval, towards]
+            .into_iter()
+            .filter(|s| !s.is_empty())
+            .collect::<Vec<_>>()
+            .join(", ");
         let value = match fit.half_life {
             HalfLife::NotReached { within, .. } => format!("> {within} tokens"),
             HalfLife::Reached { .. } => value.to_owned(),
@@ -115,15 +142,10 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
         return out;
     };
     let best = curve.shown();
-    let chosen = if curve.chosen_on_validation {
-        "chosen on validation rows"
-    } else {
-        "chosen on the test rows themselves, so its score is flattered"
-    };
+    let (chosen, named) = (chosen(study, results), results.named(&curve.probe, Some(curve.pooling)));
     out.push(if results.measure.name == "accuracy" {
         format!(
-            "A {} probe tells the {} classes apart best in {}: {} of the test rows are right, against {} for the majority class (layer {chosen}).",
-            curve.probe,
+            "A probe tells the {} classes apart best in {} ({named}): {} of the test rows are right, against {} for the majority class ({chosen}).",
             study.classes.len(),
             where_is(study, curve),
             unit.estimate(best.score),
@@ -131,8 +153,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
         )
     } else {
         format!(
-            "A {} probe does best in {}: {} of {}, against {} without any signal (layer {chosen}).",
-            curve.probe,
+            "A probe does best in {} ({named}): {} of {}, against {} without any signal ({chosen}).",
             where_is(study, curve),
             results.measure.words,
             unit.estimate(best.score),
@@ -147,6 +168,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
     }
     out.extend(written(study, results));
     out.extend(controls(study, results, unit));
+    let curve = main_curve(results, curve);
     out.extend(extent::trend(study, results, curve, unit));
     out.extend(extent::depth(study, results, curve, unit));
     out.extend(extent::persistence(study, results, curve, unit));
@@ -226,14 +248,23 @@ fn written(study: &Study, results: &Results) -> Option<String> {
 
 /// What the controls say: how much the probe reaches without any signal.
 fn controls(study: &Study, results: &Results, unit: Unit) -> Vec<String> {
-    let primary = results.probe.as_deref().unwrap_or("");
+    // In one place the probe that the page speaks of, where it has controls; over several, one probe for all.
+    let places = results.depth.iter().filter(|c| study.models[c.place.model].random_weights.is_none()).count();
+    let beside = |name: &str| results.comparisons.iter().any(|c| c.family == "controls" && c.subject.starts_with(&format!("{name},")));
+    let best = headline(study, results).map(|c| results.named(&c.probe, Some(c.pooling))).filter(|name| places == 1 && beside(name));
+    let (it, whose) = match &best {
+        Some(_) => ("It".to_owned(), "The probe".to_owned()),
+        None if results.several() => (capital(&results.the_probe()), capital(&results.the_probe())),
+        None => ("It".to_owned(), "The probe".to_owned()),
+    };
+    let named = best.unwrap_or_else(|| results.main());
     let mut out = Vec::new();
     for (control, what) in [
         ("shuffled-labels", "the same probe on shuffled labels"),
         ("random-direction", "random directions of the same states"),
         ("random-weights", "the untrained twin at the same layer"),
     ] {
-        let ours = |c: &&Comparison| c.family == "controls" && c.against == control && c.subject.starts_with(&format!("{primary},"));
+        let ours = |c: &&Comparison| c.family == "controls" && c.against == control && c.subject.starts_with(&format!("{named},"));
         let found: Vec<&Comparison> = results.comparisons.iter().filter(ours).collect();
         let Some(low) = found.iter().min_by(|a, b| a.difference.value.total_cmp(&b.difference.value)) else { continue };
         let high = found.iter().max_by(|a, b| a.difference.value.total_cmp(&b.difference.value)).expect("as many as for the lowest");
@@ -245,14 +276,14 @@ fn controls(study: &Study, results: &Results, unit: Unit) -> Vec<String> {
         };
         let corrected = of_how_many(&found);
         out.push(match (found.len(), clear) {
-            (1, 1) => format!("It exceeds {what} by {}{}{corrected}.", unit.points(low.difference), unit.of_difference()),
+            (1, 1) => format!("{it} exceeds {what} by {}{}{corrected}.", unit.points(low.difference), unit.of_difference()),
             (1, _) => format!(
-                "It does not clearly exceed {what}: the difference is {}{}{corrected}.",
+                "{it} does not clearly exceed {what}: the difference is {}{}{corrected}.",
                 unit.points(low.difference),
                 unit.of_difference()
             ),
             _ => format!(
-                "The probe exceeds {what} in {cells}{corrected}; the least by {} ({}), the most by {} ({}){}.",
+                "{whose} exceeds {what} in {cells}{corrected}; the least by {} ({}), the most by {} ({}){}.",
                 unit.points(low.difference),
                 place(low),
                 unit.points(high.difference),
@@ -298,7 +329,8 @@ fn transfer(study: &Study, results: &Results, unit: Unit) -> Option<String> {
     let worst = found.iter().min_by(|a, b| a.difference.value.total_cmp(&b.difference.value))?;
     let lost = found.iter().filter(|c| sure(study, c) && c.difference.value < 0.0).count();
     Some(format!(
-        "Carried to another condition, the probe clearly loses in {lost} of {} cases{}; the most in {}, {}: {}{}.",
+        "Carried to another condition, {} clearly loses in {lost} of {} cases{}; the most in {}, {}: {}{}.",
+        results.the_probe(),
         found.len(),
         of_how_many(&found),
         study.models[worst.model].name,

@@ -3,7 +3,7 @@
 use super::comparisons::{self, of_what};
 use super::section::{Cell, Section};
 use crate::figures::Figure;
-use crate::results::Results;
+use crate::results::{Choice, Results};
 use crate::study::Study;
 use crate::wording::{Unit, layer, list, parameters};
 
@@ -18,7 +18,7 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     }
     let unit = Unit::of(&results.measure);
     let mut section = Section::new("scale", "Scale");
-    section.say("Does a larger model carry more? The best layer is the one with the lowest validation loss where fits report it, so its test score is not flattered by the choice.");
+    section.say(format!("Does a larger model carry more? {}", choices(results)));
     if results.trends.is_empty() {
         section.say("A trend needs at least three models of known, different size.");
     }
@@ -87,6 +87,22 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     Some(section)
 }
 
+/// How the layer that stands for a curve of the main probe was chosen.
+fn choices(results: &Results) -> String {
+    let measure = results.measure.words;
+    let by = match results.depth.iter().map(|c| c.chosen).max() {
+        Some(Choice::ValidationMeasure) => {
+            format!("the one with the highest {measure} on validation rows, so its test score is not flattered by the choice")
+        }
+        Some(Choice::ValidationLoss) => format!(
+            "the one with the lowest loss on validation rows where a fit doesn't tell its {measure} there: its test score is not flattered by the choice, but another layer's can be higher, for probes that are sure of what they get wrong have a large loss whatever they get right"
+        ),
+        _ => "the one with the highest score on test rows, which flatters it: there are no validation rows to choose by".to_owned(),
+    };
+    let whose = if results.several() { format!(" All numbers are of {}.", results.the_probe()) } else { String::new() };
+    format!("The best layer is {by}.{whose}")
+}
+
 /// Coverage of written answers.
 fn json_answers(study: &Study, results: &Results, section: &mut Section) {
     let rows = results.baselines.iter().filter(|b| b.probe == "zero-shot-json").map(|b| {
@@ -108,7 +124,10 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     let unit = Unit::of(&results.measure);
     let mut section = Section::new("depth", "Depth");
     section.say("Where in the stack is it? Layer 0 is the embedding output, layer l the residual stream after block l, final the state after the final norm.");
-    if results.depth.iter().any(|c| c.chosen_on_validation) {
+    if results.several() {
+        section.say(format!("The curves are of {}.", results.the_probe()));
+    }
+    if results.depth.iter().any(|c| c.chosen.on_validation()) {
         section.say("The peak is the layer with the highest score on test rows; the best layer of other sections was chosen on validation rows, so that its score isn't flattered. Where several layers can't be told from one another, the two often differ.");
     }
     for figure in ["depth", "depth-models", "depth-compression"] {
@@ -198,6 +217,9 @@ pub fn conditions(study: &Study, results: &Results, figures: &[Figure]) -> Optio
         "Does it matter how the utterance is put to the model?{}",
         if listed { format!(" Conditions: {}.", list(&described)) } else { String::new() }
     ));
+    if results.several() {
+        section.say(format!("All numbers are of {}.", results.the_probe()));
+    }
     section.figure(figures, "conditions");
     section.figure(figures, "conditions-classes");
     if !listed {

@@ -20,6 +20,9 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Opti
         .filter(|context| results.persistence.iter().any(|p| p.grids.iter().any(|g| g.context == *context)))
         .collect();
     section.say("For how long after the prompt is it still there?");
+    if results.several() {
+        section.say(format!("Where no other probe is named, numbers are of the {} probe.", results.probe.as_deref().unwrap_or_default()));
+    }
     for context in &controls {
         section.say(match context {
             Context::MaskedPrompt => "Masked prompt: the continuation encoded again alone, which tells what the reply itself carries from what is read back out of the prompt.",

@@ -3,7 +3,7 @@
 use super::comparisons::{self, of_what};
 use super::section::{Cell, Section};
 use crate::figures::Figure;
-use crate::results::{Estimate, Line, Results};
+use crate::results::{Choice, Estimate, Line, Results};
 use crate::study::Study;
 use crate::wording::{Unit, count, layer, list};
 use limbic_proto::rows::Scheme;
@@ -51,30 +51,49 @@ fn shown(scheme: Scheme) -> &'static [(&'static str, &'static str, Unit)] {
     }
 }
 
+/// A metric of a line: the mean over seeds; with one seed, with its interval.
+fn over_seeds(results: &Results, l: &Line, metric: &str) -> Option<Estimate> {
+    let values: Option<Vec<Estimate>> = l.predictions.iter().map(|i| results.score(*i, metric)).collect();
+    match values?.as_slice() {
+        [] => None,
+        [one] => Some(*one),
+        many => Some(Estimate::point(many.iter().map(|e| e.value).sum::<f64>() / many.len() as f64, many[0].n)),
+    }
+}
+
 fn line(study: &Study, results: &Results, l: &Line, metrics: &[(&str, &str, Unit)]) -> Vec<Cell> {
-    // The mean over seeds; with one seed, with its interval.
-    let metric = |name: &str| -> Option<Estimate> {
-        let values: Option<Vec<Estimate>> = l.predictions.iter().map(|i| results.score(*i, name)).collect();
-        match values?.as_slice() {
-            [] => None,
-            [one] => Some(*one),
-            many => Some(Estimate::point(many.iter().map(|e| e.value).sum::<f64>() / many.len() as f64, many[0].n)),
-        }
-    };
     let or_dash = |s: &str| if s.is_empty() { "–".to_owned() } else { s.to_owned() };
-    let mut row: Vec<Cell> = vec![
-        l.probe.clone().into(),
+    let mut row: Vec<Cell> = vec![l.probe.clone().into()];
+    row.extend(l.pooling.filter(|_| results.poolings.len() > 1).map(Cell::from));
+    row.extend([
         or_dash(study.model_name(l.model)).into(),
         or_dash(study.condition_name(l.condition)).into(),
         l.layer.map_or_else(|| "–".to_owned(), layer).into(),
         Unit::of(&results.measure).estimate(l.score).into(),
-    ];
+    ]);
     for (name, _, unit) in metrics {
-        let text =
-            metric(name).map_or_else(|| "–".to_owned(), |e| if *unit == Unit::Share { unit.estimate(e) } else { unit.value(e.value) });
+        let text = over_seeds(results, l, name)
+            .map_or_else(|| "–".to_owned(), |e| if *unit == Unit::Share { unit.estimate(e) } else { unit.value(e.value) });
         row.push(text.into());
     }
     row
+}
+
+/// What stands against the baselines.
+fn against(results: &Results) -> String {
+    let all = if results.several() {
+        "Of all probes and poolings, each model's best stands against the baselines, chosen"
+    } else {
+        "Each model's best cell stands against the baselines, chosen"
+    };
+    match results.chosen {
+        _ if results.best.is_empty() => String::new(),
+        Choice::ValidationMeasure => format!("{all} by {} on validation rows.", results.measure.words),
+        Choice::ValidationLoss => {
+            format!("{all} by loss on validation rows (these fits don't tell their {} there).", results.measure.words)
+        }
+        Choice::Test => format!("{all} on the test rows themselves, which flatters it."),
+    }
 }
 
 /// Baselines, probes, and what separates them; none where neither has a result.
@@ -83,7 +102,10 @@ pub fn baselines(study: &Study, results: &Results, figures: &[Figure]) -> Option
         return None;
     }
     let mut section = Section::new("baselines", "Baselines and probes");
-    section.say("How much of it is in the words alone, and how much in the probe? Probes stand at their representative layer.");
+    section.say(format!(
+        "How much of it is in the words alone, and how much in the probe? Probes stand at their representative layer. {}",
+        against(results)
+    ));
     section.say(match study.scheme {
         Scheme::Single => "Log-loss is in nats, ECE is the expected calibration error over 15 bins (noise alone makes it larger than 0, which its intervals allow for, so that it can lie above its own), AUROC the macro average of one class against the rest.",
         Scheme::Multi => "A label counts as predicted from a probability of 0.5 on; average precision, AUROC and ranking precision look at the ranking alone. Average precision counts a row in its own precision and is too high where labels are rare; its intervals are of what it would be without that, and can lie below it.",
@@ -101,6 +123,9 @@ pub fn baselines(study: &Study, results: &Results, figures: &[Figure]) -> Option
     let mut columns = vec!["probe", "model", "condition", "#layer", head.as_str()];
     columns.extend(metrics.iter().map(|m| m.1));
     section.table("Baselines", &columns, results.baselines.iter().map(|l| line(study, results, l, &metrics)).collect());
+    if results.poolings.len() > 1 {
+        columns.insert(1, "pooling");
+    }
     section.table(
         "Probes at their representative layer",
         &columns,
@@ -116,7 +141,12 @@ pub fn baselines(study: &Study, results: &Results, figures: &[Figure]) -> Option
         comparisons::rows(study, results, "baselines"),
     );
     section.table(
-        format!("Other probes minus the main one, paired, {}; {}", of_what(results), comparisons::note_of(results, "probes")),
+        format!(
+            "Other probes{} minus the main one, paired, {}; {}",
+            if results.poolings.len() > 1 { " and poolings" } else { "" },
+            of_what(results),
+            comparisons::note_of(results, "probes")
+        ),
         comparisons::COLUMNS,
         comparisons::rows(study, results, "probes"),
     );
@@ -132,20 +162,13 @@ fn per_class(study: &Study, results: &Results, section: &mut Section) {
         Scheme::Intensity => &["pearson", "ccc", "qwk", "mae"],
         Scheme::Continuous => &["pearson", "ccc", "r2", "mae"],
     };
-    let best = (0..study.models.len()).filter_map(|m| crate::evaluate::best_of(&results.depth, m));
-    let best: Vec<&Line> = best
-        .filter_map(|c| {
-            results.probes.iter().find(|l| {
-                (l.model, l.condition, l.layer) == (Some(c.place.model), Some(c.place.condition), Some(c.shown().layer))
-                    && l.probe == c.probe
-            })
-        })
-        .collect();
+    let best: Vec<Line> = results.best.iter().map(crate::evaluate::line).collect();
     let mut rows = Vec::new();
-    for l in results.baselines.iter().filter(|l| l.probe != "majority").chain(best) {
+    for l in results.baselines.iter().filter(|l| l.probe != "majority").chain(&best) {
         for class in &study.classes {
-            let values: Vec<Option<Estimate>> = metrics.iter().map(|m| results.score(l.predictions[0], &format!("{m}:{class}"))).collect();
-            let mut row: Vec<Cell> = vec![l.probe.clone().into(), study.model_name(l.model).into(), class.clone().into()];
+            let values: Vec<Option<Estimate>> = metrics.iter().map(|m| over_seeds(results, l, &format!("{m}:{class}"))).collect();
+            let mut row: Vec<Cell> =
+                vec![results.named(&l.probe, l.pooling).into(), study.model_name(l.model).into(), class.clone().into()];
             row.extend(values.iter().map(|e| e.map_or_else(|| "–".into(), |e| Unit::Real.estimate(e).into())));
             let n = values.iter().flatten().map(|e| e.n).max().unwrap_or(0);
             row.push(count(n as u64).into());
@@ -188,7 +211,7 @@ pub fn levels(study: &Study, results: &Results) -> Option<Section> {
         let mut row: Vec<Cell> = vec![
             r.level.clone().unwrap_or_else(|| "classes".to_owned()).into(),
             r.classes.to_string().into(),
-            r.line.probe.clone().into(),
+            results.named(&r.line.probe, r.line.pooling).into(),
             study.model_name(r.line.model).into(),
             study.condition_name(r.line.condition).into(),
             r.line.layer.map_or_else(|| "–".to_owned(), layer).into(),

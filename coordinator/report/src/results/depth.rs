@@ -16,6 +16,8 @@ pub struct DepthPoint {
     pub score: Estimate,
     /// Standard deviation of the score over seeds; none with one seed.
     pub seed_sd: Option<f64>,
+    /// The study's measure on validation rows, mean over seeds; none where fits don't record it.
+    pub validation_score: Option<f64>,
     /// Mean validation loss over seeds.
     pub validation_loss: Option<f64>,
     /// How many times shorter the labels are when they are sent with the probe's help (uniform code over online code); none
@@ -60,6 +62,25 @@ pub struct ControlCurve {
     pub points: Vec<Option<Estimate>>,
 }
 
+/// What stands for several layers, probes or places was chosen by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Choice {
+    /// The study's measure on validation rows.
+    ValidationMeasure,
+    /// The loss on validation rows, because a fit doesn't record the measure there.
+    ValidationLoss,
+    /// The measure on the test rows themselves, which flatters it.
+    Test,
+}
+
+impl Choice {
+    /// Whether test rows had no part in it.
+    pub fn on_validation(self) -> bool {
+        self != Choice::Test
+    }
+}
+
 /// Scores over layers at offset 0.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DepthCurve {
@@ -73,11 +94,10 @@ pub struct DepthCurve {
     pub points: Vec<DepthPoint>,
     /// Where the test score is highest.
     pub peak: Peak,
-    /// Index into `points` of the layer that stands for this curve: the lowest validation loss, or (where a fit has none)
-    /// the highest test score.
+    /// Index into `points` of the layer that stands for this curve.
     pub best: usize,
-    /// Whether `best` was chosen on validation rows, so that its test score isn't flattered by the choice.
-    pub chosen_on_validation: bool,
+    /// What `best` was chosen by.
+    pub chosen: Choice,
     /// The controls that were run.
     pub controls: Vec<ControlCurve>,
 }

@@ -46,6 +46,8 @@ pub struct Prediction {
 /// How a fit went.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fit {
+    /// The study's measure on validation; none in records of before it was kept.
+    pub validation_score: Option<f64>,
     /// Mean loss on validation.
     pub validation_loss: Option<f64>,
     /// The chosen strength or penalty.
@@ -62,6 +64,7 @@ impl Fit {
     /// What the report needs of a record.
     pub fn of(record: &FitRecord) -> Fit {
         Fit {
+            validation_score: record.validation_score,
             validation_loss: record.validation_log_loss,
             strength: record.strength,
             converged: record.converged,

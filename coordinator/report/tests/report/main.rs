@@ -3,6 +3,7 @@
 mod planted;
 mod synthetic;
 
+mod best;
 mod browser;
 mod carried;
 mod contrasts;

@@ -86,7 +86,7 @@ fn a_best_layer_that_is_not_the_peak_is_explained() {
     let says = |results: &limbic_report::Results| {
         let markdown = text(&made(&study, results), "report.md");
         assert!(markdown.contains("The peak is the layer with the highest score on test rows"), "where the peaks are listed");
-        markdown.contains("above was chosen on validation rows, so that its score isn't flattered")
+        markdown.contains("what stands for the probe is layer") && markdown.contains(", chosen on validation rows, so that its score (")
     };
     for curve in &mut results.depth {
         curve.best = curve.points.iter().position(|p| p.layer == curve.peak.layer).expect("the peak is a point");

@@ -13,7 +13,7 @@ fn the_planted_signal_is_found() {
     // The signal is strongest at 65 % of the depth, in the largest model, under the first condition.
     for curve in &results.depth {
         assert!((curve.peak.depth.value - 0.65).abs() < 0.2, "{curve:?}");
-        assert!(curve.chosen_on_validation);
+        assert!(curve.chosen.on_validation());
         let (from, to) = (curve.peak.from.depth(4), curve.peak.to.depth(4));
         assert!(from <= curve.peak.depth.value && curve.peak.depth.value <= to);
     }

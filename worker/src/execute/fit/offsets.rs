@@ -59,6 +59,13 @@ impl Gathered {
         self.offsets.push(offset as u32);
     }
 
+    /// The states at one offset, and whose they are.
+    fn at(&self, offset: usize, width: usize) -> (Vec<f32>, Vec<usize>) {
+        let places: Vec<usize> = (0..self.rows.len()).filter(|place| self.offsets[*place] as usize == offset).collect();
+        let x = places.iter().flat_map(|place| &self.x[place * width..][..width]).copied().collect();
+        (x, places.iter().map(|place| self.rows[*place]).collect())
+    }
+
     fn matrix(&self, width: usize) -> Result<Matrix<'_>, ProbeError> {
         Matrix::new(&self.x, self.rows.len(), width)
     }
@@ -227,7 +234,16 @@ impl Group<'_> {
             let fitted = probe.at(at);
             let predictions = fitted.predict(&Matrix::new(&view.of(&test.x, data.width)?, test.len(), width)?)?;
             let own = name.control.is_none();
-            Ok(Fit::done(record(name, &report, sizes(test), true), test, &predictions, outputs, own.then_some(fitted)))
+            let (x, rows) = data.validation.at(at, data.width);
+            let validation = match own && !rows.is_empty() {
+                true => Some(fitted.predict(&Matrix::new(&x, rows.len(), data.width)?)?),
+                false => None,
+            };
+            let fit = Fit::done(record(name, &report, sizes(test), true), test, &predictions, outputs, own.then_some(fitted));
+            Ok(match validation {
+                Some(validation) => fit.measured(&validation, &Answers::of(self.study, rows), outputs),
+                None => fit,
+            })
         });
         each.collect()
     }

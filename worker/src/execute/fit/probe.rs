@@ -160,7 +160,13 @@ fn finish(study: &Study, parts: &Parts, probe: &ProbeSpec, name: &FitName, solve
         Ok((fitted, report)) => {
             let predictions = fitted.predictions(&parts.test.x, parts.test.len());
             let record = record(name.clone(), &report, sizes, matches!(probe, ProbeSpec::Mlp(_)));
-            Ok(Fit::done(record, &parts.test, &predictions, study.classes().len(), Some(fitted)))
+            let validation = name.control.is_none().then(|| fitted.predictions(&parts.validation.x, parts.validation.len()));
+            let fit = Fit::done(record, &parts.test, &predictions, study.classes().len(), Some(fitted));
+            let answers = || Answers::of(study, parts.validation.rows.iter().copied());
+            Ok(match validation {
+                Some(validation) => fit.measured(&validation, &answers(), study.classes().len()),
+                None => fit,
+            })
         }
         // It would end so again, and the unit's other fits are worth keeping.
         Err(error @ (ProbeError::Diverged { .. } | ProbeError::Singular { .. })) => Ok(Fit::absent(name.clone(), sizes, error.to_string())),

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use limbic_engine::probe::{FitReport, Fitted, NamedTensor};
+use limbic_engine::probe::{FitReport, Fitted, NamedTensor, measure};
 use limbic_proto::rows::Split;
 use limbic_proto::unit::{FITS, FitName, FitRecord, GEOMETRY, PREDICTIONS, WEIGHTS};
 
 use super::Study;
-use super::parts::Part;
+use super::parts::{Answers, Part};
 use crate::execute::{ExecuteError, Output};
 use crate::tensors::TensorFile;
 
@@ -33,6 +33,12 @@ impl Fit {
         Fit { record, predictions, fitted, beside: Vec::new() }
     }
 
+    /// The same, with the study's measure of its predictions of the validation rows.
+    pub(super) fn measured(mut self, validation: &[f32], answers: &Answers, outputs: usize) -> Fit {
+        self.record.validation_score = measure(validation, &answers.targets().labels, outputs);
+        self
+    }
+
     /// No fit, for a reason.
     pub(super) fn absent(name: FitName, (train, validation, _): Sizes, reason: String) -> Fit {
         let record = FitRecord {
@@ -42,6 +48,7 @@ impl Fit {
             test: 0,
             strength: None,
             validation_log_loss: None,
+            validation_score: None,
             iterations: 0,
             converged: false,
             absent: Some(reason),
@@ -52,11 +59,11 @@ impl Fit {
 
     /// Says what came of it.
     fn tell(&self) {
-        let FitRecord { name, train, strength, validation_log_loss, iterations, converged, absent, .. } = &self.record;
+        let FitRecord { name, train, strength, validation_log_loss, validation_score, iterations, converged, absent, .. } = &self.record;
         let fit = name.tensor();
         match absent {
             Some(reason) => tracing::info!(fit, %reason, "no fit"),
-            None => tracing::info!(fit, train, strength, validation_log_loss, iterations, converged, "fitted"),
+            None => tracing::info!(fit, train, strength, validation_log_loss, validation_score, iterations, converged, "fitted"),
         }
     }
 }
@@ -70,6 +77,7 @@ pub(super) fn record(name: FitName, report: &FitReport, (train, validation, test
         test,
         strength: report.strength,
         validation_log_loss: report.validation.filter(|loss| loss.is_finite()),
+        validation_score: None,
         iterations: report.chosen().map_or(0, |c| c.iterations),
         converged: planned || report.converged(),
         absent: None,

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use limbic_proto::axis::{Context, ReadOut};
+use limbic_proto::axis::{Context, Layer, ReadOut};
 
 use super::super::bench::{Bench, Origin};
-use super::super::curves::{CONTROLS, best_of, control_cells};
+use super::super::curves::{CONTROLS, control_cells, line};
 use super::super::persistence::CONTEXTS;
 use super::{Pair, Side};
 use crate::evaluate::BASELINES;
-use crate::results::{DepthCurve, Persistence, Place, Results};
+use crate::results::{DepthCurve, Line, Persistence, Place, Results};
 
 /// All pairs, family by family.
 pub fn all(bench: &Bench<'_>, results: &Results) -> Vec<Pair> {
     let mut pairs = Vec::new();
     let trained: BTreeSet<usize> = bench.trained().collect();
     let curves: Vec<&DepthCurve> = results.depth.iter().filter(|c| trained.contains(&c.place.model)).collect();
-    pairs.extend(trained.iter().filter_map(|m| best_of(&results.depth, *m)).flat_map(|best| baselines(bench, best)));
+    pairs.extend(trained.iter().filter_map(|m| results.best_of(*m)).flat_map(|best| baselines(bench, best)));
     pairs.extend(models(bench, &curves));
     pairs.extend(trained.iter().flat_map(|model| conditions(bench, results, *model)));
     pairs.extend(results.persistence.iter().filter(|p| trained.contains(&p.place.model)).flat_map(|p| contexts(bench, results, p)));
@@ -33,8 +33,13 @@ fn pair(family: &'static str, curve: &DepthCurve, condition: Option<usize>, subj
 
 fn side(bench: &Bench<'_>, curve: &DepthCurve) -> Side {
     let best = curve.shown();
-    let name = format!("{}, {}, layer {}", curve.probe, bench.study.condition_name(Some(curve.place.condition)), best.layer);
-    Side { name, predictions: best.predictions.clone() }
+    Side { name: named(bench, &line(curve), best.layer), predictions: best.predictions.clone() }
+}
+
+/// What a probe at a layer is called.
+fn named(bench: &Bench<'_>, line: &Line, layer: Layer) -> String {
+    let probe = crate::wording::probe(&line.probe, line.pooling.filter(|_| bench.poolings.len() > 1));
+    format!("{probe}, {}, layer {layer}", bench.study.condition_name(line.condition))
 }
 
 /// A model's best curve against every baseline.
@@ -117,14 +122,13 @@ fn carried(bench: &Bench<'_>, results: &Results, persistence: &Persistence) -> O
     })
 }
 
-/// Every other probe against the main one, both at their representative layers.
+/// Every other probe and pooling against the main one, both at their representative layers.
 fn probes(bench: &Bench<'_>, results: &Results, curve: &DepthCurve) -> Vec<Pair> {
-    let ours = (Some(curve.place.model), Some(curve.place.condition), Some(curve.pooling));
-    let others = results.probes.iter().filter(|l| l.probe != curve.probe && (l.model, l.condition, l.pooling) == ours);
-    let one = |line: &crate::results::Line| {
-        let layer = line.layer?;
-        let name = format!("{}, {}, layer {layer}", line.probe, bench.study.condition_name(line.condition));
-        let subject = Side { name, predictions: line.predictions.clone() };
+    let ours = (Some(curve.place.model), Some(curve.place.condition));
+    let main = |l: &&Line| (&l.probe, l.pooling) == (&curve.probe, Some(curve.pooling));
+    let others = results.probes.iter().filter(|l| !main(l) && (l.model, l.condition) == ours);
+    let one = |line: &Line| {
+        let subject = Side { name: named(bench, line, line.layer?), predictions: line.predictions.clone() };
         Some(pair("probes", curve, line.condition, subject, side(bench, curve)))
     };
     others.filter_map(one).collect()
@@ -132,16 +136,15 @@ fn probes(bench: &Bench<'_>, results: &Results, curve: &DepthCurve) -> Vec<Pair>
 
 /// Every probe at its representative layer against its controls there.
 fn controls(bench: &Bench<'_>, results: &Results, curve: &DepthCurve) -> Vec<Pair> {
-    let ours = (Some(curve.place.model), Some(curve.place.condition), Some(curve.pooling));
+    let ours = (Some(curve.place.model), Some(curve.place.condition));
     let mut pairs = Vec::new();
-    for line in results.probes.iter().filter(|l| (l.model, l.condition, l.pooling) == ours) {
+    for line in results.probes.iter().filter(|l| (l.model, l.condition) == ours) {
         let Some(layer) = line.layer else { continue };
         let read_out = bench.study.predictions[line.predictions[0]].read_out.expect("a probe has a read-out");
         for control in CONTROLS {
             let cells = control_cells(bench, curve.place, &line.probe, control);
             let Some(predictions) = cells.and_then(|cells| cells.get(&(layer, read_out))) else { continue };
-            let name = format!("{}, {}, layer {layer}", line.probe, bench.study.condition_name(line.condition));
-            let subject = Side { name, predictions: line.predictions.clone() };
+            let subject = Side { name: named(bench, line, layer), predictions: line.predictions.clone() };
             let against = Side { name: control.name().to_owned(), predictions: predictions.clone() };
             pairs.push(pair("controls", curve, line.condition, subject, against));
         }

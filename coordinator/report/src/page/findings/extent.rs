@@ -32,13 +32,19 @@ pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
     let elsewhere = if elsewhere.is_empty() { String::new() } else { format!("; {}", list(&elsewhere)) };
     let what = if results.measure.share { format!("points of {}", results.measure.words) } else { format!("of {}", results.measure.words) };
     let (lo, hi) = here.over_models;
+    let whose = whose(results);
     Some(format!(
-        "{direction}{place}: {} {what} per tenfold parameters, over test rows with these {models} models held fixed; over models {} to {} (t, {}){rises}{elsewhere}.",
+        "{direction}{place}: {} {what}{whose} per tenfold parameters, over test rows with these {models} models held fixed; over models {} to {} (t, {}){rises}{elsewhere}.",
         unit.points(here.slope),
         unit.difference(lo),
         unit.difference(hi),
         counted_freedom(models),
     ))
+}
+
+/// ` of the logistic probe`, where there are several probes.
+fn whose(results: &Results) -> String {
+    if results.several() { format!(" of {}", results.the_probe()) } else { String::new() }
 }
 
 fn counted_freedom(models: usize) -> String {
@@ -77,17 +83,19 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
     let good = curve.points.iter().filter(|p| p.as_good() == Some(true)).count();
     let alike = if good > 1 { format!(" {good} of its {} layers can't be told from the best.", curve.points.len()) } else { String::new() };
     let shown = curve.shown().layer;
-    let apart = if curve.chosen_on_validation && shown != top.layer {
+    let apart = if curve.chosen.on_validation() && shown != top.layer {
         format!(
-            " That is the highest score on test rows; layer {} above was chosen on validation rows, so that its score isn't flattered.",
-            layer(shown)
+            " That is the highest score on test rows; what stands for the probe is layer {}, chosen on validation rows, so that its score ({}) isn't flattered.",
+            layer(shown),
+            unit.value(curve.shown().score.value)
         )
     } else {
         String::new()
     };
     Some(format!(
-        "{} peaks {place} of the depth; in {} it rises from {} at layer {} to {} at layer {} {fall}.{apart}{alike}",
+        "{}{} peaks {place} of the depth; in {} it rises from {} at layer {} to {} at layer {} {fall}.{apart}{alike}",
         capital(results.measure.words),
+        whose(results),
         study.models[curve.place.model].name,
         unit.value(curve.points[0].score.value),
         layer(curve.points[0].layer),
@@ -107,10 +115,11 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
         let beyond: Vec<String> = towards.map(|(c, f)| format!("{} beyond the {} control", half_life(&f.half_life), c.as_str())).collect();
         let beyond = if beyond.is_empty() { String::new() } else { format!("; {}", list(&beyond)) };
         out.push(format!(
-            "In {} (layer {}) {} goes from {} at offset {} to {} at offset {}; half-life: {}{beyond}.",
+            "In {} (layer {}) {}{} goes from {} at offset {} to {} at offset {}; half-life: {}{beyond}.",
             study.models[p.place.model].name,
             layer(p.layer),
             results.measure.words,
+            whose(results),
             unit.value(first.1.value),
             first.0,
             unit.value(last.1.value),

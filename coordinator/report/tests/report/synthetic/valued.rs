@@ -41,7 +41,14 @@ pub fn valued(scheme: Scheme, rows: usize) -> Study {
         for layer in (0..=4).map(Layer::Block) {
             for offset in [0, 1, 2, 4, 8] {
                 let strength = at_layer(layer, 4) * 0.5_f64.powf(f64::from(offset) / 3.0);
-                let fit = Fit { validation_loss: Some(1.0 - strength), strength: None, converged: true, absent: None, mdl: None };
+                let fit = Fit {
+                    validation_score: None,
+                    validation_loss: Some(1.0 - strength),
+                    strength: None,
+                    converged: true,
+                    absent: None,
+                    mdl: None,
+                };
                 let prediction = Prediction {
                     layer: Some(layer),
                     condition: Some(condition),
