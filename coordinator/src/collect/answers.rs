@@ -72,11 +72,22 @@ impl Likelihoods {
             all.push(("zero-shot-mean", Box::new(move |row| self.row(row).map(mean))));
         }
         if let Some(prior) = &self.prior {
-            let divided = move |scores: &[f64]| softmax(&scores.iter().zip(prior).map(|(s, p)| s - p).collect::<Vec<_>>());
-            all.push(("zero-shot-calibrated", Box::new(move |row| self.row(row).map(divided))));
+            all.push(("zero-shot-calibrated", Box::new(move |row| Some(divided(self.row(row)?, prior)))));
         }
         all
     }
+
+    /// What a judge says of a row: calibrated where there were texts without content.
+    pub fn verdict(&self, row: usize) -> Option<Vec<f32>> {
+        match &self.prior {
+            Some(prior) => Some(divided(self.row(row)?, prior)),
+            None => self.softmax(row),
+        }
+    }
+}
+
+fn divided(scores: &[f64], prior: &[f64]) -> Vec<f32> {
+    softmax(&scores.iter().zip(prior).map(|(s, p)| s - p).collect::<Vec<_>>())
 }
 
 fn softmax(scores: &[f64]) -> Vec<f32> {
@@ -115,6 +126,7 @@ mod tests {
         let found = likelihoods(&bytes, 3, 2).unwrap();
         assert!(found.softmax(0).is_some_and(|p| p[0] > 0.999 && p[1] < 0.001));
         assert_eq!([1, 2].map(|row| found.softmax(row)), [None, None]);
+        assert_eq!([0, 1].map(|row| found.verdict(row)), [0, 1].map(|row| found.softmax(row)), "nothing calibrates it");
         assert!(likelihoods(&bytes, 2, 2).unwrap_err().contains("log_likelihood is F64 [3, 2], expected 4"));
     }
 
@@ -124,6 +136,7 @@ mod tests {
         let bytes = artifact(&[-2.0, -3.0], &[5], &[("content_free", vec![0.9_f64.ln(), 0.1_f64.ln()])], &[1, 3]);
         let found = likelihoods(&bytes, 1, 2).unwrap();
         let readings: Vec<(&str, Vec<f32>)> = found.readings().iter().map(|(name, of)| (*name, of(0).unwrap())).collect();
+        assert_eq!(found.verdict(0).as_ref(), Some(&readings[2].1), "a judge's is the calibrated one");
         let odds = |i: usize| f64::from(readings[i].1[0] / readings[i].1[1]).ln();
         assert_eq!(readings.iter().map(|r| r.0).collect::<Vec<_>>(), ["zero-shot", "zero-shot-mean", "zero-shot-calibrated"]);
         assert!((odds(0) - 1.0).abs() < 1e-5 && (odds(1) + 1.0).abs() < 1e-5 && (odds(2) - (1.0 - 9.0_f64.ln())).abs() < 1e-5);

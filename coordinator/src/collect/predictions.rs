@@ -114,7 +114,7 @@ impl<'a> Collector<'a> {
                 let nothing = || Verdicts { judge, model, condition, sampling_seed, replies: BTreeSet::new(), values: values() };
                 let verdicts = self.verdicts.entry((judge, model, condition, sampling_seed)).or_insert_with(nothing);
                 verdicts.replies.extend(planned.unit.spec.dependencies());
-                place(&mut verdicts.values, &slots, classes, |row| found.softmax(row));
+                place(&mut verdicts.values, &slots, classes, |row| found.verdict(row));
                 Ok(())
             }
         }

@@ -24,6 +24,10 @@ pub struct Judge {
     pub question: String,
     /// Whether the question is put as a chat message where the judge has a chat template.
     pub chat: bool,
+    /// Texts without content, by which likelihoods are calibrated as those of zero-shot are (Zhao et al. 2021: divided by the mean
+    /// likelihood after the question about such texts); the default is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub content_free: Vec<String>,
     /// The conditions whose replies are judged; the default is all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<String>,
@@ -32,7 +36,7 @@ pub struct Judge {
 impl Default for Judge {
     fn default() -> Self {
         let question = "Reply: {text}\n\nWhich emotion does this reply express: {labels}?".to_owned();
-        Judge { model: None, models: None, question, chat: true, conditions: Vec::new() }
+        Judge { model: None, models: None, question, chat: true, content_free: Vec::new(), conditions: Vec::new() }
     }
 }
 
@@ -140,7 +144,7 @@ mod tests {
         assert_eq!(text("{}"), format!("{{{question}"));
         assert_eq!(text("{model: b}"), format!("{{\"model\":\"b\",{question}"));
         assert_eq!(text("{models: [b, a]}"), format!("{{\"models\":[\"b\",\"a\"],{question}"));
-        for judge in ["{models: all}", "{models: [b]}", "{model: a, conditions: [raw]}"] {
+        for judge in ["{models: all}", "{models: [b]}", "{model: a, conditions: [raw]}", "{content_free: [N/A, '']}"] {
             let judge = read(judge).unwrap().judge;
             assert_eq!(serde_json::from_str::<Option<Judge>>(&serde_json::to_string(&judge).unwrap()).unwrap(), judge);
         }
@@ -175,6 +179,7 @@ mod tests {
             ("{}", "{model: b}"),
             ("{models: [a]}", "{}"),
             ("{}", "{models: [a], question: 'What is {text}?'}"),
+            ("{}", "{content_free: [N/A]}"),
         ] {
             assert_eq!(changed(before, after).as_deref(), Some("judge"), "{before} {after}");
         }

@@ -65,7 +65,7 @@ pub struct PromptUnit {
 
 /// How likely a model finds each label after a question about a reply.
 ///
-/// Artifact: `scores.safetensors` as a prompt unit's; rows whose reply is empty or was skipped have 0 `prompt_tokens`.
+/// Artifact: `scores.safetensors` as a prompt unit's, `content_free` only where there are such texts; rows whose reply is empty or was skipped have 0 `prompt_tokens`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JudgeUnit {
@@ -77,6 +77,9 @@ pub struct JudgeUnit {
     pub prompt: Prompt,
     /// The answers whose likelihood is measured, in class order, as they follow the prompt.
     pub answers: Vec<String>,
+    /// Texts without content whose likelihoods calibrate the others'.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub content_free: Vec<String>,
     /// The extract unit whose replies are judged.
     pub replies: UnitKey,
     /// The policy for prompts longer than the context.

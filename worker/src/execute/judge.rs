@@ -10,7 +10,7 @@ use limbic_proto::key::Digest;
 use limbic_proto::unit::{JudgeUnit, RowTokens, SCORES};
 
 use super::passes::{Follower, RowPrompts, Text};
-use super::prompt::{labels, longest};
+use super::prompt::{calibration, labels, longest};
 use super::{ExecuteError, Output};
 use crate::inputs::Inputs;
 use crate::progress::Progress;
@@ -47,6 +47,7 @@ pub(super) fn judge(
     tracing::info!(replies = distinct, known = distinct - judged, "verdicts sought");
     let policy = RowPolicy { too_long: spec.too_long, bad_rows: spec.bad_rows };
     let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, new.clone(), longest(&labels), policy)?;
+    let calibration = calibration(model, spec.model.dtype, &spec.prompt, &spec.content_free, &labels, progress)?;
     let mut follower = Follower::new(progress, prompts.built.prompts.len());
     let scored = model.score(&prompts.built.prompts, &labels, spec.bad_rows, &mut |now| follower.pass(now));
     let scored = scored.map_err(|e| prompts.error(e))?;
@@ -68,6 +69,9 @@ pub(super) fn judge(
     let mut file = TensorFile::default();
     let scores = replies.iter().flat_map(|reply| of(reply).map_or(&none, |verdict| &verdict.scores).clone()).collect();
     file.f64("log_likelihood", vec![rows, labels.len()], scores);
+    if !spec.content_free.is_empty() {
+        file.f64("content_free", vec![spec.content_free.len(), labels.len()], calibration.rows.concat());
+    }
     file.i64("label_tokens", vec![labels.len()], labels.iter().map(|l| l.len() as i64).collect());
     file.i64("prompt_tokens", vec![rows], replies.iter().map(|reply| of(reply).map_or(0, |verdict| verdict.prompt)).collect());
     let bad: Vec<&str> =
@@ -82,10 +86,10 @@ pub(super) fn judge(
         ("judged_replies", judged as u64),
         ("known_replies", (distinct - judged) as u64),
         ("labels", labels.len() as u64),
-        ("memory_retries", scored.memory_retries),
+        ("memory_retries", scored.memory_retries + calibration.memory_retries),
     ];
     let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
-    Ok(Output { artifacts: vec![(SCORES, file.content()?)], tokens: scored.tokens, counts })
+    Ok(Output { artifacts: vec![(SCORES, file.content()?)], tokens: scored.tokens + calibration.tokens, counts })
 }
 
 /// The digest of what determines verdicts beside the replies. What was kept before the device was part of it is a CPU's.

@@ -1,8 +1,9 @@
 //! Prompt units: how likely the model finds each answer after the question, or what it answers.
 
 use bytes::Bytes;
-use limbic_engine::{Continuation, Loaded, Request, RowPolicy};
+use limbic_engine::{Continuation, Likelihoods, Loaded, Request, RowPolicy};
 use limbic_proto::rows::Row;
+use limbic_proto::spec::{Dtype, Prompt};
 use limbic_proto::unit::{ANSWERS, Answer, Asking, PromptUnit, SCORES, Unit};
 
 use super::passes::{Follower, RowPrompts, Text, heed, words};
@@ -28,14 +29,9 @@ pub(super) fn prompt(
 
 fn scored(spec: &PromptUnit, model: &dyn Loaded, rows: &[Row], progress: &Progress) -> Result<Output, ExecuteError> {
     let labels = labels(model, &spec.answers)?;
-    let longest = longest(&labels);
     let policy = RowPolicy { too_long: spec.too_long, bad_rows: spec.bad_rows };
-    let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, Text::of(rows), longest, policy)?;
-    // Texts without content are no rows: what calibrates the others must be there.
-    let empty = spec.content_free.iter().map(|text| Text { id: text, text }).collect();
-    let empty = RowPrompts::new(model, spec.model.dtype, &spec.prompt, empty, longest, RowPolicy::default())?;
-    let bad_rows = RowPolicy::default().bad_rows;
-    let calibration = model.score(&empty.built.prompts, &labels, bad_rows, &mut heed(progress)).map_err(|e| empty.error(e))?;
+    let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, Text::of(rows), longest(&labels), policy)?;
+    let calibration = calibration(model, spec.model.dtype, &spec.prompt, &spec.content_free, &labels, progress)?;
     let mut follower = Follower::new(progress, prompts.built.prompts.len());
     let scored = model.score(&prompts.built.prompts, &labels, spec.bad_rows, &mut |now| follower.pass(now));
     let scored = scored.map_err(|e| prompts.error(e))?;
@@ -53,6 +49,21 @@ fn scored(spec: &PromptUnit, model: &dyn Loaded, rows: &[Row], progress: &Progre
     let retries = scored.memory_retries + calibration.memory_retries;
     let counts = prompts.counts([("labels", labels.len() as u64), ("memory_retries", retries)]);
     Ok(Output { artifacts: vec![(SCORES, file.content()?)], tokens: scored.tokens + calibration.tokens, counts })
+}
+
+/// How likely the labels are after texts without content. These are no rows: what calibrates the others must be there.
+pub(super) fn calibration(
+    model: &dyn Loaded,
+    dtype: Dtype,
+    prompt: &Prompt,
+    content_free: &[String],
+    labels: &[Vec<u32>],
+    progress: &Progress,
+) -> Result<Likelihoods, ExecuteError> {
+    let texts = content_free.iter().map(|text| Text { id: text, text }).collect();
+    let texts = RowPrompts::new(model, dtype, prompt, texts, longest(labels), RowPolicy::default())?;
+    let bad_rows = RowPolicy::default().bad_rows;
+    model.score(&texts.built.prompts, labels, bad_rows, &mut heed(progress)).map_err(|e| texts.error(e))
 }
 
 /// Answers of at most so many tokens, each the likeliest; they end where the model ends them.

@@ -276,7 +276,8 @@ impl Bench {
         let answers = answers.iter().map(|a| (*a).to_owned()).collect();
         let (model, replies_of) = (self.model(), replies.spec.key());
         let bad_rows = self.bad_rows;
-        let spec = JudgeUnit { version: ENGINE_VERSION, model, prompt, answers, replies: replies_of, too_long, bad_rows };
+        let (version, content_free) = (ENGINE_VERSION, Vec::new());
+        let spec = JudgeUnit { version, model, prompt, answers, content_free, replies: replies_of, too_long, bad_rows };
         self.unit(UnitSpec::Judge(spec), replies.hints.rows)
     }
 

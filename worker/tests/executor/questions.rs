@@ -136,6 +136,29 @@ fn each_reply_is_judged_once_as_an_utterance_under_the_same_question_is_scored()
 }
 
 #[test]
+fn texts_without_content_stand_beside_verdicts_that_they_leave_as_they_are() {
+    let mut bench = Bench::new("qwen3-qk-norm", 12);
+    let (unit, output) = replies(&mut bench, |row| format!("I am reply {}.", row % 4));
+    bench.commit(&unit, "a", &output);
+    let plain = bench.judge(&unit, question(), &LABELS, TooLong::Error);
+    let found = bench.execute(&plain).unwrap();
+    let bytes = artifact(&found, SCORES);
+    assert!(safetensors::SafeTensors::deserialize(bytes).unwrap().tensor("content_free").is_err());
+    let mut calibrated = plain.clone();
+    let UnitSpec::Judge(spec) = &mut calibrated.spec else { unreachable!("it judges") };
+    spec.content_free = vec!["I am reply 2.".into(), String::new()];
+    assert_ne!(calibrated.spec.key(), plain.spec.key());
+    let both = bench.execute(&calibrated).unwrap();
+    let ours = artifact(&both, SCORES);
+    assert_eq!((both.counts["judged_replies"], both.counts["known_replies"]), (0, 4), "replies were judged before");
+    assert_eq!(tensor_f64(ours, "log_likelihood"), tensor_f64(bytes, "log_likelihood"));
+    let (shape, empty) = tensor_f64(ours, "content_free");
+    assert_eq!((shape, both.tokens > 0), (vec![2, 3], true));
+    let as_reply = tensor_f64(bytes, "log_likelihood").1[6..9].to_vec();
+    assert!(empty[..3].iter().zip(&as_reply).all(|(a, b)| (a - b).abs() < 1e-5), "as that text is judged where it is a reply");
+}
+
+#[test]
 fn replies_of_halves_are_judged_in_the_order_of_the_whole() {
     let mut bench = Bench::new("qwen3-qk-norm", 12);
     let says = |row: usize| format!("I am reply {row}.");

@@ -76,8 +76,16 @@ pub(super) fn writing(spec: &Spec, writing: &Writing, model: &ModelFacts, rows: 
 /// The unit that judges the replies of an extract unit.
 pub(super) fn judge(spec: &Spec, judge: &Judge, classes: &[String], model: &ModelFacts, replies: UnitKey) -> Result<JudgeUnit, PlanError> {
     let Question { prompt, answers } = question("judge.question", &judge.question, judge.chat, answers(spec, classes)?, model)?;
-    let (too_long, bad_rows) = (spec.too_long, spec.bad_rows);
-    Ok(JudgeUnit { version: ENGINE_VERSION, model: model.identity(), prompt, answers, replies, too_long, bad_rows })
+    Ok(JudgeUnit {
+        version: ENGINE_VERSION,
+        model: model.identity(),
+        prompt,
+        answers,
+        content_free: judge.content_free.clone(),
+        replies,
+        too_long: spec.too_long,
+        bad_rows: spec.bad_rows,
+    })
 }
 
 /// A question as it is put, and the answers as they follow it.

@@ -19,8 +19,10 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
     let name = |model: usize| study.models[model].name.clone();
     let judges: Vec<String> = results.judges().into_iter().map(name).collect();
     let judging = if judges.len() == 1 { "judges by its likelihood" } else { "judge, each by its likelihood" };
+    let calibrated = study.asked().iter().filter_map(|spec| spec.judge.as_ref()).any(|judge| !judge.content_free.is_empty());
+    let calibrated = if calibrated { ", calibrated by texts without content" } else { "" };
     section.say(format!(
-        "What do the replies express {}, against the label of the utterance? {} {judging} of each label.",
+        "What do the replies express {}, against the label of the utterance? {} {judging} of each label{calibrated}.",
         judged(study, results),
         list(&judges)
     ));

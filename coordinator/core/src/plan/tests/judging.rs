@@ -92,6 +92,22 @@ fn a_judge_has_the_same_units_whoever_judges_beside_it() {
 }
 
 #[test]
+fn texts_without_content_are_asked_of_judges_where_the_spec_has_them() {
+    let (plain, calibrated) = (judged("judge: {}"), judged("judge: {content_free: [N/A, '']}"));
+    let texts = |plan: &Plan| -> BTreeSet<Vec<String>> {
+        let of = |key: &UnitKey| match &plan.units[key].unit.spec {
+            UnitSpec::Judge(unit) => Some(unit.content_free.clone()),
+            _ => None,
+        };
+        plan.order.iter().filter_map(of).collect()
+    };
+    assert_eq!((texts(&plain), texts(&calibrated)), (BTreeSet::from([vec![]]), BTreeSet::from([vec!["N/A".to_owned(), String::new()]])));
+    assert!(of_judge(&plain, 0).is_disjoint(&of_judge(&calibrated, 0)) && replies(&plain, 0) == replies(&calibrated, 0));
+    let unit = &plain.units[of_judge(&plain, 0).first().unwrap()].unit.spec;
+    assert!(!serde_json::to_string(unit).unwrap().contains("content_free"), "keys of what was judged before stay");
+}
+
+#[test]
 fn a_further_judge_adds_its_own_verdicts_on_the_same_replies_and_nothing_else() {
     let base: Asked = (&NAMES, "[0, 3]", "judge: {model: b}");
     let (before, more) = (revised(&[base]).unwrap(), revised(&[base, (&NAMES, "[0, 3]", "judge: {models: [a]}")]).unwrap());
