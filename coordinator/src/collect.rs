@@ -199,6 +199,7 @@ fn model_entry(model: &ModelFacts, all: &[ModelFacts]) -> ModelEntry {
         source: model.source.clone(),
         digest: model.digest.hex(),
         parameters: model.architecture.parameters(),
+        family: model.architecture.family.as_str().to_owned(),
         layers: model.architecture.layers as u32,
         hidden: model.architecture.hidden as u32,
         dtype: model.dtype.as_str().to_owned(),

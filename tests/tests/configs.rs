@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use limbic_proto::spec::{CorpusSpec, Facts, Spec};
+use limbic_proto::spec::{CorpusSpec, Duplicates, Facts, How, Spec};
 use limbic_tests::Sandbox;
 use limbic_tests::snippets::fences;
 use serde_json::Value;
@@ -18,7 +18,7 @@ fn every_shipped_config_is_a_spec() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name == "corpus.yaml" {
+        if name.ends_with("corpus.yaml") {
             CorpusSpec::from_yaml(&std::fs::read_to_string(&path).unwrap(), &path).unwrap_or_else(|e| panic!("{e}"));
         } else if name.ends_with(".facts.yaml") {
             Facts::from_yaml(&std::fs::read_to_string(&path).unwrap(), &path).unwrap_or_else(|e| panic!("{e}"));
@@ -147,6 +147,65 @@ fn what_is_assumed_can_only_be_planned() {
     let refused = sandbox.limbic(&["run", &config("paper.yaml"), "--store", "store", "--assume", &config("paper.facts.yaml")]);
     assert!(refused.code == Some(2) && refused.stderr.contains("unexpected argument '--assume'"), "{}", refused.stderr);
     assert!(sandbox.objects("sweeps").is_empty());
+}
+
+#[test]
+fn a_plan_without_rows_says_how_to_plan_and_how_to_make_some() {
+    let (sandbox, paper) = (sandbox(), std::fs::read_to_string(config("paper.yaml")).unwrap());
+    sandbox.write("paper.yaml", &paper);
+    let ended = sandbox.limbic(&["plan", "paper.yaml"]);
+    assert_eq!(ended.code, Some(2));
+    for words in ["dataset.source: `corpus.jsonl` can't be read", "`--assume FILE` plans", "`limbic corpus build` makes"] {
+        assert!(ended.stderr.contains(words), "`{words}` in {}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_papers_corpus_is_built_as_the_paper_says() {
+    let path = config("paper-corpus.yaml");
+    let spec = CorpusSpec::from_yaml(&std::fs::read_to_string(&path).unwrap(), path.as_ref()).unwrap();
+    let paper = limbic::sweep::read_spec(config("paper.yaml").as_ref()).unwrap();
+    assert_eq!(spec.classes, paper.dataset.labels, "of the same names, in the same order");
+    assert_eq!(spec.model.source, "hf://Qwen/Qwen3-32B");
+    assert_eq!((spec.classify.how, spec.filters.words.min, spec.filters.duplicates), (How::Json, 3, Duplicates::Near));
+    assert_eq!(spec.filters.languages, ["eng"]);
+    let (rewrite, synthesize) = (spec.rewrite.expect("rewrites"), spec.synthesize.expect("synthetic texts"));
+    assert!(rewrite.from == "neutral" && synthesize.examples > 1);
+    assert_eq!(spec.classify.answers, paper.zero_shot.answers, "the same word for joy");
+}
+
+/// Controls stand beside the probes of what is shipped, but for the quickstart, which shows the shape of a sweep, and the sweep
+/// about draws.
+#[test]
+fn shipped_sweeps_have_controls() {
+    let of = |name: &str| serde_json::to_value(limbic::sweep::read_spec(config(name).as_ref()).unwrap()).unwrap();
+    for name in
+        ["paper.yaml", "study-small.yaml", "study-smollm2.yaml", "goemotions-multi.yaml", "brighter-intensity.yaml", "emobank-vad.yaml"]
+    {
+        assert_eq!(of(name)["controls"], serde_json::json!(["shuffled-labels", "random-direction", "random-weights"]), "{name}");
+    }
+    assert_eq!(of("smollm2.yaml")["controls"], serde_json::json!(["shuffled-labels", "random-direction"]));
+    let levels = of("goemotions-multi.yaml")["report"]["levels"].clone();
+    let classes = |level: usize| -> BTreeMap<String, usize> {
+        let map = levels[level]["map"].as_object().unwrap();
+        assert_eq!(map.len(), 28);
+        map.values().fold(BTreeMap::new(), |mut found, to| {
+            *found.entry(to.as_str().unwrap().to_owned()).or_default() += 1;
+            found
+        })
+    };
+    let counted = |of: &[(&str, usize)]| of.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<BTreeMap<_, _>>();
+    let ekman = [("anger", 3), ("disgust", 1), ("fear", 2), ("joy", 12), ("neutral", 1), ("sadness", 5), ("surprise", 4)];
+    assert_eq!(classes(0), counted(&ekman));
+    assert_eq!(classes(1), counted(&[("ambiguous", 4), ("negative", 11), ("neutral", 1), ("positive", 12)]));
+}
+
+#[test]
+fn the_study_of_one_real_model_covers_depths_conditions_and_probes() {
+    let spec = serde_json::to_value(limbic::sweep::read_spec(config("study-smollm2.yaml").as_ref()).unwrap()).unwrap();
+    assert_eq!((&spec["layers"], spec["offsets"].as_array().unwrap().last()), (&"all".into(), Some(&16.into())));
+    assert_eq!(strings(&spec["conditions"], "name"), ["raw", "few-shot", "chat", "empty", "emotional", "calm"]);
+    assert_eq!(strings(&spec["probes"], "kind"), ["logistic", "mlp", "ridge"]);
 }
 
 #[test]

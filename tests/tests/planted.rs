@@ -163,6 +163,7 @@ fn model(taps: usize) -> ModelEntry {
         source: "synthetic".to_owned(),
         digest: String::new(),
         parameters: 0,
+        family: String::new(),
         layers: taps as u32 - 1,
         hidden: WIDTH as u32,
         dtype: "f32".to_owned(),

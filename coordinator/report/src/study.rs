@@ -45,6 +45,8 @@ pub struct ModelEntry {
     pub digest: String,
     /// How many parameters; 0 = not known, which keeps the model out of the scale trend.
     pub parameters: u64,
+    /// The family of its architecture, as `model_type` in its config: `llama`, `qwen3`, …; empty = not known.
+    pub family: String,
     /// How many blocks.
     pub layers: u32,
     /// Width of the residual stream.

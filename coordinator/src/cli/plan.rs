@@ -118,7 +118,10 @@ pub fn describe(sweep: &Sweep) {
 pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     let spec = read_spec(&args.spec)?;
     let sweep = match &args.assume {
-        None => prepare(spec).await?,
+        None => {
+            let absent = absent(&spec);
+            prepare(spec).await.map_err(|failure| if absent { without_rows(&failure) } else { failure })?
+        }
         Some(file) => prepare_assuming(spec, &read_facts(file)?).await?,
     };
     let rates = args.rates.rates();
@@ -146,6 +149,19 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     }
     answer!("tokens are estimated from the length of the texts");
     Ok(())
+}
+
+/// Whether one of the dataset's local files isn't there.
+fn absent(spec: &Spec) -> bool {
+    spec.dataset.source.files().iter().any(|(_, name)| !name.contains("://") && !Path::new(name).exists())
+}
+
+/// What can be done without the rows.
+fn without_rows(failure: &Failure) -> Failure {
+    Failure::user(format_args!(
+        "{failure}; without rows, `--assume FILE` plans by what a file says of them (configs/paper.facts.yaml is one), and \
+         `limbic corpus build` makes labelled rows of raw comments (configs/paper-corpus.yaml)"
+    ))
 }
 
 fn read_facts(file: &Path) -> Result<Facts, Failure> {

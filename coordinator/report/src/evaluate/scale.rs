@@ -1,5 +1,7 @@
 //! Scores beside model size, and their trend on the logarithm of the parameters.
 
+use std::collections::BTreeSet;
+
 use super::bench::Bench;
 use super::curves::control_cells;
 use super::measure::Drawn;
@@ -8,7 +10,7 @@ use crate::statistics::trend::{interval, line};
 use limbic_proto::axis::{Context, ReadOut};
 use limbic_proto::spec::Control;
 
-/// One row per curve of a trained model, and per condition the trends over models of known, different size.
+/// One row per curve of a trained model, and per condition the trends over models of known, different size, together and by family.
 pub fn scale(bench: &Bench<'_>, curves: &[DepthCurve]) -> (Vec<ScaleRow>, Vec<Trend>) {
     let trained: Vec<usize> = bench.trained().collect();
     let curves: Vec<&DepthCurve> = curves.iter().filter(|c| trained.contains(&c.place.model)).collect();
@@ -35,16 +37,34 @@ pub fn scale(bench: &Bench<'_>, curves: &[DepthCurve]) -> (Vec<ScaleRow>, Vec<Tr
         let best = here.iter().map(|c| (c.place.model, c.shown().predictions.clone())).collect();
         let last = here.iter().map(|c| (c.place.model, c.points[c.points.len() - 1].predictions.clone())).collect();
         trends.extend(
-            [("best layer", best), ("last layer", last)].into_iter().filter_map(|(what, sets)| trend(bench, Some(condition), what, sets)),
+            [("best layer", best), ("last layer", last)].into_iter().flat_map(|(what, s)| of_sets(bench, Some(condition), what, s)),
         );
     }
-    let zero = trained.iter().map(|model| (*model, bench.baseline("zero-shot", Some(*model)))).filter(|z| !z.1.is_empty()).collect();
-    trends.extend(trend(bench, None, "zero-shot", zero));
+    for name in ["zero-shot", "zero-shot-json"] {
+        let asked = trained.iter().map(|model| (*model, bench.baseline(name, Some(*model)))).filter(|z| !z.1.is_empty()).collect();
+        trends.extend(of_sets(bench, None, name, asked));
+    }
     (rows, trends)
 }
 
+/// Predictions of some models.
+type Sets = Vec<(usize, Vec<usize>)>;
+
+/// The trend over all models, and where they are of several families that of each by itself: models of different makes lie on
+/// different lines, and a line through all of them may have a slope that none of these has.
+fn of_sets(bench: &Bench<'_>, condition: Option<usize>, what: &'static str, sets: Sets) -> Vec<Trend> {
+    let family = |model: usize| bench.study.models[model].family.as_str();
+    let families: BTreeSet<&str> = sets.iter().map(|s| family(s.0)).collect();
+    let alone = families.iter().filter(|of| families.len() > 1 && !of.is_empty()).filter_map(|of| {
+        let ours = sets.iter().filter(|s| family(s.0) == *of).cloned().collect();
+        Some(Trend { family: Some((*of).to_owned()), ..trend(bench, condition, what, ours)? })
+    });
+    let alone: Vec<Trend> = alone.collect();
+    trend(bench, condition, what, sets).into_iter().chain(alone).collect()
+}
+
 /// The slope over at least three models, with two intervals: the models held fixed and the test rows resampled, and over models.
-fn trend(bench: &Bench<'_>, condition: Option<usize>, what: &'static str, sets: Vec<(usize, Vec<usize>)>) -> Option<Trend> {
+fn trend(bench: &Bench<'_>, condition: Option<usize>, what: &'static str, sets: Sets) -> Option<Trend> {
     let sized: Vec<(f64, Drawn)> = sets
         .iter()
         .filter(|(model, _)| bench.study.models[*model].parameters > 0)
@@ -63,5 +83,6 @@ fn trend(bench: &Bench<'_>, condition: Option<usize>, what: &'static str, sets: 
         .collect();
     let n = sized.iter().map(|s| s.1.n).min()?;
     let groups = sized.iter().map(|s| s.1.groups).min()?;
-    Some(Trend { condition, what, slope: resamples.estimate_over(groups, slope, &slopes, n), over_models, intercept, models: sized.len() })
+    let slope = resamples.estimate_over(groups, slope, &slopes, n);
+    Some(Trend { condition, what, family: None, slope, over_models, intercept, models: sized.len() })
 }

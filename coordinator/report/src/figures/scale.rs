@@ -69,10 +69,11 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
             for line in &flat {
                 chart.level(line.score.value, baseline(&line.probe));
             }
-            for trend in results.trends.iter().filter(|t| t.condition.is_none_or(|c| c == condition)) {
+            for trend in results.trends.iter().filter(|t| t.family.is_none() && t.condition.is_none_or(|c| c == condition)) {
                 let colour = match trend.what {
                     "best layer" => BEST,
                     "last layer" => LAST,
+                    "zero-shot-json" => JSON,
                     _ => ZERO,
                 };
                 let at = |x: f64| (x, trend.intercept + trend.slope.value * x);

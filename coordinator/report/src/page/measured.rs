@@ -56,23 +56,27 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     section.table(capital(&title), &columns, rows.collect());
     json_answers(study, results, &mut section);
     let condition = |c: Option<usize>| c.map_or_else(|| "–".to_owned(), |c| study.conditions[c].name.clone());
+    let by_family = results.trends.iter().any(|t| t.family.is_some());
     let rows = results.trends.iter().map(|t| {
         let (lo, hi) = t.over_models;
         let over_models = format!("{} to {}", unit.difference(lo), unit.difference(hi));
-        vec![
-            t.what.into(),
-            condition(t.condition).into(),
-            Cell::sorted(unit.points(t.slope), t.slope.value),
-            Cell::sorted(over_models, lo),
-            t.models.to_string().into(),
-        ]
+        let mut row: Vec<Cell> = vec![t.what.into(), condition(t.condition).into()];
+        if by_family {
+            row.push(t.family.as_deref().unwrap_or("all").into());
+        }
+        row.extend([Cell::sorted(unit.points(t.slope), t.slope.value), Cell::sorted(over_models, lo), t.models.to_string().into()]);
+        row
     });
+    let mut columns = vec!["trend of", "condition", "#slope", "#over models", "#models"];
+    if by_family {
+        columns.insert(2, "family");
+    }
     section.table(
         format!(
             "Gain per tenfold parameters, {}: with its interval over test rows, the models held fixed, and the interval over models, by how far they lie from the line (t, models − 2 degrees of freedom)",
             of_what(results)
         ),
-        &["trend of", "condition", "#slope", "#over models", "#models"],
+        &columns,
         rows.collect(),
     );
     section.table(

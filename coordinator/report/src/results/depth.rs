@@ -133,10 +133,13 @@ pub struct ScaleRow {
 /// Least-squares slope of the score on log10(parameters): what is gained per tenfold size.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trend {
-    /// Index into the study's conditions; none for zero-shot, which has its own prompt.
+    /// Index into the study's conditions; none for zero-shot and written answers, which have prompts of their own.
     pub condition: Option<usize>,
-    /// `best layer`, `last layer` or `zero-shot`.
+    /// `best layer`, `last layer`, `zero-shot` or `zero-shot-json`.
     pub what: &'static str,
+    /// The family whose models alone it is about; none = all models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
     /// The slope; the interval is over test rows, with the models held fixed.
     pub slope: Estimate,
     /// The interval of the slope over models, by how far they lie from the line (t with models − 2 degrees of freedom): what other

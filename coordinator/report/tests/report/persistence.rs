@@ -7,6 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::planted::{Control, Signal, bare, model, normal, prediction, test_row};
+use super::synthetic::{self, Size};
 use super::{evaluated, made, text};
 
 /// Three labels: of half of the rows and fading, of half and without a signal, and of six rows without a signal.
@@ -98,4 +99,15 @@ fn an_open_end_is_beyond_what_the_fit_spans() {
         }
     }
     assert!(open > 0, "no study has an open end");
+}
+
+#[test]
+fn the_longest_half_life_is_set_against_the_shortest_and_nothing_is_ranked_between() {
+    let size = Size { models: 1, layers: 1, conditions: 1, offsets: 9, rows: 700, masked: false, mlp: false, whole: false };
+    let mut study = synthetic::study(size);
+    study.options.resamples = 200;
+    let markdown = text(&made(&study, &evaluated(&study)), "report.md");
+    let sentence = markdown.lines().find(|line| line.contains(" outlasts ")).unwrap_or_else(|| panic!("{markdown}"));
+    let last = "the longest and the shortest half-life, whose intervals don't overlap; of the classes between them nothing is said.";
+    assert!(sentence.ends_with(last) && !sentence.contains("lasts longest"), "{sentence}");
 }

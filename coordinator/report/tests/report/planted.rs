@@ -180,6 +180,7 @@ pub fn model(at: usize, layers: usize) -> ModelEntry {
         source: "synthetic".to_owned(),
         digest: format!("{at:064}"),
         parameters: 10_u64.pow(8 + at as u32),
+        family: "llama".to_owned(),
         layers: layers as u32 - 1,
         hidden: CLASSES as u32,
         dtype: "f32".to_owned(),

@@ -104,6 +104,7 @@ fn entries(size: Size) -> Vec<ModelEntry> {
         source: format!("hf://example/{name}@5f0c2d1"),
         digest: format!("{:064x}", 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(i as u64 + 1)),
         parameters: *parameters,
+        family: name.split('-').next().unwrap_or_default().to_lowercase(),
         layers: size.layers,
         hidden: 1024 << i.min(2),
         dtype: "f32".to_owned(),

@@ -10,7 +10,8 @@ use crate::wording::{Unit, half_life, layer, list};
 
 /// The trend with size under the headline's condition, and where else it is clear.
 pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -> Option<String> {
-    let best: Vec<&Trend> = results.trends.iter().filter(|t| t.what == "best layer").collect();
+    let of = |alone: bool| results.trends.iter().filter(move |t| t.what == "best layer" && t.family.is_some() == alone);
+    let best: Vec<&Trend> = of(false).collect();
     let here = best.iter().find(|t| t.condition == Some(curve.place.condition))?;
     let models = here.models;
     let (direction, rises) = match (here.sure(), here.over_rows(), here.slope.value > 0.0) {
@@ -30,11 +31,16 @@ pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
         .map(|t| format!("under {} it is {}", name(t), unit.points(t.slope)))
         .collect();
     let elsewhere = if elsewhere.is_empty() { String::new() } else { format!("; {}", list(&elsewhere)) };
+    let families: Vec<String> = of(true)
+        .filter(|t| t.condition == here.condition)
+        .map(|t| format!("{} in the {} of {}", unit.points(t.slope), t.models, t.family.as_deref().unwrap_or("")))
+        .collect();
+    let families = if families.is_empty() { String::new() } else { format!("; by family it is {}", list(&families)) };
     let what = if results.measure.share { format!("points of {}", results.measure.words) } else { format!("of {}", results.measure.words) };
     let (lo, hi) = here.over_models;
     let whose = whose(results);
     Some(format!(
-        "{direction}{place}: {} {what}{whose} per tenfold parameters, over test rows with these {models} models held fixed; over models {} to {} (t, {}){rises}{elsewhere}.",
+        "{direction}{place}: {} {what}{whose} per tenfold parameters, over test rows with these {models} models held fixed; over models {} to {} (t, {}){rises}{families}{elsewhere}.",
         unit.points(here.slope),
         unit.difference(lo),
         unit.difference(hi),
@@ -158,7 +164,7 @@ fn carried(study: &Study, results: &Results, p: &Persistence, curve: &DepthCurve
     ))
 }
 
-/// Which class lasts longest and which shortest, if their intervals tell them apart.
+/// Whether the class of the longest half-life outlasts that of the shortest, by their intervals.
 fn classes(study: &Study, p: &Persistence, probe: &str) -> Option<String> {
     // (half-life, lower end, upper end), infinite beyond the measured offsets.
     let mut lasting: Vec<(f64, f64, f64, &Decay, &HalfLife)> = Vec::new();
@@ -181,7 +187,11 @@ fn classes(study: &Study, p: &Persistence, probe: &str) -> Option<String> {
     let words = |d: &Decay, h: &HalfLife| format!("{} ({})", d.class.map_or("", |c| &study.classes[c]), half_life(h));
     let place = format!("{}, {}", study.models[p.place.model].name, study.conditions[p.place.condition].name);
     Some(if longest.1 > shortest.2 {
-        format!("{} lasts longest and {} shortest ({place}).", capital(&words(longest.3, longest.4)), words(shortest.3, shortest.4))
+        format!(
+            "{} outlasts {} ({place}): the longest and the shortest half-life, whose intervals don't overlap; of the classes between them nothing is said.",
+            capital(&words(longest.3, longest.4)),
+            words(shortest.3, shortest.4)
+        )
     } else {
         format!(
             "No class clearly outlasts another ({place}): the intervals of the longest, {}, and the shortest, {}, overlap.",
