@@ -10,6 +10,7 @@ mod coverage;
 mod demo;
 mod draws;
 mod judges;
+mod main_probe;
 mod page;
 mod persistence;
 mod recovery;
