@@ -192,6 +192,10 @@ pub struct ReportSpec {
     pub resamples: usize,
     /// Coverage of the intervals, in 0..1.
     pub confidence: f64,
+    /// The main probe, which curves over layers, conditions and offsets are about; the default is `logistic` if there is one, else
+    /// `ridge`, else the first. Whichever probe is best stands against the baselines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
     /// Coarser levels of the classes; metrics are computed at each beside the classes themselves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub levels: Vec<Level>,
@@ -209,7 +213,7 @@ pub struct Level {
 
 impl Default for ReportSpec {
     fn default() -> Self {
-        ReportSpec { title: None, resamples: 1000, confidence: 0.95, levels: Vec::new() }
+        ReportSpec { title: None, resamples: 1000, confidence: 0.95, probe: None, levels: Vec::new() }
     }
 }
 

@@ -70,6 +70,7 @@ pub fn evaluate(study: &Study) -> Result<Results, ReportError> {
         groups: ground.groups.groups(),
         baselines: baselines(&bench),
         probes: Vec::new(),
+        curves: Vec::new(),
         depth: Vec::new(),
         scale: Vec::new(),
         trends: Vec::new(),
@@ -143,7 +144,8 @@ fn summaries(bench: &Bench<'_>, results: &mut Results) {
     let pooling = curves::main_pooling(&all);
     (results.pooling, results.poolings) = (pooling, bench.poolings.iter().map(|p| p.as_str()).collect());
     (results.best, results.chosen) = curves::best(bench, &all, results.probe.as_deref());
-    results.depth = all.into_iter().filter(|c| Some(&c.probe) == results.probe.as_ref() && Some(c.pooling) == pooling).collect();
+    results.depth = all.iter().filter(|c| Some(&c.probe) == results.probe.as_ref() && Some(c.pooling) == pooling).cloned().collect();
+    results.curves = all;
     (results.scale, results.trends) = scale::scale(bench, &results.depth);
     if let (Some(probe), Some(pooling)) = (results.probe.clone(), pooling) {
         results.persistence = persistence::all(bench, &probe, pooling);
@@ -187,11 +189,12 @@ fn floors(bench: &mut Bench<'_>) {
     }
 }
 
-/// The main probe: a fixed order, so that sections of different sweeps are about the same one.
+/// The main probe: the one that is asked for, else by a fixed order, so that sections of different sweeps are about the same one.
 fn main_probe(bench: &Bench<'_>) -> Option<String> {
     let probes: BTreeSet<&str> = bench.cells.keys().filter(|s| s.origin == Origin::default()).map(|s| &*s.probe).collect();
     let first = bench.study.predictions.iter().map(|p| &*p.probe).find(|p| probes.contains(p))?;
-    Some(["logistic", "ridge"].into_iter().find(|p| probes.contains(p)).unwrap_or(first).to_owned())
+    let asked = bench.study.options.probe.as_deref();
+    Some(asked.into_iter().chain(["logistic", "ridge"]).find(|p| probes.contains(p)).unwrap_or(first).to_owned())
 }
 
 fn baselines(bench: &Bench<'_>) -> Vec<Line> {
@@ -201,7 +204,16 @@ fn baselines(bench: &Bench<'_>) -> Vec<Line> {
         for model in models.clone() {
             let predictions = bench.baseline(probe, model);
             if let Some(score) = bench.estimate(&predictions) {
-                lines.push(Line { probe: probe.to_owned(), model, condition: None, layer: None, pooling: None, predictions, score });
+                lines.push(Line {
+                    probe: probe.to_owned(),
+                    model,
+                    condition: None,
+                    layer: None,
+                    pooling: None,
+                    predictions,
+                    score,
+                    spread: None,
+                });
             }
         }
     }

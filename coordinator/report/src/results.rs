@@ -39,7 +39,8 @@ impl Estimate {
     }
 }
 
-/// How far a number depends on the draw: over the replies of several sampling seeds, each measured on all its rows.
+/// How far a number depends on the draw: over a probe's seeds, or over the replies of several sampling seeds, each measured on all
+/// its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
     /// How many seeds; at least two.
@@ -173,6 +174,9 @@ pub struct Line {
     pub predictions: Vec<usize>,
     /// Its score, mean over seeds.
     pub score: Estimate,
+    /// How far it depends on the probe's seed; none with one seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
 }
 
 /// One line at a coarser level of the labels.
@@ -221,8 +225,8 @@ pub struct Results {
     pub scores: Vec<Scores>,
     /// What curves, differences and summaries are about.
     pub measure: Measure,
-    /// The main probe, which sections about layers, conditions and offsets are about: `logistic` if it was fitted, else `ridge`,
-    /// else the first. It needn't be the best one.
+    /// The main probe, which sections about layers, conditions and offsets are about: that of `report.probe`, else `logistic` if it
+    /// was fitted, else `ridge`, else the first. It needn't be the best one.
     pub probe: Option<String>,
     /// Its pooling at offset 0: `last`, or the first that was measured.
     pub pooling: Option<&'static str>,
@@ -241,6 +245,9 @@ pub struct Results {
     pub baselines: Vec<Line>,
     /// Every probe and pooling at its representative layer, per model and condition.
     pub probes: Vec<Line>,
+    /// One per model, condition, probe and pooling.
+    #[serde(skip)]
+    pub curves: Vec<DepthCurve>,
     /// One per model and condition, of the main probe and pooling.
     pub depth: Vec<DepthCurve>,
     /// One per model and condition.

@@ -124,6 +124,7 @@ impl Spec {
         self.check_questions()?;
         self.check_dataset()?;
         self.check_levels()?;
+        self.check_main_probe()?;
         self.check_activations()?;
         if self.execution.rows_per_unit == Some(0) || self.execution.token_budget == 0 {
             return finding("execution", "rows_per_unit and token_budget must be at least 1");
@@ -291,6 +292,14 @@ impl Spec {
         }
     }
 
+    fn check_main_probe(&self) -> Result<(), Finding> {
+        let names: Vec<&str> = self.probes.iter().map(ProbeSpec::name).collect();
+        match self.report.probe.as_deref().filter(|probe| !names.contains(probe)) {
+            Some(unknown) => finding("report.probe", format!("`{unknown}` is none of the sweep's probes ({})", names.join(", "))),
+            None => Ok(()),
+        }
+    }
+
     fn check_levels(&self) -> Result<(), Finding> {
         unique("report.levels", "name", &self.report.levels.iter().map(|level| &level.name).collect::<Vec<_>>())?;
         for (i, level) in self.report.levels.iter().enumerate() {
@@ -386,6 +395,7 @@ mod tests {
             ("report: {confidence: .nan}", "report.confidence"),
             ("report: {resamples: 2000000000}", "report.resamples"),
             ("report: {resamples: 99}", "report.resamples"),
+            ("report: {probe: mlp}", "report.probe"),
         ] {
             assert!(said(line).starts_with(&format!("s.yaml: {field}: ")), "{line}: {}", said(line));
         }

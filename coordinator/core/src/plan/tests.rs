@@ -60,7 +60,7 @@ fn names_store_and_token_budget_are_in_no_key() {
     (models[0].name, models[0].source) = ("renamed".into(), "s3://elsewhere/a".into());
     let other = spec(
         &["a"],
-        "name: other\nstore: /tmp/elsewhere\nconditions: [{name: bare}]\nexecution: {token_budget: 99}\nreport: {resamples: 500}",
+        "name: other\nstore: /tmp/elsewhere\nconditions: [{name: bare}]\nexecution: {token_budget: 99}\nreport: {resamples: 500, probe: logistic}",
     );
     let moved = plan(&other, &rows(20, &["joy", "anger"]), &models).unwrap();
     assert_eq!(all_keys(&base), all_keys(&moved));

@@ -56,7 +56,7 @@ fn one(bench: &Bench<'_>, series: &Series, cells: &Cells, read_out: ReadOut) -> 
             layer: *layer,
             depth: layer.depth(layers),
             score: drawn.estimate(bench.ruler.resamples),
-            seed_sd: seed_sd(bench, predictions),
+            spread: spread(bench, predictions),
             validation_score: bench.validation_score(predictions),
             validation_loss: bench.validation(predictions),
             compression: compression(bench, predictions),
@@ -100,12 +100,13 @@ pub fn control_cells<'a>(bench: &'a Bench<'_>, place: Place, probe: &str, contro
     bench.of(place, probe, Origin { control: Some(control), ..Origin::default() })
 }
 
-fn seed_sd(bench: &Bench<'_>, predictions: &[usize]) -> Option<f64> {
+/// Between the seeds of the probe.
+fn spread(bench: &Bench<'_>, predictions: &[usize]) -> Option<Spread> {
     // A curve beyond the prompt is a mean over sampling seeds, too; those have a spread of their own.
     let mut of_seed: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     predictions.iter().for_each(|i| of_seed.entry(bench.study.predictions[*i].seed).or_default().extend(bench.values[*i]));
     let values = of_seed.into_values().filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>() / v.len() as f64);
-    Spread::of(&values.collect::<Vec<f64>>()).map(|spread| spread.sd)
+    Spread::of(&values.collect::<Vec<f64>>())
 }
 
 fn compression(bench: &Bench<'_>, predictions: &[usize]) -> Option<f64> {
@@ -147,6 +148,7 @@ pub fn line(curve: &DepthCurve) -> Line {
         pooling: Some(curve.pooling),
         predictions: best.predictions.clone(),
         score: best.score,
+        spread: best.spread,
     }
 }
 

@@ -44,6 +44,9 @@ pub fn all(bench: &Bench<'_>) -> Vec<String> {
     if crate::tables::too_many(study) {
         warnings.push("predictions.parquet holds baselines and probes at offset 0 only: there are too many predictions for more. The store has them all.".to_owned());
     }
+    if let Some(probe) = study.options.probe.as_deref().filter(|probe| !bench.cells.keys().any(|s| &*s.probe == *probe)) {
+        warnings.push(format!("`report.probe` asks for {probe}, which no fit is of yet: another one takes its place."));
+    }
     if study.scheme == Scheme::Continuous && !study.options.levels.is_empty() {
         warnings.push("`report.levels` was left out: scales have no coarser classes.".to_owned());
     }

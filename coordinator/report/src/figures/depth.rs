@@ -344,7 +344,7 @@ pub fn compression(study: &Study, results: &Results) -> Option<Figure> {
     Some(Figure {
         name: "depth-compression",
         title: "Description length of the labels over layers".to_owned(),
-        caption: "How many times shorter the labels of train become when they are sent with the probe's help (uniform code over online code, Voita and Titov 2020): a layer that makes the labels easy to learn from few rows compresses more.".to_owned(),
+        caption: "How many times shorter the labels of train become when they are sent with the probe's help (uniform code over online code, Voita and Titov 2020): a layer that makes the labels easy to learn from few rows compresses more. Measured of logistic probes alone, in one order of train's rows.".to_owned(),
         alt: "Curves of compression over layers, one panel per model, one curve per prompt condition.".to_owned(),
         keys,
         panels,

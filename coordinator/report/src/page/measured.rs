@@ -3,9 +3,10 @@
 use super::comparisons::{self, of_what};
 use super::section::{Cell, Section};
 use crate::figures::Figure;
-use crate::results::{Choice, Results};
+use crate::results::{Choice, Place, Results};
 use crate::study::Study;
 use crate::wording::{Unit, layer, list, parameters};
+use limbic_proto::axis::Layer;
 
 fn dash() -> Cell {
     "–".into()
@@ -137,8 +138,11 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     for figure in ["depth", "depth-models", "depth-compression"] {
         section.figure(figures, figure);
     }
-    let seeded = results.depth.iter().any(|c| c.points.iter().any(|p| p.seed_sd.is_some()));
+    let seeded = results.depth.iter().any(|c| c.points.iter().any(|p| p.spread.is_some()));
     let compressed = results.depth.iter().any(|c| c.points.iter().any(|p| p.compression.is_some()));
+    if compressed {
+        section.say("Compression is measured of logistic probes alone, in one order of train's rows: another order gives another description length, and how far it lies is not measured.");
+    }
     let rows = results.depth.iter().filter_map(|c| {
         let top = c.points.iter().find(|p| p.layer == c.peak.layer)?;
         let ends = if c.peak.depth.lo.is_none() {
@@ -159,7 +163,7 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
             if top.as_good_as_peak.is_some() { format!("{good} of {}", c.points.len()).into() } else { dash() },
         ];
         if seeded {
-            row.push(top.seed_sd.map_or_else(dash, |sd| unit.difference(sd).replace('+', "").into()));
+            row.push(top.spread.map_or_else(dash, |s| unit.difference(s.sd).replace('+', "").into()));
         }
         if compressed {
             row.push(top.compression.map_or_else(dash, |c| format!("{c:.2}×").into()));
@@ -206,7 +210,41 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
         &columns,
         rows.collect(),
     );
+    every_probe(study, results, unit, &mut section);
     Some(section)
+}
+
+/// Every probe at every layer, one column for each probe and pooling.
+fn every_probe(study: &Study, results: &Results, unit: Unit, section: &mut Section) {
+    if !results.several() {
+        return;
+    }
+    let mut kinds: Vec<(&str, &str)> = Vec::new();
+    let mut places: Vec<(Place, Layer)> = Vec::new();
+    for c in &results.curves {
+        let kind = (c.probe.as_str(), c.pooling);
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+        places.extend(c.points.iter().map(|p| (c.place, p.layer)));
+    }
+    places.sort_unstable();
+    places.dedup();
+    let rows = places.into_iter().map(|(place, at)| {
+        let mut row: Vec<Cell> =
+            vec![study.models[place.model].name.clone().into(), study.conditions[place.condition].name.clone().into(), layer(at).into()];
+        row.extend(kinds.iter().map(|(probe, pooling)| {
+            let curve = results.curves.iter().find(|c| c.place == place && c.probe == *probe && c.pooling == *pooling);
+            let point = curve.and_then(|c| c.points.iter().find(|p| p.layer == at));
+            point.map_or_else(dash, |p| unit.estimate(p.score).into())
+        }));
+        row
+    });
+    let heads: Vec<String> = kinds.iter().map(|(probe, pooling)| format!("#{}", results.named(probe, Some(pooling)))).collect();
+    let mut columns = vec!["model", "condition", "#layer"];
+    columns.extend(heads.iter().map(String::as_str));
+    let title = format!("Every probe at every layer: {}, of probes with several seeds their mean", results.measure.words);
+    section.table(title, &columns, rows.collect());
 }
 
 /// What the prompt does, and whether a probe of one condition serves under another; none with one condition.

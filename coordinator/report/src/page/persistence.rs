@@ -144,12 +144,21 @@ fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &
     let unit = Unit::of(&results.measure);
     let primary = results.probe.as_deref().unwrap_or("");
     let (mut whole, mut per_class) = (Vec::new(), Vec::new());
+    // The offset-aware probe is the one that is made for it, whichever is the main one.
+    let per_class_of = |d: &Decay| (d.probe == primary || d.probe == "offset-mlp") && !d.transferred && d.context == Context::Full;
+    let all = results.persistence.iter().flat_map(|p| &p.decays).filter(|d| d.class.is_some() && per_class_of(d));
+    let several = all.clone().any(|d| d.probe != primary) && all.clone().any(|d| d.probe == primary);
     for p in &results.persistence {
         for d in &p.decays {
-            let main = d.probe == primary && !d.transferred && d.context == Context::Full;
             match d.class {
                 None => whole.push(row(study, p, d, controls, unit, &curve(d))),
-                Some(class) if main => per_class.push(row(study, p, d, controls, unit, &study.classes[class])),
+                Some(class) if per_class_of(d) => {
+                    let mut row = row(study, p, d, controls, unit, &study.classes[class]);
+                    if several {
+                        row.insert(2, d.probe.clone().into());
+                    }
+                    per_class.push(row);
+                }
                 Some(_) => {}
             }
         }
@@ -168,11 +177,18 @@ fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &
         &columns("curve"),
         whole,
     );
-    section.table(
-        format!("Half-life of each class's {}, the probe fitted at each offset, full context", results.measure.of_class),
-        &columns("class"),
-        per_class,
-    );
+    let title = match several {
+        true => format!(
+            "Half-life of each class's {}, full context: of the {primary} probe fitted at each offset, and of the offset-aware one",
+            results.measure.of_class
+        ),
+        false => format!("Half-life of each class's {}, the probe fitted at each offset, full context", results.measure.of_class),
+    };
+    let mut columns = columns("class");
+    if several {
+        columns.insert(2, "probe");
+    }
+    section.table(title, &columns, per_class);
 }
 
 /// What a curve is: `logistic, layer 4`, `logistic of offset 0, masked-prompt`.

@@ -51,6 +51,11 @@ fn shown(scheme: Scheme) -> &'static [(&'static str, &'static str, Unit)] {
     }
 }
 
+/// Whether a probe has several seeds.
+fn seeded(results: &Results) -> bool {
+    results.probes.iter().any(|l| l.spread.is_some())
+}
+
 /// A metric of a line: the mean over seeds; with one seed, with its interval.
 fn over_seeds(results: &Results, l: &Line, metric: &str) -> Option<Estimate> {
     let values: Option<Vec<Estimate>> = l.predictions.iter().map(|i| results.score(*i, metric)).collect();
@@ -71,6 +76,10 @@ fn line(study: &Study, results: &Results, l: &Line, metrics: &[(&str, &str, Unit
         l.layer.map_or_else(|| "–".to_owned(), layer).into(),
         Unit::of(&results.measure).estimate(l.score).into(),
     ]);
+    if seeded(results) && l.layer.is_some() {
+        row.push(l.spread.map_or_else(|| "–".into(), |s| s.seeds.to_string().into()));
+        row.push(l.spread.map_or_else(|| "–".into(), |s| Cell::sorted(Unit::of(&results.measure).spread(s), s.sd)));
+    }
     for (name, _, unit) in metrics {
         let text = over_seeds(results, l, name)
             .map_or_else(|| "–".to_owned(), |e| if *unit == Unit::Share { unit.estimate(e) } else { unit.value(e.value) });
@@ -112,6 +121,9 @@ pub fn baselines(study: &Study, results: &Results, figures: &[Figure]) -> Option
         Scheme::Intensity => "Pearson's r, CCC, QWK of rounded levels and mean absolute error are means over the classes.",
         Scheme::Continuous => "Pearson's r, CCC, R² and mean absolute error are means over the scales.",
     });
+    if results.probes.iter().flat_map(|l| &l.predictions).any(|i| results.score(*i, "mdl-compression").is_some()) {
+        section.say("Compression, how many times shorter labels become with the probe's help, is measured of logistic probes alone, in one order of train's rows.");
+    }
     if results.baselines.is_empty() {
         section.say("No baseline was run.");
     }
@@ -126,8 +138,16 @@ pub fn baselines(study: &Study, results: &Results, figures: &[Figure]) -> Option
     if results.poolings.len() > 1 {
         columns.insert(1, "pooling");
     }
+    if seeded(results) {
+        let at = columns.len() - metrics.len();
+        columns.splice(at..at, ["#seeds", "#between seeds"]);
+    }
     section.table(
-        "Probes at their representative layer",
+        if seeded(results) {
+            "Probes at their representative layer, the mean over seeds where there are several; between seeds: from the lowest to the highest, with the standard deviation"
+        } else {
+            "Probes at their representative layer"
+        },
         &columns,
         results.probes.iter().map(|l| line(study, results, l, &metrics)).collect(),
     );

@@ -3,7 +3,7 @@
 use limbic_proto::axis::Layer;
 use serde::Serialize;
 
-use super::{Estimate, Place};
+use super::{Estimate, Place, Spread};
 
 /// One point of a depth curve: the mean over seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -14,8 +14,8 @@ pub struct DepthPoint {
     pub depth: f64,
     /// The test score.
     pub score: Estimate,
-    /// Standard deviation of the score over seeds; none with one seed.
-    pub seed_sd: Option<f64>,
+    /// How far the score depends on the probe's seed; none with one seed.
+    pub spread: Option<Spread>,
     /// The study's measure on validation rows, mean over seeds; none where fits don't record it.
     pub validation_score: Option<f64>,
     /// Mean validation loss over seeds.

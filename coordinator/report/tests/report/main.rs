@@ -12,6 +12,7 @@ mod demo;
 mod dominant;
 mod draws;
 mod judges;
+mod main_probe;
 mod page;
 mod persistence;
 mod recovery;
