@@ -115,7 +115,7 @@ fn a_state_that_is_not_finite() {
     let largest = |t: &mut Tensor| t.bytes.chunks_exact_mut(2).for_each(|b| b.copy_from_slice(&0x7f7f_u16.to_le_bytes()));
     assert_snapshot!(quarantined(|model| model.tensor("model.layers.2.input_layernorm.weight", largest)), @r#"
     exit 2
-    error: extract model raw rows 0..30: the state L3.k0 (layer 3) of row `p1-011-neutral` is not finite: the model's weights are at fault: compare their digest with the publisher's, or set `bad_rows: skip` in the spec to leave such rows out (and 20 more units)
+    error: extract model raw rows 0..30: the state L3.k0 (layer 3) of row `p1-009-sadness` is not finite: the model's weights are at fault: compare their digest with the publisher's, or set `bad_rows: skip` in the spec to leave such rows out (and 20 more units)
     the report holds everything else; mend the cause and run again
     "#);
 }
