@@ -41,7 +41,7 @@ fn chosen(study: &Study, results: &Results) -> String {
     let what: Vec<String> = several.iter().filter(|s| s.1 > 1).map(|s| s.0.to_owned()).collect();
     let by = match results.chosen {
         Choice::ValidationMeasure => format!("by {} on validation rows", results.measure.words),
-        Choice::ValidationLoss => format!("by loss on validation rows, where these fits don't tell their {}", results.measure.words),
+        Choice::ValidationLoss => format!("by loss on validation rows, because not all fits tell their {} there", results.measure.words),
         Choice::Test => "on the test rows themselves, so its score is flattered".to_owned(),
     };
     format!("{} chosen {by}", list(&what))

@@ -99,7 +99,7 @@ fn against(results: &Results) -> String {
         _ if results.best.is_empty() => String::new(),
         Choice::ValidationMeasure => format!("{all} by {} on validation rows.", results.measure.words),
         Choice::ValidationLoss => {
-            format!("{all} by loss on validation rows (these fits don't tell their {} there).", results.measure.words)
+            format!("{all} by loss on validation rows (not all fits tell their {} there).", results.measure.words)
         }
         Choice::Test => format!("{all} on the test rows themselves, which flatters it."),
     }
