@@ -73,7 +73,7 @@ pub struct Request {
     pub partners: Vec<Option<usize>>,
     /// What follows every prompt in the context `filler`.
     pub filler: Vec<u32>,
-    /// Tokens per pass; `None` = a default. Batches depend on this and on the prompts only; see [`Request::budget`].
+    /// Tokens per pass; `None` = a default. Batches depend on this and on the prompts only; see [`Request::batches`].
     pub batch_tokens: Option<usize>,
     /// What to do with a row whose states can't be computed or are not finite.
     pub bad_rows: BadRows,
