@@ -65,7 +65,8 @@ pub struct PromptUnit {
 
 /// How likely a model finds each label after a question about a reply.
 ///
-/// Artifact: `scores.safetensors` as a prompt unit's, `content_free` only where there are such texts; rows whose reply is empty or was skipped have 0 `prompt_tokens`.
+/// Artifact: `scores.safetensors` as a prompt unit's, `content_free` only where there are such texts; rows whose reply is empty
+/// or was skipped have 0 `prompt_tokens`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JudgeUnit {

@@ -8,8 +8,8 @@ use super::ExtractError;
 
 /// The batches that are still to be run.
 ///
-/// At first they depend on the rows' lengths and the budget alone, the longest rows first. A batch for which the memory does not suffice comes
-/// back in halves, and so do all that follow; rows' numbers don't depend on it.
+/// At first they depend on the rows' lengths and the budget alone, the longest rows first. A batch for which the memory does not
+/// suffice comes back in halves, and so do all that follow; rows' numbers don't depend on it.
 pub(crate) struct Queue<'a> {
     lengths: &'a [usize],
     /// The group that each row is in.
