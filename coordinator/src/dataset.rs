@@ -3,7 +3,8 @@
 //! The steps, each in a file of its own: `read` (JSONL, CSV, TSV, Parquet), `label` (label map, classes, schemes), `given`
 //! (a split column, or files of one split), `near` (near-duplicates), `draw` (the limit), `split` (by shares), `examples`
 //! (few-shot), `balance`. Everything random is a rank: the digest of purpose, seed and row id. So the result depends on the
-//! content and the seed alone, and a row that is added or left out moves few others. Rows keep the order of the files.
+//! content and the seed alone, and a row that is added or left out moves few others. Rows are ordered by split, and within one as
+//! the files are: what only test rows are asked (zero-shot answers, verdicts on replies) then is of few ranges of rows.
 
 mod balance;
 mod columns;
@@ -50,7 +51,7 @@ pub struct File {
 /// A dataset that is ready for the store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ingested {
-    /// The canonical rows, in the order of the files.
+    /// The canonical rows: train, validation, test, each in the order of the files.
     pub rows: Rows,
     /// The few-shot examples of each draw; they are among the rows no longer.
     pub examples: Vec<Vec<Drawn>>,
@@ -109,7 +110,8 @@ pub fn ingest(spec: &DatasetSpec, files: Vec<File>, few_shot: &[FewShot]) -> Res
     split::complete(&spec.shares, spec.seed, given, &mut drafts, &mut notes);
     let examples = examples::draw(few_shot, &classes, &mut drafts)?;
     split::check(spec.scheme, &files.all(), &classes, &drafts, &mut notes)?;
-    let drafts = balance::balance(spec.balance, spec.seed, &classes, drafts, &mut notes);
+    let mut drafts = balance::balance(spec.balance, spec.seed, &classes, drafts, &mut notes);
+    drafts.sort_by_key(|draft| draft.split);
     notes.push(sizes(&drafts));
     let rows = drafts.into_iter().map(finish).collect();
     Ok(Ingested { rows: Rows { scheme: spec.scheme, classes, rows }, examples, notes })

@@ -1,5 +1,7 @@
 //! Datasets of several files: one after the other, or one split each.
 
+use std::collections::BTreeMap;
+
 use limbic::dataset::{File, Ingested, ingest};
 use limbic_proto::rows::Split;
 use limbic_proto::spec::Sources;
@@ -23,9 +25,9 @@ fn numbered(from: usize, count: usize) -> String {
 fn files_are_read_one_after_the_other_each_in_its_format() {
     let csv = "emotion,text\n".replace("emotion", "label") + &(20..40).map(|i| format!("c{},{}\n", i % 2, text(i))).collect::<String>();
     let done = read(json!({"source": ["a.jsonl", "b.csv"]}), &[("a.jsonl", numbered(0, 20)), ("b.csv", csv)]).unwrap();
-    let ids: Vec<usize> = done.rows.rows.iter().map(|r| r.id.parse().unwrap()).collect();
-    assert_eq!(ids, (1..=40).collect::<Vec<_>>(), "numbered over both");
-    assert_eq!(done.rows.rows[20].text, text(20));
+    let texts: BTreeMap<usize, &str> = done.rows.rows.iter().map(|r| (r.id.parse().unwrap(), r.text.as_str())).collect();
+    assert_eq!(texts.keys().copied().collect::<Vec<_>>(), (1..=40).collect::<Vec<_>>(), "numbered over both");
+    assert_eq!(texts[&21], text(20));
     assert!(done.notes[0].starts_with("a.jsonl, b.csv: 40 rows, 2 classes"), "{:?}", done.notes);
     let whole = read(json!({"source": "a.jsonl"}), &[("a.jsonl", numbered(0, 40))]).unwrap();
     assert_eq!(whole.rows, done.rows, "how rows are spread over files changes nothing");

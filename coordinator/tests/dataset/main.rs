@@ -58,6 +58,12 @@ fn lines(counts: &[usize]) -> String {
     out
 }
 
+/// By id, read as a number: in the order of the files where no column has ids.
+fn by_id(mut rows: Vec<Row>) -> Vec<Row> {
+    rows.sort_by_key(|row| row.id.parse::<usize>().expect("ids are numbers"));
+    rows
+}
+
 fn count(rows: &[Row], class: u32, split: Split) -> usize {
     rows.iter().filter(|r| r.class == class && r.split == split).count()
 }

@@ -57,17 +57,19 @@ fn groups_stay_whole_and_classes_near_their_shares() {
 #[test]
 fn a_seed_gives_one_split_and_another_seed_another() {
     let file = lines(&[60, 60]);
-    let splits = |seed: u64| ingested(json!({"seed": seed}), "d.jsonl", &file).rows.rows.iter().map(|r| r.split).collect::<Vec<_>>();
+    let rows = |seed: u64| ingested(json!({"seed": seed}), "d.jsonl", &file).rows.rows;
+    let splits = |seed: u64| rows(seed).into_iter().map(|r| (r.id, r.split)).collect::<BTreeMap<_, _>>();
     assert_eq!(splits(1), splits(1));
     assert_ne!(splits(1), splits(2));
 }
 
 #[test]
-fn rows_keep_the_order_of_the_file() {
+fn rows_are_in_the_order_of_splits_and_within_one_in_that_of_the_file() {
     let done = ingested(json!({"limit": 50}), "d.jsonl", &lines(&[60, 60]));
-    let ids: Vec<usize> = done.rows.rows.iter().map(|r| r.id.parse().unwrap()).collect();
-    assert_eq!(ids.len(), 50);
-    assert!(ids.is_sorted());
+    let order: Vec<(Split, usize)> = done.rows.rows.iter().map(|r| (r.split, r.id.parse().unwrap())).collect();
+    assert_eq!(order.len(), 50);
+    assert!(order.is_sorted());
+    assert!(Split::ALL.iter().all(|split| order.iter().any(|(s, _)| s == split)));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::axes::ranges;
 use super::{ModelFacts, PlanError};
 
 /// The row ranges that are asked: between the first and the last test row, without ranges that hold no test row.
-/// (Where rows are ordered by split these are the test rows and no others.)
+/// (Ingestion orders rows by split, so these are the test rows and no others.)
 pub(super) fn shards(rows: &Rows, size: usize) -> Vec<(usize, usize)> {
     let test = |i: &usize| rows.rows[*i].split == Split::Test;
     let first = (0..rows.rows.len()).find(test).unwrap_or(0);
