@@ -10,6 +10,9 @@ pub const WIDTH: f64 = 380.0;
 /// Height of a panel with curves.
 pub const HEIGHT: f64 = 270.0;
 
+/// Of more curves in one panel no bands are drawn: together they would hide the curves.
+pub const BANDED: usize = 5;
+
 /// Half the length of a bar's ends in user units.
 const CAP: f64 = 3.5;
 

@@ -2,7 +2,7 @@
 
 use limbic_proto::axis::Layer;
 
-use super::chart::{Axes, Chart, HEIGHT, ends, range, thin, ticks};
+use super::chart::{Axes, BANDED, Chart, HEIGHT, ends, range, thin, ticks};
 use super::data::{self, Data};
 use super::palette::Colour;
 use super::pen::Stroke;
@@ -37,7 +37,7 @@ fn curves(chart: &Chart<'_>, results: &Results, unit: Unit, drawn: &[Drawn<'_>],
         chart.level(line.score.value, baseline(&line.probe));
     }
     let points = |c: &DepthCurve| -> Vec<(f64, Estimate)> { c.points.iter().map(|p| (x(c, p.layer), p.score)).collect() };
-    for d in drawn {
+    for d in drawn.iter().filter(|_| drawn.len() <= BANDED) {
         chart.pen.series(&d.name, || chart.band(&points(d.curve), d.colour));
     }
     for (row, d) in drawn.iter().enumerate() {
@@ -223,7 +223,7 @@ pub fn per_model(study: &Study, results: &Results) -> Option<Figure> {
         name: "depth",
         title: format!("{} over layers", super::capital(results.measure.words)),
         caption: format!(
-            "Test {} of {} at every measured layer. Bands are bootstrap intervals; rings mark the highest layer, and ticks above the axis the layers that can't be told from it (multiple comparisons with the best, Benjamini-Hochberg at 5%).{beside}",
+            "Test {} of {} at every measured layer. Bands, in panels of up to {BANDED} curves, are bootstrap intervals; rings mark the highest layer, and ticks above the axis the layers that can't be told from it (multiple comparisons with the best, Benjamini-Hochberg at 5%).{beside}",
             results.measure.words,
             results.the_probe()
         ),
@@ -316,7 +316,7 @@ pub fn compression(study: &Study, results: &Results) -> Option<Figure> {
             x,
             y,
             x_ticks,
-            y_ticks: ticks(y, 5, |v| format!("{v:.1}×")),
+            y_ticks: ticks(y, 5, |v| format!("{v:.2}×")),
             x_label: "layer".to_owned(),
             y_label: "compression".to_owned(),
         };

@@ -1,5 +1,5 @@
-//! Colours: Okabe & Ito's palette, which people with any colour vision can tell apart, with a lighter twin of each
-//! colour for dark pages; and a sequential scale (viridis) for heat maps.
+//! Colours: Okabe & Ito's palette, which people with any colour vision can tell apart, then darker ones in the manner of Tol's
+//! muted scheme, with a lighter twin of each for dark pages; and a sequential scale (viridis) for heat maps.
 
 /// A colour that changes with the page's colour scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,13 +12,14 @@ pub enum Colour {
     Grid,
     /// The page's background.
     Paper,
-    /// A series' colour, by its number; repeats after seven.
+    /// A series' colour, by its number; repeats after twelve.
     Series(usize),
 }
 
 /// Light and dark values. Blue, vermillion, green, purple, orange, sky; slate stands for the palette's black, and its
-/// yellow, which can't be read on white, is left out.
-const SERIES: [(&str, &str); 7] = [
+/// yellow, which can't be read on white, is left out. Behind them wine, olive, indigo, brown and teal, for studies of more
+/// than seven conditions.
+const SERIES: [(&str, &str); 12] = [
     ("#0072B2", "#5AB0EA"),
     ("#D55E00", "#FF8F50"),
     ("#009E73", "#2FC79A"),
@@ -26,6 +27,11 @@ const SERIES: [(&str, &str); 7] = [
     ("#E69F00", "#F5BC45"),
     ("#56B4E9", "#9BD6F8"),
     ("#525C69", "#B9C1CC"),
+    ("#882255", "#D9779F"),
+    ("#77771F", "#C4C45A"),
+    ("#4B3FA8", "#A79BF0"),
+    ("#8C510A", "#D6A15C"),
+    ("#00707F", "#4FC3D6"),
 ];
 const INK: (&str, &str) = ("#1D232A", "#E8EAED");
 const MUTED: (&str, &str) = ("#67707C", "#9CA5B1");

@@ -2,7 +2,7 @@
 
 use limbic_proto::axis::Context;
 
-use super::chart::{Axes, Chart, HEIGHT, ends, range, thin, ticks};
+use super::chart::{Axes, BANDED, Chart, HEIGHT, ends, range, thin, ticks};
 use super::data::{self, Data};
 use super::depth::{control_mark, control_stroke};
 use super::palette::Colour;
@@ -164,7 +164,7 @@ pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
                 let colour = Colour::Series(p.place.condition);
                 let full = decay.context == Context::Full;
                 let stroke = if full { Stroke::solid(colour, 2.0) } else { Stroke::dashed(colour, 1.6) };
-                Drawn { name: study.conditions[p.place.condition].name.clone(), decay, stroke, banded: true }
+                Drawn { name: study.conditions[p.place.condition].name.clone(), decay, stroke, banded: here.len() <= BANDED }
             })
             .collect();
         let words = |p: &&Persistence| {
