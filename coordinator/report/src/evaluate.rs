@@ -149,7 +149,7 @@ fn summaries(bench: &Bench<'_>, results: &mut Results) {
     (results.scale, results.trends) = scale::scale(bench, &results.depth);
     if let (Some(probe), Some(pooling)) = (results.probe.clone(), pooling) {
         results.persistence = persistence::all(bench, &probe, pooling);
-        results.transfer = transfer::all(bench, &results.depth, &probe);
+        results.transfer = transfer::all(bench, &results.depth, &probe, pooling);
     }
     results.persistence.retain(|p| !twins.contains(&p.place.model));
     results.conditions = conditions(bench, results);

@@ -8,7 +8,7 @@ mod persistence;
 mod replies;
 mod scores;
 
-use limbic_proto::axis::Layer;
+use limbic_proto::axis::{Layer, ReadOut};
 use serde::Serialize;
 
 pub use contrasts::Contrasts;
@@ -149,6 +149,9 @@ pub struct TransferMatrix {
     pub model: usize,
     /// The layer.
     pub layer: Layer,
+    /// The states: those at the main pooling of the prompt.
+    #[serde(skip)]
+    pub read_out: ReadOut,
     /// The probe.
     pub probe: String,
     /// The conditions; indices into the study's.

@@ -328,8 +328,10 @@ fn transfer(study: &Study, results: &Results, unit: Unit) -> Option<String> {
     let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "transfer").collect();
     let worst = found.iter().min_by(|a, b| a.difference.value.total_cmp(&b.difference.value))?;
     let lost = found.iter().filter(|c| sure(study, c) && c.difference.value < 0.0).count();
+    // Where every probe is at least as good away from home, the least of the gains is no loss.
+    let most = if worst.difference.value < 0.0 { "the most" } else { "in none is it worse; the least gain is" };
     Some(format!(
-        "Carried to another condition, {} clearly loses in {lost} of {} cases{}; the most in {}, {}: {}{}.",
+        "Carried to another condition, {} clearly loses in {lost} of {} cases{}; {most} in {}, {}: {}{}.",
         results.the_probe(),
         found.len(),
         of_how_many(&found),
@@ -352,8 +354,9 @@ fn geometry(study: &Study, results: &Results, curve: &DepthCurve) -> Option<Stri
     let both = |pair: &(usize, usize)| format!("{} and {}", study.classes[pair.0], study.classes[pair.1]);
     (near != far).then(|| {
         format!(
-            "In {} the directions of {} lie closest (cosine {}), those of {} farthest apart (cosine {}).",
-            where_is(study, curve),
+            "In {}, layer {}, the directions of {} lie closest (cosine {}), those of {} farthest apart (cosine {}).",
+            study.models[p.place.model].name,
+            layer(p.layers[p.shown].layer),
             both(near),
             Unit::Real.value(cosine(near)),
             both(far),

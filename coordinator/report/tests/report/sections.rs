@@ -1,9 +1,9 @@
 //! Sections of a whole study: what each finds.
 
-use limbic_proto::axis::Context;
+use limbic_proto::axis::{Context, Pooling, ReadOut};
 use limbic_report::{Results, Source, Study};
 
-use super::{made, text, whole};
+use super::{evaluated, made, text, whole};
 
 fn name(study: &Study, condition: usize) -> &str {
     &study.conditions[condition].name
@@ -21,6 +21,33 @@ fn probes_are_best_at_home() {
     }
     let lost = results.comparisons.iter().filter(|c| c.family == "transfer");
     assert!(lost.clone().count() > 0 && lost.clone().all(|c| c.difference.value < 0.0), "{}", study.title);
+}
+
+#[test]
+fn probes_at_another_pooling_are_carried_too() {
+    let (mut study, results) = whole();
+    for read_out in study.predictions.iter_mut().filter_map(|p| p.read_out.as_mut()).filter(|r| **r == ReadOut::LAST) {
+        read_out.pooling = Pooling::UtteranceMean;
+    }
+    let again = evaluated(&study);
+    assert_eq!(again.pooling, Some("utterance-mean"));
+    let cells = |results: &Results| results.transfer.iter().map(|m| m.cells.clone()).collect::<Vec<_>>();
+    assert!(!results.transfer.is_empty());
+    assert_eq!(cells(&again), cells(&results));
+    let carried = |results: &Results| results.comparisons.iter().filter(|c| c.family == "transfer").count();
+    assert_eq!(carried(&again), carried(&results));
+}
+
+#[test]
+fn a_curve_that_only_falls_does_not_rise() {
+    let (mut study, results) = whole();
+    let peak = results.depth.iter().map(|c| c.peak.layer).max().expect("curves");
+    study.predictions.retain(|p| p.layer.is_none_or(|layer| layer >= peak));
+    let results = evaluated(&study);
+    assert!(results.depth.iter().all(|c| c.points.len() > 2), "layers are left above {peak}");
+    let page = text(&made(&study, &results), "report.md");
+    assert!(page.contains("is highest at the first measured layer"), "{page}");
+    assert!(!page.contains("it rises from"));
 }
 
 #[test]

@@ -157,10 +157,10 @@ fn transfer(bench: &Bench<'_>, matrix: &crate::results::TransferMatrix) -> Vec<P
     let mut pairs = Vec::new();
     for &tested in &matrix.conditions {
         let place = Place { model: matrix.model, condition: tested };
-        let Some(home) = bench.home(place, &matrix.probe).and_then(|c| c.get(&(matrix.layer, ReadOut::LAST))) else { continue };
+        let Some(home) = bench.home(place, &matrix.probe).and_then(|c| c.get(&(matrix.layer, matrix.read_out))) else { continue };
         for &fitted in matrix.conditions.iter().filter(|c| **c != tested) {
             let origin = Origin { fitted_condition: Some(fitted), ..Origin::default() };
-            let moved = bench.of(place, &matrix.probe, origin).and_then(|c| c.get(&(matrix.layer, ReadOut::LAST)));
+            let moved = bench.of(place, &matrix.probe, origin).and_then(|c| c.get(&(matrix.layer, matrix.read_out)));
             let Some(predictions) = moved.cloned() else { continue };
             let name = |c: usize| bench.study.conditions[c].name.clone();
             pairs.push(Pair {

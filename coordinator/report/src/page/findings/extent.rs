@@ -74,6 +74,22 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
     };
     let last = &curve.points[curve.points.len() - 1];
     let top = curve.points.iter().find(|p| p.layer == curve.peak.layer)?;
+    let first = &curve.points[0];
+    if first.layer == last.layer {
+        return None;
+    }
+    // Not "rises from layer 4 to layer 4".
+    let rise = if first.layer == top.layer {
+        format!("is highest at the first measured layer, {} ({})", layer(top.layer), unit.value(top.score.value))
+    } else {
+        format!(
+            "rises from {} at layer {} to {} at layer {}",
+            unit.value(first.score.value),
+            layer(first.layer),
+            unit.value(top.score.value),
+            layer(top.layer)
+        )
+    };
     let fall = if last.layer == top.layer {
         "and is highest at the last measured layer".to_owned()
     } else if unit.value(last.score.value) == unit.value(top.score.value) {
@@ -99,14 +115,10 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
         String::new()
     };
     Some(format!(
-        "{}{} peaks {place} of the depth; in {} it rises from {} at layer {} to {} at layer {} {fall}.{apart}{alike}",
+        "{}{} peaks {place} of the depth; in {} it {rise} {fall}.{apart}{alike}",
         capital(results.measure.words),
         whose(results),
         study.models[curve.place.model].name,
-        unit.value(curve.points[0].score.value),
-        layer(curve.points[0].layer),
-        unit.value(top.score.value),
-        layer(top.layer),
     ))
 }
 
