@@ -247,7 +247,7 @@ impl Holder {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
         command.args(["--ignored", "--exact", "speed::holds_a_model", "--nocapture"]).env(HELD, format);
         command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-        let mut process = shared.map_or(&mut command, |path| command.env(SHARED, path)).spawn().unwrap();
+        let mut process = command.envs(shared.map(|path| (SHARED, path))).spawn().unwrap();
         let mut lines = std::io::BufReader::new(process.stdout.as_mut().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().ends_with("holding")), "it ended");
         Holder { process }
