@@ -147,7 +147,7 @@ fn shared_headers() {
 #[test]
 #[ignore = "a measurement, not a check"]
 fn replies_that_end_early() {
-    let (Some(path), Some(texts)) = (crate::smollm2::path(), texts(200)) else {
+    let (Some(path), Some(texts)) = (crate::smollm2::path(), texts(120)) else {
         crate::skipped("replies_that_end_early: set LIMBIC_SMOLLM2_GGUF and LIMBIC_SPEED_TEXTS");
         return;
     };
@@ -181,7 +181,7 @@ fn replies_that_end_early() {
 #[test]
 #[ignore = "a measurement, not a check"]
 fn shared_weights() {
-    let (Some(path), Some(texts)) = (crate::smollm2::path(), texts(200)) else {
+    let (Some(path), Some(texts)) = (crate::smollm2::path(), texts(120)) else {
         crate::skipped("shared_weights: set LIMBIC_SMOLLM2_GGUF and LIMBIC_SPEED_TEXTS");
         return;
     };
