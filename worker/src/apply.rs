@@ -189,7 +189,7 @@ pub(crate) fn apply(args: &ApplyArgs) -> Result<(), ApplyError> {
         device: args.device.clone(),
         message: format!("doesn't compute in {}", card.dtype.as_str()),
     })?;
-    let model = Model::prepare(&files.path, card.random_weights, placement, &mut || std::ops::ControlFlow::Continue(()))?;
+    let model = Model::prepare(&files.path, card.random_weights, placement, None, &mut || std::ops::ControlFlow::Continue(()))?;
     let prompts = Prompts::new(&model, &card.prompt, &texts, 0, TooLong::Error)?;
     for (number, (text, prompt)) in texts.iter().zip(&prompts.prompts).enumerate() {
         let reading = Reading {

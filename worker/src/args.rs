@@ -32,7 +32,8 @@ pub struct Args {
     /// Leave once every sweep is finished.
     #[arg(long, env = "LIMBIC_EXIT_WHEN_FINISHED")]
     pub exit_when_finished: bool,
-    /// Keep verified artifacts of other units in this folder, too, for the next run; several workers may share it.
+    /// Keep verified artifacts of other units and, on a CPU, prepared weights in this folder, too, for the next run. Several workers
+    /// may share it, and those on one computer then have one copy of a model's weights in memory.
     #[arg(long, env = "LIMBIC_CACHE_DIR", value_name = "FOLDER")]
     pub cache_dir: Option<PathBuf>,
     /// How much the cache folder may hold, such as 20GiB; what was used longest ago goes first.

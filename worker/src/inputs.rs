@@ -19,10 +19,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
+use limbic_engine::{SharedFile, WEIGHTS_VERSION};
 use limbic_proto::commit::{Commit, Done};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
 use limbic_proto::rows::{Rows, RowsError};
+use limbic_proto::unit::ModelIdentity;
 use limbic_store::model::{ModelError, Need};
 use limbic_store::{ModelFiles, Store, StoreError};
 
@@ -230,6 +232,18 @@ impl Inputs {
             self.shelf.make_room(source);
         }
         Ok(files)
+    }
+
+    /// The file in which all workers that share a cache folder share a model's weights, about so many bytes; none where there is no
+    /// such folder, or it is too small.
+    pub fn shared_weights(&self, model: &ModelIdentity, bytes: u64) -> Option<SharedFile> {
+        let identity = Digest::of_json(&("prepared weights", WEIGHTS_VERSION, model));
+        Some(SharedFile { path: self.shelf.place_of_weights(&identity, bytes)?, identity })
+    }
+
+    /// Says that a model in memory is used, which keeps its file in the cache folder.
+    pub fn use_weights(&self, shared: &SharedFile) {
+        self.shelf.uses_weights(&shared.path);
     }
 
     fn source(&self, unit: UnitKey) -> Source {

@@ -40,7 +40,7 @@ pub enum SettingsError {
     },
 }
 
-/// How many bytes of artifacts a cache folder holds unless another size is set: 20 GiB.
+/// How many bytes a cache folder holds unless another size is set: 20 GiB.
 pub const CACHE_SIZE: u64 = 20 << 30;
 
 /// A worker's settings.
@@ -56,7 +56,7 @@ pub struct Settings {
     pub id: String,
     /// Whether to leave once every sweep is finished, instead of waiting for the next.
     pub exit_when_finished: bool,
-    /// A folder where verified artifacts are kept between runs.
+    /// A folder where verified artifacts and prepared weights are kept between runs.
     pub cache_dir: Option<PathBuf>,
     /// How many bytes of them.
     pub cache_size: u64,

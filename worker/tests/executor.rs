@@ -14,6 +14,8 @@ mod questions;
 mod twins;
 #[path = "executor/verdicts.rs"]
 mod verdicts;
+#[path = "executor/weights.rs"]
+mod weights;
 
 use bench::{Bench, fixture, generated, oversized, tensor_f32, tensor_f64, tensor_i64};
 use limbic_engine::probe::Score;

@@ -11,12 +11,18 @@ use crate::likelihood::{Likelihoods, label_log_likelihoods};
 use crate::model::{Model, Placement};
 use crate::prompt::{Prompt, PromptError, Prompts, RowPolicy};
 use crate::tokenizer::TokenizerError;
-use crate::weights::{LoadError, OnTensor};
+use crate::weights::{LoadError, OnTensor, SharedFile};
 
 /// Something that loads models.
 pub trait Backend: Send + Sync {
     /// Loads a folder or a `.gguf` file; see [`Model::prepare`].
-    fn load(&self, path: &Path, random: Option<u64>, on_tensor: OnTensor<'_>) -> Result<Box<dyn Loaded>, LoadError>;
+    fn load(
+        &self,
+        path: &Path,
+        random: Option<u64>,
+        shared: Option<&SharedFile>,
+        on_tensor: OnTensor<'_>,
+    ) -> Result<Box<dyn Loaded>, LoadError>;
 }
 
 /// A loaded model.
@@ -53,11 +59,17 @@ pub trait Loaded: Send + Sync {
 }
 
 impl Backend for Placement {
-    fn load(&self, path: &Path, random: Option<u64>, on_tensor: OnTensor<'_>) -> Result<Box<dyn Loaded>, LoadError> {
+    fn load(
+        &self,
+        path: &Path,
+        random: Option<u64>,
+        shared: Option<&SharedFile>,
+        on_tensor: OnTensor<'_>,
+    ) -> Result<Box<dyn Loaded>, LoadError> {
         if !self.swift() {
             tracing::warn!("this CPU has no AVX512-BF16: in bf16 it computes the numbers that others do, but slower than in f32");
         }
-        Ok(Box::new(Model::prepare(path, random, self, on_tensor)?))
+        Ok(Box::new(Model::prepare(path, random, self, shared, on_tensor)?))
     }
 }
 

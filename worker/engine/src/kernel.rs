@@ -2,11 +2,12 @@
 //!
 //! Tensors are packed: the first dimension counts the tokens of all sequences, one after another. On a CPU in f32 the
 //! steps run over slices with rayon; anywhere else (and on request, to check one against the other) they are composed
-//! from candle's operations. Matrices of bf16 on a CPU ([`bf16`]) have products of their own; all else stays in f32.
+//! from candle's operations. Matrices of bf16 on a CPU ([`bf16`]) have products of their own; all else stays in f32 ([`dense`]).
 
 pub(crate) mod attention;
 pub(crate) mod bf16;
 pub(crate) mod blocks;
+pub(crate) mod dense;
 pub(crate) mod gate;
 pub(crate) mod heads;
 pub(crate) mod lanes;

@@ -12,13 +12,14 @@ use candle_core::{DType, Device};
 use limbic_proto::architecture::Architecture;
 
 pub(crate) use decoder::{Decoder, Plan, Tap};
-use load::Weights;
+use load::{Weights, Whereto};
 
 use crate::kernel::Steps;
 use crate::kernel::bf16::Kernel;
 use crate::template::{ChatTemplate, TemplateError};
 use crate::tokenizer::Tokenizer;
-use crate::weights::{LoadError, OnTensor};
+use crate::weights::layout::Form;
+use crate::weights::{LoadError, OnTensor, SharedFile};
 
 /// Where a model's weights and activations live, and in which number format.
 #[derive(Debug, Clone)]
@@ -60,6 +61,14 @@ impl Placement {
         self.packed != Some(Kernel::Portable)
     }
 
+    fn form(&self) -> Form {
+        match (self.steps, self.packed) {
+            (Steps::Composed, _) => Form::Plain,
+            (Steps::Fused, None) => Form::Dense,
+            (Steps::Fused, Some(kernel)) => Form::Packed(kernel),
+        }
+    }
+
     /// A CUDA device in bf16.
     ///
     /// # Errors
@@ -94,7 +103,7 @@ impl Model {
     /// # Errors
     /// [`LoadError`] names the file, and the tensor with its expected and found shape where one is wrong.
     pub fn load(path: &Path, placement: &Placement) -> Result<Model, LoadError> {
-        Model::prepare(path, None, placement, &mut || ControlFlow::Continue(()))
+        Model::prepare(path, None, placement, None, &mut || ControlFlow::Continue(()))
     }
 
     /// The same model as it was before training: config, tokenizer and chat template of the files, and weights drawn from a
@@ -104,16 +113,27 @@ impl Model {
     /// # Errors
     /// As [`Model::load`]. Of a folder no weight file is needed.
     pub fn random(path: &Path, seed: u64, placement: &Placement) -> Result<Model, LoadError> {
-        Model::prepare(path, Some(seed), placement, &mut || ControlFlow::Continue(()))
+        Model::prepare(path, Some(seed), placement, None, &mut || ControlFlow::Continue(()))
     }
 
     /// [`Model::random`] where there is a seed, else [`Model::load`]; `on_tensor` is asked before every tensor.
     ///
+    /// Where a file is given, the weights are laid out in it once, and every process on the machine that loads them maps it
+    /// instead of having a copy. The numbers are the same. A file that can't be used is made again, and where it can't be written
+    /// (a full disk, a folder without permission) a warning is logged and the weights are this process's own, as they always are
+    /// on a GPU and in [`Placement::cpu_composed`].
+    ///
     /// # Errors
     /// As there, and [`LoadError::Cancelled`].
-    pub fn prepare(path: &Path, random: Option<u64>, placement: &Placement, on_tensor: OnTensor<'_>) -> Result<Model, LoadError> {
+    pub fn prepare(
+        path: &Path,
+        random: Option<u64>,
+        placement: &Placement,
+        shared: Option<&SharedFile>,
+        on_tensor: OnTensor<'_>,
+    ) -> Result<Model, LoadError> {
         let load = if path.is_dir() { load::folder } else { load::gguf };
-        load(path, random.map_or(Weights::Stored, Weights::Random), placement, on_tensor)
+        load(path, random.map_or(Weights::Stored, Weights::Random), Whereto { placement, shared }, on_tensor)
     }
 
     /// The model's shape.

@@ -31,12 +31,13 @@ mod eigen;
 mod loss;
 mod moments;
 mod network;
-mod product;
 mod rotation;
 mod softmax;
 mod solver;
 mod space;
 mod temperature;
+
+use crate::product;
 
 pub use bag_of_words::{BagOfWords, BagOfWordsSettings, Regression, Texts};
 pub use csr::Csr;

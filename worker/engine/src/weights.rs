@@ -2,17 +2,17 @@
 
 pub(crate) mod folder;
 pub(crate) mod gguf;
+pub(crate) mod layout;
+pub(crate) mod prepared;
 pub(crate) mod random;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use candle_core::{DType, Device, Tensor};
 use limbic_proto::architecture::ArchitectureError;
 
-use crate::kernel::bf16::{Kernel, Panels};
-use crate::kernel::matrix::Matrix;
 use crate::tokenizer::TokenizerError;
+pub use prepared::{SharedFile, WEIGHTS_VERSION};
 
 /// Why a model can't be loaded. Most are the model's fault, not the moment's: trying again won't help, except
 /// for [`LoadError::Io`] and [`LoadError::Device`].
@@ -126,96 +126,4 @@ pub(crate) trait Tensors {
 
     /// The error for numbers that are not finite.
     fn not_finite(&self, name: &str) -> LoadError;
-}
-
-/// Loads, checks and lays out tensors for the decoder.
-pub(crate) struct Layout<'a> {
-    pub tensors: &'a mut dyn Tensors,
-    pub on_tensor: OnTensor<'a>,
-    pub device: &'a Device,
-    pub dtype: DType,
-    /// Matrices become bf16 panels for that kernel instead of tensors.
-    pub packed: Option<Kernel>,
-}
-
-impl Layout<'_> {
-    fn numbers(&mut self, name: &str, shape: &[usize], rows: Rows) -> Result<Vec<f32>, LoadError> {
-        if let ControlFlow::Break(()) = (self.on_tensor)() {
-            return Err(LoadError::Cancelled);
-        }
-        let numbers = self.tensors.load(name, shape, rows)?;
-        if numbers.iter().all(|x| x.is_finite()) { Ok(numbers) } else { Err(self.tensors.not_finite(name)) }
-    }
-
-    fn place(&self, numbers: Vec<f32>, shape: &[usize]) -> Result<Tensor, LoadError> {
-        Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?.to_dtype(self.dtype)?.to_device(self.device)?)
-    }
-
-    /// A vector.
-    pub(crate) fn plain(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
-        let numbers = self.numbers(name, shape, Rows::Plain)?;
-        self.place(numbers, shape)
-    }
-
-    /// Biases one after another, `[sum of lengths]`.
-    pub(crate) fn joined(&mut self, parts: &[(&str, usize, Rows)]) -> Result<Tensor, LoadError> {
-        let mut all = Vec::new();
-        for (name, len, rows) in parts {
-            all.extend(self.numbers(name, &[*len], *rows)?);
-        }
-        let len = all.len();
-        self.place(all, &[len])
-    }
-
-    /// A matrix with a row for every token, `[vocab, d]`, as `[d, vocab]`.
-    pub(crate) fn table(&mut self, name: &str, shape: &[usize; 2]) -> Result<Matrix, LoadError> {
-        let numbers = self.numbers(name, shape, Rows::Plain)?;
-        Ok(match self.packed {
-            Some(kernel) => Matrix::Packed(Panels::joined(kernel, shape[1], &[numbers]).into()),
-            None => Matrix::Plain(self.place(numbers, shape)?.t()?),
-        })
-    }
-
-    /// Gate and up projection, `[width, input]` both, as one matrix that a feed-forward part begins with.
-    pub(crate) fn gated(&mut self, input: usize, width: usize, gate: &str, up: &str) -> Result<Matrix, LoadError> {
-        let Some(kernel) = self.packed else {
-            return self.projections(input, &[(gate, width, Rows::Plain), (up, width, Rows::Plain)]);
-        };
-        let gate = self.numbers(gate, &[width, input], Rows::Plain)?;
-        let up = self.numbers(up, &[width, input], Rows::Plain)?;
-        Ok(Matrix::Packed(Panels::gated(kernel, input, &gate, &up).into()))
-    }
-
-    /// Projections `[out_i, input]` side by side as one `[input, sum of out_i]`.
-    pub(crate) fn projections(&mut self, input: usize, parts: &[(&str, usize, Rows)]) -> Result<Matrix, LoadError> {
-        if let Some(kernel) = self.packed {
-            let parts: Result<Vec<_>, _> = parts.iter().map(|(name, out, rows)| self.numbers(name, &[*out, input], *rows)).collect();
-            return Ok(Matrix::Packed(Panels::joined(kernel, input, &parts?).into()));
-        }
-        let total: usize = parts.iter().map(|p| p.1).sum();
-        let mut all = vec![0f32; input * total];
-        let mut column = 0;
-        for (name, out, rows) in parts {
-            let numbers = self.numbers(name, &[*out, input], *rows)?;
-            transpose(&numbers, input, &mut all, total, column);
-            column += out;
-        }
-        Ok(Matrix::Plain(self.place(all, &[input, total])?))
-    }
-}
-
-/// Writes `from` [out, input] into columns `column..` of `to` [input, total].
-fn transpose(from: &[f32], input: usize, to: &mut [f32], total: usize, column: usize) {
-    use rayon::prelude::*;
-    const TILE: usize = 32;
-    to.par_chunks_mut(total * TILE).enumerate().for_each(|(block, to)| {
-        let first = block * TILE;
-        for (o, rows) in from.chunks(input * TILE).enumerate() {
-            for (i, row) in rows.chunks_exact(input).enumerate() {
-                for (j, line) in to.chunks_exact_mut(total).enumerate() {
-                    line[column + o * TILE + i] = row[first + j];
-                }
-            }
-        }
-    });
 }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use limbic_engine::{Backend, LoadError, Loaded};
+use limbic_engine::{Backend, LoadError, Loaded, SharedFile};
 use limbic_proto::key::Digest;
 use limbic_proto::spec::Dtype;
 use limbic_proto::unit::{ModelIdentity, Unit};
@@ -20,6 +20,8 @@ struct Kept {
     identity: ModelIdentity,
     bytes: u64,
     model: Box<dyn Loaded>,
+    /// Where its weights are shared with other workers, if they are.
+    shared: Option<SharedFile>,
 }
 
 /// Loaded models, the most recently used first.
@@ -53,6 +55,9 @@ impl Models {
     ) -> Result<&dyn Loaded, ExecuteError> {
         if let Some(found) = self.kept.iter().position(|k| k.identity == *identity) {
             self.kept[..=found].rotate_right(1);
+            if let Some(shared) = &self.kept[0].shared {
+                inputs.use_weights(shared);
+            }
             return Ok(&*self.kept[0].model);
         }
         let mismatch = |what, message| ExecuteError::Mismatch { unit: unit.spec.key(), what, message };
@@ -76,18 +81,22 @@ impl Models {
         }
         let began = std::time::Instant::now();
         let mut heed = || if progress.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        let model = match backend.load(&files.path, hint.random_weights, &mut heed) {
+        let shared = inputs.shared_weights(identity, bytes);
+        let model = match backend.load(&files.path, hint.random_weights, shared.as_ref(), &mut heed) {
             // What the other models take may be what is missing.
             Err(LoadError::Device(error)) if !self.kept.is_empty() => {
                 tracing::warn!(%error, "the model can't be placed beside the others; they go");
                 self.kept.clear();
-                backend.load(&files.path, hint.random_weights, &mut heed)
+                backend.load(&files.path, hint.random_weights, shared.as_ref(), &mut heed)
             }
             loaded => loaded,
         };
         let model = model.map_err(|error| failed(what(), error))?;
         tracing::info!(model = %hint.name, digest = ?identity.digest, seconds = seconds(began.elapsed()), "model loaded");
-        self.kept.insert(0, Kept { identity: identity.clone(), bytes, model });
+        if let Some(shared) = &shared {
+            inputs.use_weights(shared);
+        }
+        self.kept.insert(0, Kept { identity: identity.clone(), bytes, model, shared });
         Ok(&*self.kept[0].model)
     }
 }

@@ -1,4 +1,4 @@
-//! Verified artifacts as files in a folder that several workers may share; the least recently used go first.
+//! Verified artifacts and prepared weights as files in a folder that several workers may share; the least recently used go first.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use limbic_proto::key::Digest;
 
-/// A folder of at most `limit` bytes. Workers that share it may go beyond by a sixteenth each for a moment: so much is
-/// written before the folder is measured again.
+/// A folder of at most `limit` bytes. Workers that share it may go beyond by a sixteenth each for a moment, and by a model's
+/// weights: so much is written before the folder is measured again.
 #[derive(Debug)]
 pub(super) struct Cache {
     folder: PathBuf,
@@ -46,6 +46,21 @@ impl Cache {
         }
         if let Err(error) = write(&file, bytes).and_then(|()| self.trim(len)) {
             tracing::warn!(file = %file.display(), %error, "the cache folder can't be written; going on without it");
+        }
+    }
+
+    /// Where somebody else may keep about so many bytes under a name of their own, unless they alone are more than the limit.
+    pub(super) fn place(&self, name: &Digest, ending: &str, bytes: u64) -> Option<PathBuf> {
+        (bytes <= self.limit).then(|| self.file(name).with_extension(ending))
+    }
+
+    /// Says that a file of [`Cache::place`] is in use, and may be new.
+    pub(super) fn used(&self, file: &Path) {
+        let Ok(opened) = File::open(file) else { return };
+        let _ = opened.set_modified(SystemTime::now());
+        let trimmed = opened.metadata().and_then(|there| self.trim(there.len()));
+        if let Err(error) = trimmed {
+            tracing::warn!(file = %file.display(), %error, "the cache folder can't be kept within its limit");
         }
     }
 
@@ -153,6 +168,34 @@ mod tests {
         let (digest, bytes) = artifact(99);
         Cache::new(folder.path().to_path_buf(), 1000).put(&digest, &bytes);
         assert_eq!(size(folder.path()), 1000);
+    }
+
+    #[test]
+    fn what_somebody_else_writes_counts_and_goes_when_it_was_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().to_path_buf(), 350);
+        let name = Digest::of(b"weights");
+        assert_eq!(cache.place(&name, "weights", 351), None);
+        let file = cache.place(&name, "weights", 350).unwrap();
+        cache.used(&file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, [1; 250]).unwrap();
+        cache.used(&file);
+        let long_ago = SystemTime::now() - Duration::from_secs(1000);
+        for i in 0..2 {
+            let (digest, bytes) = artifact(i);
+            File::open(&file).unwrap().set_modified(long_ago).unwrap();
+            if i == 1 {
+                cache.used(&file);
+            }
+            cache.put(&digest, &bytes);
+            File::open(cache.file(&digest)).unwrap().set_modified(long_ago + Duration::from_secs(i.into())).unwrap();
+        }
+        assert!(file.exists() && !cache.file(&artifact(0).0).exists(), "it was used later than the first artifact");
+        File::open(&file).unwrap().set_modified(long_ago).unwrap();
+        let (digest, bytes) = artifact(2);
+        cache.put(&digest, &bytes);
+        assert!(!file.exists() && size(folder.path()) == 200);
     }
 
     #[test]

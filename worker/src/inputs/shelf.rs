@@ -1,6 +1,6 @@
 //! What was fetched and verified once, kept for the next unit: rows, and small artifacts by digest.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -124,6 +124,18 @@ impl Shelf {
     pub(super) fn file(&self, digest: &Digest, bytes: &Bytes) {
         if let Some(cache) = &self.cache {
             cache.put(digest, bytes);
+        }
+    }
+
+    /// Where about so many bytes of prepared weights may lie: in the folder, if there is one and it is large enough.
+    pub(super) fn place_of_weights(&self, name: &Digest, bytes: u64) -> Option<PathBuf> {
+        self.cache.as_ref()?.place(name, "weights", bytes)
+    }
+
+    /// Says that such a file is in use, and may be new.
+    pub(super) fn uses_weights(&self, file: &Path) {
+        if let Some(cache) = &self.cache {
+            cache.used(file);
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use limbic_engine::{
     Backend, ExtractError, Extraction, Likelihoods, LoadError, Loaded, OnProgress, OnTensor, Placement, PromptError, Prompts, Request,
-    RowPolicy, TokenizerError,
+    RowPolicy, SharedFile, TokenizerError,
 };
 use limbic_proto::architecture::Architecture;
 use limbic_proto::axis::{Layer, ReadOut};
@@ -370,8 +370,14 @@ struct DoomedModel {
 }
 
 impl Backend for Doomed {
-    fn load(&self, path: &Path, random: Option<u64>, on_tensor: OnTensor<'_>) -> Result<Box<dyn Loaded>, LoadError> {
-        let model = Placement::cpu().load(path, random, on_tensor)?;
+    fn load(
+        &self,
+        path: &Path,
+        random: Option<u64>,
+        shared: Option<&SharedFile>,
+        on_tensor: OnTensor<'_>,
+    ) -> Result<Box<dyn Loaded>, LoadError> {
+        let model = Placement::cpu().load(path, random, shared, on_tensor)?;
         Ok(Box::new(DoomedModel { model, dies_in: self.dies_in, begun: self.begun.clone(), device: self.device }))
     }
 }

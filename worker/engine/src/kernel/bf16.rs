@@ -5,7 +5,7 @@
 //! (norm, gate, residual) never leaves it. Every number is summed along the depth in one order, so a row's results depend
 //! neither on its block nor on the number of threads, and they are the same on every CPU ([`tile`]).
 
-mod panels;
+pub(crate) mod panels;
 mod rows;
 mod tile;
 
@@ -58,7 +58,7 @@ pub(crate) fn add(x: &mut [f32], y: &[f32], weights: &Panels, bias: Option<&[f32
 
 /// The feed-forward part of a block: `x += (silu(n * gate) * (n * up)) * down` with n = norm(x).
 ///
-/// Shapes: `x` [t, d], `norm` [d] and its epsilon, `gate_up` [d, 2 i] of [`Panels::gated`], `down` [i, d].
+/// Shapes: `x` [t, d], `norm` [d] and its epsilon, `gate_up` [d, 2 i] of [`panels::gated`], `down` [i, d].
 pub(crate) fn feed(x: &mut [f32], norm: (&[f32], f32), gate_up: &Panels, down: &Panels) {
     let width = gate_up.input();
     let (block, spread) = blocks(x.len() / width);

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Tensor};
 
 use super::bf16::{self, Panels};
+use super::dense::Dense;
 use super::{Steps, change, gate, in_place, norm, read};
 
 /// A matrix `[in, out]` that rows are multiplied with.
 #[derive(Debug, Clone)]
 pub(crate) enum Matrix {
-    /// A tensor in the number format of the activations.
+    /// A tensor in the number format of the activations, on any device.
     Plain(Tensor),
+    /// f32 on a CPU.
+    Dense(Arc<Dense>),
     /// bf16 on a CPU, under activations of f32.
     Packed(Arc<Panels>),
 }
@@ -19,26 +22,29 @@ pub(crate) enum Matrix {
 impl Matrix {
     /// `x` times the matrix.
     ///
-    /// Shapes: `x` [t, in] -> [t, out]. The result of one row does not depend on the others: a single row is doubled,
+    /// Shapes: `x` [t, in] -> [t, out]. On a CPU the result of one row does not depend on the others: a single row is doubled,
     /// because the matrix-vector path of tensors sums in another order.
     pub(crate) fn times(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Matrix::Plain(weight) if x.dim(0)? == 1 => Tensor::cat(&[x, x], 0)?.matmul(weight)?.narrow(0, 0, 1)?.contiguous(),
             Matrix::Plain(weight) => x.matmul(weight),
+            Matrix::Dense(dense) => Tensor::from_vec(read(x, |x| dense.times(x))?, (x.dim(0)?, dense.output()), x.device()),
             Matrix::Packed(panels) => packed(x, None, panels),
         }
     }
 
     /// Some columns as rows, `[columns, in]`: the embeddings of tokens.
     pub(crate) fn columns(&self, columns: &[u32]) -> Result<Tensor> {
+        let there = |input: usize, output: usize, numbers: &dyn Fn() -> Vec<f32>| {
+            if let Some(column) = columns.iter().find(|column| **column as usize >= output) {
+                candle_core::bail!("column {column} of a matrix that has {output}");
+            }
+            Tensor::from_vec(numbers(), (columns.len(), input), &Device::Cpu)
+        };
         match self {
             Matrix::Plain(weight) => super::pick(&weight.t()?, columns),
-            Matrix::Packed(panels) => {
-                if let Some(column) = columns.iter().find(|column| **column as usize >= panels.output()) {
-                    candle_core::bail!("column {column} of a matrix that has {}", panels.output());
-                }
-                Tensor::from_vec(panels.columns(columns), (columns.len(), panels.input()), &Device::Cpu)
-            }
+            Matrix::Dense(dense) => there(dense.input(), dense.output(), &|| dense.columns(columns)),
+            Matrix::Packed(panels) => there(panels.input(), panels.output(), &|| panels.columns(columns)),
         }
     }
 }
@@ -55,7 +61,7 @@ fn packed(x: &Tensor, norm: Option<(&[f32], f32)>, panels: &Panels) -> Result<Te
 /// Shapes: `x` [t, in], `weight` (the norm's) [in], `matrix` [in, out] -> [t, out].
 pub(crate) fn normed(steps: Steps, x: &Tensor, weight: &Tensor, eps: f32, matrix: &Matrix) -> Result<Tensor> {
     match matrix {
-        Matrix::Plain(_) => matrix.times(&norm::rms_norm(steps, x, weight, eps)?),
+        Matrix::Plain(_) | Matrix::Dense(_) => matrix.times(&norm::rms_norm(steps, x, weight, eps)?),
         Matrix::Packed(panels) => read(weight, |weight| packed(x, Some((weight, eps)), panels))?,
     }
 }

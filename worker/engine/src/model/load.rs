@@ -11,8 +11,10 @@ use crate::kernel::heads::HeadWeights;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use crate::weights::folder::Folder;
 use crate::weights::gguf::GgufFile;
+use crate::weights::layout::{Form, Layout, Source};
+use crate::weights::prepared::{Store, share};
 use crate::weights::random::Random;
-use crate::weights::{Layout, LoadError, OnTensor, Rows, Tensors};
+use crate::weights::{LoadError, OnTensor, Rows, SharedFile, Tensors};
 
 const EMBEDDINGS: &str = "model.embed_tokens.weight";
 
@@ -28,8 +30,17 @@ pub(super) enum Weights {
     Random(u64),
 }
 
+/// Where a model's weights are put.
+#[derive(Clone, Copy)]
+pub(super) struct Whereto<'a> {
+    /// On which device, in which number format.
+    pub placement: &'a Placement,
+    /// In which file they are shared, if they can be.
+    pub shared: Option<&'a SharedFile>,
+}
+
 /// Loads a Hugging Face folder. Without stored weights none of its safetensors are read.
-pub(super) fn folder(path: &Path, weights: Weights, placement: &Placement, on_tensor: OnTensor<'_>) -> Result<Model, LoadError> {
+pub(super) fn folder(path: &Path, weights: Weights, whereto: Whereto<'_>, on_tensor: OnTensor<'_>) -> Result<Model, LoadError> {
     let (config, words) = (path.join("config.json"), path.join("tokenizer.json"));
     for needed in [&config, &words] {
         if !needed.exists() {
@@ -43,10 +54,10 @@ pub(super) fn folder(path: &Path, weights: Weights, placement: &Placement, on_te
     let tokenizer = Tokenizer::from_file(&words, architecture.vocab).map_err(|source| LoadError::Tokenizer { path: words, source })?;
     let template = chat::of_folder(path)?;
     let decoder = match weights {
-        Weights::Stored => decoder(architecture, &mut Folder::open(path)?, placement, on_tensor)?,
+        Weights::Stored => decoder(architecture, &mut Folder::open(path)?, whereto, on_tensor)?,
         Weights::Random(seed) => {
             let spread = spread(&text).map_err(refused)?;
-            decoder(architecture, &mut Random { seed, spread, factors: None }, placement, on_tensor)?
+            decoder(architecture, &mut Random { seed, spread, factors: None }, whereto, on_tensor)?
         }
     };
     Ok(Model { decoder, tokenizer, template })
@@ -66,7 +77,7 @@ fn spread(config: &str) -> Result<f64, ArchitectureError> {
 }
 
 /// Loads a GGUF file. A `tokenizer.json` beside it stands in for a vocabulary that can't be rebuilt.
-pub(super) fn gguf(path: &Path, weights: Weights, placement: &Placement, on_tensor: OnTensor<'_>) -> Result<Model, LoadError> {
+pub(super) fn gguf(path: &Path, weights: Weights, whereto: Whereto<'_>, on_tensor: OnTensor<'_>) -> Result<Model, LoadError> {
     let (mut file, architecture, header) = GgufFile::open(path)?;
     let template = chat::of_gguf(&header, &file.content, path)?;
     let beside = path.with_file_name("tokenizer.json");
@@ -77,10 +88,10 @@ pub(super) fn gguf(path: &Path, weights: Weights, placement: &Placement, on_tens
     };
     let tokenizer = tokenizer.map_err(|source| LoadError::Tokenizer { path: path.to_owned(), source })?;
     let decoder = match weights {
-        Weights::Stored => decoder(architecture, &mut file, placement, on_tensor)?,
+        Weights::Stored => decoder(architecture, &mut file, whereto, on_tensor)?,
         Weights::Random(seed) => {
             let factors = file.rope_factors()?;
-            decoder(architecture, &mut Random { seed, spread: SPREAD, factors }, placement, on_tensor)?
+            decoder(architecture, &mut Random { seed, spread: SPREAD, factors }, whereto, on_tensor)?
         }
     };
     Ok(Model { decoder, tokenizer, template })
@@ -105,20 +116,34 @@ fn with_generation_ends(mut architecture: Architecture, folder: &Path) -> Archit
 fn decoder(
     architecture: Architecture,
     tensors: &mut dyn Tensors,
+    Whereto { placement, shared }: Whereto<'_>,
+    on_tensor: OnTensor<'_>,
+) -> Result<Decoder, LoadError> {
+    let mut lay_out = |store: &mut Store, on_tensor: OnTensor<'_>| lay_out(&architecture, tensors, placement, store, on_tensor);
+    // What goes to a GPU need not be in a process's memory, and what is composed of tensor operations can't be mapped.
+    match shared.filter(|_| placement.form() != Form::Plain) {
+        Some(shared) => share(shared, on_tensor, lay_out),
+        None => lay_out(&mut Store::Private, on_tensor),
+    }
+}
+
+fn lay_out(
+    a: &Architecture,
+    tensors: &mut dyn Tensors,
     placement: &Placement,
+    store: &mut Store,
     on_tensor: OnTensor<'_>,
 ) -> Result<Decoder, LoadError> {
     let (device, dtype, steps) = (placement.device.clone(), placement.dtype, placement.steps);
     let factors = tensors.rope_factors()?;
-    let mut layout = Layout { tensors, on_tensor, device: &device, dtype, packed: placement.packed };
-    let a = &architecture;
+    let mut layout = Layout { source: Source { tensors, on_tensor }, store, form: placement.form(), device: &device, dtype };
     let embeddings = layout.table(EMBEDDINGS, &[a.vocab, a.hidden])?;
     let head = if a.tie_embeddings { embeddings.clone() } else { layout.table("lm_head.weight", &[a.vocab, a.hidden])? };
-    let norm = layout.plain("model.norm.weight", &[a.hidden])?;
+    let norm = layout.plain("model.norm.weight", a.hidden)?;
     let blocks = (0..a.layers).map(|i| block(a, i, &mut layout)).collect::<Result<_, _>>()?;
     let rope = Rope::new(a, factors.as_deref(), &device)?;
     let room = placement.room;
-    Ok(Decoder { embeddings, blocks, norm, head, rope, device, dtype, steps, room, architecture })
+    Ok(Decoder { embeddings, blocks, norm, head, rope, device, dtype, steps, room, architecture: a.clone() })
 }
 
 fn block(a: &Architecture, index: usize, layout: &mut Layout<'_>) -> Result<Block, LoadError> {
@@ -143,22 +168,22 @@ fn block(a: &Architecture, index: usize, layout: &mut Layout<'_>) -> Result<Bloc
     };
     let norms = match a.qk_norm {
         true => {
-            let mut norm = |part: &str| layout.plain(&name(part), &[a.head_dim]);
+            let mut norm = |part: &str| layout.plain(&name(part), a.head_dim);
             Some((norm("self_attn.q_norm.weight")?, norm("self_attn.k_norm.weight")?))
         }
         false => None,
     };
     let (gate, up) = (name("mlp.gate_proj.weight"), name("mlp.up_proj.weight"));
     Ok(Block {
-        attention_norm: layout.plain(&name("input_layernorm.weight"), &[a.hidden])?,
+        attention_norm: layout.plain(&name("input_layernorm.weight"), a.hidden)?,
         qkv,
         heads: HeadWeights { bias, norms, eps: a.rms_eps as f32 },
         output: layout.projections(a.query_width(), &[(&name("self_attn.o_proj.weight"), a.hidden, Rows::Plain)])?,
         output_bias: match a.output_bias {
-            true => Some(layout.plain(&name("self_attn.o_proj.bias"), &[a.hidden])?),
+            true => Some(layout.plain(&name("self_attn.o_proj.bias"), a.hidden)?),
             false => None,
         },
-        feed_norm: layout.plain(&name("post_attention_layernorm.weight"), &[a.hidden])?,
+        feed_norm: layout.plain(&name("post_attention_layernorm.weight"), a.hidden)?,
         gate_up: layout.gated(a.hidden, a.intermediate, &gate, &up)?,
         down: layout.projections(a.intermediate, &[(&name("mlp.down_proj.weight"), a.hidden, Rows::Plain)])?,
         window: a.window(index),

@@ -12,6 +12,7 @@ mod parity;
 mod prompts;
 mod random;
 mod reference;
+mod shared;
 mod smollm2;
 mod speed;
 

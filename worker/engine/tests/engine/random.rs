@@ -92,7 +92,7 @@ fn loading_is_given_up_when_somebody_says_so() {
             asked += 1;
             if asked > 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let given_up = Model::prepare(&fixture("llama-plain"), random, &Placement::cpu(), &mut stop);
+        let given_up = Model::prepare(&fixture("llama-plain"), random, &Placement::cpu(), None, &mut stop);
         assert!(matches!(given_up, Err(LoadError::Cancelled)) && asked == 8, "{asked}");
     }
 }

@@ -1,10 +1,13 @@
 //! How fast the engine is on a real model. Run with `--ignored --nocapture`.
 
+use std::io::BufRead;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use limbic_engine::{Continuation, Model, Placement, Prompt, Request};
+use limbic_engine::{Continuation, Model, Placement, Prompt, Request, SharedFile};
 use limbic_proto::axis::{Layer, Pooling, ReadOut};
+use limbic_proto::key::Digest;
 use limbic_proto::spec;
 
 use crate::reference::{all_layers, greedy, prompts, raw, run};
@@ -81,9 +84,7 @@ fn number_formats() {
         crate::skipped("number_formats: set LIMBIC_SMOLLM2_GGUF and LIMBIC_SPEED_TEXTS");
         return;
     };
-    let formats =
-        [("f32", Placement::cpu()), ("bf16", Placement::cpu_bf16()), ("bf16 without AVX512-BF16", Placement::cpu_bf16_portable())];
-    let models = formats.map(|(name, placement)| (name, Model::load(&path, &placement).unwrap()));
+    let models = FORMATS.map(|(name, placement)| (name, Model::load(&path, &placement()).unwrap()));
     let layers = all_layers(models[0].1.architecture().layers);
     let prompts = prompts(&models[0].1, &raw(), &texts);
     let request = Request { batch_tokens: Some(2048), ..Request::new(layers, vec![ReadOut::LAST]) };
@@ -146,7 +147,7 @@ fn shared_headers() {
 #[test]
 #[ignore = "a measurement, not a check"]
 fn replies_that_end_early() {
-    let (Some(path), Some(texts)) = (crate::smollm2::path(), texts(200)) else {
+    let (Some(path), Some(texts)) = (crate::smollm2::path(), texts(120)) else {
         crate::skipped("replies_that_end_early: set LIMBIC_SMOLLM2_GGUF and LIMBIC_SPEED_TEXTS");
         return;
     };
@@ -171,4 +172,110 @@ fn replies_that_end_early() {
             batches.iter().map(|rows| run(&model, &alone(rows), &request).tokens).sum()
         });
     }
+}
+
+/// Private and shared weights beside one another: loading, speed, and the memory of two processes, in MiB of proportional set size
+/// (a page that two processes map counts half for each):
+/// `LIMBIC_SMOLLM2_GGUF=FILE LIMBIC_SPEED_TEXTS=FILE.jsonl cargo test --release -p limbic-engine --test engine shared_weights --
+/// --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, not a check"]
+fn shared_weights() {
+    let (Some(path), Some(texts)) = (crate::smollm2::path(), texts(120)) else {
+        crate::skipped("shared_weights: set LIMBIC_SMOLLM2_GGUF and LIMBIC_SPEED_TEXTS");
+        return;
+    };
+    for (format, placement) in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = SharedFile { path: folder.path().join("weights"), identity: Digest::of(format.as_bytes()) };
+        let load = |shared: Option<&SharedFile>| {
+            let start = Instant::now();
+            let model = Model::prepare(&path, None, &placement(), shared, &mut || ControlFlow::Continue(())).unwrap();
+            (model, start.elapsed().as_secs_f64())
+        };
+        let made = load(Some(&shared)).1;
+        let mut seconds = [vec![], vec![]];
+        for _ in 0..5 {
+            seconds[0].push(load(None).1);
+            seconds[1].push(load(Some(&shared)).1);
+        }
+        let size = std::fs::metadata(&shared.path).unwrap().len() >> 20;
+        let [private, mapped] = seconds.map(median);
+        println!("{format}: loading {private:.2} s, shared {mapped:.2} s (made in {made:.2} s, {size} MiB)");
+        let models = [load(None).0, load(Some(&shared)).0];
+        let layers = all_layers(models[0].architecture().layers);
+        let prompts = prompts(&models[0], &raw(), &texts);
+        let request = Request { batch_tokens: Some(2048), ..Request::new(layers, vec![ReadOut::LAST]) };
+        let mut times = [vec![], vec![]];
+        let rounds = if placement().swift() { 7 } else { 3 };
+        for round in 0..2 * rounds {
+            let which = (round + round / 2) % 2;
+            times[which].push(measured(["private", "shared"][which], || run(&models[which], &prompts, &request).tokens));
+        }
+        let [private, mapped] = times.map(median);
+        println!("{format}: speed of shared weights beside private ones {:.3}", private / mapped);
+        drop(models);
+        let two = |shared: Option<&SharedFile>| {
+            let processes = [(); 2].map(|()| Holder::start(format, shared.map(|shared| shared.path.as_path())));
+            let kib: u64 = processes.iter().map(Holder::proportional).sum();
+            processes.into_iter().for_each(Holder::end);
+            kib >> 10
+        };
+        println!("{format}: two processes {} MiB, shared {} MiB", two(None), two(Some(&shared)));
+    }
+}
+
+type Named = (&'static str, fn() -> Placement);
+const FORMATS: [Named; 3] =
+    [("f32", Placement::cpu), ("bf16", Placement::cpu_bf16), ("bf16 without AVX512-BF16", Placement::cpu_bf16_portable)];
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+/// A process that holds a model, by [`holds_a_model`].
+struct Holder {
+    process: std::process::Child,
+}
+
+const HELD: &str = "LIMBIC_TEST_HELD_FORMAT";
+const SHARED: &str = "LIMBIC_TEST_HELD_FILE";
+
+impl Holder {
+    fn start(format: &str, shared: Option<&std::path::Path>) -> Holder {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--ignored", "--exact", "speed::holds_a_model", "--nocapture"]).env(HELD, format);
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut process = command.envs(shared.map(|path| (SHARED, path))).spawn().unwrap();
+        let mut lines = std::io::BufReader::new(process.stdout.as_mut().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().ends_with("holding")), "it ended");
+        Holder { process }
+    }
+
+    /// Its proportional set size, KiB.
+    fn proportional(&self) -> u64 {
+        let all = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.process.id())).unwrap();
+        let line = all.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    fn end(mut self) {
+        drop(self.process.stdin.take());
+        self.process.wait().unwrap();
+    }
+}
+
+/// Loads a model, uses it and waits: for [`shared_weights`], which starts it twice.
+#[test]
+#[ignore = "for shared_weights"]
+fn holds_a_model() {
+    let (Some(path), Some(texts), Ok(format)) = (crate::smollm2::path(), texts(8), std::env::var(HELD)) else { return };
+    let placement = FORMATS.iter().find(|(name, _)| *name == format).unwrap().1();
+    let shared = std::env::var_os(SHARED).map(|path| SharedFile { path: path.into(), identity: Digest::of(format.as_bytes()) });
+    let model = Model::prepare(&path, None, &placement, shared.as_ref(), &mut || ControlFlow::Continue(())).unwrap();
+    let request = Request::new(all_layers(model.architecture().layers), vec![ReadOut::LAST]);
+    run(&model, &prompts(&model, &raw(), &texts), &request);
+    println!("holding");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
 }

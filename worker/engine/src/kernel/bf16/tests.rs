@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::rows::round;
 use super::*;
+use crate::slab::Slab;
 
 /// One number of a product, from rounded factors: pair after pair, the second number of a pair first.
 fn naive(row: &[f32], column: &[f32]) -> f32 {
@@ -16,6 +17,16 @@ fn naive(row: &[f32], column: &[f32]) -> f32 {
         }
     }
     sum
+}
+
+fn joined(kernel: Kernel, input: usize, parts: &[Vec<f32>]) -> Panels {
+    let output = parts.iter().map(Vec::len).sum::<usize>() / input;
+    Panels::new(kernel, input, output, Slab::Own(panels::joined(input, parts)))
+}
+
+fn gated(kernel: Kernel, input: usize, gate: &[f32], up: &[f32]) -> Panels {
+    let output = panels::gated_width(gate.len() / input);
+    Panels::new(kernel, input, output, Slab::Own(panels::gated(input, gate, up)))
 }
 
 fn kernels() -> Vec<Kernel> {
@@ -54,7 +65,7 @@ proptest! {
             x.chunks_exact(input).flat_map(|row| weight.chunks_exact(input).map(move |column| naive(row, column))).collect();
         for kernel in kernels() {
             let split = output / 3 * input;
-            let panels = Panels::joined(kernel, input, &[weight[..split].to_vec(), weight[split..].to_vec()]);
+            let panels = joined(kernel, input, &[weight[..split].to_vec(), weight[split..].to_vec()]);
             let mut out = vec![f32::NAN; count * output];
             with_threads(threads, || times(&x, None, &panels, &mut out));
             prop_assert_eq!(bits(&out), bits(&expected), "{:?}", kernel);
@@ -78,9 +89,9 @@ proptest! {
         let mut all = Vec::new();
         for kernel in kernels() {
             let mut found = x.clone();
-            let (gate_up, down) = (Panels::gated(kernel, width, &gate, &up), Panels::joined(kernel, inner, std::slice::from_ref(&down)));
+            let (gate_up, down) = (gated(kernel, width, &gate, &up), joined(kernel, inner, std::slice::from_ref(&down)));
             with_threads(threads, || feed(&mut found, (&norm, 1e-5), &gate_up, &down));
-            let side_by_side = Panels::joined(kernel, width, &[gate.clone(), up.clone()]);
+            let side_by_side = joined(kernel, width, &[gate.clone(), up.clone()]);
             let mut both = vec![0f32; count * 2 * inner];
             times(&x, Some((&norm, 1e-5)), &side_by_side, &mut both);
             let both = candle_core::Tensor::from_vec(both, (count, 2 * inner), &candle_core::Device::Cpu).unwrap();
@@ -119,7 +130,7 @@ fn deep_products_go_through_several_spans() {
     let (input, output, count) = (SPAN * DEPTH + 70, 40, 14);
     let (x, weight) = (numbers(count * input, 1), numbers(output * input, 2));
     for kernel in kernels() {
-        let panels = Panels::joined(kernel, input, std::slice::from_ref(&weight));
+        let panels = joined(kernel, input, std::slice::from_ref(&weight));
         let mut out = vec![0f32; count * output];
         times(&x, None, &panels, &mut out);
         for (at, sum) in out.iter().enumerate() {
@@ -138,7 +149,7 @@ fn a_row_that_is_not_finite_leaves_the_others_alone() {
     x[3 * input + 7] = f32::NAN;
     x[14 * input] = f32::INFINITY;
     for kernel in kernels() {
-        let panels = Panels::joined(kernel, input, std::slice::from_ref(&weight));
+        let panels = joined(kernel, input, std::slice::from_ref(&weight));
         let run = |x: &[f32]| {
             let mut out = vec![0f32; count * output];
             times(x, None, &panels, &mut out);
@@ -157,7 +168,7 @@ fn a_row_that_is_not_finite_leaves_the_others_alone() {
 fn columns_are_the_rounded_rows_that_were_packed() {
     let (input, output) = (45, 70);
     let weight = numbers(output * input, 3);
-    let panels = Panels::joined(Kernel::Portable, input, std::slice::from_ref(&weight));
+    let panels = joined(Kernel::Portable, input, std::slice::from_ref(&weight));
     let expected = |column: u32| weight[column as usize * input..][..input].iter().map(|x| bf16::from_f32(*x).to_f32());
     assert_eq!(panels.columns(&[69, 0, 33]), [69, 0, 33].into_iter().flat_map(expected).collect::<Vec<f32>>());
 }

@@ -31,6 +31,11 @@ impl PanelBlock {
     pub(crate) const ZERO: PanelBlock = PanelBlock([[[0; 2]; COLUMNS]; DEPTH / 2]);
 }
 
+// SAFETY: 2,048 bytes of `u16`, a multiple of its alignment, so it has no padding, and zeros are valid.
+unsafe impl bytemuck::Zeroable for PanelBlock {}
+// SAFETY: as above; every pattern of bits is valid, and it is `Copy` and without references.
+unsafe impl bytemuck::Pod for PanelBlock {}
+
 /// The sums of a tile's rows and a panel's columns.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C, align(64))]

@@ -1,4 +1,4 @@
-//! The tile's product with `vdpbf16ps`: all that is unsafe about bf16 is in this file.
+//! The tile's product with `vdpbf16ps`: all that is unsafe about multiplying bf16 is in this file.
 
 use std::arch::x86_64::{
     __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_load_ps, _mm512_load_si512, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_store_ps,

@@ -1,6 +1,6 @@
 //! Dense products on plain slices: a bounds-checked face of the `gemm` crate, and symmetric self-products.
 //!
-//! Every product runs on one thread, and blocks are cut by size alone, so bits don't depend on the number of threads.
+//! Blocks are cut by size alone and a sum is never cut, so bits don't depend on the number of threads.
 
 use std::ops::{AddAssign, Div, Mul, Sub};
 
@@ -64,8 +64,21 @@ fn reaches(len: usize, shape: (usize, usize), step: (usize, usize)) -> bool {
     shape.0 == 0 || shape.1 == 0 || (shape.0 - 1) * step.0 + (shape.1 - 1) * step.1 < len
 }
 
-/// `out = keep * out + factor * lhs * rhs`, where `out` has element `(i, j)` at `i * step.0 + j * step.1`.
+/// `out = keep * out + factor * lhs * rhs`, where `out` has element `(i, j)` at `i * step.0 + j * step.1`. Runs on this thread.
 pub(crate) fn product<T: Real>(out: &mut [T], step: (usize, usize), keep: T, factor: T, lhs: Strided<'_, T>, rhs: Strided<'_, T>) {
+    on_threads(1, out, step, keep, factor, lhs, rhs);
+}
+
+/// [`product`] on so many threads.
+pub(crate) fn on_threads<T: Real>(
+    threads: usize,
+    out: &mut [T],
+    step: (usize, usize),
+    keep: T,
+    factor: T,
+    lhs: Strided<'_, T>,
+    rhs: Strided<'_, T>,
+) {
     let (m, k) = lhs.shape;
     let n = rhs.shape.1;
     assert_eq!(k, rhs.shape.0, "inner lengths of a product");
@@ -94,7 +107,7 @@ pub(crate) fn product<T: Real>(out: &mut [T], step: (usize, usize), keep: T, fac
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None },
         );
     }
 }

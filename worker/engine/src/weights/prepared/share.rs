@@ -1,0 +1,116 @@
+//! One copy for all: whoever comes first prepares the weights, and everybody maps the file.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Prepared, SharedFile, Store, Writer};
+use crate::weights::{LoadError, OnTensor};
+
+/// How long another process may take to prepare the same weights. One that is stopped must not stop the others for ever.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Calls `lay_out` with the shared file, which is made first where there is none that can be used. Where it can't be made the
+/// weights stay in this process's memory.
+///
+/// `lay_out` may be called several times.
+pub(crate) fn share<D>(
+    shared: &SharedFile,
+    on_tensor: OnTensor<'_>,
+    mut lay_out: impl FnMut(&mut Store, OnTensor<'_>) -> Result<D, LoadError>,
+) -> Result<D, LoadError> {
+    let path = &shared.path;
+    if let Some(found) = mapped(shared, on_tensor, &mut lay_out)? {
+        return Ok(found);
+    }
+    let turn = Turn::wait(path, on_tensor)?;
+    if turn.waited
+        && let Some(found) = mapped(shared, on_tensor, &mut lay_out)?
+    {
+        return Ok(found);
+    }
+    let private = |error: io::Error| {
+        tracing::warn!(file = %path.display(), %error, "prepared weights can't be kept there; they stay in this process's memory");
+    };
+    let writer = match Writer::create(shared) {
+        Ok(writer) => writer,
+        Err(error) => {
+            private(error);
+            return lay_out(&mut Store::Private, on_tensor);
+        }
+    };
+    let mut store = Store::Written(writer);
+    let own = lay_out(&mut store, on_tensor)?;
+    let Store::Written(writer) = store else { return Ok(own) };
+    match writer.finish(path) {
+        // What somebody removes or damages at once, this process has anyway.
+        Ok(()) => Ok(mapped(shared, on_tensor, &mut lay_out)?.unwrap_or(own)),
+        Err(error) => {
+            private(error);
+            Ok(own)
+        }
+    }
+}
+
+/// Lays out what is in the file, if it can be used.
+fn mapped<D>(
+    shared: &SharedFile,
+    on_tensor: OnTensor<'_>,
+    lay_out: &mut impl FnMut(&mut Store, OnTensor<'_>) -> Result<D, LoadError>,
+) -> Result<Option<D>, LoadError> {
+    let path = &shared.path;
+    let unusable = |why: &dyn std::fmt::Display| {
+        tracing::warn!(file = %path.display(), "prepared weights can't be used and are made again: {why}");
+        Ok(None)
+    };
+    match Prepared::open(shared) {
+        Ok(prepared) => match lay_out(&mut Store::Mapped(prepared), on_tensor) {
+            Err(LoadError::Damaged { path: of, what }) if of == *path => unusable(&what),
+            laid_out => laid_out.map(Some),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => unusable(&error),
+    }
+}
+
+/// The turn to prepare a file: one process at a time, as long as the file system can tell them apart. Two that prepare the same
+/// file do so for nothing, but harm nobody.
+struct Turn {
+    lock: Option<(PathBuf, File)>,
+    /// Whether somebody else has had it before.
+    waited: bool,
+}
+
+impl Turn {
+    fn wait(path: &Path, on_tensor: OnTensor<'_>) -> Result<Turn, LoadError> {
+        let lock = path.with_extension("lock");
+        let made = fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).and_then(|()| File::create(&lock));
+        // Where there can be no lock there can be no file either, and whoever tries to write it says why.
+        let Ok(file) = made else { return Ok(Turn { lock: None, waited: false }) };
+        let (began, mut waited) = (Instant::now(), false);
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Turn { lock: Some((lock, file)), waited }),
+                Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => {
+                    if let ControlFlow::Break(()) = on_tensor() {
+                        return Err(LoadError::Cancelled);
+                    }
+                    waited = true;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(_) => return Ok(Turn { lock: None, waited }),
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some((path, _)) = &self.lock {
+            // Whoever waits for it holds it open, and finds the weights there.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
