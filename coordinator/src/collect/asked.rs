@@ -68,7 +68,7 @@ pub async fn written(store: &Store, sweep: &Sweep, chains: &Chains, asking: Opti
         if given.len() != rows {
             return Err(format!("{} answers for {rows} rows", given.len()));
         }
-        Ok(given.into_iter().map(|answer| Some(answer.text).filter(|text| !text.is_empty())).collect())
+        Ok(given.into_iter().map(|answer| (!answer.skipped).then_some(answer.text)).collect())
     })
     .await
 }

@@ -195,7 +195,7 @@ impl<'a> Collector<'a> {
         let words = Words::new(self.sweep.rows.classes.iter().map(words).collect());
         let (classes, scheme, slots) = (self.classes(), self.sweep.rows.scheme, self.slots(rows));
         let (into, unreadable) = self.written.entry(model).or_insert_with(|| (vec![f32::NAN; self.test.len() * classes], Vec::new()));
-        for &(slot, row) in slots.iter().filter(|(_, row)| !given[*row].text.is_empty()) {
+        for &(slot, row) in slots.iter().filter(|(_, row)| !given[*row].skipped) {
             match read(&words, scheme, classes, &given[row].text) {
                 Some(values) => into[slot * classes..][..classes].copy_from_slice(&values),
                 None => unreadable.push(slot as u32),

@@ -96,6 +96,9 @@ pub struct JudgeUnit {
 pub struct Answer {
     /// The row's id.
     pub id: String,
-    /// What the model wrote; empty if the row was skipped.
+    /// What the model wrote, which can be nothing.
     pub text: String,
+    /// Whether the row was skipped, so that the model wasn't asked; not written where it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
 }

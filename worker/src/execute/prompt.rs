@@ -86,9 +86,11 @@ fn written(
     };
     let found = blocks::extract(model, &prompts.built.prompts, &request, parts, None, progress).map_err(|stopped| stopped.of(&prompts))?;
     prompts.leave_out(&found.whole.bad);
-    let mut answers: Vec<Answer> = rows.iter().map(|row| Answer { id: row.id.clone(), text: String::new() }).collect();
-    for (text, row) in words(model, &found.whole.replies)?.into_iter().zip(&prompts.built.rows) {
-        answers[*row].text = text;
+    // A row without a prompt was skipped; one that was answered with nothing was not.
+    let mut answers: Vec<Answer> = rows.iter().map(|row| Answer { id: row.id.clone(), text: String::new(), skipped: true }).collect();
+    let asked = prompts.built.rows.iter().enumerate();
+    for ((_, row), text) in asked.zip(words(model, &found.whole.replies)?).filter(|((at, _), _)| !prompts.bad.contains(at)) {
+        (answers[*row].text, answers[*row].skipped) = (text, false);
     }
     let counts = prompts.counts([
         ("reply_tokens", found.whole.replies.iter().map(Vec::len).sum::<usize>() as u64),

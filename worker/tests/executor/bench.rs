@@ -53,13 +53,19 @@ pub fn generated(tokens: u32, temperature: f64, seed: u64, stop_at_eos: bool) ->
     Continuation { tokens, temperature, seed, seeds: Vec::new(), filler: None, stop_at_eos, controls: Vec::new() }
 }
 
-/// A copy of a model with weights so large that the first block's output is infinite.
-pub fn oversized(model: &str) -> tempfile::TempDir {
+/// A copy of a model, to be changed.
+pub fn copied(model: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(fixture(model)).unwrap() {
         let file = file.unwrap();
         std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
     }
+    folder
+}
+
+/// A copy of a model with weights so large that the first block's output is infinite.
+pub fn oversized(model: &str) -> tempfile::TempDir {
+    let folder = copied(model);
     let path = folder.path().join("model.safetensors");
     let mut bytes = std::fs::read(&path).unwrap();
     let from =

@@ -9,7 +9,7 @@ use limbic_proto::unit::{ANSWERS, Answer, RowTokens, SCORES, TOKENS, Unit, UnitS
 use limbic_worker::{Advice, ExecuteError, Output};
 
 use crate::artifact;
-use crate::bench::{Bench, fixture, generated, tensor_f64, tensor_i64};
+use crate::bench::{Bench, copied, fixture, generated, oversized, tensor_f64, tensor_i64};
 
 pub const LABELS: [&str; 3] = [" joy", " fear", " a much longer answer"];
 
@@ -75,6 +75,35 @@ fn written_answers_are_the_greedy_replies_in_words() {
     assert!(second.counts["resumed_rows"] > 0 && artifact(&second, ANSWERS) == artifact(&output, ANSWERS));
     bench.progress.cancel();
     assert!(matches!(bench.execute(&unit), Err(ExecuteError::Cancelled)));
+}
+
+#[test]
+fn an_empty_answer_is_told_from_a_skipped_row() {
+    let chat = || Prompt::Chat(Chat { user: "{text} Answer with JSON.".into(), ..Chat::default() });
+    let mut bench = Bench::new("llama-plain", 12);
+    let free = bench.extract(0..12, chat(), vec![ReadOut::at(4)], Some(generated(4, 0.0, 0, true)), TooLong::Error);
+    let replies: Vec<RowTokens> = serde_json::from_slice(artifact(&bench.execute(&free).unwrap(), TOKENS)).unwrap();
+    // The token that the first row's answer begins with becomes one that ends an answer.
+    let folder = copied("llama-plain");
+    let ends = serde_json::json!({"eos_token_id": [2, replies[0].reply[0]]});
+    std::fs::write(folder.path().join("generation_config.json"), ends.to_string()).unwrap();
+    let mut bench = Bench::over(folder.path(), 12);
+    bench.lengthen(3);
+    let unit = bench.answers(0..12, chat(), 4, TooLong::Skip);
+    let answers = |output: &Output| serde_json::from_slice::<Vec<serde_json::Value>>(artifact(output, ANSWERS)).unwrap();
+    let found = answers(&bench.execute(&unit).unwrap());
+    assert_eq!(found[0], serde_json::json!({"id": "r0", "text": ""}), "it was answered with nothing");
+    assert_eq!(found[3], serde_json::json!({"id": "r3", "text": "", "skipped": true}));
+    assert!(found.iter().enumerate().all(|(row, answer)| row == 3 || answer.get("skipped").is_none()), "{found:?}");
+    assert!(found.iter().any(|answer| answer["text"] != ""), "others go on");
+
+    // Rows that the model has no numbers for are skipped too.
+    let folder = oversized("llama-plain");
+    let mut broken = Bench::over(folder.path(), 12);
+    broken.bad_rows = BadRows::Skip;
+    let unit = broken.answers(0..12, chat(), 4, TooLong::Error);
+    let found = answers(&broken.execute(&unit).unwrap());
+    assert!(found.len() == 12 && found.iter().all(|answer| answer["text"] == "" && answer["skipped"] == true), "{found:?}");
 }
 
 /// A unit of replies, and the rows' replies made what a test needs.
@@ -220,7 +249,7 @@ fn too_little_memory_changes_no_verdict_and_rows_without_numbers_have_none() {
     let cramped = bench.execute_again(&judge, 1).unwrap();
     assert!(cramped.counts["memory_retries"] > 0 && artifact(&cramped, SCORES) == artifact(&roomy, SCORES));
 
-    let folder = crate::oversized("llama-plain");
+    let folder = oversized("llama-plain");
     let mut broken = Bench::over(folder.path(), 12);
     broken.commit(&unit, "a", &output);
     broken.bad_rows = BadRows::Skip;

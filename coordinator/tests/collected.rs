@@ -1,0 +1,59 @@
+//! What a study holds of what workers committed: written answers.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use limbic::chains::Chains;
+use limbic::{collect, sweep};
+use limbic_core::plan::{self, ModelFacts, Place};
+use limbic_proto::commit::{self, Commit, Done, Provenance};
+use limbic_proto::layout;
+use limbic_proto::spec::Baseline;
+use limbic_proto::unit::ANSWERS;
+use limbic_report::{Study, evaluate};
+use limbic_store::{Store, create};
+
+#[expect(dead_code, reason = "the crate that it is of uses all of it")]
+#[path = "../core/src/testkit.rs"]
+mod testkit;
+
+/// The study of a sweep over some models; what they answer about each row where JSON is asked for, as `answers.json` has it.
+async fn studied(fields: &str, models: Vec<ModelFacts>, answer: impl Fn(usize) -> String) -> Study {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().to_string_lossy()).unwrap();
+    let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+    let spec = testkit::spec(&names, fields);
+    let sweep = sweep::of_rows(spec, testkit::rows(20, &["joy", "anger"]), models).unwrap();
+    for (key, planned) in &sweep.plan.units {
+        let Place::Prompt { baseline: Baseline::ZeroShotJson, rows, .. } = planned.place else { continue };
+        let answers = format!("[{}]", (rows.0..rows.1).map(&answer).collect::<Vec<_>>().join(","));
+        let artifacts = vec![store.put_artifact(key, "a", ANSWERS, Bytes::from(answers)).await.unwrap()];
+        let (worker, software, device, counts) = ("w".into(), "limbic".into(), "cpu".into(), BTreeMap::new());
+        let provenance = Provenance { worker, software, device, seconds: 1.0, tokens: 1, counts };
+        let done = Commit::Done(Done { nonce: create::nonce(), attempt: "a".into(), artifacts, provenance });
+        let body = serde_json::to_vec(&done).unwrap();
+        store.create(&layout::commit(key, commit::result(0)), done.nonce(), body.into()).await.unwrap();
+    }
+    let chains = Chains::read(&store, &sweep).await.unwrap();
+    collect::study(&store, &sweep, &chains, Vec::new()).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_answer_without_words_cannot_be_read_and_a_skipped_row_has_none() {
+    // Of four test rows one is answered, one with nothing, one not at all, one without a label.
+    let answer = |row: usize| match row {
+        4 => r#"{"id":"r4","text":"{\"emotion\": \"joy\"}"}"#.to_owned(),
+        14 => r#"{"id":"r14","text":"","skipped":true}"#.to_owned(),
+        19 => r#"{"id":"r19","text":"I am a model."}"#.to_owned(),
+        _ => format!(r#"{{"id":"r{row}","text":""}}"#),
+    };
+    let fields = "baselines: [zero-shot-json]\nlayers: []\nprobes: []\nreport: {resamples: 100}";
+    let study = studied(fields, vec![testkit::facts("a", 2)], answer).await;
+    let [json] = &study.predictions[..] else { panic!("{} predictions", study.predictions.len()) };
+    assert_eq!(json.unreadable, [1, 3], "the second and the fourth");
+    let values = json.values.read().unwrap();
+    assert!(values[..2] == [1.0, 0.0] && values[2..].iter().all(|v| v.is_nan()), "{values:?}");
+    let results = evaluate(&study).unwrap();
+    let score = |name: &str| results.score(0, name).map(|e| (e.value, e.n));
+    assert_eq!((score("coverage"), score("accuracy-over-all")), (Some((1.0 / 3.0, 3)), Some((1.0 / 3.0, 3))));
+}
