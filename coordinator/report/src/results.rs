@@ -19,6 +19,8 @@ pub use persistence::{Decay, Fitted, Grid, HalfLife, Persistence};
 pub use replies::{Calls, Kappa, Reading, Source, Verdict};
 pub use scores::{Catalogue, MetricName, Scores};
 
+use crate::study::Study;
+
 /// A number with its percentile-bootstrap interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
@@ -325,6 +327,16 @@ impl Results {
     /// Whether the main probe is one of several, so that it must be named.
     pub fn several(&self) -> bool {
         self.kinds() > 1 || self.poolings.len() > 1
+    }
+
+    /// The models that wrote answers, each with its prediction. One none of whose answers can be read has a coverage, but no
+    /// score, and is none of the baselines.
+    pub fn written(&self, study: &Study) -> Vec<(usize, usize)> {
+        let asked = study.predictions.iter().enumerate().filter(|(_, p)| &*p.probe == "zero-shot-json");
+        let asked = asked.filter(|(i, _)| self.score(*i, "coverage").is_some());
+        let mut written: Vec<(usize, usize)> = asked.filter_map(|(i, p)| Some((p.model?, i))).collect();
+        written.sort_unstable();
+        written
     }
 
     /// One metric of one prediction at the level of the classes themselves.

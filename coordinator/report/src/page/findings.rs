@@ -139,6 +139,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
     let mut out = Vec::new();
     let Some(curve) = headline(study, results) else {
         out.push("No probe has been fitted yet, so nothing can be said about the models' states.".to_owned());
+        out.extend(written(study, results));
         return out;
     };
     let best = curve.shown();
@@ -228,13 +229,15 @@ fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison], rows: u
 
 /// How many written answers could be read.
 fn written(study: &Study, results: &Results) -> Option<String> {
-    let of = |b: &crate::results::Line| Some((b.model?, results.score(b.predictions[0], "coverage")?.value));
-    let found: Vec<(usize, f64)> = results.baselines.iter().filter(|b| b.probe == "zero-shot-json").filter_map(of).collect();
+    let coverage = |(model, prediction): (usize, usize)| Some((model, results.score(prediction, "coverage")?.value));
+    let found: Vec<(usize, f64)> = results.written(study).into_iter().filter_map(coverage).collect();
     let least = found.iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
     let most = found.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
     let name = |m: usize| &study.models[m].name;
     Some(if found.len() == 1 {
         format!("Asked for JSON, {} names a label in {} of its answers.", name(least.0), percent(least.1))
+    } else if least.1 == most.1 {
+        format!("Asked for JSON, all {} models name a label in {} of their answers.", found.len(), percent(least.1))
     } else {
         format!(
             "Asked for JSON, models name a label in {} ({}) to {} ({}) of their answers.",

@@ -108,11 +108,11 @@ fn choices(results: &Results) -> String {
     format!("The best layer is {by}.{whose}")
 }
 
-/// Coverage of written answers.
+/// Coverage of written answers, of models too none of whose answers can be read.
 fn json_answers(study: &Study, results: &Results, section: &mut Section) {
-    let rows = results.baselines.iter().filter(|b| b.probe == "zero-shot-json").map(|b| {
-        let metric = |name: &str| results.score(b.predictions[0], name).map_or_else(dash, |e| Unit::Share.estimate(e).into());
-        vec![study.model_name(b.model).into(), metric("coverage"), metric("accuracy"), metric("accuracy-over-all")]
+    let rows = results.written(study).into_iter().map(|(model, prediction)| {
+        let metric = |name: &str| results.score(prediction, name).map_or_else(dash, |e| Unit::Share.estimate(e).into());
+        vec![study.model_name(Some(model)).into(), metric("coverage"), metric("accuracy"), metric("accuracy-over-all")]
     });
     section.table(
         "Written answers (JSON): the share that names one label, and accuracy over those alone and over all rows",

@@ -105,9 +105,19 @@ fn against(results: &Results) -> String {
     }
 }
 
+/// The models that wrote answers none of which can be read; none where there is no such model.
+fn unread(study: &Study, results: &Results) -> Option<String> {
+    let scored = |model: usize| results.baselines.iter().any(|b| b.probe == "zero-shot-json" && b.model == Some(model));
+    let names = results.written(study).into_iter().filter(|(model, _)| !scored(*model)).map(|(model, _)| study.models[model].name.clone());
+    let names: Vec<String> = names.collect();
+    let what = if names.len() == 1 { "it has no score and no row" } else { "they have no score and no row" };
+    (!names.is_empty()).then(|| format!("None of the answers of {} to zero-shot-json can be read: {what}.", list(&names)))
+}
+
 /// Baselines, probes, and what separates them; none where neither has a result.
 pub fn baselines(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
-    if results.baselines.is_empty() && results.probes.is_empty() {
+    let unread = unread(study, results);
+    if results.baselines.is_empty() && results.probes.is_empty() && unread.is_none() {
         return None;
     }
     let mut section = Section::new("baselines", "Baselines and probes");
@@ -124,9 +134,10 @@ pub fn baselines(study: &Study, results: &Results, figures: &[Figure]) -> Option
     if results.probes.iter().flat_map(|l| &l.predictions).any(|i| results.score(*i, "mdl-compression").is_some()) {
         section.say("Compression, how many times shorter labels become with the probe's help, is measured of logistic probes alone, in one order of train's rows.");
     }
-    if results.baselines.is_empty() {
+    if results.baselines.is_empty() && unread.is_none() {
         section.say("No baseline was run.");
     }
+    section.lead.extend(unread);
     section.figure(figures, "baselines");
     let all = || results.baselines.iter().chain(&results.probes);
     let known = |name: &str| all().any(|l| l.predictions.iter().any(|i| results.score(*i, name).is_some()));

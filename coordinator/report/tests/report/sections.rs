@@ -164,3 +164,45 @@ fn written_answers_have_a_coverage_and_coarser_labels_are_easier() {
     let (fine, coarse) = (at(None), at(Some("valence")));
     assert!(!fine.is_empty() && fine.len() == coarse.len() && fine.iter().zip(&coarse).all(|(f, c)| c >= f));
 }
+
+#[test]
+fn a_model_none_of_whose_answers_can_be_read_is_told_too() {
+    let (mut study, _) = whole();
+    study.options.resamples = 50;
+    let rows = study.test.len() as u32;
+    let mut written = study.predictions.iter_mut().filter(|p| &*p.probe == "zero-shot-json");
+    let mute = written.next().expect("written answers");
+    super::emptied(mute);
+    mute.unreadable = (0..rows).collect();
+    let name = study.models[mute.model.expect("a model's")].name.clone();
+    let markdown = |study: &limbic_report::Study| text(&made(study, &super::evaluated(study)), "report.md");
+    let page = markdown(&study);
+    // Behind its caption.
+    let table = |page: &str| {
+        let (_, rest) = page.split_once("Written answers (JSON)").expect("the table");
+        rest.split("\n\n").nth(1).expect("rows").to_owned()
+    };
+    let written_rows = table(&page);
+    let line = written_rows.lines().find(|line| line.starts_with(&format!("| {name} |"))).expect("the model's row");
+    let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+    assert!(cells[2].starts_with("0.0%") && cells[3] == "–" && cells[4].starts_with("0.0%"), "{line}");
+    let sentence = format!("Asked for JSON, models name a label in 0.0% ({name}) to ");
+    assert!(page.contains(&sentence), "{sentence}");
+    let missing = format!("None of the answers of {name} to zero-shot-json can be read: it has no score and no row.");
+    assert!(page.contains(&missing), "{missing}");
+
+    // Where nobody's can be, and no probe was fitted.
+    for p in study.predictions.iter_mut().filter(|p| &*p.probe == "zero-shot-json") {
+        super::emptied(p);
+        p.unreadable = (0..rows).collect();
+    }
+    let page = markdown(&study);
+    assert_eq!(table(&page).lines().filter(|line| line.contains("| 0.0%") && line.contains("| – |")).count(), 3, "{page}");
+    assert!(page.contains("Asked for JSON, all 3 models name a label in 0.0% of their answers."));
+    study.predictions.retain(|p| &*p.probe == "zero-shot-json");
+    let page = markdown(&study);
+    assert!(page.contains("No probe has been fitted yet") && page.contains("Asked for JSON, all 3 models name a label in 0.0%"));
+    assert!(page.contains("None of the answers of ") && !page.contains("No baseline was run"));
+    study.predictions.truncate(1);
+    assert!(markdown(&study).contains(&format!("Asked for JSON, {name} names a label in 0.0% of its answers.")));
+}
