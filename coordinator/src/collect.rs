@@ -9,7 +9,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use limbic_core::plan::{Cell, ModelFacts, PlannedUnit};
+use limbic_core::plan::{Cell, ModelFacts, Place, PlannedUnit};
 use limbic_proto::commit::{self, Commit, Done};
 use limbic_proto::key::UnitKey;
 use limbic_proto::layout;
@@ -214,6 +214,7 @@ fn run(key: &UnitKey, planned: &PlannedUnit, done: &Done) -> Run {
         kind: planned.unit.spec.kind(),
         model: planned.place.model(),
         condition: planned.place.condition(),
+        judge: if let Place::Judge { judge, .. } = planned.place { Some(judge) } else { None },
         sampling_seed: planned.place.sampling_seed(),
         title: planned.unit.hints.title.clone(),
         attempt: done.attempt.clone(),

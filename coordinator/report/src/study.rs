@@ -79,6 +79,8 @@ pub struct Run {
     pub model: Option<usize>,
     /// Index into [`Study::conditions`]; none for baselines and zero-shot.
     pub condition: Option<usize>,
+    /// The judging model, of verdicts; index into [`Study::models`].
+    pub judge: Option<usize>,
     /// The seed of the replies that it is about; none where nothing was drawn.
     pub sampling_seed: Option<u64>,
     /// What it is, in words.

@@ -8,7 +8,7 @@ use limbic_proto::rows::Scheme;
 use limbic_proto::unit::UnitKind;
 
 use super::bench::Bench;
-use crate::study::{Prediction, Study};
+use crate::study::{Prediction, Run, Study};
 use crate::wording::count;
 
 /// Groups below which the cluster bootstrap is known to give intervals that are too narrow (Cameron, Gelbach & Miller
@@ -115,34 +115,57 @@ fn absent(study: &Study) -> Vec<String> {
     vec![sentence + ")."]
 }
 
-/// Prompts that were longer than their model's context: how many were left out, how many cut, per model and condition.
+/// What is counted of every unit that asks a model; rows that are skipped are longer than the context, or bad.
+const COUNTS: [&str; 5] = ["rows", "skipped_rows", "bad_rows", "truncated_rows", "empty_replies"];
+
+/// Prompts that were left out or cut, per model, condition (none = the zero-shot question) and judge (none = the model's own),
+/// and replies that are empty.
 fn prompts(study: &Study) -> Vec<String> {
-    // (model, condition; none = the zero-shot question), and the seed of the replies -> rows, skipped, truncated.
-    let mut of_seeds: BTreeMap<(usize, Option<usize>, Option<u64>), [u64; 3]> = BTreeMap::new();
-    for run in study.runs.iter().filter(|r| r.kind == UnitKind::Prompt || (r.kind == UnitKind::Extract && r.condition.is_some())) {
+    let asks = |run: &&Run| match run.kind {
+        UnitKind::Prompt | UnitKind::Judge => true,
+        UnitKind::Extract => run.condition.is_some(),
+        UnitKind::Fit | UnitKind::Transfer => false,
+    };
+    let mut of_seeds: BTreeMap<_, [u64; 5]> = BTreeMap::new();
+    for run in study.runs.iter().filter(asks) {
         let Some(model) = run.model else { continue };
-        let sum = of_seeds.entry((model, run.condition, run.sampling_seed)).or_default();
-        for (total, name) in sum.iter_mut().zip(["rows", "skipped_rows", "truncated_rows"]) {
+        // Every seed's replies are judged.
+        let seed = run.sampling_seed.filter(|_| run.judge.is_none());
+        let sum = of_seeds.entry((model, run.condition, run.judge, seed)).or_default();
+        for (total, name) in sum.iter_mut().zip(COUNTS) {
             *total += run.counts.get(name).copied().unwrap_or(0);
         }
     }
-    // Whatever follows them, the prompts are the same.
-    let mut sums: BTreeMap<(usize, Option<usize>), [u64; 3]> = BTreeMap::new();
-    for ((model, condition, _), sum) in of_seeds {
-        let most = sums.entry((model, condition)).or_default();
+    // Whatever follows them, the prompts are the same; and whoever judges them, the replies.
+    let mut sums: BTreeMap<_, [u64; 5]> = BTreeMap::new();
+    let mut replies: BTreeMap<_, [u64; 2]> = BTreeMap::new();
+    for ((model, condition, judge, _), sum) in of_seeds {
+        let most = sums.entry((model, condition, judge)).or_default();
         *most = (*most).max(sum);
+        let most = replies.entry((model, condition)).or_default();
+        *most = (*most).max([sum[0], sum[4]].map(|n| if judge.is_some() { n } else { 0 }));
     }
+    let place = |model: usize, condition: Option<usize>| match condition {
+        Some(condition) => format!("{}, {}", study.model_name(Some(model)), study.condition_name(Some(condition))),
+        None => format!("{}, zero-shot question", study.model_name(Some(model))),
+    };
     let mut sentences = Vec::new();
-    for ((model, condition), [rows, skipped, truncated]) in sums {
-        let place = match condition {
-            Some(condition) => format!("{}, {}", study.model_name(Some(model)), study.condition_name(Some(condition))),
-            None => format!("{}, zero-shot question", study.model_name(Some(model))),
-        };
-        for (n, what) in [(skipped, "left out"), (truncated, "cut to their last tokens")] {
-            if n > 0 {
-                sentences.push(format!("{place}: {} of {} prompts were longer than the context and {what}.", count(n), count(rows)));
-            }
+    let mut say = |place: String, n: u64, rows: u64, what: &str| {
+        if n > 0 {
+            sentences.push(format!("{place}: {} of {} {what}.", count(n), count(rows)));
         }
+    };
+    for ((model, condition, judge), [rows, skipped, bad, truncated, _]) in sums {
+        let (place, what) = match judge {
+            None => (place(model, condition), "prompts"),
+            Some(_) => (format!("{}, judge {}", place(model, condition), study.model_name(judge)), "questions"),
+        };
+        say(place.clone(), skipped.saturating_sub(bad), rows, &format!("{what} were longer than the context and left out"));
+        say(place.clone(), truncated, rows, &format!("{what} were longer than the context and cut to their last tokens"));
+        say(place, bad, rows, &format!("{what} could not be computed and were left out"));
+    }
+    for ((model, condition), [rows, empty]) in replies {
+        say(place(model, condition), empty, rows, "replies were empty and have no verdict");
     }
     sentences
 }

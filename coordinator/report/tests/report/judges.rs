@@ -6,7 +6,8 @@ use arrow::array::AsArray;
 use limbic_proto::axis::{Context, ReadOut};
 use limbic_proto::key::Digest;
 use limbic_proto::rows::Scheme;
-use limbic_report::{Deferred, Place, Prediction, Reading, Results, Source, Study, Verdicts};
+use limbic_proto::unit::UnitKind;
+use limbic_report::{Deferred, Place, Prediction, Reading, Results, Run, Source, Study, Verdicts};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -274,4 +275,46 @@ fn replies_are_read_by_the_probe_of_offset_0_where_it_was_carried_on() {
         assert!(markdown.matches(words.trim_start_matches("Probe: ")).count() == 7, "{words} in {markdown}");
         assert_eq!(markdown.contains(rest), !reading.0, "{markdown}");
     }
+}
+
+#[test]
+fn replies_without_a_verdict_are_told() {
+    let mut study = judged();
+    study.options.resamples = 50;
+    let template = study.runs[0].clone();
+    let run = |judge: usize, seed: u64, counts: [u64; 5]| {
+        let names = ["rows", "empty_replies", "skipped_rows", "bad_rows", "truncated_rows"];
+        Run {
+            kind: UnitKind::Judge,
+            model: Some(1),
+            condition: Some(0),
+            judge: Some(judge),
+            sampling_seed: Some(seed),
+            counts: names.map(str::to_owned).into_iter().zip(counts).collect(),
+            ..template.clone()
+        }
+    };
+    study.runs.extend([
+        run(0, 0, [40, 3, 2, 0, 0]),
+        run(0, 0, [20, 1, 1, 0, 0]),
+        run(0, 1, [60, 0, 0, 0, 0]),
+        run(2, 0, [60, 4, 3, 2, 5]),
+        run(2, 1, [60, 0, 0, 0, 0]),
+    ]);
+    let results = evaluated(&study);
+    let files = made(&study, &results);
+    let markdown = text(&files, "report.md");
+    for sentence in [
+        "Linden-1.7B, raw: 4 of 120 replies were empty and have no verdict.",
+        "Linden-1.7B, raw, judge Linden-0.6B: 3 of 120 questions were longer than the context and left out.",
+        "Linden-1.7B, raw, judge Linden-4B: 1 of 120 questions were longer than the context and left out.",
+        "Linden-1.7B, raw, judge Linden-4B: 5 of 120 questions were longer than the context and cut to their last tokens.",
+        "Linden-1.7B, raw, judge Linden-4B: 2 of 120 questions could not be computed and were left out.",
+    ] {
+        assert_eq!(markdown.matches(sentence).count(), 1, "{sentence}: {:?}", results.warnings);
+    }
+    assert_eq!(results.warnings.iter().filter(|w| w.contains("Linden-1.7B, raw")).count(), 5, "{:?}", results.warnings);
+    let runs = &batches(&files["runs.parquet"])[0];
+    let empty = runs.column_by_name("empty_replies").expect("a column").as_primitive::<arrow::datatypes::UInt64Type>().clone();
+    assert_eq!(arrow::compute::sum(&empty), Some(8));
 }

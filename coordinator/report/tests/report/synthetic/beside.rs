@@ -75,6 +75,7 @@ pub fn runs(size: Size) -> Vec<Run> {
                     kind,
                     model: Some(model),
                     condition: (kind != UnitKind::Prompt).then_some(0),
+                    judge: None,
                     sampling_seed: None,
                     title: format!("{} {name} {unit}", kind.as_str()),
                     attempt: format!("a{model}{unit}"),
