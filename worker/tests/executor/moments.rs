@@ -11,7 +11,7 @@ use super::bench::{Bench, tensor_f32, tensor_f64, tensor_i64};
 use super::{LAYERS, artifact};
 
 /// The same unit, but it stores moments.
-fn of_moments(bench: &Bench, unit: &Unit) -> Unit {
+pub fn of_moments(bench: &Bench, unit: &Unit) -> Unit {
     let mut unit = unit.clone();
     let UnitSpec::Extract(spec) = &mut unit.spec else { unreachable!("it is an extract unit") };
     let classes = ["joy", "fear", "neutral"].map(str::to_owned).to_vec();

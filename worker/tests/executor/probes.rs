@@ -15,6 +15,7 @@ use limbic_worker::Output;
 
 use super::artifact;
 use super::bench::{Bench, tensor_f32};
+use super::moments::of_moments;
 
 const LAYER: Layer = Layer::Block(3);
 
@@ -184,6 +185,40 @@ fn probes_alone_give_what_they_give_beside_others() {
     assert!(found.keys().eq(records(&all).keys()), "a split unit computes the same fits");
     for (name, values) in found {
         assert_eq!(values, predictions(&all, &name), "{name}");
+    }
+}
+
+#[test]
+fn what_is_fitted_does_not_depend_on_the_test_rows() {
+    // The same units, with and without other texts in the test rows: states and probes, and the words.
+    let [plain, other] = [false, true].map(|changed| {
+        let mut bench = Bench::new("llama-plain", 90);
+        let test = bench.rows().iter().position(|row| row.split == Split::Test).expect("test rows");
+        (test..90).filter(|_| changed).for_each(|row| bench.say(row, &format!("nobody ever asked me about number {row}, and why")));
+        let read_outs = vec![ReadOut::LAST, ReadOut::at(2)];
+        let states = states(&mut bench, "{text}", &read_outs);
+        let whole = bench.execute(&states).unwrap();
+        let train = states_of(&bench, &whole, ReadOut::LAST, Split::Train).0;
+        let lean = of_moments(&bench, &states);
+        let output = bench.execute(&lean).unwrap();
+        bench.commit(&lean, "a", &output);
+        let fit = |on: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>, controls: Vec<Control>| {
+            bench.fit_with(on, read_outs, probes, |spec| (spec.seeds, spec.controls) = (vec![1], controls))
+        };
+        let controls = vec![Control::ShuffledLabels, Control::RandomDirection];
+        let words = Features::BagOfWords { texts: bench.texts() };
+        let units = [
+            ("states", fit(on(&states), read_outs.clone(), every_probe(), controls)),
+            ("moments", fit(on(&lean), read_outs, every_probe().into_iter().filter(ProbeSpec::of_moments).collect(), Vec::new())),
+            ("words", fit(words, Vec::new(), vec![limbic_proto::unit::bag_of_words_probe(Scheme::Single)], Vec::new())),
+        ];
+        (train, units.map(|(what, unit)| (what, bench.execute(&unit).unwrap())))
+    });
+    assert!(plain.0 == other.0, "the states of train are the same");
+    for ((what, plain), (_, other)) in plain.1.iter().zip(&other.1) {
+        let names = safetensors::SafeTensors::deserialize(artifact(plain, WEIGHTS)).unwrap().names().len();
+        assert!(names > 0 && artifact(plain, WEIGHTS) == artifact(other, WEIGHTS), "{what}: {names} tensors");
+        assert!(artifact(plain, PREDICTIONS) != artifact(other, PREDICTIONS), "{what}: other rows, other predictions");
     }
 }
 
