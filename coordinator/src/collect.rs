@@ -193,7 +193,7 @@ fn test_row(row: &limbic_proto::rows::Row) -> TestRow {
 }
 
 fn model_entry(model: &ModelFacts, all: &[ModelFacts]) -> ModelEntry {
-    let trained = |other: &ModelFacts| other.random_weights.is_none() && other.source == model.source;
+    let trained = |other: &ModelFacts| other.random_weights.is_none() && other.source == model.source && other.dtype == model.dtype;
     ModelEntry {
         name: model.name.clone(),
         source: model.source.clone(),

@@ -1,4 +1,4 @@
-//! What a study holds of what workers committed: written answers.
+//! What a study holds of what workers committed: written answers and twins.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,9 @@ use limbic::chains::Chains;
 use limbic::{collect, sweep};
 use limbic_core::plan::{self, ModelFacts, Place};
 use limbic_proto::commit::{self, Commit, Done, Provenance};
+use limbic_proto::key::Digest;
 use limbic_proto::layout;
-use limbic_proto::spec::Baseline;
+use limbic_proto::spec::{Baseline, Dtype};
 use limbic_proto::unit::ANSWERS;
 use limbic_report::{Study, evaluate};
 use limbic_store::{Store, create};
@@ -38,6 +39,10 @@ async fn studied(fields: &str, models: Vec<ModelFacts>, answer: impl Fn(usize) -
     collect::study(&store, &sweep, &chains, Vec::new()).await.unwrap()
 }
 
+fn unasked(_: usize) -> String {
+    unreachable!("nobody is asked")
+}
+
 #[tokio::test]
 async fn an_answer_without_words_cannot_be_read_and_a_skipped_row_has_none() {
     // Of four test rows one is answered, one with nothing, one not at all, one without a label.
@@ -56,4 +61,24 @@ async fn an_answer_without_words_cannot_be_read_and_a_skipped_row_has_none() {
     let results = evaluate(&study).unwrap();
     let score = |name: &str| results.score(0, name).map(|e| (e.value, e.n));
     assert_eq!((score("coverage"), score("accuracy-over-all")), (Some((1.0 / 3.0, 3)), Some((1.0 / 3.0, 3))));
+}
+
+#[tokio::test]
+async fn a_twin_is_of_the_model_in_its_own_number_format() {
+    let model = |name: &str, dtype, random_weights: Option<u64>| ModelFacts {
+        source: "/models/a".to_owned(),
+        digest: Digest::of_json(&("a", random_weights)),
+        dtype,
+        random_weights,
+        ..testkit::facts(name, 2)
+    };
+    let models = vec![
+        model("rounded", Dtype::Bf16, None),
+        model("full", Dtype::F32, None),
+        model("full-random", Dtype::F32, Some(0)),
+        model("rounded-random", Dtype::Bf16, Some(0)),
+    ];
+    let study = studied("baselines: []", models, unasked).await;
+    let twins: Vec<(&str, Option<usize>)> = study.models.iter().map(|model| (model.name.as_str(), model.twin_of)).collect();
+    assert_eq!(twins, [("rounded", None), ("full", None), ("full-random", Some(1)), ("rounded-random", Some(0))]);
 }
