@@ -228,16 +228,25 @@ fn run(key: &UnitKey, planned: &PlannedUnit, done: &Done) -> Run {
     }
 }
 
-/// A condition in words.
+/// A condition in words: what stands before the utterance, and how it is put.
 fn describe(condition: &Condition) -> String {
-    match (&condition.template, &condition.chat) {
+    let put = match (&condition.template, &condition.chat) {
         (Some(template), _) => format!("template: {template}"),
-        (None, Some(chat)) => match chat.system.as_deref() {
-            None => format!("chat, no system prompt, user: {}", chat.user),
-            Some("") => format!("chat, empty system prompt, user: {}", chat.user),
-            Some(system) => format!("chat, system: {system} User: {}", chat.user),
-        },
+        (None, Some(chat)) => {
+            let set: Vec<String> = chat.variables.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            let with = if set.is_empty() { String::new() } else { format!(" with {}", set.join(" and ")) };
+            match chat.system.as_deref() {
+                None => format!("chat{with}, no system prompt, user: {}", chat.user),
+                Some("") => format!("chat{with}, empty system prompt, user: {}", chat.user),
+                Some(system) => format!("chat{with}, system: {system} User: {}", chat.user),
+            }
+        }
         (None, None) => "the bare text".to_owned(),
+    };
+    match condition.examples.len() {
+        0 => put,
+        1 => format!("after 1 solved example, {put}"),
+        n => format!("after {n} solved examples, {put}"),
     }
 }
 

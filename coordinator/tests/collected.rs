@@ -1,4 +1,4 @@
-//! What a study holds of what workers committed: written answers and twins.
+//! What a study holds of what workers committed: written answers, twins, and conditions in words.
 
 use std::collections::BTreeMap;
 
@@ -81,4 +81,29 @@ async fn a_twin_is_of_the_model_in_its_own_number_format() {
     let study = studied("baselines: []", models, unasked).await;
     let twins: Vec<(&str, Option<usize>)> = study.models.iter().map(|model| (model.name.as_str(), model.twin_of)).collect();
     assert_eq!(twins, [("rounded", None), ("full", None), ("full-random", Some(1)), ("rounded-random", Some(0))]);
+}
+
+#[tokio::test]
+async fn a_condition_is_described_with_its_examples_and_variables() {
+    let examples = "examples: [{text: a, label: joy}, {text: b, label: anger}]";
+    let fields = format!(
+        "conditions: [{{name: raw}}, {{name: few, template: '{{text}} ->', {examples}}}, {{name: bare, {examples}}}, \
+         {{name: one, template: 'So: {{text}}', examples: [{{text: a, label: joy}}]}}, {{name: turns, chat: {{}}, {examples}}}, \
+         {{name: quick, chat: {{system: '', user: 'Hm. {{text}}', variables: {{enable_thinking: false, mood: calm}}}}}}, \
+         {{name: calm, chat: {{system: Be calm.}}}}]\nbaselines: []"
+    );
+    let study = studied(&fields, vec![ModelFacts { chat_template: true, ..testkit::facts("a", 2) }], unasked).await;
+    let said: Vec<&str> = study.conditions.iter().map(|condition| condition.description.as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "the bare text",
+            "after 2 solved examples, template: {text} ->",
+            "after 2 solved examples, the bare text",
+            "after 1 solved example, template: So: {text}",
+            "after 2 solved examples, chat, no system prompt, user: {text}",
+            "chat with enable_thinking: false and mood: \"calm\", empty system prompt, user: Hm. {text}",
+            "chat, system: Be calm. User: {text}",
+        ]
+    );
 }
