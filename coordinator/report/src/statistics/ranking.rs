@@ -59,13 +59,16 @@ impl Ranked {
         (0..self.ends.len()).rev().map(|i| &self.rows[if i == 0 { 0 } else { self.ends[i - 1] }..self.ends[i]])
     }
 
-    /// The average precision in every resample, no row counted in the precision at its own place; `group` is each row's
-    /// group.
+    /// The average precision in every resample, a row's own place not counted in its precision; `group` is each row's group.
     ///
     /// With its own row (and in a resample all its copies) in it, the precision at a row of the class is too high by as much
     /// as it lacks to 1, over the rows that are ranked so high: much where few rows are of the class, and the same way in
     /// every class, so that the mean over many rare ones is nearly always above its interval's true value. Among the
     /// *other* rows above it the share of the class is unbiased. (Where there is none above, precision counts as 1.)
+    ///
+    /// Of rows of equal score each counts in every one's precision, in its own no more than in the others'. What is left out is
+    /// then the row's share of its run's places: without the whole row, a score that is the same for all would have a lower
+    /// average precision than the share of the class, which is what it has in any number of rows.
     pub fn precision_draws(&self, group: &[u32], resamples: &Resamples) -> Vec<f64> {
         let count = resamples.count();
         let (mut above, mut hits) = (vec![0_f32; count], vec![0_f32; count]);
@@ -81,7 +84,8 @@ impl Ranked {
             }
             for (row, _) in run.iter().filter(|r| r.1) {
                 for ((sum, w), (a, h)) in sum.iter_mut().zip(of(*row)).zip(above.iter().zip(&hits)) {
-                    let precision = if *a > w { (h - w) / (a - w) } else { 1.0 };
+                    let own = w / run.len() as f32;
+                    let precision = if *a > own { (h - own) / (a - own) } else { 1.0 };
                     *sum += f64::from(w * precision);
                 }
             }
@@ -155,13 +159,17 @@ mod tests {
         assert!(auroc(&binary(&[0.1, 0.2]), &[0, 0], &[0, 1], 2).is_nan());
     }
 
-    /// Mean over the drawn rows of the class of its share among the other rows drawn that score as high.
+    /// Mean over the drawn rows of the class of its share among the rows drawn that score as high, without the row's part of its
+    /// copies: one for each row of its score, drawn or not.
     fn without_itself(scores: &[f32], truth: &[u32], drawn: &[usize], class: usize) -> f64 {
         let is = |row: usize| truth[row] as usize == class;
+        let score = |row: usize| scores[row * 3 + class];
         let precision = |row: usize| {
-            let high = |other: &&usize| **other != row && scores[**other * 3 + class] >= scores[row * 3 + class];
-            let others: Vec<&usize> = drawn.iter().filter(high).collect();
-            if others.is_empty() { 1.0 } else { others.iter().filter(|o| is(***o)).count() as f64 / others.len() as f64 }
+            let copies = drawn.iter().filter(|other| **other == row).count() as f64;
+            let own = copies / (0..truth.len()).filter(|other| score(*other) == score(row)).count() as f64;
+            let high: Vec<usize> = drawn.iter().copied().filter(|other| score(*other) >= score(row)).collect();
+            let (above, hits) = (high.len() as f64, high.iter().filter(|other| is(**other)).count() as f64);
+            if above > own { (hits - own) / (above - own) } else { 1.0 }
         };
         mean(drawn.iter().filter(|row| is(**row)).map(|row| precision(*row)))
     }

@@ -76,6 +76,30 @@ fn rare(rng: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
     labels(rng, 2 * rows, &[0.01, 0.015, 0.02, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2], seed)
 }
 
+/// One of four labels, and in one row of ten another too. Labels that nearly sum to one make intervals of their mean narrow, so
+/// that little of a bias is enough to miss.
+fn one_of_four(rng: &mut ChaCha8Rng, rows: usize) -> Vec<f32> {
+    let row = |_: usize| {
+        let draw: f64 = rng.random();
+        let own = [0.4, 0.7, 0.9].iter().filter(|upto| draw > **upto).count();
+        let other = if rng.random::<f64>() < 0.1 { rng.random_range(0..4) } else { own };
+        (0..4).map(move |label| f32::from(u8::from(label == own || label == other)))
+    };
+    (0..rows).flat_map(row).collect()
+}
+
+/// Scores that are the same for every row, as those of the majority are.
+fn constant(rng: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
+    let truth = one_of_four(rng, rows);
+    valued(Scheme::Multi, rng, 4, truth, seed, |_, _, _| 0.25)
+}
+
+/// Scores of two values, as those of written answers are.
+fn two_valued(rng: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
+    let truth = one_of_four(rng, rows);
+    valued(Scheme::Multi, rng, 4, truth, seed, |t, strength, e| if 1.6 * strength * t + e > 1.0 { 0.8 } else { 0.2 })
+}
+
 /// Two classes of four levels, most often absent.
 fn intensities(rng: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
     let truth = noise_of(rng, rows, 2).into_iter().map(|x| (1.2 * x + 0.3).round().clamp(0.0, 3.0) as f32).collect();
@@ -151,6 +175,12 @@ fn intervals_cover_as_often_as_they_say() {
 #[test]
 fn rare_labels_are_covered_too() {
     covers(300, rare, &["map", "auroc", "macro-f1", "ap:c7", "ap:c11", "difference"]);
+}
+
+#[test]
+fn scores_that_are_tied_are_covered_too() {
+    covers(400, constant, &["map", "ap:c0", "ap:c3"]);
+    covers(400, two_valued, &["map", "ap:c0", "ap:c3", "difference"]);
 }
 
 #[test]
