@@ -74,7 +74,7 @@ pub fn difference(bench: &Bench<'_>, pair: &Pair) -> Option<Comparison> {
     let mean = |side: fn(&Met) -> &Drawn| Drawn::mean(&met.iter().map(|m| side(m).clone()).collect::<Vec<_>>());
     let (a, b) = (mean(|m| &m.subject)?, mean(|m| &m.against)?);
     let difference = a.minus(&b);
-    let p = (difference.groups > 1).then(|| p_value(difference.value, &difference.draws));
+    let p = (difference.groups > 1).then(|| p_value(&difference.draws));
     let discordance: Option<f64> = met.iter().map(|m| m.discordance).sum::<Option<f64>>().map(|sum| sum / met.len() as f64);
     Some(Comparison {
         family: pair.family,

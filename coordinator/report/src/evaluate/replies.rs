@@ -234,7 +234,7 @@ fn shift(bench: &Bench<'_>, voice: &Voice<'_>, earlier: &Voice<'_>) -> Option<Co
     let (here, there): (Vec<Drawn>, Vec<Drawn>) = voice.beside(earlier).filter_map(kept).unzip();
     let (here, there) = (Drawn::mean(&here)?, Drawn::mean(&there)?);
     let difference = here.minus(&there);
-    let p = (difference.groups > 1).then(|| p_value(difference.value, &difference.draws));
+    let p = (difference.groups > 1).then(|| p_value(&difference.draws));
     let name = |condition: usize| voice.source.under(study, condition);
     Some(Comparison {
         family: "replies",

@@ -2,14 +2,18 @@
 
 use std::f64::consts::SQRT_2;
 
+/// Draws that differ by no more than this share of their mean are equal but for rounding.
+const EQUAL: f64 = 1e-12;
+
 /// Two-sided p-value of "the difference is zero" from its bootstrap draws: twice the smaller tail share, each with one
 /// added draw so that it is never 0 (Davison & Hinkley 1997, eq. 4.11; the inversion of the percentile interval).
 /// 1 without draws.
 ///
 /// Where all draws lie on one side of zero that is a bound set by the number of draws, too coarse for Holm's
-/// correction over a large family; then the tail is that of a normal distribution with the bootstrap's standard error,
-/// and never above the bound.
-pub fn p_value(value: f64, draws: &[f64]) -> f64 {
+/// correction over a large family; then the tail is that of a normal distribution with the draws' mean and standard
+/// error, and never above the bound. The mean, not the value on all rows: that of average precisions is biased, and the
+/// draws aren't. Draws that are all the same say nothing of chance, and leave the bound.
+pub fn p_value(draws: &[f64]) -> f64 {
     let defined: Vec<f64> = draws.iter().copied().filter(|d| !d.is_nan()).collect();
     let n = defined.len() as f64;
     let low = defined.iter().filter(|d| **d <= 0.0).count() as f64;
@@ -20,7 +24,10 @@ pub fn p_value(value: f64, draws: &[f64]) -> f64 {
     }
     let mean = defined.iter().sum::<f64>() / n;
     let error = (defined.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
-    erfc(value.abs() / error / SQRT_2).min(bound)
+    if error <= EQUAL * mean.abs() {
+        return bound;
+    }
+    erfc(mean.abs() / error / SQRT_2).clamp(f64::MIN_POSITIVE, bound)
 }
 
 /// The complementary error function for x >= 0, to 1.2e-7 of its value (Press et al., Numerical Recipes, 6.2).
@@ -95,13 +102,23 @@ mod tests {
     #[test]
     fn p_values_by_hand() {
         let draws: Vec<f64> = (0..999).map(|i| if i < 9 { -1.0 } else { 1.0 }).collect();
-        assert!((p_value(1.0, &draws) - 0.02).abs() < 1e-12);
-        assert_eq!(p_value(0.0, &[0.0; 10]), 1.0);
-        assert_eq!(p_value(0.0, &[]), 1.0);
+        assert!((p_value(&draws) - 0.02).abs() < 1e-12);
+        assert_eq!(p_value(&[0.0; 10]), 1.0);
+        assert_eq!(p_value(&[]), 1.0);
         // Five standard errors: no draw in a thousand crosses zero, the normal tail says 5.7e-7.
         let draws: Vec<f64> = (0..1000).map(|i| if i % 2 == 0 { 4.0 } else { 6.0 }).collect();
-        let p = p_value(5.0, &draws);
+        let p = p_value(&draws);
         assert!((p / 5.733e-7 - 1.0).abs() < 0.02, "{p}");
+    }
+
+    #[test]
+    fn draws_that_are_all_the_same_are_no_certainty() {
+        // Sums of tenths are no tenth: equal but for rounding is equal.
+        for draws in [vec![0.1; 199], vec![-3.0; 199], (0..199).map(|i| if i % 2 == 0 { 0.3 } else { 0.1 + 0.2 }).collect()] {
+            assert_eq!(p_value(&draws), 0.01, "{}", draws[0]);
+        }
+        let far: Vec<f64> = (0..1000).map(|i| 1.0 + 1e-6 * f64::from(i % 2)).collect();
+        assert!(p_value(&far) > 0.0);
     }
 
     #[test]
