@@ -182,9 +182,12 @@ fn cells(bench: &Bench<'_>) -> BTreeMap<Series, bench::Cells> {
     cells
 }
 
-/// The floor is what the majority baseline reaches, where it was run.
+/// The floor is what the majority baseline reaches, where it was run. (Of labels its scores are tied, and have the labels' shares:
+/// less than what has no signal either but ranks rows.)
 fn floors(bench: &mut Bench<'_>) {
-    if let Some(value) = bench.value(&bench.baseline("majority", None)) {
+    if bench.study.scheme != Scheme::Multi
+        && let Some(value) = bench.value(&bench.baseline("majority", None))
+    {
         bench.measure.floor = value;
     }
 }

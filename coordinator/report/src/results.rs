@@ -82,10 +82,22 @@ pub struct Measure {
     pub of_class: &'static str,
     /// Whether it is a share, which is shown in percent.
     pub share: bool,
-    /// What it is without any signal: the majority baseline's value.
+    /// What it is without any signal: the majority baseline's value; of mean average precision, that of a random order.
     pub floor: f64,
     /// The same per class, for what is followed over offsets.
     pub class_floors: Vec<f64>,
+}
+
+impl Measure {
+    /// Whose level the floor is.
+    pub fn level(&self) -> &'static str {
+        if self.name == "map" { "random order" } else { "majority" }
+    }
+
+    /// The same in a sentence.
+    pub fn the_level(&self) -> &'static str {
+        if self.name == "map" { "the level of a random order" } else { "the majority's level" }
+    }
 }
 
 /// A model under a condition.

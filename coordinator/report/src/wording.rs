@@ -19,6 +19,14 @@ pub fn reading(reading: Reading) -> &'static str {
     }
 }
 
+/// Why an average precision can lie above its interval, where one of some scores does; none elsewhere.
+pub fn above_its_interval(measure: &Measure, mut scores: impl Iterator<Item = Estimate>) -> Option<&'static str> {
+    let above = |e: Estimate| e.hi.is_some_and(|hi| e.value > hi);
+    (measure.name == "map" && scores.any(above)).then_some(
+        "Average precision counts a row in its own precision, which its interval leaves out: where labels are rare the value can lie above it.",
+    )
+}
+
 /// What a probe is called where several poolings were measured: `logistic (utterance-mean)`.
 pub fn probe(probe: &str, pooling: Option<&str>) -> String {
     pooling.map_or_else(|| probe.to_owned(), |pooling| format!("{probe} ({pooling})"))

@@ -6,7 +6,7 @@ use limbic_proto::rows::Scheme;
 use super::target::Target;
 use crate::results::{Estimate, Measure};
 use crate::statistics::moments::{Drawn as DrawnMoments, Moments};
-use crate::statistics::ranking::{FEWEST, Ranked, mean_of_draws};
+use crate::statistics::ranking::{self, FEWEST, Ranked, mean_of_draws};
 use crate::statistics::resamples::Resamples;
 use crate::statistics::tally::{RowGroups, Tally};
 use crate::statistics::{metrics, several};
@@ -194,12 +194,28 @@ impl<'a> Ruler<'a> {
     }
 }
 
+/// Per class the share of some rows that are of it.
+pub fn shares(target: &Target, rows: &[bool]) -> Vec<f64> {
+    let n = rows.iter().filter(|there| **there).count().max(1) as f64;
+    let count = |class: usize| (0..rows.len()).filter(|row| rows[*row] && target.is(*row, class)).count() as f64;
+    (0..target.classes.len()).map(|class| count(class) / n).collect()
+}
+
+/// Per label the average precision that so many rows, of which these shares have it, have on average in a random order; 0 of one
+/// that none has.
+pub fn at_random(shares: &[f64], rows: usize) -> Vec<f64> {
+    let of = |share: &f64| (share * rows as f64).round() as usize;
+    shares.iter().map(of).map(|hits| if hits == 0 { 0.0 } else { ranking::at_random(hits, rows) }).collect()
+}
+
+/// The mean over the labels that some row has.
+pub fn mean_of_labels(of_labels: &[f64]) -> f64 {
+    metrics::mean(of_labels.iter().copied().filter(|v| *v > 0.0))
+}
+
 /// The study's measure, but for its floor.
 pub fn measure(target: &Target) -> Measure {
-    let rows = target.rows().max(1) as f64;
-    let classes = 0..target.classes.len();
-    let share = |class: usize| (0..target.rows()).filter(|row| target.is(*row, class)).count() as f64 / rows;
-    let shares: Vec<f64> = classes.clone().map(share).collect();
+    let shares = shares(target, &vec![true; target.rows()]);
     match target.scheme {
         Scheme::Single => Measure {
             name: "accuracy",
@@ -209,14 +225,17 @@ pub fn measure(target: &Target) -> Measure {
             floor: shares.iter().copied().fold(0.0, f64::max),
             class_floors: vec![0.0; shares.len()],
         },
-        Scheme::Multi => Measure {
-            name: "map",
-            words: "mean average precision",
-            of_class: "average precision",
-            share: true,
-            floor: metrics::mean(shares.iter().copied().filter(|s| *s > 0.0)),
-            class_floors: shares,
-        },
+        Scheme::Multi => {
+            let floors = at_random(&shares, target.rows());
+            Measure {
+                name: "map",
+                words: "mean average precision",
+                of_class: "average precision",
+                share: true,
+                floor: mean_of_labels(&floors),
+                class_floors: floors,
+            }
+        }
         Scheme::Intensity | Scheme::Continuous => Measure {
             name: "pearson",
             words: "mean Pearson's r",

@@ -29,7 +29,7 @@ pub fn half_life(study: &Study, results: &Results) -> Option<Figure> {
                 let (state, value, lo, hi) = in_cells(&f.half_life);
                 let names = [&study.models[p.place.model].name, &study.conditions[p.place.condition].name, &study.classes[*class]];
                 let mut row: Vec<String> = names.into_iter().cloned().collect();
-                row.push(f.towards.map_or("majority", Context::as_str).to_owned());
+                row.push(f.towards.map_or(results.measure.level(), Context::as_str).to_owned());
                 row.extend([value, lo, hi, state.to_owned()]);
                 data.push(row);
             }

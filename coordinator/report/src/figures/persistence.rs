@@ -184,14 +184,15 @@ pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
     if results.persistence.iter().any(|p| p.decays.iter().any(|d| d.context == Context::MaskedPrompt)) {
         keys.push(Key::new("masked prompt", "dash", Colour::Muted));
     }
-    keys.push(Key::new("majority", "dot", Colour::Muted));
+    keys.push(Key::new(results.measure.level(), "dot", Colour::Muted));
     keys.extend(spread_key(spreads(results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown)))));
     Some(Figure {
         name: "persistence-conditions",
         title: format!("Decay of {} over offsets", results.measure.words),
         caption: format!(
-            "Test {} at the layer that is best on average over offsets, against the number of tokens after the prompt (log scale). Solid: the prompt is in the context. Dashed: the continuation was encoded again without its prompt, so what is left lies in the continuation itself. Dotted: the majority's level, on the rows whose replies reach the offset.",
-            results.measure.words
+            "Test {} at the layer that is best on average over offsets, against the number of tokens after the prompt (log scale). Solid: the prompt is in the context. Dashed: the continuation was encoded again without its prompt, so what is left lies in the continuation itself. Dotted: {}, on the rows whose replies reach the offset.",
+            results.measure.words,
+            results.measure.the_level()
         ),
         alt: format!(
             "Curves of {} over offsets, one panel per model, one colour per condition, dashed for the masked-prompt control.",
@@ -274,7 +275,7 @@ pub fn curves(study: &Study, results: &Results) -> Option<Figure> {
         }));
     }
     keys.extend(named.into_iter().map(|c| Key::series(c, control_mark(c), Colour::Ink)));
-    keys.push(Key::new("majority", "dot", Colour::Muted));
+    keys.push(Key::new(results.measure.level(), "dot", Colour::Muted));
     keys.extend(spread_key(spreads(results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown)))));
     let mut data = table(study, results, results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown).map(move |d| (p, d))));
     results.persistence.iter().for_each(|p| control_rows(study, results, p, &mut data));

@@ -9,7 +9,7 @@ use limbic_proto::axis::Context;
 use super::Card;
 use crate::results::{Choice, Comparison, DepthCurve, HalfLife, Results};
 use crate::study::Study;
-use crate::wording::{Unit, half_life, layer, list, p_value, percent};
+use crate::wording::{Unit, above_its_interval, half_life, layer, list, p_value, percent};
 
 /// Of the curves that stand against the baselines, the best of a trained model.
 fn headline<'a>(study: &Study, results: &'a Results) -> Option<&'a DepthCurve> {
@@ -154,13 +154,15 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
         )
     } else {
         format!(
-            "A probe does best in {} ({named}): {} of {}, against {} without any signal ({chosen}).",
+            "A probe does best in {} ({named}): {} of {}, against {} {} ({chosen}).",
             where_is(study, curve),
             results.measure.words,
             unit.estimate(best.score),
             unit.value(results.measure.floor),
+            if results.measure.name == "map" { "in a random order" } else { "without any signal" },
         )
     });
+    out.extend(above_its_interval(&results.measure, std::iter::once(best.score)).map(str::to_owned));
     for name in ["bag-of-words", "mean-embedding", "zero-shot", "zero-shot-json"] {
         let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "baselines" && c.against == name).collect();
         let parts = [against(study, unit, name, &found, best.score.n), dominant::of_baseline(study, results, name)];

@@ -108,6 +108,11 @@ pub fn widest(study: &Study, results: &Results) -> Option<String> {
     ))
 }
 
+/// The head of half-lives towards what there is without any signal.
+fn to_floor(results: &Results) -> String {
+    format!("#half-life to {}", results.measure.level())
+}
+
 /// How far every curve depends on the sampling seed.
 fn seeds(study: &Study, results: &Results, section: &mut Section) {
     let unit = Unit::of(&results.measure);
@@ -134,7 +139,7 @@ fn seeds(study: &Study, results: &Results, section: &mut Section) {
     };
     section.table(
         format!("Between sampling seeds: {} from the lowest to the highest seed, with the standard deviation, and the half-life of each seed's own curve", results.measure.words),
-        &["model", "condition", "curve", "#seeds", "#widest", "#last offset", "#half-life to majority", "#half-life of the lead"],
+        &["model", "condition", "curve", "#seeds", "#widest", "#last offset", to_floor(results).as_str(), "#half-life of the lead"],
         curves.filter_map(row).collect(),
     );
 }
@@ -164,15 +169,17 @@ fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &
         }
     }
     let towards: Vec<String> = controls.iter().map(|c| format!("#to {}", c.as_str())).collect();
+    let to_floor = to_floor(results);
     let columns = |third| {
-        let mut columns = vec!["model", "condition", third, "#first offset", "#last offset", "#kept", "#half-life to majority"];
+        let mut columns = vec!["model", "condition", third, "#first offset", "#last offset", "#kept", to_floor.as_str()];
         columns.extend(towards.iter().map(String::as_str));
         columns
     };
     section.table(
         format!(
-            "Half-life of {}, by a decay towards the majority's level on the rows of each offset, and of its lead over each control at the same offset; kept: share of the first offset's signal that is left at the last offset",
-            results.measure.words
+            "Half-life of {}, by a decay towards {} on the rows of each offset, and of its lead over each control at the same offset; kept: share of the first offset's signal that is left at the last offset",
+            results.measure.words,
+            results.measure.the_level()
         ),
         &columns("curve"),
         whole,

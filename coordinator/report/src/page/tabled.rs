@@ -5,7 +5,7 @@ use super::section::{Cell, Section};
 use crate::figures::Figure;
 use crate::results::{Choice, Estimate, Line, Results};
 use crate::study::Study;
-use crate::wording::{Unit, count, layer, list};
+use crate::wording::{Unit, above_its_interval, count, layer, list};
 use limbic_proto::rows::Scheme;
 
 /// What is the probe's own doing; none where no control was run.
@@ -236,6 +236,9 @@ pub fn levels(study: &Study, results: &Results) -> Option<Section> {
         list(&names),
         if study.scheme == Scheme::Single { "probabilities are summed" } else { "the highest value of the finer classes counts" }
     ));
+    if let Some(why) = above_its_interval(&results.measure, results.levels.iter().map(|r| r.score)) {
+        section.say(why);
+    }
     let near = results.levels.iter().any(|r| r.near_misses.is_some());
     let unit = Unit::of(&results.measure);
     let rows = results.levels.iter().map(|r| {

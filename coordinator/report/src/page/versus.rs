@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use limbic_proto::axis::Context;
 use serde_json::Value;
 
 use super::section::{Cell, Section, cells};
@@ -26,7 +27,7 @@ pub fn versus(versus: &Versus<'_>, figures: &[Figure]) -> Result<Pages, ReportEr
     offsets.table(
         "Half-life of the signal, down to each level, by the main probe in full context",
         &["model", "condition", "down to", "A", "B"],
-        versus.half_lives.iter().map(lasting).collect(),
+        versus.half_lives.iter().map(|h| lasting(h, versus.results[0].measure.level())).collect(),
     );
     let sections = [shared, layers, offsets, sweeps(versus), apart(versus)];
     let same = |a: &str, b: &str| if a == b { a.to_owned() } else { format!("{a} and {b}") };
@@ -174,8 +175,8 @@ fn table(section: &mut Section, versus: &Versus<'_>, family: &'static str, capti
     section.table(format!("{caption}: {of}{note}"), &columns, rows);
 }
 
-fn lasting(h: &HalfLives) -> Vec<Cell> {
-    let towards = h.towards.map_or_else(|| "majority".to_owned(), |c| c.as_str().to_owned());
+fn lasting(h: &HalfLives, level: &'static str) -> Vec<Cell> {
+    let towards = h.towards.map_or(level, Context::as_str).to_owned();
     let [a, b] = [0, 1].map(|i| half_life(&h.half_lives[i]));
     cells([h.model.clone(), h.condition.clone(), towards, a, b])
 }

@@ -16,6 +16,17 @@ pub struct Ranked {
     rows: Vec<(u32, bool)>,
 }
 
+/// The average precision that rows have on average in a random order, without ties, where `hits` of `rows` are of the class (Bestgen
+/// 2015): more than their share, for a row counts in its own precision. NaN without rows of the class.
+pub fn at_random(hits: usize, rows: usize) -> f64 {
+    if hits == 0 {
+        return f64::NAN;
+    }
+    // The precision at place k is 1/k for the row there, and of the k - 1 rows above the share of the class among the others.
+    let own = (1..=rows).map(|place| 1.0 / place as f64).sum::<f64>() / rows as f64;
+    own + (1.0 - own) * (hits - 1) as f64 / (rows - 1).max(1) as f64
+}
+
 impl Ranked {
     /// The rows `present` by column `class` of `scores` `[rows, classes]`; `positive` says which are of the class.
     pub fn new(scores: &[f32], present: &[usize], classes: usize, class: usize, positive: impl Fn(usize) -> bool) -> Ranked {
@@ -141,6 +152,8 @@ pub fn mean_of_draws(draws: &[Vec<f64>], count: usize) -> Vec<f64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rand::{Rng as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
 
     fn binary(scores: &[f32]) -> Vec<f32> {
         scores.iter().flat_map(|s| [1.0 - s, *s]).collect()
@@ -181,6 +194,40 @@ mod tests {
         assert!((ranked.precision() - 5.0 / 6.0).abs() < 1e-12);
         let draws = ranked.precision_draws(&[0, 0, 0], &Resamples::new(1, 2, 0.95, 0));
         assert!(draws.iter().all(|d| (d - 0.75).abs() < 1e-6), "{draws:?}");
+    }
+
+    #[test]
+    fn of_equal_scores_a_row_leaves_out_its_share() {
+        // One of four is joy, and nothing tells which: 1/4 as it stands. Without a quarter of the row 0.75 / 3.75.
+        let ranked = Ranked::new(&binary(&[0.5; 4]), &[0, 1, 2, 3], 2, 1, |r| r == 2);
+        assert!((ranked.precision() - 0.25).abs() < 1e-12);
+        let draws = ranked.precision_draws(&[0; 4], &Resamples::new(1, 2, 0.95, 0));
+        assert!(draws.iter().all(|d| (d - 0.2).abs() < 1e-6), "{draws:?}");
+    }
+
+    #[test]
+    fn a_random_order_has_what_is_expected_of_it() {
+        // Of two rows the one of the class comes first or second: (1 + 1/2) / 2.
+        assert!((at_random(1, 2) - 0.75).abs() < 1e-12 && (at_random(3, 3) - 1.0).abs() < 1e-12 && at_random(1, 1) == 1.0);
+        assert!(at_random(0, 9).is_nan());
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        for (hits, rows) in [(1, 12), (4, 40), (15, 30), (20, 300)] {
+            let (present, group): (Vec<usize>, Vec<u32>) = ((0..rows).collect(), vec![0; rows]);
+            let all = Resamples::new(1, 1, 0.95, 3);
+            let (mut value, mut draw) = (Vec::new(), Vec::new());
+            for _ in 0..2_000 {
+                let scores: Vec<f32> = (0..rows).map(|_| rng.random()).collect();
+                let ranked = Ranked::new(&scores, &present, 1, 0, |row| row < hits);
+                value.push(ranked.precision());
+                draw.push(ranked.precision_draws(&group, &all)[0]);
+            }
+            let share = hits as f64 / rows as f64;
+            for (name, found, expected) in [("value", value, at_random(hits, rows)), ("draws", draw, share)] {
+                let centre = mean(found.iter().copied());
+                let error = (mean(found.iter().map(|f| (f - centre).powi(2))) / found.len() as f64).sqrt();
+                assert!((centre - expected).abs() < 4.0 * error, "{name}, {hits} of {rows}: {centre} ± {error}, expected {expected}");
+            }
+        }
     }
 
     proptest! {

@@ -50,6 +50,44 @@ fn a_label_of_too_few_rows_has_no_half_life() {
     assert!(!markdown.contains("outlasts another"), "one class alone has a half-life");
 }
 
+/// Labels of one row in ten and one in thirty, and scores that say nothing of them.
+fn nothing(seed: u64) -> Study {
+    const ROWS: usize = 240;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let truth: Vec<f32> = (0..ROWS).flat_map(|row| [row % 10 == 0, row % 30 == 1].map(|on| f32::from(u8::from(on)))).collect();
+    // The later of two offsets is reached by every other row alone.
+    let at = |offset: u32| {
+        let there = |row: usize| offset == 0 || row.is_multiple_of(2);
+        let values = (0..2 * ROWS).map(|i| if there(i / 2) { normal(&mut rng) as f32 } else { f32::NAN }).collect();
+        prediction(0, 0, ReadOut::at(offset), 1.0, values)
+    };
+    let predictions = [0, 1].map(at).into();
+    let test = truth.chunks(2).enumerate().map(|(row, of_row)| test_row(row, 0, of_row.to_vec())).collect();
+    let mut study = Study { models: vec![model(0, 1)], ..bare(Scheme::Multi, test, predictions, seed) };
+    study.options.resamples = 20;
+    study
+}
+
+#[test]
+fn what_says_nothing_of_a_label_is_at_the_floor() {
+    let mut above: Vec<[f64; 4]> = Vec::new();
+    for seed in 0..400 {
+        let results = evaluated(&nothing(seed));
+        let excess = |class: Option<usize>, at: usize| {
+            let decay = results.persistence[0].decay("logistic", Context::Full, class).expect("a curve");
+            decay.points[at].1.value - decay.to_majority().expect("a fit").floor[at]
+        };
+        // Every other row has the first label where it has the reply, and the second never has it there.
+        above.push([excess(None, 0), excess(None, 1), excess(Some(0), 0), excess(Some(0), 1)]);
+    }
+    for i in 0..4 {
+        let of = |f: &dyn Fn(f64) -> f64| above.iter().map(|a| f(a[i])).sum::<f64>() / above.len() as f64;
+        let mean = of(&|a| a);
+        let error = (of(&|a| (a - mean).powi(2)) / above.len() as f64).sqrt();
+        assert!(mean.abs() < 3.0 * error, "{i}: {mean} ± {error}");
+    }
+}
+
 /// A signal that halves every nine tokens beside a control that stays.
 fn beside(offsets: Vec<u32>) -> Study {
     let control = Control { share: 0.3, half_life: 1e9, lead: 0.5 };

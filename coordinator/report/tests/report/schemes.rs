@@ -74,6 +74,51 @@ fn pages_speak_in_the_schemes_terms() {
     }
 }
 
+/// What rows have on average in a random order: at place k a row of the label has the precision 1/k by itself, and of the others
+/// above it their share.
+fn random_order(hits: usize, rows: usize) -> f64 {
+    let others = (hits as f64 - 1.0) / (rows as f64 - 1.0);
+    (1..=rows).map(|k| (1.0 + (k as f64 - 1.0) * others) / k as f64).sum::<f64>() / rows as f64
+}
+
+#[test]
+fn average_precision_stands_beside_that_of_a_random_order() {
+    let (study, results) = of(Scheme::Multi);
+    let rows = study.test.len();
+    let hits = |class: usize| study.test.iter().filter(|r| r.values[class] > 0.5).count();
+    let floors: Vec<f64> = (0..study.classes.len()).map(|class| random_order(hits(class), rows)).collect();
+    let whole = floors.iter().sum::<f64>() / floors.len() as f64;
+    let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+    assert!(near(results.measure.floor, whole), "{} and {whole}", results.measure.floor);
+    assert!(floors.iter().zip(&results.measure.class_floors).all(|(a, b)| near(*a, *b)), "{:?}", results.measure.class_floors);
+    // The majority's scores are tied, and have the labels' shares.
+    let majority = results.baselines.iter().find(|b| b.probe == "majority").expect("a baseline").score;
+    assert!(majority.value < whole && majority.lo.expect("groups") <= majority.value && majority.value <= majority.hi.expect("groups"));
+    let markdown = text(&made(&study, &results), "report.md");
+    let against = format!("against {:.1}% in a random order (", whole * 100.0);
+    assert!(markdown.contains(&against) && !markdown.contains("without any signal"), "{markdown}");
+    assert!(markdown.contains("half-life to random order") && !markdown.contains("half-life to majority"), "{markdown}");
+}
+
+#[test]
+fn a_value_above_its_interval_is_explained_where_it_stands() {
+    let (study, mut results) = of(Scheme::Multi);
+    let says = |results: &Results, heading: &str| {
+        let markdown = text(&made(&study, results), "report.md");
+        let section = markdown.split("\n## ").find(|s| s.starts_with(heading)).unwrap_or_else(|| panic!("{markdown}")).to_owned();
+        section.contains("counts a row in its own precision")
+    };
+    let inside = |e: &mut limbic_report::Estimate| e.hi = Some(e.value);
+    let above = |e: &mut limbic_report::Estimate| e.hi = Some(e.value - 0.001);
+    results.levels.iter_mut().for_each(|r| inside(&mut r.score));
+    results.best.iter_mut().flat_map(|c| &mut c.points).for_each(|p| inside(&mut p.score));
+    assert!(!says(&results, "What this shows") && !says(&results, "Labels"));
+    above(&mut results.levels.last_mut().expect("levels").score);
+    assert!(!says(&results, "What this shows") && says(&results, "Labels"));
+    results.best.iter_mut().flat_map(|c| &mut c.points).for_each(|p| above(&mut p.score));
+    assert!(says(&results, "What this shows"));
+}
+
 #[test]
 fn labels_roll_up_where_a_row_has_several() {
     let (_, results) = of(Scheme::Multi);

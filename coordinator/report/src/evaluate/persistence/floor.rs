@@ -3,24 +3,40 @@
 use limbic_proto::rows::Scheme;
 
 use super::super::bench::Bench;
+use super::super::measure::{at_random, mean_of_labels, shares};
 use crate::statistics::metrics;
 
-/// The measure without any signal on some rows, and what is followed per class: the majority baseline's accuracy there (where it
-/// wasn't run, that of always naming the commonest class of the test rows), the labels' shares of these rows, or a correlation of 0.
-/// Late offsets hold the rows of longer replies, whose mix of classes is another than that of all.
-pub(super) fn floor(bench: &Bench<'_>, rows: &[bool]) -> (f64, Vec<f64>) {
+/// A measure without any signal, and what is followed per class.
+pub(super) type Level = (f64, Vec<f64>);
+
+/// What some rows have without any signal.
+pub(super) struct Floor {
+    /// On all of them.
+    pub value: Level,
+    /// In every resample. Draws of average precisions don't count a row in its own, as their values do, and are level with the
+    /// labels' shares.
+    pub draws: Level,
+}
+
+/// The measure without any signal on some rows: the majority baseline's accuracy there (where it wasn't run, that of always naming
+/// the commonest class of the test rows), the average precision of a random order, or a correlation of 0. Late offsets hold the rows
+/// of longer replies, whose mix of classes is another than that of all.
+pub(super) fn floor(bench: &Bench<'_>, rows: &[bool]) -> Floor {
     let (measure, target) = (&bench.measure, &bench.ruler.target);
     let n = rows.iter().filter(|there| **there).count();
-    if n == rows.len() || n == 0 {
-        return (measure.floor, measure.class_floors.clone());
-    }
-    let share = |class: usize| (0..rows.len()).filter(|row| rows[*row] && target.is(*row, class)).count() as f64 / n as f64;
-    let shares: Vec<f64> = (0..bench.study.classes.len()).map(share).collect();
-    match target.scheme {
+    let everywhere = || (measure.floor, measure.class_floors.clone());
+    let shares = shares(target, rows);
+    let value = match target.scheme {
+        _ if n == rows.len() || n == 0 => everywhere(),
         Scheme::Single => (majority(bench, rows).unwrap_or_else(|| shares[commonest(bench)]), measure.class_floors.clone()),
-        Scheme::Multi => (metrics::mean(shares.iter().copied().filter(|s| *s > 0.0)), shares),
-        Scheme::Intensity | Scheme::Continuous => (measure.floor, measure.class_floors.clone()),
-    }
+        Scheme::Multi => {
+            let floors = at_random(&shares, n);
+            (mean_of_labels(&floors), floors)
+        }
+        Scheme::Intensity | Scheme::Continuous => everywhere(),
+    };
+    let draws = if target.scheme == Scheme::Multi { (mean_of_labels(&shares), shares) } else { value.clone() };
+    Floor { value, draws }
 }
 
 /// The majority baseline's accuracy on some rows; none where it wasn't run.

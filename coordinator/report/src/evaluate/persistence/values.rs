@@ -7,7 +7,7 @@ use limbic_proto::axis::Context;
 
 use super::super::bench::Bench;
 use super::super::measure::Drawn;
-use super::floor::floor;
+use super::floor::{Floor, floor};
 use crate::results::Spread;
 
 /// The measure of some predictions, and what is followed per class.
@@ -34,10 +34,14 @@ impl AtOffset {
     /// What the same predictions would have without any signal, each on its own rows. It is no random number: a resample has the
     /// floor of all rows.
     pub fn floor(bench: &Bench<'_>, predictions: &[usize]) -> Option<AtOffset> {
-        let flat = |value: f64| Drawn { value, draws: vec![value; bench.ruler.resamples.count()], n: usize::MAX, groups: usize::MAX };
+        let flat = |value: f64, draw: f64| {
+            let draws = vec![draw; bench.ruler.resamples.count()];
+            Drawn { value, draws, n: usize::MAX, groups: usize::MAX }
+        };
         let of = |i: &usize| {
-            let (whole, classes) = floor(bench, &bench.ruler.present(&bench.read(*i)?, None));
-            Some((flat(whole), classes.into_iter().map(|c| Some(flat(c))).collect()))
+            let Floor { value, draws } = floor(bench, &bench.ruler.present(&bench.read(*i)?, None));
+            let classes = value.1.into_iter().zip(draws.1).map(|(value, draw)| Some(flat(value, draw)));
+            Some((flat(value.0, draws.0), classes.collect()))
         };
         let seeds = bench.by_sampling_seed(predictions).into_iter();
         let of_seed = |(seed, p): (Option<u64>, Vec<usize>)| {
