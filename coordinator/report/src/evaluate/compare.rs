@@ -128,7 +128,7 @@ fn hits(bench: &Bench<'_>, side: &[std::sync::Arc<Vec<f32>>]) -> Option<Vec<f64>
 /// The smallest difference that such a comparison shows with 80 % power. Where rows are right or wrong it follows from how
 /// many differ; rows of one group tell less than as many rows of several, by as much as the bootstrap's variance is larger
 /// than that of single rows (the design effect, Kish 1965).
-fn detectable(bench: &Bench<'_>, difference: &Drawn, discordance: Option<f64>) -> Option<f64> {
+pub fn detectable(bench: &Bench<'_>, difference: &Drawn, discordance: Option<f64>) -> Option<f64> {
     let z = power::two_sided(bench.study.options.confidence);
     let defined: Vec<f64> = difference.draws.iter().copied().filter(|d| !d.is_nan()).collect();
     if difference.groups < 2 || defined.len() < 2 {
@@ -136,7 +136,7 @@ fn detectable(bench: &Bench<'_>, difference: &Drawn, discordance: Option<f64>) -
     }
     let mean = defined.iter().sum::<f64>() / defined.len() as f64;
     let variance = defined.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (defined.len() - 1) as f64;
-    let Some(discordance) = discordance else { return Some(power::from_error(variance.sqrt(), z)) };
+    let Some(discordance) = discordance else { return (variance > 0.0).then(|| power::from_error(variance.sqrt(), z)) };
     let n = difference.n as f64;
     let single = (discordance - difference.value.powi(2)) / n;
     let effect = if single > 0.0 { (variance / single).max(1.0) } else { 1.0 };

@@ -7,6 +7,7 @@ use limbic_proto::axis::ReadOut;
 use limbic_proto::rows::Scheme;
 
 use super::bench::{Bench, Cells, Origin};
+use super::compare::detectable;
 use super::measure::Drawn;
 use crate::results::{Calls, Comparison, Contrasts, Kappa, Place, Reading, Results, Source, Spread, Verdict};
 use crate::statistics::agreement::kappa;
@@ -228,10 +229,13 @@ fn shift(bench: &Bench<'_>, voice: &Voice<'_>, earlier: &Voice<'_>) -> Option<Co
     let kept = |(calls, earlier): (&Calls, &Calls)| {
         let (calls, earlier) = (&calls.calls, &earlier.calls);
         let both: Vec<bool> = calls.iter().zip(earlier.iter()).map(|(a, b)| a.is_some() && b.is_some()).collect();
-        let of = |calls: &Called| ruler.mean(&both, |row| f64::from(u8::from(calls[row] == Some(ruler.target.class[row]))));
-        Some((of(calls)?, of(earlier)?))
+        let keeps = |calls: &Called, row: usize| calls[row] == Some(ruler.target.class[row]);
+        let share = |of: &dyn Fn(usize) -> bool| ruler.mean(&both, |row| f64::from(u8::from(of(row))));
+        let differ = share(&|row| keeps(calls, row) != keeps(earlier, row))?.value;
+        Some(((share(&|row| keeps(calls, row))?, share(&|row| keeps(earlier, row))?), differ))
     };
-    let (here, there): (Vec<Drawn>, Vec<Drawn>) = voice.beside(earlier).filter_map(kept).unzip();
+    let (sides, differ): (Vec<(Drawn, Drawn)>, Vec<f64>) = voice.beside(earlier).filter_map(kept).unzip();
+    let (here, there): (Vec<Drawn>, Vec<Drawn>) = sides.into_iter().unzip();
     let (here, there) = (Drawn::mean(&here)?, Drawn::mean(&there)?);
     let difference = here.minus(&there);
     let p = (difference.groups > 1).then(|| p_value(&difference.draws));
@@ -249,6 +253,6 @@ fn shift(bench: &Bench<'_>, voice: &Voice<'_>, earlier: &Voice<'_>) -> Option<Co
         p_holm: p,
         p_bh: p,
         corrected: usize::from(p.is_some()),
-        detectable: None,
+        detectable: detectable(bench, &difference, Some(metrics::mean(differ.into_iter()))),
     })
 }

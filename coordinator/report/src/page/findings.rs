@@ -3,6 +3,7 @@
 pub mod dominant;
 mod extent;
 mod malleability;
+mod power;
 
 use limbic_proto::axis::Context;
 
@@ -179,7 +180,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
     out.extend(transfer(study, results, unit));
     out.extend(malleability::sentences(study, results));
     out.extend(geometry(study, results, curve));
-    out.extend(power(results, unit));
+    out.extend(power::sentence(results, unit));
     out
 }
 
@@ -368,24 +369,6 @@ fn geometry(study: &Study, results: &Results, curve: &DepthCurve) -> Option<Stri
             Unit::Real.value(cosine(far))
         )
     })
-}
-
-/// What this test set can show at all.
-fn power(results: &Results, unit: Unit) -> Option<String> {
-    let mut known: Vec<f64> = results.comparisons.iter().filter(|c| c.family != "replies").filter_map(|c| c.detectable).collect();
-    if known.is_empty() {
-        return None;
-    }
-    known.sort_by(f64::total_cmp);
-    let plain = |v: f64| unit.difference(v).replace('+', "");
-    Some(format!(
-        "A single paired comparison on these {} test rows would show differences of about {}{} with 80% power (from {} to {} over all comparisons); smaller ones may be there and not be seen.",
-        crate::wording::count(results.rows as u64),
-        plain(known[known.len() / 2]),
-        unit.of_difference(),
-        plain(known[0]),
-        plain(known[known.len() - 1])
-    ))
 }
 
 fn capital(word: &str) -> String {

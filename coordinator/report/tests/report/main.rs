@@ -15,6 +15,7 @@ mod judges;
 mod main_probe;
 mod page;
 mod persistence;
+mod power;
 mod recovery;
 mod reference;
 mod refusals;

@@ -1,0 +1,26 @@
+//! What this test set can show at all.
+
+use crate::results::Results;
+use crate::wording::{Unit, count};
+
+/// The smallest difference that a comparison would show, of the middle one and over all that would show any.
+pub fn sentence(results: &Results, unit: Unit) -> Option<String> {
+    let mut known: Vec<f64> = results.comparisons.iter().filter_map(|c| c.detectable).collect();
+    known.sort_by(f64::total_cmp);
+    let (least, most, n) = (known.first()?, known.last()?, count(known.len() as u64));
+    let over = match results.comparisons.len() - known.len() {
+        0 if known.len() == 1 => "the only comparison".to_owned(),
+        0 => format!("over all {n} comparisons"),
+        1 => format!("over {n} comparisons; one more has too few rows that differ to show any"),
+        none => format!("over {n} comparisons; {} more have too few rows that differ to show any", count(none as u64)),
+    };
+    let plain = |v: f64| unit.difference(v).replace('+', "");
+    Some(format!(
+        "A single paired comparison on these {} test rows would show differences of about {}{} with 80% power (from {} to {} {over}); smaller ones may be there and not be seen.",
+        count(results.rows as u64),
+        plain(known[known.len() / 2]),
+        unit.of_difference(),
+        plain(*least),
+        plain(*most)
+    ))
+}
