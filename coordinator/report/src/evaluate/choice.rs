@@ -37,6 +37,23 @@ impl Merit {
     }
 }
 
+/// The mean of each of several candidates over the places that all have; one that has nothing anywhere keeps none from the others.
+pub fn means(all: &[Vec<Merit>]) -> Vec<Merit> {
+    let places = all.iter().map(Vec::len).min().unwrap_or(0);
+    let mean = |of: fn(&Merit) -> Option<f64>| -> Vec<Option<f64>> {
+        let known: Vec<Vec<Option<f64>>> = all.iter().map(|merits| merits.iter().map(of).collect()).collect();
+        let somewhere = |values: &&Vec<Option<f64>>| values.iter().any(Option::is_some);
+        let common: Vec<usize> = (0..places).filter(|at| known.iter().filter(somewhere).all(|values| values[*at].is_some())).collect();
+        let over = |values: &Vec<Option<f64>>| {
+            let values: Option<Vec<f64>> = common.iter().map(|at| values[*at]).collect();
+            values.filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>() / v.len() as f64)
+        };
+        known.iter().map(over).collect()
+    };
+    let (measure, loss, test) = (mean(|m| m.measure), mean(|m| m.loss), mean(|m| m.test));
+    (0..all.len()).map(|i| Merit { measure: measure[i], loss: loss[i], test: test[i] }).collect()
+}
+
 /// The first of the best, and what it was chosen by: the measure where all have it; else the loss, where a candidate without one
 /// (a fit that ran away) comes last; else the test rows, of which there is no other word.
 pub fn best(all: &[Merit]) -> (usize, Choice) {

@@ -13,7 +13,7 @@ use super::bench::{Bench, Cells, Origin, Series};
 use super::choice::{self, Merit};
 use super::curves::{CONTROLS, control_cells};
 use super::measure::Drawn;
-use crate::results::{ControlCurve, Decay, Estimate, Fitted, Grid, HalfLife, Persistence, Place};
+use crate::results::{Choice, ControlCurve, Decay, Estimate, Fitted, Grid, HalfLife, Persistence, Place};
 use crate::statistics::decay::DecayFit;
 use values::{AtOffset, Beside, Values};
 
@@ -34,7 +34,7 @@ fn one(bench: &Bench<'_>, place: Place, probe: &str, pooling: &str) -> Option<Pe
         return None;
     }
     let layers: Vec<Layer> = cells.keys().map(|(l, _)| *l).collect::<BTreeSet<_>>().into_iter().collect();
-    let layer = decay_layer(bench, cells, &layers, &offsets, pooling);
+    let (layer, chosen) = decay_layer(bench, cells, &layers, &offsets, pooling);
     let mut grids = Vec::new();
     for context in CONTEXTS {
         let cell = |l: &Layer, k: &u32| {
@@ -59,7 +59,7 @@ fn one(bench: &Bench<'_>, place: Place, probe: &str, pooling: &str) -> Option<Pe
         decays.extend(curves(bench, &series.probe, transferred, cells, home, layer, pooling));
     }
     let controls = controls(bench, place, probe, layer, &offsets, pooling);
-    Some(Persistence { place, layers, offsets, grids, layer, decays, controls })
+    Some(Persistence { place, layers, offsets, grids, layer, chosen, decays, controls })
 }
 
 /// The probe's controls at the layer of the decay curves, where they were run at two offsets or more.
@@ -86,14 +86,15 @@ fn find<'a>(cells: &'a Cells, layer: Layer, offset: u32, context: Context, pooli
     cells.range(range).take_while(|((l, r), _)| *l == layer && r.offset == offset).find(|((_, r), _)| ours(r)).map(|(_, p)| p)
 }
 
-/// The layer that is best on average over offsets.
-fn decay_layer(bench: &Bench<'_>, cells: &Cells, layers: &[Layer], offsets: &[u32], pooling: &str) -> Layer {
+/// The layer that is best on average over the offsets that every layer has, and what it was chosen by.
+fn decay_layer(bench: &Bench<'_>, cells: &Cells, layers: &[Layer], offsets: &[u32], pooling: &str) -> (Layer, Choice) {
     let none = Merit { measure: None, loss: None, test: None };
-    let merit = |layer: &Layer| {
+    let merits = |layer: &Layer| -> Vec<Merit> {
         let at = |k: &u32| find(cells, *layer, *k, Context::Full, pooling).map_or(none, |p| Merit::of_fits(bench, p));
-        Merit::mean(&offsets.iter().map(at).collect::<Vec<_>>())
+        offsets.iter().map(at).collect()
     };
-    layers[choice::best(&layers.iter().map(merit).collect::<Vec<_>>()).0]
+    let (at, chosen) = choice::best(&choice::means(&layers.iter().map(merits).collect::<Vec<_>>()));
+    (layers[at], chosen)
 }
 
 /// A curve of one context: offsets, and at each the predictions behind it, the measure and what is followed per class.

@@ -5,7 +5,7 @@ use limbic_proto::axis::Context;
 use super::comparisons::{self, of_what};
 use super::section::{Cell, Section};
 use crate::figures::Figure;
-use crate::results::{Decay, Estimate, Fitted, HalfLife, Persistence, Results};
+use crate::results::{Choice, Decay, Estimate, Fitted, HalfLife, Persistence, Results};
 use crate::study::Study;
 use crate::wording::{Unit, count, half_life, half_lives as of_seeds, layer, list};
 
@@ -23,6 +23,7 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Opti
     if results.several() {
         section.say(format!("Where no other probe is named, numbers are of the {} probe.", results.probe.as_deref().unwrap_or_default()));
     }
+    section.say(chosen(results));
     for context in &controls {
         section.say(match context {
             Context::MaskedPrompt => "Masked prompt: the continuation encoded again alone, which tells what the reply itself carries from what is read back out of the prompt.",
@@ -74,6 +75,17 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Opti
         comparisons::rows(study, results, "carried"),
     );
     Some(section)
+}
+
+/// How the layers of the curves were chosen.
+fn chosen(results: &Results) -> String {
+    let measure = results.measure.words;
+    let by = match results.persistence.iter().map(|p| p.chosen).max() {
+        Some(Choice::ValidationMeasure) => format!("by {measure} on validation rows"),
+        Some(Choice::ValidationLoss) => format!("by loss on validation rows where a fit doesn't tell its {measure} there"),
+        _ => format!("by {measure} on test rows, which flatters it: at no offset does every layer have validation rows to choose by"),
+    };
+    format!("Curves are at the layer that is best on average over offsets, {by}.")
 }
 
 /// What numbers beyond the prompt are where replies were drawn with several seeds; none elsewhere.

@@ -3,7 +3,7 @@
 use limbic_proto::axis::{Context, Layer};
 use serde::Serialize;
 
-use super::{ControlCurve, Estimate, Place, Spread};
+use super::{Choice, ControlCurve, Estimate, Place, Spread};
 
 /// Scores over layers and offsets in one context.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -99,8 +99,10 @@ pub struct Persistence {
     pub offsets: Vec<u32>,
     /// The primary probe, fitted at every offset: full context first.
     pub grids: Vec<Grid>,
-    /// The layer of the decay curves: best on average over offsets, by validation loss where there is one.
+    /// The layer of the decay curves: best on average over the offsets that every layer has.
     pub layer: Layer,
+    /// What it was chosen by.
+    pub chosen: Choice,
     /// Every probe, fitted at each offset or carried over from offset 0, in every context; over all classes and per class.
     pub decays: Vec<Decay>,
     /// The controls of the primary probe at that layer, one point per offset, in full context.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use limbic_proto::axis::{Pooling, ReadOut};
+use limbic_proto::axis::{Layer, Pooling, ReadOut};
 use limbic_proto::rows::Scheme;
 use limbic_report::{Choice, Fit, Prediction, Study};
 
@@ -116,6 +116,47 @@ fn without_validation_rows_the_choice_is_said_to_flatter() {
     let results = evaluated(&study);
     assert_eq!((results.chosen, results.depth[0].best), (Choice::Test, 1));
     assert!(text(&made(&study, &results), "report.md").contains("(layer chosen on the test rows themselves, so its score is flattered)"));
+}
+
+#[test]
+fn an_offset_without_validation_rows_does_not_choose_the_layer_of_decays() {
+    // The second layer is better on test rows, the first on validation rows.
+    let signal = Signal { layers: vec![0.4, 0.8], offsets: vec![0, 2, 4], half_life: 9.0, control: None, models: 1, rows: 280 };
+    let mut study = signal.study(3);
+    let tell = |study: &mut Study, upto: u32| {
+        for p in study.predictions.iter_mut().filter(|p| p.fit.is_some()) {
+            let (first, offset) = (p.layer == Some(Layer::Block(0)), p.read_out.expect("a place").offset);
+            let fit = p.fit.as_mut().expect("it has one");
+            fit.validation_score = Some(if first { 0.6 } else { 0.5 }).filter(|_| offset < upto);
+            fit.validation_loss = fit.validation_score.map(|score| 1.0 - score);
+        }
+    };
+    for (upto, layer, choice, words) in [
+        (9, 0, Choice::ValidationMeasure, "by accuracy on validation rows."),
+        (4, 0, Choice::ValidationMeasure, "by accuracy on validation rows."),
+        (0, 1, Choice::Test, "by accuracy on test rows, which flatters it"),
+    ] {
+        tell(&mut study, upto);
+        let results = evaluated(&study);
+        let p = &results.persistence[0];
+        assert_eq!((p.layer, p.chosen), (Layer::Block(layer), choice), "{upto}");
+        let page = text(&made(&study, &results), "report.md");
+        assert!(page.contains(&format!("Curves are at the layer that is best on average over offsets, {words}")), "{words}: {page}");
+    }
+    // What one layer lacks at an offset, no layer is judged by there; one that lacks it everywhere comes last.
+    let losses = |study: &mut Study, lacks: fn(u32) -> bool| {
+        for p in study.predictions.iter_mut().filter(|p| p.fit.is_some()) {
+            let (first, offset) = (p.layer == Some(Layer::Block(0)), p.read_out.expect("a place").offset);
+            let fit = p.fit.as_mut().expect("it has one");
+            fit.validation_score = None;
+            fit.validation_loss = Some(if first { 0.1 } else { 0.2 }).filter(|_| !(first && lacks(offset)));
+        }
+    };
+    losses(&mut study, |offset| offset == 4);
+    assert_eq!(evaluated(&study).persistence[0].layer, Layer::Block(0));
+    losses(&mut study, |_| true);
+    let results = evaluated(&study);
+    assert_eq!((results.persistence[0].layer, results.persistence[0].chosen), (Layer::Block(1), Choice::ValidationLoss));
 }
 
 #[test]
