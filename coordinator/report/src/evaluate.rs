@@ -69,6 +69,7 @@ pub fn evaluate(study: &Study) -> Result<Results, ReportError> {
         rows: study.test.len(),
         groups: ground.groups.groups(),
         baselines: baselines(&bench),
+        over_seeds: BTreeMap::new(),
         probes: Vec::new(),
         curves: Vec::new(),
         depth: Vec::new(),
@@ -102,6 +103,10 @@ pub fn evaluate(study: &Study) -> Result<Results, ReportError> {
         ));
     }
     results.scores = scores;
+    let lines: Vec<&Line> = results.baselines.iter().chain(&results.probes).collect();
+    // Classes one by one are shown of baselines and of each model's best probe.
+    let single = |line: &Line| line.layer.is_none() || results.best.iter().any(|c| c.shown().predictions == line.predictions);
+    results.over_seeds = score::over_seeds(&bench, &results.catalogue, &lines, single);
     match bench.failed.into_inner().expect("nobody panicked with it") {
         Some(error) => Err(error),
         None => Ok(results),

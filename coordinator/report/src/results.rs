@@ -8,6 +8,8 @@ mod persistence;
 mod replies;
 mod scores;
 
+use std::collections::BTreeMap;
+
 use limbic_proto::axis::{Layer, ReadOut};
 use serde::Serialize;
 
@@ -260,6 +262,9 @@ pub struct Results {
     pub groups: usize,
     /// Majority, bag-of-words, mean embeddings, zero-shot.
     pub baselines: Vec<Line>,
+    /// The scores of what stands for several seeds in them and in `probes`, by its predictions: means, with their intervals.
+    #[serde(skip)]
+    pub over_seeds: BTreeMap<Vec<usize>, Scores>,
     /// Every probe and pooling at its representative layer, per model and condition.
     pub probes: Vec<Line>,
     /// One per model, condition, probe and pooling.
@@ -349,6 +354,14 @@ impl Results {
         let mut written: Vec<(usize, usize)> = asked.filter_map(|(i, p)| Some((p.model?, i))).collect();
         written.sort_unstable();
         written
+    }
+
+    /// One metric of a line at the level of the classes themselves: the mean over its seeds.
+    pub fn score_of(&self, line: &Line, metric: &str) -> Option<Estimate> {
+        match line.predictions.as_slice() {
+            [one] => self.score(*one, metric),
+            several => self.over_seeds.get(several)?.get(self.catalogue.id(None, metric)?),
+        }
     }
 
     /// One metric of one prediction at the level of the classes themselves.

@@ -1,5 +1,6 @@
 //! Scores of every prediction: what each scheme is measured by, at every level of the labels.
 
+mod seeds;
 mod single;
 mod valued;
 
@@ -7,10 +8,12 @@ use std::collections::BTreeSet;
 
 use limbic_proto::rows::Scheme;
 use rayon::prelude::*;
+pub use seeds::over_seeds;
 
 use super::bench::Bench;
 use super::measure::Ruler;
 use crate::results::{Catalogue, Estimate, Scores};
+use crate::statistics::calibration::{EceDraws, ece_interval};
 use crate::statistics::resamples::Resamples;
 use crate::study::Prediction;
 
@@ -21,12 +24,36 @@ const BUDGET: usize = 6_000_000_000;
 /// Predictions up to which metrics of single classes and coarser levels are kept of all; beyond, of those at offset 0 alone.
 const DETAILED: usize = 200_000;
 
-/// One prediction's scores in the making, at one level.
+/// A metric before it has an interval.
+struct Drawn<'a> {
+    value: f64,
+    /// In every resample; without them it has no interval.
+    draws: Option<&'a [f64]>,
+    /// Of a calibration error, the most that noise can have added; its interval isn't that of its draws.
+    most: Option<f64>,
+    n: usize,
+    groups: usize,
+}
+
+impl Drawn<'_> {
+    fn estimate(&self, resamples: &Resamples) -> Estimate {
+        match (self.draws, self.most) {
+            (None, _) => Estimate::point(self.value, self.n),
+            (Some(draws), None) => resamples.estimate_over(self.groups, self.value, draws, self.n),
+            (Some(draws), Some(most)) => {
+                let interval = if self.groups > 1 { ece_interval(self.value, draws, most, resamples) } else { None };
+                Estimate { value: self.value, lo: interval.map(|i| i.0), hi: interval.map(|i| i.1), n: self.n }
+            }
+        }
+    }
+}
+
+/// One prediction's metrics in the making, at one level.
 struct Sheet<'a> {
     catalogue: &'a Catalogue,
     level: Option<usize>,
-    resamples: &'a Resamples,
-    scores: &'a mut Scores,
+    /// Where they go.
+    put: &'a mut dyn FnMut(u16, Drawn<'_>),
     /// Whether metrics of single classes are wanted.
     detailed: bool,
     /// Whether intervals of what needs ranking are wanted.
@@ -37,17 +64,13 @@ impl Sheet<'_> {
     /// Adds a metric; without draws it has no interval.
     fn put(&mut self, name: &str, value: f64, draws: Option<&[f64]>, n: usize, groups: usize) {
         let Some(id) = self.catalogue.id(self.level, name) else { return };
-        let estimate = match draws {
-            Some(draws) => self.resamples.estimate_over(groups, value, draws, n),
-            None => Estimate::point(value, n),
-        };
-        self.scores.put(id, estimate);
+        (self.put)(id, Drawn { value, draws, most: None, n, groups });
     }
 
-    /// Adds a metric whose interval isn't that of its draws.
-    fn put_within(&mut self, name: &str, value: f64, interval: Option<(f64, f64)>, n: usize) {
+    /// Adds a calibration error.
+    fn put_noisy(&mut self, name: &str, value: f64, gaps: &EceDraws, n: usize, groups: usize) {
         let Some(id) = self.catalogue.id(self.level, name) else { return };
-        self.scores.put(id, Estimate { value, lo: interval.map(|i| i.0), hi: interval.map(|i| i.1), n });
+        (self.put)(id, Drawn { value, draws: Some(&gaps.draws), most: Some(gaps.most), n, groups });
     }
 }
 
@@ -113,13 +136,9 @@ fn one(bench: &Bench<'_>, catalogue: &Catalogue, index: usize, detailed: bool, r
     let values = bench.read(index)?;
     let mut scores = Scores::default();
     let resamples = bench.ruler.resamples;
-    let mut sheet = Sheet { catalogue, level: None, resamples, scores: &mut scores, detailed, ranked };
-    fill(&mut sheet, &bench.ruler, &values);
-    answers(&mut sheet, &bench.ruler, p, &values);
-    if let Some(mdl) = p.fit.as_ref().and_then(|f| f.mdl) {
-        sheet.put("mdl-bits", mdl.bits, None, 0, 0);
-        sheet.put("mdl-compression", mdl.uniform_bits / mdl.bits, None, 0, 0);
-    }
+    let put = &mut |id: u16, drawn: Drawn<'_>| scores.put(id, drawn.estimate(resamples));
+    let mut sheet = Sheet { catalogue, level: None, put, detailed, ranked };
+    of_classes(&mut sheet, bench, p, &values);
     if detailed {
         for (level, (rollup, ruler)) in bench.levels.iter().enumerate() {
             let values = rollup.values(ruler.target.scheme, &values);
@@ -128,6 +147,16 @@ fn one(bench: &Bench<'_>, catalogue: &Catalogue, index: usize, detailed: bool, r
         }
     }
     Some(scores)
+}
+
+/// What is measured at the level of the classes themselves.
+fn of_classes(sheet: &mut Sheet<'_>, bench: &Bench<'_>, p: &Prediction, values: &[f32]) {
+    fill(sheet, &bench.ruler, values);
+    answers(sheet, &bench.ruler, p, values);
+    if let Some(mdl) = p.fit.as_ref().and_then(|f| f.mdl) {
+        sheet.put("mdl-bits", mdl.bits, None, 0, 0);
+        sheet.put("mdl-compression", mdl.uniform_bits / mdl.bits, None, 0, 0);
+    }
 }
 
 fn fill(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {

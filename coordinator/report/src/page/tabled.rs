@@ -56,16 +56,6 @@ fn seeded(results: &Results) -> bool {
     results.probes.iter().any(|l| l.spread.is_some())
 }
 
-/// A metric of a line: the mean over seeds; with one seed, with its interval.
-fn over_seeds(results: &Results, l: &Line, metric: &str) -> Option<Estimate> {
-    let values: Option<Vec<Estimate>> = l.predictions.iter().map(|i| results.score(*i, metric)).collect();
-    match values?.as_slice() {
-        [] => None,
-        [one] => Some(*one),
-        many => Some(Estimate::point(many.iter().map(|e| e.value).sum::<f64>() / many.len() as f64, many[0].n)),
-    }
-}
-
 fn line(study: &Study, results: &Results, l: &Line, metrics: &[(&str, &str, Unit)]) -> Vec<Cell> {
     let or_dash = |s: &str| if s.is_empty() { "–".to_owned() } else { s.to_owned() };
     let mut row: Vec<Cell> = vec![l.probe.clone().into()];
@@ -81,9 +71,7 @@ fn line(study: &Study, results: &Results, l: &Line, metrics: &[(&str, &str, Unit
         row.push(l.spread.map_or_else(|| "–".into(), |s| Cell::sorted(Unit::of(&results.measure).spread(s), s.sd)));
     }
     for (name, _, unit) in metrics {
-        let text = over_seeds(results, l, name)
-            .map_or_else(|| "–".to_owned(), |e| if *unit == Unit::Share { unit.estimate(e) } else { unit.value(e.value) });
-        row.push(text.into());
+        row.push(results.score_of(l, name).map_or_else(|| "–".into(), |e| unit.estimate(e).into()));
     }
     row
 }
@@ -197,7 +185,7 @@ fn per_class(study: &Study, results: &Results, section: &mut Section) {
     let mut rows = Vec::new();
     for l in results.baselines.iter().filter(|l| l.probe != "majority").chain(&best) {
         for class in &study.classes {
-            let values: Vec<Option<Estimate>> = metrics.iter().map(|m| over_seeds(results, l, &format!("{m}:{class}"))).collect();
+            let values: Vec<Option<Estimate>> = metrics.iter().map(|m| results.score_of(l, &format!("{m}:{class}"))).collect();
             let mut row: Vec<Cell> =
                 vec![results.named(&l.probe, l.pooling).into(), study.model_name(l.model).into(), class.clone().into()];
             row.extend(values.iter().map(|e| e.map_or_else(|| "–".into(), |e| Unit::Real.estimate(e).into())));

@@ -59,7 +59,31 @@ pub fn log_loss_draws(calls: &[Option<Call>], groups: &RowGroups, resamples: &Re
 /// Bins this many standard errors from being calibrated are taken to be so in [`ece_interval`]'s lower end.
 const CALIBRATED: f64 = 1.5;
 
-/// The interval of the expected calibration error, none where there is none to be had.
+/// The expected calibration error in every resample, and what its interval needs beside it.
+#[derive(Debug, Clone)]
+pub struct EceDraws {
+    /// In every resample.
+    pub draws: Vec<f64>,
+    /// The most that noise can have added.
+    pub most: f64,
+}
+
+/// The draws behind [`ece_interval`].
+pub fn ece_draws(calls: &[Option<Call>], groups: &RowGroups, resamples: &Resamples) -> EceDraws {
+    let rows = calls.iter().flatten().count() as f64;
+    let drawn_rows = resamples.sum(&groups.column(|row| u32::from(calls[row].is_some())));
+    let (mut draws, mut most) = (vec![0.0; resamples.count()], 0.0);
+    for bin in 0..BINS {
+        let gap = groups.column_real(|row| calls[row].filter(|c| c.bin() == bin).map(|c| c.confidence - f64::from(u8::from(c.right))));
+        let drawn: Vec<f64> = resamples.sum_real(&gap).iter().zip(&drawn_rows).map(|(g, n)| g / f64::from(*n)).collect();
+        draws.iter_mut().zip(&drawn).for_each(|(t, g)| *t += g.abs());
+        let (gap, error) = (gap.iter().map(|g| g.1).sum::<f64>() / rows, deviation(&drawn));
+        most += excess((gap.abs() - CALIBRATED * error).max(0.0), error);
+    }
+    EceDraws { draws, most }
+}
+
+/// The interval of the expected calibration error that was `found`, none where there is none to be had.
 ///
 /// The error is a sum of distances, which noise makes larger: a calibrated probe has one above 0 in any sample, and a yet
 /// larger one in resamples of that, so that a percentile interval would never hold the truth. By how much a bin's distance
@@ -67,21 +91,9 @@ const CALIBRATED: f64 = 1.5;
 /// Nelson and Nottingham 1961): most where that is 0, nothing where it is far from it. The upper end is moved down by what
 /// resampling itself adds, which is the least it can be; the lower end also by the most that it can be, each bin's true
 /// distance being taken [`CALIBRATED`] standard errors below the one found.
-pub fn ece_interval(calls: &[Option<Call>], groups: &RowGroups, resamples: &Resamples) -> Option<(f64, f64)> {
-    let found = ece(calls);
-    let rows = calls.iter().flatten().count() as f64;
-    let drawn_rows = resamples.sum(&groups.column(|row| u32::from(calls[row].is_some())));
-    let mut total = vec![0.0; resamples.count()];
-    let mut most = 0.0;
-    for bin in 0..BINS {
-        let gap = groups.column_real(|row| calls[row].filter(|c| c.bin() == bin).map(|c| c.confidence - f64::from(u8::from(c.right))));
-        let drawn: Vec<f64> = resamples.sum_real(&gap).iter().zip(&drawn_rows).map(|(g, n)| g / f64::from(*n)).collect();
-        total.iter_mut().zip(&drawn).for_each(|(t, g)| *t += g.abs());
-        let (gap, error) = (gap.iter().map(|g| g.1).sum::<f64>() / rows, deviation(&drawn));
-        most += excess((gap.abs() - CALIBRATED * error).max(0.0), error);
-    }
-    let (lo, hi) = resamples.interval(&total)?;
-    let least = super::metrics::mean(total.iter().copied()) - found;
+pub fn ece_interval(found: f64, draws: &[f64], most: f64, resamples: &Resamples) -> Option<(f64, f64)> {
+    let (lo, hi) = resamples.interval(draws)?;
+    let least = super::metrics::mean(draws.iter().copied()) - found;
     // Both ends are moved; where little is left between them they may not change sides.
     let hi = (hi - 2.0 * least).max(0.0);
     Some(((lo - least - most).clamp(0.0, hi), hi))
@@ -143,6 +155,7 @@ mod tests {
         let groups = RowGroups::new(["g"; 5]);
         let resamples = Resamples::new(1, 3, 0.95, 0);
         assert!(log_loss_draws(&calls, &groups, &resamples).iter().all(|d| d.abs() < 1e-12));
-        assert_eq!(ece_interval(&calls, &groups, &resamples), None);
+        let EceDraws { draws, most } = ece_draws(&calls, &groups, &resamples);
+        assert_eq!(ece_interval(ece(&calls), &draws, most, &resamples), None);
     }
 }

@@ -57,6 +57,30 @@ fn probes_of_several_seeds_show_how_far_they_lie_apart() {
 }
 
 #[test]
+fn metrics_of_several_seeds_have_the_interval_of_their_mean() {
+    let (study, results) = small();
+    let mlp: Vec<_> = results.probes.iter().filter(|l| l.probe == "mlp").collect();
+    assert!(!mlp.is_empty() && mlp.iter().all(|l| l.predictions.len() == 2));
+    for line in &mlp {
+        // What the curves say of the same seeds is found another way.
+        let accuracy = results.score_of(line, "accuracy").expect("an accuracy");
+        let ends = [accuracy.lo.zip(line.score.lo), accuracy.hi.zip(line.score.hi)];
+        assert!(ends.iter().all(|e| e.is_some_and(|(a, b)| (a - b).abs() < 1e-12)) && accuracy.n == line.score.n, "{accuracy:?}");
+        for metric in ["macro-f1", "auroc", "log-loss", "ece"] {
+            let seeds: Vec<_> = line.predictions.iter().map(|i| results.score(*i, metric).expect("a score")).collect();
+            let e = results.score_of(line, metric).unwrap_or_else(|| panic!("no {metric}"));
+            assert!((e.value - (seeds[0].value + seeds[1].value) / 2.0).abs() < 1e-12, "{metric}");
+            let width = |e: &limbic_report::Estimate| e.hi.expect("groups") - e.lo.expect("groups");
+            let (widest, ours) = (width(&seeds[0]).max(width(&seeds[1])), width(&e));
+            assert!(ours > 0.0 && ours < 1.05 * widest, "the mean of two varies less than they do: {metric} {e:?} {seeds:?}");
+        }
+    }
+    let rows = table(&text(&made(&study, &results), "report.md"), "Probes at their representative layer");
+    let cells = |row: &String| row.split('|').filter(|cell| cell.contains('[')).count();
+    assert!(rows.iter().filter(|row| row.starts_with("| mlp |")).all(|row| cells(row) == 5), "accuracy and four others: {rows:?}");
+}
+
+#[test]
 fn half_lives_of_classes_are_of_the_offset_aware_probe_too() {
     let (study, results) = whole();
     let page = text(&made(&study, &results), "report.md");

@@ -60,8 +60,8 @@ fn probabilities(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32], predi
         return;
     }
     sheet.put("log-loss", loss, Some(&calibration::log_loss_draws(&calls, ruler.groups, resamples)), n, groups);
-    let interval = if groups > 1 { calibration::ece_interval(&calls, ruler.groups, resamples) } else { None };
-    sheet.put_within("ece", gap, interval, n);
+    let gaps = calibration::ece_draws(&calls, ruler.groups, resamples);
+    sheet.put_noisy("ece", gap, &gaps, n, groups);
     let areas: Vec<Vec<f64>> = ranked.iter().map(|r| r.area_draws(ruler.group, resamples)).collect();
     sheet.put("auroc", area, Some(&mean_of_draws(&areas, resamples.count())), n, groups);
 }

@@ -1,0 +1,71 @@
+//! Scores of what several predictions stand for together, one per seed.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::{Drawn, Sheet, of_classes};
+use crate::evaluate::bench::Bench;
+use crate::results::{Catalogue, Line, Scores};
+
+/// The sum over seeds of a metric, resample by resample.
+struct Sum {
+    seeds: usize,
+    value: f64,
+    draws: Option<Vec<f64>>,
+    most: Option<f64>,
+    n: usize,
+    groups: usize,
+}
+
+impl Sum {
+    fn new(one: &Drawn<'_>) -> Sum {
+        let draws = one.draws.map(<[f64]>::to_vec);
+        Sum { seeds: 1, value: one.value, draws, most: one.most, n: one.n, groups: one.groups }
+    }
+
+    fn add(&mut self, one: &Drawn<'_>) {
+        self.seeds += 1;
+        self.value += one.value;
+        if let (Some(sum), Some(draws)) = (&mut self.draws, one.draws) {
+            sum.iter_mut().zip(draws).for_each(|(s, d)| *s += d);
+        }
+        self.most = self.most.zip(one.most).map(|(a, b)| a + b);
+        self.n = self.n.min(one.n);
+        self.groups = self.groups.min(one.groups);
+    }
+}
+
+/// Of every line of several seeds the mean of its metrics, with the interval of the mean; `of_single` says of which those of
+/// single classes are wanted.
+pub fn over_seeds(
+    bench: &Bench<'_>,
+    catalogue: &Catalogue,
+    lines: &[&Line],
+    of_single: impl Fn(&Line) -> bool,
+) -> BTreeMap<Vec<usize>, Scores> {
+    let several: BTreeMap<&[usize], bool> =
+        lines.iter().filter(|l| l.predictions.len() > 1).map(|l| (l.predictions.as_slice(), of_single(l))).collect();
+    several.into_par_iter().filter_map(|(seeds, detailed)| Some((seeds.to_vec(), mean(bench, catalogue, seeds, detailed)?))).collect()
+}
+
+/// A metric that a seed lacks has no mean.
+fn mean(bench: &Bench<'_>, catalogue: &Catalogue, seeds: &[usize], detailed: bool) -> Option<Scores> {
+    let resamples = bench.ruler.resamples;
+    let mut sums: BTreeMap<u16, Sum> = BTreeMap::new();
+    for i in seeds {
+        let put = &mut |id: u16, one: Drawn<'_>| {
+            sums.entry(id).and_modify(|sum| sum.add(&one)).or_insert_with(|| Sum::new(&one));
+        };
+        let mut sheet = Sheet { catalogue, level: None, put, detailed, ranked: true };
+        of_classes(&mut sheet, bench, &bench.study.predictions[*i], &bench.read(*i)?);
+    }
+    let mut scores = Scores::default();
+    let share = 1.0 / seeds.len() as f64;
+    for (id, mut sum) in sums.into_iter().filter(|(_, sum)| sum.seeds == seeds.len()) {
+        sum.draws.iter_mut().flatten().for_each(|d| *d *= share);
+        let (draws, most) = (sum.draws.as_deref(), sum.most.map(|m| m * share));
+        scores.put(id, Drawn { value: sum.value * share, draws, most, n: sum.n, groups: sum.groups }.estimate(resamples));
+    }
+    Some(scores)
+}
