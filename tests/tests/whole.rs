@@ -117,7 +117,7 @@ fn without_its_model(sandbox: &Sandbox) -> (limbic_tests::Running, String) {
     sandbox.until("everything is given up", || status(sandbox, &url)["state"] == "complete");
     drop(worker);
     let status = status(sandbox, &url);
-    assert_eq!(status["units"]["quarantined"], 20, "six extracts, two prompts, twelve fits: {status}");
+    assert_eq!(status["units"]["quarantined"], 21, "six extracts, a prompt unit and its halves, twelve fits: {status}");
     std::fs::rename(sandbox.path("away"), sandbox.path("model")).unwrap();
     (coordinator, url)
 }
