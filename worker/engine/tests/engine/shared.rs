@@ -202,7 +202,7 @@ fn loading_that_is_given_up_leaves_nothing_behind() {
     assert!(matches!(waiting, Err(LoadError::Cancelled)) && !shared.path.exists());
     lock.unlock().unwrap();
     load(&fixture("llama-plain"), None, &Placement::cpu(), Some(&shared));
-    assert_eq!(beside(&shared), [shared.path.clone()]);
+    assert_eq!(beside(&shared), std::slice::from_ref(&shared.path));
 }
 
 #[test]
