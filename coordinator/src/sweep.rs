@@ -270,7 +270,7 @@ pub fn find<'a>(sweeps: impl IntoIterator<Item = (&'a str, &'a str)>, wanted: &s
         several if wanted.is_empty() => {
             Err(Failure::user(format_args!("which sweep? There are {}: say its name or the beginning of its id", list(several))))
         }
-        several => Err(Failure::user(format_args!("sweep `{wanted}` could be {}: write more of the id", list(several)))),
+        several => Err(Failure::user(format_args!("sweep `{wanted}` could be {}: say the beginning of its id", list(several)))),
     }
 }
 

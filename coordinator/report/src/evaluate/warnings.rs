@@ -165,7 +165,7 @@ fn prompts(study: &Study) -> Vec<String> {
         say(place, bad, rows, &format!("{what} could not be computed and were left out"));
     }
     for ((model, condition), [rows, empty]) in replies {
-        say(place(model, condition), empty, rows, "replies were empty and have no verdict");
+        say(place(model, condition), empty, rows, "replies in the units of its judges were empty and have no verdict");
     }
     sentences
 }

@@ -12,7 +12,7 @@ pub const COLUMNS: &[&str] =
 /// What the last columns mean; p-values were corrected over so many comparisons.
 pub fn note(corrected: usize) -> String {
     let p = match corrected {
-        0 => "no p-value: the rows are of one group".to_owned(),
+        0 => "no p-value: the rows are of one group, or the two differ on none of them".to_owned(),
         1 => "p of a single comparison, so that there is nothing to correct".to_owned(),
         n => format!("p after Holm's and after Benjamini and Hochberg's correction over {} comparisons", count(n as u64)),
     };

@@ -8,7 +8,7 @@ mod power;
 use limbic_proto::axis::Context;
 
 use super::Card;
-use crate::results::{Choice, Comparison, DepthCurve, HalfLife, Results};
+use crate::results::{Choice, Comparison, DepthCurve, HalfLife, Place, Results};
 use crate::study::Study;
 use crate::wording::{Unit, above_its_interval, half_life, layer, list, p_value, percent};
 
@@ -29,6 +29,12 @@ fn where_is(study: &Study, curve: &DepthCurve) -> String {
     format!("{}, layer {}{condition}", study.models[curve.place.model].name, layer(curve.shown().layer))
 }
 
+/// The model, and the condition where there are several.
+fn place_of(study: &Study, place: Place) -> String {
+    let condition = if study.conditions.len() > 1 { format!(", {}", study.conditions[place.condition].name) } else { String::new() };
+    format!("{}{condition}", study.models[place.model].name)
+}
+
 /// What of the best probe was chosen, and by what.
 fn chosen(study: &Study, results: &Results) -> String {
     let models = study.models.iter().filter(|m| m.random_weights.is_none()).count();
@@ -45,7 +51,19 @@ fn chosen(study: &Study, results: &Results) -> String {
         Choice::ValidationLoss => format!("by loss on validation rows, because not all fits tell their {} there", results.measure.words),
         Choice::Test => "on the test rows themselves, so its score is flattered".to_owned(),
     };
-    format!("{} chosen {by}", list(&what))
+    format!("{} chosen {by}{}", list(&what), luckier(study, results))
+}
+
+/// How many of the other choices did better on the test rows: with few validation rows many do, and "best" would mislead.
+fn luckier(study: &Study, results: &Results) -> String {
+    let Some(best) = headline(study, results).filter(|_| results.chosen.on_validation()) else { return String::new() };
+    let ours = |c: &&DepthCurve| study.models[c.place.model].random_weights.is_none();
+    let all = results.curves.iter().filter(ours);
+    let higher = all.clone().filter(|c| c.shown().score.value > best.shown().score.value).count();
+    match (higher, all.count().saturating_sub(1)) {
+        (0, _) => String::new(),
+        (n, others) => format!("; {n} of {others} others score higher on the test rows"),
+    }
 }
 
 /// Up to four key figures.
@@ -69,6 +87,7 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
     }
     let curve = main_curve(results, curve);
     let whose = if results.several() { format!("{}, ", results.main()) } else { String::new() };
+    let whose = format!("{whose}{}, ", place_of(study, curve.place));
     let peak = &curve.peak;
     let note = if peak.from == peak.to {
         format!("layer {}", layer(peak.layer))
@@ -89,7 +108,7 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
         };
         let interval =
             if note.is_empty() { String::new() } else { format!("interval {}", note.trim_end_matches(']').replace(", ", " to ")) };
-        let note = [whose.trim_end_matches(", ").to_owned(), interval, towards]
+        let note = [format!("{whose}layer {}", layer(p.layer)), interval, towards]
             .into_iter()
             .filter(|s| !s.is_empty())
             .collect::<Vec<_>>()

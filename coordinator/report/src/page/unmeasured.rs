@@ -113,6 +113,6 @@ impl Why<'_> {
     fn controls(&self) -> String {
         let twins = self.study.models.iter().any(|model| model.twin_of.is_some());
         let in_the_way = || self.of_fits(|p| p.control.is_some(), "none stands beside a trained model's probe");
-        self.asked(|spec| twins || !spec.controls.is_empty(), "none was asked for", in_the_way)
+        self.asked(|spec| twins || !spec.controls.is_empty(), "of probes, none was asked for", in_the_way)
     }
 }

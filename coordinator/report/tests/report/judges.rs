@@ -305,7 +305,7 @@ fn replies_without_a_verdict_are_told() {
     let files = made(&study, &results);
     let markdown = text(&files, "report.md");
     for sentence in [
-        "Linden-1.7B, raw: 4 of 120 replies were empty and have no verdict.",
+        "Linden-1.7B, raw: 4 of 120 replies in the units of its judges were empty and have no verdict.",
         "Linden-1.7B, raw, judge Linden-0.6B: 3 of 120 questions were longer than the context and left out.",
         "Linden-1.7B, raw, judge Linden-4B: 1 of 120 questions were longer than the context and left out.",
         "Linden-1.7B, raw, judge Linden-4B: 5 of 120 questions were longer than the context and cut to their last tokens.",

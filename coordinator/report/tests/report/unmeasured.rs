@@ -49,7 +49,7 @@ fn what_was_not_asked_for_is_said_to_be() {
         ("conditions", "one prompt condition was asked for"),
         ("malleability", "nobody was asked to judge replies"),
         ("geometry of states", "not asked for"),
-        ("controls", "none was asked for"),
+        ("controls", "of probes, none was asked for"),
         ("cost", "no unit has been committed yet"),
     ] {
         assert_eq!(reason(&study, section), why, "{section}");

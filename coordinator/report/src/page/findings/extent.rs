@@ -115,9 +115,10 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
         String::new()
     };
     Some(format!(
-        "{}{} peaks {place} of the depth; in {} it {rise} {fall}.{apart}{alike}",
+        "{}{} peaks {place} of the depth{}; in {} it {rise} {fall}.{apart}{alike}",
         capital(results.measure.words),
         whose(results),
+        if study.conditions.len() > 1 { format!(" under {}", study.conditions[curve.place.condition].name) } else { String::new() },
         study.models[curve.place.model].name,
     ))
 }
