@@ -62,6 +62,7 @@ fn luckier(study: &Study, results: &Results) -> String {
     let higher = all.clone().filter(|c| c.shown().score.value > best.shown().score.value).count();
     match (higher, all.count().saturating_sub(1)) {
         (0, _) => String::new(),
+        (1, others) => format!("; 1 of {others} others scores higher on the test rows"),
         (n, others) => format!("; {n} of {others} others score higher on the test rows"),
     }
 }

@@ -168,9 +168,11 @@ fn where_the_disk_is_full_weights_are_private() {
     const INSIDE: &str = "LIMBIC_TEST_FULL_DISK";
     if std::env::var_os(INSIDE).is_none() {
         let command = "trap '' XFSZ; ulimit -f 64; exec \"$0\" --exact shared::where_the_disk_is_full_weights_are_private --nocapture";
-        let ended =
-            std::process::Command::new("sh").args(["-c", command]).arg(std::env::current_exe().unwrap()).env(INSIDE, "yes").status();
-        assert!(ended.unwrap().success());
+        let mut again = std::process::Command::new("sh");
+        again.args(["-c", command]).arg(std::env::current_exe().unwrap()).env(INSIDE, "yes");
+        // Through pipes: the limit is on every file, and the output of a run of all tests may well be a longer one.
+        let ended = again.output().unwrap();
+        assert!(ended.status.success(), "{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
         return;
     }
     let folder = tempfile::tempdir().unwrap();
