@@ -71,6 +71,8 @@ pub struct Options {
     pub prefix_rows: usize,
     /// Rows of the smaller sweep whose memory is measured.
     pub memory_rows: usize,
+    /// Rows of a batch of the peer.
+    pub peer_batch: usize,
 }
 
 /// Runs all cases that are asked for.

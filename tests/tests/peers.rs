@@ -26,16 +26,19 @@ fn rows(folder: &tempfile::TempDir) -> std::path::PathBuf {
 #[test]
 fn our_side_of_a_case_runs_alone_and_its_medians_are_told() {
     let folder = tempfile::tempdir().unwrap();
-    let cases = ["fit", "whole", "continuation", "prefix"];
-    let (only, small) = (cases.join(","), ["--continuation-rows", "4", "--prefix-rows", "4"]);
+    let cases = ["extract", "naive", "fit", "whole", "growth", "continuation", "prefix", "memory"];
+    let (only, small) = (cases.join(","), ["--continuation-rows", "4", "--prefix-rows", "4", "--memory-rows", "6"]);
     let flags = [&["--rounds", "2", "--json", "--only", &only], small.as_slice()].concat();
     let output = peers(&rows(&folder), &flags);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     let names: Vec<&str> = found["cases"].as_array().unwrap().iter().map(|case| case["case"].as_str().unwrap()).collect();
     assert_eq!((names.as_slice(), &found["about"]["rows"]), (cases.as_slice(), &json!(90)));
-    for line in found["cases"].as_array().unwrap().iter().flat_map(|case| case["lines"].as_array().unwrap()) {
-        assert!(line["samples"].as_array().unwrap().len() == 2 && line["median"].as_f64().unwrap() > 0.0, "{line}");
+    for case in found["cases"].as_array().unwrap() {
+        let rounds = if case["case"] == "memory" { 1 } else { 2 };
+        for line in case["lines"].as_array().unwrap() {
+            assert!(line["samples"].as_array().unwrap().len() == rounds && line["median"].as_f64().unwrap() > 0.0, "{line}");
+        }
     }
 }
 

@@ -39,6 +39,9 @@ struct Args {
     /// Rows of the small sweep whose memory is measured; the large one has a hundred times as many.
     #[arg(long, default_value_t = 512, value_name = "N")]
     memory_rows: usize,
+    /// Rows of a batch of the peer, in passes and in decoding.
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    peer_batch: u16,
     /// Prints JSON instead of Markdown.
     #[arg(long)]
     json: bool,
@@ -69,6 +72,7 @@ fn compare(args: Args) -> anyhow::Result<()> {
         continuation_rows: args.continuation_rows,
         prefix_rows: args.prefix_rows,
         memory_rows: args.memory_rows,
+        peer_batch: usize::from(args.peer_batch),
     })?;
     match args.json {
         true => println!("{}", serde_json::to_string_pretty(&found)?),

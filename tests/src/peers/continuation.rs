@@ -8,7 +8,6 @@ use limbic_proto::axis::ReadOut;
 use serde_json::{Value, json};
 
 use super::comparison::{Comparison, Contender, alternate};
-use super::extraction::BATCH;
 use super::stage::{Stage, budget, cores, prompts, spaced};
 
 /// Tokens of every reply.
@@ -36,7 +35,7 @@ pub(super) fn continuation(stage: &Stage) -> anyhow::Result<Comparison> {
     let ids = stage.write_ids("continued.json", &prompts)?;
     if let Some(peer) = &stage.peer {
         peer.ask(&json!({"task": "load", "dtype": "float32"}))?;
-        let ask = json!({"task": "continuation", "dtype": "float32", "rows": ids, "batch": BATCH, "tokens": TOKENS, "offsets": OFFSETS});
+        let ask = json!({"task": "continuation", "dtype": "float32", "rows": ids, "batch": stage.peer_batch, "tokens": TOKENS, "offsets": OFFSETS});
         let theirs = &theirs;
         let run = move || {
             let answer = peer.ask(&ask)?;
@@ -58,12 +57,13 @@ pub(super) fn continuation(stage: &Stage) -> anyhow::Result<Comparison> {
     }
     let about = format!(
         "Greedy replies of {TOKENS} tokens to {} prompts, and the states of {} layers at the offsets {OFFSETS:?}, on {} cores. Limbic reads \
-         them while decoding, in batches of {} tokens; transformers generates in batches of {BATCH} rows sorted by length and reads them in \
+         them while decoding, in batches of {} tokens; transformers generates in batches of {} rows sorted by length and reads them in \
          a second pass. Replies don't end early on either side.",
         prompts.len(),
         stage.layers().len(),
         cores(),
-        budget()
+        budget(),
+        stage.peer_batch
     );
     let work = Some(((prompts.len() * TOKENS) as f64, "reply tokens"));
     Ok(Comparison { name: "continuation", about, unit: "s", work, lines, facts })

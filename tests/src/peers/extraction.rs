@@ -11,8 +11,6 @@ use super::ceiling::{bf16_flops_per_second, flops_per_second};
 use super::comparison::{Comparison, Contender, Line, alternate};
 use super::stage::{Stage, cores, spaced};
 
-/// Rows of a batch of the peer.
-pub(super) const BATCH: usize = 32;
 /// Tokens that the naive pattern pads every row to.
 const PADDED: usize = 128;
 /// How much of the naive pattern is run.
@@ -46,7 +44,7 @@ pub(super) fn extract(stage: &Stage) -> anyhow::Result<Comparison> {
     if let Some(peer) = &stage.peer {
         for (format, short) in formats {
             peer.ask(&json!({"task": "load", "dtype": format}))?;
-            let ask = json!({"task": "extract", "dtype": format, "rows": ids, "batch": BATCH, "out": out(format)});
+            let ask = json!({"task": "extract", "dtype": format, "rows": ids, "batch": stage.peer_batch, "out": out(format)});
             contenders.push(Contender::new(format!("transformers, {short}"), move || peer.seconds(&ask)));
         }
     }
@@ -78,12 +76,13 @@ pub(super) fn extract(stage: &Stage) -> anyhow::Result<Comparison> {
     facts.push(("a distance is", "that of two states over the length of one".into()));
     let about = format!(
         "The last token's state at {} layers of {} rows, {tokens} tokens, on {} cores. Limbic: the engine in this process with batches of \
-         {} tokens. transformers: one pass a batch with output_hidden_states, batches of {BATCH} rows sorted by length. Loading and \
+         {} tokens. transformers: one pass a batch with output_hidden_states, batches of {} rows sorted by length. Loading and \
          tokenizing are left out on both sides.",
         stage.layers().len(),
         stage.rows.len(),
         cores(),
-        super::stage::budget()
+        super::stage::budget(),
+        stage.peer_batch
     );
     Ok(Comparison { name: "extract", about, unit: "s", work: Some((tokens, "tokens")), lines, facts })
 }
@@ -128,7 +127,7 @@ pub(super) fn naive(stage: &Stage) -> anyhow::Result<Comparison> {
     let mut facts: Vec<(&str, Value)> = Vec::new();
     if let Some(peer) = &stage.peer {
         peer.ask(&json!({"task": "load", "dtype": "float32"}))?;
-        let ask = json!({"task": "naive", "dtype": "float32", "rows": ids, "batch": BATCH, "width": PADDED, "layers": layers});
+        let ask = json!({"task": "naive", "dtype": "float32", "rows": ids, "batch": stage.peer_batch, "width": PADDED, "layers": layers});
         let run = move || Ok(peer.seconds(&ask)? * times);
         contenders.push(Contender::new(format!("a pass per layer, padded to {PADDED} (extrapolated)"), run));
         let measured = format!("{} layers of {} rows; the rest is extrapolated, {times:.1} times as much", layers.len(), rows.len());
@@ -137,8 +136,9 @@ pub(super) fn naive(stage: &Stage) -> anyhow::Result<Comparison> {
     let lines: Vec<Line> = alternate(stage.rounds, contenders)?;
     let about = format!(
         "The same states by what many published scripts do: transformers in f32, a pass of its own for each of {} layers, every row \
-         padded to {PADDED} tokens, batches of {BATCH}.",
-        stage.layers().len()
+         padded to {PADDED} tokens, batches of {}.",
+        stage.layers().len(),
+        stage.peer_batch
     );
     Ok(Comparison { name: "naive", about, unit: "s", work: Some((stage.tokens() as f64, "tokens")), lines, facts })
 }

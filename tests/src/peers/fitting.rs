@@ -11,8 +11,8 @@ use super::stage::{Stage, cores};
 
 /// scikit-learn's default strength.
 const STRENGTH: f64 = 1.0;
-/// The strengths of the path.
-const PATH: [f64; 9] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0];
+/// The strengths of the path: from the least that sweeps try to the most.
+const PATH: [f64; 9] = [1e-4, 5e-4, 3e-3, 2e-2, 1e-1, 6e-1, 3.0, 2e1, 1e2];
 /// Seeds of the control.
 const SEEDS: u64 = 5;
 
@@ -65,7 +65,10 @@ pub(super) fn fit(stage: &Stage) -> anyhow::Result<Comparison> {
     std::fs::write(&file, bytes)?;
     let ask = json!({
         "task": "fit", "states": file, "layers": probes, "width": states.width, "labels": labels, "train": train, "strength": STRENGTH,
+        "jobs": 1,
     });
+    let mut side_by_side = ask.clone();
+    side_by_side["jobs"] = cores().into();
     let theirs = std::cell::RefCell::new(None);
     let mut contenders = vec![
         Contender::new(format!("Limbic, {probes} probes at C = 1"), || timed(&[&own], &one)),
@@ -79,6 +82,7 @@ pub(super) fn fit(stage: &Stage) -> anyhow::Result<Comparison> {
             Ok(seconds)
         };
         contenders.push(Contender::new(format!("scikit-learn, {probes} probes at C = 1"), run));
+        contenders.push(Contender::new("the same, layers side by side", move || peer.seconds(&side_by_side)));
     }
     let lines = alternate(stage.rounds, contenders)?;
     let mut facts = vec![("fits of the second line", json!(probes * PATH.len() * all.len()))];
@@ -93,7 +97,7 @@ pub(super) fn fit(stage: &Stage) -> anyhow::Result<Comparison> {
     let about = format!(
         "{probes} multinomial logistic probes on standardised states of {} training rows, {} columns and {classes} classes, on {} cores. \
          Limbic: the solver that fit units call, layers side by side. scikit-learn: StandardScaler and LogisticRegression (L-BFGS, at most \
-         1000 iterations), one layer after another. Standardising counts on both sides. Both objectives are C * (sum of log-losses) + |W|^2 / 2, evaluated \
+         1000 iterations), one layer after another with all threads, and by joblib in a process for each core. Standardising counts on both sides. Both objectives are C * (sum of log-losses) + |W|^2 / 2, evaluated \
          in f64 where the fits ended.",
         train.len(),
         states.width,

@@ -1,7 +1,7 @@
 """What a careful user writes without Limbic: transformers for the states, scikit-learn for the probes.
 
 peer.py serve MODEL            answers one line of JSON with another, until its input ends
-peer.py whole MODEL ROWS OUT   the whole study as one script: load, extract, fit every layer, write a table
+peer.py whole MODEL ROWS OUT N the whole study as one script: load, extract in batches of N, fit every layer, write a table
 
 MODEL is a folder or a .gguf file. Times are measured here, around the work alone.
 """
@@ -156,11 +156,13 @@ def objective(scaler, probe, x, labels, strength):
 
 
 def fit(ask):
+    from joblib import Parallel, delayed
+
     states = np.fromfile(ask["states"], np.float32).reshape(ask["layers"], -1, ask["width"])
     labels, train = np.array(ask["labels"]), np.array(ask["train"])
-    began, probes = time.perf_counter(), []
-    for x in states:
-        probes.append(regression(x, labels, train, ask["strength"]))
+    began, one = time.perf_counter(), delayed(regression)
+    # Several jobs are processes with a thread each; one job is this process, with all threads that NumPy takes.
+    probes = Parallel(n_jobs=ask["jobs"])(one(x, labels, train, ask["strength"]) for x in states)
     seconds = time.perf_counter() - began
     objectives = [objective(*probe, x[train], labels[train], ask["strength"]) for probe, x in zip(probes, states)]
     return {"seconds": seconds, "objectives": objectives, "iterations": [int(probe.n_iter_.max()) for _, probe in probes]}
@@ -203,14 +205,14 @@ def versions():
     }
 
 
-def whole(source, path, out):
+def whole(source, path, out, batch):
     from sklearn.metrics import f1_score
 
     with open(path) as file:
         rows = [json.loads(line) for line in file]
     models = Models(source)
     tokenizer, decoder = models.tokenizer(), models.get("float32").base_model
-    states = last_states(decoder, [tokenizer(row["text"])["input_ids"] for row in rows], 32)
+    states = last_states(decoder, [tokenizer(row["text"])["input_ids"] for row in rows], int(batch))
     labels, splits = np.array([row["label"] for row in rows]), np.array([row["split"] for row in rows])
     train, test = splits == "train", splits == "test"
     with open(out, "w", newline="") as file:

@@ -76,11 +76,18 @@ impl Peer {
     }
 
     /// Runs the whole study on a file of rows as a process of its own; the seconds from its start to its end.
-    pub(super) fn whole(&self, rows: &Path, out: &Path) -> anyhow::Result<f64> {
+    pub(super) fn whole(&self, rows: &Path, out: &Path, batch: usize) -> anyhow::Result<f64> {
         let said = std::fs::File::create(self.folder.join("whole.log"))?;
         let began = Instant::now();
         let mut command = Command::new(&self.python);
-        command.arg(self.folder.join("peer.py")).arg("whole").arg(&self.model).arg(rows).arg(out).env("HF_HUB_OFFLINE", "1");
+        command
+            .arg(self.folder.join("peer.py"))
+            .arg("whole")
+            .arg(&self.model)
+            .arg(rows)
+            .arg(out)
+            .arg(batch.to_string())
+            .env("HF_HUB_OFFLINE", "1");
         let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).status()?;
         let seconds = began.elapsed().as_secs_f64();
         if !status.success() {

@@ -7,7 +7,6 @@ use limbic_proto::spec::{self, TEXT};
 use serde_json::json;
 
 use super::comparison::{Comparison, Contender, alternate};
-use super::extraction::BATCH;
 use super::stage::{Stage, cores, prompts, spaced};
 
 /// Tokens of a header, at least.
@@ -44,7 +43,7 @@ pub(super) fn prefix(stage: &Stage) -> anyhow::Result<Comparison> {
         let mut asks = Vec::new();
         for (at, rows) in conditions.iter().enumerate() {
             let ids = stage.write_ids(&format!("condition-{at}.json"), rows)?;
-            asks.push(json!({"task": "extract", "dtype": "float32", "rows": ids, "batch": BATCH}));
+            asks.push(json!({"task": "extract", "dtype": "float32", "rows": ids, "batch": stage.peer_batch}));
         }
         contenders.push(Contender::new("transformers, f32", move || asks.iter().map(|ask| peer.seconds(ask)).sum()));
     }

@@ -37,7 +37,7 @@ impl Program {
     pub(super) fn limbic(folder: &Path, args: &[&str]) -> anyhow::Result<Program> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(args).current_dir(folder).env(ROLE, "limbic");
-        for variable in ["LIMBIC_STORE", "LIMBIC_COORDINATOR", "LIMBIC_THREADS", "LIMBIC_LOG"] {
+        for variable in ["LIMBIC_STORE", "LIMBIC_COORDINATOR", "LIMBIC_THREADS", "LIMBIC_LOG", "LIMBIC_CACHE_DIR"] {
             command.env_remove(variable);
         }
         Ok(Program { command, log: folder.join("limbic.log") })

@@ -28,6 +28,8 @@ pub(super) struct Stage {
     pub(super) continuation_rows: usize,
     pub(super) prefix_rows: usize,
     pub(super) memory_rows: usize,
+    /// Rows of a batch of the peer.
+    pub(super) peer_batch: usize,
     pub(super) rows: Vec<Row>,
     /// The labels' names, sorted.
     pub(super) classes: Vec<String>,
@@ -60,8 +62,23 @@ impl Stage {
         if load > BUSY {
             eprintln!("warning: the machine is busy (load {load}): torch's threads wait for one another, so the ratios say little");
         }
-        let Options { continuation_rows, prefix_rows, memory_rows, .. } = *options;
-        Ok(Stage { rounds, continuation_rows, prefix_rows, memory_rows, rows, classes, model, prompts, peer, source, load, states, folder })
+        let Options { continuation_rows, prefix_rows, memory_rows, peer_batch, .. } = *options;
+        Ok(Stage {
+            rounds,
+            continuation_rows,
+            prefix_rows,
+            memory_rows,
+            peer_batch,
+            rows,
+            classes,
+            model,
+            prompts,
+            peer,
+            source,
+            load,
+            states,
+            folder,
+        })
     }
 
     /// What the figures hang on.

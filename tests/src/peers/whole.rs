@@ -20,7 +20,7 @@ pub(super) fn whole(stage: &Stage) -> anyhow::Result<Comparison> {
     };
     let mut contenders = vec![Contender::new("limbic run", ours)];
     if let Some(peer) = &stage.peer {
-        contenders.push(Contender::new("the peer's script", || peer.whole(&rows, &stage.path("whole.csv"))));
+        contenders.push(Contender::new("the peer's script", || peer.whole(&rows, &stage.path("whole.csv"), stage.peer_batch)));
     }
     let lines = alternate(stage.rounds, contenders)?;
     let about = format!(
