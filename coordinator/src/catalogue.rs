@@ -1,8 +1,11 @@
 //! What sweeps a store holds. Whatever else lies among them (a stray folder, a sweep of another version) is named and
 //! passed over, so that it can't keep the others from being read.
 
+use std::path::PathBuf;
+
 use limbic_proto::layout;
 use limbic_proto::logs::tell;
+use limbic_proto::status::Status;
 use limbic_store::{Store, StoreError};
 use serde::Deserialize;
 use tracing::Level;
@@ -17,6 +20,35 @@ pub struct Entry {
     pub id: String,
     /// Its label; none where it can't be read.
     pub name: Option<String>,
+    /// Its size, where it was looked at.
+    pub size: Option<Size>,
+}
+
+/// How large a sweep is: what tells sweeps of one name apart at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Its cells.
+    pub cells: u64,
+    /// Its units.
+    pub units: u64,
+}
+
+impl Entry {
+    /// What a coordinator says of one.
+    pub fn of(status: &Status) -> Entry {
+        let size = Size { cells: status.cells.total, units: status.units.total };
+        Entry { id: status.sweep.clone(), name: Some(status.name.clone()), size: Some(size) }
+    }
+
+    /// `3f2a… (study)`, with its size where others have the same name.
+    fn among(&self, all: &[&Entry]) -> String {
+        let Some(name) = &self.name else { return self.id.clone() };
+        let alike = all.iter().filter(|e| e.name.as_ref() == Some(name)).count() > 1;
+        match self.size.filter(|_| alike) {
+            Some(Size { cells, units }) => format!("{} ({name}: {cells} cells, {units} units)", self.id),
+            None => format!("{} ({name})", self.id),
+        }
+    }
 }
 
 /// As much of a sweep's spec object as a list needs: other versions' objects have it too.
@@ -41,7 +73,7 @@ pub async fn entries(store: &Store) -> Result<Vec<Entry>, Failure> {
             Err(error) if error.out_of_reach() => return Err(error.into()),
             label => label.ok().flatten(),
         };
-        entries.push(Entry { id, name });
+        entries.push(Entry { id, name, size: None });
     }
     Ok(entries)
 }
@@ -54,12 +86,61 @@ async fn label(store: &Store, id: &str) -> Result<Option<String>, StoreError> {
     Ok(serde_json::from_slice::<Labelled>(&bytes).ok().map(|body| body.spec.name))
 }
 
-/// The id of the one sweep that a user means by an id, a unique prefix of one, or a name.
+/// The id of the one sweep that a user means by an id, a unique prefix of one, or a name. Where several of one name fit, they
+/// are read to say how large each is.
 ///
 /// # Errors
 /// None or several fit, or the store can't be read.
 pub async fn id(store: &Store, wanted: &str) -> Result<String, Failure> {
-    choose(&entries(store).await?, wanted)
+    let mut entries = entries(store).await?;
+    let name_of = |e: &Entry| e.name.clone().filter(|_| fits(e, wanted));
+    let names: Vec<String> = entries.iter().filter_map(name_of).collect();
+    for entry in &mut entries {
+        let alike = |name: &String| names.iter().filter(|n| *n == name).count() > 1;
+        if fits(entry, wanted) && entry.name.as_ref().is_some_and(alike) {
+            let plan = sweep::open(store, &entry.id).await?.plan;
+            entry.size = Some(Size { cells: plan.estimate.cells, units: plan.units.len() as u64 });
+        }
+    }
+    find(&entries, wanted)
+}
+
+/// The other sweeps of a store that go by the name of one.
+///
+/// # Errors
+/// The store can't be read.
+pub async fn namesakes(store: &Store, id: &str, name: &str) -> Result<Vec<Entry>, Failure> {
+    Ok(entries(store).await?.into_iter().filter(|e| e.id != id && e.name.as_deref() == Some(name)).collect())
+}
+
+/// What is worth saying of the sweeps that go by the name of a new one, which it was made beside.
+///
+/// # Errors
+/// The store can't be read.
+pub async fn beside(store: &Store, new: &Sweep) -> Result<Vec<String>, Failure> {
+    let mut notes = Vec::new();
+    for Entry { id, .. } in namesakes(store, &new.id, new.name()).await? {
+        let Ok(other) = sweep::open(store, &id).await else { continue };
+        let (cells, name) = (other.plan.estimate.cells, new.name());
+        let instead = if other.extends_to(new) {
+            format!("`--extend {id}` adds what this spec asks beyond it, instead of making this sweep")
+        } else {
+            "it asks something else, so this one doesn't go on with it".to_owned()
+        };
+        notes.push(format!("another sweep of this store goes by the name {name}: {id} of {cells} cells; {instead}"));
+    }
+    Ok(notes)
+}
+
+/// The default folder of a sweep's report: its name, with the beginning of its id where other sweeps of the store go by the
+/// same name, so that none overwrites another's.
+///
+/// # Errors
+/// The store can't be read.
+pub async fn report_folder(store: &Store, id: &str, name: &str) -> Result<PathBuf, Failure> {
+    let alone = namesakes(store, id, name).await?.is_empty();
+    let folder = if alone { name.to_owned() } else { format!("{name}-{}", &id[..id.len().min(8)]) };
+    Ok(PathBuf::from("limbic-out").join(folder))
 }
 
 /// The one sweep that a user means by an id, a unique prefix of one, or a name; that one alone is read as a whole.
@@ -88,27 +169,67 @@ pub async fn open_all(store: &Store) -> Result<Vec<Sweep>, Failure> {
     Ok(sweeps)
 }
 
-/// The id of the sweep that is meant. Entries without a name are meant only by their id, and never by leaving it out.
-fn choose(entries: &[Entry], wanted: &str) -> Result<String, Failure> {
-    let named = entries.iter().filter_map(|e| Some((e.id.as_str(), e.name.as_deref()?)));
-    let found = sweep::find(named, wanted);
-    match entries.iter().find(|e| e.name.is_none() && !wanted.is_empty() && e.id.starts_with(wanted)) {
-        Some(unnamed) if found.is_err() => Ok(unnamed.id.clone()),
-        _ => found,
+fn fits(entry: &Entry, wanted: &str) -> bool {
+    entry.name.as_deref() == Some(wanted) || entry.id.starts_with(wanted)
+}
+
+/// The id of the one sweep that a user means by an id, a unique prefix of one, or a name. Entries without a name are meant only
+/// by their id, and never by leaving it out.
+///
+/// # Errors
+/// None or several fit.
+pub fn find(entries: &[Entry], wanted: &str) -> Result<String, Failure> {
+    let (named, unnamed): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|e| e.name.is_some());
+    let fitting: Vec<&Entry> = named.iter().copied().filter(|e| fits(e, wanted)).collect();
+    let list = |of: &[&Entry]| of.iter().map(|e| e.among(of)).collect::<Vec<_>>().join(", ");
+    if let [one] = fitting.as_slice() {
+        return Ok(one.id.clone());
     }
+    if let Some(unnamed) = unnamed.iter().find(|e| !wanted.is_empty() && fits(e, wanted)) {
+        return Ok(unnamed.id.clone());
+    }
+    Err(match fitting.as_slice() {
+        [] if named.is_empty() => Failure::user("there are no sweeps yet: `limbic run SPEC` or `limbic submit SPEC` makes one"),
+        [] => Failure::user(format_args!("sweep `{wanted}`: there is none of that id or name; there are {}", list(&named))),
+        several if wanted.is_empty() => {
+            Failure::user(format_args!("which sweep? There are {}: say its name or the beginning of its id", list(several)))
+        }
+        several => Failure::user(format_args!("sweep `{wanted}` could be {}: say the beginning of its id", list(several))),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, choose};
+    use super::{Entry, Size, find};
+
+    fn entry(id: &str, name: Option<&str>) -> Entry {
+        Entry { id: id.into(), name: name.map(str::to_owned), size: None }
+    }
+
+    #[test]
+    fn a_sweep_is_found_by_name_or_prefix() {
+        let sweeps = [entry("aa11", Some("quick")), entry("aa22", Some("paper"))];
+        let said = |wanted: &str| find(&sweeps, wanted).unwrap_err().to_string();
+        assert_eq!(find(&sweeps, "paper").unwrap(), "aa22");
+        assert_eq!(find(&sweeps, "aa1").unwrap(), "aa11");
+        assert!(said("aa").contains("could be aa11 (quick), aa22 (paper)"));
+        assert!(said("").starts_with("which sweep? There are aa11 (quick), aa22 (paper): say"));
+        assert!(said("zz").contains("there is none"));
+    }
+
+    #[test]
+    fn sweeps_of_one_name_are_told_apart_by_their_size() {
+        let sized = |id: &str, cells| Entry { size: Some(Size { cells, units: 3 }), ..entry(id, Some("quick")) };
+        let said = find(&[sized("aa11", 12), sized("bb22", 24), entry("cc33", Some("paper"))], "quick").unwrap_err().to_string();
+        assert!(said.contains("could be aa11 (quick: 12 cells, 3 units), bb22 (quick: 24 cells, 3 units): say"), "{said}");
+    }
 
     #[test]
     fn what_has_no_name_is_meant_by_its_id_alone() {
-        let entry = |id: &str, name: Option<&str>| Entry { id: id.into(), name: name.map(str::to_owned) };
         let entries = [entry(".DS_Store", None), entry("aa11", Some("quick")), entry("stray", None)];
-        assert_eq!(choose(&entries, "").unwrap(), "aa11");
-        assert_eq!(choose(&entries, "quick").unwrap(), "aa11");
-        assert_eq!(choose(&entries, "str").unwrap(), "stray");
-        assert!(choose(&entries, "other").unwrap_err().to_string().contains("there are aa11 (quick)"));
+        assert_eq!(find(&entries, "").unwrap(), "aa11");
+        assert_eq!(find(&entries, "quick").unwrap(), "aa11");
+        assert_eq!(find(&entries, "str").unwrap(), "stray");
+        assert!(find(&entries, "other").unwrap_err().to_string().contains("there are aa11 (quick)"));
     }
 }

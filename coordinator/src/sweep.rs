@@ -59,6 +59,11 @@ impl Sweep {
     pub fn name(&self) -> &str {
         &self.accepted.spec.name
     }
+
+    /// Whether another sweep could be had by extending this one: the same rows, and nothing said otherwise.
+    pub fn extends_to(&self, other: &Sweep) -> bool {
+        self.accepted.rows == other.accepted.rows && self.accepted.spec.changed_by(&other.accepted.spec).is_none()
+    }
 }
 
 /// Reads and checks a spec file.
@@ -250,41 +255,4 @@ pub fn cancelled(id: &str, name: &str) -> Failure {
     Failure::user(format_args!(
         "sweep {id} ({name}) is cancelled: a coordinator that leads it takes it up again with `limbic resume {id}`; do that first"
     ))
-}
-
-/// The one sweep that a user means by an id, a unique prefix of one, or a name.
-///
-/// # Errors
-/// None or several fit.
-pub fn find<'a>(sweeps: impl IntoIterator<Item = (&'a str, &'a str)>, wanted: &str) -> Result<String, Failure> {
-    let all: Vec<(&str, &str)> = sweeps.into_iter().collect();
-    let fitting: Vec<_> = all.iter().filter(|(id, name)| *name == wanted || id.starts_with(wanted)).collect();
-    let list = |of: &[&(&str, &str)]| of.iter().map(|(id, name)| format!("{id} ({name})")).collect::<Vec<_>>().join(", ");
-    match fitting.as_slice() {
-        [(id, _)] => Ok((*id).to_owned()),
-        [] if all.is_empty() => Err(Failure::user("there are no sweeps yet: `limbic run SPEC` or `limbic submit SPEC` makes one")),
-        [] => Err(Failure::user(format_args!(
-            "sweep `{wanted}`: there is none of that id or name; there are {}",
-            list(&all.iter().collect::<Vec<_>>())
-        ))),
-        several if wanted.is_empty() => {
-            Err(Failure::user(format_args!("which sweep? There are {}: say its name or the beginning of its id", list(several))))
-        }
-        several => Err(Failure::user(format_args!("sweep `{wanted}` could be {}: say the beginning of its id", list(several)))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::find;
-
-    #[test]
-    fn a_sweep_is_found_by_name_or_prefix() {
-        let sweeps = [("aa11", "quick"), ("aa22", "paper")];
-        assert_eq!(find(sweeps, "paper").unwrap(), "aa22");
-        assert_eq!(find(sweeps, "aa1").unwrap(), "aa11");
-        assert!(find(sweeps, "aa").unwrap_err().to_string().contains("could be aa11 (quick), aa22 (paper)"));
-        assert!(find(sweeps, "").unwrap_err().to_string().starts_with("which sweep? There are aa11 (quick), aa22 (paper): say"));
-        assert!(find(sweeps, "zz").unwrap_err().to_string().contains("there is none"));
-    }
 }

@@ -58,6 +58,38 @@ fn a_finished_sweep_is_extended_by_a_model_and_a_layer_and_only_those_run() {
 }
 
 #[test]
+fn a_second_sweep_of_one_name_is_told_and_keeps_its_report_apart() {
+    let sandbox = sandbox();
+    let run = ["run", "small.yaml", "--store", "store"];
+    sandbox.small(&[("offsets:", "layers: [0, 2]\noffsets:")]);
+    let first = sandbox.json(&[&run[..], &["--json"]].concat());
+    assert_eq!(first["out"], "limbic-out/small");
+    let report = std::fs::read(sandbox.path("limbic-out/small/report.md")).unwrap();
+
+    // More layers and no `--extend`.
+    sandbox.small(&[("offsets:", "layers: [0, 1, 2]\noffsets:")]);
+    let said = sandbox.limbic(&run);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let id = first["sweep"].as_str().unwrap();
+    let note = format!("another sweep of this store goes by the name small: {id} of 12 cells; `--extend {id}` adds what this spec asks");
+    assert!(said.stderr.contains(&note), "{}", said.stderr);
+    let folders: BTreeSet<String> =
+        std::fs::read_dir(sandbox.path("limbic-out")).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(folders.len(), 2, "{folders:?}");
+    assert_eq!(std::fs::read(sandbox.path("limbic-out/small/report.md")).unwrap(), report, "nothing was overwritten");
+
+    // The name alone means either; what is said tells them apart.
+    let asked = sandbox.limbic(&["status", "small", "--store", "store"]);
+    assert_eq!(asked.code, Some(2));
+    assert!(asked.stderr.contains("(small: 12 cells, ") && asked.stderr.contains("(small: 18 cells, "), "{}", asked.stderr);
+
+    // Another probe is no extension, and isn't offered as one.
+    sandbox.small(&[("kind: mlp, hidden: 8", "kind: mlp, hidden: 9")]);
+    let said = sandbox.limbic(&run);
+    assert!(said.stderr.contains(&format!("{id} of 12 cells; it asks something else")), "{}", said.stderr);
+}
+
+#[test]
 fn a_sweep_is_extended_by_a_seed_of_sampling_and_only_its_replies_are_computed() {
     let sandbox = sandbox();
     let sampled = |of: &Sandbox, seeds: &str| of.small(&[("continuation: {", &format!("continuation: {{temperature: 0.9, {seeds}, "))]);

@@ -1,6 +1,8 @@
 //! Two studies side by side: what both measured, with paired differences where they test the same rows.
 
+pub mod asked;
 mod joined;
+mod only;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +17,7 @@ use crate::results::{Estimate, HalfLife, Line, Place, Results};
 use crate::study::{ReportError, Study};
 use crate::{File, wording};
 use joined::joined;
+pub use only::Only;
 
 /// What both studies measured, and how far they agree in what they test.
 #[derive(Debug, Serialize)]
@@ -36,6 +39,8 @@ pub struct Versus<'a> {
     pub shared: Vec<Shared>,
     /// Half-lives of the main probe in full context.
     pub half_lives: Vec<HalfLives>,
+    /// What each has that the other lacks.
+    pub only: [Only; 2],
 }
 
 /// What one probe or baseline reaches in both studies.
@@ -127,7 +132,8 @@ fn versus<'a>(first: &'a Study, second: &'a Study) -> Result<Versus<'a>, ReportE
     }
     let rows = studies.map(|s| s.test.len());
     let half_lives = half_lives(studies, &results);
-    Ok(Versus { studies, rows, common, paired: joined.is_some(), shared, half_lives, results })
+    let only = [0, 1].map(|i| only::only([studies[i], studies[1 - i]], [&results[i], &results[1 - i]]));
+    Ok(Versus { studies, rows, common, paired: joined.is_some(), shared, half_lives, only, results })
 }
 
 /// The paired differences of everything shared.
@@ -166,6 +172,11 @@ fn name<'a>(study: &'a Study, line: &'a Line) -> Name<'a> {
     (&line.probe, model, line.condition.map(|c| study.conditions[c].name.as_str()), line.pooling)
 }
 
+/// What a line is called where poolings other than the usual one are said with the probe.
+fn with_pooling(probe: &str, pooling: Option<&str>) -> String {
+    pooling.filter(|p| *p != "last").map_or_else(|| probe.to_owned(), |p| format!("{probe} ({p})"))
+}
+
 fn lines(studies: [&Study; 2], results: &[Results; 2]) -> Vec<Shared> {
     let all = |i: usize| results[i].baselines.iter().chain(&results[i].probes);
     let theirs: BTreeMap<Name<'_>, &Line> = all(1).map(|l| (name(studies[1], l), l)).collect();
@@ -176,8 +187,7 @@ fn lines(studies: [&Study; 2], results: &[Results; 2]) -> Vec<Shared> {
             family: "lines",
             model: key.1.map(str::to_owned),
             condition: key.2.map(str::to_owned),
-            // Other poolings than the usual one are said with the probe.
-            probe: key.3.filter(|p| *p != "last").map_or_else(|| key.0.to_owned(), |p| format!("{} ({p})", key.0)),
+            probe: with_pooling(key.0, key.3),
             layers: [line.layer, other.layer],
             offset: None,
             scores: [line.score, other.score],

@@ -12,9 +12,10 @@ use limbic_store::Store;
 
 use super::StoreArgs;
 use super::place::Where;
+use crate::catalogue::Entry;
 use crate::chains::Chains;
 use crate::failure::Failure;
-use crate::sweep::{self, Sweep};
+use crate::sweep::Sweep;
 use crate::{catalogue, collect, journal};
 use tracing::Level;
 
@@ -47,7 +48,7 @@ pub struct ReportArgs {
     sweep: Option<String>,
     #[command(flatten)]
     store: StoreArgs,
-    /// The report's folder; default: limbic-out/NAME.
+    /// The report's folder; default: limbic-out/NAME, or limbic-out/NAME-ID where several sweeps of the store have that name.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Prints JSON.
@@ -90,7 +91,7 @@ async fn one(of: &Where, wanted: &str) -> Result<Status, Failure> {
         Where::Store(store) => store.open_existing().await?,
         Where::Coordinator(remote) => {
             let mut statuses = remote.list().await?;
-            let id = sweep::find(statuses.iter().map(|s| (s.sweep.as_str(), s.name.as_str())), wanted)?;
+            let id = catalogue::find(&statuses.iter().map(Entry::of).collect::<Vec<_>>(), wanted)?;
             let at = statuses.iter().position(|s| s.sweep == id).expect("found among these");
             return Ok(statuses.swap_remove(at));
         }
@@ -164,7 +165,17 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
     }
     for s in &statuses {
         let state = format!("{:?}", s.state).to_lowercase();
-        answer!("{}  {:<24} {:<10} {}/{} units", s.sweep, s.name, state, s.units.committed, s.units.total);
+        let (cells, units) = (&s.cells, &s.units);
+        answer!(
+            "{}  {:<24} {:<10} {}/{} cells  {}/{} units",
+            s.sweep,
+            s.name,
+            state,
+            cells.done,
+            cells.total,
+            units.committed,
+            units.total
+        );
     }
     Ok(())
 }
@@ -185,7 +196,10 @@ pub async fn report(args: ReportArgs) -> Result<(), Failure> {
     }
     let store = args.store.open_existing().await?;
     let (sweep, status, study) = collected(&store, args.sweep.as_deref().unwrap_or("")).await?;
-    let out = args.out.unwrap_or_else(|| PathBuf::from("limbic-out").join(sweep.name()));
+    let out = match args.out {
+        Some(out) => out,
+        None => catalogue::report_folder(&store, &sweep.id, sweep.name()).await?,
+    };
     collect::write_report(&study, &out)?;
     let report = out.join("report.html");
     if args.json {

@@ -24,7 +24,7 @@ pub struct RunArgs {
     spec: PathBuf,
     #[command(flatten)]
     store: StoreArgs,
-    /// The report's folder; default: limbic-out/NAME.
+    /// The report's folder; default: limbic-out/NAME, or limbic-out/NAME-ID where several sweeps of the store have that name.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -49,10 +49,14 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
         Some(wanted) => Some(catalogue::open(&store, wanted).await?),
     };
     let name = extended.as_ref().map_or(spec.name.as_str(), Sweep::name).to_owned();
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("limbic-out").join(&name));
+    let prepared = prepare(spec.clone()).await?;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => catalogue::report_folder(&store, extended.as_ref().map_or(&prepared.id, |sweep| &sweep.id), &name).await?,
+    };
     std::fs::create_dir_all(&out)
         .map_err(|e| Failure::user(format_args!("--out {}: can't be made ({e}): choose a writable folder", out.display())))?;
-    let prepared = prepare(spec.clone()).await?;
+    let beside = if extended.is_some() { Vec::new() } else { catalogue::beside(&store, &prepared).await? };
     let mut sweep = match &extended {
         None => accept(&store, prepared).await?,
         Some(extended) => extend(&store, &extended.id, prepared).await?,
@@ -60,7 +64,7 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     // The report is asked for anew each time; the work is not.
     (sweep.accepted.spec.name, sweep.accepted.spec.report) = (name, spec.report);
     let done = Chains::read(&store, &sweep).await?.committed(&sweep);
-    announce(&args, &sweep, done);
+    announce(&args, &sweep, done, &beside);
     let read = async |chains: &Chains, status: &Status| collect::study(&store, &sweep, chains, status.quarantined.clone()).await;
     let mut computing = Computing::new(&store, &args.device, log_format, &sweep.plan.models);
     let Computed { status, results: study, now } = computing.sound(&sweep, read).await?;
@@ -71,7 +75,7 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     verdict(&status, "the report holds everything else; mend the cause and run again")
 }
 
-fn announce(args: &RunArgs, sweep: &Sweep, done: usize) {
+fn announce(args: &RunArgs, sweep: &Sweep, done: usize, beside: &[String]) {
     if args.json {
         return;
     }
@@ -89,7 +93,7 @@ fn announce(args: &RunArgs, sweep: &Sweep, done: usize) {
         bytes(e.bytes_stored),
     );
     tell(Level::INFO, &begun);
-    for note in &sweep.accepted.notes {
+    for note in sweep.accepted.notes.iter().chain(beside) {
         tell(Level::INFO, &format_args!("note: {note}"));
     }
 }

@@ -18,10 +18,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::check_protocol;
+use crate::catalogue::Entry;
 use crate::coordinator::Handle;
 use crate::failure::Failure;
 use crate::sweep::Sweep;
-use crate::{show, sweep};
+use crate::{catalogue, show, sweep};
 
 /// How often a watched status is looked at.
 const WATCH_PERIOD: Duration = Duration::from_millis(500);
@@ -40,8 +41,8 @@ impl ControlService {
 
     async fn find(&self, wanted: &str) -> Result<SweepStatus, Status> {
         let mut all = self.coordinator.list().await?;
-        let id =
-            sweep::find(all.iter().map(|s| (s.sweep.as_str(), s.name.as_str())), wanted).map_err(|e| Status::not_found(e.to_string()))?;
+        let known: Vec<Entry> = all.iter().map(Entry::of).collect();
+        let id = catalogue::find(&known, wanted).map_err(|e| Status::not_found(e.to_string()))?;
         let at = all.iter().position(|s| s.sweep == id).expect("found among these");
         Ok(all.swap_remove(at))
     }
@@ -53,13 +54,15 @@ impl ControlService {
         let elsewhere = spec.store.clone().filter(|asked| !same_store(asked, self.coordinator.store().url()));
         let prepared = sweep::prepare(spec).await.map_err(refused)?;
         let store = self.coordinator.store();
-        let accepted = if request.extend.is_empty() {
-            sweep::accept(store, prepared).await.map_err(refused)?
+        let (accepted, beside) = if request.extend.is_empty() {
+            let beside = catalogue::beside(store, &prepared).await.map_err(refused)?;
+            (sweep::accept(store, prepared).await.map_err(refused)?, beside)
         } else {
             let id = self.find(&request.extend).await?.sweep;
-            sweep::extend(store, &id, prepared).await.map_err(refused)?
+            (sweep::extend(store, &id, prepared).await.map_err(refused)?, Vec::new())
         };
         let mut notes = accepted.accepted.notes.clone();
+        notes.extend(beside);
         notes.extend(
             elsewhere.map(|asked| format!("the spec's store {asked} is not used: results go to this coordinator's store, {}", store.url())),
         );

@@ -37,15 +37,8 @@ fn place_of(study: &Study, place: Place) -> String {
 
 /// What of the best probe was chosen, and by what.
 fn chosen(study: &Study, results: &Results) -> String {
-    let models = study.models.iter().filter(|m| m.random_weights.is_none()).count();
-    let several = [
-        ("probe", results.kinds()),
-        ("pooling", results.poolings.len()),
-        ("model", models),
-        ("condition", study.conditions.len()),
-        ("layer", 2),
-    ];
-    let what: Vec<String> = several.iter().filter(|s| s.1 > 1).map(|s| s.0.to_owned()).collect();
+    let mut what = several(study, results);
+    what.push("layer".to_owned());
     let by = match results.chosen {
         Choice::ValidationMeasure => format!("by {} on validation rows", results.measure.words),
         Choice::ValidationLoss => format!("by loss on validation rows, because not all fits tell their {} there", results.measure.words),
@@ -60,11 +53,27 @@ fn luckier(study: &Study, results: &Results) -> String {
     let ours = |c: &&DepthCurve| study.models[c.place.model].random_weights.is_none();
     let all = results.curves.iter().filter(ours);
     let higher = all.clone().filter(|c| c.shown().score.value > best.shown().score.value).count();
-    match (higher, all.count().saturating_sub(1)) {
-        (0, _) => String::new(),
-        (1, others) => format!("; 1 of {others} others scores higher on the test rows"),
-        (n, others) => format!("; {n} of {others} others score higher on the test rows"),
-    }
+    let others = all.count().saturating_sub(1);
+    let several = several(study, results);
+    let others = match several.as_slice() {
+        [one] if others == 1 => format!("the other {one}"),
+        [one] => format!("the {others} other {one}s"),
+        all => format!("the {others} other combinations of {}", list(all)),
+    };
+    let scored = match higher {
+        0 => return String::new(),
+        1 if others.starts_with("the other ") => format!("{others}, at its own layer, scores"),
+        1 => format!("1 of {others}, each at its own layer, scores"),
+        n => format!("{n} of {others}, each at its own layer, score"),
+    };
+    format!("; {scored} higher on the test rows")
+}
+
+/// Of what there are several that a best one could be chosen from, beside layers.
+fn several(study: &Study, results: &Results) -> Vec<String> {
+    let models = study.models.iter().filter(|m| m.random_weights.is_none()).count();
+    let all = [("probe", results.kinds()), ("pooling", results.poolings.len()), ("model", models), ("condition", study.conditions.len())];
+    all.iter().filter(|s| s.1 > 1).map(|s| s.0.to_owned()).collect()
 }
 
 /// Up to four key figures.

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use limbic_proto::axis::Context;
-use serde_json::Value;
 
 use super::section::{Cell, Section, cells};
 use super::{Pages, View, unfinished};
+use crate::compare::asked::{Differing, differing};
 use crate::compare::{HalfLives, Shared, Versus};
 use crate::figures::Figure;
 use crate::results::Estimate;
@@ -65,27 +65,20 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
             count(versus.common as u64)
         )
     }];
+    let probed = |s: &Shared| s.layers[0].is_some();
+    if !versus.shared.iter().any(probed) {
+        out.push("No model, condition and probe of the same names is in both.".to_owned());
+    }
     for (family, what) in [("lines", "baselines and probes"), ("layers", "layers"), ("offsets", "offsets")] {
         let all: Vec<&Shared> = versus.shared.iter().filter(|s| s.family == family).collect();
         if all.is_empty() {
-            if family == "lines" {
-                out.push("No model, condition and probe of the same names is in both.".to_owned());
-            }
             continue;
         }
+        let what = if family == "lines" && !all.iter().any(|s| probed(s)) { "baselines" } else { what };
         out.extend(if versus.paired { told_apart(versus, &all, what) } else { None });
     }
-    for (only, [these, those]) in [("A", versus.studies), ("B", [versus.studies[1], versus.studies[0]])] {
-        let models = missing(these.models.iter().map(|m| &m.name), those.models.iter().map(|m| &m.name));
-        let conditions = missing(these.conditions.iter().map(|c| &c.name), those.conditions.iter().map(|c| &c.name));
-        let parts: Vec<String> = [("models", models), ("conditions", conditions)]
-            .into_iter()
-            .filter(|p| !p.1.is_empty())
-            .map(|(w, n)| format!("{w} {}", list(&n)))
-            .collect();
-        if !parts.is_empty() {
-            out.push(format!("Only in {only}: {}.", parts.join("; ")));
-        }
+    for (letter, only) in ["A", "B"].into_iter().zip(&versus.only) {
+        out.extend(only.words().map(|what| format!("Only in {letter}: {what}.")));
     }
     let bytes = |s: &Study| s.models.iter().map(|m| (m.name.clone(), m.digest.clone())).collect::<BTreeSet<_>>();
     let [ours, theirs] = versus.studies.map(bytes);
@@ -95,11 +88,6 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
         out.push(format!("Of the same name but not of the same bytes: {}.", list(&changed)));
     }
     out
-}
-
-fn missing<'a>(these: impl Iterator<Item = &'a String>, those: impl Iterator<Item = &'a String>) -> Vec<String> {
-    let those: BTreeSet<&String> = those.collect();
-    these.filter(|n| !those.contains(n)).cloned().collect()
 }
 
 fn told_apart(versus: &Versus<'_>, all: &[&Shared], what: &str) -> Option<String> {
@@ -211,26 +199,11 @@ fn sweeps(versus: &Versus<'_>) -> Section {
 /// Where the two specs differ.
 fn apart(versus: &Versus<'_>) -> Section {
     let mut section = Section::new("specs", "What differs in the specs");
-    let mut found = Vec::new();
-    differences("", &versus.studies[0].spec, &versus.studies[1].spec, &mut found);
-    let text = |v: Option<&Value>| v.map_or_else(|| "–".to_owned(), |v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
-    section.table("Fields", &["field", "A", "B"], found.into_iter().map(|(field, a, b)| cells([field, text(a), text(b)])).collect());
-    section
-}
-
-fn differences<'a>(path: &str, a: &'a Value, b: &'a Value, out: &mut Vec<(String, Option<&'a Value>, Option<&'a Value>)>) {
-    let (Value::Object(ours), Value::Object(theirs)) = (a, b) else {
-        if a != b {
-            out.push((path.to_owned(), Some(a), Some(b)));
-        }
-        return;
+    let found = differing(&versus.studies[0].spec, &versus.studies[1].spec);
+    let row = |d: Differing| {
+        let [a, b] = d.said.map(|said| said.unwrap_or_else(|| "–".to_owned()));
+        cells([d.field, a, b])
     };
-    let keys: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-    for key in keys {
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        match (ours.get(key), theirs.get(key)) {
-            (Some(a), Some(b)) => differences(&path, a, b, out),
-            (a, b) => out.push((path, a, b)),
-        }
-    }
+    section.table("Fields", &["field", "A", "B"], found.into_iter().map(row).collect());
+    section
 }

@@ -75,7 +75,10 @@ fn the_best_of_all_probes_and_poolings_stands_against_the_baselines() {
     assert!(page.contains("best probe accuracy (mlp (utterance-mean), model-0, layer 1)"), "the card");
     assert!(page.contains("apart best in model-0, layer 1 (mlp (utterance-mean)): "), "the sentence");
     assert!(page.contains("(probe, pooling and layer chosen by loss on validation rows"), "the choice");
-    assert!(page.contains("; 1 of 3 others scores higher on the test rows)"), "what was not chosen");
+    assert!(
+        page.contains("; 1 of the 3 other combinations of probe and pooling, each at its own layer, scores higher on the test rows)"),
+        "what was not chosen"
+    );
     assert!(page.contains("The curves are of the logistic (last) probe."), "whose depth it is");
     assert!(page.contains("| probe | pooling | model | condition | layer |"), "the table of probes");
     assert!(page.contains("| mlp (utterance-mean) | model-0 | c0 |"), "the table of classes");

@@ -125,6 +125,43 @@ fn what_only_one_has_and_what_specs_say_is_told() {
 }
 
 #[test]
+fn probes_layers_and_offsets_of_one_alone_are_told() {
+    let a = small();
+    let mut b = a.clone();
+    let last = a.predictions.iter().filter_map(|p| p.layer).max().expect("there are layers");
+    b.predictions.retain(|p| &*p.probe != "mlp" && p.layer != Some(last) && p.read_out.is_none_or(|r| r.offset < 4));
+    let files = files(&a, &b);
+    let told = json(&files)["only"].clone();
+    assert_eq!(told[0]["probes"], serde_json::json!(["mlp"]));
+    assert_eq!(told[0]["layers"].as_array().map(Vec::len), Some(1), "{told}");
+    assert!(told[0]["offsets"].as_array().is_some_and(|o| !o.is_empty()), "{told}");
+    assert_eq!(told[1], serde_json::json!({"models": [], "conditions": [], "probes": [], "layers": [], "offsets": []}));
+    let markdown = text(&files, "compare.md");
+    assert!(markdown.contains("Only in A: baselines and probes mlp; layers ") && !markdown.contains("Only in B"), "{markdown}");
+
+    // Without a probe in common nothing is said of probes.
+    b.predictions.retain(|p| p.layer.is_none());
+    let markdown = text(&self::files(&a, &b), "compare.md");
+    assert!(markdown.contains("No model, condition and probe of the same names is in both."), "{markdown}");
+    assert!(markdown.contains(" shared baselines.") && !markdown.contains(" shared baselines and probes"), "{markdown}");
+}
+
+#[test]
+fn an_extended_sweep_asks_what_all_its_specs_ask() {
+    let (a, mut b) = (small(), small());
+    let mut first = b.spec.clone();
+    first["layers"] = serde_json::json!([0, 1]);
+    let mut second = b.spec.clone();
+    second["layers"] = serde_json::json!([0, 1, 3]);
+    second["execution"] = serde_json::json!({"token_budget": 4096});
+    b.spec = serde_json::json!([first, second]);
+    let markdown = text(&files(&a, &b), "compare.md");
+    assert!(markdown.contains("| layers | all | [0,1,3] |"), "{markdown}");
+    assert!(markdown.contains("| execution.token_budget | – | 4096 |"), "{markdown}");
+    assert!(!markdown.contains("|  | {") && !markdown.contains("| dataset."), "{markdown}");
+}
+
+#[test]
 fn pages_stand_alone() {
     let a = small();
     let mut b = turned(&a);

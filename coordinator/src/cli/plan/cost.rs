@@ -10,16 +10,20 @@ use serde_json::json;
 use crate::progress::{bytes, count, counted, seconds};
 use crate::sweep::Sweep;
 
-/// GFLOP/s that one core of a computer is assumed to do.
-const CORE_GFLOPS: f64 = 40.0;
+/// GFLOP/s that one core of a computer is assumed to do: whole sweeps took as long as they would at 72 (tiny models) and 94
+/// (SmolLM2-135M) on a processor whose f32 products reach 115.
+const CORE_GFLOPS: f64 = 80.0;
 /// TFLOP/s that one GPU is assumed to do: 40 % of what an H100 does in bf16 at best, 990.
 const GPU_TFLOPS: f64 = 396.0;
+
+/// Seconds beyond which one worker is told of others: a day.
+const LONG: f64 = 86_400.0;
 
 /// What estimates of time rest on.
 #[derive(Debug, clap::Args)]
 pub struct RateArgs {
     /// GFLOP/s of one worker's processor, for the estimate of time: it computes probes, and models in f32. The default
-    /// assumes 40 per core of this computer.
+    /// assumes 80 per core of this computer.
     #[arg(long, value_name = "N")]
     gflops: Option<f64>,
     /// TFLOP/s of one worker's GPU, for the estimate of time: it is taken to compute the models in bf16. The default is 40 % of an H100's
@@ -86,10 +90,10 @@ impl Rates {
         let (estimate, models) = (&sweep.plan.estimate, &sweep.plan.models);
         let width = models.iter().map(|model| model.name.len() + 6).max().unwrap_or(0).max(20);
         let head =
-            |name: &str, last: &str| answer!("{name:<width$}{:>9}{:>11}{:>11}{:>12}{last:>16}", "number", "tokens", "FLOPs", "stored");
+            |name: &str, last: &str| answer!("{name:<width$}{:>9}{:>11}{:>11}{:>12}{last:>17}", "number", "tokens", "FLOPs", "stored");
         let line = |name: &str, of: &UnitsEstimate, time: &str| {
             let (tokens, flops, stored) = (count(of.tokens as f64), count(of.flops), bytes(of.bytes_stored));
-            answer!("{}", format!("{name:<width$}{:>9}{tokens:>11}{flops:>11}{stored:>12}{time:>16}", of.units).trim_end());
+            answer!("{}", format!("{name:<width$}{:>9}{tokens:>11}{flops:>11}{stored:>12}{time:>17}", of.units).trim_end());
         };
         head("units", "");
         for (kind, of) in &estimate.units {
@@ -98,22 +102,24 @@ impl Rates {
         let (units, tokens, flops, bytes_stored) = (sweep.plan.units.len() as u64, estimate.tokens, estimate.flops, estimate.bytes_stored);
         line("all", &UnitsEstimate { units, tokens, flops, bytes_stored }, "");
         answer!("");
-        head("of them", "time");
+        head("of them", "time of one");
         for (model, of) in models.iter().zip(&estimate.models) {
-            line(&format!("{} {}", model.name, model.dtype.as_str()), &of.passes, &seconds(self.passes(model, of)));
+            let on = if model.dtype == Dtype::Bf16 { "gpu" } else { "cpu" };
+            let passes = format!("{} {on}", seconds(self.passes(model, of)));
+            line(&format!("{} {}", model.name, model.dtype.as_str()), &of.passes, &passes);
             if of.fits.units > 0 {
-                line("  its probes", &of.fits, &seconds(self.processor(of.fits.flops)));
+                line("  its probes", &of.fits, &format!("{} cpu", seconds(self.processor(of.fits.flops))));
             }
         }
         if estimate.words.units > 0 {
-            line("on the words alone", &estimate.words, &seconds(self.processor(estimate.words.flops)));
+            line("on the words alone", &estimate.words, &format!("{} cpu", seconds(self.processor(estimate.words.flops))));
         }
         answer!("");
         answer!("stored  {}, {} of it hidden states", bytes(estimate.bytes_stored), bytes(estimate.state_bytes));
-        self.print_time(self.all(sweep));
+        self.print_time(self.all(sweep), sweep.plan.units.len());
     }
 
-    fn print_time(&self, (processor, gpu): (f64, f64)) {
+    fn print_time(&self, (processor, gpu): (f64, f64), units: usize) {
         let Rates { gflops, gpu_tflops, workers } = self;
         let each = |time: f64| seconds(time / f64::from(*workers));
         let crew = counted(*workers as usize, "worker");
@@ -132,6 +138,10 @@ impl Rates {
             "cpu     {cores} core hours at {CORE_GFLOPS:.0} GFLOP/s, for {what}: {} on {crew} of {gflops:.0} GFLOP/s (--gflops, --workers)",
             each(processor)
         );
+        if *workers == 1 && processor.max(gpu) > LONG {
+            answer!("        (--workers N shows the time of a cluster: {} can be shared out)", counted(units, "unit"));
+        }
+        answer!("k, M, G, T, P and E are 10^3, 10^6, 10^9, 10^12, 10^15 and 10^18; FLOPs are operations, not a rate");
     }
 
     /// The same for programs; `assumed` is the file of facts that it rests on.

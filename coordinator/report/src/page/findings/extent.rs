@@ -133,16 +133,20 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
         let towards = d.fits.iter().filter_map(|f| Some((f.towards?, f)));
         let beyond: Vec<String> = towards.map(|(c, f)| format!("{} beyond the {} control", half_life(&f.half_life), c.as_str())).collect();
         let beyond = if beyond.is_empty() { String::new() } else { format!("; {}", list(&beyond)) };
+        // Replies end, and what is left at the last offset may be few rows.
+        let rows = |n: usize| if first.1.n == last.1.n { String::new() } else { format!(" ({})", crate::wording::counted(n, "row")) };
         out.push(format!(
-            "In {} (layer {}) {}{} goes from {} at offset {} to {} at offset {}; half-life: {}{beyond}.",
+            "In {} (layer {}) {}{} goes from {} at offset {}{} to {} at offset {}{}; half-life: {}{beyond}.",
             study.models[p.place.model].name,
             layer(p.layer),
             results.measure.words,
             whose(results),
             unit.value(first.1.value),
             first.0,
+            rows(first.1.n),
             unit.value(last.1.value),
             last.0,
+            rows(last.1.n),
             half_life(&majority.half_life),
         ));
     }
