@@ -1,6 +1,7 @@
 //! What sweeps a store holds. Whatever else lies among them (a stray folder, a sweep of another version) is named and
 //! passed over, so that it can't keep the others from being read.
 
+use std::io::Read;
 use std::path::PathBuf;
 
 use limbic_proto::layout;
@@ -98,49 +99,58 @@ pub async fn id(store: &Store, wanted: &str) -> Result<String, Failure> {
     for entry in &mut entries {
         let alike = |name: &String| names.iter().filter(|n| *n == name).count() > 1;
         if fits(entry, wanted) && entry.name.as_ref().is_some_and(alike) {
-            let plan = sweep::open(store, &entry.id).await?.plan;
-            entry.size = Some(Size { cells: plan.estimate.cells, units: plan.units.len() as u64 });
+            // One that can't be read is listed without.
+            let plan = sweep::open(store, &entry.id).await.ok().map(|sweep| sweep.plan);
+            entry.size = plan.map(|plan| Size { cells: plan.estimate.cells, units: plan.units.len() as u64 });
         }
     }
     find(&entries, wanted)
 }
 
-/// The other sweeps of a store that go by the name of one.
-///
-/// # Errors
-/// The store can't be read.
-pub async fn namesakes(store: &Store, id: &str, name: &str) -> Result<Vec<Entry>, Failure> {
-    Ok(entries(store).await?.into_iter().filter(|e| e.id != id && e.name.as_deref() == Some(name)).collect())
-}
-
-/// What is worth saying of the sweeps that go by the name of a new one, which it was made beside.
+/// What is worth saying of the sweeps that go by the name of a new one, which it is made beside.
 ///
 /// # Errors
 /// The store can't be read.
 pub async fn beside(store: &Store, new: &Sweep) -> Result<Vec<String>, Failure> {
-    let mut notes = Vec::new();
-    for Entry { id, .. } in namesakes(store, &new.id, new.name()).await? {
-        let Ok(other) = sweep::open(store, &id).await else { continue };
+    let (entries, mut notes) = (entries(store).await?, Vec::new());
+    // One that stands already was told of when it was made.
+    if entries.iter().any(|e| e.id == new.id) {
+        return Ok(notes);
+    }
+    for Entry { id, .. } in entries.into_iter().filter(|e| e.name.as_deref() == Some(new.name())) {
+        let other = match sweep::open(store, &id).await {
+            Ok(other) => other,
+            Err(again @ Failure::Again(_)) => return Err(again),
+            Err(Failure::User(_)) => continue,
+        };
         let (cells, name) = (other.plan.estimate.cells, new.name());
-        let instead = if other.extends_to(new) {
-            format!("`--extend {id}` adds what this spec asks beyond it, instead of making this sweep")
-        } else {
-            "it asks something else, so this one doesn't go on with it".to_owned()
+        let instead = match other.extended_by(new) {
+            Ok(true) => format!("`--extend {id}` adds what this spec asks beyond it, instead of making this sweep"),
+            Ok(false) => format!("it has all that this spec asks: `limbic report {id}`"),
+            Err(field) => format!("it differs in `{field}`, so this is a sweep of its own; another `name` would tell them apart"),
         };
         notes.push(format!("another sweep of this store goes by the name {name}: {id} of {cells} cells; {instead}"));
     }
     Ok(notes)
 }
 
-/// The default folder of a sweep's report: its name, with the beginning of its id where other sweeps of the store go by the
-/// same name, so that none overwrites another's.
-///
-/// # Errors
-/// The store can't be read.
-pub async fn report_folder(store: &Store, id: &str, name: &str) -> Result<PathBuf, Failure> {
-    let alone = namesakes(store, id, name).await?.is_empty();
-    let folder = if alone { name.to_owned() } else { format!("{name}-{}", &id[..id.len().min(8)]) };
-    Ok(PathBuf::from("limbic-out").join(folder))
+/// The default folder of a sweep's report: its name, with the beginning of its id where that folder has another sweep's, so that
+/// none overwrites another's.
+pub fn report_folder(id: &str, name: &str) -> PathBuf {
+    let folder = PathBuf::from("limbic-out").join(name);
+    // The report's first lines say whose it is; the other files are large.
+    let mut head = vec![0; HEAD];
+    let read = std::fs::File::open(folder.join("report.md")).and_then(|mut file| file.read(&mut head)).unwrap_or(0);
+    let head = String::from_utf8_lossy(&head[..read]);
+    if head.is_empty() || head.contains(id) { folder } else { PathBuf::from("limbic-out").join(apart(id, name)) }
+}
+
+/// Bytes of a report within which the sweep's id stands.
+const HEAD: usize = 4096;
+
+/// A name by which a sweep is told apart from others of its name.
+pub fn apart(id: &str, name: &str) -> String {
+    format!("{name}-{}", &id[..id.len().min(8)])
 }
 
 /// The one sweep that a user means by an id, a unique prefix of one, or a name; that one alone is read as a whole.
@@ -185,7 +195,7 @@ pub fn find(entries: &[Entry], wanted: &str) -> Result<String, Failure> {
     if let [one] = fitting.as_slice() {
         return Ok(one.id.clone());
     }
-    if let Some(unnamed) = unnamed.iter().find(|e| !wanted.is_empty() && fits(e, wanted)) {
+    if let Some(unnamed) = unnamed.iter().find(|e| fitting.is_empty() && !wanted.is_empty() && fits(e, wanted)) {
         return Ok(unnamed.id.clone());
     }
     Err(match fitting.as_slice() {
@@ -231,5 +241,8 @@ mod tests {
         assert_eq!(find(&entries, "quick").unwrap(), "aa11");
         assert_eq!(find(&entries, "str").unwrap(), "stray");
         assert!(find(&entries, "other").unwrap_err().to_string().contains("there are aa11 (quick)"));
+        // Never before one that is named so.
+        let entries = [entry("aa11", Some("quick")), entry("bb22", Some("quick")), entry("quick-backup", None)];
+        assert!(find(&entries, "quick").unwrap_err().to_string().contains("could be aa11 (quick), bb22 (quick)"));
     }
 }

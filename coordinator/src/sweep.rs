@@ -60,9 +60,19 @@ impl Sweep {
         &self.accepted.spec.name
     }
 
-    /// Whether another sweep could be had by extending this one: the same rows, and nothing said otherwise.
-    pub fn extends_to(&self, other: &Sweep) -> bool {
-        self.accepted.rows == other.accepted.rows && self.accepted.spec.changed_by(&other.accepted.spec).is_none()
+    /// Whether another sweep asks anything beyond this one, by which it can be extended.
+    ///
+    /// # Errors
+    /// The field that keeps it from being extended so.
+    pub fn extended_by(&self, other: &Sweep) -> Result<bool, String> {
+        if self.accepted.rows != other.accepted.rows {
+            return Err("dataset".to_owned());
+        }
+        let all: Vec<Accepted> = self.earlier.iter().chain([&self.accepted]).cloned().collect();
+        let revised = planned(&all, &other.accepted, &self.rows);
+        // Errors begin with the field.
+        let revised = revised.map_err(|error| error.to_string().split(':').next().unwrap_or_default().to_owned())?;
+        Ok(revised != self.plan)
     }
 }
 

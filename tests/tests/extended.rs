@@ -50,11 +50,17 @@ fn a_finished_sweep_is_extended_by_a_model_and_a_layer_and_only_those_run() {
     };
     assert_eq!(sorted(&sandbox), sorted(&whole));
 
+    // Its first spec alone means the whole of it, and that is said.
+    sandbox.small(&[("offsets:", "layers: [0, 2]\noffsets:")]);
+    let said = sandbox.limbic(&RUN);
+    assert!(said.stderr.contains("this is the first spec of the sweep small, which was extended since"), "{}", said.stderr);
+    assert!(said.stdout.contains("36 cells, ") && said.stdout.contains(": 0 computed now"), "{}", said.stdout);
+
     // What would change it is refused, and nothing is lost.
     sandbox.small(&[("kind: mlp, hidden: 8", "kind: mlp, hidden: 9")]);
     let refused = sandbox.limbic(&[&RUN[..], &["--extend", "small"]].concat());
     assert_eq!(refused.code, Some(2));
-    assert!(refused.stderr.contains("probes: differs between the sweep's first revision and revision 2"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("probes: differs between the sweep's first revision and revision 3"), "{}", refused.stderr);
 }
 
 #[test]
@@ -78,6 +84,10 @@ fn a_second_sweep_of_one_name_is_told_and_keeps_its_report_apart() {
     assert_eq!(folders.len(), 2, "{folders:?}");
     assert_eq!(std::fs::read(sandbox.path("limbic-out/small/report.md")).unwrap(), report, "nothing was overwritten");
 
+    // Each keeps its folder.
+    sandbox.small(&[("offsets:", "layers: [0, 2]\noffsets:")]);
+    assert_eq!(sandbox.json(&[&run[..], &["--json"]].concat())["out"], "limbic-out/small");
+
     // The name alone means either; what is said tells them apart.
     let asked = sandbox.limbic(&["status", "small", "--store", "store"]);
     assert_eq!(asked.code, Some(2));
@@ -86,7 +96,7 @@ fn a_second_sweep_of_one_name_is_told_and_keeps_its_report_apart() {
     // Another probe is no extension, and isn't offered as one.
     sandbox.small(&[("kind: mlp, hidden: 8", "kind: mlp, hidden: 9")]);
     let said = sandbox.limbic(&run);
-    assert!(said.stderr.contains(&format!("{id} of 12 cells; it asks something else")), "{}", said.stderr);
+    assert!(said.stderr.contains(&format!("{id} of 12 cells; it differs in `probes`")), "{}", said.stderr);
 }
 
 #[test]

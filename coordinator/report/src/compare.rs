@@ -1,6 +1,6 @@
 //! Two studies side by side: what both measured, with paired differences where they test the same rows.
 
-pub mod asked;
+mod asked;
 mod joined;
 mod only;
 
@@ -16,6 +16,7 @@ use crate::page;
 use crate::results::{Estimate, HalfLife, Line, Place, Results};
 use crate::study::{ReportError, Study};
 use crate::{File, wording};
+pub use asked::{Changed, Differing};
 use joined::joined;
 pub use only::Only;
 
@@ -41,6 +42,12 @@ pub struct Versus<'a> {
     pub half_lives: Vec<HalfLives>,
     /// What each has that the other lacks.
     pub only: [Only; 2],
+    /// What goes by one name in both and isn't the same.
+    pub changed: Changed,
+    /// Where their specs differ.
+    pub specs: Vec<Differing>,
+    /// Groups of each one's test rows.
+    pub groups: [usize; 2],
 }
 
 /// What one probe or baseline reaches in both studies.
@@ -133,7 +140,9 @@ fn versus<'a>(first: &'a Study, second: &'a Study) -> Result<Versus<'a>, ReportE
     let rows = studies.map(|s| s.test.len());
     let half_lives = half_lives(studies, &results);
     let only = [0, 1].map(|i| only::only([studies[i], studies[1 - i]], [&results[i], &results[1 - i]]));
-    Ok(Versus { studies, rows, common, paired: joined.is_some(), shared, half_lives, only, results })
+    let (changed, specs) = (asked::changed(first, second), asked::differing(&first.spec, &second.spec));
+    let groups = results.each_ref().map(|r| r.groups);
+    Ok(Versus { studies, rows, common, paired: joined.is_some(), shared, half_lives, only, changed, specs, groups, results })
 }
 
 /// The paired differences of everything shared.

@@ -32,6 +32,7 @@ pub use compare::{Pair, Side, correct, difference};
 pub use curves::line;
 use measure::Ruler;
 use target::{Rollup, Target};
+pub use warnings::few_groups;
 
 use crate::results::{Choice, Cost, GeometryResults, Line, Place, Results, Scores};
 use crate::study::{ReportError, Study};

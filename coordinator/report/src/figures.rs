@@ -109,9 +109,6 @@ impl Panel {
     }
 }
 
-/// The most panels one figure shows; its caption says how many are left out.
-const PANELS: usize = 24;
-
 /// The names of all figures there can be, in the order of the page's sections.
 pub const FIGURES: [&str; 26] = [
     "scale",
@@ -172,22 +169,10 @@ pub fn all(study: &Study, results: &Results) -> Vec<Figure> {
         conditions::controls(study, results),
         conditions::baselines(study, results),
     ];
-    drawn.into_iter().flatten().filter(|f| !f.panels.is_empty()).map(Figure::shortened).collect()
+    drawn.into_iter().flatten().filter(|f| !f.panels.is_empty()).collect()
 }
 
 impl Figure {
-    /// The figure with no more panels than a page can show, and a sentence that says so.
-    fn shortened(mut self) -> Figure {
-        let all = self.panels.len();
-        if all > PANELS {
-            self.panels.truncate(PANELS);
-            let left_out = format!(" The first {PANELS} of {all} panels are shown; the figure's CSV has the numbers of all.");
-            self.caption += &left_out;
-            self.alt += &left_out;
-        }
-        self
-    }
-
     /// What a script needs to read out points: per panel the names of its series and its marks. It contains no `<`, so it
     /// can stand in a page.
     pub fn marks(&self) -> String {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::StoreArgs;
 use super::inspect::collected;
-use crate::collect;
 use crate::failure::Failure;
+use crate::sweep::Sweep;
+use crate::{catalogue, collect};
 use limbic_proto::answer;
 
 /// Arguments of `limbic compare`.
@@ -32,7 +33,10 @@ pub async fn compare(args: CompareArgs) -> Result<(), Failure> {
     let (second, _, b) = collected(&store, &args.b).await?;
     let files = limbic_report::compare(&a, &b).map_err(Failure::user)?;
     // Sweeps of one name are told apart by their ids.
-    let names = if first.name() == second.name() { [&*first.id, &*second.id] } else { [first.name(), second.name()] };
+    let named = |sweep: &Sweep, other: &Sweep| {
+        if sweep.name() == other.name() { catalogue::apart(&sweep.id, sweep.name()) } else { sweep.name().to_owned() }
+    };
+    let names = [named(&first, &second), named(&second, &first)];
     let out = args.out.unwrap_or_else(|| PathBuf::from("limbic-out").join(names.join("-and-")));
     collect::write_files(&files, &out)?;
     let page = out.join("compare.html");

@@ -48,7 +48,7 @@ pub struct ReportArgs {
     sweep: Option<String>,
     #[command(flatten)]
     store: StoreArgs,
-    /// The report's folder; default: limbic-out/NAME, or limbic-out/NAME-ID where several sweeps of the store have that name.
+    /// The report's folder; default: limbic-out/NAME, or limbic-out/NAME-ID where that has another sweep's.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Prints JSON.
@@ -196,10 +196,7 @@ pub async fn report(args: ReportArgs) -> Result<(), Failure> {
     }
     let store = args.store.open_existing().await?;
     let (sweep, status, study) = collected(&store, args.sweep.as_deref().unwrap_or("")).await?;
-    let out = match args.out {
-        Some(out) => out,
-        None => catalogue::report_folder(&store, &sweep.id, sweep.name()).await?,
-    };
+    let out = args.out.unwrap_or_else(|| catalogue::report_folder(&sweep.id, sweep.name()));
     collect::write_report(&study, &out)?;
     let report = out.join("report.html");
     if args.json {

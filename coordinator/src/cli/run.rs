@@ -24,7 +24,7 @@ pub struct RunArgs {
     spec: PathBuf,
     #[command(flatten)]
     store: StoreArgs,
-    /// The report's folder; default: limbic-out/NAME, or limbic-out/NAME-ID where several sweeps of the store have that name.
+    /// The report's folder; default: limbic-out/NAME, or limbic-out/NAME-ID where that has another sweep's.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -49,33 +49,49 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
         Some(wanted) => Some(catalogue::open(&store, wanted).await?),
     };
     let name = extended.as_ref().map_or(spec.name.as_str(), Sweep::name).to_owned();
-    let prepared = prepare(spec.clone()).await?;
-    let out = match &args.out {
-        Some(out) => out.clone(),
-        None => catalogue::report_folder(&store, extended.as_ref().map_or(&prepared.id, |sweep| &sweep.id), &name).await?,
+    let made = |out: PathBuf| match std::fs::create_dir_all(&out) {
+        Ok(()) => Ok(out),
+        Err(e) => Err(Failure::user(format_args!("--out {}: can't be made ({e}): choose a writable folder", out.display()))),
     };
-    std::fs::create_dir_all(&out)
-        .map_err(|e| Failure::user(format_args!("--out {}: can't be made ({e}): choose a writable folder", out.display())))?;
-    let beside = if extended.is_some() { Vec::new() } else { catalogue::beside(&store, &prepared).await? };
+    let asked = args.out.clone().map(made).transpose()?;
+    let prepared = prepare(spec.clone()).await?;
+    let id = extended.as_ref().map_or(&prepared.id, |sweep| &sweep.id);
+    let out = asked.map_or_else(|| made(catalogue::report_folder(id, &name)), Ok)?;
+    let mut notes = if extended.is_some() { Vec::new() } else { catalogue::beside(&store, &prepared).await? };
     let mut sweep = match &extended {
         None => accept(&store, prepared).await?,
         Some(extended) => extend(&store, &extended.id, prepared).await?,
     };
+    if extended.is_none() && !sweep.earlier.is_empty() {
+        notes.push(format!(
+            "this is the first spec of the sweep {}, which was extended since: all of it is computed and reported",
+            sweep.name()
+        ));
+    }
     // The report is asked for anew each time; the work is not.
     (sweep.accepted.spec.name, sweep.accepted.spec.report) = (name, spec.report);
     let done = Chains::read(&store, &sweep).await?.committed(&sweep);
-    announce(&args, &sweep, done, &beside);
+    announce(&args, &sweep, done, &notes);
     let read = async |chains: &Chains, status: &Status| collect::study(&store, &sweep, chains, status.quarantined.clone()).await;
     let mut computing = Computing::new(&store, &args.device, log_format, &sweep.plan.models);
     let Computed { status, results: study, now } = computing.sound(&sweep, read).await?;
     drop(computing);
+    let absent = study.predictions.iter().filter(|p| p.fit.as_ref().is_some_and(|fit| fit.absent.is_some())).count();
+    let fits = study.predictions.iter().filter(|p| p.fit.is_some()).count();
     let folder = out.clone();
     tokio::task::spawn_blocking(move || collect::write_report(&study, &folder)).await.expect("writing a report doesn't panic")?;
+    if absent > 0 {
+        let (absent, fits) = (count(absent as f64), count(fits as f64));
+        tell(
+            Level::WARN,
+            &format_args!("{absent} of {fits} fits can't be had (most often replies end before the offset); the report's notes say why"),
+        );
+    }
     summary(&args, &status, (done, now), &out, started.elapsed());
     verdict(&status, "the report holds everything else; mend the cause and run again")
 }
 
-fn announce(args: &RunArgs, sweep: &Sweep, done: usize, beside: &[String]) {
+fn announce(args: &RunArgs, sweep: &Sweep, done: usize, notes: &[String]) {
     if args.json {
         return;
     }
@@ -93,7 +109,7 @@ fn announce(args: &RunArgs, sweep: &Sweep, done: usize, beside: &[String]) {
         bytes(e.bytes_stored),
     );
     tell(Level::INFO, &begun);
-    for note in sweep.accepted.notes.iter().chain(beside) {
+    for note in sweep.accepted.notes.iter().chain(notes) {
         tell(Level::INFO, &format_args!("note: {note}"));
     }
 }

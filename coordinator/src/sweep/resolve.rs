@@ -142,7 +142,8 @@ fn twins(spec: &mut Spec, notes: &mut Vec<String>) {
     let twins: Vec<ModelSpec> = spec.models.iter().filter(|model| !has_twin(model)).map(|model| model.twin(0)).collect();
     if !twins.is_empty() {
         let names: Vec<String> = twins.iter().map(ModelSpec::name).collect();
-        notes.push(format!("random-weights: {} twins were added: {}", names.len(), names.join(", ")));
+        let twins = if names.len() == 1 { "1 twin was".to_owned() } else { format!("{} twins were", names.len()) };
+        notes.push(format!("random-weights: {twins} added: {}", names.join(", ")));
     }
     spec.models.extend(twins);
 }
@@ -205,7 +206,7 @@ mod tests {
         let models: Vec<_> = spec.models.iter().map(|m| (m.name(), m.random_weights)).collect();
         let named = |name: &str, seed| (name.to_owned(), seed);
         assert_eq!(models, [named("a", None), named("x", None), named("mine", Some(7)), named("a-random", Some(0))]);
-        assert_eq!(notes, ["random-weights: 1 twins were added: a-random"]);
+        assert_eq!(notes, ["random-weights: 1 twin was added: a-random"]);
         assert_eq!(all(&mut spec, &[]).await.unwrap(), Vec::<String>::new(), "a resolved spec stays as it is");
     }
 

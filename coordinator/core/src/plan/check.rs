@@ -85,30 +85,32 @@ pub enum PlanError {
     },
     /// A later revision takes the name of another model.
     #[error(
-        "models: `{model}` of revision {revision} has other weights, another tokenizer or dtype than the sweep's `{model}`: give it another name"
+        "models: `{model}` of revision {} has other weights, another tokenizer or dtype than the sweep's `{model}`: give it another name",
+        .revision + 1
     )]
     OtherModel {
-        /// The revision.
+        /// The revision, counted from 0.
         revision: usize,
         /// The model's name.
         model: String,
     },
     /// A later revision takes the name of another condition.
-    #[error("conditions: `{condition}` of revision {revision} puts another prompt than the sweep's `{condition}`: give it another name")]
+    #[error("conditions: `{condition}` of revision {} puts another prompt than the sweep's `{condition}`: give it another name", .revision + 1)]
     OtherCondition {
-        /// The revision.
+        /// The revision, counted from 0.
         revision: usize,
         /// The condition's name.
         condition: String,
     },
     /// A later revision changes what it may not.
     #[error(
-        "{field}: differs between the sweep's first revision and revision {revision}; a sweep can be extended by models, layers, \
+        "{field}: differs between the sweep's first revision and revision {}; a sweep can be extended by models, layers, \
          conditions, offsets, seeds of sampling and (as `judge.models`) judges only: submit this as a sweep of its own (states that both \
-         need are shared)"
+         need are shared)",
+        .revision + 1
     )]
     Changed {
-        /// The revision.
+        /// The revision, counted from 0.
         revision: usize,
         /// The field.
         field: String,

@@ -1,11 +1,15 @@
-//! Where the specs of two studies differ.
+//! Where the specs of two studies differ, and what goes by one name in both and isn't the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use limbic_proto::spec::Spec;
+use serde::Serialize;
 use serde_json::Value;
 
+use crate::study::Study;
+
 /// A field that two studies' specs don't say alike, with what each says, in words.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Differing {
     /// The path of the field: `dataset.limit`.
     pub field: String,
@@ -20,6 +24,43 @@ pub fn differing(first: &Value, second: &Value) -> Vec<Differing> {
     let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     let apart = names.into_iter().filter(|name| a.get(*name) != b.get(*name));
     apart.map(|name| Differing { field: name.clone(), said: [&a, &b].map(|of| of.get(name).map(|said| words(said))) }).collect()
+}
+
+/// What goes by one name in two studies and isn't the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    /// Models whose weights or tokenizers have other bytes.
+    pub models: Vec<String>,
+    /// Conditions that put another prompt.
+    pub conditions: Vec<String>,
+    /// Probes that are fitted in another way.
+    pub probes: Vec<String>,
+}
+
+/// What of the first study goes by the same name in the second and isn't the same.
+pub fn changed(first: &Study, second: &Study) -> Changed {
+    let models = |s: &Study| s.models.iter().map(|m| (m.name.clone(), m.digest.clone())).collect::<Vec<_>>();
+    let [ours, theirs] = [first, second].map(Study::asked);
+    let conditions = |of: &[Spec]| of.iter().flat_map(|s| &s.conditions).map(|c| (c.name.clone(), c.clone())).collect::<Vec<_>>();
+    let probes = |of: &[Spec]| of.iter().flat_map(|s| &s.probes).map(|p| (p.name().to_owned(), p.clone())).collect::<Vec<_>>();
+    Changed {
+        models: apart(&models(first), &models(second)),
+        conditions: apart(&conditions(&ours), &conditions(&theirs)),
+        probes: apart(&probes(&ours), &probes(&theirs)),
+    }
+}
+
+/// Names that both have, and never for the same.
+fn apart<T: PartialEq>(ours: &[(String, T)], theirs: &[(String, T)]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (name, _) in ours {
+        let known = theirs.iter().any(|t| t.0 == *name);
+        let same = ours.iter().filter(|o| o.0 == *name).any(|o| theirs.contains(o));
+        if known && !same && !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
 }
 
 /// What a sweep asks, by the paths of fields.

@@ -1,6 +1,6 @@
 //! What only one of two studies has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_proto::axis::Layer;
 use serde::Serialize;
@@ -20,20 +20,37 @@ pub struct Only {
     /// Baselines and probes, with their pooling where it isn't the last token's.
     pub probes: Vec<String>,
     /// Layers at which probes were fitted.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<Beyond<Layer>>,
     /// Offsets at which probes were fitted.
-    pub offsets: Vec<u32>,
+    pub offsets: Vec<Beyond<u32>>,
+}
+
+/// A layer or an offset that the other study lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Beyond<T> {
+    /// Which.
+    pub at: T,
+    /// Under how many models and conditions that both studies have.
+    pub places: usize,
+    /// Of how many.
+    pub of: usize,
 }
 
 /// What the first study has and the second lacks.
 pub fn only(studies: [&Study; 2], results: [&Results; 2]) -> Only {
-    let [a, b] = [0, 1].map(|i| Has::of(studies[i], results[i], |place| same_place([studies[i], studies[1 - i]], place).is_some()));
+    let [a, b] = [0, 1].map(|i| Has::of(studies[i], results[i]));
+    let shared: Vec<(Place, Place)> = a
+        .layers
+        .keys()
+        .filter_map(|place| Some((*place, same_place(studies, *place)?)))
+        .filter(|(_, other)| b.layers.contains_key(other))
+        .collect();
     Only {
         models: beyond(a.models, &b.models),
         conditions: beyond(a.conditions, &b.conditions),
         probes: beyond(a.probes, &b.probes),
-        layers: beyond(a.layers, &b.layers),
-        offsets: beyond(a.offsets, &b.offsets),
+        layers: by_place(&shared, &a.layers, &b.layers),
+        offsets: by_place(&shared, &a.offsets, &b.offsets),
     }
 }
 
@@ -42,20 +59,37 @@ fn beyond<T: Ord>(ours: Vec<T>, theirs: &[T]) -> Vec<T> {
     ours.into_iter().filter(|one| !theirs.contains(one)).collect()
 }
 
+/// What there is at places of the first study and not at the same places of the second, ascending.
+fn by_place<T: Ord + Copy>(shared: &[(Place, Place)], ours: &At<T>, theirs: &At<T>) -> Vec<Beyond<T>> {
+    let mut places: BTreeMap<T, usize> = BTreeMap::new();
+    for (here, there) in shared {
+        let other = theirs.get(there);
+        let lacking = ours.get(here).into_iter().flatten().filter(|one| !other.is_some_and(|other| other.contains(one)));
+        lacking.for_each(|one| *places.entry(*one).or_default() += 1);
+    }
+    places.into_iter().map(|(at, places)| Beyond { at, places, of: shared.len() }).collect()
+}
+
+/// What there is at each place.
+type At<T> = BTreeMap<Place, BTreeSet<T>>;
+
 struct Has {
     models: Vec<String>,
     conditions: Vec<String>,
     probes: Vec<String>,
-    layers: Vec<Layer>,
-    offsets: Vec<u32>,
+    layers: At<Layer>,
+    offsets: At<u32>,
 }
 
 impl Has {
-    fn of(study: &Study, results: &Results, shared: impl Fn(Place) -> bool) -> Has {
-        let depth = results.depth.iter().chain(&results.best).filter(|curve| shared(curve.place));
-        let layers: BTreeSet<Layer> = depth.flat_map(|curve| curve.points.iter().map(|point| point.layer)).collect();
-        let lasting = results.persistence.iter().filter(|p| shared(p.place));
-        let offsets: BTreeSet<u32> = lasting.flat_map(|p| p.decays.iter()).flat_map(|d| d.points.iter().map(|point| point.0)).collect();
+    fn of(study: &Study, results: &Results) -> Has {
+        let (mut layers, mut offsets): (At<Layer>, At<u32>) = (At::new(), At::new());
+        for curve in results.depth.iter().chain(&results.best) {
+            layers.entry(curve.place).or_default().extend(curve.points.iter().map(|point| point.layer));
+        }
+        for p in &results.persistence {
+            offsets.entry(p.place).or_default().extend(p.decays.iter().flat_map(|d| d.points.iter().map(|point| point.0)));
+        }
         let mut probes: Vec<String> = Vec::new();
         for line in results.baselines.iter().chain(&results.probes) {
             let (probe, _, _, pooling) = name(study, line);
@@ -68,8 +102,18 @@ impl Has {
             models: study.models.iter().map(|m| m.name.clone()).collect(),
             conditions: study.conditions.iter().map(|c| c.name.clone()).collect(),
             probes,
-            layers: layers.into_iter().collect(),
-            offsets: offsets.into_iter().collect(),
+            layers,
+            offsets,
+        }
+    }
+}
+
+impl<T> Beyond<T> {
+    /// `3`, or `3 (under 2 of 6 models and conditions)`.
+    fn words(&self, at: impl Fn(&T) -> String) -> String {
+        match (self.places, self.of) {
+            (places, of) if places == of => at(&self.at),
+            (places, of) => format!("{} (in {places} of {of} models and conditions)", at(&self.at)),
         }
     }
 }
@@ -77,8 +121,8 @@ impl Has {
 impl Only {
     /// What it is, in words: `models a and b; layers 1 and 3`; none where there is nothing.
     pub fn words(&self) -> Option<String> {
-        let layers: Vec<String> = self.layers.iter().map(|l| wording::layer(*l)).collect();
-        let offsets: Vec<String> = self.offsets.iter().map(u32::to_string).collect();
+        let layers: Vec<String> = self.layers.iter().map(|l| l.words(|l| wording::layer(*l))).collect();
+        let offsets: Vec<String> = self.offsets.iter().map(|o| o.words(u32::to_string)).collect();
         let all = [
             ("models", &self.models),
             ("conditions", &self.conditions),

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::bench::Bench;
 use crate::results::{Across, GeometryResults, LayerGeometry, Place, PlaceGeometry, Results};
 use crate::statistics::linkage;
-use crate::statistics::similarity::{Products, cka, cosines, rsa};
+use crate::statistics::similarity::{Products, cka, cosines, rsa, spearman};
 use crate::study::{Geometry, GeometryEntry, ReportError};
 
 /// What is kept of a place while others are looked at: its shown layer.
@@ -142,5 +142,43 @@ fn across(bench: &Bench<'_>, shown: &[&Shown]) -> Across {
         cka: square(shown.len(), &|a, b| cka(&products[a], &products[b])),
         rsa: square(shown.len(), &|a, b| rsa(&products[a], &products[b])),
         alignment: square(shown.len(), &within),
+        arrangement: arrangement(shown, classes),
+    }
+}
+
+/// How alike the classes' directions lie to one another at every two places.
+fn arrangement(shown: &[&Shown], classes: usize) -> Vec<Vec<f64>> {
+    // Of three classes there are three pairs, whose ranks agree too often.
+    if classes < 4 {
+        return vec![vec![f64::NAN; shown.len()]; shown.len()];
+    }
+    let all: Vec<Vec<f64>> = shown.iter().map(|s| pairs(&s.tensors.directions, classes)).collect();
+    let alike = |a: usize, b: usize| match all[a].iter().chain(&all[b]).all(|cosine| cosine.is_finite()) {
+        true => spearman(&all[a], &all[b]),
+        false => f64::NAN,
+    };
+    square(shown.len(), &alike)
+}
+
+/// The cosines between the directions `[classes, width]` of every two classes.
+fn pairs(directions: &[f32], classes: usize) -> Vec<f64> {
+    let cosines = cosines(directions, directions, directions.len() / classes);
+    (0..classes).flat_map(|a| cosines[a][a + 1..].to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_lie_to_one_another_alike_whatever_the_width() {
+        // Four directions in a plane, and the same ones in another plane of three numbers, longer.
+        let angles = [0.0f32, 0.4, 1.3, 2.9];
+        let plane: Vec<f32> = angles.iter().flat_map(|a| [a.cos(), a.sin()]).collect();
+        let space: Vec<f32> = angles.iter().flat_map(|a| [3.0 * a.sin(), 0.0, 3.0 * a.cos()]).collect();
+        let other: Vec<f32> = [0.0f32, 2.9, 1.3, 0.1].iter().flat_map(|a| [a.cos(), a.sin()]).collect();
+        let alike = |a: &[f32], b: &[f32]| spearman(&pairs(a, 4), &pairs(b, 4));
+        assert!((alike(&plane, &space) - 1.0).abs() < 1e-12);
+        assert!(alike(&plane, &other) < 0.5, "{}", alike(&plane, &other));
     }
 }

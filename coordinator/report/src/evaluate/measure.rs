@@ -6,7 +6,8 @@ use limbic_proto::rows::Scheme;
 use super::target::Target;
 use crate::results::{Estimate, Measure};
 use crate::statistics::moments::{Drawn as DrawnMoments, Moments};
-use crate::statistics::ranking::{self, FEWEST, Ranked, mean_of_draws};
+use crate::statistics::ranking::{self, Ranked, mean_of_draws};
+use crate::statistics::resamples::FEWEST;
 use crate::statistics::resamples::Resamples;
 use crate::statistics::tally::{RowGroups, Tally};
 use crate::statistics::{metrics, several};
@@ -150,7 +151,8 @@ impl<'a> Ruler<'a> {
                 let of_class = |class: usize| {
                     let [drawn] = draws.map(|t| [metrics::informedness(t, class)]);
                     let n = totals.truth[class] as usize;
-                    Drawn { value: metrics::informedness(&totals, class), draws: drawn, n, groups }
+                    // Of a few rows' hits resamples can't tell how much they vary.
+                    Drawn { value: metrics::informedness(&totals, class), draws: drawn, n, groups: if n < FEWEST { 1 } else { groups } }
                 };
                 (0..classes).map(|class| Some(of_class(class)).filter(|d| d.n > 0 && !d.value.is_nan())).collect()
             }

@@ -22,7 +22,7 @@ const REASONS: usize = 6;
 pub fn all(bench: &Bench<'_>) -> Vec<String> {
     let study = bench.study;
     let mut warnings = Vec::new();
-    warnings.extend(groups(bench));
+    warnings.extend(few_groups(bench.ruler.groups.groups()));
     let mut say = |n: usize, what: &str| {
         if n > 0 {
             warnings.push(format!("{} of {} predictions {what}", count(n as u64), count(study.predictions.len() as u64)));
@@ -56,9 +56,9 @@ pub fn all(bench: &Bench<'_>) -> Vec<String> {
     warnings
 }
 
-/// What resampling so few groups can't tell.
-fn groups(bench: &Bench<'_>) -> Option<String> {
-    match bench.ruler.groups.groups() {
+/// What resampling so few groups can't tell; none where there are enough.
+pub fn few_groups(groups: usize) -> Option<String> {
+    match groups {
         0 => None,
         1 => Some(
             "All test rows are of one group, so nothing can be said about chance: there are no intervals and no p-values. Name a `group` column with more values, or none."

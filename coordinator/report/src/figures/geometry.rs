@@ -239,21 +239,24 @@ pub fn across(study: &Study, results: &Results) -> Option<Figure> {
         let model = &study.models[p.model].name;
         if several { format!("{model} · {}", study.conditions[p.condition].name) } else { model.clone() }
     };
-    let mut data = Data::new(&["model", "condition", "other_model", "other_condition", "cka", "rsa", "alignment"]);
+    let mut data = Data::new(&["model", "condition", "other_model", "other_condition", "cka", "rsa", "alignment", "arrangement"]);
     for (a, first) in across.places.iter().enumerate() {
         for (b, second) in across.places.iter().enumerate().skip(a) {
             let named = |p: &crate::results::Place| [study.models[p.model].name.clone(), study.conditions[p.condition].name.clone()];
             let mut row: Vec<String> = named(first).into_iter().chain(named(second)).collect();
-            row.extend([across.cka[a][b], across.rsa[a][b], across.alignment[a][b]].map(data::number));
+            row.extend([across.cka[a][b], across.rsa[a][b], across.alignment[a][b], across.arrangement[a][b]].map(data::number));
             data.push(row);
         }
     }
-    let names: Vec<String> = across.places.iter().map(name).collect();
+    // Untrained twins would take half of the room.
+    let trained = |at: &usize| study.models[across.places[*at].model].random_weights.is_none();
+    let drawn: Vec<usize> = (0..across.places.len()).filter(trained).collect();
+    let names: Vec<String> = drawn.iter().map(|at| name(&across.places[*at])).collect();
     let grid = |title: &str, of: &[Vec<f64>]| Grid {
         title: title.to_owned(),
         rows: names.clone(),
         columns: names.clone(),
-        cells: of.iter().map(|row| row.iter().map(|v| finite(*v)).collect()).collect(),
+        cells: drawn.iter().map(|a| drawn.iter().map(|b| finite(of[*a][*b])).collect()).collect(),
         turned: true,
         names: ("", "and"),
         ..Grid::default()
@@ -262,11 +265,14 @@ pub fn across(study: &Study, results: &Results) -> Option<Figure> {
     if several {
         grids.push(grid("alignment of class directions", &across.alignment));
     }
+    if across.arrangement.iter().flatten().any(|v| v.is_finite()) {
+        grids.push(grid("arrangement of class directions", &across.arrangement));
+    }
     let scale = range(&grids, Unit::Real);
     Some(Figure {
         name: "geometry-across",
         title: "How alike conditions and models are".to_owned(),
-        caption: "States of the same test rows at each model's and condition's representative layer: linear CKA (debiased), RSA (Spearman's correlation of distances between rows), and within one model the mean cosine of the directions of the same class.".to_owned(),
+        caption: "States of the same test rows at each model's and condition's representative layer: linear CKA (debiased), RSA (Spearman's correlation of distances between rows), within one model the mean cosine of the directions of the same class (alignment), and whether the directions of classes lie to one another in the same order of cosines (arrangement: Spearman's correlation over pairs of classes). The CSV has the untrained twins, too.".to_owned(),
         alt: "Heat maps of similarity between all pairs of model and condition.".to_owned(),
         keys: vec![key(Unit::Real, scale)],
         panels: panels(&grids, Unit::Real, scale),

@@ -170,7 +170,8 @@ pub fn shift(study: &Study, results: &Results) -> Option<Figure> {
     let mut data = Data::new(&["model", "condition", "who", "utterance", "reply", "replies"]);
     let mut grids = Vec::new();
     let mut order: Vec<&Verdict> = results.verdicts.iter().collect();
-    order.sort_by_key(|v| (v.source, v.place));
+    // The probe's beside the judges' of the same replies.
+    order.sort_by_key(|v| (v.place, v.source));
     for v in order {
         let who = source(study, v.source);
         let (model, condition) = (&study.models[v.place.model].name, &study.conditions[v.place.condition].name);

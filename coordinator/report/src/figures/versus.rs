@@ -44,7 +44,7 @@ pub fn versus(versus: &Versus<'_>) -> Option<Figure> {
         panels: all.iter().map(|r| r.panel(unit, x, &format!("test {}", measure.words))).collect(),
         data,
     };
-    (!figure.panels.is_empty()).then(|| figure.shortened())
+    (!figure.panels.is_empty()).then_some(figure)
 }
 
 fn dot(shared: &Shared, side: usize, unit: Unit) -> Dot {

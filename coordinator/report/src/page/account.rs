@@ -91,8 +91,12 @@ pub fn provenance(study: &Study, results: &Results) -> Section {
     section.table("Data and seeds", &["what", "value"], rows);
     splits(study, &mut section);
     workers(study, &mut section);
+    let caption = match study.asked().len() {
+        0 | 1 => "The spec as it was accepted".to_owned(),
+        n => format!("The specs of an extended sweep as they were accepted: the first, and {} by which it was extended", n - 1),
+    };
     if let Ok(text) = serde_json::to_string_pretty(&study.spec) {
-        section.blocks.push(Block::Code { caption: "The spec as it was accepted".to_owned(), text });
+        section.blocks.push(Block::Code { caption, text });
     }
     section
 }

@@ -8,6 +8,7 @@ mod power;
 use limbic_proto::axis::Context;
 
 use super::Card;
+use crate::evaluate::few_groups;
 use crate::results::{Choice, Comparison, DepthCurve, HalfLife, Place, Results};
 use crate::study::Study;
 use crate::wording::{Unit, above_its_interval, half_life, layer, list, p_value, percent};
@@ -56,8 +57,10 @@ fn luckier(study: &Study, results: &Results) -> String {
     let others = all.count().saturating_sub(1);
     let several = several(study, results);
     let others = match several.as_slice() {
+        [] => return String::new(),
         [one] if others == 1 => format!("the other {one}"),
         [one] => format!("the {others} other {one}s"),
+        all if others == 1 => format!("the other combination of {}", list(all)),
         all => format!("the {others} other combinations of {}", list(all)),
     };
     let scored = match higher {
@@ -172,11 +175,13 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
         out.extend(written(study, results));
         return out;
     };
+    out.extend(few_groups(results.groups));
     let best = curve.shown();
     let (chosen, named) = (chosen(study, results), results.named(&curve.probe, Some(curve.pooling)));
+    let floor = beside_the_floor(study, results, curve);
     out.push(if results.measure.name == "accuracy" {
         format!(
-            "A probe tells the {} classes apart best in {} ({named}): {} of the test rows are right, against {} for the majority class ({chosen}).",
+            "A probe tells the {} classes apart best in {} ({named}): {} of the test rows are right, against {} for the majority class{floor} ({chosen}).",
             study.classes.len(),
             where_is(study, curve),
             unit.estimate(best.score),
@@ -184,7 +189,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
         )
     } else {
         format!(
-            "A probe does best in {} ({named}): {} of {}, against {} {} ({chosen}).",
+            "A probe does best in {} ({named}): {} of {}, against {} {}{floor} ({chosen}).",
             where_is(study, curve),
             results.measure.words,
             unit.estimate(best.score),
@@ -211,6 +216,15 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
     out.extend(geometry(study, results, curve));
     out.extend(power::sentence(results, unit));
     out
+}
+
+/// Whether the best probe can be told from the majority class; nothing where it can, or where they weren't compared.
+fn beside_the_floor(study: &Study, results: &Results, curve: &DepthCurve) -> String {
+    let ours = |c: &&Comparison| c.family == "baselines" && c.model == curve.place.model && c.against == "majority";
+    match results.comparisons.iter().find(ours) {
+        Some(c) if !sure(study, c) => format!(", from which it can't be told, p {}{}", p_words(c), of_how_many(&[c])),
+        _ => String::new(),
+    }
 }
 
 /// The probe beside one baseline. Of fewer rows than all `rows`, because the baseline answers no others, it says so.
@@ -318,7 +332,7 @@ fn controls(study: &Study, results: &Results, unit: Unit) -> Vec<String> {
                 unit.of_difference()
             ),
             _ => format!(
-                "{whose} exceeds {what} in {cells}{corrected}; the least by {} ({}), the most by {} ({}){}.",
+                "{whose} exceeds {what} in {cells}{corrected}; differences run from {} ({}) to {} ({}){}.",
                 unit.points(low.difference),
                 place(low),
                 unit.points(high.difference),
@@ -366,7 +380,7 @@ fn transfer(study: &Study, results: &Results, unit: Unit) -> Option<String> {
     // Where every probe is at least as good away from home, the least of the gains is no loss.
     let most = if worst.difference.value < 0.0 { "the most" } else { "in none is it worse; the least gain is" };
     Some(format!(
-        "Carried to another condition, {} clearly loses in {lost} of {} cases{}; {most} in {}, {}: {}{}.",
+        "Carried to another condition, {} clearly loses to the probe fitted there in {lost} of {} cases{}; {most} in {}, {}: {}{}.",
         results.the_probe(),
         found.len(),
         of_how_many(&found),
@@ -389,13 +403,14 @@ fn geometry(study: &Study, results: &Results, curve: &DepthCurve) -> Option<Stri
     let both = |pair: &(usize, usize)| format!("{} and {}", study.classes[pair.0], study.classes[pair.1]);
     (near != far).then(|| {
         format!(
-            "In {}, layer {}, the directions of {} lie closest (cosine {}), those of {} farthest apart (cosine {}).",
-            study.models[p.place.model].name,
+            "In {}, layer {}, the directions of {} lie closest (cosine {}), those of {} farthest apart (cosine {}){}.",
+            place_of(study, p.place),
             layer(p.layers[p.shown].layer),
             both(near),
             Unit::Real.value(cosine(near)),
             both(far),
-            Unit::Real.value(cosine(far))
+            Unit::Real.value(cosine(far)),
+            if results.geometry.places.len() > 1 { "; elsewhere it can be other pairs" } else { "" },
         )
     })
 }

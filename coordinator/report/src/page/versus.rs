@@ -1,13 +1,11 @@
 //! The page of two sweeps side by side.
 
-use std::collections::BTreeSet;
-
 use limbic_proto::axis::Context;
 
 use super::section::{Cell, Section, cells};
 use super::{Pages, View, unfinished};
-use crate::compare::asked::{Differing, differing};
-use crate::compare::{HalfLives, Shared, Versus};
+use crate::compare::{Differing, HalfLives, Shared, Versus};
+use crate::evaluate::few_groups;
 use crate::figures::Figure;
 use crate::results::Estimate;
 use crate::study::{ReportError, Study};
@@ -65,6 +63,9 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
             count(versus.common as u64)
         )
     }];
+    if versus.paired {
+        out.extend(few_groups(versus.groups[0]));
+    }
     let probed = |s: &Shared| s.layers[0].is_some();
     if !versus.shared.iter().any(probed) {
         out.push("No model, condition and probe of the same names is in both.".to_owned());
@@ -80,12 +81,15 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
     for (letter, only) in ["A", "B"].into_iter().zip(&versus.only) {
         out.extend(only.words().map(|what| format!("Only in {letter}: {what}.")));
     }
-    let bytes = |s: &Study| s.models.iter().map(|m| (m.name.clone(), m.digest.clone())).collect::<BTreeSet<_>>();
-    let [ours, theirs] = versus.studies.map(bytes);
-    let differ = |(name, digest): &&(String, String)| theirs.iter().any(|t| t.0 == *name && t.1 != *digest);
-    let changed: Vec<String> = ours.iter().filter(differ).map(|m| m.0.clone()).collect();
-    if !changed.is_empty() {
-        out.push(format!("Of the same name but not of the same bytes: {}.", list(&changed)));
+    let changed = &versus.changed;
+    for (what, names) in [
+        ("not of the same bytes: model", &changed.models),
+        ("not the same prompt: condition", &changed.conditions),
+        ("not fitted in the same way: probe", &changed.probes),
+    ] {
+        if !names.is_empty() {
+            out.push(format!("Of the same name but {what}{} {}.", if names.len() == 1 { "" } else { "s" }, list(names)));
+        }
     }
     out
 }
@@ -105,13 +109,13 @@ fn told_apart(versus: &Versus<'_>, all: &[&Shared], what: &str) -> Option<String
     let sure: Vec<&&Shared> = all.iter().filter(|s| s.sure(versus.studies[0])).collect();
     let better = sure.iter().filter(|s| value(s) > 0.0).count();
     let largest = all.iter().max_by(|x, y| value(x).abs().total_cmp(&value(y).abs()))?;
+    let corrected = if tested.len() > 1 { format!(" (after Holm's correction over {} comparisons)", tested.len()) } else { String::new() };
     let points = largest.paired.as_ref().map(|p| unit.points(p.difference))?;
     Some(format!(
-        "Of {} shared {what},{same} B is better in {better}, worse in {}, and can't be told from A in {} (after Holm's correction over {} comparisons); the largest difference is {points}{} ({}).",
+        "Of {} shared {what},{same} B is better in {better}, worse in {}, and can't be told from A in {}{corrected}; the largest difference is {points}{} ({}).",
         all.len(),
         sure.len() - better,
         tested.len() - sure.len(),
-        tested.len(),
         unit.of_difference(),
         largest.words()
     ))
@@ -199,11 +203,10 @@ fn sweeps(versus: &Versus<'_>) -> Section {
 /// Where the two specs differ.
 fn apart(versus: &Versus<'_>) -> Section {
     let mut section = Section::new("specs", "What differs in the specs");
-    let found = differing(&versus.studies[0].spec, &versus.studies[1].spec);
-    let row = |d: Differing| {
-        let [a, b] = d.said.map(|said| said.unwrap_or_else(|| "–".to_owned()));
-        cells([d.field, a, b])
+    let row = |d: &Differing| {
+        let [a, b] = d.said.each_ref().map(|said| said.clone().unwrap_or_else(|| "–".to_owned()));
+        cells([d.field.clone(), a, b])
     };
-    section.table("Fields", &["field", "A", "B"], found.into_iter().map(row).collect());
+    section.table("Fields", &["field", "A", "B"], versus.specs.iter().map(row).collect());
     section
 }

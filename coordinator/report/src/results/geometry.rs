@@ -59,6 +59,9 @@ pub struct Across {
     pub rsa: Vec<Vec<f64>>,
     /// `[places][places]`: mean cosine of the directions of the same class, within one model.
     pub alignment: Vec<Vec<f64>>,
+    /// `[places][places]`: Spearman's correlation of the cosines between the directions of every two classes, whatever the widths:
+    /// whether classes lie to one another as they do elsewhere. NaN with fewer than four classes.
+    pub arrangement: Vec<Vec<f64>>,
 }
 
 /// A test row in a plane.

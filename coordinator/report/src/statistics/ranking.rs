@@ -4,9 +4,6 @@
 use super::metrics::mean;
 use super::resamples::Resamples;
 
-/// Rows of a class below which its average precision gets no interval: it hangs on the few best places.
-pub const FEWEST: usize = 10;
-
 /// The rows of one class's ranking, by ascending score.
 #[derive(Debug)]
 pub struct Ranked {

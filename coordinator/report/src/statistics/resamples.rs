@@ -5,6 +5,10 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::results::Estimate;
 
+/// Rows (of a class, or with a reply) below which what is said of them gets no interval: it hangs on a few, and resamples of so few
+/// don't tell how much it varies.
+pub const FEWEST: usize = 10;
+
 /// One column of group totals: `(group, total)` where the total isn't zero, groups ascending.
 pub type Column = Vec<(u32, u32)>;
 

@@ -151,7 +151,7 @@
         if (off) hidden.add(name);
         item.classList.toggle("off", off);
         button.setAttribute("aria-pressed", String(!off));
-        for (const group of all("[data-s]", figure.querySelector(".panels"))) {
+        for (const group of all(".panels [data-s]", figure)) {
           if (group.dataset.s === name) group.classList.toggle("off", off);
         }
       });

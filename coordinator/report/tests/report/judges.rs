@@ -182,7 +182,7 @@ fn the_page_names_every_judge_and_who_judges_itself() {
         "| Linden-0.6B | raw | Linden-0.6B | Linden-4B | Linden-0.6B |",
         "| Linden-1.7B | raw | Linden-0.6B | Linden-4B | – |",
         "The judges agree with one another on the same replies with a kappa of ",
-        "By the judges, replies express the utterance's label in ",
+        " replies) of the replies express the utterance's label (always naming",
     ] {
         assert!(markdown.contains(words), "{words}");
     }

@@ -263,7 +263,7 @@ fn p_values_say_over_how_many_comparisons_they_were_corrected() {
         assert!(markdown.contains(&caption), "{family}: {caption}");
     }
     let of = |family: &str| results.comparisons.iter().filter(|c| c.family == family).count();
-    for sentence in ["the probe beats bag-of-words", "clearly loses in"] {
+    for sentence in ["the probe beats bag-of-words", "clearly loses to"] {
         let line = markdown.lines().find(|l| l.contains(sentence)).unwrap_or_else(|| panic!("{sentence}"));
         let family = if sentence.starts_with("clearly") { "transfer" } else { "baselines" };
         assert!(line.contains(&format!("(Holm's correction over {} comparisons)", of(family))), "{line}");
@@ -271,7 +271,7 @@ fn p_values_say_over_how_many_comparisons_they_were_corrected() {
 }
 
 #[test]
-fn a_figure_of_too_many_panels_says_what_it_leaves_out() {
+fn the_panels_of_a_large_figure_are_folded_and_none_is_left_out() {
     let (mut study, _) = small();
     let template = study.models[0].clone();
     let ours: Vec<_> = study.predictions.iter().filter(|p| p.model == Some(0)).cloned().collect();
@@ -283,7 +283,12 @@ fn a_figure_of_too_many_panels_says_what_it_leaves_out() {
     study.runs.clear();
     study.options.resamples = 100;
     let results = evaluated(&study);
-    let html = text(&made(&study, &results), "report.html");
-    assert!(html.contains("The first 24 of 26 panels are shown"), "depth has one panel per model");
-    assert!(html.contains("The first 24 of 52 panels are shown"), "heat maps have one per model and condition");
+    let files = made(&study, &results);
+    let html = text(&files, "report.html");
+    assert!(html.contains("<summary>2 more panels</summary>"), "depth has one panel per model");
+    assert!(html.contains("<summary>28 more panels</summary>"), "heat maps have one per model and condition");
+    assert!(
+        html.matches("aria-label=\"model-25").count() > 2 && text(&files, "figures/depth.svg").contains("model-25"),
+        "none is left out"
+    );
 }

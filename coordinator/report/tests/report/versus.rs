@@ -115,7 +115,7 @@ fn what_only_one_has_and_what_specs_say_is_told() {
     for words in [
         "Only in A: models Linden-1.7B.",
         "Only in B: models Rowan-2B.",
-        "Of the same name but not of the same bytes: Linden-0.6B.",
+        "Of the same name but not of the same bytes: model Linden-0.6B.",
         "| layers | all | [0,1] |",
         "| dataset.limit | – | 140 |",
     ] {
@@ -144,6 +144,55 @@ fn probes_layers_and_offsets_of_one_alone_are_told() {
     let markdown = text(&self::files(&a, &b), "compare.md");
     assert!(markdown.contains("No model, condition and probe of the same names is in both."), "{markdown}");
     assert!(markdown.contains(" shared baselines.") && !markdown.contains(" shared baselines and probes"), "{markdown}");
+}
+
+#[test]
+fn layers_that_only_some_models_have_are_told_too() {
+    let (mut a, mut b) = (small(), small());
+    // Each lacks another layer of another model: the layers of all models together are the same.
+    let layers: std::collections::BTreeSet<_> = a.predictions.iter().filter_map(|p| p.layer).collect();
+    let layers: Vec<_> = layers.into_iter().collect();
+    a.predictions.retain(|p| (p.model, p.layer) != (Some(0), Some(layers[1])));
+    b.predictions.retain(|p| (p.model, p.layer) != (Some(1), Some(layers[0])));
+    let markdown = text(&files(&a, &b), "compare.md");
+    assert!(markdown.contains("Only in A: layers 0 (embeddings) (in 2 of 4 models and conditions)."), "{markdown}");
+    assert!(markdown.contains("Only in B: layers 1 (in 2 of 4 models and conditions)."), "{markdown}");
+}
+
+#[test]
+fn what_goes_by_one_name_and_is_not_the_same_is_told() {
+    let a = small();
+    let mut spec = serde_json::json!({
+        "name": "s", "models": [{"source": "m"}], "dataset": {"source": "rows.jsonl", "text": "text", "label": "label"},
+        "conditions": [{"name": "raw"}, {"name": "said", "template": "{text}!"}], "probes": [{"kind": "logistic", "c": [1.0]}],
+    });
+    let (mut a, mut b) = (a.clone(), a);
+    a.spec = spec.clone();
+    spec["conditions"][1]["template"] = "He said: {text}".into();
+    spec["probes"][0]["c"] = serde_json::json!([0.5]);
+    b.spec = spec;
+    let files = files(&a, &b);
+    let markdown = text(&files, "compare.md");
+    assert!(!a.asked().is_empty(), "it is a spec");
+    assert!(markdown.contains("Of the same name but not the same prompt: condition said."), "{markdown}");
+    assert!(markdown.contains("Of the same name but not fitted in the same way: probe logistic."), "{markdown}");
+    let told = json(&files);
+    assert_eq!(told["changed"], serde_json::json!({"models": [], "conditions": ["said"], "probes": ["logistic"]}));
+    assert!(told["specs"].as_array().is_some_and(|s| s.iter().any(|d| d["field"] == "probes")), "{told}");
+}
+
+#[test]
+fn few_groups_are_told_before_anything_is_called_better() {
+    let (a, mut b) = (small(), small());
+    let few = |mut study: Study| {
+        for (i, row) in study.test.iter_mut().enumerate() {
+            row.group = format!("g{}", i % 7);
+        }
+        study
+    };
+    b.options.resamples = 100;
+    let told = |a: &Study, b: &Study| text(&files(a, b), "compare.md").contains("of only 7 groups: intervals from so few are too narrow");
+    assert!(told(&few(a.clone()), &few(b.clone())) && !told(&a, &b));
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Rates {
         let (units, tokens, flops, bytes_stored) = (sweep.plan.units.len() as u64, estimate.tokens, estimate.flops, estimate.bytes_stored);
         line("all", &UnitsEstimate { units, tokens, flops, bytes_stored }, "");
         answer!("");
-        head("of them", "time of one");
+        head("of them", "1 worker's time");
         for (model, of) in models.iter().zip(&estimate.models) {
             let on = if model.dtype == Dtype::Bf16 { "gpu" } else { "cpu" };
             let passes = format!("{} {on}", seconds(self.passes(model, of)));
@@ -116,10 +116,10 @@ impl Rates {
         }
         answer!("");
         answer!("stored  {}, {} of it hidden states", bytes(estimate.bytes_stored), bytes(estimate.state_bytes));
-        self.print_time(self.all(sweep), sweep.plan.units.len());
+        self.print_time(self.all(sweep));
     }
 
-    fn print_time(&self, (processor, gpu): (f64, f64), units: usize) {
+    fn print_time(&self, (processor, gpu): (f64, f64)) {
         let Rates { gflops, gpu_tflops, workers } = self;
         let each = |time: f64| seconds(time / f64::from(*workers));
         let crew = counted(*workers as usize, "worker");
@@ -139,7 +139,7 @@ impl Rates {
             each(processor)
         );
         if *workers == 1 && processor.max(gpu) > LONG {
-            answer!("        (--workers N shows the time of a cluster: {} can be shared out)", counted(units, "unit"));
+            answer!("        (--workers N shows the time of a cluster)");
         }
         answer!("k, M, G, T, P and E are 10^3, 10^6, 10^9, 10^12, 10^15 and 10^18; FLOPs are operations, not a rate");
     }

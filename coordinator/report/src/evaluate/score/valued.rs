@@ -6,7 +6,8 @@ use super::Sheet;
 use crate::evaluate::measure::Ruler;
 use crate::statistics::metrics;
 use crate::statistics::moments::{self, Drawn, Moments};
-use crate::statistics::ranking::{FEWEST, Ranked, mean_of_draws};
+use crate::statistics::ranking::{Ranked, mean_of_draws};
+use crate::statistics::resamples::FEWEST;
 use crate::statistics::several;
 use crate::statistics::tally::Totals;
 

@@ -202,16 +202,21 @@ fn classes(study: &Study, p: &Persistence, probe: &str) -> Option<String> {
     lasting.sort_by(|a, b| a.0.total_cmp(&b.0));
     let [shortest, .., longest] = lasting.as_slice() else { return None };
     let words = |d: &Decay, h: &HalfLife| format!("{} ({})", d.class.map_or("", |c| &study.classes[c]), half_life(h));
-    let place = format!("{}, {}", study.models[p.place.model].name, study.conditions[p.place.condition].name);
+    let beyond = p.towards(probe).map_or_else(String::new, |control| format!(", beyond the {} control", control.as_str()));
+    let place = format!("{}, {}{beyond}", study.models[p.place.model].name, study.conditions[p.place.condition].name);
+    let others = match study.classes.len() - lasting.len() {
+        0 => String::new(),
+        n => format!(" Of {n} of the {} classes there is no half-life to compare.", study.classes.len()),
+    };
     Some(if longest.1 > shortest.2 {
         format!(
-            "{} outlasts {} ({place}): the longest and the shortest half-life, whose intervals don't overlap; of the classes between them nothing is said.",
+            "{} outlasts {} ({place}): the longest and the shortest half-life, whose intervals don't overlap; of the classes between them nothing is said.{others}",
             capital(&words(longest.3, longest.4)),
             words(shortest.3, shortest.4)
         )
     } else {
         format!(
-            "No class clearly outlasts another ({place}): the intervals of the longest, {}, and the shortest, {}, overlap.",
+            "No class clearly outlasts another ({place}): the intervals of the longest, {}, and the shortest, {}, overlap.{others}",
             words(longest.3, longest.4),
             words(shortest.3, shortest.4)
         )

@@ -38,19 +38,26 @@ fn range(study: &Study, results: &Results) -> Option<String> {
         };
         format!("{}, {}{judge}", study.models[v.place.model].name, study.conditions[v.place.condition].name)
     };
-    let chance = format!("always naming the commonest class gives {}", percent(results.measure.floor));
+    // Rows without a reply, or with an empty one, are none of these.
+    let replies = |v: &Verdict| match v.kept.n {
+        1 => "1 reply".to_owned(),
+        n => format!("{} replies", crate::wording::count(n as u64)),
+    };
+    let chance = format!("always naming the commonest class of all test rows gives {}", percent(results.measure.floor));
     let one_label = all.iter().filter(|v| results.dominant(v).is_some()).count();
     let one_label = behind(one_label, all.len(), &format!("the judge gives one label to {} of the replies", bound()));
     Some(if all.len() == 1 {
         format!("By the judge, {} of the replies express the utterance's label ({chance}){one_label}.", Unit::Share.estimate(low.kept))
     } else {
         format!(
-            "By the {}, replies express the utterance's label in {} ({}) to {} ({}) of the rows ({chance}){one_label}.",
+            "By the {}, {} ({}, {}) to {} ({}, {}) of the replies express the utterance's label ({chance}){one_label}.",
             if several { "judges" } else { "judge" },
             Unit::Share.estimate(low.kept),
             place(low),
+            replies(low),
             Unit::Share.estimate(high.kept),
-            place(high)
+            place(high),
+            replies(high)
         )
     })
 }
@@ -76,7 +83,9 @@ fn kappas(results: &Results, with_probe: bool) -> Option<String> {
 /// How often kept labels differ between conditions, and where most; none where no two conditions were judged.
 fn kept(study: &Study, results: &Results) -> Option<String> {
     let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "replies").collect();
-    let strongest = found.iter().max_by(|a, b| a.difference.value.abs().total_cmp(&b.difference.value.abs()))?;
+    // Of a few replies any difference is large.
+    let tested = |c: &&&Comparison| c.p.is_some() || found.iter().all(|c| c.p.is_none());
+    let strongest = found.iter().filter(tested).max_by(|a, b| a.difference.value.abs().total_cmp(&b.difference.value.abs()))?;
     let clear = found.iter().filter(|c| sure(study, c)).count();
     let of_one_label = results.dominant.iter().filter_map(|d| match (d.caller, d.condition) {
         (Caller::Replies(source), Some(condition)) => Some((d.model, source.under(study, condition))),
@@ -86,12 +95,13 @@ fn kept(study: &Study, results: &Results) -> Option<String> {
     let rests = |c: &Comparison| [&c.subject, &c.against].into_iter().any(|side| of_one_label.contains(&(c.model, side.clone())));
     let dominated = found.iter().filter(|c| rests(c)).count();
     Some(format!(
-        "Of the share of replies that express the utterance's label, {}; the largest is {} points ({}, {} against {}){}.",
+        "Of the share of replies that express the utterance's label, {}; the largest is {} points ({}, {} against {}, {} replies to the same rows){}.",
         survivors(clear, &found, &results.contrasts_of_replies().counted(study)),
         Unit::Share.points(strongest.difference),
         study.models[strongest.model].name,
         strongest.subject,
         strongest.against,
+        crate::wording::count(strongest.difference.n as u64),
         behind(dominated, found.len(), &format!("one label takes {} of the calls of a side, which can hide a change", bound())),
     ))
 }

@@ -60,10 +60,11 @@
 
   // Legends hide and show their series.
   const figures = all("figure.figure");
+  for (const folded of all("figure.figure details")) folded.open = true;
   let toggled = 0;
   for (const figure of figures) {
     for (const item of all(".keys li[data-s]", figure)) {
-      const drawn = all("[data-s]", figure.querySelector(".panels")).filter((group) => group.dataset.s === item.dataset.s);
+      const drawn = all(".panels [data-s]", figure).filter((group) => group.dataset.s === item.dataset.s);
       const button = item.querySelector("button");
       expect(drawn.length, `${figure.id}: nothing is drawn for ${item.dataset.s}`);
       button.click();
