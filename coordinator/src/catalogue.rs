@@ -126,7 +126,7 @@ pub async fn beside(store: &Store, new: &Sweep) -> Result<Vec<String>, Failure> 
         let (cells, name) = (other.plan.estimate.cells, new.name());
         let instead = match other.extended_by(new) {
             Ok(true) => format!("`--extend {id}` adds what this spec asks beyond it, instead of making this sweep"),
-            Ok(false) => format!("it has all that this spec asks: `limbic report {id}`"),
+            Ok(false) => format!("it has all that this spec asks, and `--extend {id}` would compute nothing anew"),
             Err(field) => format!("it differs in `{field}`, so this is a sweep of its own; another `name` would tell them apart"),
         };
         notes.push(format!("another sweep of this store goes by the name {name}: {id} of {cells} cells; {instead}"));

@@ -31,6 +31,9 @@ pub async fn compare(args: CompareArgs) -> Result<(), Failure> {
     let store = args.store.open_existing().await?;
     let (first, _, a) = collected(&store, &args.a).await?;
     let (second, _, b) = collected(&store, &args.b).await?;
+    if first.id == second.id {
+        return Err(Failure::user(format_args!("{} and {} are the same sweep, {}: name another", args.a, args.b, first.id)));
+    }
     let files = limbic_report::compare(&a, &b).map_err(Failure::user)?;
     // Sweeps of one name are told apart by their ids.
     let named = |sweep: &Sweep, other: &Sweep| {

@@ -68,6 +68,9 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
             sweep.name()
         ));
     }
+    if extended.is_none() && sweep.name() != name {
+        notes.push(format!("this sweep stands in the store as {}, by which name other commands know it", sweep.name()));
+    }
     // The report is asked for anew each time; the work is not.
     (sweep.accepted.spec.name, sweep.accepted.spec.report) = (name, spec.report);
     let done = Chains::read(&store, &sweep).await?.committed(&sweep);

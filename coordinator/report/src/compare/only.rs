@@ -124,14 +124,19 @@ impl Only {
         let layers: Vec<String> = self.layers.iter().map(|l| l.words(|l| wording::layer(*l))).collect();
         let offsets: Vec<String> = self.offsets.iter().map(|o| o.words(u32::to_string)).collect();
         let all = [
-            ("models", &self.models),
-            ("conditions", &self.conditions),
-            ("baselines and probes", &self.probes),
-            ("layers", &layers),
-            ("offsets", &offsets),
+            ("model", &self.models),
+            ("condition", &self.conditions),
+            ("baseline or probe", &self.probes),
+            ("layer", &layers),
+            ("offset", &offsets),
         ];
-        let parts: Vec<String> =
-            all.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| format!("{what} {}", wording::list(names))).collect();
+        let several = |what: &str, n: usize| match (what, n) {
+            (one, 1) => one.to_owned(),
+            ("baseline or probe", _) => "baselines and probes".to_owned(),
+            (one, _) => format!("{one}s"),
+        };
+        let words = |(what, names): &(&str, &Vec<String>)| format!("{} {}", several(what, names.len()), wording::list(names));
+        let parts: Vec<String> = all.iter().filter(|(_, names)| !names.is_empty()).map(words).collect();
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 }

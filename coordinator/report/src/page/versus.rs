@@ -70,6 +70,16 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
     if !versus.shared.iter().any(probed) {
         out.push("No model, condition and probe of the same names is in both.".to_owned());
     }
+    let changed = &versus.changed;
+    for (what, names) in [
+        ("not of the same bytes: model", &changed.models),
+        ("not the same prompt: condition", &changed.conditions),
+        ("not fitted in the same way: probe", &changed.probes),
+    ] {
+        if !names.is_empty() {
+            out.push(format!("Of the same name but {what}{} {}.", if names.len() == 1 { "" } else { "s" }, list(names)));
+        }
+    }
     for (family, what) in [("lines", "baselines and probes"), ("layers", "layers"), ("offsets", "offsets")] {
         let all: Vec<&Shared> = versus.shared.iter().filter(|s| s.family == family).collect();
         if all.is_empty() {
@@ -80,16 +90,6 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
     }
     for (letter, only) in ["A", "B"].into_iter().zip(&versus.only) {
         out.extend(only.words().map(|what| format!("Only in {letter}: {what}.")));
-    }
-    let changed = &versus.changed;
-    for (what, names) in [
-        ("not of the same bytes: model", &changed.models),
-        ("not the same prompt: condition", &changed.conditions),
-        ("not fitted in the same way: probe", &changed.probes),
-    ] {
-        if !names.is_empty() {
-            out.push(format!("Of the same name but {what}{} {}.", if names.len() == 1 { "" } else { "s" }, list(names)));
-        }
     }
     out
 }
@@ -207,6 +207,14 @@ fn apart(versus: &Versus<'_>) -> Section {
         let [a, b] = d.said.each_ref().map(|said| said.clone().unwrap_or_else(|| "–".to_owned()));
         cells([d.field.clone(), a, b])
     };
+    for (letter, study) in [("A", versus.studies[0]), ("B", versus.studies[1])] {
+        if let Some(several) = study.spec.as_array().filter(|specs| specs.len() > 1) {
+            section.say(format!(
+                "{letter} was extended: what it asks is what its {} specs ask together, lists joined; which model has which layers isn't said by it.",
+                several.len()
+            ));
+        }
+    }
     section.table("Fields", &["field", "A", "B"], versus.specs.iter().map(row).collect());
     section
 }

@@ -51,7 +51,7 @@ fn a_judge_and_answers_of_one_label_are_told_and_so_is_what_rests_on_them() {
     for words in [
         "; in 2 of 3 cases the judge gives one label to more than 90% of the replies.",
         "Judge Linden-0.6B gives one label to more than 90% of the replies in raw (anger, 100.0%) and chat (anger, 95.7%): there",
-        "in 2 of 3 cases one of them gives one label to more than 90% of the replies, where kappa is near 0",
+        "in 2 of 3 cases one of them gives one label to more than 90% of the replies, where kappa says little",
         "; in 3 of 6 cases one label takes more than 90% of the calls of a side, which can hide a change.",
         "By zero-shot, one label is more than 90% of the answers of Linden-0.6B (anger, 95.7%): they hardly tell one row from another.",
         "By zero-shot-json, one label is more than 90% of the answers",

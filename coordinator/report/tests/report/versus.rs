@@ -113,8 +113,8 @@ fn what_only_one_has_and_what_specs_say_is_told() {
     b.spec["dataset"]["limit"] = serde_json::json!(140);
     let markdown = text(&files(&a, &b), "compare.md");
     for words in [
-        "Only in A: models Linden-1.7B.",
-        "Only in B: models Rowan-2B.",
+        "Only in A: model Linden-1.7B.",
+        "Only in B: model Rowan-2B.",
         "Of the same name but not of the same bytes: model Linden-0.6B.",
         "| layers | all | [0,1] |",
         "| dataset.limit | – | 140 |",
@@ -137,7 +137,7 @@ fn probes_layers_and_offsets_of_one_alone_are_told() {
     assert!(told[0]["offsets"].as_array().is_some_and(|o| !o.is_empty()), "{told}");
     assert_eq!(told[1], serde_json::json!({"models": [], "conditions": [], "probes": [], "layers": [], "offsets": []}));
     let markdown = text(&files, "compare.md");
-    assert!(markdown.contains("Only in A: baselines and probes mlp; layers ") && !markdown.contains("Only in B"), "{markdown}");
+    assert!(markdown.contains("Only in A: baseline or probe mlp; layer ") && !markdown.contains("Only in B"), "{markdown}");
 
     // Without a probe in common nothing is said of probes.
     b.predictions.retain(|p| p.layer.is_none());
@@ -155,8 +155,8 @@ fn layers_that_only_some_models_have_are_told_too() {
     a.predictions.retain(|p| (p.model, p.layer) != (Some(0), Some(layers[1])));
     b.predictions.retain(|p| (p.model, p.layer) != (Some(1), Some(layers[0])));
     let markdown = text(&files(&a, &b), "compare.md");
-    assert!(markdown.contains("Only in A: layers 0 (embeddings) (in 2 of 4 models and conditions)."), "{markdown}");
-    assert!(markdown.contains("Only in B: layers 1 (in 2 of 4 models and conditions)."), "{markdown}");
+    assert!(markdown.contains("Only in A: layer 0 (embeddings) (in 2 of 4 models and conditions)."), "{markdown}");
+    assert!(markdown.contains("Only in B: layer 1 (in 2 of 4 models and conditions)."), "{markdown}");
 }
 
 #[test]
@@ -206,6 +206,7 @@ fn an_extended_sweep_asks_what_all_its_specs_ask() {
     b.spec = serde_json::json!([first, second]);
     let markdown = text(&files(&a, &b), "compare.md");
     assert!(markdown.contains("| layers | all | [0,1,3] |"), "{markdown}");
+    assert!(markdown.contains("B was extended: what it asks is what its 2 specs ask together") && !markdown.contains("A was extended"));
     assert!(markdown.contains("| execution.token_budget | – | 4096 |"), "{markdown}");
     assert!(!markdown.contains("|  | {") && !markdown.contains("| dataset."), "{markdown}");
 }

@@ -76,7 +76,7 @@ fn kappas(results: &Results, with_probe: bool) -> Option<String> {
         sides.iter().any(|side| results.verdicts.iter().any(|v| (v.place, v.source) == (k.place, *side) && results.dominant(v).is_some()))
     };
     let dominated = ours.iter().filter(|k| one_label(k)).count();
-    let what = format!("one of them gives one label to {} of the replies, where kappa is near 0 whatever the replies say", bound());
+    let what = format!("one of them gives one label to {} of the replies, where kappa says little", bound());
     Some(format!("{words} (0 = no more than their frequencies give{})", behind(dominated, ours.len(), &what)))
 }
 
