@@ -213,7 +213,7 @@ impl Reading {
     }
 }
 
-/// Rows of a unit where the spec doesn't say how many: what a dying worker loses stays small.
+/// Most rows of a unit where the spec doesn't say how many: what a dying worker loses stays small.
 const ROWS: usize = 512;
 
 /// Bytes of states in a unit where the spec doesn't say how many rows: about what a shard had best have, and what fits
@@ -227,8 +227,10 @@ const WIDTHS: usize = 4;
 /// How rows are cut into the shards of extract units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cut {
-    /// Rows of a shard.
+    /// Rows of a shard, at most.
     rows: usize,
+    /// Whether all have as many rows as one another, give or take one: behind a short last one workers would wait for the others.
+    even: bool,
     /// Whether the last one takes what is left over: moments of few rows are larger than their states.
     joined: bool,
     /// Whether moments take the place of the states of train rows.
@@ -253,18 +255,21 @@ impl Cut {
         let exchanged = spec.continuation.as_ref().is_some_and(|c| c.controls.contains(&Context::ShuffledReply));
         let joined = moments && asked.is_none() && !exchanged;
         let rows = asked.unwrap_or(if joined { WIDTHS * model.architecture.hidden } else { (fitting as usize).min(ROWS) });
-        Cut { rows: rows.max(1), joined, moments }
+        Cut { rows: rows.max(1), even: asked.is_none() && !joined, joined, moments }
     }
 
     /// So many rows each, whose states are all stored or none are read.
     pub fn every(rows: usize) -> Cut {
-        Cut { rows, joined: false, moments: false }
+        Cut { rows, even: false, joined: false, moments: false }
     }
 
     /// All rows, cut.
     pub fn shards(self, rows: &Rows) -> Vec<Shard> {
         let all = rows.rows.len();
-        let mut ranges: Vec<(usize, usize)> = ranges((0, all), self.rows).collect();
+        let mut ranges: Vec<(usize, usize)> = match (self.even, all.div_ceil(self.rows)) {
+            (true, count) => (0..count).map(|at| (at * all / count, (at + 1) * all / count)).collect(),
+            (false, _) => ranges((0, all), self.rows).collect(),
+        };
         if self.joined && ranges.len() > 1 && !all.is_multiple_of(self.rows) {
             ranges.pop();
             ranges.last_mut().expect("there was more than one").1 = all;

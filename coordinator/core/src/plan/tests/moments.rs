@@ -61,7 +61,7 @@ fn units_have_four_rows_for_each_feature_unless_the_spec_says_otherwise() {
     assert_eq!(cut(256, &with("none")), [(0, 256)]);
     assert_eq!(cut(300, &with("none")), [(0, 300)], "moments of a few rows are larger than their states");
     assert_eq!(cut(600, &with("none")), [(0, 256), (256, 600)]);
-    assert_eq!(cut(600, &with("keep")), [(0, 512), (512, 600)]);
+    assert_eq!(cut(600, &with("keep")), [(0, 300), (300, 600)]);
     let asked = format!("{RIDGE}\nexecution: {{activations: none, rows_per_unit: 250}}");
     assert_eq!(cut(600, &asked), [(0, 250), (250, 500), (500, 600)]);
     // Rows exchange their replies with the rows of their unit, which has the same rows as where all states are kept.
