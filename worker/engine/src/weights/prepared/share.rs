@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{Prepared, SharedFile, Store, Writer};
 use crate::weights::{LoadError, OnTensor};
 
-/// How long another process may take to prepare the same weights. One that is stopped must not stop the others for ever.
+/// How long another process that prepares the same weights may write nothing. One that is stopped must not stop the others for ever.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Calls `lay_out` with the shared file, which is made first where there is none that can be used. Where it can't be made the
@@ -89,11 +89,15 @@ impl Turn {
         let made = fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).and_then(|()| File::create(&lock));
         // Where there can be no lock there can be no file either, and whoever tries to write it says why.
         let Ok(file) = made else { return Ok(Turn { lock: None, waited: false }) };
-        let (began, mut waited) = (Instant::now(), false);
+        let (mut grown, mut written, mut waited) = (Instant::now(), 0, false);
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Turn { lock: Some((lock, file)), waited }),
-                Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => {
+                Err(TryLockError::WouldBlock) if grown.elapsed() < PATIENCE => {
+                    let now = in_the_making(path);
+                    if now != written {
+                        (grown, written) = (Instant::now(), now);
+                    }
                     if let ControlFlow::Break(()) = on_tensor() {
                         return Err(LoadError::Cancelled);
                     }
@@ -104,6 +108,18 @@ impl Turn {
             }
         }
     }
+}
+
+/// Bytes of the files that are being made for a path, by whomever.
+fn in_the_making(path: &Path) -> u64 {
+    let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else { return 0 };
+    let made = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with(&*stem.to_string_lossy()) && name.ends_with(".partial")
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().filter(made);
+    entries.filter_map(|entry| entry.metadata().ok()).map(|m| m.len()).sum()
 }
 
 impl Drop for Turn {
