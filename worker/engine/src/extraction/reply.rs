@@ -10,8 +10,9 @@ use super::contexts::Behind;
 use super::gather::{Wish, kept};
 use super::room::Room;
 use super::run::Run;
+use super::sampling::likeliest;
 use super::{Continuation, ExtractError, Queue, Sampler};
-use crate::kernel::pick;
+use crate::kernel::{Steps, pick};
 use crate::model::Plan;
 use crate::pass::{Cache, Pass};
 
@@ -178,6 +179,11 @@ impl Stream<'_, '_> {
     /// The next token of every open row.
     fn choose(&mut self, states: &Tensor) -> Result<Vec<u32>, ExtractError> {
         let scores = self.run.model.decoder.logits(states)?;
+        // On a GPU the scores of all tokens stay there, where nothing is drawn.
+        if self.run.model.decoder.steps == Steps::Composed && self.open.iter().all(|slot| slot.sampler.greedy()) {
+            let chosen = self.open.iter().zip(likeliest(&scores)?);
+            return chosen.map(|(slot, token)| token.ok_or(ExtractError::ScoresNotFinite { row: slot.row })).collect();
+        }
         let vocab = scores.dim(1)?;
         let scores = scores.flatten_all()?.to_vec1::<f32>()?;
         let next = |(slot, scores): (&mut Slot, &[f32])| slot.sampler.choose(scores).ok_or(ExtractError::ScoresNotFinite { row: slot.row });

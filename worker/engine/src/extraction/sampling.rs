@@ -1,5 +1,6 @@
 //! Choosing the next token.
 
+use candle_core::{D, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -15,10 +16,15 @@ impl Sampler {
         Sampler { temperature, random: ChaCha8Rng::seed_from_u64(seed) }
     }
 
+    /// Whether nothing is drawn.
+    pub(crate) fn greedy(&self) -> bool {
+        self.temperature <= 0.0
+    }
+
     /// The next token given the scores `[vocab]`; `None` if a score is NaN.
     pub(crate) fn choose(&mut self, scores: &[f32]) -> Option<u32> {
         let best = argmax(scores)?;
-        if self.temperature <= 0.0 {
+        if self.greedy() {
             return Some(best as u32);
         }
         let most = f64::from(scores[best]);
@@ -49,6 +55,14 @@ fn argmax(scores: &[f32]) -> Option<usize> {
     (!scores.is_empty()).then_some(best)
 }
 
+/// The likeliest token of every row of scores `[rows, vocab]`, found where they lie; `None` if one is NaN.
+pub(crate) fn likeliest(scores: &Tensor) -> candle_core::Result<Vec<Option<u32>>> {
+    let best = scores.argmax(D::Minus1)?.to_vec1::<u32>()?;
+    // A sum is NaN if a score is.
+    let sums = scores.sum(D::Minus1)?.to_vec1::<f32>()?;
+    Ok(best.into_iter().zip(sums).map(|(best, sum)| (!sum.is_nan()).then_some(best)).collect())
+}
+
 /// `log(sum(exp(scores)))`, in f64.
 pub(crate) fn log_sum_exp(scores: &[f32]) -> f64 {
     let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -64,6 +78,13 @@ mod tests {
     fn greedy_takes_the_first_largest_and_refuses_nan() {
         assert_eq!(Sampler::new(0.0, 1).choose(&[0.0, 2.0, 2.0]), Some(1));
         assert_eq!(Sampler::new(0.0, 1).choose(&[0.0, f32::NAN]), None);
+    }
+
+    #[test]
+    fn where_the_scores_lie_the_same_is_chosen() {
+        let rows = [[0.0, 2.0, 2.0, -1.0], [0.0, f32::NAN, 1.0, 0.5], [-3.0, -8.0, -2.0, -2.5]];
+        let found = likeliest(&Tensor::new(&rows, &candle_core::Device::Cpu).unwrap()).unwrap();
+        assert_eq!(found, rows.map(|row| Sampler::new(0.0, 1).choose(&row)));
     }
 
     #[test]
