@@ -349,14 +349,20 @@ fn conditions(study: &Study, results: &Results, unit: Unit) -> Option<String> {
     let strongest = found.iter().max_by(|a, b| a.difference.value.abs().total_cmp(&b.difference.value.abs()))?;
     let clear = found.iter().filter(|c| sure(study, c)).count();
     Some(format!(
-        "Putting the utterance to the model in another way: {}; the largest is {}{} ({}, {} against {}).",
+        "Putting the utterance to the model in another way: {}; {} {}{} ({}, {} against {}).",
         survivors(clear, &found, &results.contrasts().counted(study)),
+        it_is(found.len()),
         unit.points(strongest.difference),
         unit.of_difference(),
         study.models[strongest.model].name,
         strongest.subject,
         strongest.against,
     ))
+}
+
+/// How the largest of so many differences is begun with.
+fn it_is(found: usize) -> &'static str {
+    if found == 1 { "it is" } else { "the largest is" }
 }
 
 /// How many of some differences are clear: `3 of 15 differences between two conditions survive Holm's correction over 15

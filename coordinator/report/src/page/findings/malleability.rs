@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::dominant::{behind, bound, of_replies};
-use super::{sure, survivors};
+use super::{it_is, sure, survivors};
 use crate::results::{Caller, Comparison, Kappa, Results, Source, Verdict};
 use crate::study::Study;
 use crate::wording::{Unit, percent};
@@ -95,8 +95,9 @@ fn kept(study: &Study, results: &Results) -> Option<String> {
     let rests = |c: &Comparison| [&c.subject, &c.against].into_iter().any(|side| of_one_label.contains(&(c.model, side.clone())));
     let dominated = found.iter().filter(|c| rests(c)).count();
     Some(format!(
-        "Of the share of replies that express the utterance's label, {}; the largest is {} points ({}, {} against {}, {} replies to the same rows){}.",
+        "Of the share of replies that express the utterance's label, {}; {} {} points ({}, {} against {}, {} replies to the same rows){}.",
         survivors(clear, &found, &results.contrasts_of_replies().counted(study)),
+        it_is(found.len()),
         Unit::Share.points(strongest.difference),
         study.models[strongest.model].name,
         strongest.subject,
