@@ -4,10 +4,10 @@ use std::path::Path;
 
 use candle_core::Device;
 use limbic_proto::architecture::Architecture;
-use limbic_proto::spec::{self, BadRows};
+use limbic_proto::spec;
 
 use crate::extraction::{ExtractError, Extraction, OnProgress, Request, extract};
-use crate::likelihood::{Likelihoods, label_log_likelihoods};
+use crate::likelihood::{Labels, Likelihoods, label_log_likelihoods};
 use crate::model::{Model, Placement};
 use crate::prompt::{Prompt, PromptError, Prompts, RowPolicy};
 use crate::tokenizer::TokenizerError;
@@ -49,13 +49,7 @@ pub trait Loaded: Send + Sync {
     fn extract(&self, prompts: &[Prompt], request: &Request, on_progress: OnProgress<'_>) -> Result<Extraction, ExtractError>;
 
     /// See [`label_log_likelihoods`].
-    fn score(
-        &self,
-        prompts: &[Prompt],
-        labels: &[Vec<u32>],
-        bad_rows: BadRows,
-        on_progress: OnProgress<'_>,
-    ) -> Result<Likelihoods, ExtractError>;
+    fn score(&self, prompts: &[Prompt], labels: Labels<'_>, on_progress: OnProgress<'_>) -> Result<Likelihoods, ExtractError>;
 }
 
 impl Backend for Placement {
@@ -106,13 +100,7 @@ impl Loaded for Model {
         extract(self, prompts, request, on_progress)
     }
 
-    fn score(
-        &self,
-        prompts: &[Prompt],
-        labels: &[Vec<u32>],
-        bad_rows: BadRows,
-        on_progress: OnProgress<'_>,
-    ) -> Result<Likelihoods, ExtractError> {
-        label_log_likelihoods(self, prompts, labels, bad_rows, on_progress)
+    fn score(&self, prompts: &[Prompt], labels: Labels<'_>, on_progress: OnProgress<'_>) -> Result<Likelihoods, ExtractError> {
+        label_log_likelihoods(self, prompts, labels, on_progress)
     }
 }

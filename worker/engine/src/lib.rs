@@ -42,7 +42,7 @@ mod weights;
 pub use backend::{Backend, Loaded};
 pub use extraction::{Continuation, DECODING, ExtractError, Extraction, OnProgress, Progress, Request, States, extract, partners};
 pub use inspection::{Inspection, InspectionError, InspectionRequest};
-pub use likelihood::{Likelihoods, label_log_likelihoods};
+pub use likelihood::{Labels, Likelihoods, label_log_likelihoods};
 pub use model::{Model, Placement};
 pub use prompt::{Prompt, PromptError, Prompts, RowPolicy};
 pub use template::{ChatTemplate, Message, TemplateError};

@@ -12,6 +12,24 @@ use crate::prompt::Prompt;
 /// Positions whose next-token scores are computed at a time: their scores of 50,000 to 250,000 tokens take 25 to 130 MB.
 const SCORED: usize = 128;
 
+/// Whose likelihoods are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Labels<'a> {
+    /// Token ids of each label, none of them empty.
+    pub ids: &'a [Vec<u32>],
+    /// Tokens of a pass, of prompts and labels together; none for the default, 1,024. It changes no number on a CPU.
+    pub batch_tokens: Option<usize>,
+    /// What becomes of a row that can't be computed.
+    pub bad_rows: BadRows,
+}
+
+impl<'a> Labels<'a> {
+    /// These, in passes of the default size; a row that can't be computed ends it.
+    pub fn new(ids: &'a [Vec<u32>]) -> Labels<'a> {
+        Labels { ids, batch_tokens: None, bad_rows: BadRows::Stop }
+    }
+}
+
 /// What scoring yields.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Likelihoods {
@@ -34,10 +52,10 @@ pub struct Likelihoods {
 pub fn label_log_likelihoods(
     model: &Model,
     prompts: &[Prompt],
-    labels: &[Vec<u32>],
-    bad_rows: BadRows,
+    asked: Labels<'_>,
     on_progress: OnProgress<'_>,
 ) -> Result<Likelihoods, ExtractError> {
+    let labels = asked.ids;
     check(model, prompts, labels)?;
     let progress = Progress { rows: 0, total_rows: prompts.len(), tokens: 0 };
     let mut scoring = Scoring { model, prompts, labels, prefix: Prefix::new(shared(prompts, Prompt::last)), on_progress, progress };
@@ -45,7 +63,7 @@ pub fn label_log_likelihoods(
     let behind: usize = labels.iter().map(|l| l.len() - 1).sum();
     let lengths: Vec<usize> = prompts.iter().map(|p| scoring.prefix.own(p).len() + behind).collect();
     let mut out = Likelihoods { rows: vec![vec![0.0; labels.len()]; prompts.len()], ..Likelihoods::default() };
-    let mut queue = Queue::new(&lengths, BATCH_TOKENS);
+    let mut queue = Queue::new(&lengths, asked.batch_tokens.unwrap_or(BATCH_TOKENS).max(1));
     while let Some(rows) = queue.next() {
         let tokens = scoring.progress.tokens;
         match scoring.batch(&rows) {
@@ -57,7 +75,7 @@ pub fn label_log_likelihoods(
             }
             Err(error) => {
                 scoring.progress.tokens = tokens;
-                if let Verdict::LeaveOut(row) = queue.judge(error, rows, bad_rows)? {
+                if let Verdict::LeaveOut(row) = queue.judge(error, rows, asked.bad_rows)? {
                     out.bad.push(row);
                     scoring.progress.rows += 1;
                 }

@@ -104,7 +104,7 @@ impl EngineExecutor {
                 version("the engine", spec.version, ENGINE_VERSION)?;
                 let replies = inputs.tokens(spec.replies)?;
                 let model = self.models.get(&spec.model, unit, &self.backends, inputs, progress)?;
-                judge::judge(spec, model, &replies, inputs, &mut self.verdicts, progress)
+                judge::judge(spec, unit.hints.token_budget, model, &replies, inputs, &mut self.verdicts, progress)
             }
             UnitSpec::Fit(spec) => {
                 let repeated = inputs.rows(&unit.hints.dataset)?.repeat();

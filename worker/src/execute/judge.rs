@@ -5,7 +5,7 @@ mod verdicts;
 
 use std::collections::BTreeMap;
 
-use limbic_engine::{Loaded, RowPolicy};
+use limbic_engine::{Labels, Loaded, RowPolicy};
 use limbic_proto::key::Digest;
 use limbic_proto::unit::{JudgeUnit, RowTokens, SCORES};
 
@@ -24,6 +24,7 @@ pub(super) use verdicts::Verdicts;
 /// Rows whose reply is empty or white space have no verdict.
 pub(super) fn judge(
     spec: &JudgeUnit,
+    budget: usize,
     model: &dyn Loaded,
     replies: &[RowTokens],
     inputs: &Inputs,
@@ -49,7 +50,8 @@ pub(super) fn judge(
     let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, new.clone(), longest(&labels), policy)?;
     let calibration = calibration(model, spec.model.dtype, &spec.prompt, &spec.content_free, &labels, progress)?;
     let mut follower = Follower::new(progress, prompts.built.prompts.len());
-    let scored = model.score(&prompts.built.prompts, &labels, spec.bad_rows, &mut |now| follower.pass(now));
+    let answers = Labels { ids: &labels, batch_tokens: Some(budget), bad_rows: spec.bad_rows };
+    let scored = model.score(&prompts.built.prompts, answers, &mut |now| follower.pass(now));
     let scored = scored.map_err(|e| prompts.error(e))?;
     follower.done(prompts.built.prompts.len(), scored.tokens);
     follower.end(0, scored.memory_retries);

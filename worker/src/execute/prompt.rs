@@ -1,7 +1,7 @@
 //! Prompt units: how likely the model finds each answer after the question, or what it answers.
 
 use bytes::Bytes;
-use limbic_engine::{Continuation, Likelihoods, Loaded, Request, RowPolicy};
+use limbic_engine::{Continuation, Labels, Likelihoods, Loaded, Request, RowPolicy};
 use limbic_proto::rows::Row;
 use limbic_proto::spec::{Dtype, Prompt};
 use limbic_proto::unit::{ANSWERS, Answer, Asking, PromptUnit, SCORES, Unit};
@@ -22,18 +22,19 @@ pub(super) fn prompt(
     progress: &Progress,
 ) -> Result<Output, ExecuteError> {
     match spec.asking {
-        Asking::Likelihood => scored(spec, model, rows, progress),
+        Asking::Likelihood => scored(spec, unit.hints.token_budget, model, rows, progress),
         Asking::Answer { tokens } => written(spec, tokens as usize, unit.hints.token_budget, model, rows, parts, progress),
     }
 }
 
-fn scored(spec: &PromptUnit, model: &dyn Loaded, rows: &[Row], progress: &Progress) -> Result<Output, ExecuteError> {
+fn scored(spec: &PromptUnit, budget: usize, model: &dyn Loaded, rows: &[Row], progress: &Progress) -> Result<Output, ExecuteError> {
     let labels = labels(model, &spec.answers)?;
     let policy = RowPolicy { too_long: spec.too_long, bad_rows: spec.bad_rows };
     let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, Text::of(rows), longest(&labels), policy)?;
     let calibration = calibration(model, spec.model.dtype, &spec.prompt, &spec.content_free, &labels, progress)?;
     let mut follower = Follower::new(progress, prompts.built.prompts.len());
-    let scored = model.score(&prompts.built.prompts, &labels, spec.bad_rows, &mut |now| follower.pass(now));
+    let asked = Labels { ids: &labels, batch_tokens: Some(budget), bad_rows: spec.bad_rows };
+    let scored = model.score(&prompts.built.prompts, asked, &mut |now| follower.pass(now));
     let scored = scored.map_err(|e| prompts.error(e))?;
     follower.done(prompts.built.prompts.len(), scored.tokens);
     follower.end(0, scored.memory_retries);
@@ -62,8 +63,7 @@ pub(super) fn calibration(
 ) -> Result<Likelihoods, ExecuteError> {
     let texts = content_free.iter().map(|text| Text { id: text, text }).collect();
     let texts = RowPrompts::new(model, dtype, prompt, texts, longest(labels), RowPolicy::default())?;
-    let bad_rows = RowPolicy::default().bad_rows;
-    model.score(&texts.built.prompts, labels, bad_rows, &mut heed(progress)).map_err(|e| texts.error(e))
+    model.score(&texts.built.prompts, Labels::new(labels), &mut heed(progress)).map_err(|e| texts.error(e))
 }
 
 /// Answers of at most so many tokens, each the likeliest; they end where the model ends them.

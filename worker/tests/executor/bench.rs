@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use limbic_engine::{
-    Backend, ExtractError, Extraction, Likelihoods, LoadError, Loaded, OnProgress, OnTensor, Placement, PromptError, Prompts, Request,
-    RowPolicy, SharedFile, TokenizerError,
+    Backend, ExtractError, Extraction, Labels, Likelihoods, LoadError, Loaded, OnProgress, OnTensor, Placement, PromptError, Prompts,
+    Request, RowPolicy, SharedFile, TokenizerError,
 };
 use limbic_proto::architecture::Architecture;
 use limbic_proto::axis::{Layer, ReadOut};
@@ -428,11 +428,10 @@ impl Loaded for DoomedModel {
     fn score(
         &self,
         prompts: &[limbic_engine::Prompt],
-        labels: &[Vec<u32>],
-        bad_rows: BadRows,
+        labels: Labels<'_>,
         on_progress: OnProgress<'_>,
     ) -> Result<Likelihoods, ExtractError> {
-        self.model.score(prompts, labels, bad_rows, on_progress)
+        self.model.score(prompts, labels, on_progress)
     }
 }
 

@@ -242,7 +242,8 @@ fn too_little_memory_changes_no_verdict_and_rows_without_numbers_have_none() {
     let mut bench = Bench::new("llama-plain", 12);
     let (unit, output) = replies(&mut bench, |row| format!("I am reply {}.", row % 7));
     bench.commit(&unit, "a", &output);
-    let judge = bench.judge(&unit, question(), &LABELS, TooLong::Error);
+    let mut judge = bench.judge(&unit, question(), &LABELS, TooLong::Error);
+    judge.hints.token_budget = 1024;
     let roomy = bench.execute(&judge).unwrap();
     bench.cramp(40);
     // Asked for again, so that the verdicts in the store don't count.

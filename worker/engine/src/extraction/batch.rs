@@ -127,7 +127,8 @@ impl<'a> Queue<'a> {
         match &error {
             ExtractError::Device(cause) if out_of_memory(cause) => {
                 let tokens = self.tokens(&rows);
-                if rows.len() == 1 {
+                // A row that ran beside others (of replies under way, or of a larger budget) may have room alone.
+                if rows.len() == 1 && self.budget <= tokens {
                     let what = format!("in a pass over one row of {tokens} tokens, after the budget was halved as far as it goes");
                     return Err(ExtractError::OutOfMemory { what, message: cause.to_string() });
                 }

@@ -217,7 +217,7 @@ mod tests {
 
     use super::*;
     use crate::kernel::matrix::Matrix;
-    use crate::likelihood::label_log_likelihoods;
+    use crate::likelihood::{Labels, label_log_likelihoods};
     use crate::model::Placement;
     use crate::prompt::Prompts;
 
@@ -273,7 +273,11 @@ mod tests {
                     }
                 }
             }
-            let score = |policy| label_log_likelihoods(&poisoned, &prompts, &[vec![5]], policy, &mut |_| ControlFlow::Continue(()));
+            let labels = [vec![5]];
+            let score = |bad_rows| {
+                let asked = Labels { bad_rows, ..Labels::new(&labels) };
+                label_log_likelihoods(&poisoned, &prompts, asked, &mut |_| ControlFlow::Continue(()))
+            };
             assert!(matches!(score(BadRows::Stop), Err(ExtractError::ScoresNotFinite { row }) if bad.contains(&row)));
             let scored = score(BadRows::Skip).unwrap();
             assert_eq!(scored.bad, bad);

@@ -57,6 +57,7 @@ fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
 pub(crate) fn dots<const FMA: bool>(q: &[f32], data: &[f32], stride: usize, out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     if FMA {
+        debug_assert!(std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"), "see `dispatch!`");
         // SAFETY: `FMA` is only set where `dispatch!` has found AVX2 and FMA.
         return unsafe { dots_avx2(q, data, stride, out) };
     }

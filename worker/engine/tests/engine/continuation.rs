@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use limbic_engine::{Continuation, ExtractError, Model, Placement, Prompt, Request, extract, label_log_likelihoods};
+use limbic_engine::{Continuation, ExtractError, Labels, Model, Placement, Prompt, Request, extract, label_log_likelihoods};
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
-use limbic_proto::spec::{self, BadRows};
+use limbic_proto::spec;
 
 use crate::damage::{copy, set_config};
 use crate::reference::{FAMILIES, Reference, all_layers, chats, difference, greedy, model, prompts, raw, run};
@@ -105,7 +105,7 @@ fn poolings_read_the_positions_they_name() {
 }
 
 fn score(model: &Model, prompts: &[Prompt], labels: &[Vec<u32>]) -> Vec<Vec<f64>> {
-    label_log_likelihoods(model, prompts, labels, BadRows::Stop, &mut |_| ControlFlow::Continue(())).unwrap().rows
+    label_log_likelihoods(model, prompts, Labels::new(labels), &mut |_| ControlFlow::Continue(())).unwrap().rows
 }
 
 #[test]
@@ -139,9 +139,8 @@ fn a_shared_beginning_is_scored_once() {
         let condition = spec::Prompt::Chat(spec::Chat { system, ..spec::Chat::default() });
         let prompts = prompts(&model, &condition, &meta.texts);
         let labels = [vec![7, 300, 12], vec![7], vec![500, 2]];
-        let score = |prompts: &[Prompt]| {
-            label_log_likelihoods(&model, prompts, &labels, BadRows::Stop, &mut |_| ControlFlow::Continue(())).unwrap()
-        };
+        let score =
+            |prompts: &[Prompt]| label_log_likelihoods(&model, prompts, Labels::new(&labels), &mut |_| ControlFlow::Continue(())).unwrap();
         let together = score(&prompts);
         let all: usize = prompts.iter().map(|p| p.ids.len() + 3).sum();
         let header = Request::new(Vec::new(), Vec::new()).shared(&prompts);
@@ -170,7 +169,7 @@ fn work_is_given_up_within_a_pass() {
             asked += 1;
             if asked > patience { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let given_up = label_log_likelihoods(&model, &prompts, &[vec![7]], BadRows::Stop, &mut stop);
+        let given_up = label_log_likelihoods(&model, &prompts, Labels::new(&[vec![7]]), &mut stop);
         assert!(matches!(given_up, Err(ExtractError::Cancelled { tokens: 0 })), "{patience}");
     }
 }

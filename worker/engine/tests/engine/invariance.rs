@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use limbic_engine::{
-    Continuation, ExtractError, Extraction, Model, Placement, Prompts, Request, RowPolicy, extract, label_log_likelihoods,
+    Continuation, ExtractError, Extraction, Labels, Model, Placement, Prompts, Request, RowPolicy, extract, label_log_likelihoods,
 };
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 use limbic_proto::spec::{self, BadRows, TooLong};
@@ -138,7 +138,7 @@ fn too_little_memory_halves_the_passes_and_changes_no_bit() {
         assert!(found.memory_retries > 0 && bits(&whole) == bits(&found) && whole.tokens == found.tokens, "{name}");
         let labels = vec![vec![7, 300, 12], vec![5]];
         let score =
-            |model: &Model| label_log_likelihoods(model, &prompts, &labels, BadRows::Stop, &mut |_| ControlFlow::Continue(())).unwrap();
+            |model: &Model| label_log_likelihoods(model, &prompts, Labels::new(&labels), &mut |_| ControlFlow::Continue(())).unwrap();
         let (whole, found) = (score(&model), score(&cramped(name, &placement, 2 * longest)));
         assert!(found.memory_retries > 0 && whole.rows == found.rows && whole.tokens == found.tokens, "{name}");
     }
@@ -153,10 +153,14 @@ fn likelihoods_are_those_of_the_prompt_alone_whatever_is_scored_beside_it() {
         let prompts = prompts(&model, &question, &meta.texts);
         let labels = vec![vec![7, 300, 12], vec![5], vec![9, 4]];
         let score = |prompts: &[limbic_engine::Prompt]| -> Vec<Vec<u64>> {
-            let found = label_log_likelihoods(&model, prompts, &labels, BadRows::Stop, &mut |_| ControlFlow::Continue(())).unwrap();
+            let found = label_log_likelihoods(&model, prompts, Labels::new(&labels), &mut |_| ControlFlow::Continue(())).unwrap();
             found.rows.iter().map(|row| row.iter().map(|x| x.to_bits()).collect()).collect()
         };
         let whole = score(&prompts);
+        let asked = Labels { batch_tokens: Some(9), ..Labels::new(&labels) };
+        let small = label_log_likelihoods(&model, &prompts, asked, &mut |_| ControlFlow::Continue(())).unwrap();
+        let small: Vec<Vec<u64>> = small.rows.iter().map(|row| row.iter().map(|x| x.to_bits()).collect()).collect();
+        assert_eq!(whole, small, "passes of any size");
         for row in 0..prompts.len() {
             assert_eq!(score(&prompts[row..=row]), whole[row..=row], "{name} row {row} alone");
         }

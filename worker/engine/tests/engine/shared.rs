@@ -4,10 +4,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 
-use limbic_engine::{Extraction, LoadError, Model, Placement, Request, SharedFile, label_log_likelihoods};
+use limbic_engine::{Extraction, Labels, LoadError, Model, Placement, Request, SharedFile, label_log_likelihoods};
 use limbic_proto::axis::ReadOut;
 use limbic_proto::key::Digest;
-use limbic_proto::spec::BadRows;
 
 use crate::reference::{FAMILIES, Reference, all_layers, chats, fixture, greedy, prompts, raw, run};
 
@@ -35,7 +34,7 @@ fn numbers(model: &Model) -> (Extraction, Extraction, Vec<Vec<f64>>) {
         ..Request::new(all_layers(meta.layers), vec![ReadOut::LAST, ReadOut::at(1), ReadOut::at(3)])
     };
     let (bare, chats) = (prompts(model, &raw(), texts), chats(model, &texts[..1]));
-    let scores = label_log_likelihoods(model, &bare, &[vec![5], vec![6, 7]], BadRows::Stop, &mut |_| ControlFlow::Continue(()));
+    let scores = label_log_likelihoods(model, &bare, Labels::new(&[vec![5], vec![6, 7]]), &mut |_| ControlFlow::Continue(()));
     (run(model, &bare, &request), run(model, &chats, &request), scores.unwrap().rows)
 }
 
