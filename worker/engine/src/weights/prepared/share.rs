@@ -25,7 +25,7 @@ pub(crate) fn share<D>(
     if let Some(found) = mapped(shared, on_tensor, &mut lay_out)? {
         return Ok(found);
     }
-    let turn = Turn::wait(path, on_tensor)?;
+    let turn = Turn::wait(path, PATIENCE, on_tensor)?;
     if turn.waited
         && let Some(found) = mapped(shared, on_tensor, &mut lay_out)?
     {
@@ -84,7 +84,8 @@ struct Turn {
 }
 
 impl Turn {
-    fn wait(path: &Path, on_tensor: OnTensor<'_>) -> Result<Turn, LoadError> {
+    /// Waits for as long as somebody else has the turn and its file grows, and for `patience` while it doesn't.
+    fn wait(path: &Path, patience: Duration, on_tensor: OnTensor<'_>) -> Result<Turn, LoadError> {
         let lock = path.with_extension("lock");
         let made = fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).and_then(|()| File::create(&lock));
         // Where there can be no lock there can be no file either, and whoever tries to write it says why.
@@ -93,7 +94,7 @@ impl Turn {
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Turn { lock: Some((lock, file)), waited }),
-                Err(TryLockError::WouldBlock) if grown.elapsed() < PATIENCE => {
+                Err(TryLockError::WouldBlock) if grown.elapsed() < patience => {
                     let now = in_the_making(path);
                     if now != written {
                         (grown, written) = (Instant::now(), now);
@@ -128,5 +129,39 @@ impl Drop for Turn {
             // Whoever waits for it holds it open, and finds the weights there.
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn wait(path: &Path, patience: u64) -> Turn {
+        Turn::wait(path, Duration::from_millis(patience), &mut || ControlFlow::Continue(())).unwrap()
+    }
+
+    #[test]
+    fn patience_lasts_while_the_file_grows_and_ends_where_it_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.bin");
+        let (began, turn) = (Instant::now(), wait(&path, 400));
+        assert!(turn.lock.is_some() && !turn.waited, "nobody else is there");
+        // One that is stopped in the middle.
+        let second = wait(&path, 400);
+        assert!(second.lock.is_none() && second.waited && began.elapsed() >= Duration::from_millis(400));
+        // One that writes for five times as long as the others' patience.
+        let mut file = File::create(folder.path().join("weights.1-2.partial")).unwrap();
+        let writing = std::thread::spawn(move || {
+            for _ in 0..40 {
+                file.write_all(b"weights").unwrap();
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            drop(turn);
+        });
+        let third = wait(&path, 400);
+        assert!(third.lock.is_some() && third.waited, "it has the turn once the other is done");
+        writing.join().unwrap();
     }
 }
