@@ -91,7 +91,9 @@ fn work_is_shared_between_sweeps_of_one_store() {
     let shared = found["comparison"]["shared"].as_array().unwrap();
     assert!(found["comparison"]["paired"] == true && !shared.is_empty());
     assert!(shared.iter().all(|s| s["scores"][0] == s["scores"][1] && s["paired"]["difference"]["value"] == 0.0), "{shared:?}");
-    assert!(std::fs::read_to_string(sandbox.path("both/compare.md")).unwrap().contains("Only in B: conditions said."));
+    assert!(std::fs::read_to_string(sandbox.path("both/compare.md")).unwrap().contains("Only in B: condition said."));
+    let itself = sandbox.limbic(&["compare", ids[0], &ids[0][..8], "--store", "store"]);
+    assert!(itself.code == Some(2) && itself.stderr.contains("are the same sweep"), "{}", itself.stderr);
     let unclear = sandbox.limbic(&["compare", "small", "small", "--store", "store"]);
     assert!(unclear.code == Some(2) && unclear.stderr.contains(ids[0]) && unclear.stderr.contains(ids[1]), "{}", unclear.stderr);
     let unknown = sandbox.limbic(&["compare", ids[0], "nothing", "--store", "store"]);
