@@ -169,6 +169,9 @@ fn a_sweep_goes_on_where_its_files_have_moved_to() {
     let done = sandbox.json(&[&RUN[..], &["--json"]].concat());
     assert_eq!(done["state"], "complete");
     assert_eq!((&done["units"]["quarantined"], &done["attempts"]["failed"]), (&0.into(), &0.into()));
+    // It has a further revision, and was extended by nothing.
+    let said = sandbox.limbic(&RUN);
+    assert!(said.code == Some(0) && !said.stderr.contains("extended"), "{}", said.stderr);
 }
 
 #[test]

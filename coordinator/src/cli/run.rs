@@ -58,11 +58,13 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     let id = extended.as_ref().map_or(&prepared.id, |sweep| &sweep.id);
     let out = asked.map_or_else(|| made(catalogue::report_folder(id, &name)), Ok)?;
     let mut notes = if extended.is_some() { Vec::new() } else { catalogue::beside(&store, &prepared).await? };
+    let planned = prepared.plan.units.len();
     let mut sweep = match &extended {
         None => accept(&store, prepared).await?,
         Some(extended) => extend(&store, &extended.id, prepared).await?,
     };
-    if extended.is_none() && !sweep.earlier.is_empty() {
+    // A further revision may only say where the models lie by now.
+    if extended.is_none() && sweep.plan.units.len() > planned {
         notes.push(format!(
             "this is the first spec of the sweep {}, which was extended since: all of it is computed and reported",
             sweep.name()

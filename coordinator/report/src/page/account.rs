@@ -93,7 +93,7 @@ pub fn provenance(study: &Study, results: &Results) -> Section {
     workers(study, &mut section);
     let caption = match study.asked().len() {
         0 | 1 => "The spec as it was accepted".to_owned(),
-        n => format!("The specs of an extended sweep as they were accepted: the first, and {} by which it was extended", n - 1),
+        n => format!("The specs of the sweep's {n} revisions as they were accepted, the first one first"),
     };
     if let Ok(text) = serde_json::to_string_pretty(&study.spec) {
         section.blocks.push(Block::Code { caption, text });

@@ -210,7 +210,7 @@ fn apart(versus: &Versus<'_>) -> Section {
     for (letter, study) in [("A", versus.studies[0]), ("B", versus.studies[1])] {
         if let Some(several) = study.spec.as_array().filter(|specs| specs.len() > 1) {
             section.say(format!(
-                "{letter} was extended: what it asks is what its {} specs ask together, lists joined; which model has which layers isn't said by it.",
+                "{letter} has {} revisions: what it asks is what their specs ask together, lists joined; which model has which layers isn't said by it.",
                 several.len()
             ));
         }

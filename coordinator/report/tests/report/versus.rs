@@ -206,7 +206,7 @@ fn an_extended_sweep_asks_what_all_its_specs_ask() {
     b.spec = serde_json::json!([first, second]);
     let markdown = text(&files(&a, &b), "compare.md");
     assert!(markdown.contains("| layers | all | [0,1,3] |"), "{markdown}");
-    assert!(markdown.contains("B was extended: what it asks is what its 2 specs ask together") && !markdown.contains("A was extended"));
+    assert!(markdown.contains("B has 2 revisions: what it asks is what their specs ask together") && !markdown.contains("A has 2"));
     assert!(markdown.contains("| execution.token_budget | – | 4096 |"), "{markdown}");
     assert!(!markdown.contains("|  | {") && !markdown.contains("| dataset."), "{markdown}");
 }
