@@ -17,6 +17,8 @@ mod verdicts;
 #[path = "executor/weights.rs"]
 mod weights;
 
+use std::ops::Range;
+
 use bench::{Bench, fixture, generated, oversized, tensor_f32, tensor_f64, tensor_i64};
 use limbic_engine::probe::Score;
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
@@ -377,6 +379,56 @@ fn what_contradicts_the_plan_is_rejected_with_its_reason() {
     assert!(error.to_string().contains("id `r2`") && error.to_string().contains("too_long") && error.advice() == Advice::Reject, "{error}");
     bench.progress.cancel();
     assert!(matches!(bench.execute(&good).unwrap_err(), ExecuteError::Cancelled));
+}
+
+#[test]
+fn prompts_that_are_the_same_are_run_once_and_each_row_has_its_states() {
+    let mut bench = Bench::new("llama-plain", 24);
+    let read_outs = vec![ReadOut::LAST, ReadOut::at(2)];
+    for (row, like) in [(7, "I miss her."), (3, "I miss her."), (20, "I miss her."), (9, "So far away"), (14, "So far away")] {
+        bench.say(row, like);
+    }
+    for continuation in [None, Some(generated(3, 0.0, 5, false)), Some(generated(3, 0.7, 5, false))] {
+        let sampled = continuation.as_ref().is_some_and(|c| c.temperature > 0.0);
+        let read_outs = if continuation.is_some() { read_outs.clone() } else { vec![ReadOut::LAST] };
+        let raw = Prompt::Template("{text}".into());
+        let mut of = |rows: Range<usize>, budget: usize| {
+            let mut unit = bench.extract(rows, raw.clone(), read_outs.clone(), continuation.clone(), TooLong::Error);
+            unit.hints.token_budget = budget;
+            bench.execute(&unit).unwrap()
+        };
+        // In one block and in several.
+        let (whole, parted) = (of(0..24, 4096), of(0..24, 16));
+        assert!([STATES, TOKENS].iter().all(|name| artifact(&whole, name) == artifact(&parted, name)));
+        let alone: Vec<Output> = (0..24).map(|row| of(row..row + 1, 4096)).collect();
+        for read_out in &read_outs {
+            let name = read_out.tensor(Layer::Block(3));
+            let each: Vec<f32> = alone.iter().flat_map(|output| tensor_f32(artifact(output, STATES), &name).1).collect();
+            assert!(tensor_f32(artifact(&whole, STATES), &name).1 == each, "{name}");
+        }
+        let tokens = |row: usize| alone[row].tokens;
+        let copies = if sampled { 0 } else { tokens(7) + tokens(20) + tokens(14) };
+        assert_eq!(whole.tokens, (0..24).map(tokens).sum::<u64>() - copies, "sampled: {sampled}");
+        assert_eq!((whole.counts["rows"], whole.counts["skipped_rows"]), (24, 0));
+    }
+}
+
+#[test]
+fn a_prompt_that_was_cut_takes_the_header_from_no_other() {
+    let mut bench = Bench::new("llama-plain", 24);
+    let prompt = Prompt::Template(format!("{}{{text}}", "What a day it is today. ".repeat(6)));
+    let mut unit = bench.extract(0..24, prompt.clone(), vec![ReadOut::LAST], None, TooLong::Truncate);
+    unit.hints.token_budget = 128;
+    let whole = bench.execute(&unit).unwrap();
+    bench.lengthen(11);
+    let mut unit = bench.extract(0..24, prompt, vec![ReadOut::LAST], None, TooLong::Truncate);
+    unit.hints.token_budget = 128;
+    let cut = bench.execute(&unit).unwrap();
+    assert_eq!((cut.counts["truncated_rows"], tensor_i64(artifact(&cut, STATES), "prompt_tokens")[11]), (1, 512));
+    assert!(cut.tokens < whole.tokens + 512 + 128, "{} tokens with the cut row, {} without", cut.tokens, whole.tokens);
+    let (cut, whole) = (tensor_f32(artifact(&cut, STATES), "L3.k0").1, tensor_f32(artifact(&whole, STATES), "L3.k0").1);
+    let width = whole.len() / 24;
+    assert!((0..24).filter(|row| *row != 11).all(|row| cut[row * width..][..width] == whole[row * width..][..width]));
 }
 
 #[test]

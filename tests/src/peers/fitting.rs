@@ -54,10 +54,13 @@ pub(super) fn fit(stage: &Stage) -> anyhow::Result<Comparison> {
     let one = LogisticSettings::fixed(STRENGTH);
     let path = LogisticSettings { strengths: PATH.to_vec(), ..LogisticSettings::default() };
     let all: Vec<&Answers> = std::iter::once(&own).chain(&controls).collect();
+    let (made, on_path) = (std::cell::Cell::new(0usize), std::cell::Cell::new(0usize));
     let timed = |answers: &[&Answers], settings: &LogisticSettings| {
         let began = Instant::now();
-        std::hint::black_box(fits(&cells, answers, classes, settings)?);
-        Ok(began.elapsed().as_secs_f64())
+        let found = std::hint::black_box(fits(&cells, answers, classes, settings)?);
+        let took = began.elapsed().as_secs_f64();
+        made.set(found.iter().map(|fit| fit.tried).sum());
+        Ok(took)
     };
     let probes = cells.len();
     let file = stage.path("all.states");
@@ -72,7 +75,11 @@ pub(super) fn fit(stage: &Stage) -> anyhow::Result<Comparison> {
     let theirs = std::cell::RefCell::new(None);
     let mut contenders = vec![
         Contender::new(format!("Limbic, {probes} probes at C = 1"), || timed(&[&own], &one)),
-        Contender::new(format!("Limbic, with {} strengths and shuffled labels under {SEEDS} seeds", PATH.len()), || timed(&all, &path)),
+        Contender::new(format!("Limbic, with {} strengths and shuffled labels under {SEEDS} seeds", PATH.len()), || {
+            let took = timed(&all, &path)?;
+            on_path.set(made.get());
+            Ok(took)
+        }),
     ];
     if let Some(peer) = &stage.peer {
         let run = || {
@@ -85,9 +92,17 @@ pub(super) fn fit(stage: &Stage) -> anyhow::Result<Comparison> {
         contenders.push(Contender::new("the same, layers side by side", move || peer.seconds(&side_by_side)));
     }
     let lines = alternate(stage.rounds, contenders)?;
-    let mut facts = vec![("fits of the second line", json!(probes * PATH.len() * all.len()))];
+    let whole = probes * PATH.len() * all.len();
+    let mut facts = vec![
+        ("fits of the second line", json!(on_path.get())),
+        (
+            "fits of it that were left out, for weaker penalties than such as validation had turned against twice",
+            json!(whole - on_path.get()),
+        ),
+    ];
     if let Some(answer) = theirs.into_inner() {
-        let ours: Vec<f64> = fits(&cells, &[&own], classes, &one)?.iter().zip(&cells).map(|((f, s), c)| objective(f, s, c, &own)).collect();
+        let ours: Vec<f64> =
+            fits(&cells, &[&own], classes, &one)?.iter().zip(&cells).map(|(fit, cell)| objective(fit, cell, &own)).collect();
         let theirs: Vec<f64> = serde_json::from_value(answer["objectives"].clone())?;
         let relative = ours.iter().zip(&theirs).map(|(ours, theirs)| (ours - theirs) / theirs);
         let (least, most) = relative.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), r| (least.min(r), most.max(r)));
@@ -106,8 +121,17 @@ pub(super) fn fit(stage: &Stage) -> anyhow::Result<Comparison> {
     Ok(Comparison { name: "fit", about, unit: "s", work: None, lines, facts })
 }
 
-/// All fits at all layers, and the first of each layer with its standardiser.
-fn fits(cells: &[Cell], answers: &[&Answers], classes: usize, settings: &LogisticSettings) -> anyhow::Result<Vec<(Fitted, Standardizer)>> {
+/// What came of one layer's fits.
+struct Fit {
+    /// The first of them.
+    fitted: Fitted,
+    standardizer: Standardizer,
+    /// Strengths that were fitted, of all of them together.
+    tried: usize,
+}
+
+/// All fits at all layers.
+fn fits(cells: &[Cell], answers: &[&Answers], classes: usize, settings: &LogisticSettings) -> anyhow::Result<Vec<Fit>> {
     let chosen = settings.strengths.len() > 1;
     let layer = |cell: &Cell| {
         let matrix = |x| -> Result<Matrix<'_>, _> { Matrix::new(x, <[f32]>::len(x) / cell.width, cell.width) };
@@ -120,11 +144,13 @@ fn fits(cells: &[Cell], answers: &[&Answers], classes: usize, settings: &Logisti
         }
         let held = matrix(&validation)?;
         let held = chosen.then_some(&held);
-        let mut all = Vec::new();
+        let (mut all, mut tried) = (Vec::new(), 0);
         for fit in logistic::fit_all(&matrix(&train)?, held, &trials, classes, settings)? {
-            all.push(fit?.0);
+            let (fitted, report) = fit?;
+            all.push(fitted);
+            tried += report.path.len();
         }
-        Ok((all.swap_remove(0), standardizer))
+        Ok(Fit { fitted: all.swap_remove(0), standardizer, tried })
     };
     cells.par_iter().map(layer).collect()
 }
@@ -135,7 +161,7 @@ fn targets(labels: &[u32]) -> Targets<'_> {
 
 /// `C * sum of log-losses + |W|^2 / 2` of a fit, from its predictions; of two classes as scikit-learn has it, with the one
 /// difference of both weight vectors.
-fn objective(fitted: &Fitted, standardizer: &Standardizer, cell: &Cell, answers: &Answers) -> f64 {
+fn objective(Fit { fitted, standardizer, .. }: &Fit, cell: &Cell, answers: &Answers) -> f64 {
     let (rows, classes) = (answers.train.len(), fitted.outputs);
     let matrix = Matrix::new(&cell.train, rows, cell.width).expect("train has these rows");
     let x = standardizer.apply(&matrix).expect("it was fitted on these columns");

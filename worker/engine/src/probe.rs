@@ -30,6 +30,7 @@ mod cholesky;
 mod eigen;
 mod loss;
 mod moments;
+mod narrow;
 mod network;
 mod rotation;
 mod softmax;

@@ -129,7 +129,7 @@ pub(crate) fn add_self_product<T: Real>(a: Strided<'_, T>, out: &mut [T]) {
 }
 
 /// The transpose of a row-major `[rows, columns]`, written to `out` as `[columns, rows]`.
-pub(crate) fn transpose(a: &[f32], rows: usize, columns: usize, out: &mut [f32]) {
+pub(crate) fn transpose<T: Copy>(a: &[T], rows: usize, columns: usize, out: &mut [T]) {
     for (i, row) in a.chunks_exact(columns).take(rows).enumerate() {
         for (j, &v) in row.iter().enumerate() {
             out[j * rows + i] = v;

@@ -1,10 +1,11 @@
 //! A unit's replies and states in blocks of rows, so that what was finished outlives a worker that is killed.
 //!
-//! Which rows make a block depends on the prompts' lengths and the token budget alone. Blocks that took long enough are
+//! Which rows make a block depends on the prompts and the token budget alone. Prompts that are the same are run once. Blocks that took long enough are
 //! kept as `data/{hh}/{unit}/parts/{block}`; the next attempt takes those whose bytes have the digest that stands before
 //! them, and computes the others. Nothing but the time depends on them. A unit that stores moments in place of the states of
 //! train rows keeps no blocks, which would hold those states: it starts again.
 
+mod copies;
 mod part;
 
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use crate::execute::moments::Gathered;
 use crate::execute::passes::{Follower, RowPrompts};
 use crate::inputs::Parts;
 use crate::progress::Progress;
+use copies::Copies;
 
 /// Batches in a block.
 const BATCHES: usize = 2;
@@ -98,7 +100,8 @@ pub(super) fn extract(
     mut moments: Option<&mut Gathered<'_>>,
     progress: &Progress,
 ) -> Result<Found, Stopped> {
-    let blocks = cut(prompts, request);
+    let copies = Copies::among(prompts, request);
+    let blocks = copies.cut(prompts, request);
     let keeping = blocks.len() > 1 && moments.is_none();
     let known = if keeping { parts.list() } else { Vec::new() };
     let width = model.architecture().hidden;
@@ -115,7 +118,7 @@ pub(super) fn extract(
         let kept = known.contains(&name).then(|| part::read(&parts.get(&name)?, request, rows.len(), width)).flatten();
         let found = match kept {
             Some(found) => {
-                resumed += rows.len();
+                resumed += copies.of(rows);
                 found
             }
             None => {
@@ -129,6 +132,8 @@ pub(super) fn extract(
                 found
             }
         };
+        let (found, rows) = copies.spread(found, rows);
+        let rows = rows.as_ref();
         follower.done(rows.len(), found.tokens);
         if let Some(moments) = moments.as_deref_mut() {
             moments.add(&found, rows).map_err(Stopped::Moments)?;
@@ -146,9 +151,22 @@ pub(super) fn extract(
     Ok(Found { whole, resumed })
 }
 
-/// The rows of each block, ascending; blocks go from long prompts to short ones, and rows that read one another's replies
-/// stay together. A single block has all rows in order.
+/// The rows of each block, ascending; the blocks of a family of prompts that share a beginning go from long prompts to short
+/// ones, and rows that read one another's replies stay together. A single block has all rows in order.
 fn cut(prompts: &[Prompt], request: &Request) -> Vec<Vec<usize>> {
+    let families = request.families(prompts);
+    if families.len() < 2 {
+        return cut_family(prompts, request);
+    }
+    let of_family = |rows: &Vec<usize>| {
+        let members: Vec<Prompt> = rows.iter().map(|&row| prompts[row].clone()).collect();
+        let blocks = cut_family(&members, &part_of(request, rows));
+        blocks.into_iter().map(|block| block.into_iter().map(|at| rows[at]).collect()).collect::<Vec<_>>()
+    };
+    families.iter().flat_map(of_family).collect()
+}
+
+fn cut_family(prompts: &[Prompt], request: &Request) -> Vec<Vec<usize>> {
     let shared = request.shared(prompts);
     let reply = request.continuation.as_ref().map_or(0, Continuation::longest);
     let mut blocks: Vec<Vec<usize>> = vec![Vec::new()];

@@ -53,6 +53,17 @@ pub(crate) fn placements(device: &str) -> Result<Vec<(Dtype, Placement)>, Settin
     Ok(vec![(Dtype::Bf16, placement), (Dtype::F32, in_f32)])
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Bytes of weights that a worker on a CPU keeps at once, where two models are: half of the memory, or the share of it that its
+/// threads have of the cores, for what others use is theirs.
+fn part_of_memory(threads: Option<usize>, cores: usize) -> u64 {
+    let share = threads.map_or(1.0, |threads| (threads as f64 / cores as f64).min(1.0));
+    (crate::machine::memory_bytes() as f64 / 2.0 * share) as u64
+}
+
 impl EngineExecutor {
     /// An executor on `cpu` or `cuda:N`, with so many threads (the default is one per core).
     ///
@@ -63,7 +74,7 @@ impl EngineExecutor {
             let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
             built.map_err(|e| SettingsError::Threads { threads, message: e.to_string() })?;
         }
-        let weights = if device == "cpu" { crate::machine::memory_bytes() / 2 } else { GPU_WEIGHTS };
+        let weights = if device == "cpu" { part_of_memory(threads, cores()) } else { GPU_WEIGHTS };
         let boxed = |(dtype, placement)| (dtype, Box::new(placement) as Box<dyn Backend>);
         Ok(EngineExecutor::over(placements(device)?.into_iter().map(boxed).collect(), weights))
     }
@@ -137,5 +148,17 @@ impl Executor for EngineExecutor {
 
     fn loaded(&self) -> Vec<Digest> {
         self.models.digests()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_that_share_the_cores_share_the_memory() {
+        let half = crate::machine::memory_bytes() / 2;
+        assert_eq!([part_of_memory(None, 8), part_of_memory(Some(8), 8), part_of_memory(Some(20), 8)], [half; 3]);
+        assert!((half / 8).abs_diff(part_of_memory(Some(1), 8)) <= 1);
     }
 }

@@ -7,9 +7,9 @@ use candle_core::Tensor;
 use limbic_proto::axis::{Context, Pooling};
 
 use super::gather::{Sink, Wish, kept, pooled};
-use super::prefix::{Prefix, shared};
+use super::prefix::{Prefix, families, shared};
 use super::reply::stream;
-use super::{Continuation, ExtractError, Extraction, OnProgress, Progress, Queue, Request, Verdict};
+use super::{BATCH_TOKENS, Continuation, ExtractError, Extraction, OnProgress, Progress, Queue, Request, Verdict};
 use crate::model::{Model, Plan};
 use crate::pass::Pass;
 use crate::prompt::Prompt;
@@ -80,12 +80,26 @@ pub(super) struct Run<'a> {
 impl Request {
     /// How many first tokens of all these prompts are the same and read by nothing: they are run once.
     pub fn shared(&self, prompts: &[Prompt]) -> usize {
-        let poolings = || self.read_outs.iter().filter(|r| r.offset == 0).map(|r| r.pooling);
-        if poolings().any(|p| matches!(p, Pooling::First | Pooling::PromptMean)) {
-            return 0;
-        }
-        let utterance = poolings().any(|p| matches!(p, Pooling::UtteranceLast | Pooling::UtteranceMean));
-        shared(prompts, |p| if utterance { p.utterance_tokens.start.min(p.last()) } else { p.last() })
+        shared(prompts, |prompt| self.unread(prompt))
+    }
+
+    /// Prompts in families, each of which is best extracted on its own: its members share a beginning (see [`Request::shared`])
+    /// that saves more than a further pass costs. Both ascend. Where replies are exchanged all prompts are one family.
+    pub fn families(&self, prompts: &[Prompt]) -> Vec<Vec<usize>> {
+        let exchanged = !self.partners.is_empty();
+        let own = |prompt: &Prompt| if exchanged { 0 } else { self.unread(prompt) };
+        families(prompts, own, self.batch_tokens.unwrap_or(BATCH_TOKENS))
+    }
+
+    /// How many first tokens of a prompt no read-out reads; never all of them.
+    fn unread(&self, prompt: &Prompt) -> usize {
+        let poolings = self.read_outs.iter().filter(|r| r.offset == 0).map(|r| r.pooling);
+        let first = |pooling| match pooling {
+            Pooling::First | Pooling::PromptMean => 0,
+            Pooling::UtteranceLast | Pooling::UtteranceMean => prompt.utterance_tokens.start.min(prompt.last()),
+            Pooling::Last => prompt.last(),
+        };
+        poolings.map(first).min().unwrap_or(prompt.last())
     }
 }
 

@@ -1,5 +1,6 @@
 //! A blocked Cholesky factorisation, in `f32` where it only preconditions and in `f64` where precision asks for it.
 
+use super::narrow::{Lanes, Rows, gather, scores};
 use super::product::{Real, Strided, product};
 
 /// Columns factored before the rest of the matrix is updated by one product.
@@ -104,6 +105,53 @@ impl<T: Real> Cholesky<T> {
     }
 }
 
+impl Cholesky<f32> {
+    /// Solves `A z = b` in place for right-hand sides that lie one after another, `[lanes][p]`.
+    pub fn solve_lanes(&self, b: &mut [f32], lanes: usize) {
+        let p = self.p;
+        let panels = || (0..p).step_by(PANEL).map(|first| (first, (first + PANEL).min(p)));
+        // The columns of a panel below its last row, each of which is contiguous.
+        let below = |first: usize, last: usize| {
+            let start = (first * p + last).min(self.lower.len());
+            Rows { data: &self.lower[start..], step: p, width: p - last, count: last - first }
+        };
+        let mut few = [0f32; PANEL].repeat(lanes);
+        for (first, last) in panels() {
+            for lane in b.chunks_exact_mut(p) {
+                for j in first..last {
+                    let column = &self.lower[j * p..][j..last];
+                    lane[j] /= column[0];
+                    let z = lane[j];
+                    lane[j + 1..last].iter_mut().zip(&column[1..]).for_each(|(v, l)| *v -= l * z);
+                }
+            }
+            if last < p {
+                for (few, lane) in few.chunks_exact_mut(PANEL).zip(b.chunks_exact(p)) {
+                    few.iter_mut().zip(&lane[first..last]).for_each(|(few, z)| *few = -z);
+                }
+                let z = Lanes { data: &few, step: PANEL, count: lanes };
+                gather(below(first, last), z, &mut b[last..], p);
+            }
+        }
+        for (first, last) in panels().collect::<Vec<_>>().into_iter().rev() {
+            if last < p {
+                let tail = Lanes { data: &b[last..], step: p, count: lanes };
+                scores(below(first, last), tail, &mut few, PANEL);
+                for (few, lane) in few.chunks_exact(PANEL).zip(b.chunks_exact_mut(p)) {
+                    lane[first..last].iter_mut().zip(few).for_each(|(v, sum)| *v -= sum);
+                }
+            }
+            for lane in b.chunks_exact_mut(p) {
+                for j in (first..last).rev() {
+                    let column = &self.lower[j * p..][j..last];
+                    let sum = column[1..].iter().zip(&lane[j + 1..last]).fold(lane[j], |v, (l, z)| v - l * z);
+                    lane[j] = sum / column[0];
+                }
+            }
+        }
+    }
+}
+
 /// Factors in place, panel by panel; false where a pivot is not positive.
 fn factor<T: Real>(a: &mut [T], p: usize) -> bool {
     let mut panel = Vec::new();
@@ -157,9 +205,14 @@ mod tests {
             let z: Vec<f32> = (0..p * 3).map(|e| (e % 11) as f32 - 5.0).collect();
             let mut b = vec![0f32; p * 3];
             product(&mut b, (3, 1), 0.0, 1.0, Strided::rows(&spd, p, p), Strided::rows(&z, p, 3));
-            Cholesky::new(&spd, p, 2e-7).solve(&mut b, 3);
+            let mut by_lane: Vec<f32> = (0..p * 3).map(|e| b[e % p * 3 + e / p]).collect();
+            let factor = Cholesky::new(&spd, p, 2e-7);
+            factor.solve(&mut b, 3);
+            factor.solve_lanes(&mut by_lane, 3);
             let worst = b.iter().zip(&z).map(|(x, y)| (x - y).abs()).fold(0f32, f32::max);
             assert!(worst < 0.02, "p {p}: {worst}");
+            let worst = (0..p * 3).map(|e| (by_lane[e] - z[e % p * 3 + e / p]).abs()).fold(0f32, f32::max);
+            assert!(worst < 0.02, "p {p}, lane after lane: {worst}");
         }
     }
 }

@@ -98,7 +98,9 @@ pub(crate) fn candidates(name: &'static str, given: &[f64], validated: bool) -> 
 ///   same penalty; levels are those that train has. Predictions are expected intensities.
 ///
 /// Strengths are fitted from the strongest regularisation to the weakest, each starting from the one before; the lowest
-/// validation log-loss (summed over classes) wins, ties the stronger one.
+/// validation log-loss (summed over classes) wins, ties the stronger one. Where that loss has risen twice in a row, and to more than
+/// a tenth above its lowest, weaker ones are not tried: of one direction of the weights the loss is convex in their length, which
+/// grows with the strength, so it goes on rising but for what the direction changes.
 ///
 /// # Errors
 /// Bad input, scales instead of labels, or a class that no training row has.
@@ -218,6 +220,19 @@ pub(crate) fn check_sparse(train: &SparseSplit<'_>, validation: Option<&SparseSp
     Ok(())
 }
 
+/// By how much the validation loss exceeds its lowest where weaker regularisation is no longer tried.
+const HOPELESS: f64 = 1.1;
+
+/// Whether weaker regularisation than that of the path so far is not worth a fit; see [`fit`].
+fn hopeless(path: &[PathPoint]) -> bool {
+    let losses: Vec<f64> = path.iter().filter_map(|point| point.validation).collect();
+    let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    match losses.as_slice() {
+        [.., before, last, now] => before < last && last < now && *now > HOPELESS * lowest,
+        _ => false,
+    }
+}
+
 /// Fits every strength in turn, each from the one before, and keeps the best of each trial.
 fn path(
     space: &dyn Space,
@@ -234,10 +249,11 @@ fn path(
     let stop = Stop { tolerance: settings.tolerance, max_iterations: settings.max_iterations };
     let mut solver = Solver::new(space, problems, stop);
     let mut paths: Vec<(Vec<PathPoint>, Option<Fitted>)> = trials.iter().map(|_| (Vec::new(), None)).collect();
+    let mut wanted = vec![true; members.iter().flatten().map(|member| member.problems().count()).sum()];
     for &strength in strengths {
-        let outcomes = solver.solve(strength);
+        let outcomes = solver.solve(strength, &wanted);
         for ((member, trial), (path, kept)) in members.iter().zip(trials).zip(&mut paths) {
-            let Ok(member) = member else { continue };
+            let Some(member) = member.as_ref().ok().filter(|_| !hopeless(path)) else { continue };
             let fitted = member.build(space.width(), |problem| solver.theta(problem), &back);
             let own: Vec<Outcome> = member.problems().map(|at| outcomes[at]).collect();
             let squares = member.problems().map(|at| {
@@ -256,6 +272,9 @@ fn path(
             });
             if best(path) + 1 == path.len() {
                 *kept = Some(fitted);
+            }
+            if hopeless(path) {
+                member.problems().for_each(|problem| wanted[problem] = false);
             }
         }
     }
@@ -278,4 +297,20 @@ pub(crate) fn linear(by_column: &[f64], bias: Vec<f32>) -> Linear {
     let mut weight = vec![0f32; narrow.len()];
     super::product::transpose(&narrow, columns, classes, &mut weight);
     Linear { weight, bias }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_ends_where_validation_has_risen_twice_and_far() {
+        let path = |losses: &[f64]| losses.iter().map(|loss| PathPoint::exact(1.0, Some(*loss))).collect::<Vec<_>>();
+        let on: [&[f64]; 6] = [&[], &[1.0, 2.0], &[1.0, 1.04, 1.09], &[1.0, 3.0, 2.9], &[3.0, 2.0, 2.9], &[2.0, 1.0, 0.9, 1.5]];
+        assert!(on.iter().all(|losses| !hopeless(&path(losses))));
+        let over: [&[f64]; 3] = [&[1.0, 1.01, 1.2], &[2.0, 1.0, 1.1, 1.2], &[1.0, 1.01, 1.02, 1.11]];
+        assert!(over.iter().all(|losses| hopeless(&path(losses))));
+        // Without validation rows there is nothing to go by.
+        assert!(!hopeless(&[1.0, 2.0, 3.0].map(|strength| PathPoint::exact(strength, None))));
+    }
 }

@@ -3,13 +3,14 @@
 //! The Hessian of a penalised loss is close to `I + C X^T D X` with one scalar per row in `D` (Böhning 1992, "Multinomial
 //! logistic regression algorithm", bounds it with a constant one). The Cholesky factor of that is the preconditioner; only
 //! the difference between it and the true Hessian is left to the solver's iterations. Scores of many fits on the same
-//! features are computed by one product: their weights stand side by side as lanes.
+//! features are computed by one product: their weights follow one another as lanes.
 
 use rayon::prelude::*;
 
 use super::cholesky::Cholesky;
 use super::csr::Csr;
-use super::product::{Strided, add_self_product, product};
+use super::narrow::{self, Lanes, Rows};
+use super::product::{Strided, add_self_product, transpose};
 
 /// What the solver needs from a data set.
 pub(crate) trait Space: Sync {
@@ -17,9 +18,9 @@ pub(crate) trait Space: Sync {
     fn width(&self) -> usize;
     /// Number of samples, `n`.
     fn samples(&self) -> usize;
-    /// Scores, lane after lane `[lanes][n]`, of weights `theta`, `[p, lanes]`.
+    /// Scores `[lanes][n]` of weights `theta`, `[lanes][p]`.
     fn scores(&self, theta: &[f32], lanes: usize, out: &mut [f32]);
-    /// Gradient by the weights, `[p, lanes]`, of a loss whose derivative by the scores is `residual`, `[lanes][n]`.
+    /// Gradient by the weights, `[lanes][p]`, of a loss whose derivative by the scores is `residual`, `[lanes][n]`.
     fn gather(&self, residual: &[f32], lanes: usize, out: &mut [f32]);
     /// `X^T D X` (or its diagonal) for the row weights `D`, `[n]`.
     fn moment(&self, weights: &[f32]) -> Moment;
@@ -65,17 +66,23 @@ impl Moment {
 }
 
 impl Factor {
-    /// Multiplies by the inverse in place, `theta` row-major `[p, lanes]`.
+    /// Multiplies by the inverse in place, `theta` `[lanes][p]`.
     pub fn solve(&self, theta: &mut [f64], lanes: usize) {
+        let p = theta.len() / lanes;
         match self {
             Factor::Single(factor) => {
                 let mut narrow: Vec<f32> = theta.iter().map(|&v| v as f32).collect();
-                factor.solve(&mut narrow, lanes);
+                factor.solve_lanes(&mut narrow, lanes);
                 theta.iter_mut().zip(&narrow).for_each(|(v, &s)| *v = f64::from(s));
             }
-            Factor::Double(factor) => factor.solve(theta, lanes),
+            Factor::Double(factor) => {
+                let mut by_column = vec![0f64; theta.len()];
+                transpose(theta, lanes, p, &mut by_column);
+                factor.solve(&mut by_column, lanes);
+                transpose(&by_column, p, lanes, theta);
+            }
             Factor::Diagonal(diagonal) => {
-                theta.chunks_exact_mut(lanes).zip(diagonal).for_each(|(row, d)| row.iter_mut().for_each(|v| *v /= d));
+                theta.chunks_exact_mut(p).for_each(|lane| lane.iter_mut().zip(diagonal).for_each(|(v, d)| *v /= d));
             }
         }
     }
@@ -84,7 +91,7 @@ impl Factor {
 /// Rows per column beyond which the preconditioner looks at evenly spaced rows instead of all.
 const ROWS_PER_COLUMN: usize = 12;
 
-/// Rows, and columns, of a block of a product that is spread over threads.
+/// Rows of a block of a product that is spread over threads.
 const BLOCK: usize = 256;
 
 /// Dense features, best with `d <= n`.
@@ -110,31 +117,34 @@ impl Space for Dense<'_> {
 
     fn scores(&self, theta: &[f32], lanes: usize, out: &mut [f32]) {
         let (n, d) = self.x.shape;
-        let theta = Strided::rows(theta, d, lanes);
+        let theta = Lanes { data: theta, step: d, count: lanes };
         let block = |first: usize| {
             let rows = BLOCK.min(n - first);
-            let x = Strided { data: &self.x.data[first * d..], shape: (rows, d), step: self.x.step };
-            let mut scores = vec![0f32; lanes * rows];
-            product(&mut scores, (1, rows), 0.0, 1.0, x, theta);
-            scores
+            let mut part = vec![0f32; lanes * rows];
+            narrow::scores(Rows::new(&self.x.data[first * d..], rows, d), theta, &mut part, rows);
+            part
         };
-        let blocks: Vec<Vec<f32>> = (0..n).step_by(BLOCK).collect::<Vec<_>>().into_par_iter().map(block).collect();
-        for (block, scores) in blocks.iter().enumerate() {
-            let rows = scores.len() / lanes;
-            for (lane, scores) in out.chunks_exact_mut(n).zip(scores.chunks_exact(rows)) {
-                lane[block * BLOCK..][..rows].copy_from_slice(scores);
+        for (at, part) in blocks(n, block).iter().enumerate() {
+            let rows = part.len() / lanes;
+            for (lane, part) in out.chunks_exact_mut(n).zip(part.chunks_exact(rows)) {
+                lane[at * BLOCK..][..rows].copy_from_slice(part);
             }
         }
     }
 
     fn gather(&self, residual: &[f32], lanes: usize, out: &mut [f32]) {
         let (n, d) = self.x.shape;
-        let residual = Strided { data: residual, shape: (n, lanes), step: (1, n) };
-        out.par_chunks_mut(BLOCK * lanes).enumerate().for_each(|(block, out)| {
-            let columns = out.len() / lanes;
-            let x = Strided { data: &self.x.data[block * BLOCK..], shape: (columns, n), step: (1, d) };
-            product(out, (lanes, 1), 0.0, 1.0, x, residual);
-        });
+        let block = |first: usize| {
+            let rows = Rows::new(&self.x.data[first * d..], BLOCK.min(n - first), d);
+            let mut part = vec![0f32; lanes * d];
+            narrow::gather(rows, Lanes { data: &residual[first..], step: n, count: lanes }, &mut part, d);
+            part
+        };
+        // Sums over blocks of rows are added in one order, however many threads there are.
+        out.fill(0.0);
+        for part in blocks(n, block) {
+            out.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
+        }
     }
 
     fn moment(&self, weights: &[f32]) -> Moment {
@@ -150,6 +160,11 @@ impl Space for Dense<'_> {
         add_self_product(Strided::rows(&scaled, used, d).transposed(), &mut moment);
         Moment::Dense(moment)
     }
+}
+
+/// What comes of each block of so many rows, which begins where `each` is told, on all threads.
+fn blocks(rows: usize, each: impl Fn(usize) -> Vec<f32> + Send + Sync) -> Vec<Vec<f32>> {
+    (0..rows).step_by(BLOCK).collect::<Vec<_>>().into_par_iter().map(each).collect()
 }
 
 /// Sparse features, with the diagonal of the bound as preconditioner.
@@ -174,15 +189,17 @@ impl Space for Sparse<'_> {
     }
 
     fn scores(&self, theta: &[f32], lanes: usize, out: &mut [f32]) {
-        let mut rows = vec![0f32; out.len()];
-        self.x.times(theta, lanes, &mut rows);
-        super::product::transpose(&rows, self.x.rows(), lanes, out);
+        let (mut by_column, mut rows) = (vec![0f32; theta.len()], vec![0f32; out.len()]);
+        transpose(theta, lanes, self.x.columns(), &mut by_column);
+        self.x.times(&by_column, lanes, &mut rows);
+        transpose(&rows, self.x.rows(), lanes, out);
     }
 
     fn gather(&self, residual: &[f32], lanes: usize, out: &mut [f32]) {
-        let mut rows = vec![0f32; residual.len()];
-        super::product::transpose(residual, lanes, self.x.rows(), &mut rows);
-        self.x.transposed_times(&rows, lanes, out);
+        let (mut rows, mut by_column) = (vec![0f32; residual.len()], vec![0f32; out.len()]);
+        transpose(residual, lanes, self.x.rows(), &mut rows);
+        self.x.transposed_times(&rows, lanes, &mut by_column);
+        transpose(&by_column, self.x.columns(), lanes, out);
     }
 
     fn moment(&self, weights: &[f32]) -> Moment {

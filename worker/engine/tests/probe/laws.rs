@@ -1,8 +1,8 @@
 //! What must hold of every fit: probabilities, invariances, monotonicity, determinism, choice of strength, storage.
 
 use limbic_engine::probe::{
-    BagOfWordsSettings, Fitted, Labels, LogisticSettings, Matrix, ProbeKind, Regression, Split, Standardizer, Texts, TfIdfSettings,
-    bag_of_words, logistic, majority,
+    BagOfWordsSettings, FitReport, Fitted, Labels, LogisticSettings, Matrix, ProbeKind, Regression, Split, Standardizer, Texts,
+    TfIdfSettings, Trial, bag_of_words, logistic, majority,
 };
 use limbic_proto::rows::Scheme;
 use proptest::prelude::*;
@@ -81,11 +81,43 @@ fn a_weak_penalty_on_wide_data_converges_from_cold() {
     let strengths = vec![0.01, 1.0, 100.0, 1e4];
     let settings = LogisticSettings { strengths: strengths.clone(), ..LogisticSettings::default() };
     let (_, warm) = logistic::fit(&train, Some(&held), 7, &settings).unwrap();
-    for (point, strength) in warm.path.iter().zip(strengths) {
+    for (at, strength) in strengths.into_iter().enumerate() {
         let (_, cold) = logistic::fit(&train, None, 7, &LogisticSettings::fixed(strength)).unwrap();
         let cold = cold.chosen().unwrap();
-        assert!(point.converged && cold.converged, "{point:?} {cold:?}");
-        assert!((point.objective / cold.objective - 1.0).abs() < 1e-4, "{point:?} {cold:?}");
+        assert!(cold.converged, "{cold:?}");
+        // The path may end before its weakest.
+        let Some(point) = warm.path.get(at) else { continue };
+        assert!(point.converged && (point.objective / cold.objective - 1.0).abs() < 1e-4, "{point:?} {cold:?}");
+    }
+    assert!(warm.path.len() > 2);
+}
+
+#[test]
+fn a_path_that_ends_early_keeps_what_a_whole_one_would() {
+    // Of labels at random weak penalties are hopeless; the other trial goes on beside them, and to the end.
+    let data = Data::drawn(3, 220, 40, 3);
+    let (n, d) = (160, 40);
+    let told: Vec<u32> = (0..220).map(|row| u32::from(data.x[row * d] > 0.0) + u32::from(data.x[row * d] > 1.0)).collect();
+    let strengths = vec![1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0];
+    let settings = LogisticSettings { strengths: strengths.clone(), standardise: false, ..LogisticSettings::default() };
+    let matrix = |from: usize, to: usize| Matrix::new(&data.x[from * d..to * d], to - from, d).unwrap();
+    let trial = |y: &'static [u32]| Trial { train: Labels::Single(&y[..n]).into(), validation: Some(Labels::Single(&y[n..]).into()) };
+    let (random, told): (&'static [u32], &'static [u32]) = (data.y.clone().leak(), told.leak());
+    let both = [trial(random), trial(told)];
+    let fits = logistic::fit_all(&matrix(0, n), Some(&matrix(n, 220)), &both, 3, &settings).unwrap();
+    let reports: Vec<FitReport> = fits.into_iter().map(|fit| fit.unwrap().1).collect();
+    assert!(reports[0].path.len() < 6 && reports[1].path.len() == 6, "{reports:?}");
+    for (report, trial) in reports.iter().zip(both) {
+        // Every strength beside the strongest is too few for a path to end.
+        let alone = |strength: &f64| {
+            let settings = LogisticSettings { strengths: vec![1e-3, *strength], ..settings.clone() };
+            let fits = logistic::fit_all(&matrix(0, n), Some(&matrix(n, 220)), &[trial], 3, &settings).unwrap();
+            fits.into_iter().next().unwrap().unwrap().1.path[1].validation.unwrap()
+        };
+        let losses: Vec<f64> = std::iter::once(report.path[0].validation.unwrap()).chain(strengths[1..].iter().map(alone)).collect();
+        let lowest = (0..6).min_by(|a, b| losses[*a].total_cmp(&losses[*b])).unwrap();
+        assert_eq!(report.strength, Some(strengths[lowest]), "{losses:?} {report:?}");
+        assert!(report.path.iter().zip(&losses).all(|(point, loss)| (point.validation.unwrap() / loss - 1.0).abs() < 1e-4));
     }
 }
 

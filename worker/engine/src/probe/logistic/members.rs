@@ -6,6 +6,7 @@ use crate::probe::fitted::{Fitted, ProbeKind};
 use crate::probe::head::{Head, Levels};
 use crate::probe::labels::{Labels, Targets, Trial, class_totals};
 use crate::probe::loss::Loss;
+use crate::probe::product::transpose;
 use crate::probe::solver::Problem;
 
 /// A trial among those that are solved together.
@@ -97,13 +98,16 @@ impl Member {
         if self.head == Shape::Softmax && self.classes.len() == 2 { 0.5 } else { 1.0 }
     }
 
-    /// The probe, from the parameters of its problems; `back` takes weights `[width, lanes]` to those on the features.
+    /// The probe, from the parameters of its problems as the solver has them; `back` takes weights `[width, lanes]` to those on
+    /// the features.
     pub(super) fn build<'s>(&self, width: usize, theta: impl Fn(usize) -> &'s [f64], back: impl Fn(&[f64], usize) -> Vec<f64>) -> Fitted {
         let outputs = self.classes.len();
         let weights: Vec<(usize, &[f64])> = self.problems().map(|at| (at, theta(at))).collect();
         if let (Shape::Softmax, [(_, theta)]) = (self.head, weights.as_slice()) {
             let (w, b) = theta.split_at(width * outputs);
-            let layer = linear(&back(w, outputs), b.iter().map(|&v| v as f32).collect());
+            let mut by_column = vec![0f64; w.len()];
+            transpose(w, outputs, width, &mut by_column);
+            let layer = linear(&back(&by_column, outputs), b.iter().map(|&v| v as f32).collect());
             return Fitted::linear(ProbeKind::Logistic, layer, Head::Softmax { temperature: 1.0 });
         }
         // The classes' weights side by side, zeros where the label is constant.

@@ -23,7 +23,7 @@ struct Pair {
     rho: f64,
 }
 
-/// A problem with its parameters, scores and memory. A parameter is the weights `[p, lanes]` followed by the extras.
+/// A problem with its parameters, scores and memory. A parameter is the weights `[lanes][p]` followed by the extras.
 pub(super) struct Run<'a> {
     loss: Loss<'a>,
     base: Vec<f32>,
@@ -98,10 +98,13 @@ impl<'a> Run<'a> {
         self.theta.len() - self.loss.extras()
     }
 
-    /// Sets out at a strength, from the present parameters.
-    pub(super) fn begin(&mut self, strength: f64) {
+    /// Sets out at a strength, from the present parameters, or rests.
+    pub(super) fn begin(&mut self, strength: f64, active: bool) {
+        self.active = active;
+        if !active {
+            return;
+        }
         self.weights.iter_mut().zip(&self.base).for_each(|(w, b)| *w = (f64::from(*b) * strength) as f32);
-        self.active = true;
         self.step = None;
         self.memory.clear();
     }
@@ -168,10 +171,11 @@ impl<'a> Run<'a> {
         self.extras.solve(&mut self.direction[free..], 1);
         if self.loss.shifts() && self.clusters.windows(2).any(|pair| pair[0] != pair[1]) {
             // Different preconditioners would leave the space in which lanes add up to nothing.
-            for row in self.direction[..free].chunks_exact_mut(self.loss.lanes()) {
-                let mean = row.iter().sum::<f64>() / row.len() as f64;
-                row.iter_mut().for_each(|v| *v -= mean);
-            }
+            let (lanes, width) = (self.loss.lanes(), free / self.loss.lanes());
+            let mut means = vec![0f64; width];
+            self.direction[..free].chunks_exact(width).for_each(|lane| means.iter_mut().zip(lane).for_each(|(m, v)| *m += v));
+            means.iter_mut().for_each(|m| *m /= lanes as f64);
+            self.direction[..free].chunks_exact_mut(width).for_each(|lane| lane.iter_mut().zip(&means).for_each(|(v, m)| *v -= m));
         }
         for (pair, share) in self.memory.iter().zip(self.shares.iter().rev()) {
             let back = pair.rho * dot(&pair.change, &self.direction);
@@ -251,13 +255,10 @@ impl<'a> Run<'a> {
         t
     }
 
-    /// Takes up the gradient, whose weights' part stands in lanes `first..` of `gathered`, `[p, lanes]`.
-    pub(super) fn absorb(&mut self, gathered: &[f32], lanes: usize, first: usize) {
-        let (free, each) = (self.free(), self.lanes());
+    /// Takes up the gradient, of which `gathered`, `[lanes][p]`, is the losses' part by the weights.
+    pub(super) fn absorb(&mut self, gathered: &[f32]) {
         let mut next = Vec::with_capacity(self.theta.len());
-        for (row, theta) in gathered.chunks_exact(lanes).zip(self.theta[..free].chunks_exact(each)) {
-            next.extend(row[first..first + each].iter().zip(theta).map(|(&g, t)| f64::from(g) + t));
-        }
+        next.extend(gathered.iter().zip(&self.theta).map(|(&g, t)| f64::from(g) + t));
         next.extend_from_slice(&self.by_extras);
         if let Some(step) = self.step.take() {
             let change: Vec<f64> = next.iter().zip(&self.gradient).map(|(a, b)| a - b).collect();
