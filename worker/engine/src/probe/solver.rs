@@ -10,6 +10,8 @@
 
 mod run;
 
+use std::collections::BTreeSet;
+
 use rayon::prelude::*;
 
 use super::loss::Loss;
@@ -103,7 +105,7 @@ impl<'a> Solver<'a> {
         self.runs.iter_mut().zip(wanted).for_each(|(run, wanted)| run.begin(strength, *wanted));
         self.evaluate();
         if self.clusters.is_empty() {
-            let groups = self.groups(AT_FIRST);
+            let groups = self.groups(AT_FIRST, |_| true);
             self.precondition(groups);
         } else {
             self.factor();
@@ -115,6 +117,10 @@ impl<'a> Solver<'a> {
             self.directions();
             let stop = self.stop;
             self.runs.par_iter_mut().filter(|run| run.active).for_each(|run| run.judge(iteration, stop));
+            if self.runs.iter().any(|run| run.active && run.doubtful) {
+                self.reassure();
+                continue;
+            }
             if !self.runs.iter().any(|run| run.active) {
                 break;
             }
@@ -211,11 +217,12 @@ impl<'a> Solver<'a> {
         self.runs.par_iter_mut().filter(|run| run.active).for_each(Run::ascend);
     }
 
-    /// Puts lanes of active runs with like curvatures together, in at most so many groups, each with its mean curvature.
-    fn groups(&mut self, most: usize) -> Vec<Group> {
+    /// Puts lanes of some active runs with like curvatures together, in at most so many groups, each with its mean curvature.
+    fn groups(&mut self, most: usize, which: impl Fn(&Run<'_>) -> bool + Sync) -> Vec<Group> {
         let n = self.space.samples();
         let strength = self.strength;
-        let curvatures: Vec<Option<Vec<f32>>> = self.runs.par_iter_mut().map(|run| run.active.then(|| run.curvature(strength))).collect();
+        let curvature = |run: &mut Run<'_>| (run.active && which(run)).then(|| run.curvature(strength));
+        let curvatures: Vec<Option<Vec<f32>>> = self.runs.par_iter_mut().map(curvature).collect();
         let mut groups: Vec<Group> = Vec::new();
         for (run, curvature) in curvatures.iter().enumerate() {
             let Some(curvature) = curvature else { continue };
@@ -239,7 +246,6 @@ impl<'a> Solver<'a> {
     /// Makes preconditioners anew where they cost less than the iterations that they may save.
     fn renew(&mut self) {
         let (n, p) = (self.space.samples() as f64, self.space.width() as f64);
-        let most = (NUMBERS / (self.space.width() * self.space.width()).max(1)).max(1);
         let lanes: usize = self.runs.iter().filter(|run| run.active).map(Run::lanes).sum();
         let remaining = self.runs.iter().map(|run| run.remaining(self.stop.tolerance) * run.lanes() as f64).sum::<f64>();
         let one = (n * p * p + p * p * p / 3.0) / BLOCKED;
@@ -249,20 +255,40 @@ impl<'a> Solver<'a> {
         if affordable == 0 {
             return;
         }
-        let groups = self.groups(affordable.min(most).min(lanes));
+        let groups = self.groups(affordable.min(self.room()).min(lanes), |_| true);
         self.precondition(groups);
     }
 
-    fn precondition(&mut self, groups: Vec<Group>) {
-        for (at, (_, lanes)) in groups.iter().enumerate() {
-            lanes.iter().for_each(|(run, lane)| self.runs[*run].clusters[*lane] = at);
-        }
-        let space = self.space;
-        let cluster = |(curvature, lanes): (Vec<f32>, _)| Cluster { lanes, moment: space.moment(&curvature), factor: None };
-        self.clusters = groups.into_par_iter().map(cluster).collect();
-        self.factor();
+    /// Gives runs that seem to have arrived, but may owe it to a preconditioner from far away, one of where they are.
+    fn reassure(&mut self) {
+        let groups = self.groups(self.room(), |run| run.doubtful);
+        self.precondition(groups);
+        self.runs.iter_mut().filter(|run| run.active && run.doubtful).for_each(Run::reassure);
     }
 
+    /// How many preconditioners memory allows at once.
+    fn room(&self) -> usize {
+        (NUMBERS / (self.space.width() * self.space.width()).max(1)).max(1)
+    }
+
+    /// Gives each group a preconditioner; lanes of other runs keep theirs.
+    fn precondition(&mut self, groups: Vec<Group>) {
+        let moved: BTreeSet<(usize, usize)> = groups.iter().flat_map(|(_, lanes)| lanes.iter().copied()).collect();
+        self.clusters.iter_mut().for_each(|cluster| cluster.lanes.retain(|lane| !moved.contains(lane)));
+        self.clusters.retain(|cluster| !cluster.lanes.is_empty());
+        let (space, strength) = (self.space, self.strength);
+        let cluster = |(curvature, lanes): (Vec<f32>, _)| {
+            let moment = space.moment(&curvature);
+            let factor = Some(moment.factor(strength));
+            Cluster { lanes, moment, factor }
+        };
+        self.clusters.par_extend(groups.into_par_iter().map(cluster));
+        for (at, cluster) in self.clusters.iter().enumerate() {
+            cluster.lanes.iter().for_each(|(run, lane)| self.runs[*run].clusters[*lane] = at);
+        }
+    }
+
+    /// Fits the preconditioners that there are to another strength.
     fn factor(&mut self) {
         let strength = self.strength;
         self.clusters.par_iter_mut().for_each(|cluster| cluster.factor = Some(cluster.moment.factor(strength)));

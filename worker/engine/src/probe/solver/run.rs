@@ -16,6 +16,10 @@ const STALL: usize = 20;
 /// Relative gap below which such a lack of progress ends the search; above it the decrement may rise for a while.
 const STALLED: f64 = 1e-6;
 
+/// Relative gap of the objective that the gradient alone must rule out before the decrement is believed: the decrement of a
+/// preconditioner from where curvatures were larger is too small.
+const BELIEVED: f64 = 1e-5;
+
 struct Pair {
     step: Vec<f64>,
     change: Vec<f64>,
@@ -45,6 +49,10 @@ pub(super) struct Run<'a> {
     /// The preconditioner of each lane.
     pub(super) clusters: Vec<usize>,
     pub(super) active: bool,
+    /// Whether the decrement is small, and the gradient isn't.
+    pub(super) doubtful: bool,
+    /// Whether the preconditioner was made anew for that.
+    reassured: bool,
     converged: bool,
     iterations: usize,
     objective: f64,
@@ -79,6 +87,8 @@ impl<'a> Run<'a> {
             shares: Vec::with_capacity(MEMORY),
             clusters: vec![0; lanes],
             active: true,
+            doubtful: false,
+            reassured: false,
             converged: false,
             iterations: 0,
             objective: 0.0,
@@ -107,6 +117,18 @@ impl<'a> Run<'a> {
         self.weights.iter_mut().zip(&self.base).for_each(|(w, b)| *w = (f64::from(*b) * strength) as f32);
         self.step = None;
         self.memory.clear();
+        (self.doubtful, self.reassured) = (false, false);
+    }
+
+    /// Takes note of a preconditioner of where the run is.
+    pub(super) fn reassure(&mut self) {
+        (self.doubtful, self.reassured) = (false, true);
+    }
+
+    /// Whether the objective is certainly near its minimum: with the penalty it curves by 1 or more in every weight.
+    fn certain(&self) -> bool {
+        let by_weights = &self.gradient[..self.free()];
+        dot(by_weights, by_weights) / 2.0 <= BELIEVED * self.objective
     }
 
     /// Takes up the state at the present scores.
@@ -202,7 +224,10 @@ impl<'a> Run<'a> {
         let stalled = iteration - self.least.1 >= STALL && self.least.0 / 2.0 <= STALLED * self.objective;
         // Half of the decrement is its estimate of the distance to the minimum. Single-precision passes may give no better
         // gradient than one that doesn't get smaller any more.
-        if decrement / 2.0 <= stop.tolerance * self.objective || (stalled && decrement >= 0.7 * self.least.0) {
+        let arrived = decrement / 2.0 <= stop.tolerance * self.objective;
+        if arrived && !self.reassured && iteration < stop.max_iterations && !self.certain() {
+            self.doubtful = true;
+        } else if arrived || (stalled && decrement >= 0.7 * self.least.0) {
             (self.converged, self.active) = (true, false);
         } else if iteration >= stop.max_iterations {
             self.active = false;
