@@ -23,8 +23,8 @@ pub use prompt::{ANSWERS, Answer, Asking, JudgeUnit, PromptUnit, SCORES};
 
 /// Raised whenever hidden states, likelihoods or what is read of their artifacts change for the same input.
 pub const ENGINE_VERSION: u32 = 2;
-/// Raised whenever fits or their artifacts change for the same input, but for what records tell beside them; by so much that no
-/// version is given twice, for those below follow it.
+/// Raised whenever fits or their artifacts change for the same input, but for what records tell beside them; by three, as two
+/// more versions follow it.
 pub const PROBE_VERSION: u32 = 5;
 /// The version of fits that measure description lengths; raised with [`PROBE_VERSION`], and when only those lengths change.
 pub const MDL_VERSION: u32 = PROBE_VERSION + 1;

@@ -23,7 +23,7 @@ use copies::Copies;
 /// Batches in a block.
 const BATCHES: usize = 2;
 
-/// A block has at least so many times the tokens that all prompts begin with: those are run once in each block.
+/// A block has at least so many times the tokens that its family of prompts begins with: those are run once in each block.
 const HEADERS: usize = 16;
 
 /// Bytes of states that a second of computing must not exceed for its block to be kept: then writing takes about a tenth
@@ -132,7 +132,7 @@ pub(super) fn extract(
                 found
             }
         };
-        let (found, rows) = copies.spread(found, rows);
+        let (found, rows) = copies.spread(found, rows)?;
         let rows = rows.as_ref();
         follower.done(rows.len(), found.tokens);
         if let Some(moments) = moments.as_deref_mut() {
@@ -151,8 +151,7 @@ pub(super) fn extract(
     Ok(Found { whole, resumed })
 }
 
-/// The rows of each block, ascending; the blocks of a family of prompts that share a beginning go from long prompts to short
-/// ones, and rows that read one another's replies stay together. A single block has all rows in order.
+/// The rows of each block, ascending, of one family of prompts that share a beginning after the other.
 fn cut(prompts: &[Prompt], request: &Request) -> Vec<Vec<usize>> {
     let families = request.families(prompts);
     if families.len() < 2 {
@@ -166,6 +165,8 @@ fn cut(prompts: &[Prompt], request: &Request) -> Vec<Vec<usize>> {
     families.iter().flat_map(of_family).collect()
 }
 
+/// The same of one family: blocks go from long prompts to short ones, and rows that read one another's replies stay together. A
+/// single block has all rows in order.
 fn cut_family(prompts: &[Prompt], request: &Request) -> Vec<Vec<usize>> {
     let shared = request.shared(prompts);
     let reply = request.continuation.as_ref().map_or(0, Continuation::longest);

@@ -57,8 +57,8 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Bytes of weights that a worker on a CPU keeps at once, where two models are: half of the memory, or the share of it that its
-/// threads have of the cores, for what others use is theirs.
+/// Bytes of weights that two models may have together on a CPU (one is loaded in any case): half of the memory, or the share of
+/// that which the worker's threads have of the cores, for the rest is for workers on the others.
 fn part_of_memory(threads: Option<usize>, cores: usize) -> u64 {
     let share = threads.map_or(1.0, |threads| (threads as f64 / cores as f64).min(1.0));
     (crate::machine::memory_bytes() as f64 / 2.0 * share) as u64

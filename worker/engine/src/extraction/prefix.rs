@@ -31,8 +31,8 @@ pub(crate) fn shared(prompts: &[Prompt], own: impl Fn(&Prompt) -> usize) -> usiz
 /// Prompts in families, each to be run behind what all of its members share; members ascend, and so do the families' first ones.
 /// Of each prompt the tokens from `own` on are run with it in any case.
 ///
-/// Prompts are a family of their own where what they share beyond the others saves more than `parting` tokens, which is what their
-/// own passes may cost. So a few prompts that lack the others' beginning take it from none of them.
+/// Prompts are a family of their own where what they share beyond the others saves more than `parting` tokens, for their own
+/// passes may be small. So a few prompts that lack the others' beginning take it from none of them.
 pub(crate) fn families(prompts: &[Prompt], own: impl Fn(&Prompt) -> usize, parting: usize) -> Vec<Vec<usize>> {
     let begun: Vec<&[u32]> = prompts.iter().map(|p| &p.ids[..own(p)]).collect();
     let mut order: Vec<usize> = (0..prompts.len()).collect();

@@ -9,7 +9,7 @@ use limbic_proto::axis::{Context, Pooling};
 use super::gather::{Sink, Wish, kept, pooled};
 use super::prefix::{Prefix, families, shared};
 use super::reply::stream;
-use super::{BATCH_TOKENS, Continuation, ExtractError, Extraction, OnProgress, Progress, Queue, Request, Verdict};
+use super::{Continuation, ExtractError, Extraction, OnProgress, Progress, Queue, Request, Verdict};
 use crate::model::{Model, Plan};
 use crate::pass::Pass;
 use crate::prompt::Prompt;
@@ -84,11 +84,11 @@ impl Request {
     }
 
     /// Prompts in families, each of which is best extracted on its own: its members share a beginning (see [`Request::shared`])
-    /// that saves more than a further pass costs. Both ascend. Where replies are exchanged all prompts are one family.
+    /// that saves more tokens than are under way at a time. Both ascend. Where replies are exchanged all prompts are one family.
     pub fn families(&self, prompts: &[Prompt]) -> Vec<Vec<usize>> {
         let exchanged = !self.partners.is_empty();
         let own = |prompt: &Prompt| if exchanged { 0 } else { self.unread(prompt) };
-        families(prompts, own, self.batch_tokens.unwrap_or(BATCH_TOKENS))
+        families(prompts, own, self.budget())
     }
 
     /// How many first tokens of a prompt no read-out reads; never all of them.

@@ -111,10 +111,8 @@ impl Cholesky<f32> {
         let p = self.p;
         let panels = || (0..p).step_by(PANEL).map(|first| (first, (first + PANEL).min(p)));
         // The columns of a panel below its last row, each of which is contiguous.
-        let below = |first: usize, last: usize| {
-            let start = (first * p + last).min(self.lower.len());
-            Rows { data: &self.lower[start..], step: p, width: p - last, count: last - first }
-        };
+        let below =
+            |first: usize, last: usize| Rows { data: &self.lower[first * p + last..], step: p, width: p - last, count: last - first };
         let mut few = [0f32; PANEL].repeat(lanes);
         for (first, last) in panels() {
             for lane in b.chunks_exact_mut(p) {

@@ -220,7 +220,7 @@ pub(crate) fn check_sparse(train: &SparseSplit<'_>, validation: Option<&SparseSp
     Ok(())
 }
 
-/// By how much the validation loss exceeds its lowest where weaker regularisation is no longer tried.
+/// What multiple of its lowest the validation loss is where weaker regularisation is no longer tried.
 const HOPELESS: f64 = 1.1;
 
 /// Whether weaker regularisation than that of the path so far is not worth a fit; see [`fit`].

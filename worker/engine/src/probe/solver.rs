@@ -95,9 +95,10 @@ impl<'a> Solver<'a> {
         &self.runs[problem].theta
     }
 
-    /// Minimises those problems that are still wanted at a strength; outcomes of others say nothing.
+    /// Minimises those problems that are still wanted at a strength; outcomes of others say nothing, and they must not be wanted again.
     pub fn solve(&mut self, strength: f64, wanted: &[bool]) -> Vec<Outcome> {
         self.strength = strength;
+        debug_assert_eq!(wanted.len(), self.runs.len());
         // Every trial may have bad labels, or labels that don't vary, or have come to its end.
         if !wanted.contains(&true) {
             return self.runs.iter().map(Run::outcome).collect();
@@ -114,12 +115,13 @@ impl<'a> Solver<'a> {
             if REBUILD_AT.contains(&iteration) {
                 self.renew();
             }
-            self.directions();
+            self.directions(|_| true);
             let stop = self.stop;
             self.runs.par_iter_mut().filter(|run| run.active).for_each(|run| run.judge(iteration, stop));
-            if self.runs.iter().any(|run| run.active && run.doubtful) {
+            if self.runs.iter().any(|run| run.doubtful) {
                 self.reassure();
-                continue;
+                self.directions(|run| run.doubtful);
+                self.runs.par_iter_mut().filter(|run| run.doubtful).for_each(|run| run.judge(iteration, stop));
             }
             if !self.runs.iter().any(|run| run.active) {
                 break;
@@ -194,13 +196,14 @@ impl<'a> Solver<'a> {
         self.absorb(&gathered);
     }
 
-    /// The two-loop recursion of every active run, with one solve for all lanes that share a preconditioner.
-    fn directions(&mut self) {
+    /// The two-loop recursion of some active runs, with one solve for all lanes that share a preconditioner.
+    fn directions(&mut self, which: impl Fn(&Run<'_>) -> bool + Sync) {
         let width = self.space.width();
-        self.runs.par_iter_mut().filter(|run| run.active).for_each(Run::descend);
+        self.runs.par_iter_mut().filter(|run| run.active && which(run)).for_each(Run::descend);
         let runs = &self.runs;
         let solve = |cluster: &Cluster| {
-            let lanes: Vec<(usize, usize)> = cluster.lanes.iter().copied().filter(|(run, _)| runs[*run].active).collect();
+            let lanes: Vec<(usize, usize)> =
+                cluster.lanes.iter().copied().filter(|(run, _)| runs[*run].active && which(&runs[*run])).collect();
             let mut stacked = Vec::with_capacity(width * lanes.len());
             lanes.iter().for_each(|(run, lane)| stacked.extend_from_slice(&runs[*run].direction[lane * width..][..width]));
             if let Some(factor) = cluster.factor.as_ref().filter(|_| !lanes.is_empty()) {
@@ -214,7 +217,7 @@ impl<'a> Solver<'a> {
                 self.runs[*run].direction[lane * width..][..width].copy_from_slice(solved);
             }
         }
-        self.runs.par_iter_mut().filter(|run| run.active).for_each(Run::ascend);
+        self.runs.par_iter_mut().filter(|run| run.active && which(run)).for_each(Run::ascend);
     }
 
     /// Puts lanes of some active runs with like curvatures together, in at most so many groups, each with its mean curvature.
@@ -255,20 +258,26 @@ impl<'a> Solver<'a> {
         if affordable == 0 {
             return;
         }
-        let groups = self.groups(affordable.min(self.room()).min(lanes), |_| true);
-        self.precondition(groups);
+        self.renew_some(affordable.min(lanes), |_| true);
     }
 
-    /// Gives runs that seem to have arrived, but may owe it to a preconditioner from far away, one of where they are.
+    /// Gives runs that seem to have arrived, but may owe it to a preconditioner from far away, one of where they are; where memory
+    /// holds no more of them, they are believed.
     fn reassure(&mut self) {
-        let groups = self.groups(self.room(), |run| run.doubtful);
-        self.precondition(groups);
-        self.runs.iter_mut().filter(|run| run.active && run.doubtful).for_each(Run::reassure);
+        self.renew_some(usize::MAX, |run| run.doubtful);
+        self.runs.iter_mut().filter(|run| run.doubtful).for_each(Run::vouch);
     }
 
-    /// How many preconditioners memory allows at once.
-    fn room(&self) -> usize {
-        (NUMBERS / (self.space.width() * self.space.width()).max(1)).max(1)
+    /// Makes at most so many preconditioners for some active runs, as far as there is memory beside those of other lanes.
+    fn renew_some(&mut self, most: usize, which: impl Fn(&Run<'_>) -> bool + Sync) {
+        let room = (NUMBERS / (self.space.width() * self.space.width()).max(1)).max(1);
+        let others = |cluster: &&Cluster| cluster.lanes.iter().any(|(run, _)| !(self.runs[*run].active && which(&self.runs[*run])));
+        let kept = self.clusters.iter().filter(others).count();
+        let most = most.min(room.saturating_sub(kept));
+        if most > 0 {
+            let groups = self.groups(most, which);
+            self.precondition(groups);
+        }
     }
 
     /// Gives each group a preconditioner; lanes of other runs keep theirs.
@@ -286,11 +295,17 @@ impl<'a> Solver<'a> {
         for (at, cluster) in self.clusters.iter().enumerate() {
             cluster.lanes.iter().for_each(|(run, lane)| self.runs[*run].clusters[*lane] = at);
         }
+        moved.iter().for_each(|(run, _)| self.runs[*run].vouch());
     }
 
-    /// Fits the preconditioners that there are to another strength.
+    /// Fits the preconditioners of active runs to another strength; those of others are not needed any more.
     fn factor(&mut self) {
-        let strength = self.strength;
+        let (strength, runs) = (self.strength, &self.runs);
+        self.clusters.iter_mut().for_each(|cluster| cluster.lanes.retain(|(run, _)| runs[*run].active));
+        self.clusters.retain(|cluster| !cluster.lanes.is_empty());
+        for (at, cluster) in self.clusters.iter().enumerate() {
+            cluster.lanes.iter().for_each(|(run, lane)| self.runs[*run].clusters[*lane] = at);
+        }
         self.clusters.par_iter_mut().for_each(|cluster| cluster.factor = Some(cluster.moment.factor(strength)));
     }
 }

@@ -5,6 +5,8 @@
 //! the difference between it and the true Hessian is left to the solver's iterations. Scores of many fits on the same
 //! features are computed by one product: their weights follow one another as lanes.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::cholesky::Cholesky;
@@ -94,6 +96,12 @@ const ROWS_PER_COLUMN: usize = 12;
 /// Rows of a block of a product that is spread over threads.
 const BLOCK: usize = 256;
 
+/// Blocks whose sums are held at a time.
+const WAVE: usize = 16;
+
+/// Numbers of a sum that a thread adds up at a time.
+const ADDED: usize = 1 << 14;
+
 /// Dense features, best with `d <= n`.
 pub(crate) struct Dense<'a> {
     x: Strided<'a, f32>,
@@ -124,7 +132,7 @@ impl Space for Dense<'_> {
             narrow::scores(Rows::new(&self.x.data[first * d..], rows, d), theta, &mut part, rows);
             part
         };
-        for (at, part) in blocks(n, block).iter().enumerate() {
+        for (at, part) in blocks(0..n, block).iter().enumerate() {
             let rows = part.len() / lanes;
             for (lane, part) in out.chunks_exact_mut(n).zip(part.chunks_exact(rows)) {
                 lane[at * BLOCK..][..rows].copy_from_slice(part);
@@ -140,10 +148,15 @@ impl Space for Dense<'_> {
             narrow::gather(rows, Lanes { data: &residual[first..], step: n, count: lanes }, &mut part, d);
             part
         };
-        // Sums over blocks of rows are added in one order, however many threads there are.
+        // Sums over blocks of rows are added in one order, however many threads there are, and few of them held at a time.
         out.fill(0.0);
-        for part in blocks(n, block) {
-            out.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
+        for wave in (0..n).step_by(WAVE * BLOCK) {
+            let parts = blocks(wave..n.min(wave + WAVE * BLOCK), block);
+            out.par_chunks_mut(ADDED).enumerate().for_each(|(at, out)| {
+                for part in &parts {
+                    out.iter_mut().zip(&part[at * ADDED..]).for_each(|(sum, part)| *sum += part);
+                }
+            });
         }
     }
 
@@ -162,9 +175,9 @@ impl Space for Dense<'_> {
     }
 }
 
-/// What comes of each block of so many rows, which begins where `each` is told, on all threads.
-fn blocks(rows: usize, each: impl Fn(usize) -> Vec<f32> + Send + Sync) -> Vec<Vec<f32>> {
-    (0..rows).step_by(BLOCK).collect::<Vec<_>>().into_par_iter().map(each).collect()
+/// What comes of each block of some rows, which begins where `each` is told, on all threads.
+fn blocks(rows: Range<usize>, each: impl Fn(usize) -> Vec<f32> + Send + Sync) -> Vec<Vec<f32>> {
+    rows.step_by(BLOCK).collect::<Vec<_>>().into_par_iter().map(each).collect()
 }
 
 /// Sparse features, with the diagonal of the bound as preconditioner.

@@ -129,7 +129,7 @@ fn how_long_probes_agreement_takes() {
     let mut labels = vec![(study.y[0].clone(), study.y[1].clone())];
     labels.extend((1..=5).map(|seed| (shuffled(&study.y[0], seed), shuffled(&study.y[1], seed))));
     let began = Instant::now();
-    study.layers.par_iter().for_each(|layer| {
+    let fits = study.layers.par_iter().map(|layer| {
         let standardizer = Standardizer::fit(&study.matrix(&layer.x[0])).unwrap();
         let [x, held] = [0, 1].map(|part: usize| standardizer.apply(&study.matrix(&layer.x[part])).unwrap());
         let trials: Vec<Trial<'_>> = labels
@@ -137,9 +137,11 @@ fn how_long_probes_agreement_takes() {
             .map(|(y, held)| Trial { train: Labels::Single(y).into(), validation: Some(Labels::Single(held).into()) })
             .collect();
         let fits = logistic::fit_all(&study.matrix(&x), Some(&study.matrix(&held)), &trials, classes, &settings).unwrap();
-        assert!(fits.into_iter().all(|fit| fit.unwrap().1.path.iter().all(|point| point.converged)));
+        let paths: Vec<_> = fits.into_iter().map(|fit| fit.unwrap().1.path).collect();
+        assert!(paths.iter().flatten().all(|point| point.converged));
+        paths.iter().map(Vec::len).sum::<usize>()
     });
-    let fits = study.layers.len() * strengths.len() * labels.len();
+    let fits: usize = fits.sum();
     println!(
         "the same over {} strengths, with 5 shuffled sets of labels ({fits} fits): {:.2} s",
         strengths.len(),

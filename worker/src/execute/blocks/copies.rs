@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use limbic_engine::{Continuation, Extraction, Prompt, Request, States};
+use limbic_engine::{Continuation, ExtractError, Extraction, Prompt, Request, States};
 
 use super::{cut, part_of};
 
@@ -55,9 +55,9 @@ impl Copies {
     }
 
     /// What was found for the rows of a block as that of all their copies, with the rows that these are, ascending.
-    pub(super) fn spread<'r>(&self, found: Extraction, rows: &'r [usize]) -> (Extraction, Cow<'r, [usize]>) {
+    pub(super) fn spread<'r>(&self, found: Extraction, rows: &'r [usize]) -> Result<(Extraction, Cow<'r, [usize]>), ExtractError> {
         if self.of(rows) == rows.len() {
-            return (found, Cow::Borrowed(rows));
+            return Ok((found, Cow::Borrowed(rows)));
         }
         // Each row that is to be, and where it is among those that are.
         let alike = |(at, row): (usize, &usize)| {
@@ -66,9 +66,18 @@ impl Copies {
         };
         let mut places: Vec<(usize, usize)> = rows.iter().enumerate().flat_map(alike).collect();
         places.sort_unstable();
-        let width = found.width;
-        let values = |from: &[f32]| places.iter().flat_map(|(_, at)| &from[at * width..][..width]).copied().collect();
-        let states = found.states.iter().map(|s| States { layer: s.layer, read_out: s.read_out, values: values(&s.values) }).collect();
+        let (width, many) = (found.width, found.states.len());
+        // One after the other, so that two of all states are never there.
+        let copied = |from: States| {
+            let mut values = Vec::new();
+            values.try_reserve_exact(places.len() * width).map_err(|e| ExtractError::OutOfMemory {
+                what: format!("for the states of {} rows at {many} layers and read-outs", places.len()),
+                message: e.to_string(),
+            })?;
+            places.iter().for_each(|(_, at)| values.extend_from_slice(&from.values[at * width..][..width]));
+            Ok(States { values, ..from })
+        };
+        let states = found.states.into_iter().map(copied).collect::<Result<_, ExtractError>>()?;
         let bad = |at: &usize| found.bad.binary_search(at).is_ok();
         let spread = Extraction {
             width,
@@ -80,7 +89,7 @@ impl Copies {
             bad: (0..places.len()).filter(|to| bad(&places[*to].1)).collect(),
             memory_retries: found.memory_retries,
         };
-        (spread, Cow::Owned(places.into_iter().map(|(row, _)| row).collect()))
+        Ok((spread, Cow::Owned(places.into_iter().map(|(row, _)| row).collect())))
     }
 }
 
@@ -105,7 +114,7 @@ mod tests {
         let (replies, counts) = (vec![vec![1], vec![], vec![4]], vec![1, 0, 4]);
         let found =
             Extraction { width: 2, states, replies, shuffled: counts.clone(), fillers: counts, tokens: 5, bad: vec![1], memory_retries: 2 };
-        let (spread, rows) = copies.spread(found, &[0, 1, 3]);
+        let (spread, rows) = copies.spread(found, &[0, 1, 3]).unwrap();
         assert_eq!(rows.as_ref(), [0, 1, 2, 3, 4, 5]);
         assert_eq!(spread.states[0].values, [1.0, 1.5, 0.0, 0.0, 1.0, 1.5, 4.0, 4.5, 0.0, 0.0, 1.0, 1.5]);
         assert_eq!(spread.replies, [vec![1], vec![], vec![1], vec![4], vec![], vec![1]]);

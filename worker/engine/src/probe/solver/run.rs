@@ -16,9 +16,12 @@ const STALL: usize = 20;
 /// Relative gap below which such a lack of progress ends the search; above it the decrement may rise for a while.
 const STALLED: f64 = 1e-6;
 
-/// Relative gap of the objective that the gradient alone must rule out before the decrement is believed: the decrement of a
-/// preconditioner from where curvatures were larger is too small.
+/// Relative gap of the objective that the gradient alone must rule out before a decrement is believed whose preconditioner is from
+/// elsewhere: where curvatures were larger, it says too little.
 const BELIEVED: f64 = 1e-5;
+
+/// By what share the objective has fallen where another preconditioner counts as from elsewhere.
+const ELSEWHERE: f64 = 0.01;
 
 struct Pair {
     step: Vec<f64>,
@@ -49,17 +52,17 @@ pub(super) struct Run<'a> {
     /// The preconditioner of each lane.
     pub(super) clusters: Vec<usize>,
     pub(super) active: bool,
-    /// Whether the decrement is small, and the gradient isn't.
+    /// Whether the decrement is small, but the gradient isn't, and the preconditioner is from elsewhere.
     pub(super) doubtful: bool,
-    /// Whether the preconditioner was made anew for that.
-    reassured: bool,
+    /// The objective where the preconditioner was made.
+    vouched: f64,
     converged: bool,
     iterations: usize,
     objective: f64,
     /// The derivative along the direction, at its beginning.
     start: f64,
-    /// The first decrement.
-    first: f64,
+    /// The first decrement under the present preconditioner, and when that was.
+    first: Option<(f64, usize)>,
     /// The least one so far, and when it was found.
     least: (f64, usize),
 }
@@ -88,12 +91,12 @@ impl<'a> Run<'a> {
             clusters: vec![0; lanes],
             active: true,
             doubtful: false,
-            reassured: false,
+            vouched: f64::INFINITY,
             converged: false,
             iterations: 0,
             objective: 0.0,
             start: 0.0,
-            first: 0.0,
+            first: None,
             least: (f64::INFINITY, 0),
             theta,
             loss,
@@ -117,16 +120,18 @@ impl<'a> Run<'a> {
         self.weights.iter_mut().zip(&self.base).for_each(|(w, b)| *w = (f64::from(*b) * strength) as f32);
         self.step = None;
         self.memory.clear();
-        (self.doubtful, self.reassured) = (false, false);
+        (self.doubtful, self.vouched) = (false, f64::INFINITY);
+        (self.first, self.least) = (None, (f64::INFINITY, 0));
     }
 
-    /// Takes note of a preconditioner of where the run is.
-    pub(super) fn reassure(&mut self) {
-        (self.doubtful, self.reassured) = (false, true);
+    /// Takes note of a preconditioner of where the run is: decrements from now on are not like those before.
+    pub(super) fn vouch(&mut self) {
+        self.vouched = self.objective;
+        (self.first, self.least) = (None, (f64::INFINITY, self.iterations));
     }
 
-    /// Whether the objective is certainly near its minimum: with the penalty it curves by 1 or more in every weight.
-    fn certain(&self) -> bool {
+    /// Whether the objective is near its minimum as far as the weights go: with the penalty it curves by 1 or more in each.
+    fn is_near(&self) -> bool {
         let by_weights = &self.gradient[..self.free()];
         dot(by_weights, by_weights) / 2.0 <= BELIEVED * self.objective
     }
@@ -167,12 +172,12 @@ impl<'a> Run<'a> {
 
     /// How many more iterations it will take at the pace so far, to a relative gap of the objective.
     pub(super) fn remaining(&self, tolerance: f64) -> f64 {
-        let (first, last) = (self.first, -self.start);
+        let (Some((first, since)), last) = (self.first, -self.start) else { return 0.0 };
         let goal = 2.0 * tolerance * self.objective;
-        if !self.active || last <= goal || self.iterations == 0 {
+        if !self.active || last <= goal || self.iterations == since {
             return 0.0;
         }
-        let pace = (first / last).ln() / self.iterations as f64;
+        let pace = (first / last).ln() / (self.iterations - since) as f64;
         if pace > 0.0 { (last / goal).ln() / pace } else { f64::INFINITY }
     }
 
@@ -210,14 +215,10 @@ impl<'a> Run<'a> {
     /// Whether to go on.
     pub(super) fn judge(&mut self, iteration: usize, stop: Stop) {
         if iteration == 0 {
-            self.least = (f64::INFINITY, 0);
             self.converged = false;
         }
         self.iterations = iteration;
         let decrement = -self.start;
-        if iteration == 0 {
-            self.first = decrement;
-        }
         if iteration.is_multiple_of(4) || decrement < 1e-5 * self.objective {
             self.value();
         }
@@ -225,9 +226,13 @@ impl<'a> Run<'a> {
         // Half of the decrement is its estimate of the distance to the minimum. Single-precision passes may give no better
         // gradient than one that doesn't get smaller any more.
         let arrived = decrement / 2.0 <= stop.tolerance * self.objective;
-        if arrived && !self.reassured && iteration < stop.max_iterations && !self.certain() {
-            self.doubtful = true;
-        } else if arrived || (stalled && decrement >= 0.7 * self.least.0) {
+        let elsewhere = self.objective < (1.0 - ELSEWHERE) * self.vouched;
+        self.doubtful = arrived && elsewhere && !self.is_near();
+        if self.doubtful {
+            return;
+        }
+        self.first.get_or_insert((decrement, iteration));
+        if arrived || (stalled && decrement >= 0.7 * self.least.0) {
             (self.converged, self.active) = (true, false);
         } else if iteration >= stop.max_iterations {
             self.active = false;
