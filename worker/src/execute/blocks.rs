@@ -1,7 +1,7 @@
 //! A unit's replies and states in blocks of rows, so that what was finished outlives a worker that is killed.
 //!
-//! Which rows make a block depends on the prompts and the token budget alone. Prompts that are the same are run once. Blocks that took long enough are
-//! kept as `data/{hh}/{unit}/parts/{block}`; the next attempt takes those whose bytes have the digest that stands before
+//! Which rows make a block depends on the prompts and the token budget alone. Prompts that are the same are run once. Blocks
+//! that took long enough are kept as `data/{hh}/{unit}/parts/{block}`; the next attempt takes those whose bytes have the digest that stands before
 //! them, and computes the others. Nothing but the time depends on them. A unit that stores moments in place of the states of
 //! train rows keeps no blocks, which would hold those states: it starts again.
 

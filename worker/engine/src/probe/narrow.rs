@@ -2,8 +2,8 @@
 //!
 //! General products pack their operands into blocks first, which here takes longer than multiplying: every number of the rows
 //! takes part in a few multiplications only. These read each number from where it is, for up to six lanes at a time, fetch
-//! what comes next meanwhile, and read it from a near cache for the next six. Lanes lie one after another, `[lanes][n]`. Sums have one order, whichever lanes and rows
-//! are computed together.
+//! what comes next meanwhile, and read it from a near cache for the next six. Lanes lie one after another, `[lanes][n]`. Sums
+//! have one order, whichever lanes and rows are computed together.
 
 use std::ops::Range;
 
