@@ -25,6 +25,11 @@ pub struct Prompt {
 }
 
 impl Prompt {
+    /// These tokens, at least one, of no text, and without an utterance.
+    pub fn of_tokens(ids: impl Into<Vec<u32>>) -> Prompt {
+        Prompt { text: String::new(), ids: ids.into(), utterance_chars: 0..0, utterance_tokens: 0..0, cut: 0 }
+    }
+
     /// The position of the last token.
     pub fn last(&self) -> usize {
         self.ids.len() - 1

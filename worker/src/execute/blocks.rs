@@ -245,10 +245,7 @@ mod tests {
     use limbic_proto::axis::{Context, Layer, ReadOut};
 
     fn prompts(lengths: &[usize], header: usize) -> Vec<Prompt> {
-        let prompt = |(at, n): (usize, &usize)| {
-            let ids = [vec![1; header], vec![2 + at as u32; *n]].concat();
-            Prompt { text: String::new(), ids, utterance_chars: 0..0, utterance_tokens: 0..0, cut: 0 }
-        };
+        let prompt = |(at, n): (usize, &usize)| Prompt::of_tokens([vec![1; header], vec![2 + at as u32; *n]].concat());
         lengths.iter().enumerate().map(prompt).collect()
     }
 

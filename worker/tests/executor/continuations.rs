@@ -35,7 +35,7 @@ fn tokens(output: &Output) -> Vec<RowTokens> {
 
 /// The states of all layers at the last of some tokens, run alone.
 fn naively(model: &Model, ids: &[u32]) -> Vec<f32> {
-    let prompt = limbic_engine::Prompt { text: String::new(), ids: ids.to_vec(), utterance_chars: 0..0, utterance_tokens: 0..0, cut: 0 };
+    let prompt = limbic_engine::Prompt::of_tokens(ids);
     let request = Request::new(LAYERS.to_vec(), vec![ReadOut::LAST]);
     let found = extract(model, &[prompt], &request, &mut |_| ControlFlow::Continue(())).unwrap();
     found.states.into_iter().flat_map(|s| s.values).collect()

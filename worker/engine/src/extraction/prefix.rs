@@ -136,9 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn prompts(ids: &[Vec<u32>]) -> Vec<Prompt> {
-        let prompt =
-            |ids: &Vec<u32>| Prompt { text: String::new(), ids: ids.clone(), utterance_chars: 0..0, utterance_tokens: 0..0, cut: 0 };
-        ids.iter().map(prompt).collect()
+        ids.iter().map(|ids| Prompt::of_tokens(ids.as_slice())).collect()
     }
 
     /// Headers of so many tokens, and what follows each.

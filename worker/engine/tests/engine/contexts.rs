@@ -40,8 +40,11 @@ fn request(layers: usize, rows: usize) -> Request {
 
 /// The states of every layer at the last of some tokens, run alone: nothing is cached, batched or shared.
 fn naively(model: &Model, layers: usize, ids: Vec<u32>) -> Vec<f32> {
-    let prompt = Prompt { text: String::new(), utterance_chars: 0..0, utterance_tokens: 0..0, cut: 0, ids };
-    run(model, &[prompt], &Request::new(all_layers(layers), vec![ReadOut::LAST])).states.into_iter().flat_map(|s| s.values).collect()
+    run(model, &[Prompt::of_tokens(ids)], &Request::new(all_layers(layers), vec![ReadOut::LAST]))
+        .states
+        .into_iter()
+        .flat_map(|s| s.values)
+        .collect()
 }
 
 fn states(found: &Extraction, row: usize, read_out: ReadOut) -> Vec<f32> {
@@ -103,13 +106,7 @@ fn offset_512_is_what_a_naive_pass_over_its_tokens_gives() {
         set_config(folder.path(), serde_json::json!({"max_position_embeddings": 1024}));
         let model = Model::load(folder.path(), &Placement::cpu()).unwrap();
         let token = |seed: usize, at: usize| (3 + (seed * 131 + at * at * 7 + at * 37) % 997) as u32;
-        let prompt = |(row, length): (usize, usize)| Prompt {
-            text: String::new(),
-            utterance_chars: 0..0,
-            utterance_tokens: 0..0,
-            cut: 0,
-            ids: (0..length).map(|at| token(row, at)).collect(),
-        };
+        let prompt = |(row, length): (usize, usize)| Prompt::of_tokens((0..length).map(|at| token(row, at)).collect::<Vec<_>>());
         let prompts: Vec<Prompt> = [97, 133].into_iter().enumerate().map(prompt).collect();
         let contexts = [Context::Full, Context::MaskedPrompt, Context::Filler];
         let beyond = [1, 64, 512].into_iter().flat_map(|offset| contexts.map(|context| at(context, offset)));

@@ -99,9 +99,7 @@ mod tests {
     use limbic_proto::axis::{Layer, ReadOut};
 
     fn prompts(ids: &[&[u32]]) -> Vec<Prompt> {
-        let prompt =
-            |ids: &&[u32]| Prompt { text: String::new(), ids: ids.to_vec(), utterance_chars: 0..0, utterance_tokens: 0..0, cut: 0 };
-        ids.iter().map(prompt).collect()
+        ids.iter().map(|ids| Prompt::of_tokens(*ids)).collect()
     }
 
     #[test]
