@@ -20,7 +20,7 @@ use crate::prompt::Prompt;
 
 pub(crate) use batch::{Queue, Verdict};
 pub use pairs::partners;
-pub(crate) use prefix::{Prefix, shared};
+pub(crate) use prefix::{Prefix, families, shared};
 pub use run::extract;
 pub(crate) use run::told;
 pub(crate) use sampling::{Sampler, log_sum_exp};

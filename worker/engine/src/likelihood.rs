@@ -1,10 +1,12 @@
 //! How likely a model finds given answers after a prompt.
 
+use std::collections::BTreeMap;
+
 use candle_core::Tensor;
 use limbic_proto::spec::BadRows;
 use rayon::prelude::*;
 
-use crate::extraction::{BATCH_TOKENS, ExtractError, OnProgress, Prefix, Progress, Queue, Verdict, log_sum_exp, shared, told};
+use crate::extraction::{BATCH_TOKENS, ExtractError, OnProgress, Prefix, Progress, Queue, Verdict, families, log_sum_exp, shared, told};
 use crate::model::{Model, Plan};
 use crate::pass::Pass;
 use crate::prompt::Prompt;
@@ -44,8 +46,9 @@ pub struct Likelihoods {
     pub memory_retries: u64,
 }
 
-/// Measures how likely every label is after every prompt. What all prompts begin with is run once; a prompt's keys and values
-/// are computed once and reused by all labels, which run packed in one pass behind it.
+/// Measures how likely every label is after every prompt. Prompts with the same tokens are run once, and so is what prompts begin
+/// with, in families that share it; a prompt's keys and values are computed once and reused by all labels, which run packed in
+/// one pass behind it.
 ///
 /// # Errors
 /// [`ExtractError`]; an empty label or one that does not fit the context is a bad request.
@@ -57,34 +60,21 @@ pub fn label_log_likelihoods(
 ) -> Result<Likelihoods, ExtractError> {
     let labels = asked.ids;
     check(model, prompts, labels)?;
-    let progress = Progress { rows: 0, total_rows: prompts.len(), tokens: 0 };
-    let mut scoring = Scoring { model, prompts, labels, prefix: Prefix::new(shared(prompts, Prompt::last)), on_progress, progress };
-    scoring.read_prefix()?;
-    let behind: usize = labels.iter().map(|l| l.len() - 1).sum();
-    let lengths: Vec<usize> = prompts.iter().map(|p| scoring.prefix.own(p).len() + behind).collect();
+    let budget = asked.batch_tokens.unwrap_or(BATCH_TOKENS).max(1);
+    let mut copies: BTreeMap<&[u32], Vec<usize>> = BTreeMap::new();
+    prompts.iter().enumerate().for_each(|(row, prompt)| copies.entry(&prompt.ids).or_default().push(row));
+    let copies: Vec<Vec<usize>> = copies.into_values().collect();
+    let distinct: Vec<Prompt> = copies.iter().map(|rows| prompts[rows[0]].clone()).collect();
     let mut out = Likelihoods { rows: vec![vec![0.0; labels.len()]; prompts.len()], ..Likelihoods::default() };
-    let mut queue = Queue::new(&lengths, asked.batch_tokens.unwrap_or(BATCH_TOKENS).max(1));
-    while let Some(rows) = queue.next() {
-        let tokens = scoring.progress.tokens;
-        match scoring.batch(&rows) {
-            Ok(scored) => {
-                for (&row, scores) in rows.iter().zip(scored) {
-                    out.rows[row] = scores;
-                }
-                scoring.progress.rows += rows.len();
-            }
-            Err(error) => {
-                scoring.progress.tokens = tokens;
-                if let Verdict::LeaveOut(row) = queue.judge(error, rows, asked.bad_rows)? {
-                    out.bad.push(row);
-                    scoring.progress.rows += 1;
-                }
-            }
-        }
-        told(scoring.on_progress, scoring.progress)?;
+    let progress = Progress { rows: 0, total_rows: prompts.len(), tokens: 0 };
+    let mut scoring = Scoring { model, prompts: Vec::new(), labels, prefix: Prefix::default(), on_progress, progress };
+    for family in families(&distinct, Prompt::last, budget) {
+        let copies: Vec<&[usize]> = family.iter().map(|&at| copies[at].as_slice()).collect();
+        scoring.prompts = family.iter().map(|&at| distinct[at].clone()).collect();
+        scoring.family(&copies, asked.bad_rows, budget, &mut out)?;
     }
     out.bad.sort_unstable();
-    (out.tokens, out.memory_retries) = (scoring.progress.tokens, queue.memory_retries);
+    out.tokens = scoring.progress.tokens;
     Ok(out)
 }
 
@@ -108,18 +98,50 @@ fn check(model: &Model, prompts: &[Prompt], labels: &[Vec<u32>]) -> Result<(), E
 /// One scoring under way.
 struct Scoring<'a> {
     model: &'a Model,
-    prompts: &'a [Prompt],
+    /// Prompts of one family, each once.
+    prompts: Vec<Prompt>,
     labels: &'a [Vec<u32>],
-    /// What all prompts begin with; it is run once.
+    /// What these begin with; it is run once.
     prefix: Prefix,
     on_progress: OnProgress<'a>,
     progress: Progress,
 }
 
 impl Scoring<'_> {
-    /// Runs the shared beginning of all prompts.
+    /// Scores the prompts of a family for the rows that have each of them.
+    fn family(&mut self, copies: &[&[usize]], bad_rows: BadRows, budget: usize, out: &mut Likelihoods) -> Result<(), ExtractError> {
+        self.read_prefix()?;
+        let behind: usize = self.labels.iter().map(|l| l.len() - 1).sum();
+        let lengths: Vec<usize> = self.prompts.iter().map(|p| self.prefix.own(p).len() + behind).collect();
+        let mut queue = Queue::new(&lengths, budget);
+        while let Some(batch) = queue.next() {
+            let tokens = self.progress.tokens;
+            match self.batch(&batch) {
+                Ok(scored) => {
+                    for (&at, scores) in batch.iter().zip(scored) {
+                        copies[at].iter().for_each(|&row| out.rows[row].clone_from(&scores));
+                        self.progress.rows += copies[at].len();
+                    }
+                }
+                Err(error) => {
+                    self.progress.tokens = tokens;
+                    let named = |error: ExtractError| error.renumbered(&copies.iter().map(|rows| rows[0]).collect::<Vec<_>>());
+                    if let Verdict::LeaveOut(at) = queue.judge(error, batch, bad_rows).map_err(named)? {
+                        out.bad.extend(copies[at]);
+                        self.progress.rows += copies[at].len();
+                    }
+                }
+            }
+            told(self.on_progress, self.progress)?;
+        }
+        out.memory_retries += queue.memory_retries;
+        Ok(())
+    }
+
+    /// Runs the shared beginning of the prompts.
     fn read_prefix(&mut self) -> Result<(), ExtractError> {
-        if let Some((pass, cache)) = self.prefix.pass(&self.model.decoder, self.prompts)? {
+        self.prefix = Prefix::new(shared(&self.prompts, Prompt::last));
+        if let Some((pass, cache)) = self.prefix.pass(&self.model.decoder, &self.prompts)? {
             self.run(&pass, &Plan { cache: Some(&cache), store: Some(&[0]), kept: &[0], ..Plan::default() })?;
             self.prefix.ran(cache);
         }

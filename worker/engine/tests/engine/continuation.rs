@@ -9,11 +9,6 @@ use limbic_proto::spec;
 use crate::damage::{copy, set_config};
 use crate::reference::{FAMILIES, Reference, all_layers, chats, difference, greedy, model, prompts, raw, run};
 
-/// A prompt of given tokens.
-fn tokens(ids: Vec<u32>) -> Prompt {
-    Prompt { text: String::new(), utterance_chars: 0..0, utterance_tokens: 0..0, cut: 0, ids }
-}
-
 #[test]
 fn the_state_behind_a_reply_is_that_of_the_longer_prompt() {
     let (model, meta) = (model("mistral-window"), Reference::read("mistral-window").meta);
@@ -21,7 +16,8 @@ fn the_state_behind_a_reply_is_that_of_the_longer_prompt() {
     let mut request = Request::new(all_layers(meta.layers), vec![ReadOut::at(5)]);
     request.continuation = Some(greedy(5));
     let decoded = run(&model, &prompts, &request);
-    let longer: Vec<Prompt> = prompts.iter().zip(&decoded.replies).map(|(p, r)| tokens([p.ids.as_slice(), r].concat())).collect();
+    let longer: Vec<Prompt> =
+        prompts.iter().zip(&decoded.replies).map(|(p, r)| Prompt::of_tokens([p.ids.as_slice(), r].concat())).collect();
     let whole = run(&model, &longer, &Request::new(all_layers(meta.layers), vec![ReadOut::LAST]));
     for (a, b) in decoded.states.iter().zip(&whole.states) {
         assert_eq!(a.values, b.values, "layer {}", a.layer);
@@ -29,7 +25,7 @@ fn the_state_behind_a_reply_is_that_of_the_longer_prompt() {
     let masked = ReadOut { context: Context::MaskedPrompt, ..ReadOut::at(5) };
     request.read_outs = vec![masked];
     let masked = run(&model, &prompts, &request);
-    let alone: Vec<Prompt> = decoded.replies.iter().map(|r| tokens(r.clone())).collect();
+    let alone: Vec<Prompt> = decoded.replies.iter().map(|r| Prompt::of_tokens(r.as_slice())).collect();
     let alone = run(&model, &alone, &Request::new(all_layers(meta.layers), vec![ReadOut::LAST]));
     for (a, b) in masked.states.iter().zip(&alone.states) {
         assert_eq!(a.values, b.values, "layer {}", a.layer);
@@ -88,7 +84,7 @@ fn poolings_read_the_positions_they_name() {
     let found = run(&model, &prompts, &Request::new(vec![layer], poolings.map(at).to_vec()));
     for (row, prompt) in prompts.iter().enumerate() {
         // Causal: the state at a token is the last state of the prompt that ends there.
-        let heads: Vec<Prompt> = (1..=prompt.ids.len()).map(|n| tokens(prompt.ids[..n].to_vec())).collect();
+        let heads: Vec<Prompt> = (1..=prompt.ids.len()).map(|n| Prompt::of_tokens(&prompt.ids[..n])).collect();
         let states = run(&model, &heads, &Request::new(vec![layer], vec![ReadOut::LAST]));
         let width = states.width;
         let state = |t: usize| &states.states[0].values[t * width..][..width];
@@ -122,7 +118,7 @@ fn likelihoods_add_up() {
     let scores = score(&model, &prompts, &labels);
     for (prompt, scores) in prompts.iter().zip(&scores) {
         let after = |ids: &[u32], token: u32| {
-            let longer = tokens([prompt.ids.as_slice(), ids].concat());
+            let longer = Prompt::of_tokens([prompt.ids.as_slice(), ids].concat());
             score(&model, &[longer], &[vec![token]])[0][0]
         };
         let expected = after(&[], 7) + after(&[7], 300) + after(&[7, 300], 12);
@@ -132,21 +128,32 @@ fn likelihoods_add_up() {
 }
 
 #[test]
-fn a_shared_beginning_is_scored_once() {
+fn a_shared_beginning_is_scored_once_and_so_is_a_prompt_that_stands_twice() {
     for name in FAMILIES {
         let (model, meta) = (model(name), Reference::read(name).meta);
-        let system = Some("You are very emotional, and you have always been.".to_owned());
-        let condition = spec::Prompt::Chat(spec::Chat { system, ..spec::Chat::default() });
-        let prompts = prompts(&model, &condition, &meta.texts);
+        let behind = |system: &str| {
+            let condition = spec::Prompt::Chat(spec::Chat { system: Some(system.to_owned()), ..spec::Chat::default() });
+            prompts(&model, &condition, &meta.texts)
+        };
         let labels = [vec![7, 300, 12], vec![7], vec![500, 2]];
-        let score =
-            |prompts: &[Prompt]| label_log_likelihoods(&model, prompts, Labels::new(&labels), &mut |_| ControlFlow::Continue(())).unwrap();
-        let together = score(&prompts);
-        let all: usize = prompts.iter().map(|p| p.ids.len() + 3).sum();
+        let score = |prompts: &[Prompt]| {
+            let asked = Labels { batch_tokens: Some(40), ..Labels::new(&labels) };
+            label_log_likelihoods(&model, prompts, asked, &mut |_| ControlFlow::Continue(())).unwrap()
+        };
+        let run = |prompts: &[Prompt]| prompts.iter().map(|p| p.ids.len() + 3).sum::<usize>();
+        let prompts = behind("You are very emotional, and you have always been.");
         let header = Request::new(Vec::new(), Vec::new()).shared(&prompts);
-        assert!(header > 8 && together.tokens as usize == all - 11 * header, "{name}: {header}, {} of {all}", together.tokens);
-        let alone: Vec<Vec<f64>> = prompts.iter().map(|p| score(std::slice::from_ref(p)).rows.remove(0)).collect();
-        assert_eq!(together.rows, alone, "{name}");
+        let together = score(&prompts);
+        let expected = run(&prompts) - 11 * header;
+        assert!(header > 8 && together.tokens as usize == expected, "{name}: {header}, {} of {expected}", together.tokens);
+        let alone = |prompts: &[Prompt]| prompts.iter().map(|p| score(std::slice::from_ref(p)).rows.remove(0)).collect::<Vec<_>>();
+        assert_eq!(together.rows, alone(&prompts), "{name}");
+        // Another header beside it, and some of each once more.
+        let others = behind("Answer in one word only: which emotion is this?");
+        let expected = expected + run(&others) - 11 * Request::new(Vec::new(), Vec::new()).shared(&others);
+        let all = [&prompts[..], &others, &prompts[3..6], &others[..2]].concat();
+        let mixed = score(&all);
+        assert_eq!((mixed.rows, mixed.tokens as usize), (alone(&all), expected), "{name}");
     }
 }
 
@@ -197,9 +204,9 @@ fn impossible_requests_are_refused_before_any_work() {
     let refused = |prompts: &[Prompt], request: Request| {
         extract(&model, prompts, &request, &mut |_| panic!("work was done")).unwrap_err().to_string()
     };
-    let one = [tokens(vec![5; 10])];
+    let one = [Prompt::of_tokens([5; 10])];
     assert!(refused(&one, Request::new(vec![Layer::Block(6)], vec![ReadOut::LAST])).contains("layer 6 does not exist"));
     assert!(refused(&one, Request::new(vec![], vec![ReadOut::at(1)])).contains("continuation"));
-    assert!(refused(&[tokens(vec![5; 513])], Request::new(vec![], vec![ReadOut::LAST])).contains("exceed the context of 512"));
-    assert!(refused(&[tokens(vec![1000])], Request::new(vec![], vec![ReadOut::LAST])).contains("token id 1000"));
+    assert!(refused(&[Prompt::of_tokens([5; 513])], Request::new(vec![], vec![ReadOut::LAST])).contains("exceed the context of 512"));
+    assert!(refused(&[Prompt::of_tokens([1000])], Request::new(vec![], vec![ReadOut::LAST])).contains("token id 1000"));
 }
