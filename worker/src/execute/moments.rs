@@ -1,7 +1,7 @@
 //! The moments of an extract unit's train rows, gathered block by block, so that no more of their states is held than a block's.
 
 use limbic_engine::probe::{Matrix, Moments, Split};
-use limbic_engine::{Extraction, Request};
+use limbic_engine::{ExtractError, Extraction, Request};
 use limbic_proto::rows;
 
 use super::fit::Answers;
@@ -22,8 +22,31 @@ pub(super) struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    /// Nothing yet of the unit's rows, which have prompts as `of_prompts` says, in states of a width.
-    pub(super) fn new(rows: &'a UnitRows, of_prompts: &'a [usize], request: &Request, width: usize) -> Gathered<'a> {
+    /// Nothing yet of the unit's rows, which have prompts as `of_prompts` says, in states of a width, on a computer with so much
+    /// memory (0 if unknown).
+    ///
+    /// # Errors
+    /// It doesn't hold the moments of every layer and read-out, and the passes would be for nothing.
+    pub(super) fn new(
+        rows: &'a UnitRows,
+        of_prompts: &'a [usize],
+        request: &Request,
+        width: usize,
+        memory: u64,
+    ) -> Result<Gathered<'a>, ExtractError> {
+        let (layers, read_outs, outputs) = (request.layers.len(), request.read_outs.len(), rows.all.classes.len());
+        let bytes = Moments::bytes(width, outputs).saturating_mul((layers * read_outs) as u64);
+        if memory > 0 && bytes > memory {
+            let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
+            return Err(ExtractError::OutOfMemory {
+                what: format!("for the moments of {layers} layers at {read_outs} read-outs, {width} columns wide"),
+                message: format!(
+                    "they take {:.2} GiB, and this computer has {:.2}; sweep fewer layers or offsets at a time, or keep states (`execution.activations`)",
+                    gib(bytes),
+                    gib(memory)
+                ),
+            });
+        }
         let mut held = 0;
         let mut place = |row: &rows::Row| {
             (row.split != rows::Split::Train).then(|| {
@@ -32,9 +55,8 @@ impl<'a> Gathered<'a> {
             })
         };
         let places = rows.slice().iter().map(&mut place).collect();
-        let tensors = request.layers.len() * request.read_outs.len();
-        let each = vec![Moments::none(width, rows.all.classes.len()); tensors];
-        Gathered { rows, of_prompts, places, held, each }
+        let each = vec![Moments::none(width, outputs); layers * read_outs];
+        Ok(Gathered { rows, of_prompts, places, held, each })
     }
 
     /// How many rows' states are stored.
@@ -81,5 +103,24 @@ impl<'a> Gathered<'a> {
                 file.f64(format!("{name}.{part}"), shape, numbers);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use limbic_proto::axis::{Layer, ReadOut};
+    use std::sync::Arc;
+
+    #[test]
+    fn moments_that_memory_does_not_hold_are_refused_before_any_pass() {
+        let all = rows::Rows { scheme: rows::Scheme::Single, classes: vec!["joy".into(), "fear".into()], rows: Vec::new() };
+        let unit = UnitRows { all: Arc::new(all), whole: 0..0, range: 0..0 };
+        let request = Request::new(vec![Layer::Block(1), Layer::Final], vec![ReadOut::LAST]);
+        let needed = 2 * Moments::bytes(64, 2);
+        assert!(Gathered::new(&unit, &[], &request, 64, needed).is_ok());
+        assert!(Gathered::new(&unit, &[], &request, 64, 0).is_ok(), "nothing is known of the memory");
+        let refused = Gathered::new(&unit, &[], &request, 64, needed - 1).err().expect("too little memory").to_string();
+        assert!(refused.contains("2 layers at 1 read-outs, 64 columns wide"), "{refused}");
     }
 }

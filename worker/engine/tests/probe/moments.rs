@@ -147,6 +147,7 @@ proptest! {
         let rows = Rows::drawn(seed, n, d, 3);
         let moments = Moments::of(&rows.part(Scheme::Single, 0, n), 3).unwrap();
         let tensors = moments.clone().into_tensors().map(|(_, _, numbers)| numbers);
+        prop_assert_eq!(Moments::bytes(d, 3), tensors.iter().map(|numbers| 8 * numbers.len() as u64).sum::<u64>());
         prop_assert_eq!(Moments::from_tensors(tensors.clone(), 3).unwrap(), moments);
         let mut damaged = tensors.clone();
         damaged[2].pop();

@@ -56,6 +56,12 @@ impl Moments {
         }
     }
 
+    /// How many bytes they take.
+    pub fn bytes(columns: usize, outputs: usize) -> u64 {
+        let (d, k) = (columns as u64, outputs as u64);
+        8 * (2 + OWN as u64 * d + 2 * k + d * k + d * (d + 1) / 2)
+    }
+
     /// Those of some rows.
     ///
     /// # Errors
