@@ -102,9 +102,10 @@ pub fn worker() -> ExitCode {
     limbic_worker::main(args)
 }
 
-/// How many workers this computer takes. On the CPU: one per core up to four, as long as half the memory holds their
-/// weights. On a GPU: one, which keeps it busy; each further one would hold the weights once more.
-pub fn default_workers(device: &str, largest_model_bytes: u64) -> usize {
+/// How many workers this computer takes, the cores shared among them. On the CPU: one per core up to four, as long as half the
+/// memory holds their weights; and no more than there are units that run a model (where there are any), for a worker that has none
+/// of the long units would leave its cores idle. On a GPU: one, which keeps it busy; each further one would hold the weights once more.
+pub fn default_workers(device: &str, largest_model_bytes: u64, model_units: usize) -> usize {
     if device != "cpu" {
         return 1;
     }
@@ -114,7 +115,8 @@ pub fn default_workers(device: &str, largest_model_bytes: u64) -> usize {
         known => known,
     };
     let fitting = memory / 2 / largest_model_bytes.max(1);
-    cores.min(4).min(usize::try_from(fitting).unwrap_or(usize::MAX)).max(1)
+    let units = if model_units > 0 { model_units } else { usize::MAX };
+    cores.min(4).min(usize::try_from(fitting).unwrap_or(usize::MAX)).min(units).max(1)
 }
 
 #[cfg(test)]
@@ -122,10 +124,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gpu_has_one_worker_and_a_cpu_as_many_as_its_memory_holds() {
-        assert_eq!((default_workers("cuda:0", 1), default_workers("cuda:1", u64::MAX)), (1, 1));
-        assert_eq!(default_workers("cpu", u64::MAX), 1);
+    fn a_gpu_has_one_worker_and_a_cpu_as_many_as_its_memory_holds_and_the_work_keeps_busy() {
+        assert_eq!((default_workers("cuda:0", 1, 9), default_workers("cuda:1", u64::MAX, 9)), (1, 1));
+        assert_eq!(default_workers("cpu", u64::MAX, 9), 1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        assert_eq!(default_workers("cpu", 1), cores.min(4));
+        assert_eq!((default_workers("cpu", 1, 9), default_workers("cpu", 1, 0)), (cores.min(4), cores.min(4)));
+        assert_eq!((default_workers("cpu", 1, 1), default_workers("cpu", 1, 2)), (1, cores.min(2)));
     }
 }

@@ -36,7 +36,7 @@ const ROUNDS: u32 = 3;
 /// What computes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DeviceArgs {
-    /// Worker processes; default: one per core, at most four, as memory allows; on a GPU one.
+    /// Worker processes; default: one per core, at most four, as memory and the number of units allow; on a GPU one.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: Option<u16>,
     /// `cpu` or `cuda:N`.
@@ -210,7 +210,9 @@ impl Here {
                 running
             }
             idle => {
-                let workers = self.device.workers.map_or_else(|| default_workers(&self.device.device, self.largest), usize::from);
+                let model_units = sweep.plan.units.values().filter(|planned| planned.unit.spec.model().is_some()).count();
+                let default = || default_workers(&self.device.device, self.largest, model_units);
+                let workers = self.device.workers.map_or_else(default, usize::from);
                 idle.insert(Running::start(store, sweep, workers, &self.device.device, self.log_format).await?)
             }
         };
