@@ -76,7 +76,8 @@ fn one(bench: &Bench<'_>, results: &Results, place: Place, read_out: ReadOut) ->
     let alike = |of: &(dyn Fn(usize, usize) -> f64 + Sync)| square(entries.len(), of);
     let layers = entries.iter().zip(&tensors).map(|(entry, t)| LayerGeometry {
         layer: entry.layer,
-        silhouette: f64::from(t.silhouette),
+        // States that are all the same have no scatter; that each is as near to its own class as to others, 0, says nothing of them.
+        silhouette: if t.fisher.is_nan() { f64::NAN } else { f64::from(t.silhouette) },
         fisher: f64::from(t.fisher),
         explained: t.explained.iter().map(|v| f64::from(*v)).collect(),
         angles: if bench.study.scheme == Scheme::Continuous { angles(&t.directions, width(t)) } else { Vec::new() },

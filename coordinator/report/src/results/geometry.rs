@@ -12,9 +12,9 @@ use crate::statistics::linkage::Merge;
 pub struct LayerGeometry {
     /// The tap.
     pub layer: Layer,
-    /// Mean silhouette of the classes over test rows, in -1..=1.
+    /// Mean silhouette of the classes over test rows, in -1..=1; NaN where the states are all the same.
     pub silhouette: f64,
-    /// Scatter between classes over scatter within.
+    /// Scatter between classes over scatter within; NaN where there is neither.
     pub fisher: f64,
     /// The share of train's variance along each of the first principal components.
     pub explained: Vec<f64>,

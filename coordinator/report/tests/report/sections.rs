@@ -1,7 +1,7 @@
 //! Sections of a whole study: what each finds.
 
 use limbic_proto::axis::{Context, Pooling, ReadOut};
-use limbic_report::{Results, Source, Study};
+use limbic_report::{Deferred, Results, Source, Study, evaluate};
 
 use super::{evaluated, made, text, whole};
 
@@ -137,6 +137,18 @@ fn directions_near_one_another_are_merged_first() {
     for (a, row) in place.cka.iter().enumerate() {
         assert!((row[a] - 1.0).abs() < 1e-6 && row.iter().enumerate().all(|(b, v)| (v - place.cka[b][a]).abs() < 1e-9));
     }
+}
+
+#[test]
+fn a_layer_whose_states_are_all_the_same_is_never_the_best_one() {
+    let (mut study, _) = whole();
+    let mut same = (*study.geometry[0].tensors.read().unwrap()).clone();
+    (same.silhouette, same.fisher) = (0.99, f32::NAN);
+    study.geometry[0].tensors = Deferred::held(same);
+    let results = evaluate(&study).unwrap();
+    let layers = &results.geometry.places[0].layers;
+    assert!(layers[0].silhouette.is_nan() && layers[1..].iter().all(|l| l.silhouette.is_finite()));
+    assert!(!text(&made(&study, &results), "report.md").contains("0.990 at"));
 }
 
 #[test]
