@@ -15,9 +15,13 @@ use super::place::Where;
 use crate::catalogue::Entry;
 use crate::chains::Chains;
 use crate::failure::Failure;
+use crate::progress::seconds;
 use crate::sweep::Sweep;
 use crate::{catalogue, collect, journal};
 use tracing::Level;
+
+/// Seconds after which a worker's silence is told: two heartbeats of the default.
+const SILENT: f64 = 30.0;
 
 /// Arguments of `limbic status`.
 #[derive(Debug, clap::Args)]
@@ -145,7 +149,9 @@ pub fn in_words(status: &Status) -> String {
     }
     for worker in &status.workers {
         let running = if worker.running.is_empty() { "waiting".to_owned() } else { worker.running.join(", ") };
-        text += &format!("worker    {} on {}: {running}\n", worker.id, worker.device);
+        let silent = worker.silent_ms as f64 / 1000.0;
+        let silent = if silent >= SILENT { format!(" (not heard of for {})", seconds(silent)) } else { String::new() };
+        text += &format!("worker    {} on {}: {running}{silent}\n", worker.id, worker.device);
     }
     for unit in &status.quarantined {
         text += &format!("failed    {}: {}\n", unit.title, unit.error);
@@ -209,20 +215,39 @@ pub async fn report(args: ReportArgs) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use limbic_proto::status::{Quarantined, Status};
+    use limbic_proto::status::{Quarantined, Status, WorkerStatus};
 
-    use super::verdict;
+    use super::{in_words, verdict};
 
-    #[test]
-    fn quarantined_units_are_the_users_to_mend() {
-        let mut status: Status = serde_json::from_value(serde_json::json!({
+    fn status() -> Status {
+        serde_json::from_value(serde_json::json!({
             "sweep": "aa", "name": "n", "state": "complete", "cells": {"total": 1, "done": 0, "quarantined": 1},
             "units": {"total": 2, "committed": 1, "running": 0, "pending": 0, "quarantined": 1},
             "attempts": {"started": 4, "committed": 1, "failed": 3, "lost": 0},
             "work": {"total_flops": 1.0, "done_flops": 1.0, "inherited_flops": 0.0, "tokens": 0, "seconds": 1.0},
             "workers": [], "quarantined": [],
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    #[test]
+    fn a_worker_that_is_silent_is_said_to_be() {
+        let worker = |id: &str, silent_ms| WorkerStatus {
+            id: id.into(),
+            device: "cpu".into(),
+            running: vec!["extract a".into()],
+            committed: 3,
+            silent_ms,
+        };
+        let status = Status { workers: vec![worker("a", 14_900), worker("b", 75_000)], ..status() };
+        let text = in_words(&status);
+        assert!(text.contains("worker    a on cpu: extract a\n"), "{text}");
+        assert!(text.contains("worker    b on cpu: extract a (not heard of for 1 min 15 s)\n"), "{text}");
+    }
+
+    #[test]
+    fn quarantined_units_are_the_users_to_mend() {
+        let mut status = status();
         assert!(verdict(&status, "mend it").is_ok());
         let unit = |title: &str| Quarantined { unit: "u".into(), title: title.into(), error: "no such file".into() };
         status.quarantined = vec![unit("extract a"), unit("extract b")];
