@@ -16,6 +16,7 @@ use limbic_proto::layout;
 use limbic_proto::spec::{Condition, Spec};
 use limbic_proto::status::Quarantined;
 use limbic_report::{ConditionEntry, DatasetEntry, ModelEntry, Progress, Run, Study, TestRow};
+use limbic_store::whole::write_whole;
 use limbic_store::{Store, StoreError};
 use predictions::Collector;
 
@@ -287,18 +288,4 @@ pub fn write_files(files: &[limbic_report::File], out: &Path) -> Result<(), Fail
         })?;
     }
     Ok(())
-}
-
-/// Writes a file whole or not at all.
-///
-/// # Errors
-/// The file can't be written.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().expect("a report's file has a folder");
-    std::fs::create_dir_all(folder)?;
-    let partial = path.with_extension("partial");
-    std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path)).inspect_err(|_| {
-        // The partial file is useless; if it can't be removed either, it does no harm.
-        let _ = std::fs::remove_file(&partial);
-    })
 }

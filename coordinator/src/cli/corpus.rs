@@ -11,6 +11,7 @@ use limbic_proto::rows::Rows;
 use limbic_proto::spec::{Baseline, CorpusSpec, How, Spec};
 use limbic_proto::status::Status;
 use limbic_store::Store;
+use limbic_store::whole::write_whole;
 
 use super::StoreArgs;
 use super::computing::{Computed, Computing, DeviceArgs, Now};
@@ -18,7 +19,7 @@ use super::inspect::verdict;
 use super::plan::cost::RateArgs;
 use super::remote::{RemoteArgs, absolute};
 use crate::chains::Chains;
-use crate::collect::{CollectError, asked, write_whole};
+use crate::collect::{CollectError, asked};
 use crate::corpus::ask::{self, Asked};
 use crate::corpus::card::{Account, Stage, card, caveats};
 use crate::corpus::expected::expected;

@@ -19,6 +19,7 @@ pub mod release;
 pub mod source;
 pub mod store;
 pub mod verdicts;
+pub mod whole;
 
 pub use content::Content;
 pub use create::Created;

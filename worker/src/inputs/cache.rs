@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use limbic_proto::key::Digest;
+use limbic_store::whole::write_whole;
 
 /// A folder of at most `limit` bytes. Workers that share it may go beyond by a sixteenth each for a moment, and by a model's
 /// weights: so much is written before the folder is measured again.
@@ -44,7 +45,7 @@ impl Cache {
         if len > self.limit || file.exists() {
             return;
         }
-        if let Err(error) = write(&file, bytes).and_then(|()| self.trim(len)) {
+        if let Err(error) = write_whole(&file, bytes).and_then(|()| self.trim(len)) {
             tracing::warn!(file = %file.display(), %error, "the cache folder can't be written; going on without it");
         }
     }
@@ -108,18 +109,6 @@ fn walk(folder: &Path, into: &mut Vec<(SystemTime, u64, PathBuf)>) -> io::Result
         }
     }
     Ok(())
-}
-
-/// Writes a file under its final name only once it is whole.
-fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(file.parent().unwrap_or(file))?;
-    let partial = file.with_extension(format!("{}-{:08x}.partial", std::process::id(), limbic_store::chance::draw::<u32>()));
-    let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, file));
-    if written.is_err() {
-        // What can't be removed now goes when it is the oldest.
-        let _ = fs::remove_file(&partial);
-    }
-    written
 }
 
 #[cfg(test)]
