@@ -11,6 +11,7 @@ mod sandbox;
 pub mod simulation;
 pub mod snippets;
 mod stand_in;
+pub mod tables;
 
 pub use faulty_store::{Fault, FaultyStore, Script};
 pub use moto::{Moto, s3_env};

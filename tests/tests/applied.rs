@@ -1,9 +1,11 @@
 //! `limbic apply`: a fitted probe reads new texts as it read the sweep's own rows.
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Float32Type, UInt32Type};
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, UInt32Type};
 use limbic_proto::rows::{Rows, Split};
 use limbic_tests::Sandbox;
+use limbic_tests::tables::words;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
@@ -11,19 +13,13 @@ use serde_json::Value;
 fn predicted(sandbox: &Sandbox, row: &str) -> Vec<f32> {
     let file = std::fs::File::open(sandbox.path("out/predictions.parquet")).unwrap();
     let batches = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
-    let text = |batch: &RecordBatch, column: &str, at: usize| {
-        let column = batch.column_by_name(column).unwrap();
-        let column = arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8).unwrap();
-        let column = column.as_string::<i32>();
-        column.is_valid(at).then(|| column.value(at).to_owned())
-    };
     let mut found = Vec::new();
     for batch in batches.map(Result::unwrap) {
         let offsets = batch.column_by_name("offset").unwrap().as_primitive::<UInt32Type>();
         for at in 0..batch.num_rows() {
             let cell = [("probe", "logistic"), ("layer", "4"), ("condition", "raw"), ("pooling", "last"), ("row_id", row)];
-            let meant = offsets.is_valid(at) && offsets.value(at) == 0 && text(&batch, "control", at).is_none();
-            if meant && cell.iter().all(|(column, value)| text(&batch, column, at).as_deref() == Some(value)) {
+            let meant = offsets.is_valid(at) && offsets.value(at) == 0 && words(&batch, "control", at).is_none();
+            if meant && cell.iter().all(|(column, value)| words(&batch, column, at).as_deref() == Some(value)) {
                 let values = batch.column_by_name("values").unwrap().as_list::<i32>().value(at);
                 found.push(values.as_primitive::<Float32Type>().values().to_vec());
             }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_tests::Sandbox;
+use limbic_tests::tables::words;
 
 fn sandbox() -> Sandbox {
     Sandbox::new(env!("CARGO_BIN_EXE_limbic-under-test"), env!("CARGO_BIN_EXE_limbic-worker-under-test"))
@@ -278,13 +279,12 @@ fn a_further_judge_runs_alone_and_no_reply_is_judged_twice_by_anybody() {
 
 /// Every accuracy of the report, as (what it is of, bits of the value).
 fn accuracies(sandbox: &Sandbox) -> Vec<(String, u64)> {
-    use arrow::array::{Array, Float64Array};
-    use arrow::util::display::array_value_to_string;
+    use arrow_array::{Array, Float64Array};
     let file = std::fs::File::open(sandbox.path("out/results.parquet")).unwrap();
     let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
     let mut all = Vec::new();
     for batch in reader.map(Result::unwrap) {
-        let text = |name: &str, row: usize| array_value_to_string(batch.column_by_name(name).unwrap(), row).unwrap();
+        let text = |name: &str, row: usize| words(&batch, name, row).unwrap_or_default();
         let values = batch.column_by_name("value").unwrap().as_any().downcast_ref::<Float64Array>().unwrap();
         for row in (0..batch.num_rows()).filter(|&row| text("metric", row) == "accuracy" && !values.is_null(row)) {
             let names = ["model", "layer", "condition", "offset", "pooling", "context", "probe", "seed", "split", "sampling_seed"];

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Float32Type, Float64Type};
-use arrow::util::display::array_value_to_string;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Float64Type};
+use arrow_array::{Array, RecordBatch};
 use limbic_tests::Sandbox;
+use limbic_tests::tables::words;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
@@ -39,8 +40,7 @@ fn numbers(sandbox: &Sandbox, table: &str) -> BTreeMap<(String, bool), Vec<f64>>
         let schema = batch.schema();
         let (values, names): (Vec<_>, Vec<_>) = schema.fields().iter().map(|f| f.name().as_str()).partition(|name| measured.contains(name));
         for row in 0..batch.num_rows() {
-            let name: Vec<String> =
-                names.iter().map(|name| array_value_to_string(batch.column_by_name(name).unwrap(), row).unwrap()).collect();
+            let name: Vec<String> = names.iter().map(|name| words(&batch, name, row).unwrap_or_default()).collect();
             let of = |name: &&str| -> Vec<f64> {
                 let column = batch.column_by_name(name).unwrap();
                 if column.is_null(row) {

@@ -179,9 +179,9 @@ fn prompts_that_were_left_out_and_fits_that_are_absent_are_told() {
     let sum = |column: &str| -> u64 {
         let file = std::fs::File::open(sandbox.path("out/runs.parquet")).unwrap();
         let batches = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
-        let of = |batch: arrow::array::RecordBatch| {
+        let of = |batch: arrow_array::RecordBatch| {
             let column = batch.column_by_name(column).unwrap();
-            arrow::array::AsArray::as_primitive::<arrow::datatypes::UInt64Type>(column).iter().flatten().sum::<u64>()
+            arrow_array::cast::AsArray::as_primitive::<arrow_array::types::UInt64Type>(column).iter().flatten().sum::<u64>()
         };
         batches.map(|batch| of(batch.unwrap())).sum()
     };

@@ -9,9 +9,9 @@ mod verdicts;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray};
-use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -63,7 +63,7 @@ fn constant(value: Option<&str>, rows: usize) -> ArrayRef {
 
 /// A column of lists of numbers, all of one length; nulls where there is none.
 fn lists(item: &Arc<Field>, length: usize, rows: usize, values: Option<Vec<f32>>) -> Result<ArrayRef, String> {
-    let Some(values) = values else { return Ok(arrow::array::new_null_array(&DataType::List(item.clone()), rows)) };
+    let Some(values) = values else { return Ok(arrow_array::new_null_array(&DataType::List(item.clone()), rows)) };
     let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(length, rows));
     let list = ListArray::try_new(item.clone(), offsets, Arc::new(Float32Array::from(values)), None).map_err(|e| e.to_string())?;
     Ok(Arc::new(list))

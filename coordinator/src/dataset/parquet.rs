@@ -2,9 +2,13 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
 use bytes::Bytes;
 use limbic_proto::spec::DatasetSpec;
 use parquet::arrow::ProjectionMask;
@@ -33,12 +37,11 @@ pub(super) fn read(spec: &DatasetSpec, file: &str, bytes: Bytes, notes: &mut Vec
     for batch in builder.with_projection(mask).build().map_err(|e| fail(&e))? {
         let batch = batch.map_err(|e| fail(&e))?;
         let schema = batch.schema();
-        let decoded: HashMap<&str, Column> =
-            schema.fields().iter().zip(batch.columns()).map(|(f, a)| (f.name().as_str(), decode(a))).collect();
+        let decoded: HashMap<&str, &ArrayRef> = schema.fields().iter().map(|f| f.name().as_str()).zip(batch.columns()).collect();
         for i in 0..batch.num_rows() {
             let place = Place::Row(utterances.len() + 1);
             let cell = |column: &str| {
-                let cell = decoded[column].cell(i);
+                let cell = cell(decoded[column], i);
                 if Some(column) == label.as_deref() { named(cell, &names) } else { cell }
             };
             utterances.push(columns.utterance(file, place, cell)?);
@@ -47,69 +50,49 @@ pub(super) fn read(spec: &DatasetSpec, file: &str, bytes: Bytes, notes: &mut Vec
     Ok(Read { columns, utterances })
 }
 
-/// A column of one batch.
-enum Column {
-    Scalars(Scalars),
-    Lists(ListArray, Scalars),
-    Other(String),
-}
-
-/// Values as text, and what they are.
-struct Scalars {
-    array: StringArray,
-    of: fn(String) -> Cell,
-}
-
-impl Scalars {
-    fn cell(&self, i: usize) -> Cell {
-        if self.array.is_null(i) { Cell::Missing } else { (self.of)(self.array.value(i).to_owned()) }
+/// What a row has in a column.
+fn cell(array: &dyn Array, i: usize) -> Cell {
+    /// A number of a primitive column, as text.
+    macro_rules! number {
+        ($kind:ident, $type:ident) => {
+            Cell::$kind(format!("{:?}", array.as_primitive::<$type>().value(i)))
+        };
     }
-}
-
-impl Column {
-    fn cell(&self, i: usize) -> Cell {
-        match self {
-            Column::Scalars(scalars) => scalars.cell(i),
-            Column::Lists(lists, _) if lists.is_null(i) => Cell::Missing,
-            Column::Lists(lists, items) => {
-                let (start, end) = (lists.value_offsets()[i] as usize, lists.value_offsets()[i + 1] as usize);
-                Cell::List((start..end).map(|j| items.cell(j)).collect())
-            }
-            Column::Other(kind) => Cell::Other(format!("a value of type {kind}")),
-        }
-    }
-}
-
-fn decode(array: &ArrayRef) -> Column {
-    let other = || Column::Other(array.data_type().to_string());
+    let list = |items: ArrayRef| Cell::List((0..items.len()).map(|j| cell(&items, j)).collect());
     match array.data_type() {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            let narrow = DataType::List(Field::new("item", item.data_type().clone(), true).into());
-            let Ok(lists) = cast(array, &narrow) else { return other() };
-            let lists = lists.as_list::<i32>().clone();
-            match scalars(lists.values()) {
-                Some(items) => Column::Lists(lists, items),
-                None => other(),
+        DataType::Null => Cell::Missing,
+        _ if array.is_null(i) => Cell::Missing,
+        DataType::Utf8 => Cell::Text(array.as_string::<i32>().value(i).to_owned()),
+        DataType::LargeUtf8 => Cell::Text(array.as_string::<i64>().value(i).to_owned()),
+        DataType::Utf8View => Cell::Text(array.as_string_view().value(i).to_owned()),
+        DataType::Boolean => Cell::Bool(array.as_boolean().value(i)),
+        DataType::Int8 => number!(Whole, Int8Type),
+        DataType::Int16 => number!(Whole, Int16Type),
+        DataType::Int32 => number!(Whole, Int32Type),
+        DataType::Int64 => number!(Whole, Int64Type),
+        DataType::UInt8 => number!(Whole, UInt8Type),
+        DataType::UInt16 => number!(Whole, UInt16Type),
+        DataType::UInt32 => number!(Whole, UInt32Type),
+        DataType::UInt64 => number!(Whole, UInt64Type),
+        DataType::Float16 => number!(Real, Float16Type),
+        DataType::Float32 => number!(Real, Float32Type),
+        DataType::Float64 => number!(Real, Float64Type),
+        DataType::Decimal32(..) => Cell::Real(array.as_primitive::<Decimal32Type>().value_as_string(i)),
+        DataType::Decimal64(..) => Cell::Real(array.as_primitive::<Decimal64Type>().value_as_string(i)),
+        DataType::Decimal128(..) => Cell::Real(array.as_primitive::<Decimal128Type>().value_as_string(i)),
+        DataType::Decimal256(..) => Cell::Real(array.as_primitive::<Decimal256Type>().value_as_string(i)),
+        DataType::List(_) => list(array.as_list::<i32>().value(i)),
+        DataType::LargeList(_) => list(array.as_list::<i64>().value(i)),
+        DataType::FixedSizeList(..) => list(array.as_fixed_size_list().value(i)),
+        DataType::Dictionary(..) => {
+            let dictionary = array.as_any_dictionary();
+            match cell(dictionary.keys(), i) {
+                Cell::Whole(key) => cell(dictionary.values(), key.parse().expect("a key that is not null is a place among the values")),
+                _ => unreachable!("a dictionary's keys are whole numbers"),
             }
         }
-        _ => scalars(array).map_or_else(other, Column::Scalars),
+        other => Cell::Other(format!("a value of type {other}")),
     }
-}
-
-fn scalars(array: &ArrayRef) -> Option<Scalars> {
-    let value = match array.data_type() {
-        DataType::Dictionary(_, value) => value,
-        other => other,
-    };
-    let of = match value {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => Cell::Text,
-        DataType::Boolean => |text: String| Cell::Bool(text == "true"),
-        whole if whole.is_integer() => Cell::Whole,
-        real if real.is_floating() || real.is_decimal() => Cell::Real,
-        _ => return None,
-    };
-    let array = cast(array, &DataType::Utf8).ok()?;
-    Some(Scalars { array: array.as_string::<i32>().clone(), of })
 }
 
 /// The label names that Hugging Face's `datasets` writes beside numbered labels (its `ClassLabel`). None where the spec
@@ -133,5 +116,47 @@ fn named(cell: Cell, names: &[String]) -> Cell {
         },
         Cell::List(cells) => Cell::List(cells.into_iter().map(|c| named(c, names)).collect()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::builder::{FixedSizeListBuilder, Int8Builder, LargeListBuilder, StringBuilder};
+    use arrow_array::{
+        BooleanArray, Decimal128Array, DictionaryArray, Float32Array, Float64Array, NullArray, StringViewArray, TimestampSecondArray,
+        UInt64Array,
+    };
+
+    use super::*;
+
+    fn said(array: impl Array + 'static) -> Vec<String> {
+        (0..array.len()).map(|i| format!("{:?}", cell(&(Arc::new(array.slice(0, array.len())) as ArrayRef), i))).collect()
+    }
+
+    #[test]
+    fn values_of_every_type_are_what_the_same_file_would_say_in_json() {
+        assert_eq!(said(StringViewArray::from(vec![Some("a"), None])), [r#"Text("a")"#, "Missing"]);
+        assert_eq!(said(UInt64Array::from(vec![Some(u64::MAX), None])), [r#"Whole("18446744073709551615")"#, "Missing"]);
+        assert_eq!(said(Float64Array::from(vec![1.0, 0.1, -2.5e-9])), [r#"Real("1.0")"#, r#"Real("0.1")"#, r#"Real("-2.5e-9")"#]);
+        assert_eq!(said(Float32Array::from(vec![0.1])), [r#"Real("0.1")"#]);
+        let decimals = Decimal128Array::from(vec![-1205, 7]).with_precision_and_scale(6, 2).unwrap();
+        assert_eq!(said(decimals), [r#"Real("-12.05")"#, r#"Real("0.07")"#]);
+        assert_eq!(said(BooleanArray::from(vec![Some(true), None])), ["Bool(true)", "Missing"]);
+        assert_eq!(said(NullArray::new(1)), ["Missing"]);
+        assert_eq!(
+            said(vec![Some("b"), None, Some("b")].into_iter().collect::<DictionaryArray<Int8Type>>()),
+            [r#"Text("b")"#, "Missing", r#"Text("b")"#]
+        );
+        let mut large = LargeListBuilder::new(StringBuilder::new());
+        large.append_value([Some("x"), None]);
+        large.append_null();
+        assert_eq!(said(large.finish()), [r#"List([Text("x"), Missing])"#, "Missing"]);
+        let mut fixed = FixedSizeListBuilder::new(Int8Builder::new(), 2);
+        fixed.values().append_slice(&[3, 4]);
+        fixed.append(true);
+        assert_eq!(said(fixed.finish()), [r#"List([Whole("3"), Whole("4")])"#]);
+        assert_eq!(said(TimestampSecondArray::from(vec![5])), [r#"Other("a value of type Timestamp(s)")"#]);
     }
 }

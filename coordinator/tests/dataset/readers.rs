@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, DictionaryArray, Int64Array, LargeStringArray, ListArray, ListBuilder, RecordBatch, StringArray, StringBuilder,
-};
-use arrow::array::{StringViewArray, types::Int32Type};
+use arrow_array::builder::{ListBuilder, StringBuilder};
+use arrow_array::types::Int32Type;
+use arrow_array::{ArrayRef, DictionaryArray, Int64Array, LargeStringArray, ListArray, RecordBatch, StringArray, StringViewArray};
 use limbic::dataset::ingest;
 use limbic_proto::rows::{Row, Split};
 use parquet::arrow::ArrowWriter;

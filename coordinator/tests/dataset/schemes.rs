@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float32Array, Int8Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, BooleanArray, Float32Array, Int8Array, RecordBatch, StringArray};
 use limbic::dataset::ingest;
 use limbic_proto::rows::{Row, Rows, Scheme, Split};
 use parquet::arrow::ArrowWriter;

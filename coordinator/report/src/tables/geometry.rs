@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Float32Array, StringArray};
-use arrow::datatypes::DataType;
+use arrow_array::{Float32Array, StringArray};
+use arrow_schema::DataType;
 
 use super::{Table, constant, field};
 use crate::study::{ReportError, Study};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, StringArray, UInt32Array, UInt64Array};
-use arrow::datatypes::{DataType, Field};
+use arrow_array::{ArrayRef, Float32Array, StringArray, UInt32Array, UInt64Array};
+use arrow_schema::{DataType, Field};
 use limbic_proto::axis::Context;
 use limbic_proto::rows::Scheme;
 

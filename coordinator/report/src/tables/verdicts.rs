@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, StringArray, UInt64Array};
-use arrow::datatypes::DataType;
+use arrow_array::{ArrayRef, Float32Array, StringArray, UInt64Array};
+use arrow_schema::DataType;
 
 use super::{Table, constant, field};
 use crate::results::{Results, Source};

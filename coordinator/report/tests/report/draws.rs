@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::UInt64Type;
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
 use limbic_proto::axis::{Context, ReadOut};
 use limbic_proto::key::UnitKey;
 use limbic_proto::rows::Scheme;
@@ -140,7 +141,7 @@ fn tables_name_the_seed_where_something_was_drawn() {
     for table in ["results.parquet", "predictions.parquet"] {
         let mut seen: BTreeSet<(u32, Option<u64>)> = BTreeSet::new();
         for batch in batches(&files[table]) {
-            let offset = batch.column_by_name("offset").unwrap().as_primitive::<arrow::datatypes::UInt32Type>().clone();
+            let offset = batch.column_by_name("offset").unwrap().as_primitive::<arrow_array::types::UInt32Type>().clone();
             let seed = batch.column_by_name("sampling_seed").unwrap().as_primitive::<UInt64Type>().clone();
             seen.extend((0..batch.num_rows()).map(|row| (offset.value(row), seed.is_valid(row).then(|| seed.value(row)))));
         }

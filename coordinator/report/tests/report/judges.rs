@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use arrow::array::AsArray;
+use arrow_array::cast::AsArray;
 use limbic_proto::axis::{Context, ReadOut};
 use limbic_proto::key::Digest;
 use limbic_proto::rows::Scheme;
@@ -315,6 +315,6 @@ fn replies_without_a_verdict_are_told() {
     }
     assert_eq!(results.warnings.iter().filter(|w| w.contains("Linden-1.7B, raw")).count(), 5, "{:?}", results.warnings);
     let runs = &batches(&files["runs.parquet"])[0];
-    let empty = runs.column_by_name("empty_replies").expect("a column").as_primitive::<arrow::datatypes::UInt64Type>().clone();
-    assert_eq!(arrow::compute::sum(&empty), Some(8));
+    let empty = runs.column_by_name("empty_replies").expect("a column").as_primitive::<arrow_array::types::UInt64Type>().clone();
+    assert_eq!(empty.iter().flatten().sum::<u64>(), 8);
 }

@@ -72,7 +72,7 @@ fn text(files: &BTreeMap<String, Vec<u8>>, name: &str) -> String {
     String::from_utf8(files[name].clone()).expect("UTF-8")
 }
 
-fn batches(bytes: &[u8]) -> Vec<arrow::array::RecordBatch> {
+fn batches(bytes: &[u8]) -> Vec<arrow_array::RecordBatch> {
     let reader =
         ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(bytes)).expect("a Parquet file").build().expect("a reader");
     reader.map(|b| b.expect("a batch")).collect()

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Float32Type, Float64Type};
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Float64Type};
 
 use super::{batches, evaluated, made, small};
 
@@ -26,13 +27,13 @@ fn tables_are_tidy_and_complete() {
     }
     // Accuracy computed again from predictions.parquet is the accuracy of results.parquet.
     let mut right: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-    let text = |batch: &arrow::array::RecordBatch, column: &str, row: usize| {
+    let text = |batch: &arrow_array::RecordBatch, column: &str, row: usize| {
         let column = batch.column_by_name(column).expect("a column").as_string::<i32>();
         if column.is_null(row) { String::new() } else { column.value(row).to_owned() }
     };
-    let key = |batch: &arrow::array::RecordBatch, row: usize| {
-        let offset = batch.column_by_name("offset").expect("a column").as_primitive::<arrow::datatypes::UInt32Type>();
-        let seed = batch.column_by_name("seed").expect("a column").as_primitive::<arrow::datatypes::UInt64Type>().value(row);
+    let key = |batch: &arrow_array::RecordBatch, row: usize| {
+        let offset = batch.column_by_name("offset").expect("a column").as_primitive::<arrow_array::types::UInt32Type>();
+        let seed = batch.column_by_name("seed").expect("a column").as_primitive::<arrow_array::types::UInt64Type>().value(row);
         let words = ["model", "layer", "condition", "context", "probe"].map(|c| text(batch, c, row)).join("/");
         format!("{words}/{:?}/{seed}", offset.is_valid(row).then(|| offset.value(row)))
     };
