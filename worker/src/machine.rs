@@ -27,9 +27,23 @@ pub fn memory_bytes() -> u64 {
     container.into_iter().chain(computer).min().unwrap_or(0)
 }
 
+/// Bytes of memory that a worker of so many threads may use for one purpose: half of it all, or the share of that which they have of
+/// the cores, for the rest is for workers on the others; 0 if unknown.
+pub(crate) fn part_of_memory(threads: usize) -> u64 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (memory_bytes() as f64 / 2.0 * (threads as f64 / cores as f64).min(1.0)) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn workers_that_share_the_cores_share_the_memory() {
+        let (half, cores) = (memory_bytes() / 2, std::thread::available_parallelism().unwrap().get());
+        assert_eq!([part_of_memory(cores), part_of_memory(usize::MAX)], [half; 2]);
+        assert!((half / cores as u64).abs_diff(part_of_memory(1)) <= 1);
+    }
 
     #[test]
     fn a_gpu_does_not_boast_of_the_memory_of_its_computer() {

@@ -60,7 +60,7 @@ pub fn label_log_likelihoods(
 ) -> Result<Likelihoods, ExtractError> {
     let labels = asked.ids;
     check(model, prompts, labels)?;
-    let budget = asked.batch_tokens.unwrap_or(BATCH_TOKENS).max(1);
+    let mut budget = asked.batch_tokens.unwrap_or(BATCH_TOKENS).max(1);
     let mut copies: BTreeMap<&[u32], Vec<usize>> = BTreeMap::new();
     prompts.iter().enumerate().for_each(|(row, prompt)| copies.entry(&prompt.ids).or_default().push(row));
     let copies: Vec<Vec<usize>> = copies.into_values().collect();
@@ -71,7 +71,7 @@ pub fn label_log_likelihoods(
     for family in families(&distinct, Prompt::last, budget) {
         let copies: Vec<&[usize]> = family.iter().map(|&at| copies[at].as_slice()).collect();
         scoring.prompts = family.iter().map(|&at| distinct[at].clone()).collect();
-        scoring.family(&copies, asked.bad_rows, budget, &mut out)?;
+        budget = scoring.family(&copies, asked.bad_rows, budget, &mut out)?;
     }
     out.bad.sort_unstable();
     out.tokens = scoring.progress.tokens;
@@ -108,8 +108,9 @@ struct Scoring<'a> {
 }
 
 impl Scoring<'_> {
-    /// Scores the prompts of a family for the rows that have each of them.
-    fn family(&mut self, copies: &[&[usize]], bad_rows: BadRows, budget: usize, out: &mut Likelihoods) -> Result<(), ExtractError> {
+    /// Scores the prompts of a family for the rows that have each of them. Returns the tokens of a pass, as far as the memory has turned
+    /// out to hold them.
+    fn family(&mut self, copies: &[&[usize]], bad_rows: BadRows, budget: usize, out: &mut Likelihoods) -> Result<usize, ExtractError> {
         self.read_prefix()?;
         let behind: usize = self.labels.iter().map(|l| l.len() - 1).sum();
         let lengths: Vec<usize> = self.prompts.iter().map(|p| self.prefix.own(p).len() + behind).collect();
@@ -135,7 +136,7 @@ impl Scoring<'_> {
             told(self.on_progress, self.progress)?;
         }
         out.memory_retries += queue.memory_retries;
-        Ok(())
+        Ok(queue.budget())
     }
 
     /// Runs the shared beginning of the prompts.

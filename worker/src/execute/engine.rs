@@ -11,6 +11,7 @@ use super::judge::{self, Verdicts};
 use super::models::Models;
 use super::{ExecuteError, Executor, Output, extract, fit, prompt};
 use crate::inputs::Inputs;
+use crate::machine::part_of_memory;
 use crate::progress::Progress;
 use crate::settings::SettingsError;
 
@@ -53,17 +54,6 @@ pub(crate) fn placements(device: &str) -> Result<Vec<(Dtype, Placement)>, Settin
     Ok(vec![(Dtype::Bf16, placement), (Dtype::F32, in_f32)])
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// Bytes of weights that two models may have together on a CPU (one is loaded in any case): half of the memory, or the share of
-/// that which the worker's threads have of the cores, for the rest is for workers on the others.
-fn part_of_memory(threads: Option<usize>, cores: usize) -> u64 {
-    let share = threads.map_or(1.0, |threads| (threads as f64 / cores as f64).min(1.0));
-    (crate::machine::memory_bytes() as f64 / 2.0 * share) as u64
-}
-
 impl EngineExecutor {
     /// An executor on `cpu` or `cuda:N`, with so many threads (the default is one per core).
     ///
@@ -74,7 +64,8 @@ impl EngineExecutor {
             let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
             built.map_err(|e| SettingsError::Threads { threads, message: e.to_string() })?;
         }
-        let weights = if device == "cpu" { part_of_memory(threads, cores()) } else { GPU_WEIGHTS };
+        // What two models may have together; one is loaded in any case.
+        let weights = if device == "cpu" { part_of_memory(threads.unwrap_or(usize::MAX)) } else { GPU_WEIGHTS };
         let boxed = |(dtype, placement)| (dtype, Box::new(placement) as Box<dyn Backend>);
         Ok(EngineExecutor::over(placements(device)?.into_iter().map(boxed).collect(), weights))
     }
@@ -148,17 +139,5 @@ impl Executor for EngineExecutor {
 
     fn loaded(&self) -> Vec<Digest> {
         self.models.digests()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn workers_that_share_the_cores_share_the_memory() {
-        let half = crate::machine::memory_bytes() / 2;
-        assert_eq!([part_of_memory(None, 8), part_of_memory(Some(8), 8), part_of_memory(Some(20), 8)], [half; 3]);
-        assert!((half / 8).abs_diff(part_of_memory(Some(1), 8)) <= 1);
     }
 }

@@ -13,7 +13,7 @@ use super::moments::Gathered;
 use super::passes::{RowPrompts, Text, words};
 use super::{Advice, ExecuteError, Output, UnitRows};
 use crate::inputs::Parts;
-use crate::machine::memory_bytes;
+use crate::machine::part_of_memory;
 use crate::progress::Progress;
 use crate::tensors::TensorFile;
 
@@ -50,9 +50,8 @@ pub(super) fn extract(
         bad_rows: spec.bad_rows,
     };
     let of_prompts = prompts.built.rows.clone();
-    let (width, memory) = (model.architecture().hidden, memory_bytes());
-    let moments = spec.moments.map(|_| Gathered::new(all, &of_prompts, &request, width, memory)).transpose();
-    let mut moments = moments.map_err(|error| prompts.error(error))?;
+    let (width, memory) = (model.architecture().hidden, part_of_memory(rayon::current_num_threads()));
+    let mut moments = spec.moments.map(|_| Gathered::new(all, &of_prompts, &request, width, memory)).transpose()?;
     let found = blocks::extract(model, &prompts.built.prompts, &request, parts, moments.as_mut(), progress);
     let found = found.map_err(|stopped| stopped.of(&prompts))?;
     prompts.leave_out(&found.whole.bad);

@@ -1,7 +1,7 @@
 //! The moments of an extract unit's train rows, gathered block by block, so that no more of their states is held than a block's.
 
 use limbic_engine::probe::{Matrix, Moments, Split};
-use limbic_engine::{ExtractError, Extraction, Request};
+use limbic_engine::{Extraction, Request};
 use limbic_proto::rows;
 
 use super::fit::Answers;
@@ -22,29 +22,32 @@ pub(super) struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    /// Nothing yet of the unit's rows, which have prompts as `of_prompts` says, in states of a width, on a computer with so much
-    /// memory (0 if unknown).
+    /// Nothing yet of the unit's rows, which have prompts as `of_prompts` says, in states of a width, for a worker that has so many bytes
+    /// for them (0 if unknown).
     ///
     /// # Errors
-    /// It doesn't hold the moments of every layer and read-out, and the passes would be for nothing.
+    /// The moments of every layer and read-out take more, and the passes would be for nothing.
     pub(super) fn new(
         rows: &'a UnitRows,
         of_prompts: &'a [usize],
         request: &Request,
         width: usize,
         memory: u64,
-    ) -> Result<Gathered<'a>, ExtractError> {
+    ) -> Result<Gathered<'a>, ExecuteError> {
         let (layers, read_outs, outputs) = (request.layers.len(), request.read_outs.len(), rows.all.classes.len());
         let bytes = Moments::bytes(width, outputs).saturating_mul((layers * read_outs) as u64);
         if memory > 0 && bytes > memory {
             let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
-            return Err(ExtractError::OutOfMemory {
-                what: format!("for the moments of {layers} layers at {read_outs} read-outs, {width} columns wide"),
+            // Another worker may have more.
+            return Err(ExecuteError::Engine {
+                what: format!("gathering moments of {layers} layers at {read_outs} read-outs, {width} columns wide"),
                 message: format!(
-                    "they take {:.2} GiB, and this computer has {:.2}; sweep fewer layers or offsets at a time, or keep states (`execution.activations`)",
+                    "they take {:.2} GiB, and this worker has {:.2} for them; sweep fewer layers or offsets at a time, keep states \
+                     (`execution.activations`), or run fewer workers on this computer",
                     gib(bytes),
                     gib(memory)
                 ),
+                advice: Advice::Retry,
             });
         }
         let mut held = 0;
@@ -113,14 +116,15 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn moments_that_memory_does_not_hold_are_refused_before_any_pass() {
+    fn moments_that_memory_does_not_hold_are_refused_and_may_be_gathered_elsewhere() {
         let all = rows::Rows { scheme: rows::Scheme::Single, classes: vec!["joy".into(), "fear".into()], rows: Vec::new() };
         let unit = UnitRows { all: Arc::new(all), whole: 0..0, range: 0..0 };
         let request = Request::new(vec![Layer::Block(1), Layer::Final], vec![ReadOut::LAST]);
         let needed = 2 * Moments::bytes(64, 2);
         assert!(Gathered::new(&unit, &[], &request, 64, needed).is_ok());
         assert!(Gathered::new(&unit, &[], &request, 64, 0).is_ok(), "nothing is known of the memory");
-        let refused = Gathered::new(&unit, &[], &request, 64, needed - 1).err().expect("too little memory").to_string();
-        assert!(refused.contains("2 layers at 1 read-outs, 64 columns wide"), "{refused}");
+        let refused = Gathered::new(&unit, &[], &request, 64, needed - 1).err().expect("too little memory");
+        assert!(refused.to_string().contains("2 layers at 1 read-outs, 64 columns wide"), "{refused}");
+        assert_eq!(refused.advice(), Advice::Retry);
     }
 }

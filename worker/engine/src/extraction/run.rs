@@ -235,7 +235,9 @@ mod tests {
     use crate::model::Placement;
     use crate::prompt::Prompts;
 
-    const TEXTS: [&str; 7] = ["Oh!", "I miss her.", "What a day", "The meeting is at three.", "I miss the sun", "Why?", "It rains."];
+    /// Two of them twice, one of which is made bad.
+    const TEXTS: [&str; 9] =
+        ["Oh!", "I miss her.", "What a day", "The meeting is at three.", "I miss the sun", "Why?", "It rains.", "I miss her.", "Why?"];
 
     fn model(placement: &Placement) -> Model {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama-plain");
@@ -264,7 +266,7 @@ mod tests {
             let prompts = Prompts::new(&healthy, &spec::Prompt::Template("{text}".into()), &TEXTS, 0, TooLong::Error).unwrap().prompts;
             let miss = *prompts[1].ids.iter().find(|id| prompts[4].ids.contains(id) && !prompts[0].ids.contains(id)).unwrap();
             let bad: Vec<usize> = (0..TEXTS.len()).filter(|row| prompts[*row].ids.contains(&miss)).collect();
-            assert!(bad.contains(&1) && bad.contains(&4) && bad.len() < 5, "{bad:?}");
+            assert!([1, 4, 7].iter().all(|row| bad.contains(row)) && bad.len() < 6, "{bad:?}");
             let poisoned = poisoned(model(&placement), miss);
             for continuation in [None, Some(Continuation::Given(vec![vec![5, 6]; TEXTS.len()]))] {
                 let mut request = Request::new(vec![Layer::Block(2), Layer::Final], vec![ReadOut::LAST]);
