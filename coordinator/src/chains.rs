@@ -70,6 +70,16 @@ impl Chains {
         sweep.plan.units.keys().filter(|key| self.done(key)).count()
     }
 
+    /// How many units that run a model could be begun at once; none where fits are most of what is missing, so that many more can.
+    pub fn long_at_once(&self, sweep: &Sweep) -> Option<usize> {
+        let open: Vec<&PlannedUnit> = sweep.plan.units.iter().filter(|(key, _)| !self.done(key)).map(|(_, planned)| planned).collect();
+        let long: Vec<&PlannedUnit> = open.iter().copied().filter(|planned| planned.unit.spec.model().is_some()).collect();
+        let flops = |units: &[&PlannedUnit]| units.iter().map(|planned| planned.unit.hints.flops).sum::<f64>();
+        let ready = |planned: &&&PlannedUnit| planned.unit.spec.dependencies().iter().all(|unit| self.done(unit));
+        let at_once = long.iter().filter(ready).count();
+        (at_once > 0 && 2.0 * flops(&long) > flops(&open)).then_some(at_once)
+    }
+
     /// How many units there are and how many of them are done, as a sweep's status counts: one that was split, and its halves
     /// too.
     pub fn counts(&self, sweep: &Sweep) -> (usize, usize) {

@@ -23,8 +23,8 @@ pub struct Crew {
     pub coordinator: String,
     /// How many.
     pub workers: usize,
-    /// Threads of computation each.
-    pub threads: usize,
+    /// Threads of computation of all together; each has one at least.
+    pub cores: usize,
     /// `cpu` or `cuda:N`.
     pub device: String,
     /// How they log.
@@ -51,7 +51,7 @@ impl Crew {
     fn spawn(&self, number: usize, start: u32) -> std::io::Result<Child> {
         Command::new(std::env::current_exe()?)
             .args([WORKER, "--exit-when-finished", "--coordinator", &self.coordinator, "--device", &self.device])
-            .args(["--threads", &self.threads.to_string(), "--log-format", self.log_format.as_str()])
+            .args(["--threads", &share(self.cores, self.workers, number).to_string(), "--log-format", self.log_format.as_str()])
             .args(["--id", &format!("local-{}-{number}-{start}", std::process::id())])
             .env("LIMBIC_LOG", std::env::var("LIMBIC_LOG").unwrap_or_else(|_| LOG.to_owned()))
             .stdin(Stdio::piped())
@@ -59,6 +59,11 @@ impl Crew {
             .kill_on_drop(true)
             .spawn()
     }
+}
+
+/// The cores of one of several workers.
+fn share(cores: usize, workers: usize, number: usize) -> usize {
+    (cores / workers + usize::from(number < cores % workers)).max(1)
 }
 
 /// Keeps one worker running.
@@ -103,9 +108,9 @@ pub fn worker() -> ExitCode {
 }
 
 /// How many workers this computer takes, the cores shared among them. On the CPU: one per core up to four, as long as half the
-/// memory holds their weights; and no more than there are units that run a model (where there are any), for a worker that has none
-/// of the long units would leave its cores idle. On a GPU: one, which keeps it busy; each further one would hold the weights once more.
-pub fn default_workers(device: &str, largest_model_bytes: u64, model_units: usize) -> usize {
+/// memory holds their weights, and no more than so many units `at_once` as are long, if that is known, for a worker without one would
+/// leave its cores idle. On a GPU: one, which keeps it busy; each further one would hold the weights once more.
+pub fn default_workers(device: &str, largest_model_bytes: u64, at_once: Option<usize>) -> usize {
     if device != "cpu" {
         return 1;
     }
@@ -115,8 +120,7 @@ pub fn default_workers(device: &str, largest_model_bytes: u64, model_units: usiz
         known => known,
     };
     let fitting = memory / 2 / largest_model_bytes.max(1);
-    let units = if model_units > 0 { model_units } else { usize::MAX };
-    cores.min(4).min(usize::try_from(fitting).unwrap_or(usize::MAX)).min(units).max(1)
+    cores.min(4).min(usize::try_from(fitting).unwrap_or(usize::MAX)).min(at_once.unwrap_or(usize::MAX)).max(1)
 }
 
 #[cfg(test)]
@@ -125,10 +129,17 @@ mod tests {
 
     #[test]
     fn a_gpu_has_one_worker_and_a_cpu_as_many_as_its_memory_holds_and_the_work_keeps_busy() {
-        assert_eq!((default_workers("cuda:0", 1, 9), default_workers("cuda:1", u64::MAX, 9)), (1, 1));
-        assert_eq!(default_workers("cpu", u64::MAX, 9), 1);
+        assert_eq!((default_workers("cuda:0", 1, Some(9)), default_workers("cuda:1", u64::MAX, None)), (1, 1));
+        assert_eq!(default_workers("cpu", u64::MAX, Some(9)), 1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        assert_eq!((default_workers("cpu", 1, 9), default_workers("cpu", 1, 0)), (cores.min(4), cores.min(4)));
-        assert_eq!((default_workers("cpu", 1, 1), default_workers("cpu", 1, 2)), (1, cores.min(2)));
+        assert_eq!((default_workers("cpu", 1, Some(9)), default_workers("cpu", 1, None)), (cores.min(4), cores.min(4)));
+        assert_eq!((default_workers("cpu", 1, Some(1)), default_workers("cpu", 1, Some(2))), (1, cores.min(2)));
+    }
+
+    #[test]
+    fn workers_share_all_cores() {
+        let shares = |cores, workers| (0..workers).map(|number| share(cores, workers, number)).collect::<Vec<_>>();
+        assert_eq!((shares(4, 4), shares(4, 3), shares(7, 2)), (vec![1; 4], vec![2, 1, 1], vec![4, 3]));
+        assert_eq!(shares(2, 3), [1, 1, 1], "more workers than cores were asked for");
     }
 }

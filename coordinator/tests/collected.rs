@@ -107,3 +107,20 @@ async fn a_condition_is_described_with_its_examples_and_variables() {
         ]
     );
 }
+
+#[test]
+fn units_that_run_a_model_are_long_where_fits_are_not_most_of_what_is_missing() {
+    let planned = |fields: &str| {
+        let spec = testkit::spec(&["a"], &format!("execution: {{rows_per_unit: 5}}\n{fields}"));
+        sweep::of_rows(spec, testkit::rows(20, &["joy", "anger"]), vec![testkit::facts("a", 2)]).unwrap()
+    };
+    let asked = planned("baselines: [zero-shot]\nlayers: []\nprobes: []");
+    let mut chains = Chains::default();
+    assert_eq!(chains.long_at_once(&asked), Some(4));
+    asked.plan.units.keys().skip(1).for_each(|unit| _ = chains.links.insert(*unit, commit::result(0)));
+    assert_eq!(chains.long_at_once(&asked), Some(1));
+    asked.plan.units.keys().for_each(|unit| _ = chains.links.insert(*unit, commit::result(0)));
+    assert_eq!(chains.long_at_once(&asked), None, "nothing is missing");
+    let fits = planned("baselines: []\nprobes: [{kind: mlp}]\nseeds: [0, 1, 2, 3, 4, 5, 6, 7]");
+    assert_eq!(Chains::default().long_at_once(&fits), None, "fits are most of it");
+}

@@ -70,10 +70,9 @@ enum By {
 /// This computer. Workers are started for the first unit that is missing, and stay, with the models that they have loaded,
 /// until this is dropped.
 struct Here {
-    device: DeviceArgs,
+    device: String,
+    workers: usize,
     log_format: LogFormat,
-    /// Bytes of the largest model's weights, of which every worker may hold a copy.
-    largest: u64,
     running: Option<Running>,
 }
 
@@ -112,15 +111,20 @@ pub struct Now {
 }
 
 impl Computing {
-    /// On this computer, sweeps over these models; nothing is started yet.
+    /// On this computer, sweeps over these models; nothing is started yet. No more than `at_once` long units can be run side by side,
+    /// if that is known of all of the sweeps.
     pub fn new<'a>(
         store: &Store,
         device: &DeviceArgs,
         log_format: LogFormat,
         models: impl IntoIterator<Item = &'a ModelFacts>,
+        at_once: Option<usize>,
     ) -> Computing {
+        // Every worker may hold a copy of the largest model's weights.
         let largest = models.into_iter().map(|m| m.architecture.parameters() * m.dtype.bytes()).max().unwrap_or(0);
-        let here = Here { device: device.clone(), log_format, largest, running: None };
+        let DeviceArgs { workers, device } = device.clone();
+        let workers = workers.map_or_else(|| default_workers(&device, largest, at_once), usize::from);
+        let here = Here { device, workers, log_format, running: None };
         Computing { store: store.clone(), by: By::Here(here) }
     }
 
@@ -209,12 +213,7 @@ impl Here {
                 running.handle.open(sweep.clone()).await?;
                 running
             }
-            idle => {
-                let model_units = sweep.plan.units.values().filter(|planned| planned.unit.spec.model().is_some()).count();
-                let default = || default_workers(&self.device.device, self.largest, model_units);
-                let workers = self.device.workers.map_or_else(default, usize::from);
-                idle.insert(Running::start(store, sweep, workers, &self.device.device, self.log_format).await?)
-            }
+            idle => idle.insert(Running::start(store, sweep, self.workers, &self.device, self.log_format).await?),
         };
         if retry && let count @ 1.. = handle.retry_quarantined(&sweep.id).await.map_err(Failure::again)? {
             tell(Level::INFO, &format_args!("note: {} tried again, which had failed", units_are(count as u64)));
@@ -273,13 +272,7 @@ impl Running {
         handle.all_open().await.map_err(Failure::again)?;
         let served = tokio::spawn(server::serve(listener, handle.clone(), std::future::pending()));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let crew = Crew {
-            coordinator: format!("http://{address}"),
-            workers,
-            threads: (cores / workers).max(1),
-            device: device.to_owned(),
-            log_format,
-        };
+        let crew = Crew { coordinator: format!("http://{address}"), workers, cores, device: device.to_owned(), log_format };
         Ok(Running { handle, superseded, crew: tokio::spawn(crew.run()), served })
     }
 }

@@ -176,7 +176,7 @@ async fn build(args: BuildArgs, log_format: LogFormat) -> Result<(), Failure> {
     let Comments { filter, mut entries, files, notes } = Comments::read(&spec, &args.spec).await?;
     let (writer, classifier) = models(&spec).await?;
     let computing = match &args.coordinator {
-        None => Computing::new(&store, &args.device, log_format, [&writer, &classifier]),
+        None => Computing::new(&store, &args.device, log_format, [&writer, &classifier], None),
         Some(url) => Computing::elsewhere(&store, RemoteArgs::at(url)),
     };
     let mut build = Build { spec, store, computing, writer, classifier, stages: Vec::new(), now: Now::default(), quiet: args.json };

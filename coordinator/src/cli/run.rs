@@ -75,10 +75,11 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     }
     // The report is asked for anew each time; the work is not.
     (sweep.accepted.spec.name, sweep.accepted.spec.report) = (name, spec.report);
-    let done = Chains::read(&store, &sweep).await?.committed(&sweep);
+    let chains = Chains::read(&store, &sweep).await?;
+    let (done, at_once) = (chains.committed(&sweep), chains.long_at_once(&sweep));
     announce(&args, &sweep, done, &notes);
     let read = async |chains: &Chains, status: &Status| collect::study(&store, &sweep, chains, status.quarantined.clone()).await;
-    let mut computing = Computing::new(&store, &args.device, log_format, &sweep.plan.models);
+    let mut computing = Computing::new(&store, &args.device, log_format, &sweep.plan.models, at_once);
     let Computed { status, results: study, now } = computing.sound(&sweep, read).await?;
     drop(computing);
     let absent = study.predictions.iter().filter(|p| p.fit.as_ref().is_some_and(|fit| fit.absent.is_some())).count();
