@@ -240,6 +240,9 @@ pub struct WorkerStatus {
     pub committed: u64,
     /// Milliseconds since its last heartbeat.
     pub silent_ms: u64,
+    /// Whether that is more than two heartbeats ago.
+    #[serde(default)]
+    pub late: bool,
 }
 
 /// A unit that failed for good.

@@ -20,9 +20,6 @@ use crate::sweep::Sweep;
 use crate::{catalogue, collect, journal};
 use tracing::Level;
 
-/// Seconds after which a worker's silence is told: two heartbeats of the default.
-const SILENT: f64 = 30.0;
-
 /// Arguments of `limbic status`.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
@@ -149,8 +146,8 @@ pub fn in_words(status: &Status) -> String {
     }
     for worker in &status.workers {
         let running = if worker.running.is_empty() { "waiting".to_owned() } else { worker.running.join(", ") };
-        let silent = worker.silent_ms as f64 / 1000.0;
-        let silent = if silent >= SILENT { format!(" (not heard of for {})", seconds(silent)) } else { String::new() };
+        let silence = || format!(" (not heard from for {})", seconds(worker.silent_ms as f64 / 1000.0));
+        let silent = if worker.late { silence() } else { String::new() };
         text += &format!("worker    {} on {}: {running}{silent}\n", worker.id, worker.device);
     }
     for unit in &status.quarantined {
@@ -232,17 +229,18 @@ mod tests {
 
     #[test]
     fn a_worker_that_is_silent_is_said_to_be() {
-        let worker = |id: &str, silent_ms| WorkerStatus {
+        let worker = |id: &str, silent_ms, late| WorkerStatus {
             id: id.into(),
             device: "cpu".into(),
             running: vec!["extract a".into()],
             committed: 3,
             silent_ms,
+            late,
         };
-        let status = Status { workers: vec![worker("a", 14_900), worker("b", 75_000)], ..status() };
+        let status = Status { workers: vec![worker("a", 14_900, false), worker("b", 75_000, true)], ..status() };
         let text = in_words(&status);
         assert!(text.contains("worker    a on cpu: extract a\n"), "{text}");
-        assert!(text.contains("worker    b on cpu: extract a (not heard of for 1 min 15 s)\n"), "{text}");
+        assert!(text.contains("worker    b on cpu: extract a (not heard from for 1 min 15 s)\n"), "{text}");
     }
 
     #[test]

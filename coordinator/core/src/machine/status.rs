@@ -46,6 +46,7 @@ impl Machine {
             running: running.collect(),
             committed: worker.commits,
             silent_ms: u64::try_from((now - worker.seen).as_millis()).unwrap_or(u64::MAX),
+            late: now - worker.seen > 2 * self.settings.heartbeat,
         }
     }
 }
