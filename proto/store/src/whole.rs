@@ -1,8 +1,10 @@
 //! Files of this computer that are there whole or not at all.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
+
+use crate::chance::draw;
 
 /// Writes a file, and its folder where there is none. Whoever reads it meanwhile, or writes it, too, has one or the other whole file
 /// before and afterwards. A crash of the computer may cost it; it isn't written through.
@@ -10,17 +12,13 @@ use std::path::Path;
 /// # Errors
 /// The file can't be written; what was written of it is removed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    fs::create_dir_all(folder)?;
-    let mut making = tempfile::Builder::new();
-    making.suffix(".partial");
-    // As any new file's, less the mask of the process: by default nobody else could read it.
-    #[cfg(unix)]
-    let making = making.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = making.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.persist(path)?;
-    Ok(())
+    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".{}-{:08x}.partial", std::process::id(), draw::<u32>()));
+    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).inspect_err(|_| {
+        // It is useless; if it can't be removed either, it does no harm.
+        let _ = fs::remove_file(&partial);
+    })
 }
 
 #[cfg(test)]
@@ -41,30 +39,23 @@ mod tests {
         assert_eq!((files(folder.path()), files(&folder.path().join("a"))), (1, 1));
     }
 
-    #[cfg(unix)]
     #[test]
-    fn it_may_be_read_by_whom_any_file_may() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let (ours, plain) = (folder.path().join("ours"), folder.path().join("plain"));
-        write_whole(&ours, b"x").unwrap();
-        fs::write(&plain, b"x").unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
-        assert_eq!(mode(&ours), mode(&plain));
-    }
-
-    #[test]
-    fn those_who_write_one_file_side_by_side_leave_one_whole_file() {
+    fn whoever_reads_a_file_that_others_write_reads_one_of_theirs() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f");
         std::thread::scope(|scope| {
-            for of in 0..8u8 {
+            for of in 1..=4u8 {
                 let path = &path;
-                scope.spawn(move || (0..20).for_each(|_| write_whole(path, &vec![of; 100_000]).unwrap()));
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        write_whole(path, &vec![of; usize::from(of) * 100_000]).unwrap();
+                        let found = fs::read(path).unwrap();
+                        let whose = found[0];
+                        assert!(found.len() == usize::from(whose) * 100_000 && found.iter().all(|byte| *byte == whose));
+                    }
+                });
             }
         });
-        let found = fs::read(&path).unwrap();
-        assert!(found.len() == 100_000 && found.iter().all(|byte| *byte == found[0]));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
