@@ -8,6 +8,7 @@ use arrow_array::types::{
     Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef};
+use arrow_buffer::ArrowNativeType;
 use arrow_schema::DataType;
 use bytes::Bytes;
 use limbic_proto::spec::DatasetSpec;
@@ -50,6 +51,18 @@ pub(super) fn read(spec: &DatasetSpec, file: &str, bytes: Bytes, notes: &mut Vec
     Ok(Read { columns, utterances })
 }
 
+/// Whether values of a type can be anything here; a type that can't is named even where all of its values are null.
+fn readable(kind: &DataType) -> bool {
+    match kind {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            !item.data_type().is_nested() && readable(item.data_type())
+        }
+        DataType::Dictionary(_, value) => !value.is_nested() && readable(value),
+        DataType::Null | DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        number => number.is_integer() || number.is_floating() || number.is_decimal(),
+    }
+}
+
 /// What a row has in a column.
 fn cell(array: &dyn Array, i: usize) -> Cell {
     /// A number of a primitive column, as text.
@@ -60,6 +73,7 @@ fn cell(array: &dyn Array, i: usize) -> Cell {
     }
     let list = |items: ArrayRef| Cell::List((0..items.len()).map(|j| cell(&items, j)).collect());
     match array.data_type() {
+        other if !readable(other) => Cell::Other(format!("a value of type {other}")),
         DataType::Null => Cell::Missing,
         _ if array.is_null(i) => Cell::Missing,
         DataType::Utf8 => Cell::Text(array.as_string::<i32>().value(i).to_owned()),
@@ -86,12 +100,29 @@ fn cell(array: &dyn Array, i: usize) -> Cell {
         DataType::FixedSizeList(..) => list(array.as_fixed_size_list().value(i)),
         DataType::Dictionary(..) => {
             let dictionary = array.as_any_dictionary();
-            match cell(dictionary.keys(), i) {
-                Cell::Whole(key) => cell(dictionary.values(), key.parse().expect("a key that is not null is a place among the values")),
-                _ => unreachable!("a dictionary's keys are whole numbers"),
-            }
+            cell(dictionary.values(), place(dictionary.keys(), i))
         }
-        other => Cell::Other(format!("a value of type {other}")),
+        other => unreachable!("{other} is not readable"),
+    }
+}
+
+/// Where among a dictionary's values that of a row is.
+fn place(keys: &dyn Array, i: usize) -> usize {
+    macro_rules! place {
+        ($type:ident) => {
+            keys.as_primitive::<$type>().value(i).as_usize()
+        };
+    }
+    match keys.data_type() {
+        DataType::Int8 => place!(Int8Type),
+        DataType::Int16 => place!(Int16Type),
+        DataType::Int32 => place!(Int32Type),
+        DataType::Int64 => place!(Int64Type),
+        DataType::UInt8 => place!(UInt8Type),
+        DataType::UInt16 => place!(UInt16Type),
+        DataType::UInt32 => place!(UInt32Type),
+        DataType::UInt64 => place!(UInt64Type),
+        other => unreachable!("a dictionary's keys are whole numbers, not {other}"),
     }
 }
 
@@ -123,16 +154,16 @@ fn named(cell: Cell, names: &[String]) -> Cell {
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::builder::{FixedSizeListBuilder, Int8Builder, LargeListBuilder, StringBuilder};
+    use arrow_array::builder::{FixedSizeListBuilder, Int8Builder, LargeListBuilder, ListBuilder, StringBuilder, TimestampSecondBuilder};
     use arrow_array::{
-        BooleanArray, Decimal128Array, DictionaryArray, Float32Array, Float64Array, NullArray, StringViewArray, TimestampSecondArray,
-        UInt64Array,
+        BooleanArray, Decimal32Array, Decimal64Array, Decimal128Array, Decimal256Array, DictionaryArray, Float32Array, Float64Array,
+        LargeStringArray, NullArray, StringArray, StringViewArray, TimestampSecondArray, UInt64Array,
     };
 
     use super::*;
 
-    fn said(array: impl Array + 'static) -> Vec<String> {
-        (0..array.len()).map(|i| format!("{:?}", cell(&(Arc::new(array.slice(0, array.len())) as ArrayRef), i))).collect()
+    fn said(array: impl Array) -> Vec<String> {
+        (0..array.len()).map(|i| format!("{:?}", cell(&array, i))).collect()
     }
 
     #[test]
@@ -143,12 +174,20 @@ mod tests {
         assert_eq!(said(Float32Array::from(vec![0.1])), [r#"Real("0.1")"#]);
         let decimals = Decimal128Array::from(vec![-1205, 7]).with_precision_and_scale(6, 2).unwrap();
         assert_eq!(said(decimals), [r#"Real("-12.05")"#, r#"Real("0.07")"#]);
+        assert_eq!(said(Decimal32Array::from(vec![15]).with_precision_and_scale(3, 1).unwrap()), [r#"Real("1.5")"#]);
+        assert_eq!(said(Decimal64Array::from(vec![15]).with_precision_and_scale(3, 1).unwrap()), [r#"Real("1.5")"#]);
+        let wide = Decimal256Array::from(vec![arrow_buffer::i256::from_i128(15)]).with_precision_and_scale(3, 1).unwrap();
+        assert_eq!(said(wide), [r#"Real("1.5")"#]);
+        assert_eq!(said(LargeStringArray::from(vec![Some("a"), None])), [r#"Text("a")"#, "Missing"]);
         assert_eq!(said(BooleanArray::from(vec![Some(true), None])), ["Bool(true)", "Missing"]);
         assert_eq!(said(NullArray::new(1)), ["Missing"]);
         assert_eq!(
             said(vec![Some("b"), None, Some("b")].into_iter().collect::<DictionaryArray<Int8Type>>()),
             [r#"Text("b")"#, "Missing", r#"Text("b")"#]
         );
+        let values: ArrayRef = Arc::new(StringArray::from(vec![None, Some("c")]));
+        let dictionary = DictionaryArray::<UInt16Type>::new(vec![1, 0].into(), values);
+        assert_eq!(said(dictionary), [r#"Text("c")"#, "Missing"], "a value of a dictionary that is null");
         let mut large = LargeListBuilder::new(StringBuilder::new());
         large.append_value([Some("x"), None]);
         large.append_null();
@@ -157,6 +196,10 @@ mod tests {
         fixed.values().append_slice(&[3, 4]);
         fixed.append(true);
         assert_eq!(said(fixed.finish()), [r#"List([Whole("3"), Whole("4")])"#]);
-        assert_eq!(said(TimestampSecondArray::from(vec![5])), [r#"Other("a value of type Timestamp(s)")"#]);
+        let other = r#"Other("a value of type Timestamp(s)")"#;
+        assert_eq!(said(TimestampSecondArray::from(vec![Some(5), None])), [other, other]);
+        let mut times = ListBuilder::new(TimestampSecondBuilder::new());
+        times.append(true);
+        assert!(said(times.finish())[0].starts_with(r#"Other("a value of type List("#), "an empty list of what can't be read");
     }
 }
