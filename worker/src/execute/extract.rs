@@ -50,7 +50,8 @@ pub(super) fn extract(
         bad_rows: spec.bad_rows,
     };
     let of_prompts = prompts.built.rows.clone();
-    let (width, memory) = (model.architecture().hidden, part_of_memory(rayon::current_num_threads()));
+    let threads = if model.device() == "cpu" { rayon::current_num_threads() } else { usize::MAX };
+    let (width, memory) = (model.architecture().hidden, part_of_memory(threads));
     let mut moments = spec.moments.map(|_| Gathered::new(all, &of_prompts, &request, width, memory)).transpose()?;
     let found = blocks::extract(model, &prompts.built.prompts, &request, parts, moments.as_mut(), progress);
     let found = found.map_err(|stopped| stopped.of(&prompts))?;

@@ -38,16 +38,16 @@ impl<'a> Gathered<'a> {
         let bytes = Moments::bytes(width, outputs).saturating_mul((layers * read_outs) as u64);
         if memory > 0 && bytes > memory {
             let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
-            // Another worker may have more.
+            // Tried again, the unit would be split in the end, and the moments of its halves are as large.
             return Err(ExecuteError::Engine {
                 what: format!("gathering moments of {layers} layers at {read_outs} read-outs, {width} columns wide"),
                 message: format!(
                     "they take {:.2} GiB, and this worker has {:.2} for them; sweep fewer layers or offsets at a time, keep states \
-                     (`execution.activations`), or run fewer workers on this computer",
+                     (`execution.activations`), or run fewer workers on this computer, and try again",
                     gib(bytes),
                     gib(memory)
                 ),
-                advice: Advice::Retry,
+                advice: Advice::Reject,
             });
         }
         let mut held = 0;
@@ -116,7 +116,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn moments_that_memory_does_not_hold_are_refused_and_may_be_gathered_elsewhere() {
+    fn moments_that_memory_does_not_hold_are_refused_for_good() {
         let all = rows::Rows { scheme: rows::Scheme::Single, classes: vec!["joy".into(), "fear".into()], rows: Vec::new() };
         let unit = UnitRows { all: Arc::new(all), whole: 0..0, range: 0..0 };
         let request = Request::new(vec![Layer::Block(1), Layer::Final], vec![ReadOut::LAST]);
@@ -125,6 +125,6 @@ mod tests {
         assert!(Gathered::new(&unit, &[], &request, 64, 0).is_ok(), "nothing is known of the memory");
         let refused = Gathered::new(&unit, &[], &request, 64, needed - 1).err().expect("too little memory");
         assert!(refused.to_string().contains("2 layers at 1 read-outs, 64 columns wide"), "{refused}");
-        assert_eq!(refused.advice(), Advice::Retry);
+        assert_eq!(refused.advice(), Advice::Reject);
     }
 }
