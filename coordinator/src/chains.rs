@@ -70,14 +70,17 @@ impl Chains {
         sweep.plan.units.keys().filter(|key| self.done(key)).count()
     }
 
-    /// How many units that run a model could be begun at once; none where fits are most of what is missing, so that many more can.
-    pub fn long_at_once(&self, sweep: &Sweep) -> Option<usize> {
-        let open: Vec<&PlannedUnit> = sweep.plan.units.iter().filter(|(key, _)| !self.done(key)).map(|(_, planned)| planned).collect();
-        let long: Vec<&PlannedUnit> = open.iter().copied().filter(|planned| planned.unit.spec.model().is_some()).collect();
+    /// How many units that run a model could be begun now, if there are any and they are most of what is missing. Where fits are, which use
+    /// many cores less well, that says nothing of how many workers are of use: of more than four cores a worker has a part.
+    pub fn long_at_once(&self, sweep: &Sweep, cores: usize) -> Option<usize> {
+        let parts = self.parts(sweep).into_iter();
+        let open: Vec<&PlannedUnit> = parts.filter(|(key, _)| !self.done(key)).map(|(_, planned)| planned).collect();
+        let (long, fits): (Vec<&PlannedUnit>, Vec<&PlannedUnit>) =
+            open.into_iter().partition(|planned| planned.unit.spec.model().is_some());
         let flops = |units: &[&PlannedUnit]| units.iter().map(|planned| planned.unit.hints.flops).sum::<f64>();
         let ready = |planned: &&&PlannedUnit| planned.unit.spec.dependencies().iter().all(|unit| self.done(unit));
         let at_once = long.iter().filter(ready).count();
-        (at_once > 0 && 2.0 * flops(&long) > flops(&open)).then_some(at_once)
+        (at_once > 0 && flops(&long) > flops(&fits) * (cores as f64 / 4.0).max(1.0)).then_some(at_once)
     }
 
     /// How many units there are and how many of them are done, as a sweep's status counts: one that was split, and its halves

@@ -108,8 +108,8 @@ pub fn worker() -> ExitCode {
 }
 
 /// How many workers this computer takes, the cores shared among them. On the CPU: one per core up to four, as long as half the
-/// memory holds their weights, and no more than so many units `at_once` as are long, if that is known, for a worker without one would
-/// leave its cores idle. On a GPU: one, which keeps it busy; each further one would hold the weights once more.
+/// memory holds their weights, and no more than the `at_once` long units that can be begun, if that is known, for a worker without one
+/// would leave its cores idle. On a GPU: one, which keeps it busy; each further one would hold the weights once more.
 pub fn default_workers(device: &str, largest_model_bytes: u64, at_once: Option<usize>) -> usize {
     if device != "cpu" {
         return 1;

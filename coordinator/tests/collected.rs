@@ -116,11 +116,14 @@ fn units_that_run_a_model_are_long_where_fits_are_not_most_of_what_is_missing() 
     };
     let asked = planned("baselines: [zero-shot]\nlayers: []\nprobes: []");
     let mut chains = Chains::default();
-    assert_eq!(chains.long_at_once(&asked), Some(4));
+    let at_once = |chains: &Chains, sweep| chains.long_at_once(sweep, 2);
+    assert_eq!(at_once(&chains, &asked), Some(4));
     asked.plan.units.keys().skip(1).for_each(|unit| _ = chains.links.insert(*unit, commit::result(0)));
-    assert_eq!(chains.long_at_once(&asked), Some(1));
+    assert_eq!(at_once(&chains, &asked), Some(1));
     asked.plan.units.keys().for_each(|unit| _ = chains.links.insert(*unit, commit::result(0)));
-    assert_eq!(chains.long_at_once(&asked), None, "nothing is missing");
+    assert_eq!(at_once(&chains, &asked), None, "nothing is missing");
+    let judged = planned("baselines: []\nlayers: []\nprobes: []\ncontinuation: {tokens: 4}\njudge: {}");
+    assert_eq!((judged.plan.units.len(), at_once(&Chains::default(), &judged)), (8, Some(4)), "judges wait for replies");
     let fits = planned("baselines: []\nprobes: [{kind: mlp}]\nseeds: [0, 1, 2, 3, 4, 5, 6, 7]");
-    assert_eq!(Chains::default().long_at_once(&fits), None, "fits are most of it");
+    assert_eq!(at_once(&Chains::default(), &fits), None, "fits are most of it");
 }

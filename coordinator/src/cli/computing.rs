@@ -111,8 +111,7 @@ pub struct Now {
 }
 
 impl Computing {
-    /// On this computer, sweeps over these models; nothing is started yet. No more than `at_once` long units can be run side by side,
-    /// if that is known of all of the sweeps.
+    /// On this computer, sweeps over these models; nothing is started yet. At first `at_once` long units can be begun, if that is known.
     pub fn new<'a>(
         store: &Store,
         device: &DeviceArgs,

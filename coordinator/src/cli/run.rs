@@ -76,7 +76,8 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     // The report is asked for anew each time; the work is not.
     (sweep.accepted.spec.name, sweep.accepted.spec.report) = (name, spec.report);
     let chains = Chains::read(&store, &sweep).await?;
-    let (done, at_once) = (chains.committed(&sweep), chains.long_at_once(&sweep));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (done, at_once) = (chains.committed(&sweep), chains.long_at_once(&sweep, cores));
     announce(&args, &sweep, done, &notes);
     let read = async |chains: &Chains, status: &Status| collect::study(&store, &sweep, chains, status.quarantined.clone()).await;
     let mut computing = Computing::new(&store, &args.device, log_format, &sweep.plan.models, at_once);
