@@ -141,6 +141,19 @@ fn too_little_memory_halves_the_passes_and_changes_no_bit() {
             |model: &Model| label_log_likelihoods(model, &prompts, Labels::new(&labels), &mut |_| ControlFlow::Continue(())).unwrap();
         let (whole, found) = (score(&model), score(&cramped(name, &placement, 2 * longest)));
         assert!(found.memory_retries > 0 && whole.rows == found.rows && whole.tokens == found.tokens, "{name}");
+        // What memory has turned out to hold is known to those behind another header.
+        let system = Some("Answer in one word only: which emotion is this?".to_owned());
+        let others = self::prompts(&model, &spec::Prompt::Chat(spec::Chat { system, ..spec::Chat::default() }), &meta.texts);
+        let longest = |prompts: &[limbic_engine::Prompt]| prompts.iter().map(|p| p.ids.len()).max().unwrap();
+        let room = longest(&shared).max(longest(&others));
+        let retries = |prompts: &[limbic_engine::Prompt]| {
+            let asked = Labels { batch_tokens: Some(2 * room), ..Labels::new(&labels) };
+            let cramped = cramped(name, &placement, room);
+            label_log_likelihoods(&cramped, prompts, asked, &mut |_| ControlFlow::Continue(())).unwrap().memory_retries
+        };
+        let (one, other) = (retries(&shared), retries(&others));
+        let both = retries(&[shared, others].concat());
+        assert!(one > 0 && other > 0 && both == one.max(other), "{name}: {one}, {other}, both {both}");
     }
 }
 

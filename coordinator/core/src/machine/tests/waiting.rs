@@ -31,6 +31,18 @@ fn every_pending_unit_waits_for_something_that_is_said() {
 }
 
 #[test]
+fn a_worker_is_late_after_two_heartbeats() {
+    let mut bench = Bench::new(six_units());
+    register(&mut bench, "w", 1000);
+    let (since, heartbeat) = (bench.now, Settings::default().heartbeat);
+    let mut late = |after: Duration| {
+        bench.now = since + after;
+        bench.status().workers[0].late
+    };
+    assert!(!late(Duration::ZERO) && !late(2 * heartbeat) && late(2 * heartbeat + secs(1)));
+}
+
+#[test]
 fn who_only_looks_at_a_sweep_knows_nothing_of_workers() {
     let mut machine = Machine::new(Settings::default());
     let (id, plan) = (one(), six_units());
