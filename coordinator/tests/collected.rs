@@ -122,8 +122,9 @@ fn units_that_run_a_model_are_long_where_fits_are_not_most_of_what_is_missing() 
     assert_eq!(at_once(&chains, &asked), Some(1));
     asked.plan.units.keys().for_each(|unit| _ = chains.links.insert(*unit, commit::result(0)));
     assert_eq!(at_once(&chains, &asked), None, "nothing is missing");
-    let judged = planned("baselines: []\nlayers: []\nprobes: []\ncontinuation: {tokens: 4}\njudge: {}");
-    assert_eq!((judged.plan.units.len(), at_once(&Chains::default(), &judged)), (8, Some(4)), "judges wait for replies");
+    let judged = planned("baselines: []\nlayers: [2]\nprobes: []\noffsets: [0, 3]\ncontinuation: {}\njudge: {}");
+    assert!(judged.plan.units.len() > 4, "there are judges, and they wait for replies");
+    assert_eq!(at_once(&Chains::default(), &judged), Some(4));
     let fits = planned("baselines: []\nprobes: [{kind: mlp}]\nseeds: [0, 1, 2, 3, 4, 5, 6, 7]");
     assert_eq!(at_once(&Chains::default(), &fits), None, "fits are most of it");
 }
