@@ -70,8 +70,8 @@ impl Chains {
         sweep.plan.units.keys().filter(|key| self.done(key)).count()
     }
 
-    /// How many units that run a model could be begun now, if there are any and they are most of what is missing. Where fits are, which use
-    /// many cores less well, that says nothing of how many workers are of use: of more than four cores a worker has a part.
+    /// How many units that run a model could be begun now, if there are any and they are most of what is missing. Otherwise that number
+    /// says nothing of how many workers are of use: fits use several cores less well, the more so the more of them a worker has.
     pub fn long_at_once(&self, sweep: &Sweep, cores: usize) -> Option<usize> {
         let parts = self.parts(sweep).into_iter();
         let open: Vec<&PlannedUnit> = parts.filter(|(key, _)| !self.done(key)).map(|(_, planned)| planned).collect();
