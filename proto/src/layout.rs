@@ -66,8 +66,18 @@ pub fn parts(unit: &UnitKey) -> String {
 }
 
 /// One finished block of a unit that was interrupted.
-pub fn part(unit: &UnitKey, name: &str) -> String {
-    artifact(unit, PARTS, name)
+pub fn part(unit: &UnitKey, file: &str) -> String {
+    artifact(unit, PARTS, file)
+}
+
+/// What the file of a block is called. Of a generation above 0 it says so: whoever asked for a unit again asked for new numbers.
+pub fn part_file(name: &str, generation: u32) -> String {
+    if generation == 0 { name.to_owned() } else { format!("{name}.{generation}") }
+}
+
+/// The generation that the file of a block is of; none where it isn't called so.
+pub fn part_generation(file: &str) -> Option<u32> {
+    file.split_once('.').map_or(Some(0), |(_, generation)| generation.parse().ok())
 }
 
 /// What stands in the place of an attempt's id for verdicts on replies.
@@ -139,6 +149,14 @@ pub fn link(name: &str) -> Option<(UnitKey, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_blocks_file_says_its_generation() {
+        for (generation, file) in [(0, "0003-ab"), (7, "0003-ab.7")] {
+            assert_eq!((part_file("0003-ab", generation).as_str(), part_generation(file)), (file, Some(generation)));
+        }
+        assert_eq!(part_generation("states.safetensors"), None);
+    }
 
     #[test]
     fn a_commits_name_says_unit_and_link() {

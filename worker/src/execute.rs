@@ -49,6 +49,8 @@ pub struct Output {
     pub tokens: u64,
     /// Further counts for the provenance: `skipped_rows`, …
     pub counts: BTreeMap<String, u64>,
+    /// Whether finished blocks of the unit are kept in the store, which nobody needs once it is committed.
+    pub blocks: bool,
 }
 
 impl std::fmt::Debug for Output {

@@ -23,6 +23,7 @@ pub struct FakeExecutor {
     fault: Option<Fault>,
     executed: Arc<AtomicUsize>,
     loaded: Vec<Digest>,
+    keeps_blocks: bool,
 }
 
 impl FakeExecutor {
@@ -37,6 +38,12 @@ impl FakeExecutor {
         FakeExecutor { fault: Some(Box::new(fault)), ..self }
     }
 
+    /// Keeps a finished block of every unit in the store before it goes on, as for the case that it is interrupted.
+    #[must_use]
+    pub fn keeping_blocks(self) -> FakeExecutor {
+        FakeExecutor { keeps_blocks: true, ..self }
+    }
+
     /// Counts the units that were begun, from outside.
     pub fn executed(&self) -> Arc<AtomicUsize> {
         self.executed.clone()
@@ -49,8 +56,12 @@ impl FakeExecutor {
 }
 
 impl Executor for FakeExecutor {
-    fn execute(&mut self, unit: &Unit, _: &Inputs, progress: &Progress) -> Result<Output, ExecuteError> {
+    fn execute(&mut self, unit: &Unit, inputs: &Inputs, progress: &Progress) -> Result<Output, ExecuteError> {
         let before = self.executed.fetch_add(1, Ordering::SeqCst);
+        let parts = inputs.parts(unit.spec.key(), Duration::ZERO);
+        if self.keeps_blocks {
+            parts.put("0000", &FakeExecutor::artifact(unit, "block").into());
+        }
         if let Some(error) = self.fault.as_mut().and_then(|fault| fault(unit, before)) {
             return Err(error);
         }
@@ -72,7 +83,7 @@ impl Executor for FakeExecutor {
             UnitKind::Transfer => &[PREDICTIONS, FITS],
         };
         let artifacts = names.iter().map(|name| (*name, FakeExecutor::artifact(unit, name).into())).collect();
-        Ok(Output { artifacts, tokens: 1, ..Output::default() })
+        Ok(Output { artifacts, tokens: 1, blocks: parts.any(), ..Output::default() })
     }
 
     fn loaded(&self) -> Vec<Digest> {

@@ -401,6 +401,20 @@ async fn failures_and_panics_are_reported_and_the_worker_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn finished_blocks_go_with_the_commit_and_stay_without_one() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(world.state([1, 2]));
+    let not_finite = || ExecuteError::NotFinite { what: "L3.k0".into(), row: "r17".into(), hint: "try f32" };
+    let executor = FakeExecutor::default().keeping_blocks().with_fault(move |_, before| (before == 0).then(not_finite));
+    let (worker, _stop) = start(settings(&coordinator), executor);
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Finished);
+    let (failed, done) = (unit(1).spec.key(), unit(2).spec.key());
+    assert_eq!(world.store.list(&layout::parts(&failed)).await.unwrap(), ["0000"], "the next attempt goes on from it");
+    assert!(world.done(&unit(2)).await.is_some());
+    assert_eq!(world.store.list(&layout::parts(&done)).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_device_ends_the_worker_after_it_has_said_so() {
     let world = World::new();
     let coordinator = FakeCoordinator::start(world.state([1, 2]));

@@ -40,9 +40,25 @@ impl Store {
         let body = Bytes::from(serde_json::to_vec(&marker).expect("a marker serializes"));
         // Whoever's marker stands, it says the same.
         self.create(&layout::released(unit, generation), &marker.nonce, body).await?;
-        let parts = self.list(&layout::parts(unit)).await?;
-        let parts = parts.iter().map(|name| layout::part(unit, name));
-        self.remove(parts.chain([layout::artifact(unit, &done.attempt, STATES)]).collect()).await
+        let mut paths = self.parts(unit, generation).await?;
+        paths.push(layout::artifact(unit, &done.attempt, STATES));
+        self.remove(paths).await
+    }
+
+    /// Removes the finished blocks of a unit's generations up to one, which nobody needs once that is committed. Where there are
+    /// none that is no error.
+    ///
+    /// # Errors
+    /// The store can't be reached or written.
+    pub async fn remove_parts(&self, unit: &UnitKey, generation: u32) -> Result<(), StoreError> {
+        self.remove(self.parts(unit, generation).await?).await
+    }
+
+    /// The paths of the finished blocks of a unit's generations up to one.
+    async fn parts(&self, unit: &UnitKey, generation: u32) -> Result<Vec<String>, StoreError> {
+        let files = self.list(&layout::parts(unit)).await?;
+        let files = files.iter().filter(|file| layout::part_generation(file).is_none_or(|of| of <= generation));
+        Ok(files.map(|file| layout::part(unit, file)).collect())
     }
 
     /// Whether the activations of a unit's generation were released.

@@ -198,6 +198,19 @@ fn gone(before: &BTreeMap<PathBuf, Vec<u8>>, after: &BTreeMap<PathBuf, Vec<u8>>)
 }
 
 #[tokio::test]
+async fn blocks_of_a_later_generation_stay() {
+    let world = World::new();
+    let unit = Digest::of(b"1");
+    for (name, generation) in [("0000-a", 0), ("0000-a", 1), ("0001-b", 1), ("0000-a", 2)] {
+        let path = layout::part(&unit, &layout::part_file(name, generation));
+        world.store.put_content(&path, Bytes::from_static(b"block")).await.unwrap();
+    }
+    world.store.remove_parts(&unit, 1).await.unwrap();
+    assert_eq!(world.store.list(&layout::parts(&unit)).await.unwrap(), ["0000-a.2"]);
+    world.store.remove_parts(&unit, 1).await.unwrap();
+}
+
+#[tokio::test]
 async fn released_activations_are_gone_and_everything_else_is_kept() {
     let world = World::new();
     let [unit, never] = [b"1", b"2"].map(|b| Digest::of(b));

@@ -93,14 +93,14 @@ impl EngineExecutor {
                 super::check_moments(unit, spec.moments, &rows)?;
                 let model = self.models.get(&spec.model, unit, &self.backends, inputs, progress)?;
                 let parts = inputs.parts(unit.spec.key(), self.keep_after);
-                extract::extract(spec, unit, model, &rows, &parts, progress)
+                extract::extract(spec, unit, model, &rows, &parts, progress).map(|output| Output { blocks: parts.any(), ..output })
             }
             UnitSpec::Prompt(spec) => {
                 version("the engine", spec.version, ENGINE_VERSION)?;
                 let rows = super::rows(unit, &spec.rows, inputs)?;
                 let model = self.models.get(&spec.model, unit, &self.backends, inputs, progress)?;
                 let parts = inputs.parts(unit.spec.key(), self.keep_after);
-                prompt::prompt(spec, unit, model, rows.slice(), &parts, progress)
+                prompt::prompt(spec, unit, model, rows.slice(), &parts, progress).map(|output| Output { blocks: parts.any(), ..output })
             }
             UnitSpec::Judge(spec) => {
                 version("the engine", spec.version, ENGINE_VERSION)?;

@@ -122,7 +122,7 @@ fn output(
     ]);
     let row_tokens = row_tokens(prompts, rows, replies, words);
     let json = Bytes::from(serde_json::to_vec(&row_tokens).expect("tokens serialize"));
-    Ok(Output { artifacts: vec![(STATES, file.content()?), (TOKENS, json.into())], tokens, counts })
+    Ok(Output { artifacts: vec![(STATES, file.content()?), (TOKENS, json.into())], tokens, counts, ..Output::default() })
 }
 
 fn row_tokens(prompts: &RowPrompts<'_>, rows: &[Row], mut replies: Vec<Vec<u32>>, mut words: Vec<String>) -> Vec<RowTokens> {

@@ -91,7 +91,7 @@ pub(super) fn judge(
         ("memory_retries", scored.memory_retries + calibration.memory_retries),
     ];
     let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
-    Ok(Output { artifacts: vec![(SCORES, file.content()?)], tokens: scored.tokens + calibration.tokens, counts })
+    Ok(Output { artifacts: vec![(SCORES, file.content()?)], tokens: scored.tokens + calibration.tokens, counts, ..Output::default() })
 }
 
 /// The digest of what determines verdicts beside the replies. What was kept before the device was part of it is a CPU's.

@@ -49,7 +49,7 @@ fn scored(spec: &PromptUnit, budget: usize, model: &dyn Loaded, rows: &[Row], pr
     file.i64("prompt_tokens", vec![rows.len()], prompts.tokens());
     let retries = scored.memory_retries + calibration.memory_retries;
     let counts = prompts.counts([("labels", labels.len() as u64), ("memory_retries", retries)]);
-    Ok(Output { artifacts: vec![(SCORES, file.content()?)], tokens: scored.tokens + calibration.tokens, counts })
+    Ok(Output { artifacts: vec![(SCORES, file.content()?)], tokens: scored.tokens + calibration.tokens, counts, ..Output::default() })
 }
 
 /// How likely the labels are after texts without content. These are no rows: what calibrates the others must be there.
@@ -98,7 +98,7 @@ fn written(
         ("resumed_rows", found.resumed as u64),
     ]);
     let json = Bytes::from(serde_json::to_vec(&answers).expect("answers serialize"));
-    Ok(Output { artifacts: vec![(ANSWERS, json.into())], tokens: found.whole.tokens, counts })
+    Ok(Output { artifacts: vec![(ANSWERS, json.into())], tokens: found.whole.tokens, counts, ..Output::default() })
 }
 
 /// The tokens of answers.

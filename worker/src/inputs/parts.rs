@@ -1,7 +1,7 @@
 //! Finished blocks of a unit that earlier attempts have kept. They are an accelerator: whatever goes wrong with them, the
 //! block is computed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +22,8 @@ pub(crate) struct Parts<'a> {
     unit: UnitKey,
     generation: u32,
     after: Duration,
+    /// Whether the store has any, or may have.
+    any: Cell<bool>,
     /// The write that is under way.
     writing: RefCell<Option<JoinHandle<()>>>,
 }
@@ -29,7 +31,7 @@ pub(crate) struct Parts<'a> {
 impl Inputs {
     /// The kept blocks of a unit; new ones are to be written each time that `after` was spent on them.
     pub(crate) fn parts(&self, unit: UnitKey, after: Duration) -> Parts<'_> {
-        Parts { inputs: self, unit, generation: self.generation, after, writing: RefCell::default() }
+        Parts { inputs: self, unit, generation: self.generation, after, any: Cell::default(), writing: RefCell::default() }
     }
 }
 
@@ -39,30 +41,31 @@ impl Parts<'_> {
         self.after
     }
 
+    /// Whether blocks of the unit were found or kept, so that there is something to remove once it is committed.
+    pub(crate) fn any(&self) -> bool {
+        self.any.get()
+    }
+
     /// The names of the blocks there are of this generation.
     pub(crate) fn list(&self) -> Vec<String> {
         let folder = layout::parts(&self.unit);
         let all = self.inputs.read(|store| list(store, folder.clone())).unwrap_or_default();
-        let name = |file: &String| file.split('.').next().unwrap_or_default().to_owned();
-        all.iter().filter(|file| self.file(&name(file)) == **file).map(name).collect()
-    }
-
-    /// What a block is called in the store. Of a generation above 0 it says so: whoever asked for a unit again asked for new
-    /// numbers.
-    fn file(&self, name: &str) -> String {
-        if self.generation == 0 { name.to_owned() } else { format!("{name}.{}", self.generation) }
+        self.any.set(self.any.get() || !all.is_empty());
+        let ours = all.into_iter().filter(|file| layout::part_generation(file) == Some(self.generation));
+        ours.map(|file| file.split('.').next().unwrap_or_default().to_owned()).collect()
     }
 
     /// A block's bytes, as they were found.
     pub(crate) fn get(&self, name: &str) -> Option<Bytes> {
-        let path = layout::part(&self.unit, &self.file(name));
+        let path = layout::part(&self.unit, &layout::part_file(name, self.generation));
         self.inputs.read(|store| get(store, path.clone())).ok()
     }
 
     /// Keeps a block: it is on its way when this returns, and what was on its way before is there.
     pub(crate) fn put(&self, name: &str, content: &Content) {
         self.settle();
-        let (path, content) = (layout::part(&self.unit, &self.file(name)), content.clone());
+        self.any.set(true);
+        let (path, content) = (layout::part(&self.unit, &layout::part_file(name, self.generation)), content.clone());
         let (store, timing, progress) = (self.inputs.store.clone(), self.inputs.timing, self.inputs.progress.clone());
         let write = async move {
             let bytes = content.to_bytes();

@@ -24,8 +24,8 @@ pub(super) struct Attempt {
     pub(super) grant: Grant,
 }
 
-/// How long an attempt's log may take to be written.
-const LOG: Duration = Duration::from_secs(2);
+/// How long an attempt's log may take to be written, and finished blocks to be removed.
+const ASIDE: Duration = Duration::from_secs(2);
 
 /// What came of computing.
 pub(super) enum Computed {
@@ -122,27 +122,39 @@ impl Attempt {
         let outcome = match computed {
             Computed::Unbegun(outcome) => {
                 self.held.say(&outcome);
-                return self.shared.report(&self.held, outcome).await;
+                let committed = matches!(outcome, Outcome::Committed { .. });
+                let (reported, ()) = tokio::join!(self.shared.report(&self.held, outcome), self.drop_blocks(committed));
+                return reported;
             }
-            Computed::Ended(outcome) => Ok(outcome),
+            Computed::Ended(outcome) => return self.end(outcome, false).await,
             Computed::Leave { outcome, error } => {
-                self.end(outcome).await?;
+                self.end(outcome, false).await?;
                 return Err(error);
             }
             // A leaving worker waits for no store. If its create took effect all the same, whoever gets the unit next finds
             // the commit.
-            Computed::Output { key, computed } => tokio::select! {
-                biased;
-                outcome = self.store(key, computed) => outcome,
-                () = self.shared.drain.over() => Ok(Outcome::Released),
-            },
+            Computed::Output { key, computed } => {
+                let blocks = computed.output.blocks;
+                tokio::select! {
+                    biased;
+                    outcome = self.store(key, computed) => outcome.map(|outcome| (outcome, blocks)),
+                    () = self.shared.drain.over() => Ok((Outcome::Released, false)),
+                }
+            }
         };
         match outcome {
-            Ok(outcome) => self.end(outcome).await,
+            Ok((outcome, blocks)) => {
+                // Whoever lost to another attempt can't know what that one kept.
+                let blocks = match outcome {
+                    Outcome::Committed { mine, .. } => blocks || !mine,
+                    _ => false,
+                };
+                self.end(outcome, blocks).await
+            }
             // That the store takes nothing is not the unit's fault. It is given back, and this worker ends and says why.
             Err(error) => {
                 tracing::warn!(error = %with_causes(&error), "the store takes nothing");
-                self.end(Outcome::Released).await?;
+                self.end(Outcome::Released, false).await?;
                 Err(SessionError::Store(error))
             }
         }
@@ -172,16 +184,36 @@ impl Attempt {
         Ok(Outcome::Committed { mine, tokens: publication.computed.output.tokens, seconds: publication.computed.seconds })
     }
 
-    /// Keeps the log and reports the outcome. Whoever is told of a failure finds its log; no other report waits for one.
-    async fn end(&self, outcome: Outcome) -> Result<(), SessionError> {
+    /// Keeps the log, removes the finished blocks if it is to, and reports the outcome. Whoever is told of a failure finds its log;
+    /// no other report waits for anything.
+    async fn end(&self, outcome: Outcome, drop_blocks: bool) -> Result<(), SessionError> {
         self.held.say(&outcome);
         let drain = &self.shared.drain;
         if matches!(outcome, Outcome::Failed { .. } | Outcome::Corrupt { .. }) {
             self.keep_log(drain.over()).await;
             return self.shared.report(&self.held, outcome).await;
         }
-        let (reported, ()) = tokio::join!(self.shared.report(&self.held, outcome), self.keep_log(drain.gone()));
+        let report = self.shared.report(&self.held, outcome);
+        let (reported, (), ()) = tokio::join!(report, self.keep_log(drain.gone()), self.drop_blocks(drop_blocks));
         reported
+    }
+
+    /// Removes what was kept for the case that the unit, which is committed by now, is interrupted, if the store does so at once.
+    /// What stays is garbage, which `limbic gc` removes.
+    async fn drop_blocks(&self, wanted: bool) {
+        let Some(unit) = self.held.key.parse().ok().filter(|_| wanted) else { return };
+        tokio::select! {
+            biased;
+            removed = self.store.remove_parts(&unit, self.held.generation) => {
+                if let Err(error) = removed {
+                    tracing::info!(error = %with_causes(&error), "finished blocks of the committed unit stay in the store");
+                }
+            }
+            () = self.shared.drain.gone() => {}
+            () = tokio::time::sleep(ASIDE) => {
+                tracing::info!(seconds = ASIDE.as_secs(), "finished blocks of the committed unit stay in the store, which takes longer");
+            }
+        }
     }
 
     /// Writes the log beside the attempt's artifacts, if the store takes it at once.
@@ -195,7 +227,7 @@ impl Attempt {
                 }
             }
             () = over => {}
-            () = tokio::time::sleep(LOG) => tracing::warn!(seconds = LOG.as_secs(), "the attempt's log is not kept: the store takes longer"),
+            () = tokio::time::sleep(ASIDE) => tracing::warn!(seconds = ASIDE.as_secs(), "the attempt's log is not kept: the store takes longer"),
         }
     }
 }

@@ -140,7 +140,7 @@ impl Results {
         if let Some(geometry) = self.geometry {
             artifacts.push((GEOMETRY, geometry.content()?));
         }
-        Ok(Output { artifacts, tokens: 0, counts: crate::execute::counts(counts) })
+        Ok(Output { artifacts, tokens: 0, counts: crate::execute::counts(counts), ..Output::default() })
     }
 }
 

@@ -47,5 +47,10 @@ pub(in crate::execute) fn transfer(spec: &TransferUnit, unit: &Unit, inputs: &In
     records.sort_by(|a, b| (a.fit, &a.name).cmp(&(b.fit, &b.name)));
     let counts = crate::execute::counts([("probes", records.len())]);
     let records = serde_json::to_vec_pretty(&records).expect("records serialize");
-    Ok(Output { artifacts: vec![(PREDICTIONS, file.content()?), (FITS, bytes::Bytes::from(records).into())], tokens: 0, counts })
+    Ok(Output {
+        artifacts: vec![(PREDICTIONS, file.content()?), (FITS, bytes::Bytes::from(records).into())],
+        tokens: 0,
+        counts,
+        ..Output::default()
+    })
 }
