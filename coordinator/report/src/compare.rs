@@ -79,7 +79,7 @@ pub struct Shared {
 pub struct Paired {
     /// The difference.
     pub difference: Estimate,
-    /// Uncorrected; none where both say the same of every row, or rows are of fewer than two groups.
+    /// Uncorrected; none where both say the same of every row, or the rows are fewer than ten or of fewer than two groups.
     pub p: Option<f64>,
     /// After Holm's correction within the family.
     pub p_holm: Option<f64>,

@@ -32,7 +32,7 @@ pub use compare::{Pair, Side, correct, difference};
 pub use curves::line;
 use measure::Ruler;
 use target::{Rollup, Target};
-pub use warnings::few_groups;
+pub use warnings::too_few;
 
 use crate::results::{Choice, Cost, GeometryResults, Line, Place, Results, Scores};
 use crate::study::{ReportError, Study};

@@ -267,12 +267,6 @@ fn mark(key: &Key, x: f64, y: f64) -> String {
     }
 }
 
-/// A word with its first letter in upper case.
-fn capital(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().collect::<String>() + letters.as_str())
-}
-
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -18,11 +18,12 @@ mod tables;
 mod wording;
 
 pub use compare::compare;
-pub use evaluate::evaluate;
+pub use evaluate::{evaluate, too_few};
 pub use figures::FIGURES;
 pub use limbic_proto::status::Quarantined;
 pub use results::*;
 pub use study::*;
+pub use wording::parameters;
 
 /// One file of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ mod versus;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
+use minijinja::{AutoEscape, Environment, HtmlEscape, UndefinedBehavior, context};
 use serde::Serialize;
 
 use crate::figures::{self, Figure};
@@ -133,6 +133,7 @@ impl View {
         environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("the default syntax is one"));
         environment.set_auto_escape_callback(|name| if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None });
         environment.add_filter("cell", |text: String| text.replace('|', "\\|").replace('\n', " "));
+        environment.add_filter("prose", |text: String| Value::from_safe_string(prose(&text)));
         for (name, source) in [
             ("style.css", include_str!("templates/style.css")),
             ("report.js", include_str!("templates/report.js")),
@@ -148,6 +149,36 @@ impl View {
     }
 }
 
+/// A sentence as HTML: what stands between backticks is code.
+fn prose(text: &str) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    // One that opens and doesn't close stays as it is.
+    let paired = parts.len() - (parts.len() + 1) % 2;
+    let mut html = String::new();
+    for (at, part) in parts.iter().enumerate() {
+        let escaped = HtmlEscape(part);
+        html += &match at {
+            _ if at >= paired => format!("`{escaped}"),
+            _ if at % 2 == 1 => format!("<code>{escaped}</code>"),
+            _ => escaped.to_string(),
+        };
+    }
+    html
+}
+
 fn fail(path: &'static str, e: &minijinja::Error) -> ReportError {
     ReportError::Page { path, message: format!("{e:#}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prose;
+
+    #[test]
+    fn what_stands_between_backticks_is_code() {
+        assert_eq!(prose("a < b"), "a &lt; b");
+        assert_eq!(prose("set `x: <y>` or `z`"), "set <code>x: &lt;y&gt;</code> or <code>z</code>");
+        assert_eq!(prose("`x` and a lone ` one"), "<code>x</code> and a lone ` one");
+        assert_eq!(prose(""), "");
+    }
 }

@@ -6,6 +6,7 @@ mod dominant;
 mod geometry;
 mod persistence;
 mod replies;
+mod scale;
 mod scores;
 
 use std::collections::BTreeMap;
@@ -14,11 +15,12 @@ use limbic_proto::axis::{Layer, ReadOut};
 use serde::Serialize;
 
 pub use contrasts::Contrasts;
-pub use depth::{Choice, ControlCurve, DepthCurve, DepthPoint, Peak, ScaleRow, Trend};
+pub use depth::{Choice, ControlCurve, DepthCurve, DepthPoint, Peak};
 pub use dominant::{Caller, DOMINANT, Dominant};
 pub use geometry::{Across, AffectPlane, Contour, GeometryResults, LayerGeometry, PlaceGeometry, Scatter, ScatterPoint};
 pub use persistence::{Decay, Fitted, Grid, HalfLife, Persistence};
 pub use replies::{Calls, Kappa, Reading, Source, Verdict};
+pub use scale::{ScaleRow, Trend};
 pub use scores::{Catalogue, MetricName, Scores};
 
 use crate::study::Study;
@@ -131,8 +133,8 @@ pub struct Comparison {
     pub against_score: f64,
     /// Subject minus other.
     pub difference: Estimate,
-    /// Two-sided bootstrap p-value, with a normal tail where no resample crosses zero; none where the rows are of fewer
-    /// than two groups.
+    /// Two-sided bootstrap p-value, with a normal tail where no resample crosses zero; none where the rows are
+    /// fewer than ten, or of fewer than two groups.
     pub p: Option<f64>,
     /// After Holm's correction within the family.
     pub p_holm: Option<f64>,

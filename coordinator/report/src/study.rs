@@ -122,7 +122,7 @@ pub struct Study {
     pub test: Vec<TestRow>,
     /// The models, in the spec's order.
     pub models: Vec<ModelEntry>,
-    /// The conditions, in the spec's order; the first is what the others are compared with.
+    /// The conditions, in the spec's order; where they are many, the others are compared with the first.
     pub conditions: Vec<ConditionEntry>,
     /// One entry per fit, transfer and baseline; those of one unit stand together.
     pub predictions: Vec<Prediction>,
@@ -173,7 +173,7 @@ impl Study {
     /// Why the study can't be reported on, if it can't: the first row, prediction or index that doesn't fit.
     ///
     /// # Errors
-    /// [`ReportError::Class`], [`ReportError::Shape`] or [`ReportError::Index`]; all reject the study.
+    /// [`ReportError::Class`], [`ReportError::Shape`], [`ReportError::Values`] or [`ReportError::Index`]; all reject the study.
     pub fn check(&self) -> Result<(), ReportError> {
         let classes = self.classes.len();
         if let Some(row) = self.test.iter().find(|r| r.class as usize >= classes) {

@@ -151,6 +151,12 @@ pub fn p_value(p: Option<f64>) -> String {
     if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
 }
 
+/// A text with its first letter in upper case.
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().collect::<String>() + letters.as_str())
+}
+
 /// `1,234,567`.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
@@ -169,7 +175,7 @@ pub fn counted(n: usize, what: &str) -> String {
     format!("{} {what}{}", count(n as u64), if n == 1 { "" } else { "s" })
 }
 
-/// `600M`, `1.7B`, `12k`.
+/// A model's size in words: `600M`, `1.7B`, `12k`.
 pub fn parameters(n: u64) -> String {
     let (value, unit) = match n {
         0 => return "–".to_owned(),

@@ -109,7 +109,7 @@ impl Has {
 }
 
 impl<T> Beyond<T> {
-    /// `3`, or `3 (under 2 of 6 models and conditions)`.
+    /// `3`, or `3 (in 2 of 6 models and conditions)`.
     fn words(&self, at: impl Fn(&T) -> String) -> String {
         match (self.places, self.of) {
             (places, of) if places == of => at(&self.at),

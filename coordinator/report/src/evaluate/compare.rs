@@ -74,7 +74,7 @@ pub fn difference(bench: &Bench<'_>, pair: &Pair) -> Option<Comparison> {
     let mean = |side: fn(&Met) -> &Drawn| Drawn::mean(&met.iter().map(|m| side(m).clone()).collect::<Vec<_>>());
     let (a, b) = (mean(|m| &m.subject)?, mean(|m| &m.against)?);
     let difference = a.minus(&b);
-    let p = (difference.groups > 1).then(|| p_value(&difference.draws));
+    let p = difference.telling().then(|| p_value(&difference.draws));
     let discordance: Option<f64> = met.iter().map(|m| m.discordance).sum::<Option<f64>>().map(|sum| sum / met.len() as f64);
     Some(Comparison {
         family: pair.family,
@@ -131,7 +131,7 @@ fn hits(bench: &Bench<'_>, side: &[std::sync::Arc<Vec<f32>>]) -> Option<Vec<f64>
 pub fn detectable(bench: &Bench<'_>, difference: &Drawn, discordance: Option<f64>) -> Option<f64> {
     let z = power::two_sided(bench.study.options.confidence);
     let defined: Vec<f64> = difference.draws.iter().copied().filter(|d| !d.is_nan()).collect();
-    if difference.groups < 2 || defined.len() < 2 {
+    if !difference.telling() || defined.len() < 2 {
         return None;
     }
     let mean = defined.iter().sum::<f64>() / defined.len() as f64;

@@ -66,7 +66,7 @@ fn one(bench: &Bench<'_>, series: &Series, cells: &Cells, read_out: ReadOut) -> 
         .collect();
     let draws: Vec<Vec<f64>> = drawn.into_iter().map(|(_, _, drawn)| drawn.draws).collect();
     let peak = peak(bench, &points, &draws)?;
-    // Where the rows are of one group every resample is the same, and nothing can be told.
+    // Of few rows or of one group nothing can be told.
     if points.len() > 1 && points.iter().all(|p| p.score.lo.is_some()) {
         let values: Vec<f64> = points.iter().map(|p| p.score.value).collect();
         let corrected = benjamini_hochberg(&as_good_as_best(&values, &draws));
@@ -125,7 +125,7 @@ fn peak(bench: &Bench<'_>, points: &[DepthPoint], draws: &[Vec<f64>]) -> Option<
     let at = argmax(points.iter().map(|p| p.score.value));
     let resamples = bench.ruler.resamples;
     let drawn: Vec<f64> = (0..resamples.count()).map(|r| argmax(draws.iter().map(|d| d[r])) as f64).collect();
-    let interval = resamples.interval(&drawn);
+    let interval = points.iter().all(|p| p.score.lo.is_some()).then(|| resamples.interval(&drawn)).flatten();
     let (from, to) = interval.unwrap_or((at as f64, at as f64));
     let (from, to) = (points.get(from.floor() as usize)?, points.get(to.ceil() as usize)?);
     let point = &points[at];

@@ -7,8 +7,7 @@ use super::target::Target;
 use crate::results::{Estimate, Measure};
 use crate::statistics::moments::{Drawn as DrawnMoments, Moments};
 use crate::statistics::ranking::{self, Ranked, mean_of_draws};
-use crate::statistics::resamples::FEWEST;
-use crate::statistics::resamples::Resamples;
+use crate::statistics::resamples::{Resamples, telling};
 use crate::statistics::tally::{RowGroups, Tally};
 use crate::statistics::{metrics, several};
 
@@ -21,14 +20,19 @@ pub struct Drawn {
     pub draws: Vec<f64>,
     /// Rows that it rests on.
     pub n: usize,
-    /// Groups that those rows are of; below two where they are too few for an interval.
+    /// Groups that those rows are of.
     pub groups: usize,
 }
 
 impl Drawn {
     /// The value with its interval.
     pub fn estimate(&self, resamples: &Resamples) -> Estimate {
-        resamples.estimate_over(self.groups, self.value, &self.draws, self.n)
+        resamples.estimate(self.value, &self.draws, self.n, self.groups)
+    }
+
+    /// Whether its resamples tell how much it varies.
+    pub fn telling(&self) -> bool {
+        telling(self.n, self.groups)
     }
 
     /// The mean of several, resample by resample; none of none.
@@ -139,7 +143,7 @@ impl<'a> Ruler<'a> {
     }
 
     /// What is followed per class: informedness, average precision or Pearson's correlation; none where it is undefined.
-    /// `n` counts the rows of the class, or all where it is a number of every row.
+    /// `n` counts the rows of the class or the others, whichever are fewer, or all where it is a number of every row.
     pub fn of_classes(&self, values: &[f32], rows: Option<&[bool]>) -> Vec<Option<Drawn>> {
         let present = self.present(values, rows);
         let classes = self.target.classes.len();
@@ -148,11 +152,11 @@ impl<'a> Ruler<'a> {
                 let predicted = self.target.predicted(values).into_iter().zip(&present).map(|(p, there)| p.filter(|_| *there));
                 let tally = Tally::new(self.groups, classes, &self.target.class, &predicted.collect::<Vec<_>>());
                 let (totals, draws, groups) = (tally.totals(), tally.draw(self.resamples, None), tally.groups());
+                let all: u32 = totals.truth.iter().sum();
                 let of_class = |class: usize| {
                     let [drawn] = draws.map(|t| [metrics::informedness(t, class)]);
-                    let n = totals.truth[class] as usize;
-                    // Of a few rows' hits resamples can't tell how much they vary.
-                    Drawn { value: metrics::informedness(&totals, class), draws: drawn, n, groups: if n < FEWEST { 1 } else { groups } }
+                    let n = totals.truth[class].min(all - totals.truth[class]) as usize;
+                    Drawn { value: metrics::informedness(&totals, class), draws: drawn, n, groups }
                 };
                 (0..classes).map(|class| Some(of_class(class)).filter(|d| d.n > 0 && !d.value.is_nan())).collect()
             }
@@ -165,8 +169,8 @@ impl<'a> Ruler<'a> {
                     (n > 0).then(|| Drawn {
                         value: ranked.precision(),
                         draws: ranked.precision_draws(self.group, self.resamples),
-                        n,
-                        groups: if n < FEWEST { 1 } else { groups },
+                        n: n.min(rows.len() - n),
+                        groups,
                     })
                 };
                 (0..classes).map(of_class).collect()
@@ -175,8 +179,9 @@ impl<'a> Ruler<'a> {
                 let of_class = |class: usize| {
                     let drawn = self.moments(values, &present, class);
                     let value = drawn.all.pearson();
+                    let n = drawn.rows();
                     let groups = self.groups_of(&present);
-                    (!value.is_nan()).then(|| Drawn { value, draws: drawn.map(Moments::pearson), n: drawn.rows(), groups })
+                    (!value.is_nan()).then(|| Drawn { value, draws: drawn.map(Moments::pearson), n, groups })
                 };
                 (0..classes).map(of_class).collect()
             }

@@ -15,12 +15,13 @@ use super::curves::{CONTROLS, control_cells};
 use super::measure::Drawn;
 use crate::results::{Choice, ControlCurve, Decay, Estimate, Fitted, Grid, HalfLife, Persistence, Place};
 use crate::statistics::decay::DecayFit;
+use crate::statistics::resamples::FEWEST;
 use values::{AtOffset, Beside, Values};
 
 /// The contexts in the order of tables; what follows `Full` are its controls, the strictest first.
 pub const CONTEXTS: [Context; 4] = [Context::Full, Context::MaskedPrompt, Context::ShuffledReply, Context::Filler];
 
-/// One per place with at least two offsets in full context, for the primary probe and pooling.
+/// One per place with at least two offsets in full context, for the main probe and pooling.
 pub fn all(bench: &Bench<'_>, probe: &str, pooling: &str) -> Vec<Persistence> {
     let places: BTreeSet<Place> = bench.cells.keys().map(|s| s.place).collect();
     let places: Vec<Place> = places.into_iter().collect();
@@ -164,8 +165,8 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
     let excess: Vec<Drawn> = values.iter().zip(floors).map(|(v, f)| v.minus(f)).collect();
     let (first, last) = (&excess[0], &excess[excess.len() - 1]);
     let start = first.estimate(resamples);
-    // Where intervals are to be had but not of so few rows, a value above the floor is no signal: chance lifts it as often.
-    let untested = start.lo.is_none() && resamples.has_intervals();
+    // Of few rows a value above the floor is no signal: chance lifts it as often. (Of one group nothing is tested at all.)
+    let untested = start.lo.is_none() && (first.n < FEWEST || resamples.has_intervals());
     let signal = !untested && start.lo.unwrap_or(start.value) > 0.0;
     let within = offsets[offsets.len() - 1] - offsets[0];
     let span = f64::from(within);
@@ -180,7 +181,7 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
         let found = shape.fit(&excess.iter().map(|e| e.value).collect::<Vec<_>>());
         let draw = |r: usize| shape.fit(&excess.iter().map(|e| e.draws[r]).collect::<Vec<_>>()).half_life;
         let draws: Vec<f64> = (0..resamples.count()).map(draw).collect();
-        let interval = if start.lo.is_some() { resamples.interval(&draws) } else { None };
+        let interval = if excess.iter().all(Drawn::telling) { resamples.interval(&draws) } else { None };
         let within_span = |v: f64| (v <= span).then_some(v);
         if found.half_life <= span {
             HalfLife::Reached { tokens: found.half_life, within, lo: interval.map(|i| i.0), hi: interval.and_then(|i| within_span(i.1)) }
@@ -191,7 +192,7 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
     let retained = signal.then(|| {
         let ratio = |(a, b): (&f64, &f64)| if *a > 0.0 { b / a } else { f64::NAN };
         let draws: Vec<f64> = first.draws.iter().zip(&last.draws).map(ratio).collect();
-        resamples.estimate_over(last.groups, last.value / first.value, &draws, last.n)
+        resamples.estimate(last.value / first.value, &draws, last.n, last.groups)
     });
     let lasting = matches!(half_life, HalfLife::Reached { .. } | HalfLife::NotReached { .. });
     let of_seeds = of_seeds.iter().filter(|_| lasting).map(|excess| of_seed(offsets, excess)).collect();

@@ -13,7 +13,6 @@ use crate::results::{Calls, Comparison, Contrasts, Kappa, Place, Reading, Result
 use crate::statistics::agreement::kappa;
 use crate::statistics::comparison::p_value;
 use crate::statistics::metrics;
-use crate::statistics::resamples::FEWEST;
 use crate::statistics::tally::{Tally, Totals};
 use crate::study::Verdicts;
 
@@ -101,7 +100,7 @@ pub fn all(bench: &Bench<'_>, called: &[Calls]) -> (Vec<Verdict>, Vec<Kappa>, Ve
     (verdicts, kappas, comparisons)
 }
 
-/// The primary probe's calls on the reply: its probabilities at every measured offset beyond the prompt, averaged over the
+/// The main probe's calls on the reply: its probabilities at every measured offset beyond the prompt, averaged over the
 /// offsets that a row's reply reaches.
 fn of_probe(bench: &Bench<'_>, results: &Results, reading: Reading, v: &Verdicts) -> Option<Called> {
     let place = Place { model: v.model, condition: v.condition };
@@ -124,7 +123,7 @@ fn of_probe(bench: &Bench<'_>, results: &Results, reading: Reading, v: &Verdicts
     any.then(|| bench.ruler.target.predicted(&sum))
 }
 
-/// The cells of the primary probe by one reading.
+/// The cells of the main probe by one reading.
 fn read_by<'a>(bench: &'a Bench<'_>, results: &Results, reading: Reading, place: Place) -> Option<&'a Cells> {
     let fitted_at = reading.carried.then_some(ReadOut::LAST);
     bench.of(place, results.probe.as_ref()?, Origin { fitted_at, ..Origin::default() })
@@ -135,11 +134,6 @@ struct Shares {
     kept: Drawn,
     recall: Vec<Option<Drawn>>,
     precision: Vec<Option<Drawn>>,
-}
-
-/// Groups that resamples can tell something by: of a few replies they can't, whatever their groups.
-fn enough(replies: usize, groups: usize) -> usize {
-    if replies < FEWEST { 1 } else { groups }
 }
 
 /// None where no row has a verdict.
@@ -155,13 +149,13 @@ fn shares(bench: &Bench<'_>, calls: &Called) -> Option<Shares> {
     let of_class = |class: usize, statistic: fn(&Totals, usize) -> f64, rows: u32, groups: usize| -> Option<Drawn> {
         let [drawn] = draws.map(|t| [statistic(t, class)]);
         let value = statistic(&totals, class);
-        (!value.is_nan()).then_some(Drawn { value, draws: drawn, n: rows as usize, groups: enough(rows as usize, groups) })
+        (!value.is_nan()).then_some(Drawn { value, draws: drawn, n: rows as usize, groups })
     };
     let [kept] = draws.map(|t| [metrics::accuracy(t)]);
     let recall = |c: usize| of_class(c, metrics::recall, totals.truth[c], tally.truth[c].len());
     let precision = |c: usize| of_class(c, metrics::precision, totals.predicted[c], tally.predicted[c].len());
     Some(Shares {
-        kept: Drawn { value: metrics::accuracy(&totals), draws: kept, n, groups: enough(n, tally.groups()) },
+        kept: Drawn { value: metrics::accuracy(&totals), draws: kept, n, groups: tally.groups() },
         recall: (0..classes).map(recall).collect(),
         precision: (0..classes).map(precision).collect(),
     })
@@ -243,9 +237,8 @@ fn shift(bench: &Bench<'_>, voice: &Voice<'_>, earlier: &Voice<'_>) -> Option<Co
     let (sides, differ): (Vec<(Drawn, Drawn)>, Vec<f64>) = voice.beside(earlier).filter_map(kept).unzip();
     let (here, there): (Vec<Drawn>, Vec<Drawn>) = sides.into_iter().unzip();
     let (here, there) = (Drawn::mean(&here)?, Drawn::mean(&there)?);
-    let mut difference = here.minus(&there);
-    difference.groups = enough(difference.n, difference.groups);
-    let p = (difference.groups > 1).then(|| p_value(&difference.draws));
+    let difference = here.minus(&there);
+    let p = difference.telling().then(|| p_value(&difference.draws));
     let name = |condition: usize| voice.source.under(study, condition);
     Some(Comparison {
         family: "replies",

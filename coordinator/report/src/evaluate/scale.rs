@@ -6,6 +6,7 @@ use super::bench::Bench;
 use super::curves::control_cells;
 use super::measure::Drawn;
 use crate::results::{DepthCurve, ScaleRow, Trend};
+use crate::statistics::resamples::telling;
 use crate::statistics::trend::{interval, line};
 use limbic_proto::axis::{Context, ReadOut};
 use limbic_proto::spec::Control;
@@ -76,13 +77,13 @@ fn trend(bench: &Bench<'_>, condition: Option<usize>, what: &'static str, sets: 
     let x: Vec<f64> = sized.iter().map(|s| s.0).collect();
     let y: Vec<f64> = sized.iter().map(|s| s.1.value).collect();
     let (slope, intercept) = line(&x, &y)?;
-    let over_models = interval(&x, &y, bench.study.options.confidence)?;
     let resamples = bench.ruler.resamples;
     let slopes: Vec<f64> = (0..resamples.count())
         .map(|r| line(&x, &sized.iter().map(|s| s.1.draws[r]).collect::<Vec<_>>()).map_or(f64::NAN, |l| l.0))
         .collect();
     let n = sized.iter().map(|s| s.1.n).min()?;
     let groups = sized.iter().map(|s| s.1.groups).min()?;
-    let slope = resamples.estimate_over(groups, slope, &slopes, n);
+    let slope = resamples.estimate(slope, &slopes, n, groups);
+    let over_models = telling(n, groups).then(|| interval(&x, &y, bench.study.options.confidence)).flatten();
     Some(Trend { condition, what, family: None, slope, over_models, intercept, models: sized.len() })
 }

@@ -14,7 +14,7 @@ use super::bench::Bench;
 use super::measure::Ruler;
 use crate::results::{Catalogue, Estimate, Scores};
 use crate::statistics::calibration::{EceDraws, ece_interval};
-use crate::statistics::resamples::Resamples;
+use crate::statistics::resamples::{Resamples, telling};
 use crate::study::Prediction;
 
 /// Weighted additions (rows x classes x resamples x predictions) spent on intervals of statistics that need the rows
@@ -39,9 +39,9 @@ impl Drawn<'_> {
     fn estimate(&self, resamples: &Resamples) -> Estimate {
         match (self.draws, self.most) {
             (None, _) => Estimate::point(self.value, self.n),
-            (Some(draws), None) => resamples.estimate_over(self.groups, self.value, draws, self.n),
+            (Some(draws), None) => resamples.estimate(self.value, draws, self.n, self.groups),
             (Some(draws), Some(most)) => {
-                let interval = if self.groups > 1 { ece_interval(self.value, draws, most, resamples) } else { None };
+                let interval = telling(self.n, self.groups).then(|| ece_interval(self.value, draws, most, resamples)).flatten();
                 Estimate { value: self.value, lo: interval.map(|i| i.0), hi: interval.map(|i| i.1), n: self.n }
             }
         }

@@ -8,7 +8,7 @@ use super::bench::{Bench, Origin};
 use super::choice::{self, Merit};
 use crate::results::{DepthCurve, Place, TransferMatrix};
 
-/// One matrix per model, of the primary probe and pooling at the layer that is best on average over conditions.
+/// One matrix per model, of the main probe and pooling at the layer that is best on average over conditions.
 pub fn all(bench: &Bench<'_>, curves: &[DepthCurve], probe: &str, pooling: &str) -> Vec<TransferMatrix> {
     let Some(pooling) = bench.poolings.iter().copied().find(|p| p.as_str() == pooling) else { return Vec::new() };
     bench.trained().filter_map(|model| one(bench, curves, model, probe, pooling)).collect()

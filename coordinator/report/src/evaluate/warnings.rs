@@ -8,6 +8,7 @@ use limbic_proto::rows::Scheme;
 use limbic_proto::unit::UnitKind;
 
 use super::bench::Bench;
+use crate::statistics::resamples::FEWEST;
 use crate::study::{Prediction, Run, Study};
 use crate::wording::count;
 
@@ -22,7 +23,7 @@ const REASONS: usize = 6;
 pub fn all(bench: &Bench<'_>) -> Vec<String> {
     let study = bench.study;
     let mut warnings = Vec::new();
-    warnings.extend(few_groups(bench.ruler.groups.groups()));
+    warnings.extend(too_few(study.test.len(), bench.ruler.groups.groups()));
     let mut say = |n: usize, what: &str| {
         if n > 0 {
             warnings.push(format!("{} of {} predictions {what}", count(n as u64), count(study.predictions.len() as u64)));
@@ -56,17 +57,21 @@ pub fn all(bench: &Bench<'_>) -> Vec<String> {
     warnings
 }
 
-/// What resampling so few groups can't tell; none where there are enough.
-pub fn few_groups(groups: usize) -> Option<String> {
+/// What so few test rows, or so few groups of them, can't tell; none where there are enough.
+pub fn too_few(rows: usize, groups: usize) -> Option<String> {
     match groups {
         0 => None,
+        _ if rows < FEWEST => Some(format!(
+            "There are only {rows} test rows, too few to tell anything from chance: there are no intervals and no p-values."
+        )),
         1 => Some(
-            "All test rows are of one group, so nothing can be said about chance: there are no intervals and no p-values. Name a `group` column with more values, or none."
+            "All test rows are of one group, so nothing can be told from chance: there are no intervals and no p-values. Name a `group` column with more values, or none."
                 .to_owned(),
         ),
-        n if n < FEW_GROUPS => Some(format!(
-            "The test rows are of only {n} groups: intervals from so few are too narrow and p-values too small; read them as lower bounds of the doubt."
-        )),
+        n if n < FEW_GROUPS => {
+            let what = if n == rows { format!("There are only {n} test rows") } else { format!("The test rows are of only {n} groups") };
+            Some(format!("{what}: intervals from so few are too narrow and p-values too small; read them as lower bounds of the doubt."))
+        }
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use super::scale::{baseline, baseline_key};
 use super::{Figure, Key, Panel};
 use crate::results::{Estimate, Line, Results, Spread};
 use crate::study::Study;
-use crate::wording::Unit;
+use crate::wording::{Unit, capital};
 
 /// One dot of a row.
 #[derive(Clone)]
@@ -109,7 +109,7 @@ pub fn scores(study: &Study, results: &Results) -> Option<Figure> {
     let x = rows_range(unit, &all);
     Some(Figure {
         name: "conditions",
-        title: format!("{} per prompt condition", super::capital(results.measure.words)),
+        title: format!("{} per prompt condition", capital(results.measure.words)),
         caption: format!(
             "Test {} of {} at each condition's representative layer, with bootstrap intervals.",
             results.measure.words,

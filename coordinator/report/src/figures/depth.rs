@@ -10,7 +10,7 @@ use super::scale::{baseline, baseline_key};
 use super::{Figure, Key, Panel};
 use crate::results::{DepthCurve, Estimate, Results};
 use crate::study::Study;
-use crate::wording::{Unit, layer as layer_words};
+use crate::wording::{Unit, capital, layer as layer_words};
 
 fn y_range(results: &Results, unit: Unit) -> (f64, f64) {
     let measured = results.depth.iter().flat_map(|c| &c.points).map(|p| p.score);
@@ -221,7 +221,7 @@ pub fn per_model(study: &Study, results: &Results) -> Option<Figure> {
     };
     Some(Figure {
         name: "depth",
-        title: format!("{} over layers", super::capital(results.measure.words)),
+        title: format!("{} over layers", capital(results.measure.words)),
         caption: format!(
             "Test {} of {} at every measured layer. Bands, in panels of up to {BANDED} curves, are bootstrap intervals; rings mark the highest layer, and ticks above the axis the layers that can't be told from it (multiple comparisons with the best, Benjamini-Hochberg at 5%).{beside}",
             results.measure.words,

@@ -8,7 +8,7 @@ use super::{Figure, Key, Panel};
 use crate::results::{Estimate, Results};
 use crate::statistics::linkage::Merge;
 use crate::study::Study;
-use crate::wording::Unit;
+use crate::wording::{Unit, capital};
 
 /// A grid of numbers with labelled rows (top to bottom) and columns.
 #[derive(Debug, Default)]
@@ -200,7 +200,7 @@ pub fn persistence(study: &Study, results: &Results) -> Option<Figure> {
     let range = range(&grids, unit);
     Some(Figure {
         name: "persistence-heat",
-        title: format!("{} over layers and offsets", super::capital(results.measure.words)),
+        title: format!("{} over layers and offsets", capital(results.measure.words)),
         caption: format!(
             "Test {}{} of a probe fitted at each layer and offset, with the prompt in the context. Grey cells have no result. The CSV has the other contexts too.",
             results.measure.words,
@@ -247,7 +247,7 @@ pub fn of_classes(study: &Study, results: &Results) -> Option<Figure> {
     let range = range(&grids, unit);
     Some(Figure {
         name: "conditions-classes",
-        title: format!("{} per class and condition", super::capital(what)),
+        title: format!("{} per class and condition", capital(what)),
         caption: if what == "recall" {
             "Share (in percent) of each class's test rows that the probe at the representative layer finds, per prompt condition."
                 .to_owned()

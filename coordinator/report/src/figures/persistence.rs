@@ -10,7 +10,7 @@ use super::pen::Stroke;
 use super::{Figure, Key, Panel, spread_key};
 use crate::results::{ControlCurve, Decay, Estimate, Persistence, Results, Spread};
 use crate::study::Study;
-use crate::wording::{Unit, half_life as half_life_words};
+use crate::wording::{Unit, capital, half_life as half_life_words};
 
 /// Offsets are spaced by the logarithm of 1 + k, so that the first tokens aren't squeezed.
 pub fn at(offset: u32) -> f64 {
@@ -368,7 +368,7 @@ pub fn classes(study: &Study, results: &Results) -> Option<Figure> {
     let what = if results.measure.of_class == "informedness" {
         "Informedness of each class: its recall minus the share of other rows that are falsely called so, which is 0 for a probe that has lost the signal, however often it names the class.".to_owned()
     } else {
-        format!("{} of each class.", super::capital(results.measure.of_class))
+        format!("{} of each class.", capital(results.measure.of_class))
     };
     Some(Figure {
         name: "persistence-classes",

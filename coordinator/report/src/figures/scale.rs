@@ -7,7 +7,7 @@ use super::pen::Stroke;
 use super::{Figure, Key, Panel};
 use crate::results::{Estimate, Results, ScaleRow};
 use crate::study::Study;
-use crate::wording::{Unit, count, layer, parameters};
+use crate::wording::{Unit, capital, count, layer, parameters};
 
 const BEST: Colour = Colour::Series(0);
 const LAST: Colour = Colour::Series(2);
@@ -99,7 +99,7 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
     keys.extend(flat.iter().map(|line| baseline_key(&line.probe)));
     Some(Figure {
         name: "scale",
-        title: format!("{} and model size", super::capital(results.measure.words)),
+        title: format!("{} and model size", capital(results.measure.words)),
         caption: format!(
             "Test {} of {} against parameters. Whiskers are bootstrap intervals over groups of test rows; thin lines are least-squares trends on the logarithm of size.{}",
             results.measure.words,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_proto::spec::{Balance, DatasetSpec, Sources};
 
-use super::section::{Block, Cell, Section, cells};
+use super::section::{Block, Cell, DASH, Section, cells};
 use super::unmeasured::unmeasured;
 use crate::results::Results;
 use crate::study::Study;
@@ -28,8 +28,8 @@ pub fn cost(study: &Study, results: &Results) -> Option<Section> {
         devices.into_iter().collect::<Vec<_>>().join(", ")
     ));
     let rows = results.costs.iter().map(|c| {
-        let rate = if c.tokens > 0 && c.seconds > 0.0 { count((c.tokens as f64 / c.seconds).round() as u64) } else { "–".to_owned() };
-        let tokens = if c.tokens > 0 { count(c.tokens) } else { "–".to_owned() };
+        let rate = if c.tokens > 0 && c.seconds > 0.0 { count((c.tokens as f64 / c.seconds).round() as u64) } else { DASH.to_owned() };
+        let tokens = if c.tokens > 0 { count(c.tokens) } else { DASH.to_owned() };
         vec![
             Cell::from(c.kind),
             c.device.clone().into(),

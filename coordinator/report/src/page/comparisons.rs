@@ -1,6 +1,6 @@
 //! Tables of paired differences.
 
-use super::section::Cell;
+use super::section::{Cell, dash};
 use crate::results::{Comparison, Results};
 use crate::study::Study;
 use crate::wording::{Unit, count, p_value};
@@ -12,11 +12,11 @@ pub const COLUMNS: &[&str] =
 /// What the last columns mean; p-values were corrected over so many comparisons.
 pub fn note(corrected: usize) -> String {
     let p = match corrected {
-        0 => "no p-value: the rows are of one group, or the two differ on none of them".to_owned(),
+        0 => "no p-value: the rows are too few or of one group, or the two differ on none of them".to_owned(),
         1 => "p of a single comparison, so that there is nothing to correct".to_owned(),
         n => format!("p after Holm's and after Benjamini and Hochberg's correction over {} comparisons", count(n as u64)),
     };
-    format!("{p}; would show: the smallest difference that these rows would show with 80% power")
+    format!("{p}; would show, where it can be told: the smallest difference that these rows would show with 80% power")
 }
 
 /// The same of one family of paired differences.
@@ -44,7 +44,7 @@ fn row(study: &Study, unit: Unit, c: &Comparison) -> Vec<Cell> {
         Cell::sorted(unit.points(c.difference), c.difference.value),
         p(c.p_holm),
         p(c.p_bh),
-        c.detectable.map_or_else(|| "–".into(), |d| Cell::sorted(unit.difference(d).replace('+', "±"), d)),
+        c.detectable.map_or_else(dash, |d| Cell::sorted(unit.difference(d).replace('+', "±"), d)),
         count(c.difference.n as u64).into(),
     ]
 }

@@ -8,10 +8,10 @@ mod power;
 use limbic_proto::axis::Context;
 
 use super::Card;
-use crate::evaluate::few_groups;
+use crate::evaluate::too_few;
 use crate::results::{Choice, Comparison, DepthCurve, HalfLife, Place, Results};
 use crate::study::Study;
-use crate::wording::{Unit, above_its_interval, half_life, layer, list, p_value, percent};
+use crate::wording::{Unit, above_its_interval, capital, half_life, layer, list, p_value, percent};
 
 /// Of the curves that stand against the baselines, the best of a trained model.
 fn headline<'a>(study: &Study, results: &'a Results) -> Option<&'a DepthCurve> {
@@ -87,7 +87,9 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
     let Some(curve) = headline(study, results) else { return cards };
     let best = curve.shown();
     let named = results.named(&curve.probe, Some(curve.pooling));
-    card(unit.value(best.score.value), &format!("best probe {}", results.measure.words), format!("{named}, {}", where_is(study, curve)));
+    let on = if results.chosen == Choice::Test { "the test rows" } else { "validation rows" };
+    let note = format!("{named}, {}, chosen on {on}", where_is(study, curve));
+    card(unit.value(best.score.value), &format!("best probe {}", results.measure.words), note);
     let against =
         |name: &str| results.comparisons.iter().find(|c| c.family == "baselines" && c.model == curve.place.model && c.against == name);
     if let Some(c) = against("bag-of-words").or_else(|| against("majority")) {
@@ -175,7 +177,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
         out.extend(written(study, results));
         return out;
     };
-    out.extend(few_groups(results.groups));
+    out.extend(too_few(results.rows, results.groups));
     let best = curve.shown();
     let (chosen, named) = (chosen(study, results), results.named(&curve.probe, Some(curve.pooling)));
     let floor = beside_the_floor(study, results, curve);
@@ -372,6 +374,7 @@ fn survivors(clear: usize, found: &[&Comparison], between: &str) -> String {
     match (clear, found.len()) {
         (0, 1) => format!("the difference {between} can't be told from chance"),
         (1, 1) => format!("the difference {between} is clear"),
+        (_, n) if corrected == 0 => format!("none of the {n} differences {between} can be told from chance by so few rows"),
         (0, n) => format!("none of the {n} differences {between} survives Holm's correction over {corrected} comparisons"),
         (1, n) => format!("1 of {n} differences {between} survives Holm's correction over {corrected} comparisons"),
         (k, n) => format!("{k} of {n} differences {between} survive Holm's correction over {corrected} comparisons"),
@@ -419,9 +422,4 @@ fn geometry(study: &Study, results: &Results, curve: &DepthCurve) -> Option<Stri
             if results.geometry.places.len() > 1 { "; elsewhere it can be other pairs" } else { "" },
         )
     })
-}
-
-fn capital(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().collect::<String>() + letters.as_str())
 }

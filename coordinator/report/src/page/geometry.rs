@@ -2,7 +2,7 @@
 
 use limbic_proto::rows::Scheme;
 
-use super::section::{Cell, Section};
+use super::section::{Cell, Section, dash};
 use crate::figures::Figure;
 use crate::results::{PlaceGeometry, Results};
 use crate::study::Study;
@@ -45,19 +45,16 @@ fn place(study: &Study, p: &PlaceGeometry) -> Vec<Cell> {
     let n = p.directions.len();
     let pairs = || (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b))).filter(|(a, b)| p.directions[*a][*b].is_finite());
     let words = |pair: Option<(usize, usize)>| {
-        pair.map_or_else(
-            || Cell::from("–"),
-            |(a, b)| {
-                format!("{} ({})", list(&[study.classes[a].clone(), study.classes[b].clone()]), Unit::Real.value(p.directions[a][b])).into()
-            },
-        )
+        pair.map_or_else(dash, |(a, b)| {
+            format!("{} ({})", list(&[study.classes[a].clone(), study.classes[b].clone()]), Unit::Real.value(p.directions[a][b])).into()
+        })
     };
     let by = |x: &(usize, usize), y: &(usize, usize)| p.directions[x.0][x.1].total_cmp(&p.directions[y.0][y.1]);
     let best = |of: &dyn Fn(&crate::results::LayerGeometry) -> f64| {
         let known = p.layers.iter().filter(|l| of(l).is_finite());
         known
             .max_by(|a, b| of(a).total_cmp(&of(b)))
-            .map_or_else(|| Cell::from("–"), |l| Cell::sorted(format!("{} at {}", Unit::Real.value(of(l)), layer(l.layer)), of(l)))
+            .map_or_else(dash, |l| Cell::sorted(format!("{} at {}", Unit::Real.value(of(l)), layer(l.layer)), of(l)))
     };
     vec![
         study.models[p.place.model].name.clone().into(),
@@ -82,7 +79,7 @@ fn angles(study: &Study, results: &Results, section: &mut Section) {
                 study.conditions[p.place.condition].name.clone().into(),
                 layer(shown.layer).into(),
                 list(&[study.classes[*a].clone(), study.classes[*b].clone()]).into(),
-                if angle.is_finite() { format!("{angle:.0}°").into() } else { "–".into() },
+                if angle.is_finite() { format!("{angle:.0}°").into() } else { dash() },
             ]
         })
     });

@@ -1,16 +1,12 @@
 //! The sections scale, depth and conditions.
 
 use super::comparisons::{self, of_what};
-use super::section::{Cell, Section};
+use super::section::{Cell, DASH, Section, dash};
 use crate::figures::Figure;
 use crate::results::{Choice, Place, Results};
 use crate::study::Study;
-use crate::wording::{Unit, layer, list, parameters};
+use crate::wording::{Unit, capital, layer, list, parameters};
 use limbic_proto::axis::Layer;
-
-fn dash() -> Cell {
-    "–".into()
-}
 
 /// Scores beside size; none where no probe on a model's states has been fitted.
 pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
@@ -24,16 +20,12 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
         section.say("A trend needs at least three models of known, different size.");
     }
     section.figure(figures, "scale");
-    let twins = results.scale.iter().any(|r| r.twin.is_some());
     // What the model itself says when it is asked.
     let asked: Vec<&str> = ["mean-embedding", "zero-shot", "zero-shot-mean", "zero-shot-calibrated", "zero-shot-json"]
         .into_iter()
         .filter(|name| results.baselines.iter().any(|b| b.probe == *name))
         .collect();
-    let mut columns = vec!["model", "#parameters", "condition", "#best layer", "#score there", "#last layer"];
-    if twins {
-        columns.push("#random weights");
-    }
+    let mut columns = vec!["model", "#parameters", "condition", "#best layer", "#score there", "#last layer", "#random weights"];
     let names: Vec<String> = asked.iter().map(|name| format!("#{name}")).collect();
     columns.extend(names.iter().map(String::as_str));
     let rows = results.scale.iter().map(|r| {
@@ -45,10 +37,8 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
             layer(r.layer).into(),
             unit.estimate(r.best).into(),
             unit.estimate(r.last).into(),
+            r.twin.map_or_else(dash, |e| unit.estimate(e).into()),
         ];
-        if twins {
-            row.push(r.twin.map_or_else(dash, |e| unit.estimate(e).into()));
-        }
         let of = |name: &&str| results.baselines.iter().find(|b| b.probe == **name && b.model == Some(r.place.model));
         row.extend(asked.iter().map(|name| of(name).map_or_else(dash, |b| unit.estimate(b.score).into())));
         row
@@ -56,16 +46,19 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     let title = format!("{} per model and condition", results.measure.words);
     section.table(capital(&title), &columns, rows.collect());
     json_answers(study, results, &mut section);
-    let condition = |c: Option<usize>| c.map_or_else(|| "–".to_owned(), |c| study.conditions[c].name.clone());
+    let condition = |c: Option<usize>| c.map_or_else(|| DASH.to_owned(), |c| study.conditions[c].name.clone());
     let by_family = results.trends.iter().any(|t| t.family.is_some());
     let rows = results.trends.iter().map(|t| {
-        let (lo, hi) = t.over_models;
-        let over_models = format!("{} to {}", unit.difference(lo), unit.difference(hi));
+        let between = |(lo, hi): (f64, f64)| Cell::sorted(format!("{} to {}", unit.difference(lo), unit.difference(hi)), lo);
         let mut row: Vec<Cell> = vec![t.what.into(), condition(t.condition).into()];
         if by_family {
             row.push(t.family.as_deref().unwrap_or("all").into());
         }
-        row.extend([Cell::sorted(unit.points(t.slope), t.slope.value), Cell::sorted(over_models, lo), t.models.to_string().into()]);
+        row.extend([
+            Cell::sorted(unit.points(t.slope), t.slope.value),
+            t.over_models.map_or_else(dash, between),
+            t.models.to_string().into(),
+        ]);
         row
     });
     let mut columns = vec!["trend of", "condition", "#slope", "#over models", "#models"];
@@ -138,7 +131,6 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     for figure in ["depth", "depth-models", "depth-compression"] {
         section.figure(figures, figure);
     }
-    let seeded = results.depth.iter().any(|c| c.points.iter().any(|p| p.spread.is_some()));
     let compressed = results.depth.iter().any(|c| c.points.iter().any(|p| p.compression.is_some()));
     if compressed {
         section.say("Compression is measured of logistic probes alone, in one order of train's rows: another order gives another description length, and how far it lies is not measured.");
@@ -146,14 +138,14 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     let rows = results.depth.iter().filter_map(|c| {
         let top = c.points.iter().find(|p| p.layer == c.peak.layer)?;
         let ends = if c.peak.depth.lo.is_none() {
-            "–".to_owned()
+            DASH.to_owned()
         } else if c.peak.from == c.peak.to {
             layer(c.peak.from)
         } else {
             format!("{} to {}", layer(c.peak.from), layer(c.peak.to))
         };
         let good = c.points.iter().filter(|p| p.as_good() == Some(true)).count();
-        let mut row: Vec<Cell> = vec![
+        Some(vec![
             study.models[c.place.model].name.clone().into(),
             study.conditions[c.place.condition].name.clone().into(),
             layer(c.peak.layer).into(),
@@ -161,18 +153,11 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
             format!("{:.0}%", c.peak.depth.value * 100.0).into(),
             unit.estimate(top.score).into(),
             if top.as_good_as_peak.is_some() { format!("{good} of {}", c.points.len()).into() } else { dash() },
-        ];
-        if seeded {
-            row.push(top.spread.map_or_else(dash, |s| unit.difference(s.sd).replace('+', "").into()));
-        }
-        if compressed {
-            row.push(top.compression.map_or_else(dash, |c| format!("{c:.2}×").into()));
-        }
-        Some(row)
+            top.spread.map_or_else(dash, |s| unit.difference(s.sd).replace('+', "").into()),
+            top.compression.map_or_else(dash, |c| format!("{c:.2}×").into()),
+        ])
     });
-    let mut columns = vec!["model", "condition", "#peak layer", "#interval", "#depth", "#score", "#as good"];
-    columns.extend(seeded.then_some("#sd over seeds"));
-    columns.extend(compressed.then_some("#compression"));
+    let columns = ["model", "condition", "#peak layer", "#interval", "#depth", "#score", "#as good", "#sd over seeds", "#compression"];
     section.table(
         "Peak layer, with the interval of the bootstrapped argmax; as good: layers that can't be told from the best (multiple comparisons with the best, Benjamini and Hochberg)",
         &columns,
@@ -285,9 +270,4 @@ pub fn conditions(study: &Study, results: &Results, figures: &[Figure]) -> Optio
         comparisons::rows(study, results, "transfer"),
     );
     Some(section)
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().collect::<String>() + letters.as_str())
 }

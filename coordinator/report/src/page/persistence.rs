@@ -3,7 +3,7 @@
 use limbic_proto::axis::Context;
 
 use super::comparisons::{self, of_what};
-use super::section::{Cell, Section};
+use super::section::{Cell, DASH, Section, dash};
 use crate::figures::Figure;
 use crate::results::{Choice, Decay, Estimate, Fitted, HalfLife, Persistence, Results};
 use crate::study::Study;
@@ -133,7 +133,7 @@ fn seeds(study: &Study, results: &Results, section: &mut Section) {
         let widest = d.spreads().max_by(|a, b| a.1.width().total_cmp(&b.1.width()))?;
         let last = d.spreads().last()?;
         let half_lives = |towards: Option<Context>| match d.to(towards).map(|f| f.of_seeds.as_slice()) {
-            None | Some([]) => Cell::from("–"),
+            None | Some([]) => dash(),
             Some(all) => of_seeds(all).into(),
         };
         let lead = d.main().and_then(|f| f.towards);
@@ -146,7 +146,7 @@ fn seeds(study: &Study, results: &Results, section: &mut Section) {
             named(widest.0, widest.1),
             named(last.0, last.1),
             half_lives(None),
-            if lead.is_some() { half_lives(lead) } else { "–".into() },
+            if lead.is_some() { half_lives(lead) } else { dash() },
         ])
     };
     section.table(
@@ -182,8 +182,8 @@ fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &
     }
     let towards: Vec<String> = controls.iter().map(|c| format!("#to {}", c.as_str())).collect();
     let to_floor = to_floor(results);
-    let columns = |third| {
-        let mut columns = vec!["model", "condition", third, "#first offset", "#last offset", "#kept", to_floor.as_str()];
+    let columns = |third, to_floor| {
+        let mut columns = vec!["model", "condition", third, "#first offset", "#last offset", "#kept", to_floor];
         columns.extend(towards.iter().map(String::as_str));
         columns
     };
@@ -193,7 +193,7 @@ fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &
             results.measure.words,
             results.measure.the_level()
         ),
-        &columns("curve"),
+        &columns("curve", to_floor.as_str()),
         whole,
     );
     let title = match several {
@@ -203,7 +203,9 @@ fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &
         ),
         false => format!("Half-life of each class's {}, the probe fitted at each offset, full context", results.measure.of_class),
     };
-    let mut columns = columns("class");
+    // Informedness and correlations of a class say nothing at zero.
+    let zero = results.measure.class_floors.iter().all(|floor| *floor == 0.0);
+    let mut columns = columns("class", if zero { "#half-life to zero" } else { to_floor.as_str() });
     if several {
         columns.insert(2, "probe");
     }
@@ -217,13 +219,13 @@ fn curve(d: &Decay) -> String {
 }
 
 fn row(study: &Study, p: &Persistence, d: &Decay, controls: &[Context], unit: Unit, name: &str) -> Vec<Cell> {
-    let end = |point: Option<&(u32, Estimate)>| point.map_or_else(String::new, |(k, e)| format!("{} at {k}", unit.estimate(*e)));
+    let end = |point: Option<&(u32, Estimate)>| point.map_or_else(|| DASH.to_owned(), |(k, e)| format!("{} at {k}", unit.estimate(*e)));
     let said = |f: Option<&Fitted>| match f {
-        None => "–".into(),
+        None => dash(),
         Some(f) => Cell::sorted(half_life(&f.half_life), tokens(&f.half_life)),
     };
     let majority = d.to_majority();
-    let kept = majority.and_then(|f| f.retained).map_or_else(|| "–".to_owned(), |e| Unit::Share.estimate(e));
+    let kept = majority.and_then(|f| f.retained).map_or_else(|| DASH.to_owned(), |e| Unit::Share.estimate(e));
     let mut row: Vec<Cell> = vec![
         study.models[p.place.model].name.clone().into(),
         study.conditions[p.place.condition].name.clone().into(),

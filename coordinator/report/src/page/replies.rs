@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::comparisons;
 use super::findings::dominant;
-use super::section::{Cell, Section};
+use super::section::{Cell, DASH, Section, dash};
 use crate::figures::Figure;
 use crate::results::{Results, Source, Spread, Verdict};
 use crate::study::Study;
@@ -39,7 +39,7 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         section.figure(figures, figure);
     }
     let seeds = results.verdicts.iter().filter_map(|v| v.spread).map(|s| s.seeds).max();
-    let spread = |of: Option<Spread>, unit: Unit| of.map_or_else(|| "–".into(), |s| Cell::sorted(unit.spread(s), s.width()));
+    let spread = |of: Option<Spread>, unit: Unit| of.map_or_else(dash, |s| Cell::sorted(unit.spread(s), s.width()));
     let with_probe = |v: &Verdict| {
         results.kappas.iter().find(|k| k.place == v.place && k.with == Source::Probe && Source::Judge { model: k.judge } == v.source)
     };
@@ -50,7 +50,7 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         };
         let most = v
             .most_expressed()
-            .map_or_else(|| "–".to_owned(), |(class, share)| format!("{} ({})", study.classes[class], Unit::Share.value(share)));
+            .map_or_else(|| DASH.to_owned(), |(class, share)| format!("{} ({})", study.classes[class], Unit::Share.value(share)));
         let agreement = with_probe(v);
         let mut row = vec![
             Cell::from(name(v.place.model)),
@@ -58,7 +58,7 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
             who.into(),
             Unit::Share.estimate(v.kept).into(),
             most.into(),
-            agreement.map_or_else(|| "–".into(), |k| Unit::Real.estimate(k.kappa).into()),
+            agreement.map_or_else(dash, |k| Unit::Real.estimate(k.kappa).into()),
             count(v.kept.n as u64).into(),
         ];
         if seeds.is_some() {
@@ -77,7 +77,7 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
     let between = results.kappas.iter().filter_map(|k| {
         let Source::Judge { model: other } = k.with else { return None };
         let names = [k.place.model, k.judge, other].map(name);
-        let own = [k.judge, other].into_iter().find(|judge| *judge == k.place.model).map_or_else(|| "–".to_owned(), name);
+        let own = [k.judge, other].into_iter().find(|judge| *judge == k.place.model).map_or_else(|| DASH.to_owned(), name);
         let [model, first, second] = names;
         let condition = study.conditions[k.place.condition].name.clone();
         let kappa = Cell::sorted(Unit::Real.estimate(k.kappa), k.kappa.value);

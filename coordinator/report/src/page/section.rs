@@ -101,6 +101,14 @@ impl From<&str> for Cell {
     }
 }
 
+/// What stands where there is no value.
+pub const DASH: &str = "–";
+
+/// A cell without a value.
+pub fn dash() -> Cell {
+    DASH.into()
+}
+
 /// A row of plain cells.
 pub fn cells<const N: usize>(texts: [String; N]) -> Vec<Cell> {
     texts.into_iter().map(Cell::from).collect()
@@ -127,10 +135,17 @@ impl Section {
         }
     }
 
-    /// Adds a table unless it has no rows. A leading `#` marks a column of numbers.
-    pub fn table(&mut self, caption: impl Into<String>, columns: &[&str], rows: Vec<Vec<Cell>>) {
+    /// Adds a table unless it has no rows; a column of numbers without any is left out. A leading `#` marks one.
+    pub fn table(&mut self, caption: impl Into<String>, columns: &[&str], mut rows: Vec<Vec<Cell>>) {
         if rows.is_empty() {
             return;
+        }
+        let valued = |at: usize| rows.iter().any(|row| row[at].text != DASH);
+        let kept: Vec<bool> = columns.iter().enumerate().map(|(at, name)| !name.starts_with('#') || valued(at)).collect();
+        let columns: Vec<&str> = columns.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(name, _)| *name).collect();
+        for row in &mut rows {
+            let mut kept = kept.iter();
+            row.retain(|_| *kept.next().expect("as many cells as columns"));
         }
         let column = |(at, c): (usize, &&str)| Column {
             name: c.trim_start_matches('#').to_owned(),
@@ -161,7 +176,17 @@ fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::encoded;
+    use super::{Block, Section, cells, dash, encoded};
+
+    #[test]
+    fn a_column_of_numbers_without_any_is_left_out() {
+        let mut section = Section::new("id", "Title");
+        let row = |number: &str| vec!["a".into(), dash(), number.into(), dash()];
+        section.table("caption", &["name", "word", "#some", "#none"], vec![row("1"), row("–")]);
+        let [Block::Table(table)] = section.blocks.as_slice() else { panic!("{section:?}") };
+        assert_eq!(table.columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["name", "word", "some"]);
+        assert_eq!(table.rows[1], cells(["a".to_owned(), "–".to_owned(), "–".to_owned()]));
+    }
 
     #[test]
     fn a_url_keeps_what_it_carries() {

@@ -1,7 +1,7 @@
 //! The sections controls, baselines and labels.
 
 use super::comparisons::{self, of_what};
-use super::section::{Cell, Section};
+use super::section::{Cell, DASH, Section, dash};
 use crate::figures::Figure;
 use crate::results::{Choice, Estimate, Line, Results};
 use crate::study::Study;
@@ -57,21 +57,21 @@ fn seeded(results: &Results) -> bool {
 }
 
 fn line(study: &Study, results: &Results, l: &Line, metrics: &[(&str, &str, Unit)]) -> Vec<Cell> {
-    let or_dash = |s: &str| if s.is_empty() { "–".to_owned() } else { s.to_owned() };
+    let or_dash = |s: &str| if s.is_empty() { DASH.to_owned() } else { s.to_owned() };
     let mut row: Vec<Cell> = vec![l.probe.clone().into()];
     row.extend(l.pooling.filter(|_| results.poolings.len() > 1).map(Cell::from));
     row.extend([
         or_dash(study.model_name(l.model)).into(),
         or_dash(study.condition_name(l.condition)).into(),
-        l.layer.map_or_else(|| "–".to_owned(), layer).into(),
+        l.layer.map_or_else(|| DASH.to_owned(), layer).into(),
         Unit::of(&results.measure).estimate(l.score).into(),
     ]);
     if seeded(results) && l.layer.is_some() {
-        row.push(l.spread.map_or_else(|| "–".into(), |s| s.seeds.to_string().into()));
-        row.push(l.spread.map_or_else(|| "–".into(), |s| Cell::sorted(Unit::of(&results.measure).spread(s), s.sd)));
+        row.push(l.spread.map_or_else(dash, |s| s.seeds.to_string().into()));
+        row.push(l.spread.map_or_else(dash, |s| Cell::sorted(Unit::of(&results.measure).spread(s), s.sd)));
     }
     for (name, _, unit) in metrics {
-        row.push(results.score_of(l, name).map_or_else(|| "–".into(), |e| unit.estimate(e).into()));
+        row.push(results.score_of(l, name).map_or_else(dash, |e| unit.estimate(e).into()));
     }
     row
 }
@@ -188,7 +188,7 @@ fn per_class(study: &Study, results: &Results, section: &mut Section) {
             let values: Vec<Option<Estimate>> = metrics.iter().map(|m| results.score_of(l, &format!("{m}:{class}"))).collect();
             let mut row: Vec<Cell> =
                 vec![results.named(&l.probe, l.pooling).into(), study.model_name(l.model).into(), class.clone().into()];
-            row.extend(values.iter().map(|e| e.map_or_else(|| "–".into(), |e| Unit::Real.estimate(e).into())));
+            row.extend(values.iter().map(|e| e.map_or_else(dash, |e| Unit::Real.estimate(e).into())));
             let n = values.iter().flatten().map(|e| e.n).max().unwrap_or(0);
             row.push(count(n as u64).into());
             rows.push(row);
@@ -227,26 +227,21 @@ pub fn levels(study: &Study, results: &Results) -> Option<Section> {
     if let Some(why) = above_its_interval(&results.measure, results.levels.iter().map(|r| r.score)) {
         section.say(why);
     }
-    let near = results.levels.iter().any(|r| r.near_misses.is_some());
     let unit = Unit::of(&results.measure);
     let rows = results.levels.iter().map(|r| {
-        let mut row: Vec<Cell> = vec![
+        vec![
             r.level.clone().unwrap_or_else(|| "classes".to_owned()).into(),
             r.classes.to_string().into(),
             results.named(&r.line.probe, r.line.pooling).into(),
             study.model_name(r.line.model).into(),
             study.condition_name(r.line.condition).into(),
-            r.line.layer.map_or_else(|| "–".to_owned(), layer).into(),
+            r.line.layer.map_or_else(|| DASH.to_owned(), layer).into(),
             unit.estimate(r.score).into(),
-        ];
-        if near {
-            row.push(r.near_misses.map_or_else(|| "–".into(), |s| Unit::Share.value(s).into()));
-        }
-        row
+            r.near_misses.map_or_else(dash, |s| Unit::Share.value(s).into()),
+        ]
     });
     let head = format!("#{}", results.measure.words);
-    let mut columns = vec!["level", "#classes", "probe", "model", "condition", "#layer", head.as_str()];
-    columns.extend(near.then_some("#near misses"));
+    let columns = ["level", "#classes", "probe", "model", "condition", "#layer", head.as_str(), "#near misses"];
     section.table(
         "Baselines and best probes at every level; near misses: of the rows whose own class is missed, those whose coarser class is right",
         &columns,

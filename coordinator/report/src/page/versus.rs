@@ -2,10 +2,10 @@
 
 use limbic_proto::axis::Context;
 
-use super::section::{Cell, Section, cells};
+use super::section::{Cell, DASH, Section, cells, dash};
 use super::{Pages, View, unfinished};
 use crate::compare::{Differing, HalfLives, Shared, Versus};
-use crate::evaluate::few_groups;
+use crate::evaluate::too_few;
 use crate::figures::Figure;
 use crate::results::Estimate;
 use crate::study::{ReportError, Study};
@@ -64,7 +64,7 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
         )
     }];
     if versus.paired {
-        out.extend(few_groups(versus.groups[0]));
+        out.extend(too_few(versus.rows[0], versus.groups[0]));
     }
     let probed = |s: &Shared| s.layers[0].is_some();
     if !versus.shared.iter().any(probed) {
@@ -96,26 +96,34 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
 
 fn told_apart(versus: &Versus<'_>, all: &[&Shared], what: &str) -> Option<String> {
     let [unit, _] = unit(versus);
-    let value = |s: &Shared| s.paired.as_ref().map_or(0.0, |p| p.difference.value);
-    let (tested, same): (Vec<&&Shared>, Vec<&&Shared>) = all.iter().partition(|s| s.paired.as_ref().is_some_and(|p| p.p.is_some()));
-    if tested.is_empty() {
-        return Some(format!("Nothing differs in {} shared {what}.", all.len()));
+    let difference = |s: &Shared| s.paired.as_ref().map(|p| p.difference);
+    let value = |s: &Shared| difference(s).map_or(0.0, |d| d.value);
+    let tested = all.iter().filter(|s| s.paired.as_ref().is_some_and(|p| p.p.is_some())).count();
+    let same = all.iter().filter(|s| difference(s).is_some_and(|d| (d.value, d.lo, d.hi) == (0.0, Some(0.0), Some(0.0)))).count();
+    if same == all.len() {
+        return Some(format!("Nothing differs in {same} shared {what}."));
     }
-    let same = if same.is_empty() {
-        String::new()
-    } else {
-        format!(" {} {} the same in both; of the others", same.len(), if same.len() == 1 { "is" } else { "are" })
-    };
     let sure: Vec<&&Shared> = all.iter().filter(|s| s.sure(versus.studies[0])).collect();
     let better = sure.iter().filter(|s| value(s) > 0.0).count();
     let largest = all.iter().max_by(|x, y| value(x).abs().total_cmp(&value(y).abs()))?;
-    let corrected = if tested.len() > 1 { format!(" (after Holm's correction over {} comparisons)", tested.len()) } else { String::new() };
-    let points = largest.paired.as_ref().map(|p| unit.points(p.difference))?;
+    let corrected = if tested > 1 { format!(" (after Holm's correction over {tested} comparisons)") } else { String::new() };
+    let is = |n: usize| if n == 1 { "is" } else { "are" };
+    let (apart, untested) = (tested - sure.len(), all.len() - tested - same);
+    let mut parts = Vec::new();
+    parts.extend((same > 0).then(|| format!("{same} {} the same in both", is(same))));
+    parts.extend((untested > 0).then(|| format!("{untested} {} of too few rows to tell", is(untested))));
+    if tested > 0 {
+        let others = if parts.is_empty() { "" } else { "of the others " };
+        parts.push(format!(
+            "{others}B is better in {better}, worse in {}, and can't be told from A in {apart}{corrected}",
+            sure.len() - better
+        ));
+    }
     Some(format!(
-        "Of {} shared {what},{same} B is better in {better}, worse in {}, and can't be told from A in {}{corrected}; the largest difference is {points}{} ({}).",
+        "Of {} shared {what}, {}; the largest difference is {}{} ({}).",
         all.len(),
-        sure.len() - better,
-        tested.len() - sure.len(),
+        parts.join("; "),
+        unit.points(difference(largest)?),
         unit.of_difference(),
         largest.words()
     ))
@@ -129,10 +137,10 @@ fn tested(versus: &Versus<'_>, family: &str) -> usize {
 fn table(section: &mut Section, versus: &Versus<'_>, family: &'static str, caption: &str) {
     let [a, b] = unit(versus);
     let score = |unit: Unit, e: Estimate| Cell::sorted(unit.estimate(e), e.value);
-    let p = |p: Option<f64>| p.map_or_else(|| "–".into(), |value| Cell::sorted(p_value(p), value));
+    let p = |p: Option<f64>| p.map_or_else(dash, |value| Cell::sorted(p_value(p), value));
     let row = |s: &Shared| {
-        let or_dash = |text: &Option<String>| Cell::from(text.clone().unwrap_or_else(|| "–".to_owned()));
-        let at = |l: Option<limbic_proto::axis::Layer>| Cell::from(l.map_or_else(|| "–".to_owned(), layer));
+        let or_dash = |text: &Option<String>| Cell::from(text.clone().unwrap_or_else(|| DASH.to_owned()));
+        let at = |l: Option<limbic_proto::axis::Layer>| Cell::from(l.map_or_else(|| DASH.to_owned(), layer));
         let mut row = vec![or_dash(&s.model), or_dash(&s.condition), s.probe.clone().into()];
         match family {
             "layers" => row.push(at(s.layers[0])),
@@ -142,11 +150,11 @@ fn table(section: &mut Section, versus: &Versus<'_>, family: &'static str, capti
         row.extend([score(a, s.scores[0]), score(b, s.scores[1])]);
         if versus.paired {
             match &s.paired {
-                None => row.extend(["–", "–", "–", "–", "–"].map(Cell::from)),
+                None => row.extend([(); 5].map(|()| dash())),
                 Some(d) => {
                     row.push(Cell::sorted(a.points(d.difference), d.difference.value));
                     row.extend([p(d.p_holm), p(d.p_bh)]);
-                    row.push(d.detectable.map_or_else(|| "–".into(), |d| Cell::sorted(a.difference(d).replace('+', "±"), d)));
+                    row.push(d.detectable.map_or_else(dash, |d| Cell::sorted(a.difference(d).replace('+', "±"), d)));
                     row.push(count(d.difference.n as u64).into());
                 }
             }
@@ -204,7 +212,7 @@ fn sweeps(versus: &Versus<'_>) -> Section {
 fn apart(versus: &Versus<'_>) -> Section {
     let mut section = Section::new("specs", "What differs in the specs");
     let row = |d: &Differing| {
-        let [a, b] = d.said.each_ref().map(|said| said.clone().unwrap_or_else(|| "–".to_owned()));
+        let [a, b] = d.said.each_ref().map(|said| said.clone().unwrap_or_else(|| DASH.to_owned()));
         cells([d.field.clone(), a, b])
     };
     for (letter, study) in [("A", versus.studies[0]), ("B", versus.studies[1])] {

@@ -97,7 +97,7 @@ pub struct Persistence {
     pub layers: Vec<Layer>,
     /// Ascending.
     pub offsets: Vec<u32>,
-    /// The primary probe, fitted at every offset: full context first.
+    /// The main probe, fitted at every offset: full context first.
     pub grids: Vec<Grid>,
     /// The layer of the decay curves: best on average over the offsets that every layer has.
     pub layer: Layer,
@@ -105,7 +105,7 @@ pub struct Persistence {
     pub chosen: Choice,
     /// Every probe, fitted at each offset or carried over from offset 0, in every context; over all classes and per class.
     pub decays: Vec<Decay>,
-    /// The controls of the primary probe at that layer, one point per offset, in full context.
+    /// The controls of the main probe at that layer, one point per offset, in full context.
     pub controls: Vec<ControlCurve>,
 }
 

@@ -17,7 +17,7 @@ pub enum Source {
         /// Index into the study's models.
         model: usize,
     },
-    /// The primary probe on the reply's states, its probabilities averaged over the measured offsets; which probe, and in which
+    /// The main probe on the reply's states, its probabilities averaged over the measured offsets; which probe, and in which
     /// context, [`Results::reading`] says.
     Probe,
 }

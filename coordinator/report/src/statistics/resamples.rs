@@ -5,9 +5,13 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::results::Estimate;
 
-/// Rows (of a class, or with a reply) below which what is said of them gets no interval: it hangs on a few, and resamples of so few
-/// don't tell how much it varies.
+/// Rows below which a statistic of them gets no interval and no p-value: it hangs on a few, whatever its resamples say.
 pub const FEWEST: usize = 10;
+
+/// Whether resamples tell how much a statistic varies that rests on so many rows, which are of so many groups.
+pub fn telling(rows: usize, groups: usize) -> bool {
+    rows >= FEWEST && groups > 1
+}
 
 /// One column of group totals: `(group, total)` where the total isn't zero, groups ascending.
 pub type Column = Vec<(u32, u32)>;
@@ -121,14 +125,9 @@ impl Resamples {
         Some((quantile(&mut defined, tail), quantile(&mut defined, 1.0 - tail)))
     }
 
-    /// As [`Resamples::estimate`], for a value that rests on rows of only so many groups.
-    pub fn estimate_over(&self, groups: usize, value: f64, draws: &[f64], n: usize) -> Estimate {
-        if groups < 2 { Estimate::point(value, n) } else { self.estimate(value, draws, n) }
-    }
-
-    /// A value with the percentile interval of its draws.
-    pub fn estimate(&self, value: f64, draws: &[f64], n: usize) -> Estimate {
-        let interval = self.interval(draws);
+    /// A value that rests on `n` rows of so many groups, with the percentile interval of its draws where these are [`telling`].
+    pub fn estimate(&self, value: f64, draws: &[f64], n: usize, groups: usize) -> Estimate {
+        let interval = telling(n, groups).then(|| self.interval(draws)).flatten();
         Estimate { value, lo: interval.map(|i| i.0), hi: interval.map(|i| i.1), n }
     }
 }

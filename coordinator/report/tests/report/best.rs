@@ -72,7 +72,7 @@ fn the_best_of_all_probes_and_poolings_stands_against_the_baselines() {
 
     let files = made(&study, &results);
     let page = text(&files, "report.md");
-    assert!(page.contains("best probe accuracy (mlp (utterance-mean), model-0, layer 1)"), "the card");
+    assert!(page.contains("best probe accuracy (mlp (utterance-mean), model-0, layer 1, chosen on validation rows)"), "the card");
     assert!(page.contains("apart best in model-0, layer 1 (mlp (utterance-mean)): "), "the sentence");
     assert!(page.contains("(probe, pooling and layer chosen by loss on validation rows"), "the choice");
     assert!(

@@ -122,7 +122,7 @@ fn without_a_signal_false_alarms_are_as_rare_as_said() {
         out.push(("any model against another after Holm", family("models")));
         let trend = results.trends.iter().find(|t| t.what == "best layer").expect("three sizes");
         out.push(("trend with size", trend.over_rows()));
-        out.push(("trend with size over models", trend.over_models.0 > 0.0 || trend.over_models.1 < 0.0));
+        out.push(("trend with size over models", trend.over_models.is_some_and(|(lo, hi)| lo > 0.0 || hi < 0.0)));
         out.push(("size is said to matter", trend.sure()));
         for model in 0..3 {
             out.push(("a half-life of nothing", half_life(&results, model) != HalfLife::NoSignal));

@@ -3,7 +3,8 @@
 use limbic_proto::axis::Context;
 use limbic_report::HalfLife;
 
-use super::{evaluated, made, small, text, values};
+use super::synthetic::{Size, study};
+use super::{SMALL, evaluated, made, small, text, values};
 
 #[test]
 fn the_planted_signal_is_found() {
@@ -88,6 +89,25 @@ fn one_group_gives_no_interval_and_few_groups_a_warning() {
     assert!(results.score(0, "accuracy").expect("an accuracy").lo.is_some());
     assert!(results.warnings[0].contains("only 5 groups"), "{:?}", results.warnings);
     assert!(!small().1.warnings.iter().any(|w| w.contains("groups")));
+}
+
+#[test]
+fn of_nine_rows_nothing_is_told_from_chance() {
+    let study = study(Size { rows: 9, whole: true, ..SMALL });
+    let results = evaluated(&study);
+    assert!(results.scores.iter().flat_map(|s| s.iter()).all(|(_, e)| (e.lo, e.hi) == (None, None)));
+    assert!(!results.comparisons.is_empty());
+    assert!(results.comparisons.iter().all(|c| (c.p, c.p_holm, c.difference.lo, c.detectable) == (None, None, None, None)));
+    assert!(results.depth.iter().all(|c| c.peak.depth.lo.is_none() && c.points.iter().all(|p| p.as_good().is_none())));
+    assert!(!results.trends.is_empty() && results.trends.iter().all(|t| t.slope.lo.is_none() && t.over_models.is_none()));
+    let fits: Vec<_> = results.persistence.iter().flat_map(|p| &p.decays).flat_map(|d| &d.fits).collect();
+    assert!(!fits.is_empty() && fits.iter().all(|f| matches!(f.half_life, HalfLife::TooFewRows | HalfLife::TooFew)));
+    assert!(fits.iter().all(|f| f.retained.is_none_or(|kept| kept.lo.is_none())));
+    let report = text(&made(&study, &results), "report.md");
+    assert!(report.contains("- There are only 9 test rows, too few to tell anything from chance"), "{report}");
+    for words in ["interval 0", "interval 1", "correction over 0", "It beats"] {
+        assert!(!report.contains(words), "`{words}` in {report}");
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn size_is_said_to_matter_where_neither_other_rows_nor_other_models_would_undo_i
         let (study, results) = study(right);
         let trend = results.trends.iter().find(|t| t.what == "best layer").expect("several sizes");
         assert_eq!(trend.sure(), sure, "{trend:?}");
-        let (lo, hi) = trend.over_models;
+        let (lo, hi) = trend.over_models.expect("rows enough");
         assert!(lo < trend.slope.value && trend.slope.value < hi);
         assert!((lo + hi - 2.0 * trend.slope.value).abs() < 1e-9, "it lies around the slope");
         let markdown = text(&made(&study, &results), "report.md");
@@ -59,7 +59,7 @@ fn size_is_said_to_matter_where_neither_other_rows_nor_other_models_would_undo_i
     // 40, 80 and 60 %: the residuals of the line are 10, -20 and 10 points, so that the error of its slope is 17.3 points, and t of
     // one degree of freedom 12.7.
     let (_, results) = study(&[40, 80, 60]);
-    let (lo, hi) = results.trends[0].over_models;
+    let (lo, hi) = results.trends[0].over_models.expect("rows enough");
     assert!((lo + 2.1008).abs() < 1e-3 && (hi - 2.3008).abs() < 1e-3, "{lo} to {hi}");
 }
 

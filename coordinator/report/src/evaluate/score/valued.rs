@@ -68,10 +68,14 @@ pub fn several(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
         }
         if sheet.detailed {
             let three = |t: &Totals| [metrics::recall(t, class), metrics::precision(t, class), metrics::f1(t, class)];
-            for ((metric, value), draws) in OF_LABEL.iter().zip(three(&totals)).zip(draws.map(three)) {
+            // Precision rests on the rows called so, too.
+            let called = if totals.predicted[class] as usize >= FEWEST { groups } else { 1 };
+            for (((metric, value), draws), groups) in
+                OF_LABEL.iter().zip(three(&totals)).zip(draws.map(three)).zip([groups, called, groups])
+            {
                 sheet.put(&format!("{metric}:{name}"), value, Some(&draws), rows, groups);
             }
-            let draws = drawn.0.last().map(Vec::as_slice).filter(|_| rows >= FEWEST);
+            let draws = drawn.0.last().map(Vec::as_slice);
             sheet.put(&format!("ap:{name}"), precision, draws, rows, groups);
         }
     }

@@ -2,11 +2,11 @@
 
 use limbic_proto::axis::Context;
 
-use super::{capital, of_how_many, p_words, sure};
+use super::{of_how_many, p_words, sure};
 use crate::figures::shown_condition;
 use crate::results::{Comparison, Decay, DepthCurve, HalfLife, Persistence, Results, Trend};
 use crate::study::Study;
-use crate::wording::{Unit, half_life, layer, list};
+use crate::wording::{Unit, capital, half_life, layer, list};
 
 /// The trend with size under the headline's condition, and where else it is clear.
 pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -> Option<String> {
@@ -37,14 +37,13 @@ pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
         .collect();
     let families = if families.is_empty() { String::new() } else { format!("; by family it is {}", list(&families)) };
     let what = if results.measure.share { format!("points of {}", results.measure.words) } else { format!("of {}", results.measure.words) };
-    let (lo, hi) = here.over_models;
+    let over_models = here.over_models.map_or_else(String::new, |(lo, hi)| {
+        format!("; over models {} to {} (t, {})", unit.difference(lo), unit.difference(hi), counted_freedom(models))
+    });
     let whose = whose(results);
     Some(format!(
-        "{direction}{place}: {} {what}{whose} per tenfold parameters, over test rows with these {models} models held fixed; over models {} to {} (t, {}){rises}{families}{elsewhere}.",
+        "{direction}{place}: {} {what}{whose} per tenfold parameters, over test rows with these {models} models held fixed{over_models}{rises}{families}{elsewhere}.",
         unit.points(here.slope),
-        unit.difference(lo),
-        unit.difference(hi),
-        counted_freedom(models),
     ))
 }
 
