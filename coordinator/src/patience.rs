@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use limbic_store::pauses::Pauses;
 
 use crate::failure::Failure;
 
@@ -25,19 +25,12 @@ impl Patience {
     /// # Errors
     /// The last failure.
     pub async fn wait_for<T>(&self, mut what: impl AsyncFnMut() -> Result<T, Failure>) -> Result<T, Failure> {
-        let (mut began, mut pause) = (None, self.first);
+        let mut pauses = Pauses::new(self.first, self.longest, self.whole);
         loop {
-            let message = match what().await {
-                Err(Failure::Again(message)) => message,
+            match what().await {
+                Err(Failure::Again(error)) if pauses.wait().await => tracing::warn!(error, "trying again"),
                 answer => return answer,
-            };
-            let left = self.whole.saturating_sub(began.get_or_insert_with(Instant::now).elapsed());
-            if left.is_zero() {
-                return Err(Failure::Again(message));
             }
-            tracing::warn!(error = message, "trying again");
-            tokio::time::sleep(pause.min(left)).await;
-            pause = (pause * 2).min(self.longest);
         }
     }
 }

@@ -13,6 +13,7 @@ mod publish;
 use std::sync::Arc;
 
 use limbic_proto::wire::Grant;
+use limbic_store::pauses::jittered;
 use limbic_store::{Store, StoreError};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
@@ -20,7 +21,6 @@ use tracing::Instrument;
 
 use crate::device::Device;
 use crate::inputs::Shelf;
-use crate::pause::jittered;
 use crate::run::ExitKind;
 use crate::settings::Settings;
 use attempt::Attempt;

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use limbic_store::pauses::Pauses;
+
 /// Why the settings make no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -99,6 +101,13 @@ pub struct Timing {
     /// How long a draining worker may still compute and upload before it gives its units back; it is gone two seconds
     /// later.
     pub drain: Duration,
+}
+
+impl Timing {
+    /// The pauses of one request that is tried again.
+    pub(crate) fn pauses(&self) -> Pauses {
+        Pauses::new(self.first_pause, self.longest_pause, self.patience)
+    }
 }
 
 impl Default for Timing {

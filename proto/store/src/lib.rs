@@ -15,6 +15,7 @@ pub mod hub;
 pub mod logs;
 pub mod model;
 pub mod open;
+pub mod pauses;
 pub mod release;
 pub mod source;
 pub mod store;

@@ -122,12 +122,12 @@ fn from_path(source: &str) -> Result<ModelFiles, ModelError> {
         .collect();
     let (architecture, chat_template) = describe(&path)?;
     let index = std::fs::read_to_string(path.join(INDEX)).ok();
-    choose(&names, index.as_deref()).map_err(fail)?;
-    let mut digested: Vec<&String> =
-        names.iter().filter(|n| n.ends_with(".safetensors") || n.ends_with(".safetensors.index.json")).collect();
+    let mut digested = choose(&names, index.as_deref()).map_err(fail)?;
+    digested.extend(index.is_some().then(|| INDEX.to_owned()));
     digested.sort();
     let description = DESCRIPTION.iter().filter(|n| path.join(n).is_file()).map(|n| (*n).to_owned()).collect::<Vec<_>>();
-    let parts = description.iter().chain(digested).map(|n| Ok((n, digest_file(&path.join(n))?))).collect::<Result<Vec<_>, ModelError>>()?;
+    let parts =
+        description.iter().chain(&digested).map(|n| Ok((n, digest_file(&path.join(n))?))).collect::<Result<Vec<_>, ModelError>>()?;
     let digest = Digest::of_json(&parts);
     Ok(ModelFiles { path, pinned, digest, architecture, chat_template })
 }

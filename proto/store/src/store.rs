@@ -23,7 +23,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store over any implementation, for tests.
+    /// A store over any implementation.
     pub fn over(url: &str, inner: Arc<dyn ObjectStore>) -> Store {
         Store { url: url.to_owned(), inner }
     }

@@ -59,7 +59,12 @@ async fn a_folder_must_hold_what_its_index_names() {
     let error = resolve(folder.path()).await.unwrap_err().to_string();
     assert!(error.contains("has no model-2-of-2.safetensors, which model.safetensors.index.json names: add it"), "{error}");
     write("model-2-of-2.safetensors", "2");
-    resolve(folder.path()).await.unwrap();
+    let digest = resolve(folder.path()).await.unwrap().digest;
+    // What is loaded is digested, and nothing else.
+    write("consolidated.safetensors", "everything once more");
+    assert_eq!(resolve(folder.path()).await.unwrap().digest, digest);
+    write("model-2-of-2.safetensors", "3");
+    assert_ne!(resolve(folder.path()).await.unwrap().digest, digest);
 }
 
 /// One test, for the hub's address is the process's.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use limbic_store::pauses::jittered;
+
 use super::Shared;
-use crate::pause::jittered;
 
 /// The interval while no coordinator has named one.
 const UNTOLD: Duration = Duration::from_secs(15);

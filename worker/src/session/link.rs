@@ -5,21 +5,20 @@ use std::time::Duration;
 
 use limbic_proto::key::Digest;
 use limbic_proto::wire::workers_client::WorkersClient;
-use limbic_proto::wire::{Grant, HeartbeatRequest, HeartbeatResponse, LeaseRequest, PROTOCOL, RegisterRequest, ReportRequest};
+use limbic_proto::wire::{
+    Grant, HeartbeatRequest, HeartbeatResponse, LARGEST_MESSAGE, LeaseRequest, PROTOCOL, RegisterRequest, ReportRequest,
+};
+use limbic_store::pauses::Pauses;
 use tokio::sync::Mutex;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use super::SessionError;
 use super::holding::{Held, Holding, Outcome};
-use crate::pause::Pauses;
 use crate::settings::{Settings, SettingsError, Timing};
 
 /// The version of this software.
 pub(super) const SOFTWARE: &str = env!("CARGO_PKG_VERSION");
-
-/// The largest message: a unit of a sweep with very many shards names each of them.
-const LARGEST_MESSAGE: usize = 64 << 20;
 
 /// What the coordinator said when this worker registered.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,7 +98,7 @@ impl Link {
         if let Some(newer) = newer() {
             return Ok(newer);
         }
-        let mut pauses = Pauses::new(&self.timing);
+        let mut pauses = self.timing.pauses();
         let answer = loop {
             let request = RegisterRequest {
                 protocol: PROTOCOL,
@@ -134,7 +133,7 @@ impl Link {
     /// Asks for a unit until there is an answer.
     pub(super) async fn lease(&self, loaded: Vec<Digest>) -> Result<Leased, SessionError> {
         let loaded_models: Vec<String> = loaded.iter().map(Digest::hex).collect();
-        let mut pauses = Pauses::new(&self.timing);
+        let mut pauses = self.timing.pauses();
         loop {
             let registered = self.register(None).await?;
             let wait_ms = u32::try_from(self.timing.poll.as_millis()).unwrap_or(u32::MAX);
@@ -166,7 +165,7 @@ impl Link {
     ///
     /// A coordinator that stays away is no error here: a commit stands in the store all the same.
     pub(super) async fn report(&self, held: &Held, outcome: Outcome) -> Result<(), SessionError> {
-        let mut pauses = Pauses::new(&self.timing);
+        let mut pauses = self.timing.pauses();
         let result = loop {
             let turn = self.registered().map_or(0, |r| r.turn);
             let request = ReportRequest {
