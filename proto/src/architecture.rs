@@ -165,11 +165,6 @@ impl Architecture {
     pub fn bytes_per_state(&self) -> u64 {
         4 * self.hidden as u64
     }
-
-    /// Bytes of keys and values per token over all blocks, at `width` bytes per number.
-    pub fn cache_bytes_per_token(&self, width: usize) -> u64 {
-        (2 * self.kv_width() * self.layers * width) as u64
-    }
 }
 
 /// Why a model's description is refused.

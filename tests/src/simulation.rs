@@ -63,7 +63,7 @@ pub struct Study {
 }
 
 impl Study {
-    /// Plans the sweep: every row of the shipped corpus's first hundred is a unit under each of three conditions.
+    /// Plans the sweep: each of 105 rows drawn from the shipped corpus is a unit under each of three conditions.
     ///
     /// # Errors
     /// The shipped corpus or model can't be read.

@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use limbic_proto::axis::Layer;
 use limbic_proto::key::UnitKey;
-use limbic_proto::unit::UnitKind;
+use limbic_proto::unit::{UnitKind, UnitSpec};
 
 use crate::plan::{Place, Plan};
 
@@ -191,10 +191,15 @@ impl Selector {
         let condition = |index: &usize| self.conditions.as_ref().is_none_or(|all| all.contains(&plan.conditions[*index].name));
         let layer = |layer: &Layer| self.layers.as_ref().is_none_or(|all| all.iter().any(|l| l.hold(*layer)));
         let at_zero = self.offsets.as_ref().is_none_or(|all| all.iter().any(|range| range.contains(&0)));
+        // Of an extended sweep a fit may hold some of a layer's offsets only.
+        let offset = |spec: &UnitSpec| {
+            let UnitSpec::Fit(fit) = spec else { return true };
+            self.offsets.as_ref().is_none_or(|all| fit.read_outs.iter().any(|r| all.iter().any(|range| range.contains(&r.offset))))
+        };
         let by_cell = self.layers.is_some() || self.offsets.is_some();
         match &planned.place {
-            // A fit holds every offset of its layer, and those asked for exist; a transfer is of offset 0.
-            Place::Fit { model: m, condition: c, layer: l, .. } => model(m) && condition(c) && layer(l),
+            // A transfer is of offset 0.
+            Place::Fit { model: m, condition: c, layer: l, .. } => model(m) && condition(c) && layer(l) && offset(&planned.unit.spec),
             Place::Transfer { model: m, condition: c, layer: l, .. } => model(m) && condition(c) && layer(l) && at_zero,
             Place::Extract { model: m, condition: c, .. } => model(m) && condition(c) && (!by_cell || self.kinds.is_some()),
             Place::Judge { model: m, condition: c, .. } => model(m) && condition(c) && !by_cell,
@@ -258,7 +263,8 @@ impl Written for Layers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testkit::small_plan;
+    use crate::plan::{Revision, plan_revisions};
+    use crate::testkit::{facts, rows, small_plan, spec};
 
     const FIELDS: &str = "offsets: [0, 2]\ncontinuation: {}\nexecution: {rows_per_unit: 10}\n\
                           conditions: [{name: raw}, {name: calm, template: 'calm {text}'}]";
@@ -287,6 +293,17 @@ mod tests {
         let plan = small_plan(&["a"], FIELDS);
         assert!(titles("layer=1", &plan).iter().all(|title| title.starts_with("fit")));
         assert_eq!(titles("layer=1 kind=extract condition=raw", &plan), ["extract a raw rows 0..10", "extract a raw rows 10..20"]);
+    }
+
+    #[test]
+    fn a_fit_that_an_extension_added_is_meant_by_the_offsets_that_it_has() {
+        let spec = |offsets: &str| spec(&["a"], &format!("layers: [1]\ncontinuation: {{}}\nbaselines: []\noffsets: {offsets}"));
+        let (first, second, models) = (spec("[0, 2]"), spec("[0, 2, 8]"), [facts("a", 2)]);
+        let revision = |spec| Revision { spec, models: &models };
+        let plan = plan_revisions(&[revision(&first), revision(&second)], &rows(20, &["joy", "anger"])).unwrap();
+        let fits = |offset: u32| format!("offset={offset} kind=fit").parse::<Selector>().unwrap().resolve(&plan).unwrap();
+        assert_eq!([0, 2, 8].map(|offset| fits(offset).len()), [1, 1, 1]);
+        assert!(fits(0) == fits(2) && fits(2) != fits(8));
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl ModelSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
-    /// 32-bit floats: the reference, and the default on CPUs.
+    /// 32-bit floats: the reference, and the default.
     #[default]
     F32,
     /// bfloat16: on GPUs weights and activations, on CPUs the factors of matrix products, whose sums and everything else are

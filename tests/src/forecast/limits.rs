@@ -68,7 +68,7 @@ pub fn limits(total: &Total, (fleet, run): &(Fleet, Outcome), memory: f64, room:
     ];
     if fleet.preempted_per_hour > 0.0 {
         let room = bearable(fleet.preempted_per_hour, Settings::default().lost_budget) / 3600.0;
-        let what = "hours of the longest unit, for a chance of 1 % that it is given up";
+        let what = "hours of the longest unit, for a chance of 1 % that its attempts are lost too often";
         limits.push(Limit { what, unit: "h", used: total.unit_seconds / 3600.0, room, with_workers: false });
     }
     limits

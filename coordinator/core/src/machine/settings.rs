@@ -13,9 +13,9 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// How long grants are held back after a restart, for workers to name what they still run.
     pub adoption_window: Duration,
-    /// Lost attempts after which a unit is quarantined.
+    /// Lost attempts after which a unit is split or, where that can't help, quarantined.
     pub lost_budget: u32,
-    /// Failed attempts after which a unit is quarantined.
+    /// Failed attempts after which a unit is split or, where that can't help, quarantined.
     pub fail_budget: u32,
     /// Failures in a row, on different units, after which a worker is set aside.
     pub strikes: usize,

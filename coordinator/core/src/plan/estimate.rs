@@ -1,6 +1,7 @@
 //! What units cost, estimated before anything runs: tokens, floating-point operations, bytes stored.
 //!
-//! These numbers rank nothing and decide nothing; they say how large a sweep is and how far it has come. Without exact
+//! They say how large a sweep is and how far it has come; sweeps share workers by them, and `limbic run` chooses by them how many
+//! workers it starts. No result depends on them. Without exact
 //! counts a text has a token per four bytes. A unit's rows are taken at their mean length.
 
 use std::collections::{BTreeMap, BTreeSet};
