@@ -9,14 +9,15 @@ mod computing;
 mod corpus;
 mod doctor;
 mod gc;
-mod inspect;
 mod place;
 mod plan;
 mod remote;
+mod report;
 #[cfg(feature = "local")]
 mod run;
 mod serve;
 mod show;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,7 +36,7 @@ use crate::failure::Failure;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How logs are written to standard error.
+    /// How logs are written to standard error; LIMBIC_LOG says which: a level such as info, or a filter such as limbic=debug.
     #[arg(long, global = true, value_enum, default_value_t, env = "LIMBIC_LOG_FORMAT")]
     log_format: LogFormat,
 }
@@ -60,7 +61,7 @@ enum Command {
     /// Hands a sweep to a coordinator.
     Submit(remote::SubmitArgs),
     /// Says where a sweep stands.
-    Status(inspect::StatusArgs),
+    Status(status::StatusArgs),
     /// Shows a sweep's progress until it is complete.
     Watch(remote::WatchArgs),
     /// Grants no more units of a sweep; what runs goes on.
@@ -76,9 +77,9 @@ enum Command {
     /// Shows what is known of single units: attempts, errors, results.
     Show(show::ShowArgs),
     /// Lists the sweeps of a store or a coordinator.
-    List(inspect::ListArgs),
+    List(status::ListArgs),
     /// Writes tables, figures and pages from what is committed.
-    Report(inspect::ReportArgs),
+    Report(report::ReportArgs),
     /// Sets two sweeps of a store side by side, paired where they test the same rows.
     Compare(compare::CompareArgs),
     /// Reads new texts with a fitted probe of a sweep, token by token.
@@ -161,7 +162,7 @@ pub fn main() -> ExitCode {
         Command::Corpus(command) => runtime.block_on(corpus::corpus(command, cli.log_format)),
         Command::Coordinator(args) => runtime.block_on(serve::coordinator(args)),
         Command::Submit(args) => runtime.block_on(remote::submit(args)),
-        Command::Status(args) => runtime.block_on(inspect::status(args)),
+        Command::Status(args) => runtime.block_on(status::status(args)),
         Command::Watch(args) => runtime.block_on(remote::watch(args)),
         Command::Pause(args) => runtime.block_on(change::change(args, Change::Pause)),
         Command::Resume(args) => runtime.block_on(change::change(args, Change::Resume)),
@@ -169,9 +170,9 @@ pub fn main() -> ExitCode {
         Command::Retry(args) => runtime.block_on(change::retry(args)),
         Command::Again(args) => runtime.block_on(change::again(args)),
         Command::Show(args) => runtime.block_on(show::show(args)),
-        Command::List(args) => runtime.block_on(inspect::list(args)),
+        Command::List(args) => runtime.block_on(status::list(args)),
         Command::Compare(args) => runtime.block_on(compare::compare(args)),
-        Command::Report(args) => runtime.block_on(inspect::report(args)),
+        Command::Report(args) => runtime.block_on(report::report(args)),
         Command::Apply(args) => runtime.block_on(apply::apply(args, cli.log_format)),
         Command::Doctor(args) => runtime.block_on(doctor::doctor(args)),
         Command::Gc(args) => runtime.block_on(gc::gc(args)),

@@ -1,7 +1,7 @@
 //! Committed artifacts become a study, and the study a folder of tables, figures and pages.
 
-mod answers;
 pub mod asked;
+mod likelihoods;
 mod predictions;
 
 use std::collections::BTreeMap;

@@ -120,8 +120,7 @@ impl Handle {
         Ok(reached)
     }
 
-    /// Waits for a unit, at most that long. A worker of another session is told to register again by an error from
-    /// [`Handle::knows`].
+    /// Waits for a unit, at most that long. Whether the worker is of this session, [`Handle::knows`].
     ///
     /// # Errors
     /// The coordinator has ended.

@@ -112,7 +112,6 @@ pub fn ingest(spec: &DatasetSpec, files: Vec<File>, few_shot: &[FewShot]) -> Res
     split::check(spec.scheme, &files.all(), &classes, &drafts, &mut notes)?;
     let mut drafts = balance::balance(spec.balance, spec.seed, &classes, drafts, &mut notes);
     drafts.sort_by_key(|draft| draft.split);
-    notes.push(sizes(&drafts));
     let rows = drafts.into_iter().map(finish).collect();
     Ok(Ingested { rows: Rows { scheme: spec.scheme, classes, rows }, examples, notes })
 }
@@ -138,11 +137,6 @@ fn unique_ids(files: &Files, drafts: &[Draft]) -> Result<(), DatasetError> {
         }
     }
     Ok(())
-}
-
-fn sizes(drafts: &[Draft]) -> String {
-    let parts = Split::ALL.map(|split| format!("{} {}", drafts.iter().filter(|d| d.split == Some(split)).count(), split.as_str()));
-    format!("{} rows: {}", drafts.len(), parts.join(", "))
 }
 
 fn finish(draft: Draft) -> Row {

@@ -4,10 +4,8 @@ use std::fmt;
 
 use crate::journal::JournalError;
 
-/// The exit codes of both binaries.
+/// The exit codes of both binaries, beside 0.
 pub mod exit {
-    /// The sweep is terminal, or the command did what it says.
-    pub const DONE: u8 = 0;
     /// The user must change something: a file, a field, a flag.
     pub const USER: u8 = 2;
     /// Another coordinator leads, or something was out of reach: try again.

@@ -1,14 +1,34 @@
 //! What people see while they wait: a bar with rates and time left, a line per phase, and numbers in words.
 
-use std::time::Duration;
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use limbic_proto::logs::tell;
 use limbic_proto::status::Status;
+use tracing::Level;
 
-/// A sweep's progress bar; invisible when standard error is not a terminal.
+/// A sweep's progress bar. Where standard error is not a terminal (a file, the log of a job) it is a line now and then.
 #[derive(Debug)]
 pub struct SweepBar {
     bar: ProgressBar,
+    lines: RefCell<Lines>,
+}
+
+/// The lines in place of a bar.
+#[derive(Debug)]
+struct Lines {
+    began: Instant,
+    said: Instant,
+    last: String,
+}
+
+impl Lines {
+    /// Whether it is time for another line: every five seconds in the first minute, later less often, at least once a minute.
+    fn due(&self, now: Instant) -> bool {
+        let pause = (self.said - self.began) / 10;
+        now - self.said >= pause.clamp(Duration::from_secs(5), Duration::from_secs(60))
+    }
 }
 
 /// One phase of a command (reading, downloading, evaluating), shown on one line with the time it takes; invisible when
@@ -70,7 +90,8 @@ impl SweepBar {
         let style = ProgressStyle::with_template("{prefix} {bar:30} {percent:>3}% {msg}").expect("a well-formed template");
         bar.set_style(style.progress_chars("━━─"));
         bar.set_prefix(name.to_owned());
-        SweepBar { bar }
+        let now = Instant::now();
+        SweepBar { bar, lines: RefCell::new(Lines { began: now, said: now, last: String::new() }) }
     }
 
     /// Draws where the sweep stands.
@@ -92,7 +113,21 @@ impl SweepBar {
             parts.push(format!("{} quarantined", status.units.quarantined));
         }
         parts.push(counted(status.workers.len(), "worker"));
-        self.bar.set_message(parts.join(" · "));
+        let line = parts.join(" · ");
+        if self.bar.is_hidden() {
+            self.line(format!("sweep {}: {:.0}% {line}", status.name, 100.0 * work.done_flops / work.total_flops.max(1.0)));
+        }
+        self.bar.set_message(line);
+    }
+
+    /// Says a line, if it is time for one and it says anything new.
+    fn line(&self, line: String) {
+        let mut lines = self.lines.borrow_mut();
+        let now = Instant::now();
+        if lines.due(now) && lines.last != line {
+            tell(Level::INFO, &line);
+            (lines.said, lines.last) = (now, line);
+        }
     }
 
     /// Takes the bar away.
@@ -134,11 +169,6 @@ pub fn count(n: f64) -> String {
     scaled(n, &["", "k", "M", "G", "T", "P", "E"], 1000.0)
 }
 
-/// A model's size in words: `950k`, `135M`, `1.7B`.
-pub fn parameters(n: u64) -> String {
-    scaled(n as f64, &["", "k", "M", "B", "T"], 1000.0)
-}
-
 /// A size in words: `950 B`, `12.3 KiB`, `4.56 MiB`.
 pub fn bytes(n: u64) -> String {
     scaled(n as f64, &[" B", " KiB", " MiB", " GiB", " TiB", " PiB"], 1024.0)
@@ -157,12 +187,24 @@ fn scaled(n: f64, units: &[&str], base: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, count, counted, parameters, seconds};
+    use std::time::{Duration, Instant};
+
+    use super::{Lines, bytes, count, counted, seconds};
+
+    #[test]
+    fn lines_come_every_few_seconds_at_first_and_every_minute_later() {
+        let began = Instant::now();
+        let due = |said: u64, now: u64| {
+            let at = |s| began + Duration::from_secs(s);
+            Lines { began, said: at(said), last: String::new() }.due(at(now))
+        };
+        assert_eq!([due(0, 4), due(0, 5), due(50, 54), due(50, 55)], [false, true, false, true]);
+        assert_eq!([due(200, 219), due(200, 220), due(36_000, 36_059), due(36_000, 36_060)], [false, true, false, true]);
+    }
 
     #[test]
     fn numbers_are_put_in_words() {
         assert_eq!([count(950.0), count(12_345.0), count(4.56e6)], ["950", "12.3k", "4.6M"]);
-        assert_eq!([parameters(1_720_574_976), parameters(135_000_000), parameters(950)], ["1.7B", "135M", "950"]);
         assert_eq!([counted(1, "unit"), counted(0, "unit")], ["1 unit", "0 units"]);
         assert_eq!([bytes(12), bytes(1536), bytes(3 << 30)], ["12 B", "1.5 KiB", "3.0 GiB"]);
         assert_eq!([seconds(0.85), seconds(12.2), seconds(200.0), seconds(15_000.0)], ["850 ms", "12 s", "3 min 20 s", "4 h 10 min"]);

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::Stream;
-use limbic_proto::wire::DESCRIPTORS;
 use limbic_proto::wire::control_server::ControlServer;
 use limbic_proto::wire::workers_server::WorkersServer;
+use limbic_proto::wire::{DESCRIPTORS, LARGEST_MESSAGE};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
@@ -15,9 +15,6 @@ use tonic::transport::server::{Connected, TcpIncoming};
 use crate::coordinator::Handle;
 use crate::failure::Failure;
 use crate::service::{ControlService, WorkersService};
-
-/// The largest message: a unit of a sweep with very many shards names each of them.
-const LARGEST_MESSAGE: usize = 64 << 20;
 
 /// How long a connection may be silent before the other side is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(20);

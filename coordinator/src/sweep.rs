@@ -3,14 +3,16 @@
 mod assumed;
 mod resolve;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bytes::Bytes;
 use limbic_core::plan::{ModelFacts, Plan, PlanError, Revision, plan, plan_revisions, room};
 use limbic_proto::key::Digest;
-use limbic_proto::rows::Rows;
+use limbic_proto::rows::{Rows, Split};
 use limbic_proto::spec::{CorpusSpec, Facts, ModelSpec, Spec, sweep_id};
 use limbic_proto::{layout, rows};
+use limbic_report::too_few;
 use limbic_store::create::nonce;
 use limbic_store::model::Need;
 use limbic_store::{Created, ModelFiles, Store};
@@ -19,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::{File, Ingested, ingest};
 use crate::failure::Failure;
 use crate::journal;
-use crate::progress::Phase;
+use crate::progress::{Phase, bytes, count, counted};
 
 /// The body of a spec object, one per revision: everything that planning needs, so that a coordinator can take the sweep
 /// up with nothing but the store.
@@ -58,6 +60,46 @@ impl Sweep {
     /// Its label.
     pub fn name(&self) -> &str {
         &self.accepted.spec.name
+    }
+
+    /// What is worth saying before it is run: what was noticed when it was accepted, and what its test rows are too few for.
+    pub fn notes(&self) -> Vec<String> {
+        let test = || self.rows.rows.iter().filter(|row| row.split == Split::Test);
+        let groups: BTreeSet<&str> = test().map(|row| row.group.as_str()).collect();
+        self.accepted.notes.iter().cloned().chain(too_few(test().count(), groups.len())).collect()
+    }
+
+    /// What is worth saying where a sweep of such a name and so many units was asked for, and this one stood already.
+    pub fn standing(&self, name: &str, units: usize) -> Vec<String> {
+        let mut notes = Vec::new();
+        // A further revision may only say where the models lie by now.
+        if self.plan.units.len() > units {
+            let name = self.name();
+            notes.push(format!("this is the first spec of the sweep {name}, which was extended since: all of it is computed and reported"));
+        }
+        if self.name() != name {
+            let known = self.name();
+            notes.push(format!("this sweep stands in the store as {known}, by which name other commands know it"));
+        }
+        notes
+    }
+
+    /// Its size and what it costs.
+    pub fn in_words(&self) -> String {
+        let (plan, e) = (&self.plan, &self.plan.estimate);
+        let things = [
+            counted(self.rows.rows.len(), "row"),
+            counted(plan.models.len(), "model"),
+            format!("{} cells", count(e.cells as f64)),
+            counted(plan.units.len(), "unit"),
+        ];
+        format!(
+            "{}; about {} tokens, {} FLOPs, {} to store",
+            things.join(", "),
+            count(e.tokens as f64),
+            count(e.flops),
+            bytes(e.bytes_stored)
+        )
     }
 
     /// Whether another sweep asks anything beyond this one, by which it can be extended.
@@ -190,16 +232,16 @@ pub async fn accept(store: &Store, sweep: Sweep) -> Result<Sweep, Failure> {
 ///
 /// # Errors
 /// The sweep was cancelled; the other spec changes what it may not, or is over other rows; or the store can't be written.
-pub async fn extend(store: &Store, id: &str, mut by: Sweep) -> Result<Sweep, Failure> {
-    // It goes on under the name by which people know it.
-    open(store, id).await?.name().clone_into(&mut by.accepted.spec.name);
+pub async fn extend(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure> {
     revise(store, id, by).await
 }
 
 /// Adds a revision to a sweep, unless there is nothing new in it.
-async fn revise(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure> {
+async fn revise(store: &Store, id: &str, mut by: Sweep) -> Result<Sweep, Failure> {
     loop {
         let standing = open(store, id).await?;
+        // It goes on under the name by which people know it.
+        standing.name().clone_into(&mut by.accepted.spec.name);
         if journal::read(store, id).await?.history.cancelled {
             return Err(cancelled(id, standing.name()));
         }

@@ -1,4 +1,4 @@
-//! What `limbic status --json` says.
+//! What `limbic status --json` and `limbic show --json` say.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,19 @@ pub struct Status {
     /// What pending units wait for.
     #[serde(default)]
     pub waiting: Vec<Waiting>,
+}
+
+impl Status {
+    /// The same without the clocks that go on while nothing happens, to see whether anything did.
+    #[must_use]
+    pub fn timeless(&self) -> Status {
+        let mut status = self.clone();
+        status.work.seconds = 0.0;
+        status.workers.iter_mut().for_each(|worker| worker.silent_ms = 0);
+        // They say how many seconds are left.
+        status.waiting.iter_mut().for_each(|waiting| waiting.reason.retain(|c| !c.is_ascii_digit()));
+        status
+    }
 }
 
 /// Pending units of one kind and model that wait for the same thing.

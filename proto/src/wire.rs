@@ -18,6 +18,9 @@ pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("limbic");
 /// Both sides of a session must have the same one; raised with every incompatible change.
 pub const PROTOCOL: u32 = 2;
 
+/// The largest message between a worker and its coordinator: a unit of a sweep with very many shards names each of them.
+pub const LARGEST_MESSAGE: usize = 64 << 20;
+
 /// A message that doesn't mean anything to us.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}: {what} (is the other side another version of Limbic?)")]

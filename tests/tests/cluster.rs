@@ -1,5 +1,6 @@
 //! Coordinator and workers as separate processes over gRPC on loopback.
 
+use limbic_proto::status::Status;
 use limbic_tests::Sandbox;
 
 fn sandbox() -> Sandbox {
@@ -68,7 +69,9 @@ fn a_sweep_is_watched_to_its_end() {
     assert_eq!(watched.code, Some(0), "{}", watched.stderr);
     let statuses: Vec<serde_json::Value> = watched.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let committed = |status: &serde_json::Value| status["units"]["committed"].as_u64().unwrap();
-    assert!(statuses.len() > 1 && statuses.is_sorted_by_key(committed), "one line for each change");
+    assert!(statuses.len() > 1 && statuses.is_sorted_by_key(committed));
+    let timeless = |status: &serde_json::Value| serde_json::from_value::<Status>(status.clone()).unwrap().timeless();
+    assert!(statuses.windows(2).all(|pair| timeless(&pair[0]) != timeless(&pair[1])), "one line for each change");
     let last = statuses.last().unwrap();
     assert_eq!((&last["state"], &last["units"]["committed"]), (&"complete".into(), &last["units"]["total"]));
     worker.kill();

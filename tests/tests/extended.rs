@@ -166,13 +166,16 @@ fn a_sweep_goes_on_where_its_files_have_moved_to() {
     sandbox.until("the sweep is accepted", || sandbox.objects("sweeps").iter().any(|(name, _)| name.contains("/spec/")));
     killed.kill();
     std::fs::rename(sandbox.path("here"), sandbox.path("there")).unwrap();
-    sandbox.small(&[(MODELS, "[{source: there/tiny-0.3m}]")]);
+    sandbox.small(&[(MODELS, "[{source: there/tiny-0.3m}]"), ("name: small", "name: renamed")]);
     let done = sandbox.json(&[&RUN[..], &["--json"]].concat());
     assert_eq!(done["state"], "complete");
     assert_eq!((&done["units"]["quarantined"], &done["attempts"]["failed"]), (&0.into(), &0.into()));
     // It has a further revision, and was extended by nothing.
     let said = sandbox.limbic(&RUN);
     assert!(said.code == Some(0) && !said.stderr.contains("extended"), "{}", said.stderr);
+    // Another name in the file makes neither another sweep nor another name of it.
+    assert!(said.stderr.contains("this sweep stands in the store as small"), "{}", said.stderr);
+    assert_eq!(sandbox.json(&["status", "small", "--store", "store", "--json"])["sweep"], done["sweep"]);
 }
 
 #[test]

@@ -144,6 +144,15 @@ fn what_was_quarantined_is_tried_again_when_the_sweep_is_submitted_again() {
     let (_coordinator, url) = without_its_model(&sandbox);
     let said = sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]);
     assert!(said.stdout.contains("are tried again"), "{said:?}");
+    // Of 70 rows a tenth is for tests.
+    for words in [
+        "note    There are only 7 test rows",
+        "(small): 70 rows, 1 model, ",
+        "; 2 units are done already",
+        &format!(" --coordinator {url}`"),
+    ] {
+        assert!(said.stdout.contains(words), "`{words}` in {said:?}");
+    }
     let _worker = sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1"]);
     sandbox.until("all is done", || {
         let status = status(&sandbox, &url);

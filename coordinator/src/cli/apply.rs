@@ -20,7 +20,7 @@ pub struct ApplyArgs {
     #[arg(long, value_name = "NAME")]
     fit: Option<String>,
     /// An id, a unique prefix of one, or a name; may be left out where there is only one sweep.
-    #[arg(long, value_name = "SWEEP", default_value = "")]
+    #[arg(long, value_name = "SWEEP", default_value = "", hide_default_value = true)]
     sweep: String,
     #[command(flatten)]
     store: StoreArgs,

@@ -5,6 +5,7 @@ use limbic_proto::status::{Status, SweepState};
 use limbic_proto::wire::{Change, ChangeRequest};
 
 use super::remote::{RemoteArgs, decode, said};
+use super::status::state;
 use crate::failure::Failure;
 
 /// Arguments of `limbic pause`, `limbic resume` and `limbic cancel`.
@@ -26,7 +27,7 @@ pub struct RetryArgs {
     of: ChangeArgs,
     /// Only these: terms such as `model=NAME layer=10..20 condition=calm offset=1 kind=fit`; default: all that failed for
     /// good.
-    #[arg(long, value_name = "TERMS", default_value = "")]
+    #[arg(long, value_name = "TERMS", default_value = "", hide_default_value = true)]
     select: String,
 }
 
@@ -49,10 +50,9 @@ pub async fn change(args: ChangeArgs, change: Change) -> Result<(), Failure> {
         _ => matches!(status.state, SweepState::Running | SweepState::Complete),
     };
     if !done {
-        let state = format!("{:?}", status.state).to_lowercase();
         let way =
             if status.state == SweepState::Cancelled { "`limbic resume` takes it up again" } else { "that can't be changed any more" };
-        return Err(Failure::user(format_args!("sweep {} ({}) is {state}: {way}", status.sweep, status.name)));
+        return Err(Failure::user(format_args!("sweep {} ({}) is {}: {way}", status.sweep, status.name, state(&status))));
     }
     print(&args, &status, String::new());
     Ok(())

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::StoreArgs;
-use super::inspect::collected;
+use super::report::collected;
 use crate::failure::Failure;
 use crate::sweep::Sweep;
 use crate::{catalogue, collect};

@@ -16,9 +16,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::change::{ask_of, units_are};
-use super::inspect::{stored_machine, stored_status};
 use super::remote::RemoteArgs;
 use super::serve::stop_signal;
+use super::status::{stored_machine, stored_status};
 use crate::chains::Chains;
 use crate::collect::{CollectError, Corrupt};
 use crate::coordinator::{Handle, Options, start};

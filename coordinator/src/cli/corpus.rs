@@ -15,9 +15,9 @@ use limbic_store::whole::write_whole;
 
 use super::StoreArgs;
 use super::computing::{Computed, Computing, DeviceArgs, Now};
-use super::inspect::verdict;
 use super::plan::cost::RateArgs;
 use super::remote::{RemoteArgs, absolute};
+use super::status::verdict;
 use crate::chains::Chains;
 use crate::collect::{CollectError, asked};
 use crate::corpus::ask::{self, Asked};

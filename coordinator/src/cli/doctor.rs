@@ -9,7 +9,7 @@ use limbic_store::{Store, StoreError};
 use serde_json::json;
 
 use super::StoreArgs;
-use super::remote::RemoteArgs;
+use super::remote::{RemoteArgs, USUAL};
 use crate::failure::Failure;
 use crate::progress::{bytes, counted};
 
@@ -170,7 +170,7 @@ fn computer() -> Vec<Line> {
 }
 
 async fn coordinator(asked: Option<&str>) -> Line {
-    let url = asked.unwrap_or("http://127.0.0.1:7447");
+    let url = asked.unwrap_or(USUAL);
     match RemoteArgs::at(url).list().await {
         Ok(sweeps) => ok("coordinator", format!("{url} answers and leads {}", counted(sweeps.len(), "sweep"))),
         Err(failure) if asked.is_some() => failed("coordinator", failure),

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use limbic_proto::answer;
 use limbic_proto::rows::{Scheme, Split};
 use limbic_proto::spec::{Activations, CorpusSpec, Facts, Spec};
+use limbic_report::parameters;
 use limbic_store::Store;
 use serde_json::json;
 
 use cost::RateArgs;
 
 use crate::failure::Failure;
-use crate::progress::{count, counted, parameters};
+use crate::progress::{count, counted};
 use crate::sweep::{Sweep, prepare, prepare_assuming, read_spec};
 
 /// Arguments of `limbic plan`.
@@ -68,7 +69,7 @@ pub async fn validate(args: ValidateArgs) -> Result<(), Failure> {
             json!({
                 "sweep": sweep.id, "name": sweep.name(), "rows": sweep.rows.rows.len(), "models": names,
                 "conditions": sweep.plan.conditions, "sampling_seeds": sweep.plan.sampling_seeds(), "cells": sweep.plan.estimate.cells,
-                "units": sweep.plan.units.len(), "notes": sweep.accepted.notes,
+                "units": sweep.plan.units.len(), "notes": sweep.notes(),
             })
         );
         return Ok(());
@@ -109,7 +110,7 @@ pub fn describe(sweep: &Sweep) {
         let named: Vec<String> = seeds.iter().map(u64::to_string).collect();
         answer!("replies {} to every prompt, one for each sampling seed: {}", seeds.len(), named.join(", "));
     }
-    for note in &sweep.accepted.notes {
+    for note in sweep.notes() {
         answer!("note    {note}");
     }
 }

@@ -9,16 +9,20 @@ use limbic_proto::wire::control_client::ControlClient;
 use limbic_proto::wire::{ListRequest, PROTOCOL, ShowRequest, StatusRequest, SubmitRequest};
 use tonic::transport::{Channel, Endpoint};
 
-use super::inspect::{in_words, verdict};
+use super::change::units_are;
+use super::status::{in_words, verdict};
 use crate::failure::Failure;
 use crate::progress::SweepBar;
 use crate::sweep::read_spec;
+
+/// Where a coordinator is looked for if nothing else is said.
+pub(super) const USUAL: &str = "http://127.0.0.1:7447";
 
 /// The coordinator's address.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RemoteArgs {
     /// The coordinator.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7447", env = "LIMBIC_COORDINATOR")]
+    #[arg(long, value_name = "URL", default_value = USUAL, env = "LIMBIC_COORDINATOR")]
     coordinator: String,
 }
 
@@ -31,7 +35,7 @@ pub struct SubmitArgs {
     remote: RemoteArgs,
     /// Adds what the spec asks beyond this sweep to it, instead of making a sweep of its own: an id, a unique prefix of one,
     /// or a name.
-    #[arg(long, value_name = "SWEEP", default_value = "")]
+    #[arg(long, value_name = "SWEEP", default_value = "", hide_default_value = true)]
     extend: String,
     /// Prints JSON.
     #[arg(long)]
@@ -45,7 +49,7 @@ pub struct WatchArgs {
     sweep: Option<String>,
     #[command(flatten)]
     remote: RemoteArgs,
-    /// Prints one JSON status a line, whenever it changes.
+    /// Prints one JSON status a line, whenever anything but the clocks in it changes.
     #[arg(long)]
     json: bool,
 }
@@ -68,6 +72,7 @@ impl RemoteArgs {
             .tcp_keepalive(Some(Duration::from_secs(20)))
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10))
+            .keep_alive_while_idle(true)
             .connect()
             .await
             .map_err(|_| {
@@ -145,27 +150,36 @@ pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
     };
     let response = args.remote.connect().await?.submit(request).await.map_err(said)?.into_inner();
     if args.json {
-        answer!("{}", serde_json::json!({"sweep": response.sweep, "notes": response.notes}));
+        answer!(
+            "{}",
+            serde_json::json!({
+                "sweep": response.sweep, "name": response.name, "size": response.size, "committed": response.committed, "notes": response.notes,
+            })
+        );
         return Ok(());
     }
     for note in &response.notes {
         answer!("note    {note}");
     }
-    let what = if extends { "now has what this spec asks, too".to_owned() } else { format!("({}) is accepted", spec.name) };
-    answer!("sweep   {} {what}; see it with `limbic watch {}`", response.sweep, response.sweep);
+    let (id, url) = (&response.sweep, &args.remote.coordinator);
+    let what = if extends { "now has what this spec asks, too" } else { "is accepted" };
+    let at = if url == USUAL { String::new() } else { format!(" --coordinator {url}") };
+    // A coordinator of an older release says neither.
+    if !response.size.is_empty() {
+        answer!("sweep   {id} ({}): {}; {} done already", response.name, response.size, units_are(response.committed));
+    }
+    answer!("sweep   {id} {what}; see it with `limbic watch {id}{at}`");
     Ok(())
 }
 
 /// Shows a sweep's progress until it is complete.
 pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
-    let mut seen: Option<Status> = None;
     let mut bar: Option<SweepBar> = None;
     let show = |status: &Status| {
-        if !args.json {
-            bar.get_or_insert_with(|| SweepBar::new(&status.name)).show(status);
-        } else if seen.as_ref() != Some(status) {
+        if args.json {
             answer!("{}", serde_json::to_string(status).expect("a status serializes"));
-            seen = Some(status.clone());
+        } else {
+            bar.get_or_insert_with(|| SweepBar::new(&status.name)).show(status);
         }
     };
     let last = args.remote.follow(args.sweep.unwrap_or_default(), show).await?;

@@ -8,11 +8,12 @@ use limbic_proto::logs::{LogFormat, tell};
 use limbic_proto::status::Status;
 
 use super::StoreArgs;
+use super::change::units_are;
 use super::computing::{Computed, Computing, DeviceArgs, Now};
-use super::inspect::verdict;
+use super::status::verdict;
 use crate::chains::Chains;
 use crate::failure::Failure;
-use crate::progress::{bytes, count, counted, seconds};
+use crate::progress::{count, counted, seconds};
 use crate::sweep::{Sweep, accept, extend, prepare, read_spec};
 use crate::{catalogue, collect};
 use tracing::Level;
@@ -63,15 +64,8 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
         None => accept(&store, prepared).await?,
         Some(extended) => extend(&store, &extended.id, prepared).await?,
     };
-    // A further revision may only say where the models lie by now.
-    if extended.is_none() && sweep.plan.units.len() > planned {
-        notes.push(format!(
-            "this is the first spec of the sweep {}, which was extended since: all of it is computed and reported",
-            sweep.name()
-        ));
-    }
-    if extended.is_none() && sweep.name() != name {
-        notes.push(format!("this sweep stands in the store as {}, by which name other commands know it", sweep.name()));
+    if extended.is_none() {
+        notes.extend(sweep.standing(&name, planned));
     }
     // The report is asked for anew each time; the work is not.
     (sweep.accepted.spec.name, sweep.accepted.spec.report) = (name, spec.report);
@@ -102,21 +96,11 @@ fn announce(args: &RunArgs, sweep: &Sweep, done: usize, notes: &[String]) {
     if args.json {
         return;
     }
-    let e = &sweep.plan.estimate;
-    let begun = format!(
-        "sweep {} ({}): {}, {} cells in {}, {} of them done already; about {} tokens, {} FLOPs, {} to store",
-        sweep.id,
-        sweep.name(),
-        counted(sweep.plan.models.len(), "model"),
-        count(e.cells as f64),
-        counted(sweep.plan.units.len(), "unit"),
-        done,
-        count(e.tokens as f64),
-        count(e.flops),
-        bytes(e.bytes_stored),
+    tell(
+        Level::INFO,
+        &format_args!("sweep {} ({}): {}; {} done already", sweep.id, sweep.name(), sweep.in_words(), units_are(done as u64)),
     );
-    tell(Level::INFO, &begun);
-    for note in sweep.accepted.notes.iter().chain(notes) {
+    for note in sweep.notes().iter().chain(notes) {
         tell(Level::INFO, &format_args!("note: {note}"));
     }
 }

@@ -9,9 +9,9 @@ use limbic_proto::status::ShownUnit;
 use limbic_proto::wire::ShowRequest;
 use limbic_store::Store;
 
-use super::inspect::stored_machine;
 use super::place::Where;
 use super::remote::shown;
+use super::status::stored_machine;
 use crate::failure::Failure;
 use crate::{catalogue, show as units};
 
@@ -21,7 +21,7 @@ pub struct ShowArgs {
     /// The beginning of a unit's key, or terms such as `model=NAME layer=10..20 condition=calm offset=1 kind=fit`.
     unit: String,
     /// An id, a unique prefix of one, or a name; may be left out where there is only one sweep.
-    #[arg(long, value_name = "SWEEP", default_value = "")]
+    #[arg(long, value_name = "SWEEP", default_value = "", hide_default_value = true)]
     sweep: String,
     #[command(flatten)]
     of: Where,

@@ -5,8 +5,9 @@ use limbic_proto::spec::Baseline;
 use limbic_proto::unit::{ANSWERS, Answer, SCORES};
 use limbic_store::Store;
 
+use super::likelihoods::likelihoods;
 use super::predictions::bad;
-use super::{CollectError, Fetched, all, answers};
+use super::{CollectError, Fetched, all};
 use crate::chains::Chains;
 use crate::sweep::Sweep;
 
@@ -50,7 +51,7 @@ pub async fn probabilities(store: &Store, sweep: &Sweep, chains: &Chains) -> Res
     let wanted = CALIBRATED[usize::from(!sweep.accepted.spec.zero_shot.content_free.is_empty())];
     let classes = sweep.rows.classes.len();
     of_rows(store, sweep, chains, (Some(Baseline::ZeroShot), SCORES), |fetched, rows| {
-        let likelihoods = answers::likelihoods(&fetched.artifacts[0], rows, classes)?;
+        let likelihoods = likelihoods(&fetched.artifacts[0], rows, classes)?;
         let readings = likelihoods.readings();
         let (_, reading) = readings.iter().find(|(name, _)| *name == wanted).ok_or("it has no texts without content")?;
         Ok((0..rows).map(reading).collect())

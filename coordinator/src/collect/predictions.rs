@@ -16,7 +16,8 @@ use limbic_report::answers::Words;
 use limbic_report::{Deferred, Fit, Geometry, GeometryEntry, Prediction, Verdicts};
 use safetensors::SafeTensors;
 
-use super::{CollectError, answers};
+use super::CollectError;
+use super::likelihoods::likelihoods;
 use crate::sweep::Sweep;
 
 /// The artifacts that a report reads of a unit, in this order.
@@ -107,7 +108,7 @@ impl<'a> Collector<'a> {
             &Place::Prompt { model, baseline: Baseline::ZeroShotJson, rows } => self.answers(key, model, rows, &artifacts[0]),
             &Place::Prompt { model, rows, .. } => self.scores(key, model, rows, &artifacts[0]),
             &Place::Judge { judge, model, condition, sampling_seed, rows } => {
-                let found = answers::likelihoods(&artifacts[0], rows.1 - rows.0, self.classes()).map_err(|m| bad(key, SCORES, m))?;
+                let found = likelihoods(&artifacts[0], rows.1 - rows.0, self.classes()).map_err(|m| bad(key, SCORES, m))?;
                 let slots = self.slots(rows);
                 let classes = self.classes();
                 let values = || vec![f32::NAN; self.test.len() * classes];
@@ -176,7 +177,7 @@ impl<'a> Collector<'a> {
 
     fn scores(&mut self, key: &UnitKey, model: usize, rows: (usize, usize), artifact: &[u8]) -> Result<(), CollectError> {
         let classes = self.classes();
-        let found = answers::likelihoods(artifact, rows.1 - rows.0, classes).map_err(|message| bad(key, SCORES, message))?;
+        let found = likelihoods(artifact, rows.1 - rows.0, classes).map_err(|message| bad(key, SCORES, message))?;
         let slots = self.slots(rows);
         for (name, of_row) in found.readings() {
             let into = self.likelihoods.entry((model, name)).or_insert_with(|| vec![f32::NAN; self.test.len() * classes]);

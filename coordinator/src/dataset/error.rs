@@ -5,6 +5,7 @@ use std::fmt;
 use limbic_proto::rows::Split;
 
 use super::nearest::nearest;
+use crate::progress::counted;
 
 /// Where in a file: text formats count lines, Parquet counts rows; both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,15 @@ impl fmt::Display for Known {
     }
 }
 
+/// What is likely to be wrong with a file of one column, whose name has what separates columns elsewhere.
+fn separated(columns: &Known) -> &'static str {
+    match columns.names.as_slice() {
+        [all] if all.contains('\t') => "; columns that tabs separate are read with `dataset.format: tsv`",
+        [all] if all.contains(';') => "; columns must be separated by commas (csv) or tabs (tsv), not by semicolons",
+        _ => "",
+    }
+}
+
 /// Why a dataset is refused. None of these goes away by trying again: the file or the spec must change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are what the messages name")]
@@ -96,7 +106,7 @@ pub enum DatasetError {
     #[error("{file}: can't be read as Parquet: {message}")]
     Parquet { file: String, message: String },
     /// A column that the spec names (or needs) isn't there.
-    #[error("{file}: has no column `{column}` (`dataset.{role}`); it has {known}")]
+    #[error("{file}: has no column `{column}` (`dataset.{role}`); it has {known}{}", separated(known))]
     MissingColumn { file: String, role: &'static str, column: String, known: Box<Known> },
     /// Two columns of one name.
     #[error("{file}: has several columns named `{column}` (`dataset.{role}`); rename all but one")]
@@ -144,8 +154,10 @@ pub enum DatasetError {
     GroupStraddles { file: String, place: Place, group: String, split: Split, before: Split },
     /// A class that a split can't be judged on.
     #[error(
-        "{file}: `{}` would have no row of class `{class}`, which has {rows} rows in {groups} groups; add rows, or merge the class into another with `label_map`",
-        split.as_str()
+        "{file}: `{}` would have no row of class `{class}`, which has {} in {}; add rows, or merge the class into another with `label_map`",
+        split.as_str(),
+        counted(*rows, "row"),
+        counted(*groups, "group")
     )]
     ClassMissing { file: String, split: Split, class: String, rows: usize, groups: usize },
     /// A limit below what the strata need.

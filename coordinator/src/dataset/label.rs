@@ -65,6 +65,7 @@ fn single(
         return Err(DatasetError::OneClass { file: files.all(), class: class.clone() });
     }
     notes.push(found(files, total, &format!("{} classes", classes.len()), &classes));
+    notes.extend(alike(&classes));
     if many + without > 0 {
         notes.push(format!("multiple_labels skip: {many} rows of several labels and {without} without a label were left out"));
     }
@@ -102,6 +103,7 @@ fn several(
         _ => format!("{} classes", classes.len()),
     };
     notes.push(found(files, rows.len(), &what, &classes));
+    notes.extend(alike(&classes));
     notes.push(format!("labels: {:.2} classes a row on average; {without} rows have none", labels as f64 / rows.len() as f64));
     for (class, _) in classes.iter().zip(&rows_of).filter(|(_, count)| **count == 0) {
         notes.push(format!("labels: no row has the class `{class}`"));
@@ -149,6 +151,17 @@ fn scales(spec: &DatasetSpec, files: &Files, utterances: Vec<Utterance>, notes: 
     };
     let drafts = utterances.into_iter().enumerate().map(draft).collect();
     (spec.values.clone(), drafts)
+}
+
+/// Classes that are likely to be meant as one.
+fn alike(classes: &[String]) -> Option<String> {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    classes.iter().find_map(|class| {
+        let first = seen.insert(class.trim().to_lowercase(), class)?;
+        Some(format!(
+            "labels: `{first}` and `{class}` are two classes, though they differ in case or spaces alone; `label_map` makes them one"
+        ))
+    })
 }
 
 /// What was read, in words.

@@ -55,13 +55,16 @@ impl ControlService {
         let prepared = sweep::prepare(spec).await.map_err(refused)?;
         let store = self.coordinator.store();
         let (accepted, beside) = if request.extend.is_empty() {
-            let beside = catalogue::beside(store, &prepared).await.map_err(refused)?;
-            (sweep::accept(store, prepared).await.map_err(refused)?, beside)
+            let (name, planned) = (prepared.name().to_owned(), prepared.plan.units.len());
+            let mut beside = catalogue::beside(store, &prepared).await.map_err(refused)?;
+            let accepted = sweep::accept(store, prepared).await.map_err(refused)?;
+            beside.extend(accepted.standing(&name, planned));
+            (accepted, beside)
         } else {
             let id = self.find(&request.extend).await?.sweep;
             (sweep::extend(store, &id, prepared).await.map_err(refused)?, Vec::new())
         };
-        let mut notes = accepted.accepted.notes.clone();
+        let mut notes = accepted.notes();
         notes.extend(beside);
         notes.extend(
             elsewhere.map(|asked| format!("the spec's store {asked} is not used: results go to this coordinator's store, {}", store.url())),
@@ -119,8 +122,10 @@ impl Control for ControlService {
         check_protocol(request.protocol)?;
         let (accepted, notes) =
             if request.accepted.is_empty() { self.accept(&request).await? } else { (self.standing(&request.accepted).await?, Vec::new()) };
-        let mut response = SubmitResponse { sweep: accepted.id.clone(), notes };
+        let (sweep, name, size) = (accepted.id.clone(), accepted.name().to_owned(), accepted.in_words());
         self.coordinator.open(accepted).await.map_err(refused)?;
+        let committed = self.coordinator.status(&sweep).await?.map_or(0, |status| status.units.committed);
+        let mut response = SubmitResponse { sweep, name, size, committed, notes };
         // Who submits a sweep again that could not be completed wants it to be tried again.
         match self.coordinator.retry_quarantined(&response.sweep).await? {
             0 => {}
@@ -141,14 +146,19 @@ impl Control for ControlService {
         let (sender, receiver) = tokio::sync::mpsc::channel(4);
         tokio::spawn(async move {
             loop {
-                let ended = status.state.terminal();
-                if sender.send(Ok(encode(&status))).await.is_err() || ended {
+                if sender.send(Ok(encode(&status))).await.is_err() || status.state.terminal() {
                     return;
                 }
-                tokio::time::sleep(WATCH_PERIOD).await;
-                match coordinator.status(&status.sweep).await {
-                    Ok(Some(next)) => status = next,
-                    _ => return,
+                let sent = status.timeless();
+                while status.timeless() == sent {
+                    tokio::select! {
+                        () = tokio::time::sleep(WATCH_PERIOD) => {}
+                        () = sender.closed() => return,
+                    }
+                    match coordinator.status(&status.sweep).await {
+                        Ok(Some(next)) => status = next,
+                        _ => return,
+                    }
                 }
             }
         });

@@ -53,7 +53,7 @@ impl Workers for WorkersService {
         let request = request.into_inner();
         check_protocol(request.protocol)?;
         let held = request.held.iter().map(lease).collect::<Result<Vec<_>, _>>()?;
-        tracing::info!(worker = %request.worker, device = %request.device, held = held.len(), "worker registered");
+        tracing::info!(worker = %request.worker, software = %request.software, device = %request.device, held = held.len(), "worker registered");
         self.coordinator
             .event(Event::Register { worker: WorkerId(request.worker), device: request.device, memory: request.memory_bytes, held })
             .await?;

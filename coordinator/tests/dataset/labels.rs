@@ -37,3 +37,10 @@ fn the_spec_orders_the_classes() {
     assert_eq!(done.rows.rows[0].class, 0);
     assert_eq!(ingested(json!({}), "d.jsonl", &lines(&[4, 3, 5])).rows.classes, ["c0", "c1", "c2"]);
 }
+
+#[test]
+fn classes_that_differ_in_case_or_spaces_alone_are_told() {
+    let told = |text: &str| ingested(json!({}), "d.jsonl", text).notes.iter().any(|note| note.contains("`C1` and `c1` are two classes"));
+    let plain = lines(&[9, 9]);
+    assert!(!told(&plain) && told(&(plain.clone() + &lines(&[0, 3]).replace("c1", "C1").replace("word", "other"))));
+}

@@ -11,7 +11,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use serde_json::json;
 
-use crate::{file, ingested, spec};
+use crate::{error, file, ingested, spec};
 
 /// Six rows: the smallest dataset with two classes in three splits.
 const ROWS: [(&str, &str, &str, &str); 6] = [
@@ -50,6 +50,19 @@ fn comma_separated_values_with_quoted_fields() {
     for (end, name) in [("\n", "d.csv"), ("\r\n", "https://host/D.CSV?download=1")] {
         assert_rows(&ingested(json!({}), name, &format!("split,text,id,label{end}{}", lines.join(end))).rows.rows);
     }
+}
+
+#[test]
+fn other_separators_are_named() {
+    let refused = |separator: &str| {
+        let lines = ROWS.map(|(id, text, label, _)| [id, text, label].join(separator));
+        let text = format!("{}\n{}\n", ["id", "text", "label"].join(separator), lines.join("\n"));
+        error(json!({}), "d.csv", &text)
+    };
+    let said = refused(";");
+    assert!(said.ends_with("it has `id;text;label`; columns must be separated by commas (csv) or tabs (tsv), not by semicolons"), "{said}");
+    let said = refused("\t");
+    assert!(said.ends_with("columns that tabs separate are read with `dataset.format: tsv`"), "{said}");
 }
 
 #[test]

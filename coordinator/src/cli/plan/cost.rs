@@ -30,7 +30,7 @@ pub struct RateArgs {
     /// 990.
     #[arg(long, value_name = "N", default_value_t = GPU_TFLOPS)]
     gpu_tflops: f64,
-    /// How many workers, for the estimate of time.
+    /// How many workers, for the estimate of time, each with such a processor (and GPU) to itself.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     workers: u32,
 }
@@ -135,8 +135,9 @@ impl Rates {
         }
         let (cores, what) = (hours(processor * gflops / CORE_GFLOPS), if gpu > 0.0 { "probes" } else { "everything" });
         answer!(
-            "cpu     {cores} core hours at {CORE_GFLOPS:.0} GFLOP/s, for {what}: {} on {crew} of {gflops:.0} GFLOP/s (--gflops, --workers)",
-            each(processor)
+            "cpu     {cores} core hours at {CORE_GFLOPS:.0} GFLOP/s, for {what}: {} on {crew} with {gflops:.0} GFLOP/s{} (--gflops, --workers)",
+            each(processor),
+            if *workers > 1 { " each" } else { "" },
         );
         if *workers == 1 && processor.max(gpu) > LONG {
             answer!("        (--workers N shows the time of a cluster)");
@@ -179,7 +180,7 @@ impl Rates {
             "words": units(&estimate.words),
             "conditions": sweep.plan.conditions,
             "sampling_seeds": sweep.plan.sampling_seeds(),
-            "notes": sweep.accepted.notes,
+            "notes": sweep.notes(),
         })
     }
 }

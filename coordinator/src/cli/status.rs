@@ -1,23 +1,20 @@
-//! `limbic status`, `limbic list` and `limbic report`: what a store (or a coordinator) says about its sweeps.
+//! `limbic status` and `limbic list`: what a store (or a coordinator) says about its sweeps.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use limbic_core::machine::{Machine, Opening, Settings, SweepId};
 use limbic_proto::answer;
 use limbic_proto::logs::tell;
-use limbic_proto::status::Status;
-use limbic_report::Study;
+use limbic_proto::status::{Status, SweepState};
 use limbic_store::Store;
 
-use super::StoreArgs;
 use super::place::Where;
 use crate::catalogue::Entry;
 use crate::chains::Chains;
 use crate::failure::Failure;
 use crate::progress::seconds;
 use crate::sweep::Sweep;
-use crate::{catalogue, collect, journal};
+use crate::{catalogue, journal};
 use tracing::Level;
 
 /// Arguments of `limbic status`.
@@ -37,21 +34,6 @@ pub struct StatusArgs {
 pub struct ListArgs {
     #[command(flatten)]
     of: Where,
-    /// Prints JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-/// Arguments of `limbic report`.
-#[derive(Debug, clap::Args)]
-pub struct ReportArgs {
-    /// An id, a unique prefix of one, or a name; may be left out where there is only one sweep.
-    sweep: Option<String>,
-    #[command(flatten)]
-    store: StoreArgs,
-    /// The report's folder; default: limbic-out/NAME, or limbic-out/NAME-ID where that has another sweep's.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -127,11 +109,23 @@ pub fn verdict(status: &Status, then: &str) -> Result<(), Failure> {
     Err(Failure::user(format_args!("{}: {}{others}\n{then}", first.title, first.error)))
 }
 
+/// Where a sweep stands, in a word or two. That one runs only its coordinator knows; and a sweep of which units failed for good is
+/// at its end, but not whole.
+pub(super) fn state(status: &Status) -> &'static str {
+    match status.state {
+        SweepState::Running if !status.led => "unfinished",
+        SweepState::Running => "running",
+        SweepState::Paused => "paused",
+        SweepState::Cancelled => "cancelled",
+        SweepState::Complete if status.units.quarantined > 0 => "ended, incomplete",
+        SweepState::Complete => "complete",
+    }
+}
+
 /// A status for people.
 pub fn in_words(status: &Status) -> String {
     let (c, u, a) = (&status.cells, &status.units, &status.attempts);
-    let state = format!("{:?}", status.state).to_lowercase();
-    let mut text = format!("sweep     {} ({}): {state}\n", status.sweep, status.name);
+    let mut text = format!("sweep     {} ({}): {}\n", status.sweep, status.name, state(status));
     text += &format!("cells     {} of {} done, {} quarantined\n", c.done, c.total, c.quarantined);
     let open = if status.led { format!("{} running, {} pending", u.running, u.pending) } else { format!("{} open", u.pending) };
     text += &format!("units     {} of {} committed, {open}, {} quarantined\n", u.committed, u.total, u.quarantined);
@@ -167,13 +161,12 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
         tell(Level::INFO, &"no sweeps yet: `limbic run SPEC` or `limbic submit SPEC` makes one");
     }
     for s in &statuses {
-        let state = format!("{:?}", s.state).to_lowercase();
         let (cells, units) = (&s.cells, &s.units);
         answer!(
-            "{}  {:<24} {:<10} {}/{} cells  {}/{} units",
+            "{}  {:<24} {:<17} {}/{} cells  {}/{} units",
             s.sweep,
             s.name,
-            state,
+            state(s),
             cells.done,
             cells.total,
             units.committed,
@@ -183,38 +176,13 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A sweep, where it stands, and everything committed of it.
-pub(super) async fn collected(store: &Store, wanted: &str) -> Result<(Sweep, Status, Study), Failure> {
-    let sweep = catalogue::open(store, wanted).await?;
-    let status = stored_status(store, &sweep).await?;
-    let chains = Chains::read(store, &sweep).await?;
-    let study = collect::study(store, &sweep, &chains, status.quarantined.clone()).await.map_err(|e| e.explain(&sweep))?;
-    Ok((sweep, status, study))
-}
-
-/// Writes a report from what is committed.
-pub async fn report(args: ReportArgs) -> Result<(), Failure> {
-    if args.store.store.is_none() && std::env::var_os("LIMBIC_COORDINATOR").is_some() {
-        tell(Level::INFO, &"note: reports are written from a store, not by the coordinator: --store names it");
-    }
-    let store = args.store.open_existing().await?;
-    let (sweep, status, study) = collected(&store, args.sweep.as_deref().unwrap_or("")).await?;
-    let out = args.out.unwrap_or_else(|| catalogue::report_folder(&sweep.id, sweep.name()));
-    collect::write_report(&study, &out)?;
-    let report = out.join("report.html");
-    if args.json {
-        answer!("{}", serde_json::json!({"sweep": sweep.id, "state": status.state, "units": status.units, "out": out, "report": report}));
-    } else {
-        answer!("{}", report.display());
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use limbic_proto::status::{Quarantined, Status, WorkerStatus};
 
-    use super::{in_words, verdict};
+    use limbic_proto::status::SweepState;
+
+    use super::{in_words, state, verdict};
 
     fn status() -> Status {
         serde_json::from_value(serde_json::json!({
@@ -225,6 +193,17 @@ mod tests {
             "workers": [], "quarantined": [],
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn where_a_sweep_stands_is_said_as_far_as_it_is_known() {
+        let said = |sweep, led, quarantined| {
+            let mut status = Status { state: sweep, led, ..status() };
+            status.units.quarantined = quarantined;
+            state(&status)
+        };
+        assert_eq!([said(SweepState::Running, true, 0), said(SweepState::Running, false, 0)], ["running", "unfinished"]);
+        assert_eq!([said(SweepState::Complete, false, 0), said(SweepState::Complete, true, 1)], ["complete", "ended, incomplete"]);
     }
 
     #[test]
