@@ -85,7 +85,7 @@ impl InspectError {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            InspectError::Model(ModelError::Hub(_)) => 75,
+            InspectError::Model(ModelError::Hub(_)) | InspectError::Device(SettingsError::DeviceAway { .. }) => 75,
             _ => 2,
         }
     }

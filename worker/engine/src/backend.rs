@@ -30,7 +30,7 @@ pub trait Loaded: Send + Sync {
     /// Its shape.
     fn architecture(&self) -> &Architecture;
 
-    /// The kind of device that it computes on: `cpu`, `cuda` or `metal`. The bits of its numbers are that kind's.
+    /// The kind of device that it computes on: `cpu` or `cuda`. The bits of its numbers are that kind's.
     fn device(&self) -> &'static str;
 
     /// Whether chat conditions can be rendered.

@@ -172,8 +172,6 @@ impl Extraction {
 pub struct Progress {
     /// Rows whose states are all there.
     pub rows: usize,
-    /// Rows in all.
-    pub total_rows: usize,
     /// Tokens that were run through the model.
     pub tokens: u64,
 }

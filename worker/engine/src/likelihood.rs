@@ -66,7 +66,7 @@ pub fn label_log_likelihoods(
     let copies: Vec<Vec<usize>> = copies.into_values().collect();
     let distinct: Vec<Prompt> = copies.iter().map(|rows| prompts[rows[0]].clone()).collect();
     let mut out = Likelihoods { rows: vec![vec![0.0; labels.len()]; prompts.len()], ..Likelihoods::default() };
-    let progress = Progress { rows: 0, total_rows: prompts.len(), tokens: 0 };
+    let progress = Progress { rows: 0, tokens: 0 };
     let mut scoring = Scoring { model, prompts: Vec::new(), labels, prefix: Prefix::default(), on_progress, progress };
     for family in families(&distinct, Prompt::last, budget) {
         let copies: Vec<&[usize]> = family.iter().map(|&at| copies[at].as_slice()).collect();

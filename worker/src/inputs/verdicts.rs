@@ -15,7 +15,8 @@ pub(crate) struct KeptVerdicts<'a> {
 }
 
 impl Inputs {
-    /// The verdicts under a question, which is known by the digest of judge, question, answers and policy.
+    /// The verdicts under a question, which is known by the digest of judge, kind of device, question,
+    /// answers and policy.
     pub(crate) fn verdicts(&self, asked: Digest) -> KeptVerdicts<'_> {
         KeptVerdicts { inputs: self, asked }
     }

@@ -105,7 +105,7 @@ impl Request {
 
 impl Run<'_> {
     fn progress(&self) -> Progress {
-        Progress { rows: self.rows, total_rows: self.prompts.len(), tokens: self.sink.out.tokens }
+        Progress { rows: self.rows, tokens: self.sink.out.tokens }
     }
 
     fn report(&mut self) -> Result<(), ExtractError> {
