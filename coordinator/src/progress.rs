@@ -19,15 +19,16 @@ pub struct SweepBar {
 #[derive(Debug)]
 struct Lines {
     began: Instant,
-    said: Instant,
+    /// None before the first line.
+    said: Option<Instant>,
     last: String,
 }
 
 impl Lines {
-    /// Whether it is time for another line: every five seconds in the first minute, later less often, at least once a minute.
+    /// Whether it is time for another line: five seconds after the last one in the first minute, later less often, a minute at
+    /// most.
     fn due(&self, now: Instant) -> bool {
-        let pause = (self.said - self.began) / 10;
-        now - self.said >= pause.clamp(Duration::from_secs(5), Duration::from_secs(60))
+        self.said.is_none_or(|said| now - said >= ((said - self.began) / 10).clamp(Duration::from_secs(5), Duration::from_secs(60)))
     }
 }
 
@@ -90,8 +91,7 @@ impl SweepBar {
         let style = ProgressStyle::with_template("{prefix} {bar:30} {percent:>3}% {msg}").expect("a well-formed template");
         bar.set_style(style.progress_chars("━━─"));
         bar.set_prefix(name.to_owned());
-        let now = Instant::now();
-        SweepBar { bar, lines: RefCell::new(Lines { began: now, said: now, last: String::new() }) }
+        SweepBar { bar, lines: RefCell::new(Lines { began: Instant::now(), said: None, last: String::new() }) }
     }
 
     /// Draws where the sweep stands.
@@ -126,7 +126,7 @@ impl SweepBar {
         let now = Instant::now();
         if lines.due(now) && lines.last != line {
             tell(Level::INFO, &line);
-            (lines.said, lines.last) = (now, line);
+            (lines.said, lines.last) = (Some(now), line);
         }
     }
 
@@ -150,6 +150,15 @@ fn time_left(status: &Status) -> Option<f64> {
 /// So many things in words: `1 unit`, `12 units`.
 pub fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// `nothing is`, `1 unit is`, `12 units are`.
+pub fn units_are(units: u64) -> String {
+    match units {
+        0 => "nothing is".to_owned(),
+        1 => "1 unit is".to_owned(),
+        n => format!("{n} units are"),
+    }
 }
 
 /// A time in words: `850 ms`, `12 s`, `3 min 20 s`, `4 h 10 min`.
@@ -192,14 +201,18 @@ mod tests {
     use super::{Lines, bytes, count, counted, seconds};
 
     #[test]
-    fn lines_come_every_few_seconds_at_first_and_every_minute_later() {
+    fn lines_come_at_once_then_every_few_seconds_and_every_minute_later() {
         let began = Instant::now();
-        let due = |said: u64, now: u64| {
+        let due = |said: Option<u64>, now: u64| {
             let at = |s| began + Duration::from_secs(s);
-            Lines { began, said: at(said), last: String::new() }.due(at(now))
+            Lines { began, said: said.map(at), last: String::new() }.due(at(now))
         };
-        assert_eq!([due(0, 4), due(0, 5), due(50, 54), due(50, 55)], [false, true, false, true]);
-        assert_eq!([due(200, 219), due(200, 220), due(36_000, 36_059), due(36_000, 36_060)], [false, true, false, true]);
+        assert_eq!(
+            [due(None, 0), due(Some(0), 4), due(Some(0), 5), due(Some(50), 54), due(Some(50), 55)],
+            [true, false, true, false, true]
+        );
+        assert_eq!([due(Some(200), 219), due(Some(200), 220)], [false, true]);
+        assert_eq!([due(Some(36_000), 36_059), due(Some(36_000), 36_060)], [false, true]);
     }
 
     #[test]

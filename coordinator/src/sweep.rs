@@ -90,7 +90,7 @@ impl Sweep {
         let things = [
             counted(self.rows.rows.len(), "row"),
             counted(plan.models.len(), "model"),
-            format!("{} cells", count(e.cells as f64)),
+            if e.cells == 1 { "1 cell".to_owned() } else { format!("{} cells", count(e.cells as f64)) },
             counted(plan.units.len(), "unit"),
         ];
         format!(

@@ -268,3 +268,30 @@ pub struct Quarantined {
     /// The last error.
     pub error: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_are_no_change_and_everything_else_is() {
+        let status: Status = serde_json::from_value(serde_json::json!({
+            "sweep": "aa", "name": "n", "state": "running", "cells": {"total": 1, "done": 0, "quarantined": 0},
+            "units": {"total": 2, "committed": 1, "running": 1, "pending": 0, "quarantined": 0},
+            "attempts": {"started": 2, "committed": 1, "failed": 0, "lost": 0},
+            "work": {"total_flops": 1.0, "done_flops": 0.5, "inherited_flops": 0.0, "tokens": 7, "seconds": 1.0},
+            "workers": [{"id": "w", "device": "cpu", "running": [], "committed": 1, "silent_ms": 12}], "quarantined": [],
+            "waiting": [{"count": 1, "what": "fit a", "reason": "a pause after a failure, the first for 12 s more"}],
+        }))
+        .unwrap();
+        let changed = |change: fn(&mut Status)| {
+            let mut later = status.clone();
+            change(&mut later);
+            later.timeless() != status.timeless()
+        };
+        assert!(!changed(|s| (s.work.seconds, s.workers[0].silent_ms) = (2.0, 512)));
+        assert!(!changed(|s| s.waiting[0].reason = s.waiting[0].reason.replace("12", "9")));
+        assert!(changed(|s| s.work.tokens = 8) && changed(|s| s.workers[0].late = true) && changed(|s| s.state = SweepState::Paused));
+        assert!(changed(|s| s.waiting[0].reason = "a worker".into()) && changed(|s| s.waiting[0].count = 2));
+    }
+}

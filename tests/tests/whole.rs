@@ -143,7 +143,7 @@ fn what_was_quarantined_is_tried_again_when_the_sweep_is_submitted_again() {
     let sandbox = sandbox();
     let (_coordinator, url) = without_its_model(&sandbox);
     let said = sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]);
-    assert!(said.stdout.contains("are tried again"), "{said:?}");
+    assert!(said.stdout.contains("units are tried again, which had failed"), "{said:?}");
     // Of 70 rows a tenth is for tests.
     for words in [
         "note    There are only 7 test rows",

@@ -7,6 +7,7 @@ use limbic_proto::wire::{Change, ChangeRequest};
 use super::remote::{RemoteArgs, decode, said};
 use super::status::state;
 use crate::failure::Failure;
+use crate::progress::units_are;
 
 /// Arguments of `limbic pause`, `limbic resume` and `limbic cancel`.
 #[derive(Debug, clap::Args)]
@@ -50,8 +51,11 @@ pub async fn change(args: ChangeArgs, change: Change) -> Result<(), Failure> {
         _ => matches!(status.state, SweepState::Running | SweepState::Complete),
     };
     if !done {
-        let way =
-            if status.state == SweepState::Cancelled { "`limbic resume` takes it up again" } else { "that can't be changed any more" };
+        let way = match status.state {
+            SweepState::Cancelled => "`limbic resume` takes it up again",
+            SweepState::Complete if status.units.quarantined > 0 => "nothing of it runs; `limbic retry` tries again what failed",
+            _ => "that can't be changed any more",
+        };
         return Err(Failure::user(format_args!("sweep {} ({}) is {}: {way}", status.sweep, status.name, state(&status))));
     }
     print(&args, &status, String::new());
@@ -70,15 +74,6 @@ pub async fn again(args: AgainArgs) -> Result<(), Failure> {
     let (status, units) = ask(&args.of, Change::Again, args.select).await?;
     print(&args.of, &status, format!("{} computed again, what was computed from the selected ones included: ", units_are(units)));
     Ok(())
-}
-
-/// `nothing is`, `1 unit is`, `12 units are`.
-pub(super) fn units_are(units: u64) -> String {
-    match units {
-        0 => "nothing is".to_owned(),
-        1 => "1 unit is".to_owned(),
-        n => format!("{n} units are"),
-    }
 }
 
 /// Who asks, as far as their computer knows: `user@host`.
@@ -112,12 +107,13 @@ fn in_words(status: &Status) -> String {
         0 => String::new(),
         n => format!(", {n} running"),
     };
-    let state = match status.state {
-        SweepState::Running => "is running",
-        SweepState::Paused => "is paused: what runs goes on, nothing more is leased until `limbic resume`",
-        SweepState::Cancelled => "is cancelled: workers stop with their next heartbeat, everything committed is kept",
-        SweepState::Complete => "is complete",
+    let then = match status.state {
+        SweepState::Paused => ": what runs goes on, nothing more is leased until `limbic resume`",
+        SweepState::Cancelled => ": workers stop with their next heartbeat, everything committed is kept",
+        SweepState::Complete if status.units.quarantined > 0 => ": some units failed for good",
+        _ => "",
     };
+    let state = format!("is {}{then}", state(status));
     let units = &status.units;
     format!("sweep {} ({}) {state} ({} of {} units committed{running})", status.sweep, status.name, units.committed, units.total)
 }

@@ -15,7 +15,7 @@ use limbic_store::{ModelFiles, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::change::{ask_of, units_are};
+use super::change::ask_of;
 use super::remote::RemoteArgs;
 use super::serve::stop_signal;
 use super::status::{stored_machine, stored_status};
@@ -25,7 +25,7 @@ use crate::coordinator::{Handle, Options, start};
 use crate::failure::Failure;
 use crate::journal::Journal;
 use crate::local::{Crew, default_workers};
-use crate::progress::SweepBar;
+use crate::progress::{SweepBar, units_are};
 use crate::server;
 use crate::sweep::Sweep;
 use tracing::Level;

@@ -9,10 +9,9 @@ use limbic_proto::wire::control_client::ControlClient;
 use limbic_proto::wire::{ListRequest, PROTOCOL, ShowRequest, StatusRequest, SubmitRequest};
 use tonic::transport::{Channel, Endpoint};
 
-use super::change::units_are;
 use super::status::{in_words, verdict};
 use crate::failure::Failure;
-use crate::progress::SweepBar;
+use crate::progress::{SweepBar, units_are};
 use crate::sweep::read_spec;
 
 /// Where a coordinator is looked for if nothing else is said.

@@ -8,12 +8,11 @@ use limbic_proto::logs::{LogFormat, tell};
 use limbic_proto::status::Status;
 
 use super::StoreArgs;
-use super::change::units_are;
 use super::computing::{Computed, Computing, DeviceArgs, Now};
 use super::status::verdict;
 use crate::chains::Chains;
 use crate::failure::Failure;
-use crate::progress::{count, counted, seconds};
+use crate::progress::{count, counted, seconds, units_are};
 use crate::sweep::{Sweep, accept, extend, prepare, read_spec};
 use crate::{catalogue, collect};
 use tracing::Level;

@@ -109,15 +109,15 @@ pub fn verdict(status: &Status, then: &str) -> Result<(), Failure> {
     Err(Failure::user(format_args!("{}: {}{others}\n{then}", first.title, first.error)))
 }
 
-/// Where a sweep stands, in a word or two. That one runs only its coordinator knows; and a sweep of which units failed for good is
-/// at its end, but not whole.
+/// Where a sweep stands, in a word. That one runs only its coordinator knows; and a sweep of which units failed for good is at its
+/// end, but not complete.
 pub(super) fn state(status: &Status) -> &'static str {
     match status.state {
         SweepState::Running if !status.led => "unfinished",
         SweepState::Running => "running",
         SweepState::Paused => "paused",
         SweepState::Cancelled => "cancelled",
-        SweepState::Complete if status.units.quarantined > 0 => "ended, incomplete",
+        SweepState::Complete if status.units.quarantined > 0 => "incomplete",
         SweepState::Complete => "complete",
     }
 }
@@ -163,7 +163,7 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
     for s in &statuses {
         let (cells, units) = (&s.cells, &s.units);
         answer!(
-            "{}  {:<24} {:<17} {}/{} cells  {}/{} units",
+            "{}  {:<24} {:<10} {}/{} cells  {}/{} units",
             s.sweep,
             s.name,
             state(s),
@@ -203,7 +203,7 @@ mod tests {
             state(&status)
         };
         assert_eq!([said(SweepState::Running, true, 0), said(SweepState::Running, false, 0)], ["running", "unfinished"]);
-        assert_eq!([said(SweepState::Complete, false, 0), said(SweepState::Complete, true, 1)], ["complete", "ended, incomplete"]);
+        assert_eq!([said(SweepState::Complete, false, 0), said(SweepState::Complete, true, 1)], ["complete", "incomplete"]);
     }
 
     #[test]

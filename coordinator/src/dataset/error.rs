@@ -68,6 +68,7 @@ impl fmt::Display for Known {
 fn separated(columns: &Known) -> &'static str {
     match columns.names.as_slice() {
         [all] if all.contains('\t') => "; columns that tabs separate are read with `dataset.format: tsv`",
+        [all] if all.contains(',') => "; columns that commas separate are read with `dataset.format: csv`",
         [all] if all.contains(';') => "; columns must be separated by commas (csv) or tabs (tsv), not by semicolons",
         _ => "",
     }

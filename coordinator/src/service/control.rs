@@ -21,6 +21,7 @@ use super::check_protocol;
 use crate::catalogue::Entry;
 use crate::coordinator::Handle;
 use crate::failure::Failure;
+use crate::progress::units_are;
 use crate::sweep::Sweep;
 use crate::{catalogue, show, sweep};
 
@@ -129,7 +130,7 @@ impl Control for ControlService {
         // Who submits a sweep again that could not be completed wants it to be tried again.
         match self.coordinator.retry_quarantined(&response.sweep).await? {
             0 => {}
-            count => response.notes.push(format!("{count} units that had failed are tried again")),
+            count => response.notes.push(format!("{} tried again, which had failed", units_are(count as u64))),
         }
         Ok(Response::new(response))
     }

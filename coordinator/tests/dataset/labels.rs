@@ -42,5 +42,7 @@ fn the_spec_orders_the_classes() {
 fn classes_that_differ_in_case_or_spaces_alone_are_told() {
     let told = |text: &str| ingested(json!({}), "d.jsonl", text).notes.iter().any(|note| note.contains("`C1` and `c1` are two classes"));
     let plain = lines(&[9, 9]);
+    let trailing = plain.clone() + &lines(&[0, 3]).replace("c1", " c1").replace("word", "other");
+    assert!(ingested(json!({}), "d.jsonl", &trailing).notes.iter().any(|note| note.contains("` c1` and `c1` are two classes")));
     assert!(!told(&plain) && told(&(plain.clone() + &lines(&[0, 3]).replace("c1", "C1").replace("word", "other"))));
 }

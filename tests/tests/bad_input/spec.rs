@@ -49,6 +49,11 @@ fn a_value_of_the_wrong_type() {
     error: small.yaml, line 7, column 40: `svm` is not known here; write one of logistic, mlp, ridge, lda, mean-difference, offset-mlp
       7 | probes: [{kind: logistic, c: [0.01]}, {kind: svm, hidden: 8}]
     "#);
+    assert_snapshot!(validate(&[("kind: mlp", "kind: logstic")]), @r#"
+    exit 2
+    error: small.yaml, line 7, column 40: `logstic` is not known here; did you mean `logistic`? write one of logistic, mlp, ridge, lda, mean-difference, offset-mlp
+      7 | probes: [{kind: logistic, c: [0.01]}, {kind: logstic, hidden: 8}]
+    "#);
     assert_snapshot!(validate(&[("offsets:", "layers: [1, last]\noffsets:")]), @r#"
     exit 2
     error: small.yaml, line 5, column 13: `last` is not a layer: write a number (0 = embeddings) or `final`

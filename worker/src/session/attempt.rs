@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use limbic_proto::commit::Commit;
 use limbic_proto::key::UnitKey;
+use limbic_proto::unit::UnitKind;
 use limbic_proto::wire::Grant;
 use limbic_store::{Store, StoreError};
 
@@ -122,8 +123,8 @@ impl Attempt {
         let outcome = match computed {
             Computed::Unbegun(outcome) => {
                 self.held.say(&outcome);
-                let committed = matches!(outcome, Outcome::Committed { .. });
-                let (reported, ()) = tokio::join!(self.shared.report(&self.held, outcome), self.drop_blocks(committed));
+                let blocks = matches!(outcome, Outcome::Committed { .. }) && self.may_have_blocks();
+                let (reported, ()) = tokio::join!(self.shared.report(&self.held, outcome), self.drop_blocks(blocks));
                 return reported;
             }
             Computed::Ended(outcome) => return self.end(outcome, false).await,
@@ -146,7 +147,7 @@ impl Attempt {
             Ok((outcome, blocks)) => {
                 // Whoever lost to another attempt can't know what that one kept.
                 let blocks = match outcome {
-                    Outcome::Committed { mine, .. } => blocks || !mine,
+                    Outcome::Committed { mine, .. } => blocks || (!mine && self.may_have_blocks()),
                     _ => false,
                 };
                 self.end(outcome, blocks).await
@@ -196,6 +197,11 @@ impl Attempt {
         let report = self.shared.report(&self.held, outcome);
         let (reported, (), ()) = tokio::join!(report, self.keep_log(drain.gone()), self.drop_blocks(drop_blocks));
         reported
+    }
+
+    /// Whether attempts of such a unit keep finished blocks.
+    fn may_have_blocks(&self) -> bool {
+        self.grant.unit().is_ok_and(|unit| matches!(unit.spec.kind(), UnitKind::Extract | UnitKind::Prompt))
     }
 
     /// Removes what was kept for the case that the unit, which is committed by now, is interrupted, if the store does so at once.

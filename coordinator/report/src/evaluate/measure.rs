@@ -18,21 +18,23 @@ pub struct Drawn {
     pub value: f64,
     /// In every resample; NaN where it is undefined.
     pub draws: Vec<f64>,
-    /// Rows that it rests on.
+    /// Rows that it is of.
     pub n: usize,
-    /// Groups that those rows are of.
+    /// Rows that decide how much it varies: `n`, but for a class those of it or of the others, whichever are fewer.
+    pub rests: usize,
+    /// Groups that its rows are of.
     pub groups: usize,
 }
 
 impl Drawn {
     /// The value with its interval.
     pub fn estimate(&self, resamples: &Resamples) -> Estimate {
-        resamples.estimate(self.value, &self.draws, self.n, self.groups)
+        resamples.estimate(self.value, &self.draws, self.n, self.telling())
     }
 
     /// Whether its resamples tell how much it varies.
     pub fn telling(&self) -> bool {
-        telling(self.n, self.groups)
+        telling(self.rests, self.groups)
     }
 
     /// The mean of several, resample by resample; none of none.
@@ -46,6 +48,7 @@ impl Drawn {
             value: all.iter().map(|d| d.value).sum::<f64>() / n,
             draws,
             n: all.iter().map(|d| d.n).min()?,
+            rests: all.iter().map(|d| d.rests).min()?,
             groups: all.iter().map(|d| d.groups).min()?,
         })
     }
@@ -57,6 +60,7 @@ impl Drawn {
             value: clean(self.value - other.value),
             draws: self.draws.iter().zip(&other.draws).map(|(a, b)| clean(a - b)).collect(),
             n: self.n.min(other.n),
+            rests: self.rests.min(other.rests),
             groups: self.groups.min(other.groups),
         }
     }
@@ -114,7 +118,7 @@ impl<'a> Ruler<'a> {
         let sums = self.resamples.sum_real(&self.groups.column_real(|row| present[row].then(|| of_row(row))));
         let draws = sums.iter().zip(counts).map(|(s, n)| if n == 0 { f64::NAN } else { s / f64::from(n) }).collect();
         let value = (0..present.len()).filter(|r| present[*r]).map(of_row).sum::<f64>() / n as f64;
-        Some(Drawn { value, draws, n, groups: column.len() })
+        Some(Drawn { value, draws, n, rests: n, groups: column.len() })
     }
 
     /// The study's measure; none where no row counts, or where it is undefined.
@@ -129,21 +133,21 @@ impl<'a> Ruler<'a> {
                 let n = total(&all);
                 let (hit, drawn) = (self.resamples.sum(&hits), self.resamples.sum(&all));
                 let draws = hit.iter().zip(drawn).map(|(h, n)| if n == 0 { f64::NAN } else { f64::from(*h) / f64::from(n) }).collect();
-                Drawn { value: total(&hits) as f64 / n as f64, draws, n, groups: all.len() }
+                Drawn { value: total(&hits) as f64 / n as f64, draws, n, rests: n, groups: all.len() }
             }
             _ => {
                 let classes: Vec<Drawn> = self.of_classes(values, Some(&present)).into_iter().flatten().collect();
                 let lists: Vec<Vec<f64>> = classes.iter().map(|c| c.draws.clone()).collect();
                 let n = present.iter().filter(|p| **p).count();
                 let value = metrics::mean(classes.iter().map(|c| c.value));
-                Drawn { value, draws: mean_of_draws(&lists, self.resamples.count()), n, groups: self.groups_of(&present) }
+                Drawn { value, draws: mean_of_draws(&lists, self.resamples.count()), n, rests: n, groups: self.groups_of(&present) }
             }
         };
         (found.n > 0 && !found.value.is_nan()).then_some(found)
     }
 
     /// What is followed per class: informedness, average precision or Pearson's correlation; none where it is undefined.
-    /// `n` counts the rows of the class or the others, whichever are fewer, or all where it is a number of every row.
+    /// `n` counts the rows of the class, or all where it is a number of every row.
     pub fn of_classes(&self, values: &[f32], rows: Option<&[bool]>) -> Vec<Option<Drawn>> {
         let present = self.present(values, rows);
         let classes = self.target.classes.len();
@@ -155,8 +159,9 @@ impl<'a> Ruler<'a> {
                 let all: u32 = totals.truth.iter().sum();
                 let of_class = |class: usize| {
                     let [drawn] = draws.map(|t| [metrics::informedness(t, class)]);
-                    let n = totals.truth[class].min(all - totals.truth[class]) as usize;
-                    Drawn { value: metrics::informedness(&totals, class), draws: drawn, n, groups }
+                    let own = totals.truth[class];
+                    let (n, rests) = (own as usize, own.min(all - own) as usize);
+                    Drawn { value: metrics::informedness(&totals, class), draws: drawn, n, rests, groups }
                 };
                 (0..classes).map(|class| Some(of_class(class)).filter(|d| d.n > 0 && !d.value.is_nan())).collect()
             }
@@ -169,7 +174,8 @@ impl<'a> Ruler<'a> {
                     (n > 0).then(|| Drawn {
                         value: ranked.precision(),
                         draws: ranked.precision_draws(self.group, self.resamples),
-                        n: n.min(rows.len() - n),
+                        n,
+                        rests: n.min(rows.len() - n),
                         groups,
                     })
                 };
@@ -181,7 +187,7 @@ impl<'a> Ruler<'a> {
                     let value = drawn.all.pearson();
                     let n = drawn.rows();
                     let groups = self.groups_of(&present);
-                    (!value.is_nan()).then(|| Drawn { value, draws: drawn.map(Moments::pearson), n, groups })
+                    (!value.is_nan()).then(|| Drawn { value, draws: drawn.map(Moments::pearson), n, rests: n, groups })
                 };
                 (0..classes).map(of_class).collect()
             }

@@ -159,29 +159,31 @@ fn curves<'a>(
 }
 
 /// The decay of what `values` have above `floors`, from the first of the offsets on; `of_seeds` is the same of each sampling
-/// seed alone.
+/// seed alone. Offsets that few rows reach are left out.
 fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Context>, floors: &[Drawn], of_seeds: &[Vec<f64>]) -> Fitted {
     let resamples = bench.ruler.resamples;
-    let excess: Vec<Drawn> = values.iter().zip(floors).map(|(v, f)| v.minus(f)).collect();
+    let kept: Vec<usize> = (0..offsets.len()).filter(|at| *at == 0 || values[*at].rests >= FEWEST).collect();
+    let offsets: Vec<u32> = kept.iter().map(|at| offsets[*at]).collect();
+    let excess: Vec<Drawn> = kept.iter().map(|at| values[*at].minus(&floors[*at])).collect();
     let (first, last) = (&excess[0], &excess[excess.len() - 1]);
     let start = first.estimate(resamples);
     // Of few rows a value above the floor is no signal: chance lifts it as often. (Of one group nothing is tested at all.)
-    let untested = start.lo.is_none() && (first.n < FEWEST || resamples.has_intervals());
+    let untested = start.lo.is_none() && (first.rests < FEWEST || resamples.has_intervals());
     let signal = !untested && start.lo.unwrap_or(start.value) > 0.0;
     let within = offsets[offsets.len() - 1] - offsets[0];
     let span = f64::from(within);
-    let half_life = if offsets.len() < 3 {
+    let half_life = if values.len() < 3 {
         HalfLife::TooFew
-    } else if untested {
+    } else if untested || offsets.len() < 3 {
         HalfLife::TooFewRows
     } else if !signal {
         HalfLife::NoSignal
     } else {
-        let shape = DecayFit::new(offsets);
+        let shape = DecayFit::new(&offsets);
         let found = shape.fit(&excess.iter().map(|e| e.value).collect::<Vec<_>>());
         let draw = |r: usize| shape.fit(&excess.iter().map(|e| e.draws[r]).collect::<Vec<_>>()).half_life;
         let draws: Vec<f64> = (0..resamples.count()).map(draw).collect();
-        let interval = if excess.iter().all(Drawn::telling) { resamples.interval(&draws) } else { None };
+        let interval = if start.lo.is_some() { resamples.interval(&draws) } else { None };
         let within_span = |v: f64| (v <= span).then_some(v);
         if found.half_life <= span {
             HalfLife::Reached { tokens: found.half_life, within, lo: interval.map(|i| i.0), hi: interval.and_then(|i| within_span(i.1)) }
@@ -192,11 +194,13 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
     let retained = signal.then(|| {
         let ratio = |(a, b): (&f64, &f64)| if *a > 0.0 { b / a } else { f64::NAN };
         let draws: Vec<f64> = first.draws.iter().zip(&last.draws).map(ratio).collect();
-        resamples.estimate(last.value / first.value, &draws, last.n, last.groups)
+        resamples.estimate(last.value / first.value, &draws, last.n, first.telling() && last.telling())
     });
     let lasting = matches!(half_life, HalfLife::Reached { .. } | HalfLife::NotReached { .. });
-    let of_seeds = of_seeds.iter().filter(|_| lasting).map(|excess| of_seed(offsets, excess)).collect();
-    Fitted { towards, offsets: offsets.to_vec(), floor: floors.iter().map(|f| f.value).collect(), half_life, retained, of_seeds }
+    let of_seed_kept = |excess: &Vec<f64>| of_seed(&offsets, &kept.iter().map(|at| excess[*at]).collect::<Vec<_>>());
+    let of_seeds = of_seeds.iter().filter(|_| lasting).map(of_seed_kept).collect();
+    let floor = kept.iter().map(|at| floors[*at].value).collect();
+    Fitted { towards, offsets, floor, half_life, retained, of_seeds }
 }
 
 /// The half-life of one sampling seed's curve, by its excess alone.

@@ -149,13 +149,13 @@ fn shares(bench: &Bench<'_>, calls: &Called) -> Option<Shares> {
     let of_class = |class: usize, statistic: fn(&Totals, usize) -> f64, rows: u32, groups: usize| -> Option<Drawn> {
         let [drawn] = draws.map(|t| [statistic(t, class)]);
         let value = statistic(&totals, class);
-        (!value.is_nan()).then_some(Drawn { value, draws: drawn, n: rows as usize, groups })
+        (!value.is_nan()).then_some(Drawn { value, draws: drawn, n: rows as usize, rests: rows as usize, groups })
     };
     let [kept] = draws.map(|t| [metrics::accuracy(t)]);
     let recall = |c: usize| of_class(c, metrics::recall, totals.truth[c], tally.truth[c].len());
     let precision = |c: usize| of_class(c, metrics::precision, totals.predicted[c], tally.predicted[c].len());
     Some(Shares {
-        kept: Drawn { value: metrics::accuracy(&totals), draws: kept, n, groups: tally.groups() },
+        kept: Drawn { value: metrics::accuracy(&totals), draws: kept, n, rests: n, groups: tally.groups() },
         recall: (0..classes).map(recall).collect(),
         precision: (0..classes).map(precision).collect(),
     })
@@ -220,7 +220,7 @@ fn agree(bench: &Bench<'_>, of_judge: &Called, of_other: &Called) -> Option<Draw
     let [draws] = tally.draw(ruler.resamples, None).map(|t| [kappa(t)]);
     let value = kappa(&totals);
     let n = totals.truth.iter().sum::<u32>() as usize;
-    (!value.is_nan()).then(|| Drawn { value, draws, n, groups: tally.groups() })
+    (!value.is_nan()).then(|| Drawn { value, draws, n, rests: n, groups: tally.groups() })
 }
 
 /// How much more (or less) often replies under a condition express the utterance's label than under an earlier one.

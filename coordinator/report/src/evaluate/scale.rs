@@ -6,7 +6,7 @@ use super::bench::Bench;
 use super::curves::control_cells;
 use super::measure::Drawn;
 use crate::results::{DepthCurve, ScaleRow, Trend};
-use crate::statistics::resamples::telling;
+use crate::statistics::resamples::FEWEST;
 use crate::statistics::trend::{interval, line};
 use limbic_proto::axis::{Context, ReadOut};
 use limbic_proto::spec::Control;
@@ -82,8 +82,7 @@ fn trend(bench: &Bench<'_>, condition: Option<usize>, what: &'static str, sets: 
         .map(|r| line(&x, &sized.iter().map(|s| s.1.draws[r]).collect::<Vec<_>>()).map_or(f64::NAN, |l| l.0))
         .collect();
     let n = sized.iter().map(|s| s.1.n).min()?;
-    let groups = sized.iter().map(|s| s.1.groups).min()?;
-    let slope = resamples.estimate(slope, &slopes, n, groups);
-    let over_models = telling(n, groups).then(|| interval(&x, &y, bench.study.options.confidence)).flatten();
+    let slope = resamples.estimate(slope, &slopes, n, sized.iter().all(|s| s.1.telling()));
+    let over_models = (n >= FEWEST).then(|| interval(&x, &y, bench.study.options.confidence)).flatten();
     Some(Trend { condition, what, family: None, slope, over_models, intercept, models: sized.len() })
 }

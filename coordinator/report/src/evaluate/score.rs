@@ -32,16 +32,17 @@ struct Drawn<'a> {
     /// Of a calibration error, the most that noise can have added; its interval isn't that of its draws.
     most: Option<f64>,
     n: usize,
-    groups: usize,
+    /// Whether its draws tell how much it varies.
+    telling: bool,
 }
 
 impl Drawn<'_> {
     fn estimate(&self, resamples: &Resamples) -> Estimate {
         match (self.draws, self.most) {
             (None, _) => Estimate::point(self.value, self.n),
-            (Some(draws), None) => resamples.estimate(self.value, draws, self.n, self.groups),
+            (Some(draws), None) => resamples.estimate(self.value, draws, self.n, self.telling),
             (Some(draws), Some(most)) => {
-                let interval = telling(self.n, self.groups).then(|| ece_interval(self.value, draws, most, resamples)).flatten();
+                let interval = self.telling.then(|| ece_interval(self.value, draws, most, resamples)).flatten();
                 Estimate { value: self.value, lo: interval.map(|i| i.0), hi: interval.map(|i| i.1), n: self.n }
             }
         }
@@ -61,16 +62,21 @@ struct Sheet<'a> {
 }
 
 impl Sheet<'_> {
-    /// Adds a metric; without draws it has no interval.
+    /// Adds a metric of so many rows, which are of so many groups; without draws it has no interval.
     fn put(&mut self, name: &str, value: f64, draws: Option<&[f64]>, n: usize, groups: usize) {
+        self.put_of_class(name, value, draws, n, (n, groups));
+    }
+
+    /// Adds a metric of so many rows whose variation hangs on other, fewer ones: their number, and that of their groups.
+    fn put_of_class(&mut self, name: &str, value: f64, draws: Option<&[f64]>, n: usize, (rests, groups): (usize, usize)) {
         let Some(id) = self.catalogue.id(self.level, name) else { return };
-        (self.put)(id, Drawn { value, draws, most: None, n, groups });
+        (self.put)(id, Drawn { value, draws, most: None, n, telling: telling(rests, groups) });
     }
 
     /// Adds a calibration error.
     fn put_noisy(&mut self, name: &str, value: f64, gaps: &EceDraws, n: usize, groups: usize) {
         let Some(id) = self.catalogue.id(self.level, name) else { return };
-        (self.put)(id, Drawn { value, draws: Some(&gaps.draws), most: Some(gaps.most), n, groups });
+        (self.put)(id, Drawn { value, draws: Some(&gaps.draws), most: Some(gaps.most), n, telling: telling(n, groups) });
     }
 }
 

@@ -374,7 +374,7 @@ fn survivors(clear: usize, found: &[&Comparison], between: &str) -> String {
     match (clear, found.len()) {
         (0, 1) => format!("the difference {between} can't be told from chance"),
         (1, 1) => format!("the difference {between} is clear"),
-        (_, n) if corrected == 0 => format!("none of the {n} differences {between} can be told from chance by so few rows"),
+        (_, n) if corrected == 0 => format!("none of the {n} differences {between} can be told from chance"),
         (0, n) => format!("none of the {n} differences {between} survives Holm's correction over {corrected} comparisons"),
         (1, n) => format!("1 of {n} differences {between} survives Holm's correction over {corrected} comparisons"),
         (k, n) => format!("{k} of {n} differences {between} survive Holm's correction over {corrected} comparisons"),

@@ -65,14 +65,12 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     if by_family {
         columns.insert(2, "family");
     }
-    section.table(
-        format!(
-            "Gain per tenfold parameters, {}: with its interval over test rows, the models held fixed, and the interval over models, by how far they lie from the line (t, models − 2 degrees of freedom)",
-            of_what(results)
-        ),
-        &columns,
-        rows.collect(),
-    );
+    let with = if results.trends.iter().any(|t| t.over_models.is_some()) {
+        ": with its interval over test rows, the models held fixed, and the interval over models, by how far they lie from the line (t, models − 2 degrees of freedom)"
+    } else {
+        ""
+    };
+    section.table(format!("Gain per tenfold parameters, {}{with}", of_what(results)), &columns, rows.collect());
     section.table(
         format!(
             "Model minus model at their representative layers, paired, {}; {}",
@@ -158,8 +156,13 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
         ])
     });
     let columns = ["model", "condition", "#peak layer", "#interval", "#depth", "#score", "#as good", "#sd over seeds", "#compression"];
+    let told = results.depth.iter().any(|c| c.peak.depth.lo.is_some());
     section.table(
-        "Peak layer, with the interval of the bootstrapped argmax; as good: layers that can't be told from the best (multiple comparisons with the best, Benjamini and Hochberg)",
+        if told {
+            "Peak layer, with the interval of the bootstrapped argmax; as good: layers that can't be told from the best (multiple comparisons with the best, Benjamini and Hochberg)"
+        } else {
+            "Peak layer"
+        },
         &columns,
         rows.collect(),
     );
@@ -191,7 +194,11 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
         "#compression",
     ];
     section.table(
-        "Every layer, with its controls; p as good as best: multiple comparisons with the best, after Benjamini and Hochberg's correction over the layers of the curve",
+        if told {
+            "Every layer, with its controls; p as good as best: multiple comparisons with the best, after Benjamini and Hochberg's correction over the layers of the curve"
+        } else {
+            "Every layer, with its controls"
+        },
         &columns,
         rows.collect(),
     );

@@ -187,9 +187,15 @@ fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &
         columns.extend(towards.iter().map(String::as_str));
         columns
     };
+    let decays = || results.persistence.iter().flat_map(|p| &p.decays);
+    let kept = if decays().any(|d| d.to_majority().is_some_and(|f| f.retained.is_some())) {
+        "; kept: share of the first offset's signal that is left at the last offset"
+    } else {
+        ""
+    };
     section.table(
         format!(
-            "Half-life of {}, by a decay towards {} on the rows of each offset, and of its lead over each control at the same offset; kept: share of the first offset's signal that is left at the last offset",
+            "Half-life of {}, by a decay towards {} on the rows of each offset, and of its lead over each control at the same offset{kept}",
             results.measure.words,
             results.measure.the_level()
         ),

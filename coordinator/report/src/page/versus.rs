@@ -4,7 +4,7 @@ use limbic_proto::axis::Context;
 
 use super::section::{Cell, DASH, Section, cells, dash};
 use super::{Pages, View, unfinished};
-use crate::compare::{Differing, HalfLives, Shared, Versus};
+use crate::compare::{Differing, HalfLives, Paired, Shared, Versus};
 use crate::evaluate::too_few;
 use crate::figures::Figure;
 use crate::results::Estimate;
@@ -96,22 +96,24 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
 
 fn told_apart(versus: &Versus<'_>, all: &[&Shared], what: &str) -> Option<String> {
     let [unit, _] = unit(versus);
-    let difference = |s: &Shared| s.paired.as_ref().map(|p| p.difference);
-    let value = |s: &Shared| difference(s).map_or(0.0, |d| d.value);
-    let tested = all.iter().filter(|s| s.paired.as_ref().is_some_and(|p| p.p.is_some())).count();
-    let same = all.iter().filter(|s| difference(s).is_some_and(|d| (d.value, d.lo, d.hi) == (0.0, Some(0.0), Some(0.0)))).count();
-    if same == all.len() {
+    let pairs: Vec<(&&Shared, &Paired)> = all.iter().filter_map(|s| Some((s, s.paired.as_ref()?))).collect();
+    let tested = pairs.iter().filter(|(_, p)| p.p.is_some()).count();
+    let same = pairs.iter().filter(|(_, p)| p.p.is_none() && p.difference.value == 0.0).count();
+    if pairs.is_empty() {
+        return None;
+    }
+    if same == pairs.len() {
         return Some(format!("Nothing differs in {same} shared {what}."));
     }
-    let sure: Vec<&&Shared> = all.iter().filter(|s| s.sure(versus.studies[0])).collect();
-    let better = sure.iter().filter(|s| value(s) > 0.0).count();
-    let largest = all.iter().max_by(|x, y| value(x).abs().total_cmp(&value(y).abs()))?;
+    let sure: Vec<&Paired> = pairs.iter().filter(|(s, _)| s.sure(versus.studies[0])).map(|(_, p)| *p).collect();
+    let better = sure.iter().filter(|p| p.difference.value > 0.0).count();
+    let (largest, by) = pairs.iter().max_by(|x, y| x.1.difference.value.abs().total_cmp(&y.1.difference.value.abs()))?;
     let corrected = if tested > 1 { format!(" (after Holm's correction over {tested} comparisons)") } else { String::new() };
     let is = |n: usize| if n == 1 { "is" } else { "are" };
-    let (apart, untested) = (tested - sure.len(), all.len() - tested - same);
+    let (apart, untested) = (tested - sure.len(), pairs.len() - tested - same);
     let mut parts = Vec::new();
     parts.extend((same > 0).then(|| format!("{same} {} the same in both", is(same))));
-    parts.extend((untested > 0).then(|| format!("{untested} {} of too few rows to tell", is(untested))));
+    parts.extend((untested > 0).then(|| format!("{untested} can't be told apart at all")));
     if tested > 0 {
         let others = if parts.is_empty() { "" } else { "of the others " };
         parts.push(format!(
@@ -121,9 +123,9 @@ fn told_apart(versus: &Versus<'_>, all: &[&Shared], what: &str) -> Option<String
     }
     Some(format!(
         "Of {} shared {what}, {}; the largest difference is {}{} ({}).",
-        all.len(),
+        pairs.len(),
         parts.join("; "),
-        unit.points(difference(largest)?),
+        unit.points(by.difference),
         unit.of_difference(),
         largest.words()
     ))

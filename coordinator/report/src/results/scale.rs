@@ -39,7 +39,7 @@ pub struct Trend {
     /// The slope; the interval is over test rows, with the models held fixed.
     pub slope: Estimate,
     /// The interval of the slope over models, by how far they lie from the line (t with models − 2 degrees of freedom): what other
-    /// models of these sizes would change. None where the test rows are too few for any.
+    /// models of these sizes would change. None of fewer than ten test rows.
     pub over_models: Option<(f64, f64)>,
     /// The line's value at one parameter (log10 = 0).
     pub intercept: f64,

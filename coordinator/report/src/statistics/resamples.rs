@@ -125,9 +125,9 @@ impl Resamples {
         Some((quantile(&mut defined, tail), quantile(&mut defined, 1.0 - tail)))
     }
 
-    /// A value that rests on `n` rows of so many groups, with the percentile interval of its draws where these are [`telling`].
-    pub fn estimate(&self, value: f64, draws: &[f64], n: usize, groups: usize) -> Estimate {
-        let interval = telling(n, groups).then(|| self.interval(draws)).flatten();
+    /// A value of `n` rows, with the percentile interval of its draws where these are [`telling`].
+    pub fn estimate(&self, value: f64, draws: &[f64], n: usize, telling: bool) -> Estimate {
+        let interval = telling.then(|| self.interval(draws)).flatten();
         Estimate { value, lo: interval.map(|i| i.0), hi: interval.map(|i| i.1), n }
     }
 }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::planted::{Control, Signal, bare, model, normal, prediction, test_row};
 use super::synthetic::{self, Size};
-use super::{evaluated, made, text};
+use super::{SMALL, evaluated, made, text};
 
 /// Three labels: of half of the rows and fading, of half and without a signal, and of six rows without a signal.
 fn labels(seed: u64) -> Study {
@@ -148,4 +148,24 @@ fn the_longest_half_life_is_set_against_the_shortest_and_nothing_is_ranked_betwe
     let sentence = markdown.lines().find(|line| line.contains(" outlasts ")).unwrap_or_else(|| panic!("{markdown}"));
     let last = "the longest and the shortest half-life, whose intervals don't overlap; of the classes between them nothing is said.";
     assert!(sentence.ends_with(last) && !sentence.contains("lasts longest"), "{sentence}");
+}
+
+#[test]
+fn offsets_that_few_rows_of_a_class_reach_are_in_no_decay() {
+    // Of fifteen rows a class half have a reply of 128 tokens.
+    let study = synthetic::study(Size { rows: 105, offsets: 9, ..SMALL });
+    let results = evaluated(&study);
+    let of_classes = || results.persistence.iter().flat_map(|p| &p.decays).filter(|d| d.class.is_some());
+    let mut left_out = 0;
+    for decay in of_classes() {
+        for fit in &decay.fits {
+            let few = |k: &u32| decay.points.iter().any(|(at, e)| at == k && e.n < 10);
+            assert!(fit.offsets[1..].iter().all(|k| !few(k)), "{:?} {:?}", fit.offsets, decay.points);
+            assert_eq!(fit.floor.len(), fit.offsets.len());
+            left_out += usize::from(fit.offsets.len() < decay.points.len());
+        }
+    }
+    assert!(left_out > 0);
+    let lasting = |h: &HalfLife| matches!(h, HalfLife::Reached { .. } | HalfLife::NotReached { .. });
+    assert!(of_classes().flat_map(|d| &d.fits).any(|f| lasting(&f.half_life)), "the others are enough");
 }

@@ -36,7 +36,7 @@ impl AtOffset {
     pub fn floor(bench: &Bench<'_>, predictions: &[usize]) -> Option<AtOffset> {
         let flat = |value: f64, draw: f64| {
             let draws = vec![draw; bench.ruler.resamples.count()];
-            Drawn { value, draws, n: usize::MAX, groups: usize::MAX }
+            Drawn { value, draws, n: usize::MAX, rests: usize::MAX, groups: usize::MAX }
         };
         let of = |i: &usize| {
             let Floor { value, draws } = floor(bench, &bench.ruler.present(&bench.read(*i)?, None));

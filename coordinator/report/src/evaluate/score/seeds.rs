@@ -15,13 +15,13 @@ struct Sum {
     draws: Option<Vec<f64>>,
     most: Option<f64>,
     n: usize,
-    groups: usize,
+    telling: bool,
 }
 
 impl Sum {
     fn new(one: &Drawn<'_>) -> Sum {
         let draws = one.draws.map(<[f64]>::to_vec);
-        Sum { seeds: 1, value: one.value, draws, most: one.most, n: one.n, groups: one.groups }
+        Sum { seeds: 1, value: one.value, draws, most: one.most, n: one.n, telling: one.telling }
     }
 
     fn add(&mut self, one: &Drawn<'_>) {
@@ -32,7 +32,7 @@ impl Sum {
         }
         self.most = self.most.zip(one.most).map(|(a, b)| a + b);
         self.n = self.n.min(one.n);
-        self.groups = self.groups.min(one.groups);
+        self.telling &= one.telling;
     }
 }
 
@@ -65,7 +65,7 @@ fn mean(bench: &Bench<'_>, catalogue: &Catalogue, seeds: &[usize], detailed: boo
     for (id, mut sum) in sums.into_iter().filter(|(_, sum)| sum.seeds == seeds.len()) {
         sum.draws.iter_mut().flatten().for_each(|d| *d *= share);
         let (draws, most) = (sum.draws.as_deref(), sum.most.map(|m| m * share));
-        scores.put(id, Drawn { value: sum.value * share, draws, most, n: sum.n, groups: sum.groups }.estimate(resamples));
+        scores.put(id, Drawn { value: sum.value * share, draws, most, n: sum.n, telling: sum.telling }.estimate(resamples));
     }
     Some(scores)
 }

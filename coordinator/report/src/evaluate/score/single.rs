@@ -5,7 +5,6 @@ use crate::evaluate::measure::Ruler;
 use crate::statistics::calibration::{self, Call};
 use crate::statistics::metrics;
 use crate::statistics::ranking::{Ranked, mean_of_draws};
-use crate::statistics::resamples::FEWEST;
 use crate::statistics::tally::{Tally, Totals};
 
 /// Metrics of the whole.
@@ -34,9 +33,10 @@ pub fn fill(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
             let three = |t: &Totals| [metrics::recall(t, class), metrics::precision(t, class), metrics::f1(t, class)];
             // Recall rests on the class's rows, precision on those called so, too, F1 on both.
             let (own, called) = (tally.truth[class].len(), tally.predicted[class].len());
-            let groups = [own, if totals.predicted[class] as usize >= FEWEST { called } else { 1 }, own.max(called)];
-            for (((metric, value), draws), groups) in OF_CLASS.iter().zip(three(&totals)).zip(draws.map(three)).zip(groups) {
-                sheet.put(&format!("{metric}:{name}"), value, Some(&draws), totals.truth[class] as usize, groups);
+            let (n, calls) = (totals.truth[class] as usize, totals.predicted[class] as usize);
+            let rests = [(n, own), (n.min(calls), called), (n, own.max(called))];
+            for (((metric, value), draws), rests) in OF_CLASS.iter().zip(three(&totals)).zip(draws.map(three)).zip(rests) {
+                sheet.put_of_class(&format!("{metric}:{name}"), value, Some(&draws), n, rests);
             }
         }
     }

@@ -7,7 +7,6 @@ use crate::evaluate::measure::Ruler;
 use crate::statistics::metrics;
 use crate::statistics::moments::{self, Drawn, Moments};
 use crate::statistics::ranking::{Ranked, mean_of_draws};
-use crate::statistics::resamples::FEWEST;
 use crate::statistics::several;
 use crate::statistics::tally::Totals;
 
@@ -68,15 +67,13 @@ pub fn several(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
         }
         if sheet.detailed {
             let three = |t: &Totals| [metrics::recall(t, class), metrics::precision(t, class), metrics::f1(t, class)];
-            // Precision rests on the rows called so, too.
-            let called = if totals.predicted[class] as usize >= FEWEST { groups } else { 1 };
-            for (((metric, value), draws), groups) in
-                OF_LABEL.iter().zip(three(&totals)).zip(draws.map(three)).zip([groups, called, groups])
-            {
-                sheet.put(&format!("{metric}:{name}"), value, Some(&draws), rows, groups);
+            // Precision rests on the rows called so, too; average precision on the others.
+            let few = [rows, rows.min(totals.predicted[class] as usize), rows];
+            for (((metric, value), draws), few) in OF_LABEL.iter().zip(three(&totals)).zip(draws.map(three)).zip(few) {
+                sheet.put_of_class(&format!("{metric}:{name}"), value, Some(&draws), rows, (few, groups));
             }
             let draws = drawn.0.last().map(Vec::as_slice);
-            sheet.put(&format!("ap:{name}"), precision, draws, rows, groups);
+            sheet.put_of_class(&format!("ap:{name}"), precision, draws, rows, (rows.min(n - rows), groups));
         }
     }
     for (name, of_classes, lists) in [("map", precisions, drawn.0), ("auroc", areas, drawn.1)] {

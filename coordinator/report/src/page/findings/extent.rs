@@ -37,12 +37,13 @@ pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
         .collect();
     let families = if families.is_empty() { String::new() } else { format!("; by family it is {}", list(&families)) };
     let what = if results.measure.share { format!("points of {}", results.measure.words) } else { format!("of {}", results.measure.words) };
+    let over_rows = if here.slope.lo.is_some() { format!(", over test rows with these {models} models held fixed") } else { String::new() };
     let over_models = here.over_models.map_or_else(String::new, |(lo, hi)| {
         format!("; over models {} to {} (t, {})", unit.difference(lo), unit.difference(hi), counted_freedom(models))
     });
     let whose = whose(results);
     Some(format!(
-        "{direction}{place}: {} {what}{whose} per tenfold parameters, over test rows with these {models} models held fixed{over_models}{rises}{families}{elsewhere}.",
+        "{direction}{place}: {} {what}{whose} per tenfold parameters{over_rows}{over_models}{rises}{families}{elsewhere}.",
         unit.points(here.slope),
     ))
 }
