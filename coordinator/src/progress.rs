@@ -22,6 +22,8 @@ struct Lines {
     /// None before the first line.
     said: Option<Instant>,
     last: String,
+    /// The latest that wasn't said.
+    unsaid: Option<String>,
 }
 
 impl Lines {
@@ -91,7 +93,7 @@ impl SweepBar {
         let style = ProgressStyle::with_template("{prefix} {bar:30} {percent:>3}% {msg}").expect("a well-formed template");
         bar.set_style(style.progress_chars("━━─"));
         bar.set_prefix(name.to_owned());
-        SweepBar { bar, lines: RefCell::new(Lines { began: Instant::now(), said: None, last: String::new() }) }
+        SweepBar { bar, lines: RefCell::new(Lines { began: Instant::now(), said: None, last: String::new(), unsaid: None }) }
     }
 
     /// Draws where the sweep stands.
@@ -115,7 +117,7 @@ impl SweepBar {
         parts.push(counted(status.workers.len(), "worker"));
         let line = parts.join(" · ");
         if self.bar.is_hidden() {
-            self.line(format!("sweep {}: {:.0}% {line}", status.name, 100.0 * work.done_flops / work.total_flops.max(1.0)));
+            self.line(format!("sweep {}: {:.0}% of the work, {line}", status.name, 100.0 * work.done_flops / work.total_flops.max(1.0)));
         }
         self.bar.set_message(line);
     }
@@ -124,14 +126,22 @@ impl SweepBar {
     fn line(&self, line: String) {
         let mut lines = self.lines.borrow_mut();
         let now = Instant::now();
-        if lines.due(now) && lines.last != line {
+        if lines.last == line {
+            return;
+        }
+        if lines.due(now) {
             tell(Level::INFO, &line);
-            (lines.said, lines.last) = (Some(now), line);
+            (lines.said, lines.last, lines.unsaid) = (Some(now), line, None);
+        } else {
+            lines.unsaid = Some(line);
         }
     }
 
-    /// Takes the bar away.
+    /// Takes the bar away; in place of a bar, the last line says where the sweep stands.
     pub fn finish(&self) {
+        if let Some(line) = self.lines.borrow_mut().unsaid.take() {
+            tell(Level::INFO, &line);
+        }
         self.bar.finish_and_clear();
     }
 }
@@ -143,8 +153,8 @@ const TELLING: f64 = 0.01;
 fn time_left(status: &Status) -> Option<f64> {
     let work = &status.work;
     let done = work.done_flops - work.inherited_flops;
-    (done > TELLING * (work.total_flops - work.inherited_flops) && work.seconds > 1.0)
-        .then(|| (work.total_flops - work.done_flops).max(0.0) / (done / work.seconds))
+    let telling = done > TELLING * (work.total_flops - work.inherited_flops) && work.seconds > 1.0;
+    telling.then(|| (work.total_flops - work.done_flops).max(0.0) / (done / work.seconds)).filter(|left| *left >= 0.5)
 }
 
 /// So many things in words: `1 unit`, `12 units`.
@@ -205,7 +215,7 @@ mod tests {
         let began = Instant::now();
         let due = |said: Option<u64>, now: u64| {
             let at = |s| began + Duration::from_secs(s);
-            Lines { began, said: said.map(at), last: String::new() }.due(at(now))
+            Lines { began, said: said.map(at), last: String::new(), unsaid: None }.due(at(now))
         };
         assert_eq!(
             [due(None, 0), due(Some(0), 4), due(Some(0), 5), due(Some(50), 54), due(Some(50), 55)],

@@ -74,9 +74,11 @@ fn unit(sweep: &Sweep, wanted: &str) -> Result<UnitKey, Failure> {
         [] => Err(Failure::user(format_args!("`{wanted}`: no unit that it means fits probes on states; try `limbic show 'kind=fit'`"))),
         several => {
             let others = if several.len() > titles.len() { ", …" } else { "" };
+            // Fits that an extension added have the same names as those before, and other offsets.
+            let offset = if titles.windows(2).any(|two| two[0] == two[1]) { " offset=K" } else { "" };
             let seed = if sweep.plan.sampling_seeds().len() > 1 { " sampling_seed=N" } else { "" };
             Err(Failure::user(format_args!(
-                "`{wanted}` means {} units ({}{others}); name one, as in `model=NAME condition=NAME layer=N{seed}`",
+                "`{wanted}` means {} units ({}{others}); name one, as in `model=NAME condition=NAME layer=N{offset}{seed}`",
                 several.len(),
                 titles.join(", ")
             )))

@@ -178,7 +178,9 @@ pub enum PlanError {
         classes: String,
     },
     /// An answer that is not a word.
-    #[error("zero_shot.answers: the answer `{answer}` of class `{class}` must be a word without spaces around it")]
+    #[error(
+        "zero_shot.answers: the answer `{answer}` of class `{class}` must be a word without spaces around it: name another one, or `dataset.label_map` a class of another name"
+    )]
     Answer {
         /// The class.
         class: String,

@@ -97,7 +97,10 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
         card(
             format!("{}{pts}", unit.difference(c.difference.value)),
             &format!("against {}", c.against),
-            format!("{}, p\u{a0}{}{}", interval(unit, c), p_words(c).replace(' ', "\u{a0}"), of_how_many(&[c])),
+            match c.p_holm {
+                None => "not tested".to_owned(),
+                Some(_) => format!("{}, p\u{a0}{}{}", interval(unit, c), p_words(c).replace(' ', "\u{a0}"), of_how_many(&[c])),
+            },
         );
     }
     let curve = main_curve(results, curve);
@@ -163,6 +166,11 @@ fn of_how_many(found: &[&Comparison]) -> String {
     }
 }
 
+/// Whether any of these could be tested: of few rows, or of one group, none can.
+fn tested(found: &[&Comparison]) -> bool {
+    found.iter().any(|c| c.p_holm.is_some())
+}
+
 /// Whether a difference survives Holm's correction.
 fn sure(study: &Study, c: &Comparison) -> bool {
     c.p_holm.is_some_and(|p| p < 1.0 - study.options.confidence)
@@ -224,6 +232,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
 fn beside_the_floor(study: &Study, results: &Results, curve: &DepthCurve) -> String {
     let ours = |c: &&Comparison| c.family == "baselines" && c.model == curve.place.model && c.against == "majority";
     match results.comparisons.iter().find(ours) {
+        Some(c) if !tested(&[c]) => ", against which it isn't tested".to_owned(),
         Some(c) if !sure(study, c) => format!(", from which it can't be told, p {}{}", p_words(c), of_how_many(&[c])),
         _ => String::new(),
     }
@@ -241,6 +250,8 @@ fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison], rows: u
         n => format!(" on the rows that it answers (as few as {n} of {rows})"),
     };
     let what = match (found.len(), better, worse) {
+        (1, ..) if !tested(found) => format!("It isn't tested against {name}"),
+        _ if !tested(found) => format!("The probe isn't tested against {name}"),
         (1, 1, 0) => format!("It beats {name}"),
         (1, 0, 1) => format!("{} beats it", capital(name)),
         (1, ..) => format!("It can't be told from {name}"),
@@ -268,6 +279,7 @@ fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison], rows: u
     };
     Some(match (found.len(), better) {
         (1, 1) => format!("{what} {numbers}."),
+        (1, _) if !tested(found) => format!("{what}: the difference is {}{}.", unit.points(low.difference), unit.of_difference()),
         (1, _) => {
             format!("{what}: the difference is {}{}, p {}{corrected}.", unit.points(low.difference), unit.of_difference(), p_words(low))
         }
@@ -328,13 +340,17 @@ fn controls(study: &Study, results: &Results, unit: Unit) -> Vec<String> {
         let corrected = of_how_many(&found);
         out.push(match (found.len(), clear) {
             (1, 1) => format!("{it} exceeds {what} by {}{}{corrected}.", unit.points(low.difference), unit.of_difference()),
+            (1, _) if !tested(&found) => {
+                format!("{it} isn't tested against {what}: the difference is {}{}.", unit.points(low.difference), unit.of_difference())
+            }
             (1, _) => format!(
                 "{it} does not clearly exceed {what}: the difference is {}{}{corrected}.",
                 unit.points(low.difference),
                 unit.of_difference()
             ),
             _ => format!(
-                "{whose} exceeds {what} in {cells}{corrected}; differences run from {} ({}) to {} ({}){}.",
+                "{whose} {}{corrected}; differences run from {} ({}) to {} ({}){}.",
+                if tested(&found) { format!("exceeds {what} in {cells}") } else { format!("isn't tested against {what}") },
                 unit.points(low.difference),
                 place(low),
                 unit.points(high.difference),
@@ -372,9 +388,10 @@ fn it_is(found: usize) -> &'static str {
 fn survivors(clear: usize, found: &[&Comparison], between: &str) -> String {
     let corrected = found.iter().map(|c| c.corrected).max().unwrap_or(0);
     match (clear, found.len()) {
+        (_, 1) if corrected == 0 => format!("the difference {between} isn't tested"),
+        (_, n) if corrected == 0 => format!("none of the {n} differences {between} is tested"),
         (0, 1) => format!("the difference {between} can't be told from chance"),
         (1, 1) => format!("the difference {between} is clear"),
-        (_, n) if corrected == 0 => format!("none of the {n} differences {between} can be told from chance"),
         (0, n) => format!("none of the {n} differences {between} survives Holm's correction over {corrected} comparisons"),
         (1, n) => format!("1 of {n} differences {between} survives Holm's correction over {corrected} comparisons"),
         (k, n) => format!("{k} of {n} differences {between} survive Holm's correction over {corrected} comparisons"),

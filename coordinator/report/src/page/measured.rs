@@ -195,9 +195,9 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     ];
     section.table(
         if told {
-            "Every layer, with its controls; p as good as best: multiple comparisons with the best, after Benjamini and Hochberg's correction over the layers of the curve"
+            "Every layer, with the controls that were run; p as good as best: multiple comparisons with the best, after Benjamini and Hochberg's correction over the layers of the curve"
         } else {
-            "Every layer, with its controls"
+            "Every layer, with the controls that were run"
         },
         &columns,
         rows.collect(),

@@ -206,7 +206,7 @@ fn classes(study: &Study, p: &Persistence, probe: &str) -> Option<String> {
     let place = format!("{}, {}{beyond}", study.models[p.place.model].name, study.conditions[p.place.condition].name);
     let others = match study.classes.len() - lasting.len() {
         0 => String::new(),
-        n => format!(" Of {n} of the {} classes there is no half-life to compare.", study.classes.len()),
+        n => format!(" For {n} of the {} classes there is no half-life to compare.", study.classes.len()),
     };
     Some(if longest.1 > shortest.2 {
         format!(

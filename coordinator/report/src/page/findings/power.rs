@@ -9,18 +9,19 @@ pub fn sentence(results: &Results, unit: Unit) -> Option<String> {
     known.sort_by(f64::total_cmp);
     let (least, most, n) = (known.first()?, known.last()?, count(known.len() as u64));
     let over = match results.comparisons.len() - known.len() {
-        0 if known.len() == 1 => "the only comparison".to_owned(),
         0 => format!("over all {n} comparisons"),
         1 => format!("over {n} comparisons; one more has too few rows that differ to show any"),
         none => format!("over {n} comparisons; {} more have too few rows that differ to show any", count(none as u64)),
     };
-    let plain = |v: f64| unit.difference(v).replace('+', "");
+    let over = if known.len() == 1 { String::new() } else { format!(" (from {} to {} {over})", plain(unit, *least), plain(unit, *most)) };
     Some(format!(
-        "A single paired comparison on these {} test rows would show differences of about {}{} with 80% power (from {} to {} {over}); smaller ones may be there and not be seen.",
+        "A single paired comparison on these {} test rows would show differences of about {}{} with 80% power{over}; smaller ones may be there and not be seen.",
         count(results.rows as u64),
-        plain(known[known.len() / 2]),
+        plain(unit, known[known.len() / 2]),
         unit.of_difference(),
-        plain(*least),
-        plain(*most)
     ))
+}
+
+fn plain(unit: Unit, v: f64) -> String {
+    unit.difference(v).replace('+', "")
 }
