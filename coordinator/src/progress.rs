@@ -127,9 +127,8 @@ impl SweepBar {
         let mut lines = self.lines.borrow_mut();
         let now = Instant::now();
         if lines.last == line {
-            return;
-        }
-        if lines.due(now) {
+            lines.unsaid = None;
+        } else if lines.due(now) {
             tell(Level::INFO, &line);
             (lines.said, lines.last, lines.unsaid) = (Some(now), line, None);
         } else {

@@ -71,14 +71,13 @@ impl Sweep {
 
     /// What is worth saying where a sweep of such a name and so many units was asked for, and this one stood already.
     pub fn standing(&self, name: &str, units: usize) -> Vec<String> {
-        let mut notes = Vec::new();
+        let (mut notes, known) = (Vec::new(), self.name());
         // A further revision may only say where the models lie by now.
         if self.plan.units.len() > units {
-            let name = self.name();
-            notes.push(format!("this is the first spec of the sweep {name}, which was extended since: all of it is computed and reported"));
+            notes
+                .push(format!("this is the first spec of the sweep {known}, which was extended since: all of it is computed and reported"));
         }
-        if self.name() != name {
-            let known = self.name();
+        if known != name {
             notes.push(format!("this sweep stands in the store as {known}, by which name other commands know it"));
         }
         notes
