@@ -1,6 +1,7 @@
 //! The spec: one YAML file that says what a sweep measures. [`Spec::from_yaml`] reads it, [`Spec::check`] judges it.
 
 mod check;
+mod continuation;
 mod corpus;
 mod dataset;
 mod extension;
@@ -9,6 +10,7 @@ mod judge;
 mod model;
 mod probe;
 mod prompt;
+mod question;
 mod source;
 
 use std::path::Path;
@@ -17,16 +19,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use check::{Finding, SpecError, placeholders};
+pub use continuation::Continuation;
 pub use corpus::{Classify, Comments, CorpusSpec, Duplicates, EXAMPLES, Filters, How, Keep, LABEL, Rewrite, Synthesize, WordCount};
 pub use dataset::{Balance, DatasetSpec, Format, MultipleLabels, NearDuplicates, SplitShares};
 pub use facts::{AssumedModel, DatasetFacts, Facts};
 pub use judge::{Judge, Judges};
 pub use model::{Depth, Dtype, LayerSelector, ModelSpec};
 pub use probe::{Baseline, Control, LdaSpec, LogisticSpec, MeanDifferenceSpec, MlpSpec, OffsetMlpSpec, ProbeSpec, RidgeSpec};
-pub use prompt::{
-    BadRows, Chat, Condition, Continuation, Example, FewShot, LABELS, Prompt, Stimuli, StimulusPlace, TEXT, TooLong, Turn, Writing,
-    ZeroShot,
-};
+pub use prompt::{BadRows, Chat, Condition, Example, FewShot, LABELS, Prompt, Stimuli, StimulusPlace, TEXT, TooLong, Turn};
+pub use question::{Writing, ZeroShot};
 pub use source::Sources;
 
 use crate::axis::{Pooling, ReadOut};
@@ -215,6 +216,10 @@ impl Default for ReportSpec {
     fn default() -> Self {
         ReportSpec { title: None, resamples: 1000, confidence: 0.95, probe: None, levels: Vec::new() }
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_name() -> String {

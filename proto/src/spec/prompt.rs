@@ -1,11 +1,9 @@
-//! The prompting part of a spec: conditions, continuations and the zero-shot questions.
+//! How the utterance is put to a model: conditions, and what is done with prompts that are too long or bad.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::axis::Context;
 
 /// One way of putting the utterance to the model: `template`, `chat`, or neither for the bare text.
 ///
@@ -176,79 +174,14 @@ pub struct Turn {
     pub assistant: String,
 }
 
-fn text() -> String {
+/// The default of what a message says.
+pub(super) fn text() -> String {
     TEXT.to_owned()
 }
 
 impl Default for Chat {
     fn default() -> Self {
         Chat { system: None, turns: Vec::new(), user: text(), variables: BTreeMap::new() }
-    }
-}
-
-/// What follows the prompt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Continuation {
-    /// How many tokens; the default is the largest asked offset.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<u32>,
-    /// Sampling temperature; 0 = greedy (the default).
-    #[serde(default)]
-    pub temperature: f64,
-    /// Seed of sampling, by default 0; each row's own seed is derived from it, the row's id and the condition.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-    /// Seeds of sampling instead of one `seed`: every prompt gets as many replies, and what is read of a reply is computed
-    /// for each. A unit has one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_more")]
-    pub seeds: Vec<u64>,
-    /// A fixed text. With `filler` among the controls it follows every prompt in that control; without, it follows every
-    /// prompt instead of a generated reply.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub filler: Option<String>,
-    /// Whether a reply ends at the model's end-of-sequence token; rows that ended before offset k are left out at k.
-    #[serde(default = "yes")]
-    pub stop_at_eos: bool,
-    /// Further contexts in which the same continuation is read.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub controls: Vec<Context>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// Seeds, of which a list that is written down has at least one.
-fn one_or_more<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<u64>, D::Error> {
-    let seeds = Vec::deserialize(d)?;
-    if seeds.is_empty() {
-        return Err(serde::de::Error::custom("`seeds` is empty: leave it out for `seed: 0`"));
-    }
-    Ok(seeds)
-}
-
-impl Continuation {
-    /// Whether the model writes replies that depend on a seed.
-    pub fn sampled(&self) -> bool {
-        self.instead().is_none() && self.temperature > 0.0
-    }
-
-    /// The seeds of sampling, in the spec's order; at least one.
-    pub fn sampling_seeds(&self) -> Vec<u64> {
-        if self.seeds.is_empty() { vec![self.seed.unwrap_or_default()] } else { self.seeds.clone() }
-    }
-
-    /// Writes one seed, said or not, in the one way in which sweep ids have it: as `seed`.
-    pub fn settle(&mut self) {
-        if let [seed] = self.sampling_seeds()[..] {
-            (self.seed, self.seeds) = (Some(seed), Vec::new());
-        }
-    }
-
-    /// The text that takes the place of a reply; none where the model replies.
-    pub fn instead(&self) -> Option<&str> {
-        if self.controls.contains(&Context::Filler) { None } else { self.filler.as_deref() }
     }
 }
 
@@ -281,56 +214,4 @@ impl BadRows {
     pub fn is_default(&self) -> bool {
         *self == BadRows::default()
     }
-}
-
-/// How the zero-shot baselines ask.
-///
-/// `zero-shot` measures the model's likelihood of each answer after the question: summed over the answer's tokens, per
-/// token, and calibrated (Zhao et al. 2021: divided by the mean likelihood after the question about texts without content).
-/// `zero-shot-json` lets the model write an answer and reads the label from it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ZeroShot {
-    /// The question, with `{text}` and `{labels}`.
-    pub question: String,
-    /// Whether the question is put as a chat message where the model has a chat template.
-    pub chat: bool,
-    /// Class -> the word whose likelihood is measured; the default is the class's own name.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub answers: BTreeMap<String, String>,
-    /// Texts without content, for calibration.
-    pub content_free: Vec<String>,
-    /// The question that asks for JSON, with `{text}` and `{labels}`.
-    pub json_question: String,
-    /// The longest JSON answer that is waited for, in tokens.
-    pub json_tokens: u32,
-}
-
-impl Default for ZeroShot {
-    fn default() -> Self {
-        ZeroShot {
-            question: "{text}\n\nWhich emotion is this: {labels}?".to_owned(),
-            chat: true,
-            answers: BTreeMap::new(),
-            content_free: ["N/A", "", "[MASK]"].map(str::to_owned).to_vec(),
-            json_question: "{text}\n\nWhich emotion is this: {labels}? Answer with JSON such as {\"emotion\": \"...\"} and nothing else."
-                .to_owned(),
-            json_tokens: 32,
-        }
-    }
-}
-
-/// What models are asked to write about every row, greedily. The answers stay in the store, in the `answers.json` of the
-/// sweep's prompt units.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Writing {
-    /// The question, with `{text}`.
-    #[serde(default = "text")]
-    pub question: String,
-    /// Whether it is put as a chat message where the model has a chat template.
-    #[serde(default = "yes")]
-    pub chat: bool,
-    /// The longest answer that is waited for, in tokens.
-    pub tokens: u32,
 }
