@@ -1,35 +1,23 @@
 //! `limbic corpus`: labelled corpora out of raw comments.
 
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+mod build;
+mod plan;
+
+use std::path::Path;
 
 use limbic_core::plan::ModelFacts;
-use limbic_proto::answer;
 use limbic_proto::key::Digest;
-use limbic_proto::logs::{LogFormat, tell};
-use limbic_proto::rows::Rows;
-use limbic_proto::spec::{Baseline, CorpusSpec, How, Spec};
-use limbic_proto::status::Status;
-use limbic_store::Store;
-use limbic_store::whole::write_whole;
+use limbic_proto::logs::LogFormat;
+use limbic_proto::spec::{CorpusSpec, Spec};
 
-use super::StoreArgs;
-use super::computing::{Computed, Computing, DeviceArgs, Now};
-use super::plan::cost::RateArgs;
-use super::remote::{RemoteArgs, absolute};
-use super::status::verdict;
-use crate::chains::Chains;
-use crate::collect::{CollectError, asked};
-use crate::corpus::ask::{self, Asked};
-use crate::corpus::card::{Account, Stage, card, caveats};
-use crate::corpus::expected::expected;
+use self::build::BuildArgs;
+use self::plan::CorpusPlanArgs;
 use crate::corpus::filter::Filter;
-use crate::corpus::{Entry, Reason, answer, judge, judge_written, lines, stage};
+use crate::corpus::{Entry, Reason};
 use crate::dataset::{File, comments, rank};
 use crate::failure::Failure;
-use crate::progress::{Phase, count, counted, seconds};
-use crate::sweep::{Sweep, accept, described, of_rows};
-use tracing::Level;
+use crate::progress::Phase;
+use crate::sweep::described;
 
 /// What is done with corpora.
 #[derive(Debug, clap::Subcommand)]
@@ -40,56 +28,11 @@ pub enum CorpusCommand {
     Build(BuildArgs),
 }
 
-/// Arguments of `limbic corpus plan`.
-#[derive(Debug, clap::Args)]
-pub struct CorpusPlanArgs {
-    /// The corpus spec file.
-    spec: PathBuf,
-    /// Prints JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    rates: RateArgs,
-}
-
-/// Arguments of `limbic corpus build`.
-#[derive(Debug, clap::Args)]
-pub struct BuildArgs {
-    /// The corpus spec file.
-    spec: PathBuf,
-    #[command(flatten)]
-    store: StoreArgs,
-    /// The corpus's folder; default: limbic-out/NAME.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    #[command(flatten)]
-    device: DeviceArgs,
-    /// Has a coordinator's workers compute instead of this computer's; `--store` is that coordinator's. Models that are files
-    /// or folders must lie at the same path there.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["workers", "device"])]
-    coordinator: Option<String>,
-    /// Prints a JSON summary instead of words.
-    #[arg(long)]
-    json: bool,
-}
-
-/// A build under way.
-struct Build {
-    spec: CorpusSpec,
-    store: Store,
-    computing: Computing,
-    writer: ModelFacts,
-    classifier: ModelFacts,
-    stages: Vec<Stage>,
-    now: Now,
-    quiet: bool,
-}
-
 /// Carries out `limbic corpus`.
 pub async fn corpus(command: CorpusCommand, log_format: LogFormat) -> Result<(), Failure> {
     match command {
-        CorpusCommand::Plan(args) => Box::pin(plan(args)).await,
-        CorpusCommand::Build(args) => Box::pin(build(args, log_format)).await,
+        CorpusCommand::Plan(args) => Box::pin(plan::plan(args)).await,
+        CorpusCommand::Build(args) => Box::pin(build::build(args, log_format)).await,
     }
 }
 
@@ -117,104 +60,6 @@ async fn models(spec: &CorpusSpec) -> Result<(ModelFacts, ModelFacts), Failure> 
     let writer = described(&spec.model).await?;
     let classifier = if spec.classify.model.is_some() { described(spec.classifier()).await? } else { writer.clone() };
     Ok((writer, classifier))
-}
-
-async fn plan(args: CorpusPlanArgs) -> Result<(), Failure> {
-    let spec = read_spec(&args.spec)?;
-    let comments = Comments::read(&spec, &args.spec).await?;
-    let (writer, classifier) = models(&spec).await?;
-    let rates = args.rates.rates();
-    let mut stages = Vec::new();
-    for stage in expected(&spec, &comments.entries) {
-        let model = if stage.labels { &classifier } else { &writer };
-        let (what, texts) = (stage.what, stage.rows.rows.len());
-        let sweep = of_rows(stage.spec, stage.rows, vec![model.clone()])?;
-        stages.push((what, model.name.clone(), texts, rates.seconds(&sweep), sweep));
-    }
-    let total: f64 = stages.iter().map(|(.., time, _)| time).sum();
-    let passed = comments.entries.iter().filter(|entry| entry.stands()).count();
-    if args.json {
-        let stage = |(what, model, texts, time, sweep): &(&str, String, usize, f64, Sweep)| {
-            let e = &sweep.plan.estimate;
-            serde_json::json!({
-                "stage": what, "model": model, "texts": texts, "units": sweep.plan.units.len(), "tokens": e.tokens, "flops": e.flops,
-                "seconds": time,
-            })
-        };
-        let stages: Vec<_> = stages.iter().map(stage).collect();
-        let comments = serde_json::json!({"read": comments.entries.len(), "used": passed, "notes": comments.notes});
-        answer!("{}", serde_json::json!({"name": spec.name, "comments": comments, "stages": stages, "seconds": total}));
-        return Ok(());
-    }
-    answer!("corpus    {}: {passed} of {} comments pass the filters", spec.name, count(comments.entries.len() as f64));
-    for note in &comments.notes {
-        answer!("note      {note}");
-    }
-    answer!("");
-    answer!("{:<26}{:>9}{:>8}{:>11}{:>11}{:>12}  by", "stage", "texts", "units", "tokens", "FLOPs", "time");
-    for (what, model, texts, time, sweep) in &stages {
-        let (units, e) = (sweep.plan.units.len(), &sweep.plan.estimate);
-        let (tokens, flops, time) = (count(e.tokens as f64), count(e.flops), seconds(*time));
-        answer!("{what:<26}{texts:>9}{units:>8}{tokens:>11}{flops:>11}{time:>12}  {model}");
-    }
-    answer!("");
-    answer!("time      {} at these rates (--gflops, --gpu-tflops, --workers)", seconds(total));
-    if stages.len() > 1 {
-        answer!("after the first stage it is at most so much: what is written depends on what the comments are found to be");
-    }
-    Ok(())
-}
-
-async fn build(args: BuildArgs, log_format: LogFormat) -> Result<(), Failure> {
-    let started = Instant::now();
-    let spec = read_spec(&args.spec)?;
-    args.device.check()?;
-    let store = args.store.open_to_lead(spec.store.as_deref()).await?;
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("limbic-out").join(&spec.name));
-    std::fs::create_dir_all(&out)
-        .map_err(|e| Failure::user(format_args!("--out {}: can't be made ({e}): choose a writable folder", out.display())))?;
-    let Comments { filter, mut entries, files, notes } = Comments::read(&spec, &args.spec).await?;
-    let (writer, classifier) = models(&spec).await?;
-    let computing = match &args.coordinator {
-        None => Computing::new(&store, &args.device, log_format, [&writer, &classifier], None),
-        Some(url) => Computing::elsewhere(&store, RemoteArgs::at(url)),
-    };
-    let mut build = Build { spec, store, computing, writer, classifier, stages: Vec::new(), now: Now::default(), quiet: args.json };
-
-    build.label("label the comments", "label", &mut entries).await?;
-    let comments = entries.len();
-    entries.append(&mut build.write(&entries).await?);
-    unique(&entries)?;
-    // Before they are labelled: to find in a copy what its original was labelled is no agreement.
-    filter.apply(&mut entries, comments);
-    build.label("label what was written", "label-written", &mut entries[comments..]).await?;
-
-    let Build { spec, writer, classifier, stages, now, .. } = &build;
-    let account = Account { spec, entries: &entries, files, writer, classifier, stages, notes: &notes };
-    let (kept, left_out) = lines(spec, &entries);
-    for (name, text) in [("corpus.jsonl", kept), ("left-out.jsonl", left_out), ("card.md", card(&account))] {
-        write_whole(&out.join(name), text.as_bytes())
-            .map_err(|e| Failure::user(format_args!("--out {}: {name} can't be written ({e}): choose another folder", out.display())))?;
-    }
-    let rows = entries.iter().filter(|entry| entry.stands()).count();
-    let units: usize = stages.iter().map(|stage| stage.units).sum();
-    if args.json {
-        let sweeps: Vec<&str> = stages.iter().map(|stage| stage.sweep.as_str()).collect();
-        answer!(
-            "{}",
-            serde_json::json!({
-                "name": spec.name, "rows": rows, "left_out": entries.len() - rows, "sweeps": sweeps, "units": units,
-                "computed_units": now.committed, "granted_attempts": now.granted, "seconds": started.elapsed().as_secs_f64(),
-                "out": out, "corpus": out.join("corpus.jsonl"), "card": out.join("card.md"), "caveats": caveats(&account),
-            })
-        );
-        return Ok(());
-    }
-    answer!("{rows} texts, {} left out; {}, {} of them computed now", entries.len() - rows, counted(units, "unit"), now.committed);
-    answer!("took {}", seconds(started.elapsed().as_secs_f64()));
-    caveats(&account).iter().for_each(|caveat| answer!("- {caveat}"));
-    answer!("corpus: {}\ncard: {}", out.join("corpus.jsonl").display(), out.join("card.md").display());
-    Ok(())
 }
 
 fn read_spec(file: &Path) -> Result<CorpusSpec, Failure> {
@@ -257,92 +102,4 @@ fn choose(spec: &CorpusSpec, filter: &Filter, entries: &mut [Entry]) -> Result<(
     let refused = Reason::ALL.map(of).into_iter().filter(|(_, count)| *count > 0);
     let refused: Vec<String> = refused.map(|(reason, count)| format!("{count} {}", reason.as_str())).collect();
     Err(Failure::user(format_args!("filters: none of the {} comments passes ({}): loosen them", entries.len(), refused.join(", "))))
-}
-
-/// Ids of what was written are made of comments' ids and classes' names, so they could be those of comments.
-fn unique(entries: &[Entry]) -> Result<(), Failure> {
-    let mut seen = std::collections::BTreeSet::new();
-    match entries.iter().find(|entry| !seen.insert(entry.id.as_str())) {
-        Some(twice) => Err(Failure::user(format_args!(
-            "dataset.id: the comment `{}` is named as a {} text would be: give it another id",
-            twice.id,
-            twice.provenance.as_str()
-        ))),
-        None => Ok(()),
-    }
-}
-
-impl Build {
-    /// Labels the texts that stand; those that get no label, or another than was asked for, are left out.
-    async fn label(&mut self, what: &'static str, name: &str, entries: &mut [Entry]) -> Result<(), Failure> {
-        let standing: Vec<&mut Entry> = entries.iter_mut().filter(|entry| entry.stands()).collect();
-        let (spec, rows) = stage::labelling(&self.spec, name, &standing);
-        let model = self.classifier.clone();
-        let store = self.store.clone();
-        match self.spec.classify.how {
-            How::Likelihood => {
-                let read = async |sweep: &_, chains: &_| asked::probabilities(&store, sweep, chains).await;
-                let found = self.ask(what, (spec, rows), model, read).await?;
-                judge(&self.spec, standing, found);
-            }
-            How::Json => {
-                let read = async |sweep: &_, chains: &_| asked::written(&store, sweep, chains, Some(Baseline::ZeroShotJson)).await;
-                let found = self.ask(what, (spec, rows), model, read).await?;
-                judge_written(&self.spec, standing, found);
-            }
-        }
-        Ok(())
-    }
-
-    /// Has the model rewrite comments, and write others after examples.
-    async fn write(&mut self, comments: &[Entry]) -> Result<Vec<Entry>, Failure> {
-        let mut written = Vec::new();
-        if let Some(rewrite) = self.spec.rewrite.clone() {
-            let asked = ask::rewrites(&self.spec, &rewrite, comments);
-            written.extend(self.written("rewrite", "rewrite", asked, rewrite.tokens).await?);
-        }
-        if let Some(synthesize) = self.spec.synthesize.clone() {
-            let asked = ask::syntheses(&self.spec, &synthesize, comments);
-            written.extend(self.written("write after examples", "synthesize", asked, synthesize.tokens).await?);
-        }
-        Ok(written)
-    }
-
-    async fn written(&mut self, what: &'static str, name: &str, asked: Vec<Asked>, tokens: u32) -> Result<Vec<Entry>, Failure> {
-        let stage = stage::writing(&self.spec, name, &asked, tokens);
-        let (model, store) = (self.writer.clone(), self.store.clone());
-        let read = async |sweep: &_, chains: &_| asked::written(&store, sweep, chains, None).await;
-        let answers = self.ask(what, stage, model, read).await?;
-        let text = |(asked, answer): (Asked, Option<String>)| Entry { text: answer::text(&answer.unwrap_or_default()), ..asked.entry };
-        Ok(asked.into_iter().zip(answers).map(text).collect())
-    }
-
-    /// Runs one sweep and reads every row's result.
-    async fn ask<T>(
-        &mut self,
-        what: &'static str,
-        (spec, rows): (Spec, Rows),
-        mut model: ModelFacts,
-        read: impl AsyncFn(&Sweep, &Chains) -> Result<Vec<Option<T>>, CollectError>,
-    ) -> Result<Vec<Option<T>>, Failure> {
-        if rows.rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (count, name) = (rows.rows.len(), model.name.clone());
-        // Workers have other current directories. The card names the model as the spec does.
-        absolute(&mut model.source);
-        let sweep = accept(&self.store, of_rows(spec, rows, vec![model])?).await?;
-        if !self.quiet {
-            let units = counted(sweep.plan.units.len(), "unit");
-            tell(Level::INFO, &format_args!("{what}: {count} texts, sweep {} ({}) of {units}", sweep.id, sweep.name()));
-        }
-        let results = async |chains: &Chains, _: &Status| read(&sweep, chains).await;
-        let Computed { status, results, now } = self.computing.sound(&sweep, results).await?;
-        self.now.granted += now.granted;
-        self.now.committed += now.committed;
-        verdict(&status, "nothing else is lost; mend the cause and run the same command again")?;
-        let units = sweep.plan.units.len();
-        self.stages.push(Stage { what, sweep: sweep.id.clone(), name: sweep.name().to_owned(), model: name, rows: count, units });
-        Ok(results)
-    }
 }
