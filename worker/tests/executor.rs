@@ -280,6 +280,31 @@ fn rows_that_cannot_be_computed_stop_the_unit_or_are_skipped_everywhere() {
 }
 
 #[test]
+fn what_the_memory_did_not_hold_is_not_tried_again_block_after_block() {
+    let mut bench = Bench::new("llama-plain", 60);
+    let mut unit = bench.extract(0..60, Prompt::Template("{text}".into()), vec![ReadOut::LAST], None, TooLong::Error);
+    unit.hints.token_budget = 100;
+    let roomy = bench.execute(&unit).unwrap();
+    assert!(roomy.tokens > 4 * 100, "it is more than two blocks: {}", roomy.tokens);
+    bench.cramp(60);
+    let cramped = bench.execute(&unit).unwrap();
+    assert_eq!(cramped.counts["memory_retries"], 1);
+    assert!(artifact(&cramped, STATES) == artifact(&roomy, STATES));
+}
+
+#[test]
+fn a_device_that_keeps_failing_is_not_excused_by_units_that_do_not_use_it() {
+    let mut bench = Bench::new("llama-plain", 12);
+    let extract = bench.extract(0..12, Prompt::Template("{text}".into()), vec![ReadOut::LAST], None, TooLong::Error);
+    let majority = bench.fit(Features::Majority, Vec::new(), Vec::new(), vec![0]);
+    bench.cramp(1);
+    for advice in [Advice::Retry, Advice::Retry, Advice::Abort] {
+        assert_eq!(bench.execute(&extract).unwrap_err().advice(), advice);
+        bench.execute(&majority).unwrap();
+    }
+}
+
+#[test]
 fn too_little_memory_is_counted_and_changes_no_artifact() {
     let mut bench = Bench::new("llama-plain", 60);
     let continuation = generated(3, 0.7, 5, false);

@@ -8,7 +8,7 @@ pub(crate) mod rope;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use limbic_proto::architecture::Architecture;
 
 pub(crate) use decoder::{Decoder, Plan, Tap};
@@ -72,9 +72,13 @@ impl Placement {
     /// A CUDA device in bf16.
     ///
     /// # Errors
-    /// Without the `cuda` feature, or where the device is absent.
+    /// Without the `cuda` feature, where the device is absent, or where it doesn't compute in bf16.
     pub fn cuda(ordinal: usize) -> Result<Placement, LoadError> {
-        Ok(Placement { device: Device::new_cuda(ordinal)?, dtype: DType::BF16, steps: Steps::Composed, packed: None, room: None })
+        let device = Device::new_cuda(ordinal)?;
+        // One that is too old for the build, or whose driver is, opens all the same, and fails at its first operation.
+        let ones = Tensor::ones((2, 2), DType::BF16, &device)?;
+        (ones.matmul(&ones)? + &ones)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        Ok(Placement { device, dtype: DType::BF16, steps: Steps::Composed, packed: None, room: None })
     }
 
     /// The same device as if its memory held passes of at most so many tokens: to see what becomes of larger ones.

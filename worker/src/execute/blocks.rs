@@ -107,7 +107,7 @@ pub(super) fn extract(
     let width = model.architecture().hidden;
     let (replies, none) = (vec![Vec::new(); prompts.len()], vec![0; prompts.len()]);
     let mut whole = Extraction { width, replies, shuffled: none.clone(), fillers: none, ..Extraction::default() };
-    let mut resumed = 0;
+    let (mut resumed, mut halved) = (0, 0);
     let mut follower = Follower::new(progress, prompts.len());
     let mut keeper = Keeper { parts, pending: Vec::new(), took: Duration::ZERO, bytes: 0 };
     for (index, rows) in blocks.iter().enumerate() {
@@ -124,8 +124,11 @@ pub(super) fn extract(
             None => {
                 let block: Vec<Prompt> = rows.iter().map(|&row| prompts[row].clone()).collect();
                 let began = Instant::now();
-                let found =
-                    model.extract(&block, &part_of(request, rows), &mut |now| follower.pass(now)).map_err(|e| e.renumbered(rows))?;
+                let mut asked = part_of(request, rows);
+                // What the memory didn't hold before, it won't hold now.
+                asked.batch_tokens = asked.batch_tokens.map(|tokens| tokens.checked_shr(halved).unwrap_or(0).max(1));
+                let found = model.extract(&block, &asked, &mut |now| follower.pass(now)).map_err(|e| e.renumbered(rows))?;
+                halved += found.memory_retries as u32;
                 if keeping {
                     keeper.add(name, &found, began.elapsed());
                 }

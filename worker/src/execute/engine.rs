@@ -131,7 +131,9 @@ impl Executor for EngineExecutor {
                 self.strikes += 1;
                 *lost = self.strikes >= STRIKES;
             }
-            Ok(_) => self.strikes = 0,
+            // Probes are fitted without it.
+            Ok(_) if !matches!(unit.spec, UnitSpec::Fit(_) | UnitSpec::Transfer(_)) => self.strikes = 0,
+            Ok(_) => {}
             Err(_) => {}
         }
         result

@@ -1,6 +1,6 @@
 //! Choosing the next token.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -55,12 +55,23 @@ fn argmax(scores: &[f32]) -> Option<usize> {
     (!scores.is_empty()).then_some(best)
 }
 
-/// The likeliest token of every row of scores `[rows, vocab]`, found where they lie; `None` if one is NaN.
+/// The likeliest token of every row of scores `[rows, vocab]`, the first one where several are, found where they lie; `None` if one
+/// is NaN.
 pub(crate) fn likeliest(scores: &Tensor) -> candle_core::Result<Vec<Option<u32>>> {
-    let best = scores.argmax(D::Minus1)?.to_vec1::<u32>()?;
+    let best = scores.argmax(D::Minus1)?.to_dtype(DType::F32)?;
     // A sum is NaN if a score is.
-    let sums = scores.sum(D::Minus1)?.to_vec1::<f32>()?;
-    Ok(best.into_iter().zip(sums).map(|(best, sum)| (!sum.is_nan()).then_some(best)).collect())
+    let sums = scores.sum(D::Minus1)?;
+    let equal = scores.broadcast_eq(&scores.max_keepdim(D::Minus1)?)?.to_dtype(DType::F32)?.sum(D::Minus1)?;
+    // In one copy; f32 counts exactly up to 16,777,216.
+    let found = Tensor::stack(&[best, sums, equal], 1)?.to_vec2::<f32>()?;
+    let one = |(row, found): (usize, Vec<f32>)| match found[..] {
+        [_, sum, _] if sum.is_nan() => Ok(None),
+        // A GPU takes any of several largest scores.
+        [_, _, equal] if equal > 1.0 => Ok(argmax(&scores.get(row)?.to_vec1::<f32>()?).map(|best| best as u32)),
+        [best, ..] => Ok(Some(best as u32)),
+        [] => unreachable!("three numbers were stacked"),
+    };
+    found.into_iter().enumerate().map(one).collect()
 }
 
 /// `log(sum(exp(scores)))`, in f64.
@@ -82,7 +93,7 @@ mod tests {
 
     #[test]
     fn where_the_scores_lie_the_same_is_chosen() {
-        let rows = [[0.0, 2.0, 2.0, -1.0], [0.0, f32::NAN, 1.0, 0.5], [-3.0, -8.0, -2.0, -2.5]];
+        let rows = [[0.0, 2.0, 2.0, -1.0], [0.0, f32::NAN, 1.0, 0.5], [-3.0, -8.0, -2.0, -2.5], [1.0, 0.0, 1.0, 1.0]];
         let found = likeliest(&Tensor::new(&rows, &candle_core::Device::Cpu).unwrap()).unwrap();
         assert_eq!(found, rows.map(|row| Sampler::new(0.0, 1).choose(&row)));
     }

@@ -240,11 +240,8 @@ fn accumulate_lanes<const FMA: bool, const LANES: usize>(
 pub(crate) fn store(steps: Steps, heads: Heads, layer: &Tensor, qkv: &Tensor, sequences: &[Sequence], to: &[usize]) -> Result<()> {
     let (pair, row) = (2 * heads.key_width(), heads.row());
     if steps == Steps::Composed {
-        for (sequence, &to) in sequences.iter().zip(to) {
-            let new = qkv.narrow(0, sequence.start, sequence.len)?.narrow(1, heads.key_start(), pair)?.contiguous()?;
-            layer.slice_set(&new, 0, to)?;
-        }
-        return Ok(());
+        let new = qkv.narrow(1, heads.key_start(), pair)?.contiguous()?;
+        return put(layer, &new, sequences, to);
     }
     in_place(layer, qkv, |layer, qkv| {
         for (sequence, &to) in sequences.iter().zip(to) {
@@ -254,4 +251,89 @@ pub(crate) fn store(steps: Steps, heads: Heads, layer: &Tensor, qkv: &Tensor, se
             }
         }
     })
+}
+
+/// Runs of tokens that are copied one by one; a scattered copy goes through all tokens one after another, so it pays where
+/// runs are many and short.
+const RUNS: usize = 8;
+
+/// [`store`] composed of tensor operations, in as few of them as there can be. `new` [t, 2 * hk * w].
+fn put(layer: &Tensor, new: &Tensor, sequences: &[Sequence], to: &[usize]) -> Result<()> {
+    // (first token, first row, tokens) that follow one another here and there.
+    let mut runs: Vec<(usize, usize, usize)> = Vec::new();
+    for (sequence, &to) in sequences.iter().zip(to) {
+        match runs.last_mut() {
+            Some((from, row, len)) if *from + *len == sequence.start && *row + *len == to => *len += sequence.len,
+            _ => runs.push((sequence.start, to, sequence.len)),
+        }
+    }
+    let (tokens, pair) = new.dims2()?;
+    if runs.len() <= RUNS || tokens > 4 * runs.len() {
+        return runs.iter().try_for_each(|&(from, row, len)| layer.slice_set(&new.narrow(0, from, len)?, 0, row));
+    }
+    let rows: Vec<u32> = runs.iter().flat_map(|&(_, row, len)| row..row + len).map(|row| row as u32).collect();
+    let rows = Tensor::from_vec(rows, (tokens, 1), new.device())?.broadcast_as((tokens, pair))?.contiguous()?;
+    layer.scatter_set(&rows, new, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+
+    fn numbers(rows: usize, width: usize) -> Tensor {
+        let number = |i: usize| ((i * 2_654_435_761) % 1_000_003) as f32 / 500_000.0 - 1.0;
+        Tensor::from_vec((0..rows * width).map(number).collect::<Vec<_>>(), (rows, width), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn both_kinds_of_steps_attend_alike_however_long_sequences_and_prefixes_are() {
+        let heads = Heads { queries: 4, keys: 2, width: 8 };
+        let cached = numbers(3000, 2 * heads.key_width());
+        for window in [None, Some(100)] {
+            let mut pass = Pass::default();
+            let mut push = |len: usize, prefix: Vec<Range<usize>>| {
+                pass.push(&vec![0; len], prefix);
+            };
+            push(5, vec![]);
+            push(1300, vec![0..40, 50..61]);
+            push(20, vec![0..40, 2900..2903]);
+            push(7, vec![0..0, 0..40]);
+            push(500, vec![0..2990]);
+            (0..4).for_each(|i| push(1, vec![0..40, 100 * i + 60..100 * i + 61 + i]));
+            push(1, vec![]);
+            let qkv = numbers(pass.tokens.len(), heads.row());
+            let found = |steps| attend(steps, heads, &qkv, Some(&cached), &pass, window).unwrap().to_vec2::<f32>().unwrap();
+            let (fused, composed) = (found(Steps::Fused), found(Steps::Composed));
+            for (token, (a, b)) in fused.iter().zip(&composed).enumerate() {
+                let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(apart < 1e-5, "token {token} with window {window:?}: {apart}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_and_values_go_to_their_rows_by_either_kind_of_steps() {
+        let heads = Heads { queries: 2, keys: 1, width: 2 };
+        // Adjacent ones, a few apart, many single ones apart.
+        let cases = [vec![(3, 0), (2, 3), (4, 5)], vec![(3, 20), (1, 0), (2, 7)], (0..12).map(|i| (1 + i % 2, 3 * i)).collect()];
+        for case in cases {
+            let mut pass = Pass::default();
+            for (len, _) in &case {
+                pass.push(&vec![0; *len], Vec::new());
+            }
+            let to: Vec<usize> = case.iter().map(|c| c.1).collect();
+            let tokens = pass.tokens.len();
+            let qkv = Tensor::arange(0f32, (tokens * heads.row()) as f32, &Device::Cpu).unwrap().reshape((tokens, heads.row())).unwrap();
+            let stored = |steps| {
+                let layer = Tensor::zeros((40, 4), DType::F32, &Device::Cpu).unwrap();
+                store(steps, heads, &layer, &qkv, &pass.sequences, &to).unwrap();
+                layer.to_vec2::<f32>().unwrap()
+            };
+            let fused = stored(Steps::Fused);
+            assert_eq!(fused, stored(Steps::Composed), "{case:?}");
+            assert_eq!(fused.iter().filter(|row| row.iter().any(|x| *x != 0.0)).count(), tokens);
+        }
+    }
 }

@@ -10,13 +10,16 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use super::heads::Heads;
 use crate::pass::Sequence;
 
-/// New tokens handled at once; bounds the score matrix to `hq * 512 * keys`.
+/// New tokens handled at once.
 const TOKENS: usize = 512;
+
+/// Pairs of a query and a key handled at once; bounds the scores to `hq * 4,194,304` numbers of f32.
+const PAIRS: usize = 1 << 22;
 
 /// Cached rows gathered at once for single tokens; bounds their copy to `32,768 * 2 * hk * w` numbers.
 const GATHERED: usize = 1 << 15;
 
-/// Successive sequences, and what they may look at.
+/// Successive sequences, or a part of one, and what they may look at.
 #[derive(Debug)]
 struct Block {
     /// Their new tokens.
@@ -26,13 +29,15 @@ struct Block {
     mask: Tensor,
 }
 
-/// Where a block's keys come from, before those of its own tokens.
+/// Where a block's keys come from.
 #[derive(Debug)]
 enum Keys {
-    /// The cache rows between the first and the last prefix, for all queries alike; the mask is `[tokens, cached + tokens]`.
-    Alike(Range<usize>),
-    /// Of sequences with one new token, as replies have that are decoded, each has its own prefix's, filled up to the longest: cache
-    /// rows `[tokens * longest]`; the mask is `[tokens, 1, 1, longest + 1]`. So the work grows with the rows, not with their square.
+    /// Cache rows, ascending and each once, then those of the pass's tokens `own`, for all queries alike; the mask is
+    /// `[tokens, cached + own]`.
+    Alike { cached: Vec<Range<usize>>, own: Range<usize> },
+    /// Of sequences with one new token, as replies have that are decoded, each has its own prefix's, filled up to the longest, and
+    /// then its own: cache rows `[tokens * longest]`; the mask is `[tokens, 1, 1, longest + 1]`. So the work grows with the rows, not
+    /// with their square.
     Each(Tensor),
 }
 
@@ -52,16 +57,18 @@ impl Blocks {
         }
         let mut blocks = Vec::new();
         let mut rest = sequences;
-        while !rest.is_empty() {
-            let alone = single(&rest[0]);
-            let (first, mut longest) = (rest[0].start, 0);
-            let fits = |(at, s): &(usize, &Sequence)| {
-                longest = longest.max(before(s));
-                single(s) == alone && if alone { (at + 1) * longest <= GATHERED } else { s.start + s.len - first <= TOKENS }
-            };
-            let count = rest.iter().enumerate().take_while(fits).count().max(1);
-            let (run, others) = rest.split_at(count);
-            blocks.push(if alone { Block::each(run, window, device)? } else { Block::alike(run, window, device)? });
+        while let Some(first) = rest.first() {
+            let (run, others) = rest.split_at(together(rest));
+            let last = &run[run.len() - 1];
+            if single(first) {
+                blocks.push(Block::each(run, window, device)?);
+            } else if large(first) {
+                for tokens in parts(first) {
+                    blocks.push(Block::alike(run, tokens, window, device)?);
+                }
+            } else {
+                blocks.push(Block::alike(run, first.start..last.start + last.len, window, device)?);
+            }
             rest = others;
         }
         let blocks = Rc::new(blocks);
@@ -72,7 +79,64 @@ impl Blocks {
 
 /// How many tokens precede a sequence's new ones.
 fn before(sequence: &Sequence) -> usize {
-    sequence.prefix.iter().map(ExactSizeIterator::len).sum()
+    held(&sequence.prefix)
+}
+
+fn held(ranges: &[Range<usize>]) -> usize {
+    ranges.iter().map(ExactSizeIterator::len).sum()
+}
+
+/// Whether a sequence is more than a block may have.
+fn large(sequence: &Sequence) -> bool {
+    sequence.len > TOKENS || sequence.len * (before(sequence) + sequence.len) > PAIRS
+}
+
+/// The new tokens of a large sequence, in parts that are not.
+fn parts(sequence: &Sequence) -> Vec<Range<usize>> {
+    let (mut parts, mut from, end) = (Vec::new(), sequence.start, sequence.start + sequence.len);
+    while from < end {
+        let keys = before(sequence) + from - sequence.start + TOKENS;
+        let to = end.min(from + (PAIRS / keys).clamp(1, TOKENS));
+        parts.push(from..to);
+        from = to;
+    }
+    parts
+}
+
+/// How many of the first sequences make a block; a large one is alone.
+fn together(sequences: &[Sequence]) -> usize {
+    let (alone, first) = (single(&sequences[0]), sequences[0].start);
+    let (mut longest, mut cached) = (0, Vec::new());
+    let fits = |(at, s): &(usize, &Sequence)| {
+        if single(s) != alone {
+            return false;
+        }
+        if alone {
+            longest = longest.max(before(s));
+            return (at + 1) * longest <= GATHERED;
+        }
+        s.prefix.iter().for_each(|rows| cover(&mut cached, rows));
+        let tokens = s.start + s.len - first;
+        tokens <= TOKENS && tokens * (held(&cached) + tokens) <= PAIRS
+    };
+    sequences.iter().enumerate().take_while(fits).count().max(1)
+}
+
+/// Adds rows to disjoint ranges of such, ascending.
+fn cover(covered: &mut Vec<Range<usize>>, rows: &Range<usize>) {
+    if rows.is_empty() {
+        return;
+    }
+    let from = covered.partition_point(|r| r.end < rows.start);
+    let to = covered.partition_point(|r| r.start <= rows.end);
+    let merged = covered[from..to].iter().fold(rows.clone(), |all, r| all.start.min(r.start)..all.end.max(r.end));
+    covered.splice(from..to, [merged]);
+}
+
+/// How many of the covered rows stand before one of them.
+fn column(covered: &[Range<usize>], row: usize) -> usize {
+    let at = covered.partition_point(|r| r.end <= row);
+    held(&covered[..at]) + row - covered[at].start
 }
 
 impl Block {
@@ -93,27 +157,27 @@ impl Block {
         Ok(Block { tokens: first..first + count, keys: Keys::Each(rows), mask })
     }
 
-    fn alike(sequences: &[Sequence], window: Option<usize>, device: &Device) -> Result<Block> {
-        let (first, last) = (&sequences[0], &sequences[sequences.len() - 1]);
-        let tokens = first.start..last.start + last.len;
-        let prefixes = || sequences.iter().flat_map(|s| &s.prefix);
-        let cached = prefixes().map(|r| r.start).min().unwrap_or(0)..prefixes().map(|r| r.end).max().unwrap_or(0);
-        let keys = cached.len() + tokens.len();
+    /// The block of those of the sequences' new tokens: all of them, or a part of the only one's.
+    fn alike(sequences: &[Sequence], tokens: Range<usize>, window: Option<usize>, device: &Device) -> Result<Block> {
+        let mut cached = Vec::new();
+        sequences.iter().flat_map(|s| &s.prefix).for_each(|rows| cover(&mut cached, rows));
+        let (own, behind) = (sequences[0].start..tokens.end, held(&cached));
+        let keys = behind + own.len();
         let mut mask = vec![f32::NEG_INFINITY; tokens.len() * keys];
         for sequence in sequences {
-            let own = cached.len() + sequence.start - tokens.start;
-            let parts = sequence.prefix.iter().map(|r| r.start - cached.start..r.end - cached.start);
-            let columns: Vec<usize> = parts.chain([own..own + sequence.len]).flatten().collect();
-            let before = columns.len() - sequence.len;
-            for query in 0..sequence.len {
-                let to = before + query + 1;
+            let prefix = sequence.prefix.iter().filter(|rows| !rows.is_empty());
+            let prefix = prefix.map(|rows| (column(&cached, rows.start), rows.len())).map(|(at, len)| at..at + len);
+            let first = behind + sequence.start - own.start;
+            let columns: Vec<usize> = prefix.chain([first..first + sequence.len]).flatten().collect();
+            for token in tokens.start.max(sequence.start)..tokens.end.min(sequence.start + sequence.len) {
+                let to = before(sequence) + token - sequence.start + 1;
                 let from = window.map_or(0, |w| to.saturating_sub(w));
-                let row = &mut mask[(sequence.start - tokens.start + query) * keys..][..keys];
+                let row = &mut mask[(token - tokens.start) * keys..][..keys];
                 columns[from..to].iter().for_each(|&column| row[column] = 0.0);
             }
         }
         let mask = Tensor::from_vec(mask, (tokens.len(), keys), device)?;
-        Ok(Block { tokens, keys: Keys::Alike(cached), mask })
+        Ok(Block { tokens, keys: Keys::Alike { cached, own }, mask })
     }
 }
 
@@ -129,46 +193,61 @@ pub(super) fn attend(
     let blocks = blocks.get(sequences, window, qkv.device())?;
     let mut all = Vec::with_capacity(blocks.len());
     for block in blocks.iter() {
-        let own = qkv.narrow(0, block.tokens.start, block.tokens.len())?;
-        all.push(match (&block.keys, cached) {
-            (Keys::Each(rows), Some(cached)) => block.attend_each(heads, &own, cached, rows)?,
-            (Keys::Each(_), None) => candle_core::bail!("a sequence has a prefix, and there is no cache"),
-            (Keys::Alike(range), cached) => block.attend_alike(heads, &own, cached.filter(|_| !range.is_empty()), range)?,
+        let behind = |needed: bool| match cached {
+            None if needed => candle_core::bail!("a sequence has a prefix, and there is no cache"),
+            cached => Ok(cached),
+        };
+        all.push(match &block.keys {
+            Keys::Each(rows) => block.attend_each(heads, qkv, behind(true)?, rows)?,
+            Keys::Alike { cached, own } => block.attend_alike(heads, qkv, behind(!cached.is_empty())?, cached, own)?,
         });
     }
     if all.len() == 1 { Ok(all.remove(0)) } else { Tensor::cat(&all, 0) }
 }
 
 impl Block {
-    /// `own` [tokens, (hq + 2 hk) * w] -> [tokens, hq * w].
-    fn attend_alike(&self, heads: Heads, own: &Tensor, cached: Option<&Tensor>, range: &Range<usize>) -> Result<Tensor> {
+    /// The queries of the block's tokens, `[tokens, hq * w]`.
+    fn queries(&self, heads: Heads, qkv: &Tensor) -> Result<Tensor> {
+        qkv.narrow(0, self.tokens.start, self.tokens.len())?.narrow(1, 0, heads.key_start())?.contiguous()
+    }
+
+    /// `qkv` [t, (hq + 2 hk) * w] -> [tokens, hq * w].
+    fn attend_alike(
+        &self,
+        heads: Heads,
+        qkv: &Tensor,
+        cache: Option<&Tensor>,
+        cached: &[Range<usize>],
+        own: &Range<usize>,
+    ) -> Result<Tensor> {
         let Heads { queries, keys: kv, width } = heads;
         let (group, tokens) = (queries / kv, self.tokens.len());
-        let mut pairs = own.narrow(1, heads.key_start(), 2 * heads.key_width())?.contiguous()?;
-        if let Some(cached) = cached {
-            pairs = Tensor::cat(&[&cached.narrow(0, range.start, range.len())?, &pairs], 0)?;
-        }
+        let behind = cache.iter().flat_map(|cache| cached.iter().map(|rows| cache.narrow(0, rows.start, rows.len())));
+        let mut pairs = behind.collect::<Result<Vec<_>>>()?;
+        pairs.push(qkv.narrow(0, own.start, own.len())?.narrow(1, heads.key_start(), 2 * heads.key_width())?.contiguous()?);
+        let pairs = if pairs.len() == 1 { pairs.remove(0) } else { Tensor::cat(&pairs, 0)? };
         let keys = pairs.dim(0)?;
         let pairs = pairs.reshape((keys, 2, kv, width))?.permute((1, 2, 0, 3))?.contiguous()?;
-        let q = own.narrow(1, 0, heads.key_start())?.contiguous()?.reshape((tokens, kv, group, width))?;
+        let q = self.queries(heads, qkv)?.reshape((tokens, kv, group, width))?;
         let q = q.permute((1, 2, 0, 3))?.contiguous()?.reshape((kv, group * tokens, width))?;
         let scores = scores(&q, &pairs.get(0)?)?.reshape((kv, group, tokens, keys))?;
-        let shares = shares(&scores, &self.mask, own.dtype())?;
+        let shares = shares(&scores, &self.mask, qkv.dtype())?;
         let mixed = shares.reshape((kv, group * tokens, keys))?.matmul(&pairs.get(1)?)?;
         let mixed = mixed.reshape((kv, group, tokens, width))?.permute((2, 0, 1, 3))?.contiguous()?;
         mixed.reshape((tokens, heads.key_start()))
     }
 
     /// The same for single tokens behind the cache's `rows`, `[tokens * longest]`.
-    fn attend_each(&self, heads: Heads, own: &Tensor, cached: &Tensor, rows: &Tensor) -> Result<Tensor> {
+    fn attend_each(&self, heads: Heads, qkv: &Tensor, cache: Option<&Tensor>, rows: &Tensor) -> Result<Tensor> {
         let Heads { queries, keys: kv, width } = heads;
         let (group, tokens, pair) = (queries / kv, self.tokens.len(), 2 * heads.key_width());
         let longest = rows.dim(0)? / tokens;
-        let before = cached.index_select(rows, 0)?.reshape((tokens, longest, pair))?;
-        let pairs = Tensor::cat(&[&before, &own.narrow(1, heads.key_start(), pair)?.contiguous()?.unsqueeze(1)?], 1)?;
+        let before = cache.expect("it is looked for first").index_select(rows, 0)?.reshape((tokens, longest, pair))?;
+        let own = qkv.narrow(0, self.tokens.start, tokens)?.narrow(1, heads.key_start(), pair)?.contiguous()?;
+        let pairs = Tensor::cat(&[&before, &own.unsqueeze(1)?], 1)?;
         let pairs = pairs.reshape((tokens, longest + 1, 2, kv, width))?.permute((2, 0, 3, 1, 4))?.contiguous()?;
-        let q = own.narrow(1, 0, heads.key_start())?.contiguous()?.reshape((tokens, kv, group, width))?;
-        let shares = shares(&scores(&q, &pairs.get(0)?)?, &self.mask, own.dtype())?;
+        let q = self.queries(heads, qkv)?.reshape((tokens, kv, group, width))?;
+        let shares = shares(&scores(&q, &pairs.get(0)?)?, &self.mask, qkv.dtype())?;
         shares.matmul(&pairs.get(1)?)?.reshape((tokens, heads.key_start()))
     }
 }
@@ -181,7 +260,85 @@ fn scores(queries: &Tensor, keys: &Tensor) -> Result<Tensor> {
 
 /// Their softmax under a mask.
 fn shares(scores: &Tensor, mask: &Tensor, dtype: DType) -> Result<Tensor> {
-    let scores = scores.broadcast_add(mask)?;
-    let scores = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
-    scores.broadcast_div(&scores.sum_keepdim(D::Minus1)?)?.to_dtype(dtype)
+    candle_nn::ops::softmax_last_dim(&scores.broadcast_add(mask)?)?.to_dtype(dtype)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Sequences one after another with such lengths and prefixes.
+    fn sequences(of: &[(usize, &[Range<usize>])]) -> Vec<Sequence> {
+        let mut start = 0;
+        let one = |(len, prefix): &(usize, &[Range<usize>])| {
+            start += len;
+            Sequence { start: start - len, len: *len, prefix: prefix.to_vec() }
+        };
+        of.iter().map(one).collect()
+    }
+
+    /// A block's new tokens, cached rows and own ones.
+    type Cut = (Range<usize>, Vec<Range<usize>>, Range<usize>);
+
+    fn cut(of: &[Sequence]) -> Vec<Cut> {
+        let blocks = Blocks::default().get(of, None, &Device::Cpu).unwrap();
+        let one = |block: &Block| match &block.keys {
+            Keys::Alike { cached, own } => (block.tokens.clone(), cached.clone(), own.clone()),
+            Keys::Each(_) => (block.tokens.clone(), Vec::new(), 0..0),
+        };
+        blocks.iter().map(one).collect()
+    }
+
+    #[test]
+    fn a_long_sequence_is_cut_into_parts_that_see_what_is_before_them() {
+        let of = sequences(&[(300, &[]), (1300, &[0..40]), (20, &[])]);
+        let expected = vec![
+            (0..300, vec![], 0..300),
+            (300..812, vec![0..40], 300..812),
+            (812..1324, vec![0..40], 300..1324),
+            (1324..1600, vec![0..40], 300..1600),
+            (1600..1620, vec![], 1600..1620),
+        ];
+        assert_eq!(cut(&of), expected);
+    }
+
+    #[test]
+    fn only_cached_rows_that_are_seen_are_read() {
+        let of = sequences(&[(4, &[0..10, 70_000..70_020]), (4, &[0..10, 70_020..70_050]), (3, &[0..10, 90_000..90_001])]);
+        assert_eq!(cut(&of), vec![(0..11, vec![0..10, 70_000..70_050, 90_000..90_001], 0..11)]);
+    }
+
+    #[test]
+    fn no_block_scores_more_than_its_bound() {
+        for (len, before) in [(131_072, 0), (512, 131_072), (3, 3_000_000), (8192, 60_000)] {
+            let of = sequences(&[(len, &[0..before])]);
+            let parts = if large(&of[0]) { parts(&of[0]) } else { vec![0..len] };
+            assert!(parts.iter().all(|part| part.len() == 1 || part.len() * (before + part.end) <= PAIRS), "{len} behind {before}");
+            assert_eq!((parts[0].start, parts[parts.len() - 1].end), (0, len));
+            assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
+        }
+        // Many short ones whose prefixes are long.
+        let long: Vec<Range<usize>> = (0..200).map(|i| i * 1000..(i + 1) * 1000).collect();
+        let each: Vec<(usize, &[Range<usize>])> = long.iter().map(|rows| (2, std::slice::from_ref(rows))).collect();
+        let cut = cut(&sequences(&each));
+        assert!(cut.len() > 1 && cut.iter().all(|(tokens, cached, own)| tokens.len() * (held(cached) + own.len()) <= PAIRS));
+    }
+
+    proptest! {
+        #[test]
+        fn covered_rows_are_those_that_were_added(ranges in proptest::collection::vec((0usize..60, 0usize..12), 0..12)) {
+            let (mut covered, mut rows) = (Vec::new(), std::collections::BTreeSet::new());
+            for (start, len) in ranges {
+                cover(&mut covered, &(start..start + len));
+                rows.extend(start..start + len);
+            }
+            prop_assert_eq!(covered.iter().cloned().flatten().collect::<Vec<_>>(), rows.iter().copied().collect::<Vec<_>>());
+            prop_assert!(covered.windows(2).all(|pair| pair[0].end < pair[1].start), "{:?}", covered);
+            for (at, row) in rows.iter().enumerate() {
+                prop_assert_eq!(column(&covered, *row), at);
+            }
+        }
+    }
 }

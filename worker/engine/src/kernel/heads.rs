@@ -1,6 +1,6 @@
 //! What happens to queries and keys between the projection and the attention: bias, per-head norm, RoPE.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::lanes::{dispatch, squares};
@@ -121,18 +121,14 @@ fn composed(heads: Heads, qkv: &Tensor, weights: &HeadWeights, rope: &Rope, posi
         Some(bias) => qkv.broadcast_add(bias)?,
         None => qkv.clone(),
     };
-    let half = heads.width / 2;
-    let table = |t: &Tensor| pick(t, positions)?.to_dtype(qkv.dtype())?.reshape((tokens, 1, half));
+    let table = |t: &Tensor| pick(t, positions)?.to_dtype(qkv.dtype());
     let (cos, sin) = (table(&rope.cos)?, table(&rope.sin)?);
     let turn = |start: usize, count: usize, norm: Option<&Tensor>| -> Result<Tensor> {
         let mut x = qkv.narrow(1, start, count * heads.width)?.contiguous()?.reshape((tokens, count, heads.width))?;
         if let Some(norm) = norm {
-            x = candle_nn::ops::rms_norm_slow(&x, norm, weights.eps)?;
+            x = candle_nn::ops::rms_norm(&x, norm, weights.eps)?;
         }
-        let (low, high) = (x.narrow(D::Minus1, 0, half)?, x.narrow(D::Minus1, half, half)?);
-        let a = (low.broadcast_mul(&cos)? - high.broadcast_mul(&sin)?)?;
-        let b = (high.broadcast_mul(&cos)? + low.broadcast_mul(&sin)?)?;
-        Tensor::cat(&[a, b], D::Minus1)?.reshape((tokens, count * heads.width))
+        candle_nn::rotary_emb::rope_thd(&x.unsqueeze(0)?, &cos, &sin)?.reshape((tokens, count * heads.width))
     };
     let q = turn(0, heads.queries, weights.norms.as_ref().map(|n| &n.0))?;
     let k = turn(heads.key_start(), heads.keys, weights.norms.as_ref().map(|n| &n.1))?;

@@ -26,7 +26,9 @@ impl Matrix {
     /// because the matrix-vector path of tensors sums in another order.
     pub(crate) fn times(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Matrix::Plain(weight) if x.dim(0)? == 1 => Tensor::cat(&[x, x], 0)?.matmul(weight)?.narrow(0, 0, 1)?.contiguous(),
+            Matrix::Plain(weight) if x.dim(0)? == 1 && x.device().is_cpu() => {
+                Tensor::cat(&[x, x], 0)?.matmul(weight)?.narrow(0, 0, 1)?.contiguous()
+            }
             Matrix::Plain(weight) => x.matmul(weight),
             Matrix::Dense(dense) => Tensor::from_vec(read(x, |x| dense.times(x))?, (x.dim(0)?, dense.output()), x.device()),
             Matrix::Packed(panels) => packed(x, None, panels),
@@ -35,16 +37,20 @@ impl Matrix {
 
     /// Some columns as rows, `[columns, in]`: the embeddings of tokens.
     pub(crate) fn columns(&self, columns: &[u32]) -> Result<Tensor> {
-        let there = |input: usize, output: usize, numbers: &dyn Fn() -> Vec<f32>| {
-            if let Some(column) = columns.iter().find(|column| **column as usize >= output) {
-                candle_core::bail!("column {column} of a matrix that has {output}");
-            }
-            Tensor::from_vec(numbers(), (columns.len(), input), &Device::Cpu)
+        let output = match self {
+            Matrix::Plain(weight) => weight.dim(1)?,
+            Matrix::Dense(dense) => dense.output(),
+            Matrix::Packed(panels) => panels.output(),
         };
+        // A GPU would look at memory that is not the matrix's, and be of no use afterwards.
+        if let Some(column) = columns.iter().find(|column| **column as usize >= output) {
+            candle_core::bail!("column {column} of a matrix that has {output}");
+        }
+        let there = |input: usize, numbers: Vec<f32>| Tensor::from_vec(numbers, (columns.len(), input), &Device::Cpu);
         match self {
             Matrix::Plain(weight) => super::pick(&weight.t()?, columns),
-            Matrix::Dense(dense) => there(dense.input(), dense.output(), &|| dense.columns(columns)),
-            Matrix::Packed(panels) => there(panels.input(), panels.output(), &|| panels.columns(columns)),
+            Matrix::Dense(dense) => there(dense.input(), dense.columns(columns)),
+            Matrix::Packed(panels) => there(panels.input(), panels.columns(columns)),
         }
     }
 }

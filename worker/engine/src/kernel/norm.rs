@@ -12,7 +12,7 @@ use super::{Steps, read};
 /// <https://arxiv.org/abs/1910.07467>. The mean is taken in f32 whatever the dtype.
 pub(crate) fn rms_norm(steps: Steps, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
     if steps == Steps::Composed {
-        return candle_nn::ops::rms_norm_slow(&x.contiguous()?, weight, eps);
+        return candle_nn::ops::rms_norm(&x.contiguous()?, weight, eps);
     }
     let (tokens, width) = x.dims2()?;
     let mut out = vec![0f32; tokens * width];
