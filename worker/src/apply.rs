@@ -216,7 +216,7 @@ fn readings(model: &Model, card: &ProbeCard, probe: &Fitted, prompt: &Prompt) ->
     let each = prompt.ids.iter().zip(values.chunks_exact(probe.outputs)).enumerate();
     each.map(|(at, (id, values))| {
         let utterance = prompt.utterance_tokens.contains(&at);
-        Ok(TokenReading { token: model.tokenizer().decode(&[*id])?, id: *id, utterance, values: values.to_vec() })
+        Ok(TokenReading { token: model.tokenizer().shown(*id)?, id: *id, utterance, values: values.to_vec() })
     })
     .collect()
 }

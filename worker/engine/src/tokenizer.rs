@@ -87,6 +87,11 @@ impl Tokenizer {
         self.inner.decode(ids, true).map_err(|e| TokenizerError::Unreadable { what: e.to_string() })
     }
 
+    /// The text of one token, be it a special one.
+    pub fn shown(&self, id: u32) -> Result<String, TokenizerError> {
+        self.inner.decode(&[id], false).map_err(|e| TokenizerError::Unreadable { what: e.to_string() })
+    }
+
     /// The id of a token, if it is one.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)

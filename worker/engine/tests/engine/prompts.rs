@@ -1,6 +1,6 @@
 //! Prompts: spans, truncation, special settings of chat templates.
 
-use limbic_engine::{PromptError, Prompts};
+use limbic_engine::{Prompt, PromptError, Prompts};
 use limbic_proto::spec::{self, Chat, TooLong, Turn};
 
 use crate::reference::{Reference, chat, chats, model, prompts, raw};
@@ -45,6 +45,16 @@ fn earlier_turns_stand_before_the_message_and_do_not_hold_the_utterance() {
         let plain = |text: &str| text.replace("<|im_start|>", "").replace("<|im_end|>", "");
         let front = model.tokenizer().decode(&prompt.ids[..tokens.start]).unwrap();
         assert!(plain(&before).starts_with(&front) && plain(&before).len() <= front.len() + 1, "{front:?} is not {before:?}");
+    }
+}
+
+#[test]
+fn every_token_of_a_chat_has_a_text_special_ones_too() {
+    let (model, meta) = (model("llama-plain"), Reference::read("llama-plain").meta);
+    let shown = |prompt: &Prompt| prompt.ids.iter().map(|id| model.tokenizer().shown(*id).unwrap()).collect::<Vec<String>>();
+    for prompt in chats(&model, &meta.texts) {
+        let tokens = shown(&prompt);
+        assert!(tokens.iter().any(|token| token == "<|im_start|>") && tokens.iter().all(|token| !token.is_empty()), "{tokens:?}");
     }
 }
 
