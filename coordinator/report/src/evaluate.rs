@@ -28,6 +28,7 @@ use limbic_proto::rows::Scheme;
 use limbic_proto::unit::UnitKind;
 
 use bench::{Bench, Ground, Origin, Series};
+pub use choice::Merit;
 pub use compare::{Pair, Side, correct, difference};
 pub use curves::line;
 use measure::Ruler;

@@ -313,16 +313,6 @@ impl Results {
         self.best.iter().find(|c| c.place.model == model)
     }
 
-    /// Whether what stands for one model is better than what stands for another, by what both were chosen by.
-    pub fn beats(&self, curve: &DepthCurve, other: &DepthCurve) -> bool {
-        let worth = |c: &DepthCurve| match self.chosen {
-            Choice::ValidationMeasure => c.shown().validation_score.unwrap_or(f64::NEG_INFINITY),
-            Choice::ValidationLoss => c.shown().validation_loss.map_or(f64::NEG_INFINITY, |loss| -loss),
-            Choice::Test => c.shown().score.value,
-        };
-        worth(curve) > worth(other)
-    }
-
     /// What a probe is called: with its pooling where several were measured.
     pub fn named(&self, probe: &str, pooling: Option<&str>) -> String {
         crate::wording::probe(probe, pooling.filter(|_| self.poolings.len() > 1))

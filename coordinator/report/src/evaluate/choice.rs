@@ -1,7 +1,7 @@
 //! Which of several layers, probes or places stands for all: chosen on validation rows wherever fits tell how they do there,
 //! so that its test score isn't flattered by the choice.
 
-use super::bench::{Bench, argmax};
+use super::bench::Bench;
 use crate::results::{Choice, DepthPoint};
 
 /// What is known of one candidate.
@@ -25,6 +25,17 @@ impl Merit {
     pub fn of_fits(bench: &Bench<'_>, predictions: &[usize]) -> Merit {
         let (measure, loss) = (bench.validation_score(predictions), bench.validation(predictions));
         Merit { measure, loss, test: bench.value(predictions) }
+    }
+
+    /// Whether it is better than another, by what both are chosen by. What it lacks is the worst that there is.
+    pub fn beats(&self, other: &Merit, by: Choice) -> bool {
+        let low = |loss: Option<f64>| loss.map(|loss| -loss);
+        let worth = |m: &Merit| match by {
+            Choice::ValidationMeasure => [m.measure, low(m.loss)],
+            Choice::ValidationLoss => [low(m.loss), None],
+            Choice::Test => [m.test, None],
+        };
+        worth(self).map(|w| w.unwrap_or(f64::NEG_INFINITY)) > worth(other).map(|w| w.unwrap_or(f64::NEG_INFINITY))
     }
 
     /// The mean of several; what one lacks, all lack.
@@ -56,13 +67,43 @@ pub fn means(all: &[Vec<Merit>]) -> Vec<Merit> {
 
 /// The first of the best, and what it was chosen by: the measure where all have it; else the loss, where a candidate without one
 /// (a fit that ran away) comes last; else the test rows, of which there is no other word.
+///
+/// Candidates that are as good by the measure, as many are on few validation rows, are told apart by their loss there.
 pub fn best(all: &[Merit]) -> (usize, Choice) {
-    let lacking = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
-    if !all.is_empty() && all.iter().all(|m| m.measure.is_some()) {
-        (argmax(all.iter().map(|m| lacking(m.measure))), Choice::ValidationMeasure)
+    let choice = if !all.is_empty() && all.iter().all(|m| m.measure.is_some()) {
+        Choice::ValidationMeasure
     } else if all.iter().any(|m| m.loss.is_some()) {
-        (argmax(all.iter().map(|m| lacking(m.loss.map(|l| -l)))), Choice::ValidationLoss)
+        Choice::ValidationLoss
     } else {
-        (argmax(all.iter().map(|m| lacking(m.test))), Choice::Test)
+        Choice::Test
+    };
+    let best = (0..all.len()).reduce(|best, i| if all[i].beats(&all[best], choice) { i } else { best });
+    (best.unwrap_or(0), choice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Choice, Merit, best};
+
+    fn merit(measure: f64, loss: impl Into<Option<f64>>) -> Merit {
+        Merit { measure: Some(measure), loss: loss.into(), test: Some(0.5) }
+    }
+
+    #[test]
+    fn what_ties_on_validation_rows_is_told_apart_by_its_loss_and_else_the_first_is_taken() {
+        let chosen = |all: &[Merit]| best(all).0;
+        assert_eq!(best(&[merit(0.6, 0.9), merit(0.7, 1.2), merit(0.7, 1.1)]), (2, Choice::ValidationMeasure));
+        assert_eq!(chosen(&[merit(0.7, 1.1), merit(0.7, 1.1), merit(0.6, 0.1)]), 0);
+        assert_eq!(chosen(&[merit(0.7, None), merit(0.7, 1.1)]), 1, "a loss that is no number is the worst");
+        assert_eq!(chosen(&[merit(0.7, 1.1), merit(0.7, None)]), 0);
+        assert_eq!(chosen(&[merit(0.0, None), merit(0.0, None)]), 0);
+    }
+
+    #[test]
+    fn what_one_lacks_none_is_chosen_by() {
+        let unmeasured = |loss| Merit { measure: None, loss, test: Some(0.9) };
+        assert_eq!(best(&[merit(0.9, 1.3), unmeasured(Some(1.1))]), (1, Choice::ValidationLoss));
+        assert_eq!(best(&[unmeasured(None), Merit { test: Some(1.0), ..unmeasured(None) }]), (1, Choice::Test));
+        assert_eq!(best(&[]), (0, Choice::Test));
     }
 }

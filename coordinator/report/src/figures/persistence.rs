@@ -10,7 +10,7 @@ use super::pen::Stroke;
 use super::{Figure, Key, Panel, spread_key};
 use crate::results::{ControlCurve, Decay, Estimate, Persistence, Results, Spread};
 use crate::study::Study;
-use crate::wording::{Unit, capital, half_life as half_life_words};
+use crate::wording::{Unit, capital, half_life as half_life_words, list};
 
 /// Offsets are spaced by the logarithm of 1 + k, so that the first tokens aren't squeezed.
 pub fn at(offset: u32) -> f64 {
@@ -181,23 +181,29 @@ pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
     }
     let named = (0..study.conditions.len()).filter(|c| results.persistence.iter().any(|p| p.place.condition == *c));
     let mut keys: Vec<Key> = named.map(|c| Key::series(study.conditions[c].name.clone(), "line", Colour::Series(c))).collect();
-    if results.persistence.iter().any(|p| p.decays.iter().any(|d| d.context == Context::MaskedPrompt)) {
+    let masked = results.persistence.iter().any(masked);
+    if masked {
         keys.push(Key::new("masked prompt", "dash", Colour::Muted));
     }
+    let (dashed, control) = if masked {
+        (
+            " Dashed: the continuation was encoded again without its prompt, so what is left lies in the continuation itself.",
+            ", dashed for the masked-prompt control",
+        )
+    } else {
+        ("", "")
+    };
     keys.push(Key::new(results.measure.level(), "dot", Colour::Muted));
     keys.extend(spread_key(spreads(results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown)))));
     Some(Figure {
         name: "persistence-conditions",
         title: format!("Decay of {} over offsets", results.measure.words),
         caption: format!(
-            "Test {} at the layer that is best on average over offsets, against the number of tokens after the prompt (log scale). Solid: the prompt is in the context. Dashed: the continuation was encoded again without its prompt, so what is left lies in the continuation itself. Dotted: {}, on the rows whose replies reach the offset.",
+            "Test {} at the layer that is best on average over offsets, against the number of tokens after the prompt (log scale). Solid: the prompt is in the context.{dashed} Dotted: {}, on the rows whose replies reach the offset.",
             results.measure.words,
             results.measure.the_level()
         ),
-        alt: format!(
-            "Curves of {} over offsets, one panel per model, one colour per condition, dashed for the masked-prompt control.",
-            results.measure.words
-        ),
+        alt: format!("Curves of {} over offsets, one panel per model, one colour per condition{control}.", results.measure.words),
         keys,
         panels,
         data: table(
@@ -274,7 +280,7 @@ pub fn curves(study: &Study, results: &Results) -> Option<Figure> {
             draw(&chart, unit, &drawn);
         }));
     }
-    keys.extend(named.into_iter().map(|c| Key::series(c, control_mark(c), Colour::Ink)));
+    keys.extend(named.iter().map(|c| Key::series(*c, control_mark(c), Colour::Ink)));
     keys.push(Key::new(results.measure.level(), "dot", Colour::Muted));
     keys.extend(spread_key(spreads(results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown)))));
     let mut data = table(study, results, results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown).map(move |d| (p, d))));
@@ -282,12 +288,44 @@ pub fn curves(study: &Study, results: &Results) -> Option<Figure> {
     Some(Figure {
         name: "persistence-curves",
         title: "What lasts, by control and by probe".to_owned(),
-        caption: "The probe fitted at each offset, beside what the reply alone carries (masked prompt), what the prompt alone carries forward (shuffled reply, filler), the probe of offset 0 used unchanged at every offset, and the offset-aware perceptron. Black: what the same probe finds where there is nothing, in shuffled labels, in random directions, or in the model's untrained twin at the same offset of its own replies.".to_owned(),
+        caption: beside(results, &results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown)).collect::<Vec<_>>(), &named),
         alt: "Curves over offsets, one panel per model and condition, one line per context, probe and control.".to_owned(),
         keys,
         panels,
         data,
     })
+}
+
+/// Whether anything was encoded again without its prompt.
+fn masked(p: &Persistence) -> bool {
+    p.decays.iter().any(|d| d.context == Context::MaskedPrompt)
+}
+
+/// What the probe fitted at each offset is drawn beside, those controls included.
+fn beside(results: &Results, drawn: &[&Decay], controls: &[&str]) -> String {
+    let main = |context: Context| drawn.iter().any(|d| d.probe == primary(results) && !d.transferred && d.context == context);
+    let forward: Vec<String> =
+        [Context::ShuffledReply, Context::Filler].iter().filter(|c| main(**c)).map(|c| c.as_str().replace('-', " ")).collect();
+    let all = [
+        main(Context::MaskedPrompt).then(|| "what the reply alone carries (masked prompt)".to_owned()),
+        (!forward.is_empty()).then(|| format!("what the prompt alone carries forward ({})", forward.join(", "))),
+        drawn.iter().any(|d| d.transferred).then(|| "the probe of offset 0 used unchanged at every offset".to_owned()),
+        drawn.iter().any(|d| d.probe == "offset-mlp").then(|| "the offset-aware perceptron".to_owned()),
+    ];
+    let all: Vec<String> = all.into_iter().flatten().collect();
+    let beside = if all.is_empty() { String::new() } else { format!(", beside {}", list(&all)) };
+    let nothing = |control: &&str| match *control {
+        "shuffled-labels" => "in shuffled labels".to_owned(),
+        "random-direction" => "in random directions".to_owned(),
+        _ => "in the model's untrained twin at the same offset of its own replies".to_owned(),
+    };
+    let nothing: Vec<String> = controls.iter().map(nothing).collect();
+    let black = if nothing.is_empty() {
+        String::new()
+    } else {
+        format!(" Black: what the same probe finds where there is nothing, {}.", list(&nothing))
+    };
+    format!("The probe fitted at each offset{beside}.{black}")
 }
 
 /// A control along the offsets.
@@ -360,7 +398,8 @@ pub fn classes(study: &Study, results: &Results) -> Option<Figure> {
     }
     let mut keys: Vec<Key> =
         here.iter().map(|p| Key::series(study.models[p.place.model].name.clone(), "line", Colour::Series(p.place.model))).collect();
-    if here.iter().any(|p| p.decays.iter().any(|d| d.context == Context::MaskedPrompt)) {
+    let masked = here.iter().copied().any(masked);
+    if masked {
         keys.push(Key::new("masked prompt", "dash", Colour::Muted));
     }
     keys.push(Key::new("no signal", "dot", Colour::Muted));
@@ -373,7 +412,7 @@ pub fn classes(study: &Study, results: &Results) -> Option<Figure> {
     Some(Figure {
         name: "persistence-classes",
         title: format!("Decay of each class, condition {}", study.conditions[condition].name),
-        caption: format!("{what} Offsets on a log scale. Solid: full context. Dashed: masked prompt."),
+        caption: format!("{what} Offsets on a log scale. Solid: full context.{}", if masked { " Dashed: masked prompt." } else { "" }),
         alt: format!("Curves of {} over offsets, one panel per class, one colour per model.", results.measure.of_class),
         keys,
         panels,

@@ -97,13 +97,15 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
         keys.push(Key::series("random weights", "points", TWIN));
     }
     keys.extend(flat.iter().map(|line| baseline_key(&line.probe)));
+    let drawn = results.trends.iter().any(|t| t.family.is_none());
     Some(Figure {
         name: "scale",
         title: format!("{} and model size", capital(results.measure.words)),
         caption: format!(
-            "Test {} of {} against parameters. Whiskers are bootstrap intervals over groups of test rows; thin lines are least-squares trends on the logarithm of size.{}",
+            "Test {} of {} against parameters. Whiskers are bootstrap intervals over groups of test rows{}.{}",
             results.measure.words,
             results.the_probe(),
+            if drawn { "; thin lines are least-squares trends on the logarithm of size" } else { "" },
             beside(&rows)
         ),
         alt: format!(

@@ -32,7 +32,7 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Opti
         });
     }
     if !controls.is_empty() {
-        section.say("Half-lives beyond a control are of the lead over it: the difference between the probe's score and the control's at the same offset, on the same rows. They are fitted from the first offset after the prompt on, because before a reply has begun it can't be encoded without its prompt, or be another one.");
+        section.say("Half-lives beyond a control are of the lead over it: the difference between the probe's score and the control's at the same offset, on the same rows. They are fitted from the first offset after the prompt on, because before a reply has begun it can't be encoded without its prompt, or be another one; tokens are counted from there.");
     }
     if controls.is_empty() {
         section.say("No control was run, so what persists can't be told from what is read back out of the prompt.");

@@ -1,5 +1,7 @@
 //! The page of two sweeps side by side.
 
+use std::collections::BTreeSet;
+
 use limbic_proto::axis::Context;
 
 use super::section::{Cell, DASH, Section, cells, dash};
@@ -66,6 +68,7 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
     if versus.paired {
         out.extend(too_few(versus.rows[0], versus.groups[0]));
     }
+    out.extend(other_labels(versus.studies));
     let probed = |s: &Shared| s.layers[0].is_some();
     if !versus.shared.iter().any(probed) {
         out.push("No model, condition and probe of the same names is in both.".to_owned());
@@ -86,12 +89,30 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
             continue;
         }
         let what = if family == "lines" && !all.iter().any(|s| probed(s)) { "baselines" } else { what };
-        out.extend(if versus.paired { told_apart(versus, &all, what) } else { None });
+        let places: BTreeSet<_> = all.iter().map(|s| (&s.model, &s.condition)).collect();
+        let several = if family != "lines" && places.len() > 1 { ", counted in each model and condition" } else { "" };
+        out.extend(if versus.paired { told_apart(versus, &all, &format!("{what}{several}")) } else { None });
     }
     for (letter, only) in ["A", "B"].into_iter().zip(&versus.only) {
         out.extend(only.words().map(|what| format!("Only in {letter}: {what}.")));
     }
     out
+}
+
+/// How labels or classes differ, so that there are no same rows; none where they are the same.
+fn other_labels([a, b]: [&Study; 2]) -> Option<String> {
+    if a.scheme != b.scheme {
+        return Some(format!("Labels are of other kinds: {} in A, {} in B.", a.scheme.as_str(), b.scheme.as_str()));
+    }
+    let lacking =
+        |of: &Study, other: &Study| -> Vec<String> { of.classes.iter().filter(|c| !other.classes.contains(c)).cloned().collect() };
+    let only = [("A", lacking(a, b)), ("B", lacking(b, a))];
+    let words: Vec<String> = only
+        .iter()
+        .filter(|(_, classes)| !classes.is_empty())
+        .map(|(letter, classes)| format!("only {letter} has {}", list(classes)))
+        .collect();
+    (!words.is_empty()).then(|| format!("Classes differ: {}.", words.join(", ")))
 }
 
 fn told_apart(versus: &Versus<'_>, all: &[&Shared], what: &str) -> Option<String> {

@@ -104,6 +104,16 @@ fn other_rows_stand_side_by_side() {
 }
 
 #[test]
+fn other_classes_are_named() {
+    let a = small();
+    let mut b = a.clone();
+    b.classes[2] = "awe".to_owned();
+    let markdown = text(&files(&a, &b), "compare.md");
+    assert!(markdown.contains(&format!("Classes differ: only A has {}, only B has awe.", a.classes[2])), "{markdown}");
+    assert!(!text(&files(&a, &turned(&a)), "compare.md").contains("Classes differ"));
+}
+
+#[test]
 fn what_only_one_has_and_what_specs_say_is_told() {
     let a = small();
     let mut b = a.clone();

@@ -130,7 +130,9 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
     if let Some(d) = p.decay(&curve.probe, Context::Full, None)
         && let (Some(first), Some(last), Some(majority)) = (d.points.first(), d.points.last(), d.to_majority())
     {
-        let towards = d.fits.iter().filter_map(|f| Some((f.towards?, f)));
+        // What is no better than the majority has no signal, whatever it leads over.
+        let lead = majority.half_life != HalfLife::NoSignal;
+        let towards = d.fits.iter().filter(|_| lead).filter_map(|f| Some((f.towards?, f)));
         let beyond: Vec<String> = towards.map(|(c, f)| format!("{} beyond the {} control", half_life(&f.half_life), c.as_str())).collect();
         let beyond = if beyond.is_empty() { String::new() } else { format!("; {}", list(&beyond)) };
         // Replies end, and what is left at the last offset may be few rows.
@@ -201,13 +203,20 @@ fn classes(study: &Study, p: &Persistence, probe: &str) -> Option<String> {
     }
     lasting.sort_by(|a, b| a.0.total_cmp(&b.0));
     let [shortest, .., longest] = lasting.as_slice() else { return None };
-    let words = |d: &Decay, h: &HalfLife| format!("{} ({})", d.class.map_or("", |c| &study.classes[c]), half_life(h));
+    let class_of = |d: &Decay| d.class.map_or("", |c| &*study.classes[c]);
+    let words = |d: &Decay, h: &HalfLife| format!("{} ({})", class_of(d), half_life(h));
     let beyond = p.towards(probe).map_or_else(String::new, |control| format!(", beyond the {} control", control.as_str()));
     let place = format!("{}, {}{beyond}", study.models[p.place.model].name, study.conditions[p.place.condition].name);
-    let others = match study.classes.len() - lasting.len() {
-        0 => String::new(),
-        n => format!(" For {n} of the {} classes there is no half-life to compare.", study.classes.len()),
-    };
+    let as_long: Vec<String> = lasting
+        .iter()
+        .filter(|l| longest.0.is_infinite() && l.0 == longest.0 && l.3.class != longest.3.class)
+        .map(|l| class_of(l.3).to_owned())
+        .collect();
+    let mut others = if as_long.is_empty() { String::new() } else { format!(" That of {} isn't reached either.", list(&as_long)) };
+    if lasting.len() < study.classes.len() {
+        let without = study.classes.len() - lasting.len();
+        others += &format!(" For {without} of the {} classes there is no half-life to compare.", study.classes.len());
+    }
     Some(if longest.1 > shortest.2 {
         format!(
             "{} outlasts {} ({place}): the longest and the shortest half-life, whose intervals don't overlap; of the classes between them nothing is said.{others}",
