@@ -1,6 +1,7 @@
 //! What sweeps a store holds. Whatever else lies among them (a stray folder, a sweep of another version) is named and
 //! passed over, so that it can't keep the others from being read.
 
+use std::fmt::{self, Display, Formatter};
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -12,6 +13,8 @@ use serde::Deserialize;
 use tracing::Level;
 
 use crate::failure::Failure;
+use crate::journal;
+use crate::progress::date;
 use crate::sweep::{self, Sweep};
 
 /// A sweep by id and label, without its rows and plan.
@@ -21,32 +24,41 @@ pub struct Entry {
     pub id: String,
     /// Its label; none where it can't be read.
     pub name: Option<String>,
-    /// Its size, where it was looked at.
-    pub size: Option<Size>,
+    /// What tells it from others of its name, where it was looked at.
+    pub traits: Option<Traits>,
 }
 
-/// How large a sweep is: what tells sweeps of one name apart at a glance.
+/// How large a sweep is and since when it has been there: what tells sweeps of one name apart at a glance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
+pub struct Traits {
     /// Its cells.
     pub cells: u64,
     /// Its units.
     pub units: u64,
+    /// When a coordinator first took it up, in seconds since 1970, where that is known.
+    pub since: Option<u64>,
+}
+
+impl Display for Traits {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cells, {} units", self.cells, self.units)?;
+        self.since.map_or(Ok(()), |since| write!(f, ", begun {}", date(since)))
+    }
 }
 
 impl Entry {
     /// What a coordinator says of one.
     pub fn of(status: &Status) -> Entry {
-        let size = Size { cells: status.cells.total, units: status.units.total };
-        Entry { id: status.sweep.clone(), name: Some(status.name.clone()), size: Some(size) }
+        let traits = Traits { cells: status.cells.total, units: status.units.total, since: status.since };
+        Entry { id: status.sweep.clone(), name: Some(status.name.clone()), traits: Some(traits) }
     }
 
-    /// `3f2a… (study)`, with its size where others have the same name.
+    /// `3f2a… (study)`, with its size and date where others have the same name.
     fn among(&self, all: &[&Entry]) -> String {
         let Some(name) = &self.name else { return self.id.clone() };
         let alike = all.iter().filter(|e| e.name.as_ref() == Some(name)).count() > 1;
-        match self.size.filter(|_| alike) {
-            Some(Size { cells, units }) => format!("{} ({name}: {cells} cells, {units} units)", self.id),
+        match self.traits.filter(|_| alike) {
+            Some(traits) => format!("{} ({name}: {traits})", self.id),
             None => format!("{} ({name})", self.id),
         }
     }
@@ -74,7 +86,7 @@ pub async fn entries(store: &Store) -> Result<Vec<Entry>, Failure> {
             Err(error) if error.out_of_reach() => return Err(error.into()),
             label => label.ok().flatten(),
         };
-        entries.push(Entry { id, name, size: None });
+        entries.push(Entry { id, name, traits: None });
     }
     Ok(entries)
 }
@@ -88,7 +100,7 @@ async fn label(store: &Store, id: &str) -> Result<Option<String>, StoreError> {
 }
 
 /// The id of the one sweep that a user means by an id, a unique prefix of one, or a name. Where several of one name fit, they
-/// are read to say how large each is.
+/// are read to say how large each is and since when it has been there.
 ///
 /// # Errors
 /// None or several fit, or the store can't be read.
@@ -100,18 +112,34 @@ pub async fn id(store: &Store, wanted: &str) -> Result<String, Failure> {
         let alike = |name: &String| names.iter().filter(|n| *n == name).count() > 1;
         if fits(entry, wanted) && entry.name.as_ref().is_some_and(alike) {
             // One that can't be read is listed without.
-            let plan = sweep::open(store, &entry.id).await.ok().map(|sweep| sweep.plan);
-            entry.size = plan.map(|plan| Size { cells: plan.estimate.cells, units: plan.units.len() as u64 });
+            let Ok(Sweep { plan, .. }) = sweep::open(store, &entry.id).await else { continue };
+            let since = journal::read(store, &entry.id).await.ok().and_then(|read| read.history.since);
+            entry.traits = Some(Traits { cells: plan.estimate.cells, units: plan.units.len() as u64, since });
         }
     }
     find(&entries, wanted)
 }
 
-/// What is worth saying of the sweeps that go by the name of a new one, which it is made beside.
+/// Writes down what a spec asks: as a sweep of its own, or, where an id is given, beyond the sweep of that id. With it comes what
+/// is worth saying of it beside [`Sweep::notes`].
 ///
 /// # Errors
-/// The store can't be read.
-pub async fn beside(store: &Store, new: &Sweep) -> Result<Vec<String>, Failure> {
+/// As [`sweep::accept`] and [`sweep::extend`].
+pub async fn take_in(store: &Store, prepared: Sweep, beyond: Option<&str>) -> Result<(Sweep, Vec<String>), Failure> {
+    let (asked, units) = (prepared.accepted.clone(), prepared.plan.units.len());
+    if let Some(id) = beyond {
+        let sweep = sweep::extend(store, id, prepared).await?;
+        let notes = sweep.added(&asked);
+        return Ok((sweep, notes));
+    }
+    let mut notes = beside(store, &prepared).await?;
+    let sweep = sweep::accept(store, prepared).await?;
+    notes.extend(sweep.standing(&asked.spec.name, units));
+    Ok((sweep, notes))
+}
+
+/// What is worth saying of the sweeps that go by the name of a new one, which it is made beside.
+async fn beside(store: &Store, new: &Sweep) -> Result<Vec<String>, Failure> {
     let (entries, mut notes) = (entries(store).await?, Vec::new());
     // One that stands already was told of when it was made.
     if entries.iter().any(|e| e.id == new.id) {
@@ -210,10 +238,10 @@ pub fn find(entries: &[Entry], wanted: &str) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, Size, find};
+    use super::{Entry, Traits, find};
 
     fn entry(id: &str, name: Option<&str>) -> Entry {
-        Entry { id: id.into(), name: name.map(str::to_owned), size: None }
+        Entry { id: id.into(), name: name.map(str::to_owned), traits: None }
     }
 
     #[test]
@@ -228,10 +256,12 @@ mod tests {
     }
 
     #[test]
-    fn sweeps_of_one_name_are_told_apart_by_their_size() {
-        let sized = |id: &str, cells| Entry { size: Some(Size { cells, units: 3 }), ..entry(id, Some("quick")) };
-        let said = find(&[sized("aa11", 12), sized("bb22", 24), entry("cc33", Some("paper"))], "quick").unwrap_err().to_string();
-        assert!(said.contains("could be aa11 (quick: 12 cells, 3 units), bb22 (quick: 24 cells, 3 units): say"), "{said}");
+    fn sweeps_of_one_name_are_told_apart_by_their_size_and_date() {
+        let known = |id: &str, cells, since| Entry { traits: Some(Traits { cells, units: 3, since }), ..entry(id, Some("quick")) };
+        let sweeps = [known("aa11", 12, None), known("bb22", 24, Some(1_700_000_000)), entry("cc33", Some("paper"))];
+        let said = find(&sweeps, "quick").unwrap_err().to_string();
+        let expected = "could be aa11 (quick: 12 cells, 3 units), bb22 (quick: 24 cells, 3 units, begun 2023-11-14 22:13 UTC): say";
+        assert!(said.contains(expected), "{said}");
     }
 
     #[test]

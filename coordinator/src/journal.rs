@@ -6,6 +6,8 @@
 
 mod snapshot;
 
+use std::time::SystemTime;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use limbic_core::history::History;
 use limbic_proto::journal::{Entry, Record};
@@ -110,7 +112,9 @@ impl Journal {
             let Replayed { history, next, snapshot } = read(store, sweep).await?;
             let epoch = 1 + history.max_epoch();
             let mut journal = Journal { store: store.clone(), sweep: sweep.to_owned(), epoch, history, next, snapshot };
-            let record = Record::Epoch { epoch, holder: holder.to_owned(), software: crate::SOFTWARE.to_owned() };
+            // A clock before 1970 says nothing of use.
+            let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            let record = Record::Epoch { epoch, holder: holder.to_owned(), software: crate::SOFTWARE.to_owned(), at };
             match journal.append(&journal.entry(vec![record])).await {
                 Ok(()) => return Ok(journal),
                 // Somebody appended between our reading and our writing: read again.

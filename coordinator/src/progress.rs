@@ -182,6 +182,12 @@ pub fn seconds(s: f64) -> String {
     }
 }
 
+/// A moment, in seconds since 1970, to the minute: `2026-11-30 07:14 UTC`.
+pub fn date(seconds: u64) -> String {
+    let moment = i64::try_from(seconds).ok().and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
+    moment.map_or_else(|| "at no time".to_owned(), |moment| moment.format("%Y-%m-%d %H:%M UTC").to_string())
+}
+
 /// A count in words: `950`, `12.3k`, `4.56M`, `7.8G`, `3.2T`, `1.1P`.
 pub fn count(n: f64) -> String {
     scaled(n, &["", "k", "M", "G", "T", "P", "E"], 1000.0)

@@ -83,6 +83,28 @@ impl Sweep {
         notes
     }
 
+    /// What is worth saying of what a spec asked beyond it, now that it is among what it has been asked.
+    pub fn added(&self, asked: &Accepted) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.accepted.nonce != asked.nonce {
+            notes.push("the sweep had all that this spec asks already: nothing is added to it".to_owned());
+        }
+        let (models, conditions) = (&self.plan.models, &self.plan.conditions);
+        for (at, condition) in asked.spec.conditions.iter().enumerate() {
+            if let Some(known) = conditions.iter().find(|known| known.prompt() == condition.prompt() && known.name != condition.name) {
+                let (new, known) = (&condition.name, &known.name);
+                notes.push(format!("conditions[{at}]: `{new}` puts the same prompt as the sweep's `{known}`, and goes by that name"));
+            }
+        }
+        for (at, model) in asked.models.iter().enumerate() {
+            if let Some(known) = models.iter().find(|known| known.identity() == model.identity() && known.name != model.name) {
+                let (new, known) = (&model.name, &known.name);
+                notes.push(format!("models[{at}]: `{new}` is the same model as the sweep's `{known}`, and goes by that name"));
+            }
+        }
+        notes
+    }
+
     /// Its size and what it costs.
     pub fn in_words(&self) -> String {
         let (plan, e) = (&self.plan, &self.plan.estimate);

@@ -28,6 +28,9 @@ pub enum Record {
         holder: String,
         /// Version of the software.
         software: String,
+        /// When, in seconds since 1970 by its own clock: for people alone, nothing is decided by it. 0 in older journals.
+        #[serde(default)]
+        at: u64,
     },
     /// An attempt failed (our bug or bad input).
     Fail {

@@ -18,6 +18,9 @@ pub struct Status {
     /// the pending ones then, and workers and what units wait for are not known.
     #[serde(default)]
     pub led: bool,
+    /// When a coordinator first took it up, in seconds since 1970; none where none has, or where an earlier version did.
+    #[serde(default)]
+    pub since: Option<u64>,
     /// Cells: (model, layer, condition, offset).
     pub cells: CellCounts,
     /// Units.

@@ -220,6 +220,18 @@ fn with_json_logs_every_line_of_standard_error_is_a_json_object() {
 }
 
 #[test]
+fn shells_complete_both_programs() {
+    let sandbox = sandbox();
+    for (ended, words) in [
+        (sandbox.limbic(&["completions", "bash"]), ["_limbic()", "--extend"]),
+        (sandbox.worker(&["completions", "bash"]), ["_limbic-worker()", "--exit-when-finished"]),
+    ] {
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(words.iter().all(|word| ended.stdout.contains(word)), "{}", ended.stdout);
+    }
+}
+
+#[test]
 fn an_end_is_the_same_whoever_listens() {
     let sandbox = sandbox();
     // The other end of both pipes is closed before a word is said.

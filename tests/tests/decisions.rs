@@ -80,7 +80,27 @@ fn a_paused_sweep_waits_also_over_a_restart_and_goes_on_when_resumed() {
     led.sandbox.until("the sweep is complete", || led.status()["state"] == "complete");
     let (code, said) = led.limbic("pause", &["small"]);
     assert_eq!(code, Some(2));
-    assert!(said.contains("is complete: that can't be changed any more"), "{said}");
+    assert!(said.contains("is complete: nothing of it is left to run"), "{said}");
+}
+
+#[test]
+fn a_run_spares_the_coordinator_that_leads_its_sweep() {
+    let mut led = Led::new();
+    let run = ["run", "small.yaml", "--store", "store"];
+    let environment = [("LIMBIC_COORDINATOR", led.url.as_str())];
+    let refused = led.sandbox.limbic_in(&environment, &run);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains(&format!("the coordinator at {} leads it", led.url)), "{}", refused.stderr);
+    assert_eq!(led.status()["led"], true, "it goes on");
+
+    // In another store it is another sweep, though of the same id.
+    let elsewhere = led.sandbox.limbic_in(&environment, &["run", "small.yaml", "--store", "elsewhere"]);
+    assert_eq!(elsewhere.code, Some(0), "{}", elsewhere.stderr);
+    assert!(led.coordinator.as_mut().unwrap().runs());
+
+    // One that nobody knows of ends.
+    assert_eq!(led.sandbox.limbic(&run).code, Some(0));
+    assert_eq!(led.coordinator.as_mut().unwrap().wait(), Some(75));
 }
 
 #[test]

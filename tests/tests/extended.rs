@@ -61,7 +61,7 @@ fn a_finished_sweep_is_extended_by_a_model_and_a_layer_and_only_those_run() {
     sandbox.small(&[("kind: mlp, hidden: 8", "kind: mlp, hidden: 9")]);
     let refused = sandbox.limbic(&[&RUN[..], &["--extend", "small"]].concat());
     assert_eq!(refused.code, Some(2));
-    assert!(refused.stderr.contains("probes: differs between the sweep's first revision and revision 3"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("probes: differs from what the sweep was first asked"), "{}", refused.stderr);
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl World {
     fn open(plan: &Plan, before: &[Stood], links: BTreeMap<UnitKey, u32>, seed: u64, trouble: u32) -> World {
         let (records, splits, released) = (records(before), splits(before), released(before));
         let epoch = 1 + History::replay(&records).max_epoch();
-        let taken = Record::Epoch { epoch, holder: "h".into(), software: "0".into() };
+        let taken = Record::Epoch { epoch, holder: "h".into(), software: "0".into(), at: 0 };
         let history = History::replay(records.iter().chain([&taken]));
         let settings = Settings { fail_budget: 3, lost_budget: 3, seed, ..Settings::default() };
         let mut world = World {
@@ -142,16 +142,16 @@ impl World {
         }
         if self.draws.random_range(0..100) >= self.trouble {
             self.link(unit, commit::result(generation));
-            let event = Event::Committed { worker, sweep, unit, attempt, generation, mine: true, tokens: 1, seconds: 1.0 };
+            let event = Event::Committed { worker, sweep, unit, attempt, generation, mine: true, tokens: 1 };
             return self.machine.handle(self.now, event);
         }
         let event = match self.draws.random_range(0..5) {
-            0 => Event::Released { worker, sweep, unit, attempt },
-            1 => Event::Failed { worker, sweep, unit, attempt, error: "boom".into(), permanent: self.draws.random_bool(0.2) },
+            0 => Event::Released { worker, unit, attempt },
+            1 => Event::Failed { worker, unit, attempt, error: "boom".into(), permanent: self.draws.random_bool(0.2) },
             2 if !dependencies.is_empty() => {
                 let bad = *dependencies.choose(&mut self.draws).unwrap();
                 let generation = commit::generation(self.links[&bad]);
-                Event::Corrupt { worker, sweep, unit, attempt, bad, generation, error: "rot".into() }
+                Event::Corrupt { worker, unit, attempt, bad, generation, error: "rot".into() }
             }
             // Committed, and its worker died before it could say so.
             3 => {
@@ -198,7 +198,7 @@ impl World {
         for (unit, link) in unheard {
             let (worker, attempt) = (WorkerId::from("late"), "late".to_owned());
             let generation = commit::generation(link);
-            self.handle(Event::Committed { worker, sweep: SWEEP.into(), unit, attempt, generation, mine: false, tokens: 0, seconds: 0.0 });
+            self.handle(Event::Committed { worker, sweep: SWEEP.into(), unit, attempt, generation, mine: false, tokens: 0 });
         }
     }
 }

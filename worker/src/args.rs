@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use limbic_proto::answer;
 use limbic_proto::logs::{self, LogFormat};
 
 use crate::apply::{ApplyArgs, ApplyError};
@@ -61,6 +62,11 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Read new texts with a saved probe, token by token.
     Apply(ApplyArgs),
+    /// Print a shell's completion script for `limbic-worker`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 impl Args {
@@ -149,6 +155,12 @@ pub fn main(args: Args) -> ExitCode {
     exit(args.log_format, || match &args.command {
         Some(Command::Inspect(inspect)) => crate::inspect::inspect(inspect).map(|()| ExitKind::Finished).map_err(ProcessError::from),
         Some(Command::Apply(apply)) => crate::apply::apply(apply).map(|()| ExitKind::Finished).map_err(ProcessError::from),
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "limbic-worker", &mut script);
+            answer!("{}", String::from_utf8_lossy(&script).trim_end());
+            Ok(ExitKind::Finished)
+        }
         None => EngineExecutor::new(&settings.device, settings.threads)
             .map_err(|error| WorkerError::from(error).into())
             .and_then(|executor| work(settings, Box::new(executor))),

@@ -48,7 +48,7 @@ fn planning(bencher: Bencher<'_, '_>, units: usize) {
 fn planning_with_fits(bencher: Bencher<'_, '_>, layers: usize) {
     let spec = testkit::spec(
         &["a", "b"],
-        "conditions: [{name: raw}, {name: said, template: 'She said: {text}'}]\noffsets: [0, 1, 2]\ncontinuation: {tokens: 2}\nexecution: {rows_per_unit: 4}",
+        "conditions: [{name: raw}, {name: said, template: 'She said: {text}'}]\noffsets: [0, 1, 2]\ncontinuation: {tokens: 2 }\nexecution: {rows_per_unit: 4}",
     );
     let (rows, models) = (testkit::rows(ROWS, &["joy", "anger"]), ["a", "b"].map(|name| testkit::facts(name, layers)));
     bencher.bench_local(|| plan::plan(black_box(&spec), &rows, &models).expect("the spec is sound"));
@@ -72,8 +72,8 @@ fn carried_out(mut machine: Machine) -> usize {
     while let Some(action) = machine.poll_action() {
         let Action::Grant { worker, unit, attempt, .. } = action else { continue };
         grants += 1;
-        let (sweep, generation, mine, tokens, seconds) = (SweepId::from(SWEEP), 0, true, 0, 0.0);
-        machine.handle(now, Event::Committed { worker: worker.clone(), sweep, unit, attempt, generation, mine, tokens, seconds });
+        let (sweep, generation, mine, tokens) = (SweepId::from(SWEEP), 0, true, 0);
+        machine.handle(now, Event::Committed { worker: worker.clone(), sweep, unit, attempt, generation, mine, tokens });
         machine.handle(now, Event::Ready { worker, loaded: Vec::new() });
     }
     assert!(machine.finished(), "every unit was granted");

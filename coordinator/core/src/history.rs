@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 pub struct History {
     /// The epochs that coordinators have claimed.
     pub epochs: BTreeSet<u64>,
+    /// When it was led for the first time that says so, in seconds since 1970.
+    #[serde(default)]
+    pub since: Option<u64>,
     /// No new leases.
     pub paused: bool,
     /// Who paused it last, in their own words; empty where nobody said.
@@ -77,8 +80,9 @@ impl History {
     /// Folds one more record.
     pub fn apply(&mut self, record: &Record) {
         match record {
-            Record::Epoch { epoch, .. } => {
+            Record::Epoch { epoch, at, .. } => {
                 self.epochs.insert(*epoch);
+                self.since = self.since.or(Some(*at).filter(|at| *at > 0));
             }
             Record::Fail { unit, attempt, worker, error } => {
                 if self.failed.insert(attempt.clone()) {
@@ -207,7 +211,7 @@ mod tests {
     }
 
     fn epoch(epoch: u64) -> Record {
-        Record::Epoch { epoch, holder: "h".into(), software: "0".into() }
+        Record::Epoch { epoch, holder: "h".into(), software: "0".into(), at: 100 * (epoch - 1) }
     }
 
     #[test]
@@ -222,7 +226,7 @@ mod tests {
         assert_eq!(once.attempts(), AttemptCounts { started: 4, committed: 0, failed: 2, lost: 2, released: 0 });
         let ended = |attempt: &str| Ended { attempt: attempt.into(), worker: "w".into(), error: Some(format!("error of {attempt}")) };
         assert_eq!(once.endings(&unit(1)), [ended("a"), ended("b"), Ended { error: None, ..ended("c") }]);
-        assert_eq!(once.max_epoch(), 2);
+        assert_eq!((once.max_epoch(), once.since), (2, Some(100)), "the first journal says nothing of time");
         assert!(once.led_before(2) && !once.led_before(1));
     }
 

@@ -212,20 +212,18 @@ impl Machine {
             }),
             Event::Unready { worker } => self.with_worker(&worker, |w| w.ready = false),
             Event::Heartbeat { worker, held, draining } => self.heartbeat(&worker, &held, draining),
-            Event::Committed { worker, sweep, unit, attempt, generation, mine, tokens, seconds: _ } => {
+            Event::Committed { worker, sweep, unit, attempt, generation, mine, tokens } => {
                 self.on_committed(&worker, &sweep, unit, &attempt, generation, mine.then_some(tokens));
             }
-            Event::Corrupt { worker, sweep: _, unit, attempt, bad, generation, error } => {
+            Event::Corrupt { worker, unit, attempt, bad, generation, error } => {
                 self.on_corrupt(&worker, unit, &attempt, bad, generation, error);
             }
             Event::Voided { unit, generation } => self.on_voided(unit, generation),
             Event::Divided { unit, generation, stands } => self.on_divided(unit, generation, stands),
             Event::ActivationsReleased { unit, generation } => self.mark_released(unit, generation),
             Event::AllOpen => self.on_all_open(),
-            Event::Failed { worker, sweep: _, unit, attempt, error, permanent } => {
-                self.on_failed(&worker, unit, &attempt, error, permanent)
-            }
-            Event::Released { worker, sweep: _, unit, attempt } => self.on_released(&worker, unit, &attempt),
+            Event::Failed { worker, unit, attempt, error, permanent } => self.on_failed(&worker, unit, &attempt, error, permanent),
+            Event::Released { worker, unit, attempt } => self.on_released(&worker, unit, &attempt),
             Event::Pause { sweep, by } => self.on_pause(&sweep, by),
             Event::Resume { sweep } => self.on_resume(&sweep),
             Event::Cancel { sweep } => self.on_cancel(&sweep),

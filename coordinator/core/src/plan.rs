@@ -314,11 +314,11 @@ pub fn plan(spec: &Spec, rows: &Rows, models: &[ModelFacts]) -> Result<Plan, Pla
 /// As [`plan`], and what a later revision changes instead of adding to it.
 pub fn plan_revisions(revisions: &[Revision<'_>], rows: &Rows) -> Result<Plan, PlanError> {
     let mut planner = Planner::new(rows);
-    for (number, revision) in revisions.iter().enumerate() {
+    for revision in revisions {
         check::rows(revision.spec, rows)?;
         check::models(revision.spec, revision.models)?;
-        check::only_adds(revisions[0].spec, revision.spec, number)?;
-        planner.revision(revision, number)?;
+        check::only_adds(revisions[0].spec, revision.spec)?;
+        planner.revision(revision)?;
     }
     Ok(planner.finish())
 }

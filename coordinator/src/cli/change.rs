@@ -54,7 +54,8 @@ pub async fn change(args: ChangeArgs, change: Change) -> Result<(), Failure> {
         let way = match status.state {
             SweepState::Cancelled => "`limbic resume` takes it up again",
             SweepState::Complete if status.units.quarantined > 0 => "nothing of it runs; `limbic retry` tries again what failed",
-            _ => "that can't be changed any more",
+            SweepState::Complete => "nothing of it is left to run; `limbic again` computes parts of it anew",
+            SweepState::Running | SweepState::Paused => "it stayed so: was something else asked of it meanwhile?",
         };
         return Err(Failure::user(format_args!("sweep {} ({}) is {}: {way}", status.sweep, status.name, state(&status))));
     }

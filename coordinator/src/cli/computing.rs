@@ -262,6 +262,7 @@ async fn again(coordinator: &RemoteArgs, sweep: &Sweep, all: &[Corrupt]) -> Resu
 impl Running {
     /// Takes the lead of a first sweep and starts workers.
     async fn start(store: &Store, sweep: &Sweep, workers: usize, device: &str, log_format: LogFormat) -> Result<Running, Failure> {
+        RemoteArgs::usual().spare(store, sweep).await?;
         let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false).await?;
         let address = listener.local_addr().map_err(Failure::again)?;
         // Workers of an earlier command ended with it, so there is nobody to wait for.
@@ -279,6 +280,7 @@ impl Running {
 /// Voids corrupt results, in the journal first, as wherever something is voided: a coordinator that takes the lead in between
 /// must hear of it.
 async fn void(store: &Store, sweep: &Sweep, all: &[Corrupt]) -> Result<(), Failure> {
+    RemoteArgs::usual().spare(store, sweep).await?;
     let mut journal = Journal::lead(store, &sweep.id, &std::process::id().to_string()).await?;
     let record = |bad: &Corrupt| Record::Void { unit: bad.unit, generation: bad.generation, reason: bad.reason.clone(), asked: false };
     let entry = journal.entry(all.iter().map(record).collect());
@@ -297,6 +299,7 @@ async fn release(store: &Store, sweep: &Sweep) -> Result<Status, Failure> {
     machine.handle(Duration::ZERO, Event::AllOpen);
     let mut actions = std::iter::from_fn(|| machine.poll_action());
     if actions.any(|action| matches!(action, Action::Release { .. })) {
+        RemoteArgs::usual().spare(store, sweep).await?;
         let (handle, superseded) = start(store.clone(), Options { machine: Settings::default(), dismiss_workers: true });
         handle.open(sweep.clone()).await?;
         handle.all_open().await.map_err(Failure::again)?;

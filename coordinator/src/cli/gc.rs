@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::StoreArgs;
 use crate::failure::Failure;
-use crate::progress::bytes;
+use crate::progress::{bytes, seconds};
 
 /// An attempt younger than this may still be on its way to its commit.
 const YOUNGEST: Duration = Duration::from_secs(3600);
@@ -120,7 +120,8 @@ pub async fn gc(args: GcArgs) -> Result<(), Failure> {
     if released.objects > 0 {
         answer!("{verb} {} objects ({}) of activations that were released", released.objects, bytes(released.bytes));
     }
-    answer!("kept {referenced} old attempts that a commit names, and {young} young ones");
+    let age = seconds(args.older_than.as_secs_f64());
+    answer!("kept {referenced} attempts that a commit names, and {young} that are younger than {age} (--older-than)");
     if unclear > 0 {
         answer!("kept {unclear} objects that are not understood: was another release at work here?");
     }

@@ -7,12 +7,14 @@ use limbic_proto::answer;
 use limbic_proto::status::{ShownUnit, Status};
 use limbic_proto::wire::control_client::ControlClient;
 use limbic_proto::wire::{ListRequest, PROTOCOL, ShowRequest, StatusRequest, SubmitRequest};
+use limbic_store::Store;
 use tonic::transport::{Channel, Endpoint};
 
 use super::status::{in_words, verdict};
 use crate::failure::Failure;
+use crate::journal;
 use crate::progress::{SweepBar, units_are};
-use crate::sweep::read_spec;
+use crate::sweep::{Sweep, read_spec};
 
 /// Where a coordinator is looked for if nothing else is said.
 pub(super) const USUAL: &str = "http://127.0.0.1:7447";
@@ -53,6 +55,9 @@ pub struct WatchArgs {
     json: bool,
 }
 
+/// How long a coordinator that may not be there is waited for.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// The longest answer that is taken: many units with the logs of their attempts.
 const LARGEST_ANSWER: usize = 256 << 20;
 
@@ -60,6 +65,30 @@ impl RemoteArgs {
     /// The coordinator at that address.
     pub fn at(url: &str) -> RemoteArgs {
         RemoteArgs { coordinator: url.to_owned() }
+    }
+
+    /// The coordinator that commands turn to where none is named.
+    pub(super) fn usual() -> RemoteArgs {
+        RemoteArgs { coordinator: std::env::var("LIMBIC_COORDINATOR").unwrap_or_else(|_| USUAL.to_owned()) }
+    }
+
+    /// Fails where this coordinator leads the sweep: whoever else takes the lead of it ends that one, with all that it leads. One that
+    /// doesn't answer leads nothing that this can know of.
+    pub(super) async fn spare(&self, store: &Store, sweep: &Sweep) -> Result<(), Failure> {
+        let Ok(Ok(statuses)) = tokio::time::timeout(GLANCE, self.list()).await else { return Ok(()) };
+        let Some(theirs) = statuses.into_iter().find(|status| status.sweep == sweep.id && status.led) else { return Ok(()) };
+        // The same spec is the same sweep in any store, but begins in each at a time of its own.
+        let ours = journal::read(store, &sweep.id).await?.history.since;
+        if ours.is_none() || ours != theirs.since {
+            return Ok(());
+        }
+        Err(Failure::user(format_args!(
+            "sweep {} ({}): the coordinator at {} leads it, and would end with all that it leads: `limbic submit` hands it what is to be \
+             computed, and `limbic watch` shows how far it is; stop it to run the sweep here",
+            sweep.id,
+            sweep.name(),
+            self.coordinator
+        )))
     }
 
     pub(super) async fn connect(&self) -> Result<ControlClient<Channel>, Failure> {

@@ -13,7 +13,7 @@ use super::status::verdict;
 use crate::chains::Chains;
 use crate::failure::Failure;
 use crate::progress::{count, counted, seconds, units_are};
-use crate::sweep::{Sweep, accept, extend, prepare, read_spec};
+use crate::sweep::{Sweep, prepare, read_spec};
 use crate::{catalogue, collect};
 use tracing::Level;
 
@@ -57,15 +57,8 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     let prepared = prepare(spec.clone()).await?;
     let id = extended.as_ref().map_or(&prepared.id, |sweep| &sweep.id);
     let out = asked.map_or_else(|| made(catalogue::report_folder(id, &name)), Ok)?;
-    let mut notes = if extended.is_some() { Vec::new() } else { catalogue::beside(&store, &prepared).await? };
-    let planned = prepared.plan.units.len();
-    let mut sweep = match &extended {
-        None => accept(&store, prepared).await?,
-        Some(extended) => extend(&store, &extended.id, prepared).await?,
-    };
-    if extended.is_none() {
-        notes.extend(sweep.standing(&name, planned));
-    }
+    let beyond = extended.as_ref().map(|sweep| sweep.id.as_str());
+    let (mut sweep, notes) = catalogue::take_in(&store, prepared, beyond).await?;
     // The report is asked for anew each time; the work is not.
     (sweep.accepted.spec.name, sweep.accepted.spec.report) = (name, spec.report);
     let chains = Chains::read(&store, &sweep).await?;

@@ -12,7 +12,7 @@ use super::place::Where;
 use crate::catalogue::Entry;
 use crate::chains::Chains;
 use crate::failure::Failure;
-use crate::progress::seconds;
+use crate::progress::{date, seconds};
 use crate::sweep::Sweep;
 use crate::{catalogue, journal};
 use tracing::Level;
@@ -126,6 +126,7 @@ pub(super) fn state(status: &Status) -> &'static str {
 pub fn in_words(status: &Status) -> String {
     let (c, u, a) = (&status.cells, &status.units, &status.attempts);
     let mut text = format!("sweep     {} ({}): {}\n", status.sweep, status.name, state(status));
+    text += &status.since.map(|since| format!("begun     {}\n", date(since))).unwrap_or_default();
     text += &format!("cells     {} of {} done, {} quarantined\n", c.done, c.total, c.quarantined);
     let open = if status.led { format!("{} running, {} pending", u.running, u.pending) } else { format!("{} open", u.pending) };
     text += &format!("units     {} of {} committed, {open}, {} quarantined\n", u.committed, u.total, u.quarantined);
@@ -163,14 +164,15 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
     for s in &statuses {
         let (cells, units) = (&s.cells, &s.units);
         answer!(
-            "{}  {:<24} {:<10} {}/{} cells  {}/{} units",
+            "{}  {:<24} {:<10} {}/{} cells  {}/{} units{}",
             s.sweep,
             s.name,
             state(s),
             cells.done,
             cells.total,
             units.committed,
-            units.total
+            units.total,
+            s.since.map(|since| format!("  begun {}", date(since))).unwrap_or_default()
         );
     }
     Ok(())

@@ -335,7 +335,7 @@ impl Task {
         let Offer { worker, sweep, unit, attempt, grant, found } = offer;
         let generation = grant.generation;
         match found {
-            Found::Nothing => self.hand_over(worker, sweep, unit, attempt, grant),
+            Found::Nothing => self.hand_over(worker, unit, attempt, grant),
             Found::Committed(Commit::Split { .. }) => {
                 tracing::debug!(%worker, unit = %unit.short(), generation, "found split");
                 self.handle(Event::Divided { unit, generation, stands: true });
@@ -343,13 +343,13 @@ impl Task {
             }
             Found::Committed(_) => {
                 tracing::debug!(%worker, unit = %unit.short(), generation, "found committed");
-                let (finder, mine, tokens, seconds) = (worker.clone(), false, 0, 0.0);
-                self.handle(Event::Committed { worker: finder, sweep, unit, attempt, generation, mine, tokens, seconds });
+                let (finder, mine, tokens) = (worker.clone(), false, 0);
+                self.handle(Event::Committed { worker: finder, sweep, unit, attempt, generation, mine, tokens });
                 self.wait_on(worker);
             }
             Found::Unknown => {
                 tracing::debug!(%worker, unit = %unit.short(), generation, "the store doesn't say whether it is committed");
-                self.handle(Event::Released { worker: worker.clone(), sweep, unit, attempt });
+                self.handle(Event::Released { worker: worker.clone(), unit, attempt });
                 self.wait_on(worker);
             }
         }
@@ -363,13 +363,13 @@ impl Task {
         }
     }
 
-    fn hand_over(&mut self, worker: WorkerId, sweep: SweepId, unit: UnitKey, attempt: String, grant: Grant) {
+    fn hand_over(&mut self, worker: WorkerId, unit: UnitKey, attempt: String, grant: Grant) {
         let generation = grant.generation;
         tracing::debug!(session = self.session, %worker, unit = %unit.short(), %attempt, generation, "granted");
         let response = LeaseResponse { grant: Some(grant), finished: false };
         let delivered = self.waiting.remove(&worker).is_some_and(|waiting| waiting.reply.send(response).is_ok());
         if !delivered {
-            self.handle(Event::Released { worker, sweep, unit, attempt });
+            self.handle(Event::Released { worker, unit, attempt });
         }
     }
 }

@@ -20,6 +20,7 @@ pub(super) fn label(
     utterances: Vec<Utterance>,
     notes: &mut Vec<String>,
 ) -> Result<(Vec<String>, Vec<Draft>), DatasetError> {
+    notes.extend(unmet(spec, &utterances));
     match spec.scheme {
         Scheme::Single => single(spec, files, utterances, notes),
         Scheme::Multi | Scheme::Intensity => several(spec, files, utterances, notes),
@@ -151,6 +152,18 @@ fn scales(spec: &DatasetSpec, files: &Files, utterances: Vec<Utterance>, notes: 
     };
     let drafts = utterances.into_iter().enumerate().map(draft).collect();
     (spec.values.clone(), drafts)
+}
+
+/// Labels that the map speaks of and no row has: misspelt, likely.
+fn unmet(spec: &DatasetSpec, utterances: &[Utterance]) -> Option<String> {
+    let labels = utterances.iter().flat_map(|u| u.labels.iter().map(|(label, _)| label));
+    let met: BTreeSet<&String> = labels.chain(&spec.values).collect();
+    let unmet: Vec<&String> = spec.label_map.keys().filter(|label| !met.contains(label)).collect();
+    let first = unmet.first()?;
+    let unmapped: Vec<String> = met.into_iter().filter(|label| !spec.label_map.contains_key(*label)).cloned().collect();
+    let meant = nearest::nearest(first, &unmapped).map(|meant| format!("; did you mean `{meant}` by `{first}`?")).unwrap_or_default();
+    let all: Vec<String> = unmet.iter().map(|label| format!("`{label}`")).collect();
+    Some(format!("dataset.label_map: no row has the label {}{meant}", all.join(" or ")))
 }
 
 /// Classes that are likely to be meant as one.

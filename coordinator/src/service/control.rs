@@ -55,18 +55,10 @@ impl ControlService {
         let elsewhere = spec.store.clone().filter(|asked| !same_store(asked, self.coordinator.store().url()));
         let prepared = sweep::prepare(spec).await.map_err(refused)?;
         let store = self.coordinator.store();
-        let (accepted, beside) = if request.extend.is_empty() {
-            let (name, planned) = (prepared.name().to_owned(), prepared.plan.units.len());
-            let mut beside = catalogue::beside(store, &prepared).await.map_err(refused)?;
-            let accepted = sweep::accept(store, prepared).await.map_err(refused)?;
-            beside.extend(accepted.standing(&name, planned));
-            (accepted, beside)
-        } else {
-            let id = self.find(&request.extend).await?.sweep;
-            (sweep::extend(store, &id, prepared).await.map_err(refused)?, Vec::new())
-        };
+        let beyond = if request.extend.is_empty() { None } else { Some(self.find(&request.extend).await?.sweep) };
+        let (accepted, more) = catalogue::take_in(store, prepared, beyond.as_deref()).await.map_err(refused)?;
         let mut notes = accepted.notes();
-        notes.extend(beside);
+        notes.extend(more);
         notes.extend(
             elsewhere.map(|asked| format!("the spec's store {asked} is not used: results go to this coordinator's store, {}", store.url())),
         );

@@ -95,22 +95,20 @@ impl Workers for WorkersService {
         let worker = WorkerId(request.worker);
         let event = match request.outcome {
             Some(Outcome::Committed(c)) if !c.mine && self.coordinator.split_by_others(unit, generation).await? => {
-                Event::Released { worker, sweep, unit, attempt }
+                Event::Released { worker, unit, attempt }
             }
-            Some(Outcome::Committed(c)) => {
-                Event::Committed { worker, sweep, unit, attempt, generation, mine: c.mine, tokens: c.tokens, seconds: c.seconds }
-            }
+            Some(Outcome::Committed(c)) => Event::Committed { worker, sweep, unit, attempt, generation, mine: c.mine, tokens: c.tokens },
             Some(Outcome::Failed(f)) => {
                 tracing::warn!(%worker, unit = %unit.short(), %attempt, error = %f.error, "attempt failed");
-                Event::Failed { worker, sweep, unit, attempt, error: f.error, permanent: f.permanent }
+                Event::Failed { worker, unit, attempt, error: f.error, permanent: f.permanent }
             }
             Some(Outcome::Corrupt(c)) => {
                 tracing::warn!(%worker, unit = %unit.short(), %attempt, bad = %c.key, error = %c.error, "a dependency is corrupt");
                 let (bad, generation) = (key(&c.key)?, c.generation);
                 self.coordinator.released_by_others(&sweep, unit, (bad, generation)).await?;
-                Event::Corrupt { worker, sweep, unit, attempt, bad, generation, error: c.error }
+                Event::Corrupt { worker, unit, attempt, bad, generation, error: c.error }
             }
-            Some(Outcome::Released(_)) => Event::Released { worker, sweep, unit, attempt },
+            Some(Outcome::Released(_)) => Event::Released { worker, unit, attempt },
             None => return Err(Status::invalid_argument("ReportRequest.outcome is missing")),
         };
         self.coordinator.event(event).await?;

@@ -39,6 +39,21 @@ fn the_spec_orders_the_classes() {
 }
 
 #[test]
+fn labels_that_are_mapped_and_that_no_row_has_are_told() {
+    let told = |map: serde_json::Value| {
+        let notes = ingested(json!({"label_map": map, "multiple_labels": "skip"}), "d.jsonl", FINE).notes;
+        notes.into_iter().find(|note| note.starts_with("dataset.label_map"))
+    };
+    assert_eq!(told(map()), None);
+    let mut misspelt = map();
+    misspelt["joys"] = misspelt["joy"].clone();
+    assert_eq!(told(misspelt.clone()).unwrap(), "dataset.label_map: no row has the label `joys`");
+    misspelt["angr"] = "anger".into();
+    let said = told(misspelt).unwrap();
+    assert_eq!(said, "dataset.label_map: no row has the label `angr` or `joys`; did you mean `anger` by `angr`?");
+}
+
+#[test]
 fn classes_that_differ_in_case_or_spaces_alone_are_told() {
     let told = |text: &str| ingested(json!({}), "d.jsonl", text).notes.iter().any(|note| note.contains("`C1` and `c1` are two classes"));
     let plain = lines(&[9, 9]);

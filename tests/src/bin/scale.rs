@@ -123,8 +123,8 @@ async fn work(store: &Store, machine: &mut Machine, journal: &mut Journal, worke
                 Action::Grant { worker, unit, attempt, .. } => {
                     run.grants += 1;
                     if run.grants % FAILS == 0 {
-                        let (sweep, error) = (SweepId::from(SWEEP), "asked to fail".to_owned());
-                        machine.handle(now, Event::Failed { worker: worker.clone(), sweep, unit, attempt, error, permanent: false });
+                        let error = "asked to fail".to_owned();
+                        machine.handle(now, Event::Failed { worker: worker.clone(), unit, attempt, error, permanent: false });
                         machine.handle(now, Event::Ready { worker, loaded: Vec::new() });
                         continue;
                     }
@@ -164,8 +164,8 @@ async fn work(store: &Store, machine: &mut Machine, journal: &mut Journal, worke
         let began = Instant::now();
         for done in all {
             let (worker, unit, attempt) = done??;
-            let (sweep, generation, mine, tokens, seconds) = (SweepId::from(SWEEP), 0, true, 0, 0.0);
-            machine.handle(now, Event::Committed { worker: worker.clone(), sweep, unit, attempt, generation, mine, tokens, seconds });
+            let (sweep, generation, mine, tokens) = (SweepId::from(SWEEP), 0, true, 0);
+            machine.handle(now, Event::Committed { worker: worker.clone(), sweep, unit, attempt, generation, mine, tokens });
             machine.handle(now, Event::Ready { worker, loaded: Vec::new() });
         }
         run.machine += began.elapsed().as_secs_f64();

@@ -197,9 +197,9 @@ impl World<'_> {
         for (attempt, computing) in stopped {
             self.outcome.overtaken(&attempt, self.now);
             let held = attempt.held;
-            let (worker, sweep, unit, attempt) = (id.clone(), held.sweep, held.unit, held.attempt);
+            let (worker, unit, attempt) = (id.clone(), held.unit, held.attempt);
             self.outcome.minutes.add(Counted::Calls, self.now, 1.0);
-            self.tell(Event::Released { worker, sweep, unit, attempt });
+            self.tell(Event::Released { worker, unit, attempt });
             if computing {
                 self.ready(slot);
             }
@@ -264,8 +264,7 @@ impl World<'_> {
         }
         self.outcome.minutes.add(Counted::Calls, self.now, 1.0);
         let (sweep, unit, attempt, generation) = (held.sweep, held.unit, held.attempt, held.generation);
-        let seconds = (self.now - done.began).as_secs_f64();
-        self.tell(Event::Committed { worker, sweep, unit, attempt, generation, mine, tokens: 0, seconds });
+        self.tell(Event::Committed { worker, sweep, unit, attempt, generation, mine, tokens: 0 });
     }
 
     /// Tells the machine, and does what it asks for.

@@ -120,15 +120,11 @@ pub enum Event {
         mine: bool,
         /// Tokens that went through the model.
         tokens: u64,
-        /// Seconds of work.
-        seconds: f64,
     },
     /// An attempt failed.
     Failed {
         /// The worker.
         worker: WorkerId,
-        /// The sweep its attempt was granted for.
-        sweep: SweepId,
         /// The unit.
         unit: UnitKey,
         /// The attempt.
@@ -142,8 +138,6 @@ pub enum Event {
     Corrupt {
         /// The worker.
         worker: WorkerId,
-        /// The sweep its attempt was granted for.
-        sweep: SweepId,
         /// The unit.
         unit: UnitKey,
         /// The attempt.
@@ -186,8 +180,6 @@ pub enum Event {
     Released {
         /// The worker.
         worker: WorkerId,
-        /// The sweep its attempt was granted for.
-        sweep: SweepId,
         /// The unit.
         unit: UnitKey,
         /// The attempt.

@@ -18,6 +18,7 @@ impl Machine {
             name: sweep.name.clone(),
             state: sweep.state(),
             led: sweep.epoch > 0,
+            since: sweep.history.since,
             cells: sweep.cells,
             units: sweep.units,
             attempts: sweep.attempts,

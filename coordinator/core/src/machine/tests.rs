@@ -112,7 +112,7 @@ impl Bench {
 
     /// Takes the sweep up anew; others are still to be opened.
     fn reopen(&mut self, plan: Plan) {
-        let epochs = (1..=self.epoch).map(|epoch| Record::Epoch { epoch, holder: "h".into(), software: "0".into() });
+        let epochs = (1..=self.epoch).map(|epoch| Record::Epoch { epoch, holder: "h".into(), software: "0".into(), at: 0 });
         let records: Vec<Record> = epochs.chain(self.journal.iter().cloned()).collect();
         self.epoch += 1;
         let mut machine = Machine::new(self.machine.settings.clone());
@@ -172,8 +172,8 @@ impl Bench {
     }
 
     fn corrupt(&mut self, g: &Granted, bad: UnitKey, generation: u32) {
-        let (worker, sweep, attempt) = (g.worker.clone(), g.held.sweep.clone(), g.held.attempt.clone());
-        self.send(Event::Corrupt { worker, sweep, unit: g.held.unit, attempt, bad, generation, error: "a byte flipped".into() });
+        let (worker, attempt) = (g.worker.clone(), g.held.attempt.clone());
+        self.send(Event::Corrupt { worker, unit: g.held.unit, attempt, bad, generation, error: "a byte flipped".into() });
     }
 
     fn carry_out(&mut self) {
@@ -237,14 +237,12 @@ impl Bench {
             generation: g.held.generation,
             mine: true,
             tokens: 7,
-            seconds: 1.0,
         });
     }
 
     fn fail(&mut self, g: &Granted, permanent: bool) {
         self.send(Event::Failed {
             worker: g.worker.clone(),
-            sweep: g.held.sweep.clone(),
             unit: g.held.unit,
             attempt: g.held.attempt.clone(),
             error: "boom".into(),
@@ -253,12 +251,7 @@ impl Bench {
     }
 
     fn release(&mut self, g: &Granted) {
-        self.send(Event::Released {
-            worker: g.worker.clone(),
-            sweep: g.held.sweep.clone(),
-            unit: g.held.unit,
-            attempt: g.held.attempt.clone(),
-        });
+        self.send(Event::Released { worker: g.worker.clone(), unit: g.held.unit, attempt: g.held.attempt.clone() });
     }
 
     fn status(&self) -> Status {

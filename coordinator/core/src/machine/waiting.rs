@@ -106,7 +106,7 @@ impl Machine {
             let model = &sweep.plan.models[model];
             Some((model, sweep.queues.get(&Some(model.identity()))?.bytes))
         });
-        let Some((model, bytes)) = queue else { return format!("a worker: all {} are busy", willing.len()) };
+        let Some((model, bytes)) = queue else { return busy(willing.len()) };
         let fitting = willing.iter().filter(|worker| worker.fits(bytes)).count();
         let gib = bytes as f64 / f64::from(1u32 << 30);
         if fitting == 0 {
@@ -118,7 +118,7 @@ impl Machine {
                 willing.len()
             )
         } else {
-            format!("a worker: all {fitting} are busy")
+            busy(fitting)
         }
     }
 
@@ -132,6 +132,10 @@ impl Machine {
         }
         format!(" ({}: set aside after {strikes} failures in a row on different units)", names.join(", "))
     }
+}
+
+fn busy(workers: usize) -> String {
+    if workers == 1 { "a worker: the only one is busy".to_owned() } else { format!("a worker: all {workers} are busy") }
 }
 
 /// Why a sweep grants nothing at all for now, if so.

@@ -68,7 +68,7 @@ pub enum PlanError {
     },
     /// A reply that leaves no room for a prompt.
     #[error(
-        "{}: {tokens} tokens of reply leave model `{model}` no room for a prompt, its context is {context} tokens: {}, or put the \
+        "{}: {tokens } tokens of reply leave model `{model}` no room for a prompt, its context is {context} tokens: {}, or put the \
          model into a sweep of its own",
         if *.offset { "offsets" } else { "continuation.tokens" },
         if *.offset { "ask for smaller offsets" } else { "lower it" }
@@ -84,34 +84,23 @@ pub enum PlanError {
         offset: bool,
     },
     /// A later revision takes the name of another model.
-    #[error(
-        "models: `{model}` of revision {} has other weights, another tokenizer or dtype than the sweep's `{model}`: give it another name",
-        .revision + 1
-    )]
+    #[error("models: `{model}` has other weights, another tokenizer or dtype than the sweep's `{model}`: give it another name")]
     OtherModel {
-        /// The revision, counted from 0.
-        revision: usize,
         /// The model's name.
         model: String,
     },
     /// A later revision takes the name of another condition.
-    #[error("conditions: `{condition}` of revision {} puts another prompt than the sweep's `{condition}`: give it another name", .revision + 1)]
+    #[error("conditions: `{condition}` puts another prompt than the sweep's `{condition}`: give it another name")]
     OtherCondition {
-        /// The revision, counted from 0.
-        revision: usize,
         /// The condition's name.
         condition: String,
     },
     /// A later revision changes what it may not.
     #[error(
-        "{field}: differs between the sweep's first revision and revision {}; a sweep can be extended by models, layers, \
-         conditions, offsets, seeds of sampling and (as `judge.models`) judges only: submit this as a sweep of its own (states that both \
-         need are shared)",
-        .revision + 1
+        "{field}: differs from what the sweep was first asked; a sweep can be extended by models, layers, conditions, offsets, seeds of \
+         sampling and (as `judge.models`) judges only: submit this as a sweep of its own (states that both need are shared)"
     )]
     Changed {
-        /// The revision, counted from 0.
-        revision: usize,
         /// The field.
         field: String,
     },
@@ -241,9 +230,9 @@ pub(super) fn rows(spec: &Spec, rows: &Rows) -> Result<(), PlanError> {
 }
 
 /// A later revision may add, but not change. (That the rows are the same is seen by their digest, not here.)
-pub(super) fn only_adds(first: &Spec, later: &Spec, revision: usize) -> Result<(), PlanError> {
+pub(super) fn only_adds(first: &Spec, later: &Spec) -> Result<(), PlanError> {
     match first.changed_by(later) {
-        Some(field) => Err(PlanError::Changed { revision, field }),
+        Some(field) => Err(PlanError::Changed { field }),
         None => Ok(()),
     }
 }

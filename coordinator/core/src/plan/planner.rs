@@ -102,10 +102,10 @@ impl<'a> Planner<'a> {
     }
 
     /// Adds what a revision asks beyond the earlier ones.
-    pub fn revision(&mut self, revision: &Revision<'_>, number: usize) -> Result<(), PlanError> {
+    pub fn revision(&mut self, revision: &Revision<'_>) -> Result<(), PlanError> {
         let axes = Axes::new(revision.spec, self.rows, revision.models)?;
-        let models = revision.models.iter().map(|facts| self.model(facts, number)).collect::<Result<Vec<_>, _>>()?;
-        let conditions = revision.spec.conditions.iter().map(|c| self.condition(c, number)).collect::<Result<Vec<_>, _>>()?;
+        let models = revision.models.iter().map(|facts| self.model(facts)).collect::<Result<Vec<_>, _>>()?;
+        let conditions = revision.spec.conditions.iter().map(|c| self.condition(c)).collect::<Result<Vec<_>, _>>()?;
         let execution = &revision.spec.execution;
         (self.priority, self.weight, self.activations) = (execution.priority, execution.weight, execution.activations);
         self.baselines(revision, &axes);
@@ -215,13 +215,13 @@ impl<'a> Planner<'a> {
     }
 
     /// A model's place in the plan: the same weights keep their place and name.
-    fn model(&mut self, facts: &ModelFacts, revision: usize) -> Result<usize, PlanError> {
+    fn model(&mut self, facts: &ModelFacts) -> Result<usize, PlanError> {
         if let Some(at) = self.models.iter().position(|known| known.identity() == facts.identity()) {
             self.models[at].source.clone_from(&facts.source);
             return Ok(at);
         }
         if self.models.iter().any(|known| known.name == facts.name) {
-            return Err(PlanError::OtherModel { revision, model: facts.name.clone() });
+            return Err(PlanError::OtherModel { model: facts.name.clone() });
         }
         self.models.push(facts.clone());
         self.layers.push(BTreeSet::new());
@@ -229,12 +229,12 @@ impl<'a> Planner<'a> {
     }
 
     /// A condition's place in the plan: the same prompt keeps its place and name.
-    fn condition(&mut self, condition: &Condition, revision: usize) -> Result<usize, PlanError> {
+    fn condition(&mut self, condition: &Condition) -> Result<usize, PlanError> {
         if let Some(at) = self.conditions.iter().position(|known| known.prompt() == condition.prompt()) {
             return Ok(at);
         }
         if self.conditions.iter().any(|known| known.name == condition.name) {
-            return Err(PlanError::OtherCondition { revision, condition: condition.name.clone() });
+            return Err(PlanError::OtherCondition { condition: condition.name.clone() });
         }
         self.conditions.push(condition.clone());
         Ok(self.conditions.len() - 1)

@@ -66,7 +66,7 @@ fn the_adoption_window_begins_when_all_sweeps_are_open() {
 #[test]
 fn a_first_epoch_holds_nothing_back() {
     let mut machine = Machine::new(Settings::default());
-    let own = [Record::Epoch { epoch: 1, holder: "h".into(), software: "0".into() }];
+    let own = [Record::Epoch { epoch: 1, holder: "h".into(), software: "0".into(), at: 0 }];
     let (plan, committed, history) = (six_units(), BTreeMap::new(), History::replay(&own));
     machine.open_sweep(secs(0), Opening { id: one(), name: "n".into(), plan, epoch: 1, committed, history });
     assert_eq!(machine.poll_deadline(), None);
@@ -151,7 +151,6 @@ fn anothers_commit_makes_the_attempt_superfluous_not_successful() {
         generation: 0,
         mine: false,
         tokens: 7,
-        seconds: 1.0,
     });
     let status = bench.status();
     assert_eq!((status.units.committed, status.attempts.committed, status.work.tokens, status.workers[0].committed), (1, 0, 0, 0));

@@ -169,7 +169,7 @@ impl World {
         let first = if self.extended { 2 } else { 0 };
         for (id, plan) in SWEEPS.iter().zip([&self.plans[first], &self.plans[1]]) {
             let journal = self.journals.get_mut(&SweepId::from(*id)).unwrap();
-            journal.push(Record::Epoch { epoch: self.epoch, holder: "h".into(), software: "0".into() });
+            journal.push(Record::Epoch { epoch: self.epoch, holder: "h".into(), software: "0".into(), at: 0 });
             let (history, committed) = (History::replay(&*journal), self.store.clone());
             let opening = Opening { id: (*id).into(), name: "name".into(), plan: plan.clone(), epoch: self.epoch, committed, history };
             self.machine.open_sweep(self.now, opening);
@@ -291,7 +291,7 @@ impl World {
                     let Held { sweep, unit, attempt, generation, .. } = g.held;
                     let taken = self.store.get(&unit).is_some_and(|highest| *highest >= commit::result(generation));
                     let mine = *mine && !taken;
-                    let event = Event::Committed { worker: g.worker, sweep, unit, attempt, generation, mine, tokens: 1, seconds: 1.0 };
+                    let event = Event::Committed { worker: g.worker, sweep, unit, attempt, generation, mine, tokens: 1 };
                     if mine || taken { event } else { Event::Tick }
                 }
                 _ => Event::Tick,
@@ -303,30 +303,26 @@ impl World {
                 let generation = self.store.get(&unit).map_or(0, |link| commit::generation(*link));
                 let (worker, sweep, attempt) = ("y".into(), "t".into(), format!("foreign-{u}"));
                 let mine = !self.stands(&unit);
-                let event = Event::Committed { worker, sweep, unit, attempt, generation, mine, tokens: 1, seconds: 1.0 };
+                let event = Event::Committed { worker, sweep, unit, attempt, generation, mine, tokens: 1 };
                 if ready { event } else { Event::Tick }
             }
             Step::Fail(g, permanent) => granted(*g).map_or(Event::Tick, |g| Event::Failed {
                 worker: g.worker,
-                sweep: g.held.sweep,
                 unit: g.held.unit,
                 attempt: g.held.attempt,
                 error: "boom".into(),
                 permanent: *permanent,
             }),
-            Step::Release(g) => granted(*g).map_or(Event::Tick, |g| Event::Released {
-                worker: g.worker,
-                sweep: g.held.sweep,
-                unit: g.held.unit,
-                attempt: g.held.attempt,
-            }),
+            Step::Release(g) => {
+                granted(*g).map_or(Event::Tick, |g| Event::Released { worker: g.worker, unit: g.held.unit, attempt: g.held.attempt })
+            }
             Step::Corrupt(g, bad, generation) => reader(*g).map_or(Event::Tick, |g| {
                 let dependencies = unit_of(&g).map(|unit| unit.spec.dependencies()).unwrap_or_default();
                 let parts: Vec<UnitKey> = dependencies.iter().flat_map(|d| self.parts(d)).collect();
                 let bad = parts.get(*bad as usize % (parts.len() + 1)).copied().unwrap_or(g.held.unit);
                 let generation = if *generation < 200 { self.machine.generation(&bad) } else { u32::from(*generation) % 3 };
-                let Held { sweep, unit, attempt, .. } = g.held;
-                Event::Corrupt { worker: g.worker, sweep, unit, attempt, bad, generation, error: "rotten".into() }
+                let Held { unit, attempt, .. } = g.held;
+                Event::Corrupt { worker: g.worker, unit, attempt, bad, generation, error: "rotten".into() }
             }),
             Step::VoidStands => match self.voids.pop_front() {
                 Some((unit, generation)) => Event::Voided { unit, generation },
@@ -598,15 +594,15 @@ impl World {
             if !rot {
                 self.send(Event::ActivationsReleased { unit: bad, generation });
             }
-            self.send(Event::Corrupt { worker, sweep, unit, attempt, bad, generation, error: "gone".into() });
+            self.send(Event::Corrupt { worker, unit, attempt, bad, generation, error: "gone".into() });
             return true;
         }
         if let Some(bad) = dependencies.first().copied().filter(|_| rot) {
             let generation = self.machine.generation(&bad);
-            self.send(Event::Corrupt { worker, sweep, unit, attempt, bad, generation, error: "rotten".into() });
+            self.send(Event::Corrupt { worker, unit, attempt, bad, generation, error: "rotten".into() });
             return true;
         }
-        self.send(Event::Committed { worker, sweep, unit, attempt, generation, mine, tokens: 1, seconds: 1.0 });
+        self.send(Event::Committed { worker, sweep, unit, attempt, generation, mine, tokens: 1 });
         true
     }
 

@@ -89,9 +89,9 @@ fn what_would_change_a_sweep_is_refused() {
         let text = revised(&[BASE, later]).unwrap_err().to_string();
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
     };
-    says((&["a"], "seeds: [4]"), &["seeds: differs", "revision 2", "a sweep of its own"]);
+    says((&["a"], "seeds: [4]"), &["seeds: differs from what the sweep was first asked", "a sweep of its own"]);
     says((&["a"], "probes: [{kind: mlp}]"), &["probes: differs"]);
-    says((&["a"], "conditions: [{name: raw, template: 'now {text}'}]"), &["conditions: `raw` of revision 2", "another name"]);
+    says((&["a"], "conditions: [{name: raw, template: 'now {text}'}]"), &["conditions: `raw` puts another prompt", "another name"]);
     let one = |fields: &str| format!("offsets: [0, 1]\ncontinuation: {fields}");
     let changed = revised(&[(&["a"], &one("{}")), (&["a"], &one("{filler: 'and so'}"))]);
     assert!(changed.unwrap_err().to_string().starts_with("continuation: differs"));
@@ -99,5 +99,5 @@ fn what_would_change_a_sweep_is_refused() {
     other[0].name = "a".to_owned();
     let models = [facts("a", 2)];
     let revisions = [Revision { spec: &spec, models: &models }, Revision { spec: &spec, models: &other }];
-    assert!(plan_revisions(&revisions, &rows).unwrap_err().to_string().starts_with("models: `a` of revision 2"));
+    assert!(plan_revisions(&revisions, &rows).unwrap_err().to_string().starts_with("models: `a` has other weights"));
 }
