@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use limbic_proto::architecture::Architecture;
 
 use crate::kernel::blocks::Blocks;
+use crate::kernel::heads::Turns;
 
 /// One sequence inside a pass.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub(crate) struct Pass {
     pub sequences: Vec<Sequence>,
     /// Masks for attention that is composed of tensor operations.
     pub blocks: Blocks,
+    /// Rotations to the positions, likewise.
+    pub turns: Turns,
 }
 
 impl Pass {

@@ -25,9 +25,37 @@ struct Block {
     /// Their new tokens.
     tokens: Range<usize>,
     keys: Keys,
-    /// 0 where a query sees a key, else minus infinity, f32.
-    mask: Tensor,
+    mask: Mask,
 }
+
+/// Which keys a query sees: 0 where it does, else a number that leaves nothing of a share, f32.
+#[derive(Debug)]
+enum Mask {
+    /// As it is added.
+    Held(Tensor),
+    /// Of a part of a large sequence it is made anew whenever it is needed: those of all parts together would grow with the square of
+    /// its length. The number of each key in the sequence, `[1, keys]`, and of each query, `[tokens, 1]`, f32.
+    Counted { keys: Tensor, queries: Tensor, window: Option<usize> },
+}
+
+impl Mask {
+    fn get(&self) -> Result<Tensor> {
+        match self {
+            Mask::Held(mask) => Ok(mask.clone()),
+            Mask::Counted { keys, queries, window } => {
+                let mut seen = keys.broadcast_le(queries)?.to_dtype(DType::F32)?;
+                if let Some(window) = window {
+                    let from = (queries - *window as f64)?;
+                    seen = (seen * keys.broadcast_gt(&from)?.to_dtype(DType::F32)?)?;
+                }
+                seen.affine(UNSEEN, -UNSEEN)
+            }
+        }
+    }
+}
+
+/// Taken from the score of a key that isn't seen: its exponential is 0 in f32, whatever the others are.
+const UNSEEN: f64 = 1e30;
 
 /// Where a block's keys come from.
 #[derive(Debug)]
@@ -59,15 +87,14 @@ impl Blocks {
         let mut rest = sequences;
         while let Some(first) = rest.first() {
             let (run, others) = rest.split_at(together(rest));
-            let last = &run[run.len() - 1];
             if single(first) {
                 blocks.push(Block::each(run, window, device)?);
-            } else if large(first) {
+            } else if run.len() == 1 && large(first) {
                 for tokens in parts(first) {
-                    blocks.push(Block::alike(run, tokens, window, device)?);
+                    blocks.push(Block::part(first, tokens, window, device)?);
                 }
             } else {
-                blocks.push(Block::alike(run, first.start..last.start + last.len, window, device)?);
+                blocks.push(Block::alike(run, window, device)?);
             }
             rest = others;
         }
@@ -153,32 +180,55 @@ impl Block {
             mask.push(0.0);
         }
         let rows = Tensor::from_vec(rows, count * longest, device)?;
-        let mask = Tensor::from_vec(mask, (count, 1, 1, longest + 1), device)?;
+        let mask = Mask::Held(Tensor::from_vec(mask, (count, 1, 1, longest + 1), device)?);
         Ok(Block { tokens: first..first + count, keys: Keys::Each(rows), mask })
     }
 
-    /// The block of those of the sequences' new tokens: all of them, or a part of the only one's.
-    fn alike(sequences: &[Sequence], tokens: Range<usize>, window: Option<usize>, device: &Device) -> Result<Block> {
-        let mut cached = Vec::new();
-        sequences.iter().flat_map(|s| &s.prefix).for_each(|rows| cover(&mut cached, rows));
-        let (own, behind) = (sequences[0].start..tokens.end, held(&cached));
-        let keys = behind + own.len();
+    fn alike(sequences: &[Sequence], window: Option<usize>, device: &Device) -> Result<Block> {
+        let (first, last) = (&sequences[0], &sequences[sequences.len() - 1]);
+        let (tokens, cached) = (first.start..last.start + last.len, seen(sequences));
+        let keys = held(&cached) + tokens.len();
         let mut mask = vec![f32::NEG_INFINITY; tokens.len() * keys];
         for sequence in sequences {
-            let prefix = sequence.prefix.iter().filter(|rows| !rows.is_empty());
-            let prefix = prefix.map(|rows| (column(&cached, rows.start), rows.len())).map(|(at, len)| at..at + len);
-            let first = behind + sequence.start - own.start;
-            let columns: Vec<usize> = prefix.chain([first..first + sequence.len]).flatten().collect();
-            for token in tokens.start.max(sequence.start)..tokens.end.min(sequence.start + sequence.len) {
-                let to = before(sequence) + token - sequence.start + 1;
+            let columns = columns(sequence, &cached, tokens.start);
+            for query in 0..sequence.len {
+                let to = columns.len() - sequence.len + query + 1;
                 let from = window.map_or(0, |w| to.saturating_sub(w));
-                let row = &mut mask[(token - tokens.start) * keys..][..keys];
+                let row = &mut mask[(sequence.start - tokens.start + query) * keys..][..keys];
                 columns[from..to].iter().for_each(|&column| row[column] = 0.0);
             }
         }
-        let mask = Tensor::from_vec(mask, (tokens.len(), keys), device)?;
-        Ok(Block { tokens, keys: Keys::Alike { cached, own }, mask })
+        let mask = Mask::Held(Tensor::from_vec(mask, (tokens.len(), keys), device)?);
+        Ok(Block { keys: Keys::Alike { cached, own: tokens.clone() }, tokens, mask })
     }
+
+    /// Some of a large sequence's new tokens.
+    fn part(sequence: &Sequence, tokens: Range<usize>, window: Option<usize>, device: &Device) -> Result<Block> {
+        let cached = seen(std::slice::from_ref(sequence));
+        let own = sequence.start..tokens.end;
+        let mut keys = vec![0f32; held(&cached) + own.len()];
+        let columns = columns(sequence, &cached, own.start);
+        columns[..keys.len()].iter().enumerate().for_each(|(number, &column)| keys[column] = number as f32);
+        let queries: Vec<f32> = tokens.clone().map(|token| (before(sequence) + token - sequence.start) as f32).collect();
+        let queries = Tensor::from_vec(queries, (tokens.len(), 1), device)?;
+        let keys = Tensor::from_vec(keys, (1, held(&cached) + own.len()), device)?;
+        Ok(Block { tokens, keys: Keys::Alike { cached, own }, mask: Mask::Counted { keys, queries, window } })
+    }
+}
+
+/// The cache rows that any of the sequences sees.
+fn seen(sequences: &[Sequence]) -> Vec<Range<usize>> {
+    let mut cached = Vec::new();
+    sequences.iter().flat_map(|s| &s.prefix).for_each(|rows| cover(&mut cached, rows));
+    cached
+}
+
+/// Where a sequence's keys, in its own order, lie among a block's: the cached ones, then those of the pass's tokens from `first` on.
+fn columns(sequence: &Sequence, cached: &[Range<usize>], first: usize) -> Vec<usize> {
+    let prefix = sequence.prefix.iter().filter(|rows| !rows.is_empty());
+    let prefix = prefix.map(|rows| (column(cached, rows.start), rows.len())).map(|(at, len)| at..at + len);
+    let own = held(cached) + sequence.start - first;
+    prefix.chain([own..own + sequence.len]).flatten().collect()
 }
 
 /// As [`super::attention::attend`], on any device. Softmax is in f32.
@@ -231,7 +281,7 @@ impl Block {
         let q = self.queries(heads, qkv)?.reshape((tokens, kv, group, width))?;
         let q = q.permute((1, 2, 0, 3))?.contiguous()?.reshape((kv, group * tokens, width))?;
         let scores = scores(&q, &pairs.get(0)?)?.reshape((kv, group, tokens, keys))?;
-        let shares = shares(&scores, &self.mask, qkv.dtype())?;
+        let shares = shares(&scores, &self.mask.get()?, qkv.dtype())?;
         let mixed = shares.reshape((kv, group * tokens, keys))?.matmul(&pairs.get(1)?)?;
         let mixed = mixed.reshape((kv, group, tokens, width))?.permute((2, 0, 1, 3))?.contiguous()?;
         mixed.reshape((tokens, heads.key_start()))
@@ -247,7 +297,7 @@ impl Block {
         let pairs = Tensor::cat(&[&before, &own.unsqueeze(1)?], 1)?;
         let pairs = pairs.reshape((tokens, longest + 1, 2, kv, width))?.permute((2, 0, 3, 1, 4))?.contiguous()?;
         let q = self.queries(heads, qkv)?.reshape((tokens, kv, group, width))?;
-        let shares = shares(&scores(&q, &pairs.get(0)?)?, &self.mask, qkv.dtype())?;
+        let shares = shares(&scores(&q, &pairs.get(0)?)?, &self.mask.get()?, qkv.dtype())?;
         shares.matmul(&pairs.get(1)?)?.reshape((tokens, heads.key_start()))
     }
 }

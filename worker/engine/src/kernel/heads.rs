@@ -1,11 +1,14 @@
 //! What happens to queries and keys between the projection and the attention: bias, per-head norm, RoPE.
 
-use candle_core::{Result, Tensor};
+use std::cell::OnceCell;
+
+use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;
 
 use super::lanes::{dispatch, squares};
 use super::{Steps, change, pick, read};
 use crate::model::rope::Rope;
+use crate::pass::Pass;
 
 /// The widths inside one token's projected row: query heads, then key heads, then value heads.
 #[derive(Debug, Clone, Copy)]
@@ -48,11 +51,11 @@ pub(crate) struct HeadWeights {
 
 /// Adds the bias, norms queries and keys head by head and rotates them to their positions.
 ///
-/// Shapes: `qkv` [t, (hq + 2 hk) * w], `positions` [t] -> as `qkv`. Rotation is by halves: element i of a head pairs
+/// Shapes: `qkv` [t, (hq + 2 hk) * w] of a pass of t tokens -> as `qkv`. Rotation is by halves: element i of a head pairs
 /// with element i + w/2. See "RoFormer", <https://arxiv.org/abs/2104.09864>.
-pub(crate) fn place(steps: Steps, heads: Heads, qkv: Tensor, weights: &HeadWeights, rope: &Rope, positions: &[u32]) -> Result<Tensor> {
+pub(crate) fn place(steps: Steps, heads: Heads, qkv: Tensor, weights: &HeadWeights, rope: &Rope, pass: &Pass) -> Result<Tensor> {
     if steps == Steps::Composed {
-        return composed(heads, &qkv, weights, rope, positions);
+        return composed(heads, &qkv, weights, &pass.turns.get(rope, &pass.positions, qkv.dtype())?);
     }
     let vector = |t: Option<&Tensor>| t.map(|t| t.flatten_all()?.to_vec1::<f32>()).transpose();
     let work = Work {
@@ -67,7 +70,7 @@ pub(crate) fn place(steps: Steps, heads: Heads, qkv: Tensor, weights: &HeadWeigh
         read(&rope.sin, |sin| {
             change(&qkv, |qkv| {
                 qkv.par_chunks_mut(heads.row() * block)
-                    .zip(positions.par_chunks(block))
+                    .zip(pass.positions.par_chunks(block))
                     .for_each(|(rows, positions)| some_rows(&work, rows, positions, cos, sin));
             })
         })
@@ -115,20 +118,33 @@ fn some_rows(work: &Work, rows: &mut [f32], positions: &[u32], cos: &[f32], sin:
     dispatch!(body(work: &Work, rows: &mut [f32], positions: &[u32], cos: &[f32], sin: &[f32]))
 }
 
-fn composed(heads: Heads, qkv: &Tensor, weights: &HeadWeights, rope: &Rope, positions: &[u32]) -> Result<Tensor> {
+/// The cosines and sines of a pass's positions, `[t, w / 2]` each; looked up when a layer first asks and kept for the others.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(OnceCell<[Tensor; 2]>);
+
+impl Turns {
+    fn get(&self, rope: &Rope, positions: &[u32], dtype: DType) -> Result<[Tensor; 2]> {
+        if let Some(turns) = self.0.get() {
+            return Ok(turns.clone());
+        }
+        let table = |t: &Tensor| pick(t, positions)?.to_dtype(dtype);
+        let turns = [table(&rope.cos)?, table(&rope.sin)?];
+        Ok(self.0.get_or_init(|| turns).clone())
+    }
+}
+
+fn composed(heads: Heads, qkv: &Tensor, weights: &HeadWeights, [cos, sin]: &[Tensor; 2]) -> Result<Tensor> {
     let tokens = qkv.dim(0)?;
     let qkv = match &weights.bias {
         Some(bias) => qkv.broadcast_add(bias)?,
         None => qkv.clone(),
     };
-    let table = |t: &Tensor| pick(t, positions)?.to_dtype(qkv.dtype());
-    let (cos, sin) = (table(&rope.cos)?, table(&rope.sin)?);
     let turn = |start: usize, count: usize, norm: Option<&Tensor>| -> Result<Tensor> {
         let mut x = qkv.narrow(1, start, count * heads.width)?.contiguous()?.reshape((tokens, count, heads.width))?;
         if let Some(norm) = norm {
             x = candle_nn::ops::rms_norm(&x, norm, weights.eps)?;
         }
-        candle_nn::rotary_emb::rope_thd(&x.unsqueeze(0)?, &cos, &sin)?.reshape((tokens, count * heads.width))
+        candle_nn::rotary_emb::rope_thd(&x.unsqueeze(0)?, cos, sin)?.reshape((tokens, count * heads.width))
     };
     let q = turn(0, heads.queries, weights.norms.as_ref().map(|n| &n.0))?;
     let k = turn(heads.key_start(), heads.keys, weights.norms.as_ref().map(|n| &n.1))?;

@@ -112,7 +112,7 @@ impl Decoder {
         let heads = self.heads();
         let cached = plan.cache.map(|cache| &cache.layers[index]);
         let qkv = normed(steps, &x, &block.attention_norm, eps, &block.qkv)?;
-        let qkv = place(steps, heads, qkv, &block.heads, &self.rope, &pass.positions)?;
+        let qkv = place(steps, heads, qkv, &block.heads, &self.rope, pass)?;
         let mut mixed = attend(steps, heads, &qkv, cached, pass, block.window)?;
         if let (Some(layer), Some(to)) = (cached, plan.store) {
             store(steps, heads, layer, &qkv, &pass.sequences, to)?;
