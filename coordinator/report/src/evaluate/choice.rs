@@ -1,6 +1,8 @@
 //! Which of several layers, probes or places stands for all: chosen on validation rows wherever fits tell how they do there,
 //! so that its test score isn't flattered by the choice.
 
+use limbic_proto::rows::Scheme;
+
 use super::bench::Bench;
 use crate::results::{Choice, DepthPoint};
 
@@ -19,6 +21,13 @@ impl Merit {
     /// That of a point of a curve.
     pub fn of(point: &DepthPoint) -> Merit {
         Merit { measure: point.validation_score, loss: point.validation_loss, test: Some(point.score.value) }
+    }
+
+    /// That of a point where probes of several kinds compete: losses of probabilities and of numbers, which intensities have both,
+    /// decide no tie.
+    pub fn among_probes(point: &DepthPoint, scheme: Scheme, by: Choice) -> Merit {
+        let merit = Merit::of(point);
+        Merit { loss: merit.loss.filter(|_| scheme != Scheme::Intensity || by == Choice::ValidationLoss), ..merit }
     }
 
     /// That of some fits (seeds), mean over them.

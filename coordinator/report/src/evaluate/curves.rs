@@ -163,7 +163,7 @@ pub fn best(bench: &Bench<'_>, curves: &[DepthCurve], main: Option<&str>) -> (Ve
         let ours: Vec<&DepthCurve> = curves.iter().filter(|c| c.place.model == model && (alike || Some(&*c.probe) == main)).collect();
         // What one model's fits record beyond another's is left alone, so that all are chosen by the same.
         let merit = |c: &&DepthCurve| {
-            let merit = Merit::of(c.shown());
+            let merit = Merit::among_probes(c.shown(), bench.study.scheme, chosen);
             Merit { measure: merit.measure.filter(|_| chosen == Choice::ValidationMeasure), ..merit }
         };
         let (at, _) = choice::best(&ours.iter().map(merit).collect::<Vec<_>>());

@@ -310,7 +310,7 @@ fn beside(results: &Results, drawn: &[&Decay], controls: &[&str]) -> String {
         main(Context::MaskedPrompt).then(|| "what the reply alone carries (masked prompt)".to_owned()),
         (!forward.is_empty()).then(|| format!("what the prompt alone carries forward ({})", forward.join(", "))),
         drawn.iter().any(|d| d.transferred).then(|| "the probe of offset 0 used unchanged at every offset".to_owned()),
-        drawn.iter().any(|d| d.probe == "offset-mlp").then(|| "the offset-aware perceptron".to_owned()),
+        drawn.iter().any(|d| d.probe == "offset-mlp" && d.probe != primary(results)).then(|| "the offset-aware perceptron".to_owned()),
     ];
     let all: Vec<String> = all.into_iter().flatten().collect();
     let beside = if all.is_empty() { String::new() } else { format!(", beside {}", list(&all)) };

@@ -16,7 +16,7 @@ use crate::wording::{Unit, above_its_interval, capital, half_life, layer, list, 
 /// Of the curves that stand against the baselines, the best of a trained model.
 fn headline<'a>(study: &Study, results: &'a Results) -> Option<&'a DepthCurve> {
     let ours = results.best.iter().filter(|c| study.models[c.place.model].random_weights.is_none());
-    let merit = |c: &DepthCurve| Merit::of(c.shown());
+    let merit = |c: &DepthCurve| Merit::among_probes(c.shown(), study.scheme, results.chosen);
     ours.reduce(|best, c| if merit(c).beats(&merit(best), results.chosen) { c } else { best })
 }
 
@@ -117,9 +117,7 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
         card(format!("{:.0}%", peak.depth.value * 100.0), "depth of the peak", format!("{whose}{note}"));
     }
     if let Some(p) = results.persistence.iter().find(|p| p.place == curve.place)
-        && let Some(decay) = p.decay(&curve.probe, Context::Full, None)
-        // What is no better than the majority has no signal, whatever it leads over.
-        && let Some(fit) = decay.to_majority().filter(|f| f.half_life == HalfLife::NoSignal).or_else(|| decay.main())
+        && let Some(fit) = p.decay(&curve.probe, Context::Full, None).and_then(|d| d.main())
     {
         let words = half_life(&fit.half_life);
         let (value, note) = words.split_once(" [").unwrap_or((&words, ""));

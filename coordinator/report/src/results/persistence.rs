@@ -132,16 +132,23 @@ impl Persistence {
         self.decay(probe, Context::Full, None)?.main()?.towards
     }
 
-    /// The decay of a class that is comparable with the others'; none if its control has too few offsets for one.
+    /// The decay of a class that is comparable with the others'; none if its control has too few offsets for one. A class that begins
+    /// no better than without any signal has none to compare.
     pub fn of_class<'a>(&self, class: &'a Decay) -> Option<&'a Fitted> {
-        class.to(self.towards(&class.probe))
+        class.signalless().or_else(|| class.to(self.towards(&class.probe)))
     }
 }
 
 impl Decay {
-    /// The decay towards the first control's floor that has the offsets for one, or the majority's where none has.
+    /// The decay towards the first control's floor that has the offsets for one, or the majority's where none has, and where it
+    /// begins no better than the majority, so that there is no signal, whatever it leads over.
     pub fn main(&self) -> Option<&Fitted> {
-        self.fits.iter().find(|f| f.half_life != HalfLife::TooFew).or(self.fits.first())
+        self.signalless().or_else(|| self.fits.iter().find(|f| f.half_life != HalfLife::TooFew)).or(self.fits.first())
+    }
+
+    /// The decay towards the majority's floor, where there is no signal above it.
+    fn signalless(&self) -> Option<&Fitted> {
+        self.to_majority().filter(|f| f.half_life == HalfLife::NoSignal)
     }
 
     /// The decay towards a control's floor, or the majority's.

@@ -212,7 +212,7 @@ fn classes(study: &Study, p: &Persistence, probe: &str) -> Option<String> {
         .filter(|l| longest.0.is_infinite() && l.0 == longest.0 && l.3.class != longest.3.class)
         .map(|l| class_of(l.3).to_owned())
         .collect();
-    let mut others = if as_long.is_empty() { String::new() } else { format!(" That of {} isn't reached either.", list(&as_long)) };
+    let mut others = if as_long.is_empty() { String::new() } else { format!(" Nor is the half-life of {} reached.", list(&as_long)) };
     if lasting.len() < study.classes.len() {
         let without = study.classes.len() - lasting.len();
         others += &format!(" For {without} of the {} classes there is no half-life to compare.", study.classes.len());
