@@ -35,14 +35,14 @@ pub struct Traits {
     pub cells: u64,
     /// Its units.
     pub units: u64,
-    /// When a coordinator first took it up, in seconds since 1970, where that is known.
+    /// See [`Status::since`].
     pub since: Option<u64>,
 }
 
 impl Display for Traits {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{} cells, {} units", self.cells, self.units)?;
-        self.since.map_or(Ok(()), |since| write!(f, ", begun {}", date(since)))
+        self.since.map_or(Ok(()), |since| write!(f, ", since {}", date(since)))
     }
 }
 
@@ -260,7 +260,7 @@ mod tests {
         let known = |id: &str, cells, since| Entry { traits: Some(Traits { cells, units: 3, since }), ..entry(id, Some("quick")) };
         let sweeps = [known("aa11", 12, None), known("bb22", 24, Some(1_700_000_000)), entry("cc33", Some("paper"))];
         let said = find(&sweeps, "quick").unwrap_err().to_string();
-        let expected = "could be aa11 (quick: 12 cells, 3 units), bb22 (quick: 24 cells, 3 units, begun 2023-11-14 22:13 UTC): say";
+        let expected = "could be aa11 (quick: 12 cells, 3 units), bb22 (quick: 24 cells, 3 units, since 2023-11-14 22:13 UTC): say";
         assert!(said.contains(expected), "{said}");
     }
 

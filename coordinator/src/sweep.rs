@@ -90,16 +90,16 @@ impl Sweep {
             notes.push("the sweep had all that this spec asks already: nothing is added to it".to_owned());
         }
         let (models, conditions) = (&self.plan.models, &self.plan.conditions);
-        for (at, condition) in asked.spec.conditions.iter().enumerate() {
+        for condition in &asked.spec.conditions {
             if let Some(known) = conditions.iter().find(|known| known.prompt() == condition.prompt() && known.name != condition.name) {
                 let (new, known) = (&condition.name, &known.name);
-                notes.push(format!("conditions[{at}]: `{new}` puts the same prompt as the sweep's `{known}`, and goes by that name"));
+                notes.push(format!("conditions: `{new}` puts the same prompt as the sweep's `{known}`, and goes by that name"));
             }
         }
-        for (at, model) in asked.models.iter().enumerate() {
+        for model in &asked.models {
             if let Some(known) = models.iter().find(|known| known.identity() == model.identity() && known.name != model.name) {
                 let (new, known) = (&model.name, &known.name);
-                notes.push(format!("models[{at}]: `{new}` is the same model as the sweep's `{known}`, and goes by that name"));
+                notes.push(format!("models: `{new}` is the same model as the sweep's `{known}`, and goes by that name"));
             }
         }
         notes

@@ -18,7 +18,7 @@ pub struct Status {
     /// the pending ones then, and workers and what units wait for are not known.
     #[serde(default)]
     pub led: bool,
-    /// When a coordinator first took it up, in seconds since 1970; none where none has, or where an earlier version did.
+    /// When a coordinator took it up, the first time that one said so, as those of earlier versions didn't: seconds since 1970.
     #[serde(default)]
     pub since: Option<u64>,
     /// Cells: (model, layer, condition, offset).

@@ -48,7 +48,7 @@ fn planning(bencher: Bencher<'_, '_>, units: usize) {
 fn planning_with_fits(bencher: Bencher<'_, '_>, layers: usize) {
     let spec = testkit::spec(
         &["a", "b"],
-        "conditions: [{name: raw}, {name: said, template: 'She said: {text}'}]\noffsets: [0, 1, 2]\ncontinuation: {tokens: 2 }\nexecution: {rows_per_unit: 4}",
+        "conditions: [{name: raw}, {name: said, template: 'She said: {text}'}]\noffsets: [0, 1, 2]\ncontinuation: {tokens: 2}\nexecution: {rows_per_unit: 4}",
     );
     let (rows, models) = (testkit::rows(ROWS, &["joy", "anger"]), ["a", "b"].map(|name| testkit::facts(name, layers)));
     bencher.bench_local(|| plan::plan(black_box(&spec), &rows, &models).expect("the spec is sound"));

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub struct History {
     /// The epochs that coordinators have claimed.
     pub epochs: BTreeSet<u64>,
-    /// When it was led for the first time that says so, in seconds since 1970.
+    /// When it was led the first time that says so, as records of earlier versions don't: seconds since 1970.
     #[serde(default)]
     pub since: Option<u64>,
     /// No new leases.

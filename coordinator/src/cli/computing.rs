@@ -203,6 +203,7 @@ impl Here {
     ///
     /// With `retry`, what failed for good is tried again: whoever runs a sweep again has mended the cause, or hopes so.
     async fn compute(&mut self, store: &Store, sweep: &Sweep, retry: bool) -> Result<Status, Failure> {
+        RemoteArgs::usual().spare(store, sweep).await?;
         for model in sweep.plan.models.iter().filter(|model| model.source.starts_with("hf://")) {
             // Once: else every worker would fetch the same weights.
             ModelFiles::resolve(&model.source, Need::Weights).await.map_err(Failure::user)?;
@@ -262,7 +263,6 @@ async fn again(coordinator: &RemoteArgs, sweep: &Sweep, all: &[Corrupt]) -> Resu
 impl Running {
     /// Takes the lead of a first sweep and starts workers.
     async fn start(store: &Store, sweep: &Sweep, workers: usize, device: &str, log_format: LogFormat) -> Result<Running, Failure> {
-        RemoteArgs::usual().spare(store, sweep).await?;
         let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false).await?;
         let address = listener.local_addr().map_err(Failure::again)?;
         // Workers of an earlier command ended with it, so there is nobody to wait for.
@@ -280,7 +280,13 @@ impl Running {
 /// Voids corrupt results, in the journal first, as wherever something is voided: a coordinator that takes the lead in between
 /// must hear of it.
 async fn void(store: &Store, sweep: &Sweep, all: &[Corrupt]) -> Result<(), Failure> {
-    RemoteArgs::usual().spare(store, sweep).await?;
+    let usual = RemoteArgs::usual();
+    if usual.leads(store, sweep).await? {
+        again(&usual, sweep, all).await?;
+        return Err(Failure::again(
+            "the coordinator that leads the sweep computes that again: run the same command once it has (`limbic watch` shows when)",
+        ));
+    }
     let mut journal = Journal::lead(store, &sweep.id, &std::process::id().to_string()).await?;
     let record = |bad: &Corrupt| Record::Void { unit: bad.unit, generation: bad.generation, reason: bad.reason.clone(), asked: false };
     let entry = journal.entry(all.iter().map(record).collect());
@@ -293,13 +299,13 @@ async fn void(store: &Store, sweep: &Sweep, all: &[Corrupt]) -> Result<(), Failu
 }
 
 /// Where a sweep stands that is committed as a whole. Activations that are still to be released (the policy is new, or the
-/// last run was killed before it came to that) are released first; only for that the sweep is led.
+/// last run was killed before it came to that) are released first; only for that the sweep is led, and where a coordinator leads it
+/// that is its task.
 async fn release(store: &Store, sweep: &Sweep) -> Result<Status, Failure> {
     let mut machine = stored_machine(store, sweep).await?;
     machine.handle(Duration::ZERO, Event::AllOpen);
     let mut actions = std::iter::from_fn(|| machine.poll_action());
-    if actions.any(|action| matches!(action, Action::Release { .. })) {
-        RemoteArgs::usual().spare(store, sweep).await?;
+    if actions.any(|action| matches!(action, Action::Release { .. })) && !RemoteArgs::usual().leads(store, sweep).await? {
         let (handle, superseded) = start(store.clone(), Options { machine: Settings::default(), dismiss_workers: true });
         handle.open(sweep.clone()).await?;
         handle.all_open().await.map_err(Failure::again)?;

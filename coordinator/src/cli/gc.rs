@@ -121,7 +121,7 @@ pub async fn gc(args: GcArgs) -> Result<(), Failure> {
         answer!("{verb} {} objects ({}) of activations that were released", released.objects, bytes(released.bytes));
     }
     let age = seconds(args.older_than.as_secs_f64());
-    answer!("kept {referenced} attempts that a commit names, and {young} that are younger than {age} (--older-than)");
+    answer!("kept {referenced} older attempts that a commit names, and {young} that are younger than {age} (--older-than)");
     if unclear > 0 {
         answer!("kept {unclear} objects that are not understood: was another release at work here?");
     }

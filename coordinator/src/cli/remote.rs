@@ -56,7 +56,7 @@ pub struct WatchArgs {
 }
 
 /// How long a coordinator that may not be there is waited for.
-const GLANCE: Duration = Duration::from_secs(1);
+const GLANCE: Duration = Duration::from_secs(5);
 
 /// The longest answer that is taken: many units with the logs of their attempts.
 const LARGEST_ANSWER: usize = 256 << 20;
@@ -72,14 +72,18 @@ impl RemoteArgs {
         RemoteArgs { coordinator: std::env::var("LIMBIC_COORDINATOR").unwrap_or_else(|_| USUAL.to_owned()) }
     }
 
-    /// Fails where this coordinator leads the sweep: whoever else takes the lead of it ends that one, with all that it leads. One that
-    /// doesn't answer leads nothing that this can know of.
-    pub(super) async fn spare(&self, store: &Store, sweep: &Sweep) -> Result<(), Failure> {
-        let Ok(Ok(statuses)) = tokio::time::timeout(GLANCE, self.list()).await else { return Ok(()) };
-        let Some(theirs) = statuses.into_iter().find(|status| status.sweep == sweep.id && status.led) else { return Ok(()) };
+    /// Whether this coordinator leads the sweep. One that doesn't answer leads nothing that this can know of.
+    pub(super) async fn leads(&self, store: &Store, sweep: &Sweep) -> Result<bool, Failure> {
+        let Ok(Ok(statuses)) = tokio::time::timeout(GLANCE, self.list()).await else { return Ok(false) };
+        let Some(theirs) = statuses.into_iter().find(|status| status.sweep == sweep.id && status.led) else { return Ok(false) };
         // The same spec is the same sweep in any store, but begins in each at a time of its own.
         let ours = journal::read(store, &sweep.id).await?.history.since;
-        if ours.is_none() || ours != theirs.since {
+        Ok(ours.is_some() && ours == theirs.since)
+    }
+
+    /// Fails where this coordinator leads the sweep: whoever else takes the lead of it ends that one, with all that it leads.
+    pub(super) async fn spare(&self, store: &Store, sweep: &Sweep) -> Result<(), Failure> {
+        if !self.leads(store, sweep).await? {
             return Ok(());
         }
         Err(Failure::user(format_args!(

@@ -9,6 +9,7 @@ use limbic_proto::status::Status;
 
 use super::StoreArgs;
 use super::computing::{Computed, Computing, DeviceArgs, Now};
+use super::remote::RemoteArgs;
 use super::status::verdict;
 use crate::chains::Chains;
 use crate::failure::Failure;
@@ -57,6 +58,10 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     let prepared = prepare(spec.clone()).await?;
     let id = extended.as_ref().map_or(&prepared.id, |sweep| &sweep.id);
     let out = asked.map_or_else(|| made(catalogue::report_folder(id, &name)), Ok)?;
+    if let Some(extended) = extended.as_ref().filter(|extended| extended.extended_by(&prepared) == Ok(true)) {
+        // Before the store says so, or its coordinator would be the last to hear of it.
+        RemoteArgs::usual().spare(&store, extended).await?;
+    }
     let beyond = extended.as_ref().map(|sweep| sweep.id.as_str());
     let (mut sweep, notes) = catalogue::take_in(&store, prepared, beyond).await?;
     // The report is asked for anew each time; the work is not.

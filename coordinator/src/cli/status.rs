@@ -126,7 +126,7 @@ pub(super) fn state(status: &Status) -> &'static str {
 pub fn in_words(status: &Status) -> String {
     let (c, u, a) = (&status.cells, &status.units, &status.attempts);
     let mut text = format!("sweep     {} ({}): {}\n", status.sweep, status.name, state(status));
-    text += &status.since.map(|since| format!("begun     {}\n", date(since))).unwrap_or_default();
+    text += &status.since.map(|since| format!("since     {}\n", date(since))).unwrap_or_default();
     text += &format!("cells     {} of {} done, {} quarantined\n", c.done, c.total, c.quarantined);
     let open = if status.led { format!("{} running, {} pending", u.running, u.pending) } else { format!("{} open", u.pending) };
     text += &format!("units     {} of {} committed, {open}, {} quarantined\n", u.committed, u.total, u.quarantined);
@@ -172,7 +172,7 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
             cells.total,
             units.committed,
             units.total,
-            s.since.map(|since| format!("  begun {}", date(since))).unwrap_or_default()
+            s.since.map(|since| format!("  since {}", date(since))).unwrap_or_default()
         );
     }
     Ok(())

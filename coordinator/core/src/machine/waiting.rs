@@ -135,7 +135,7 @@ impl Machine {
 }
 
 fn busy(workers: usize) -> String {
-    if workers == 1 { "a worker: the only one is busy".to_owned() } else { format!("a worker: all {workers} are busy") }
+    if workers == 1 { "a worker: the one that takes units is busy".to_owned() } else { format!("a worker: all {workers} are busy") }
 }
 
 /// Why a sweep grants nothing at all for now, if so.

@@ -68,7 +68,7 @@ pub enum PlanError {
     },
     /// A reply that leaves no room for a prompt.
     #[error(
-        "{}: {tokens } tokens of reply leave model `{model}` no room for a prompt, its context is {context} tokens: {}, or put the \
+        "{}: {tokens} tokens of reply leave model `{model}` no room for a prompt, its context is {context} tokens: {}, or put the \
          model into a sweep of its own",
         if *.offset { "offsets" } else { "continuation.tokens" },
         if *.offset { "ask for smaller offsets" } else { "lower it" }

@@ -19,7 +19,7 @@ fn every_pending_unit_waits_for_something_that_is_said() {
     let fits = "4 fit a: their dependencies: 0 of 2 units of `extract a` are committed";
     assert_eq!(waiting(&bench), ["2 extract a: a worker: none is connected", fits]);
     let one_runs = bench.grant("w").unwrap();
-    assert_eq!(waiting(&bench), ["1 extract a: a worker: the only one is busy", fits]);
+    assert_eq!(waiting(&bench), ["1 extract a: a worker: the one that takes units is busy", fits]);
     bench.fail(&one_runs, false);
     let resting = waiting(&bench);
     assert!(resting[0].starts_with("1 extract a: a pause after a failure, the first for "), "{resting:?}");
