@@ -1,11 +1,12 @@
-//! Reading the wanted states out of a pass, layer by layer, before anything else is copied.
+//! Reading the wanted states out of a pass, layer by layer.
 
 use std::ops::Range;
 
+use candle_core::{DType, Tensor};
 use limbic_proto::axis::{Layer, Pooling, ReadOut};
 
 use super::{ExtractError, Extraction, Request, States};
-use crate::kernel::rows;
+use crate::kernel::{pick, rows};
 use crate::model::Tap;
 use crate::pass::Pass;
 use crate::prompt::Prompt;
@@ -27,7 +28,12 @@ pub(super) struct Sink<'a> {
     pub out: Extraction,
     /// How many tokens of every row were run.
     ran: Vec<u64>,
+    /// States of the pass under way that are still on the device, by the number of their layer.
+    waiting: Vec<(usize, Tensor)>,
 }
+
+/// Numbers that wait on a device before they are copied together: 128 MiB.
+const WAITING: usize = 1 << 25;
 
 impl<'a> Sink<'a> {
     pub(super) fn new(request: &'a Request, rows: usize, width: usize) -> Result<Sink<'a>, ExtractError> {
@@ -44,7 +50,7 @@ impl<'a> Sink<'a> {
         let states = all.map(empty).collect::<Result<_, ExtractError>>()?;
         let (replies, none) = (vec![Vec::new(); rows], vec![0; rows]);
         let out = Extraction { width, states, replies, shuffled: none.clone(), fillers: none, ..Extraction::default() };
-        Ok(Sink { request, out, ran: vec![0; rows] })
+        Ok(Sink { request, out, ran: vec![0; rows], waiting: Vec::new() })
     }
 
     /// Counts a pass's tokens. Its sequences are of these rows; without rows it was run for all.
@@ -66,20 +72,44 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Copies what `wishes` name out of one layer's states.
+    /// Copies what `wishes` name out of one layer's states; where it is `later`, they wait on the device for [`Sink::fetch`], for a GPU
+    /// stands still while it is asked for numbers.
     ///
     /// `kept` are the token indices that are left where the tap has only those.
-    pub(super) fn read(&mut self, tap: &Tap<'_>, wishes: &[Wish], kept: &[u32]) -> Result<(), ExtractError> {
+    pub(super) fn read(&mut self, tap: &Tap<'_>, wishes: &[Wish], kept: &[u32], later: bool) -> Result<(), ExtractError> {
         let Some(layer) = self.request.layers.iter().position(|l| *l == tap.layer) else { return Ok(()) };
         if wishes.is_empty() {
             return Ok(());
         }
-        let mut tokens: Vec<u32> = wishes.iter().flat_map(|w| w.tokens.clone()).map(|t| t as u32).collect();
-        tokens.sort_unstable();
-        tokens.dedup();
+        let tokens = self::kept(wishes, []);
         let at = |t: u32| if tap.kept_only { kept.binary_search(&t).unwrap_or(0) as u32 } else { t };
         let places: Vec<u32> = tokens.iter().map(|&t| at(t)).collect();
-        let numbers = rows(tap.states, &places)?;
+        if !later {
+            return self.take(layer, wishes, &tokens, &rows(tap.states, &places)?);
+        }
+        self.waiting.push((layer, pick(tap.states, &places)?));
+        if self.waiting.len() * tokens.len() * self.out.width < WAITING { Ok(()) } else { self.fetch(wishes) }
+    }
+
+    /// Copies the states that wait.
+    pub(super) fn fetch(&mut self, wishes: &[Wish]) -> Result<(), ExtractError> {
+        let (layers, states): (Vec<usize>, Vec<Tensor>) = std::mem::take(&mut self.waiting).into_iter().unzip();
+        if states.is_empty() {
+            return Ok(());
+        }
+        let tokens = kept(wishes, []);
+        let numbers = Tensor::cat(&states, 0)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let of_layers = numbers.chunks_exact(tokens.len() * self.out.width);
+        layers.into_iter().zip(of_layers).try_for_each(|(layer, numbers)| self.take(layer, wishes, &tokens, numbers))
+    }
+
+    /// Forgets the states that wait: their pass failed.
+    pub(super) fn drop_waiting(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// Puts one layer's states of these tokens, `[tokens, d]`, to where the wishes want them.
+    fn take(&mut self, layer: usize, wishes: &[Wish], tokens: &[u32], numbers: &[f32]) -> Result<(), ExtractError> {
         let width = self.out.width;
         for wish in wishes {
             let states = &mut self.out.states[layer * self.request.read_outs.len() + wish.read_out];
@@ -87,7 +117,7 @@ impl<'a> Sink<'a> {
             let first = tokens.binary_search(&(wish.tokens.start as u32)).unwrap_or(0);
             mean(&numbers[first * width..][..wish.tokens.len() * width], target);
             if !target.iter().all(|x| x.is_finite()) {
-                return Err(ExtractError::NotFinite { row: wish.row, layer: tap.layer, read_out: states.read_out });
+                return Err(ExtractError::NotFinite { row: wish.row, layer: states.layer, read_out: states.read_out });
             }
         }
         Ok(())

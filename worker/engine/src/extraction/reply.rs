@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 use limbic_proto::axis::Context;
+use rayon::prelude::*;
 
 use super::contexts::Behind;
 use super::gather::{Wish, kept};
@@ -187,7 +188,9 @@ impl Stream<'_, '_> {
         let vocab = scores.dim(1)?;
         let scores = scores.flatten_all()?.to_vec1::<f32>()?;
         let next = |(slot, scores): (&mut Slot, &[f32])| slot.sampler.choose(scores).ok_or(ExtractError::ScoresNotFinite { row: slot.row });
-        self.open.iter_mut().zip(scores.chunks_exact(vocab)).map(next).collect()
+        let chosen: Vec<Result<u32, ExtractError>> = self.open.par_iter_mut().zip(scores.par_chunks_exact(vocab)).map(next).collect();
+        // Of several errors the first row's is told.
+        chosen.into_iter().collect()
     }
 
     /// Whether a row whose reply is known can do without its place: nobody whose reply it reads, or that reads its, is open.

@@ -10,6 +10,7 @@ use super::gather::{Sink, Wish, kept, pooled};
 use super::prefix::{Prefix, families, shared};
 use super::reply::stream;
 use super::{Continuation, ExtractError, Extraction, OnProgress, Progress, Queue, Request, Verdict};
+use crate::kernel::Steps;
 use crate::model::{Model, Plan};
 use crate::pass::Pass;
 use crate::prompt::Prompt;
@@ -196,9 +197,10 @@ impl Run<'_> {
     pub(super) fn run(&mut self, rows: &[usize], pass: &Pass, plan: &Plan<'_>, wishes: &[Wish]) -> Result<Tensor, ExtractError> {
         let progress = self.progress();
         let (sink, on_progress) = (&mut self.sink, &mut *self.on_progress);
-        let mut failed = None;
+        let (later, mut failed) = (self.model.decoder.steps == Steps::Composed, None);
+        sink.drop_waiting();
         let states = self.model.decoder.forward(pass, plan, |tap| {
-            sink.read(&tap, wishes, plan.kept).and_then(|()| told(on_progress, progress)).map_err(|error| {
+            sink.read(&tap, wishes, plan.kept, later).and_then(|()| told(on_progress, progress)).map_err(|error| {
                 failed = Some(error);
                 candle_core::Error::Msg("the pass was given up".to_owned())
             })
@@ -207,6 +209,7 @@ impl Run<'_> {
             return Err(error);
         }
         let states = states?;
+        self.sink.fetch(wishes)?;
         self.sink.count(rows, pass);
         self.report()?;
         Ok(states)
