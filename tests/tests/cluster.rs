@@ -224,7 +224,7 @@ fn shells_complete_both_programs() {
     let sandbox = sandbox();
     for (ended, words) in [
         (sandbox.limbic(&["completions", "bash"]), ["_limbic()", "--extend"]),
-        (sandbox.worker(&["completions", "bash"]), ["_limbic-worker()", "--exit-when-finished"]),
+        (sandbox.worker(&["completions", "bash"]), ["nosort -o bashdefault -o default limbic-worker", "--exit-when-finished"]),
     ] {
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(words.iter().all(|word| ended.stdout.contains(word)), "{}", ended.stdout);

@@ -93,6 +93,14 @@ fn a_run_spares_the_coordinator_that_leads_its_sweep() {
     assert!(refused.stderr.contains(&format!("the coordinator at {} leads it", led.url)), "{}", refused.stderr);
     assert_eq!(led.status()["led"], true, "it goes on");
 
+    // Nor is it extended behind its back.
+    led.sandbox.small(&[("{name: raw},", "{name: raw}, {name: asked, template: 'How does this feel? {text}'},")]);
+    let before = led.sandbox.objects("sweeps");
+    let refused = led.sandbox.limbic_in(&environment, &[&run[..], &["--extend", "small"]].concat());
+    assert!(refused.code == Some(2) && refused.stderr.contains("leads it"), "{}", refused.stderr);
+    assert!(led.sandbox.objects("sweeps") == before, "nothing was written");
+    led.sandbox.small(&[]);
+
     // In another store it is another sweep, though of the same id.
     let elsewhere = led.sandbox.limbic_in(&environment, &["run", "small.yaml", "--store", "elsewhere"]);
     assert_eq!(elsewhere.code, Some(0), "{}", elsewhere.stderr);
@@ -101,6 +109,29 @@ fn a_run_spares_the_coordinator_that_leads_its_sweep() {
     // One that nobody knows of ends.
     assert_eq!(led.sandbox.limbic(&run).code, Some(0));
     assert_eq!(led.coordinator.as_mut().unwrap().wait(), Some(75));
+}
+
+#[test]
+fn what_a_run_finds_rotten_its_coordinator_computes_again() {
+    let mut led = Led::new();
+    let _worker = led.worker();
+    led.sandbox.until("the sweep is complete", || led.status()["state"] == "complete");
+    let (path, mut body) = led.sandbox.objects("data").into_iter().find(|(path, _)| path.ends_with("predictions.safetensors")).unwrap();
+    let middle = body.len() / 2;
+    body[middle] ^= 1;
+    std::fs::write(led.sandbox.path("store").join(path), body).unwrap();
+    let url = led.url.clone();
+    let run = || led.sandbox.limbic_in(&[("LIMBIC_COORDINATOR", &url)], &["run", "small.yaml", "--store", "store"]);
+    let handed_over = run();
+    assert_eq!(handed_over.code, Some(75), "{}", handed_over.stderr);
+    assert!(handed_over.stderr.contains("the coordinator that leads the sweep computes that again"), "{}", handed_over.stderr);
+    led.sandbox.until("it is computed again", || {
+        let status = led.status();
+        status["state"] == "complete" && status["attempts"]["committed"].as_u64() > status["units"]["total"].as_u64()
+    });
+    let read = run();
+    assert_eq!(read.code, Some(0), "{}", read.stderr);
+    assert!(led.coordinator.as_mut().unwrap().runs());
 }
 
 #[test]
