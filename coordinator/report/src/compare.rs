@@ -296,7 +296,9 @@ fn half_lives(studies: [&Study; 2], results: &[Results; 2]) -> Vec<HalfLives> {
     let mut all = Vec::new();
     let Some(probe) = results[0].probe.as_deref().filter(|p| results[1].probe.as_deref() == Some(*p)) else { return all };
     for (ours, theirs) in both_last(studies, results) {
-        let fits = |p: &crate::Persistence| p.decay(probe, Context::Full, None).map(|d| d.fits.clone()).unwrap_or_default();
+        let fits = |p: &crate::Persistence| {
+            p.decay(probe, Context::Full, None).map(|d| d.shown().cloned().collect::<Vec<_>>()).unwrap_or_default()
+        };
         let (model, condition) = named(studies[0], ours.place);
         let other = fits(theirs);
         for fit in fits(ours) {

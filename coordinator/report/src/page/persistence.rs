@@ -241,7 +241,7 @@ fn row(study: &Study, p: &Persistence, d: &Decay, controls: &[Context], unit: Un
         kept.into(),
         said(majority),
     ];
-    row.extend(controls.iter().map(|c| said(d.fits.iter().find(|f| f.towards == Some(*c)))));
+    row.extend(controls.iter().map(|c| said(d.shown().find(|f| f.towards == Some(*c)))));
     row
 }
 

@@ -146,6 +146,12 @@ impl Decay {
         self.signalless().or_else(|| self.fits.iter().find(|f| f.half_life != HalfLife::TooFew)).or(self.fits.first())
     }
 
+    /// Its decays, without leads over controls where there is no signal that could lead.
+    pub fn shown(&self) -> impl Iterator<Item = &Fitted> {
+        let lead = self.signalless().is_none();
+        self.fits.iter().filter(move |f| lead || f.towards.is_none())
+    }
+
     /// The decay towards the majority's floor, where there is no signal above it.
     fn signalless(&self) -> Option<&Fitted> {
         self.to_majority().filter(|f| f.half_life == HalfLife::NoSignal)

@@ -130,9 +130,7 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
     if let Some(d) = p.decay(&curve.probe, Context::Full, None)
         && let (Some(first), Some(last), Some(majority)) = (d.points.first(), d.points.last(), d.to_majority())
     {
-        // What is no better than the majority has no signal, whatever it leads over.
-        let lead = majority.half_life != HalfLife::NoSignal;
-        let towards = d.fits.iter().filter(|_| lead).filter_map(|f| Some((f.towards?, f)));
+        let towards = d.shown().filter_map(|f| Some((f.towards?, f)));
         let beyond: Vec<String> = towards.map(|(c, f)| format!("{} beyond the {} control", half_life(&f.half_life), c.as_str())).collect();
         let beyond = if beyond.is_empty() { String::new() } else { format!("; {}", list(&beyond)) };
         // Replies end, and what is left at the last offset may be few rows.
