@@ -32,7 +32,7 @@ pub(super) struct Sink<'a> {
     waiting: Vec<(usize, Tensor)>,
 }
 
-/// Numbers that wait on a device before they are copied together: 128 MiB.
+/// Numbers that wait on a device before they are copied together; in f32 they are 128 MiB.
 const WAITING: usize = 1 << 25;
 
 impl<'a> Sink<'a> {

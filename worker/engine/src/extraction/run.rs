@@ -198,13 +198,15 @@ impl Run<'_> {
         let progress = self.progress();
         let (sink, on_progress) = (&mut self.sink, &mut *self.on_progress);
         let (later, mut failed) = (self.model.decoder.steps == Steps::Composed, None);
-        sink.drop_waiting();
         let states = self.model.decoder.forward(pass, plan, |tap| {
             sink.read(&tap, wishes, plan.kept, later).and_then(|()| told(on_progress, progress)).map_err(|error| {
                 failed = Some(error);
                 candle_core::Error::Msg("the pass was given up".to_owned())
             })
         });
+        if failed.is_some() || states.is_err() {
+            sink.drop_waiting();
+        }
         if let Some(error) = failed {
             return Err(error);
         }

@@ -54,7 +54,7 @@ impl Mask {
     }
 }
 
-/// Taken from the score of a key that isn't seen: its exponential is 0 in f32, whatever the others are.
+/// Taken from the score of a key that isn't seen: beside any score that a key which is seen can have its exponential is 0 in f32.
 const UNSEEN: f64 = 1e30;
 
 /// Where a block's keys come from.
