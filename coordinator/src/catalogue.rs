@@ -189,6 +189,15 @@ pub async fn open(store: &Store, wanted: &str) -> Result<Sweep, Failure> {
     sweep::open(store, &id(store, wanted).await?).await
 }
 
+/// The sweep of that very id, if it stands.
+///
+/// # Errors
+/// The store can't be read, or the sweep can't.
+pub async fn known(store: &Store, id: &str) -> Result<Option<Sweep>, Failure> {
+    let stands = store.list(layout::sweeps()).await?.iter().any(|name| name == id);
+    if stands { sweep::open(store, id).await.map(Some) } else { Ok(None) }
+}
+
 /// Every sweep that can be read; a warning names each one that can't.
 ///
 /// # Errors

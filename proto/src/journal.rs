@@ -28,7 +28,7 @@ pub enum Record {
         holder: String,
         /// Version of the software.
         software: String,
-        /// When, in seconds since 1970 by its own clock: for people alone, nothing is decided by it. 0 in older journals.
+        /// When, in seconds since 1970 by its own clock: for people, and to tell the same sweep in two stores apart. 0 in older journals.
         #[serde(default)]
         at: u64,
     },

@@ -1,5 +1,8 @@
 //! Results that rot in the store: whoever reads them finds out, and they are computed again.
 
+use limbic::journal::Journal;
+use limbic_proto::journal::Record;
+use limbic_store::Store;
 use limbic_tests::Sandbox;
 use serde_json::Value;
 
@@ -72,6 +75,25 @@ fn rotten_states_are_computed_again_when_a_fit_needs_them() {
     assert_eq!(std::fs::read(sandbox.path("out/results.parquet")).unwrap(), results, "the numbers are the same");
     let status = sandbox.json(&["status", "small", "--store", "store", "--json"]);
     assert_eq!((&status["attempts"]["failed"], &status["units"]["committed"]), (&Value::from(0), &status["units"]["total"]));
+}
+
+#[test]
+fn what_was_to_be_computed_again_when_a_run_was_killed_is_so_by_the_next() {
+    let (sandbox, results) = finished();
+    let path = artifacts(&sandbox, "fits.json").remove(0);
+    flip(&sandbox, &path);
+    let unit = unit(&path).parse().unwrap();
+    let status = sandbox.json(&["status", "small", "--store", "store", "--json"]);
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let store = Store::open(sandbox.path("store").to_str().unwrap()).unwrap();
+        let mut journal = Journal::lead(&store, status["sweep"].as_str().unwrap(), "killed").await.unwrap();
+        let entry = journal.entry(vec![Record::Void { unit, generation: 0, reason: "it rotted".into(), asked: false }]);
+        // It comes to nothing more.
+        journal.append(&entry).await.unwrap();
+    });
+    let again = sandbox.json(&RUN);
+    assert_eq!((&again["state"], &again["computed_units"]), (&Value::from("complete"), &Value::from(1)), "{again}");
+    assert_eq!(std::fs::read(sandbox.path("out/results.parquet")).unwrap(), results, "the numbers are the same");
 }
 
 #[test]

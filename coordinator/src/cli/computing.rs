@@ -146,18 +146,22 @@ impl Computing {
         let mut before_again = None;
         loop {
             let whole = Chains::read(&self.store, sweep).await?.committed(sweep) == sweep.plan.units.len();
-            let status = match &mut self.by {
+            let stands = match &self.by {
                 // No worker is started, so nothing can be granted.
                 By::Here(_) if whole => release(&self.store, sweep).await?,
                 // What was voided may stand a moment longer.
-                By::Elsewhere(_) if whole && round == 0 => stored_status(&self.store, sweep).await?,
-                by => {
+                By::Elsewhere(_) if whole && round == 0 => Some(stored_status(&self.store, sweep).await?),
+                _ => None,
+            };
+            let status = match stands {
+                Some(status) => status,
+                None => {
                     // Before it is opened: workers that wait for units are granted some at once.
                     let before = match before_again.take() {
                         Some(before) => before,
                         None => stored_status(&self.store, sweep).await?.attempts,
                     };
-                    let status = match by {
+                    let status = match &mut self.by {
                         By::Here(here) => here.compute(&self.store, sweep, round == 0).await?,
                         By::Elsewhere(coordinator) => handed_over(coordinator, sweep).await?,
                     };
@@ -179,9 +183,14 @@ impl Computing {
             match read(&chains, &status).await {
                 Ok(results) => return Ok(Computed { status, results, now }),
                 Err(CollectError::Corrupt(all)) if round < ROUNDS && status.state == SweepState::Complete => {
+                    // Whoever voids leads, and one that leads already isn't ended for it.
+                    let usual = RemoteArgs::usual();
+                    if matches!(self.by, By::Here(_)) && usual.leads(&self.store, sweep).await? {
+                        self.by = By::Elsewhere(usual);
+                    }
                     match &mut self.by {
                         By::Here(here) => {
-                            // Whoever voids leads. Workers start anew with the next coordinator.
+                            // Workers start anew with the next coordinator.
                             here.running = None;
                             void(&self.store, sweep, &all).await?;
                         }
@@ -280,13 +289,6 @@ impl Running {
 /// Voids corrupt results, in the journal first, as wherever something is voided: a coordinator that takes the lead in between
 /// must hear of it.
 async fn void(store: &Store, sweep: &Sweep, all: &[Corrupt]) -> Result<(), Failure> {
-    let usual = RemoteArgs::usual();
-    if usual.leads(store, sweep).await? {
-        again(&usual, sweep, all).await?;
-        return Err(Failure::again(
-            "the coordinator that leads the sweep computes that again: run the same command once it has (`limbic watch` shows when)",
-        ));
-    }
     let mut journal = Journal::lead(store, &sweep.id, &std::process::id().to_string()).await?;
     let record = |bad: &Corrupt| Record::Void { unit: bad.unit, generation: bad.generation, reason: bad.reason.clone(), asked: false };
     let entry = journal.entry(all.iter().map(record).collect());
@@ -298,14 +300,18 @@ async fn void(store: &Store, sweep: &Sweep, all: &[Corrupt]) -> Result<(), Failu
     Ok(())
 }
 
-/// Where a sweep stands that is committed as a whole. Activations that are still to be released (the policy is new, or the
+/// Where a sweep stands that is committed as a whole; none where a result is to be voided yet, as the journal says, because who wanted
+/// that was killed. Activations that are still to be released (the policy is new, or the
 /// last run was killed before it came to that) are released first; only for that the sweep is led, and where a coordinator leads it
 /// that is its task.
-async fn release(store: &Store, sweep: &Sweep) -> Result<Status, Failure> {
+async fn release(store: &Store, sweep: &Sweep) -> Result<Option<Status>, Failure> {
     let mut machine = stored_machine(store, sweep).await?;
     machine.handle(Duration::ZERO, Event::AllOpen);
-    let mut actions = std::iter::from_fn(|| machine.poll_action());
-    if actions.any(|action| matches!(action, Action::Release { .. })) && !RemoteArgs::usual().leads(store, sweep).await? {
+    let actions: Vec<Action> = std::iter::from_fn(|| machine.poll_action()).collect();
+    if actions.iter().any(|action| matches!(action, Action::Void { .. })) {
+        return Ok(None);
+    }
+    if actions.iter().any(|action| matches!(action, Action::Release { .. })) && !RemoteArgs::usual().leads(store, sweep).await? {
         let (handle, superseded) = start(store.clone(), Options { machine: Settings::default(), dismiss_workers: true });
         handle.open(sweep.clone()).await?;
         handle.all_open().await.map_err(Failure::again)?;
@@ -315,7 +321,7 @@ async fn release(store: &Store, sweep: &Sweep) -> Result<Status, Failure> {
             () = stop_signal() => return Err(Failure::again("stopped; everything computed is kept: run the same command to go on")),
         }
     }
-    stored_status(store, sweep).await
+    stored_status(store, sweep).await.map(Some)
 }
 
 async fn until_terminal(handle: &Handle, sweep: &str, bar: &SweepBar) -> Result<Status, Failure> {

@@ -58,9 +58,11 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     let prepared = prepare(spec.clone()).await?;
     let id = extended.as_ref().map_or(&prepared.id, |sweep| &sweep.id);
     let out = asked.map_or_else(|| made(catalogue::report_folder(id, &name)), Ok)?;
-    if let Some(extended) = extended.as_ref().filter(|extended| extended.extended_by(&prepared) == Ok(true)) {
+    // A model that lies elsewhere by now is a revision, too.
+    let known = if extended.is_none() { catalogue::known(&store, &prepared.id).await? } else { None };
+    if let Some(standing) = extended.as_ref().or(known.as_ref()).filter(|standing| standing.extended_by(&prepared) == Ok(true)) {
         // Before the store says so, or its coordinator would be the last to hear of it.
-        RemoteArgs::usual().spare(&store, extended).await?;
+        RemoteArgs::usual().spare(&store, standing).await?;
     }
     let beyond = extended.as_ref().map(|sweep| sweep.id.as_str());
     let (mut sweep, notes) = catalogue::take_in(&store, prepared, beyond).await?;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use limbic_core::machine::{Event, SweepId};
 use limbic_proto::key::UnitKey;
-use limbic_proto::layout;
 use limbic_proto::spec::Spec;
 use limbic_proto::status::{Status as SweepStatus, SweepState};
 use limbic_proto::wire::control_server::Control;
@@ -68,14 +67,10 @@ impl ControlService {
     /// A sweep that its submitter has written into the store.
     async fn standing(&self, id: &str) -> Result<Sweep, Status> {
         let store = self.coordinator.store();
-        let listed = store.list(layout::sweeps()).await.map_err(|e| refused(e.into()))?;
-        if !listed.iter().any(|name| name == id) {
+        catalogue::known(store, id).await.map_err(refused)?.ok_or_else(|| {
             let url = store.url();
-            return Err(Status::not_found(format!(
-                "sweep {id} doesn't stand in this coordinator's store, {url}: is it the one of --store?"
-            )));
-        }
-        sweep::open(store, id).await.map_err(refused)
+            Status::not_found(format!("sweep {id} doesn't stand in this coordinator's store, {url}: is it the one of --store?"))
+        })
     }
 
     async fn meant(&self, sweep: &str, wanted: &str) -> Result<Vec<UnitKey>, Status> {
