@@ -86,6 +86,8 @@ impl Has {
         let (mut layers, mut offsets): (At<Layer>, At<u32>) = (At::new(), At::new());
         for curve in results.depth.iter().chain(&results.best) {
             layers.entry(curve.place).or_default().extend(curve.points.iter().map(|point| point.layer));
+            // Also where nothing was fitted beyond the prompt.
+            offsets.entry(curve.place).or_default().insert(0);
         }
         for p in &results.persistence {
             offsets.entry(p.place).or_default().extend(p.decays.iter().flat_map(|d| d.points.iter().map(|point| point.0)));

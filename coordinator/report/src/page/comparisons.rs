@@ -9,19 +9,26 @@ use crate::wording::{Unit, count, p_value};
 pub const COLUMNS: &[&str] =
     &["model", "what", "#score", "against", "#its score", "#difference", "#p (Holm)", "#p (BH)", "#would show", "#rows"];
 
-/// What the last columns mean; p-values were corrected over so many comparisons.
-pub fn note(corrected: usize) -> String {
+/// What the last columns mean; p-values were corrected over so many comparisons, and `detectable` says whether any could be told what
+/// would show.
+pub fn note(corrected: usize, detectable: bool) -> String {
     let p = match corrected {
         0 => "no p-value: the rows are too few or of one group, or the two differ on none of them".to_owned(),
         1 => "p of a single comparison, so that there is nothing to correct".to_owned(),
         n => format!("p after Holm's and after Benjamini and Hochberg's correction over {} comparisons", count(n as u64)),
     };
-    format!("{p}; would show, where it can be told: the smallest difference that these rows would show with 80% power")
+    let shown = if detectable {
+        "; would show, where it can be told: the smallest difference that these rows would show with 80% power"
+    } else {
+        ""
+    };
+    format!("{p}{shown}")
 }
 
 /// The same of one family of paired differences.
 pub fn note_of(results: &Results, family: &str) -> String {
-    note(results.comparisons.iter().filter(|c| c.family == family).map(|c| c.corrected).max().unwrap_or(0))
+    let all = || results.comparisons.iter().filter(|c| c.family == family);
+    note(all().map(|c| c.corrected).max().unwrap_or(0), all().any(|c| c.detectable.is_some()))
 }
 
 /// The rows of one family of paired differences.

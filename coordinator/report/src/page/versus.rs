@@ -194,7 +194,8 @@ fn table(section: &mut Section, versus: &Versus<'_>, family: &'static str, capti
     }
     let words = versus.results.each_ref().map(|r| r.measure.words);
     let of = if words[0] == words[1] { words[0].to_owned() } else { format!("{} of A, {} of B", words[0], words[1]) };
-    let note = if versus.paired { format!("; {}", super::comparisons::note(tested(versus, family))) } else { String::new() };
+    let detectable = versus.shared.iter().any(|s| s.family == family && s.paired.as_ref().is_some_and(|p| p.detectable.is_some()));
+    let note = if versus.paired { format!("; {}", super::comparisons::note(tested(versus, family), detectable)) } else { String::new() };
     section.table(format!("{caption}: {of}{note}"), &columns, rows);
 }
 

@@ -149,6 +149,12 @@ fn probes_layers_and_offsets_of_one_alone_are_told() {
     let markdown = text(&files, "compare.md");
     assert!(markdown.contains("Only in A: baseline or probe mlp; layer ") && !markdown.contains("Only in B"), "{markdown}");
 
+    // Offset 0 is in both, though one has nothing beyond it.
+    let mut alone = a.clone();
+    alone.predictions.retain(|p| p.read_out.is_none_or(|r| r.offset == 0));
+    let told = json(&self::files(&a, &alone))["only"].clone();
+    assert!(told[0]["offsets"].as_array().is_some_and(|o| !o.is_empty() && o.iter().all(|o| o["at"] != 0)), "{told}");
+
     // Without a probe in common nothing is said of probes.
     b.predictions.retain(|p| p.layer.is_none());
     let markdown = text(&self::files(&a, &b), "compare.md");
