@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use limbic_proto::logs::tell;
-use limbic_proto::status::Status;
+use limbic_proto::status::{Status, SweepState};
 use tracing::Level;
 
 /// A sweep's progress bar. Where standard error is not a terminal (a file, the log of a job) it is a line now and then.
@@ -115,6 +115,9 @@ impl SweepBar {
             parts.push(format!("{} quarantined", status.units.quarantined));
         }
         parts.push(counted(status.workers.len(), "worker"));
+        if status.state == SweepState::Paused {
+            parts.push("paused: `limbic resume` goes on".to_owned());
+        }
         let line = parts.join(" · ");
         if self.bar.is_hidden() {
             self.line(format!("sweep {}: {:.0}% of the work, {line}", status.name, 100.0 * work.done_flops / work.total_flops.max(1.0)));

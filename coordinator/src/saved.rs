@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use limbic_core::plan::{Place, PlannedUnit};
-use limbic_proto::axis::ReadOut;
+use limbic_core::selector::Selector;
+use limbic_proto::axis::{Context, ReadOut};
 use limbic_proto::card::{CARD, ProbeCard};
 use limbic_proto::commit::Commit;
 use limbic_proto::key::UnitKey;
@@ -20,7 +21,8 @@ use crate::sweep::Sweep;
 const SHOWN: usize = 12;
 
 /// The file of the one probe that is meant: of a fit unit (the beginning of its key, or terms as `limbic show` takes them)
-/// the fit of that name, else that of the logistic (or ridge, or first) probe at the last prompt token.
+/// the fit of that name, else that of the logistic (or ridge, or first) probe at the last prompt token, or at the offset that a term
+/// names.
 ///
 /// # Errors
 /// None or several units fit, the unit isn't committed, it has no such probe, or the store can't be read.
@@ -40,11 +42,16 @@ pub async fn probe(store: &Store, sweep: &Sweep, wanted: &str, fit: Option<&str>
     }
     let found = match fit {
         Some(name) => known.iter().find(|(_, _, record)| record.name.tensor() == name),
-        // As in reports, the logistic probe speaks for the others.
-        None => known.iter().min_by_key(|(_, _, record)| {
-            let rank = ["logistic", "ridge"].iter().position(|probe| *probe == record.name.probe).unwrap_or(2);
-            (record.name.read_out != Some(ReadOut::LAST), rank)
-        }),
+        None => {
+            let terms = wanted.parse::<Selector>().unwrap_or_default();
+            let meant = |record: &FitRecord| record.name.read_out.is_none_or(|read_out| terms.means_offset(read_out.offset));
+            // As in reports, the logistic probe speaks for the others.
+            known.iter().filter(|(_, _, record)| meant(record)).min_by_key(|(_, _, record)| {
+                let rank = ["logistic", "ridge"].iter().position(|probe| *probe == record.name.probe).unwrap_or(2);
+                let context = record.name.read_out.map(|read_out| read_out.context);
+                (record.name.read_out != Some(ReadOut::LAST), context != Some(Context::Full), rank)
+            })
+        }
     };
     let Some((key, done, record)) = found else {
         let names: Vec<String> = known.iter().map(|(_, _, record)| record.name.tensor()).collect();
@@ -56,7 +63,8 @@ pub async fn probe(store: &Store, sweep: &Sweep, wanted: &str, fit: Option<&str>
             (asked, false) => {
                 let (shown, others) = (names[..names.len().min(SHOWN)].join(", "), names.len().saturating_sub(SHOWN));
                 let others = if others > 0 { format!(" and {others} more") } else { String::new() };
-                Failure::user(format_args!("--fit {}: {} has {shown}{others}", asked.unwrap_or_default(), planned.unit.hints.title))
+                let asked = asked.map_or_else(|| format!("`{wanted}`"), |name| format!("--fit {name}"));
+                Failure::user(format_args!("{asked}: {} has {shown}{others}", planned.unit.hints.title))
             }
         });
     };

@@ -46,6 +46,9 @@ fn a_kept_probe_says_of_a_text_what_the_sweep_said_of_it() {
     assert!(last.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{last:?} and in the sweep {expected:?}");
     assert!(tokens.iter().any(|token| values(token) != last), "other tokens are read for themselves");
 
+    let later = sandbox.json(&["apply", &format!("{unit} offset=3"), "--store", "store", "--text", &row.text, "--json"]);
+    assert_eq!((&read["fit"], &later["fit"]), (&"logistic.k0.s0".into(), &"logistic.k3.s0".into()), "an offset means its probe");
+
     let model = Sandbox::repository().join("configs/quickstart/models");
     let elsewhere = |name: &str| {
         let model = model.join(name).to_string_lossy().into_owned();

@@ -94,6 +94,12 @@ fn what_was_to_be_computed_again_when_a_run_was_killed_is_so_by_the_next() {
     let again = sandbox.json(&RUN);
     assert_eq!((&again["state"], &again["computed_units"]), (&Value::from("complete"), &Value::from(1)), "{again}");
     assert_eq!(std::fs::read(sandbox.path("out/results.parquet")).unwrap(), results, "the numbers are the same");
+
+    // What is computed again isn't counted among what was found.
+    flip(&sandbox, &artifacts(&sandbox, "fits.json").pop().unwrap());
+    let said = sandbox.limbic(&RUN[..RUN.len() - 1]);
+    let found = format!("1 computed now, {} found done", again["units"]["total"].as_u64().unwrap() - 1);
+    assert!(said.stdout.contains(&found), "{}", said.stdout);
 }
 
 #[test]

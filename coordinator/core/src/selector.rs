@@ -118,6 +118,11 @@ fn range(value: &str) -> Result<RangeInclusive<u32>, String> {
 }
 
 impl Selector {
+    /// Whether it means an offset; without such a term it means all.
+    pub fn means_offset(&self, offset: u32) -> bool {
+        self.offsets.as_ref().is_none_or(|all| all.iter().any(|range| range.contains(&offset)))
+    }
+
     fn add(&mut self, term: &str) -> Result<(), String> {
         let (key, values) = term.split_once('=').ok_or_else(|| format!("write KEY=VALUE; the keys are {KEYS}"))?;
         match key {

@@ -184,9 +184,15 @@ impl Computing {
                 Ok(results) => return Ok(Computed { status, results, now }),
                 Err(CollectError::Corrupt(all)) if round < ROUNDS && status.state == SweepState::Complete => {
                     // Whoever voids leads, and one that leads already isn't ended for it.
-                    let usual = RemoteArgs::usual();
-                    if matches!(self.by, By::Here(_)) && usual.leads(&self.store, sweep).await? {
-                        self.by = By::Elsewhere(usual);
+                    let (usual, mut attempts) = (RemoteArgs::usual(), status.attempts);
+                    if matches!(self.by, By::Here(_))
+                        && let Some(theirs) = usual.leads(&self.store, sweep).await?
+                    {
+                        tell(
+                            Level::INFO,
+                            &"note: a coordinator leads the sweep: its workers compute again what is corrupt, and are waited for",
+                        );
+                        (self.by, attempts) = (By::Elsewhere(usual), theirs.attempts);
                     }
                     match &mut self.by {
                         By::Here(here) => {
@@ -195,7 +201,7 @@ impl Computing {
                             void(&self.store, sweep, &all).await?;
                         }
                         By::Elsewhere(coordinator) => {
-                            before_again = Some(status.attempts);
+                            before_again = Some(attempts);
                             again(coordinator, sweep, &all).await?;
                         }
                     }
@@ -311,7 +317,7 @@ async fn release(store: &Store, sweep: &Sweep) -> Result<Option<Status>, Failure
     if actions.iter().any(|action| matches!(action, Action::Void { .. })) {
         return Ok(None);
     }
-    if actions.iter().any(|action| matches!(action, Action::Release { .. })) && !RemoteArgs::usual().leads(store, sweep).await? {
+    if actions.iter().any(|action| matches!(action, Action::Release { .. })) && RemoteArgs::usual().leads(store, sweep).await?.is_none() {
         let (handle, superseded) = start(store.clone(), Options { machine: Settings::default(), dismiss_workers: true });
         handle.open(sweep.clone()).await?;
         handle.all_open().await.map_err(Failure::again)?;

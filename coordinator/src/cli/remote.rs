@@ -72,18 +72,18 @@ impl RemoteArgs {
         RemoteArgs { coordinator: std::env::var("LIMBIC_COORDINATOR").unwrap_or_else(|_| USUAL.to_owned()) }
     }
 
-    /// Whether this coordinator leads the sweep. One that doesn't answer leads nothing that this can know of.
-    pub(super) async fn leads(&self, store: &Store, sweep: &Sweep) -> Result<bool, Failure> {
-        let Ok(Ok(statuses)) = tokio::time::timeout(GLANCE, self.list()).await else { return Ok(false) };
-        let Some(theirs) = statuses.into_iter().find(|status| status.sweep == sweep.id && status.led) else { return Ok(false) };
+    /// Where the sweep stands by this coordinator, if that leads it. One that doesn't answer leads nothing that this can know of.
+    pub(super) async fn leads(&self, store: &Store, sweep: &Sweep) -> Result<Option<Status>, Failure> {
+        let Ok(Ok(statuses)) = tokio::time::timeout(GLANCE, self.list()).await else { return Ok(None) };
+        let Some(theirs) = statuses.into_iter().find(|status| status.sweep == sweep.id && status.led) else { return Ok(None) };
         // The same spec is the same sweep in any store, but begins in each at a time of its own.
         let ours = journal::read(store, &sweep.id).await?.history.since;
-        Ok(ours.is_some() && ours == theirs.since)
+        Ok(Some(theirs).filter(|theirs| ours.is_some() && ours == theirs.since))
     }
 
     /// Fails where this coordinator leads the sweep: whoever else takes the lead of it ends that one, with all that it leads.
     pub(super) async fn spare(&self, store: &Store, sweep: &Sweep) -> Result<(), Failure> {
-        if !self.leads(store, sweep).await? {
+        if self.leads(store, sweep).await?.is_none() {
             return Ok(());
         }
         Err(Failure::user(format_args!(

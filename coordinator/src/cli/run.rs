@@ -121,7 +121,8 @@ fn summary(args: &RunArgs, status: &Status, (done_before, now): (usize, Now), ou
         counted(status.cells.total as usize, "cell"),
         counted(status.units.total as usize, "unit"),
         now.committed,
-        done_before,
+        // What was found corrupt and computed again was not found done.
+        done_before.min(status.units.committed.saturating_sub(now.committed) as usize),
         status.units.quarantined
     );
     answer!("took {}", seconds(took.as_secs_f64()));
