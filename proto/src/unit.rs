@@ -25,7 +25,7 @@ pub use prompt::{ANSWERS, Answer, Asking, JudgeUnit, PromptUnit, SCORES};
 pub const ENGINE_VERSION: u32 = 2;
 /// Raised whenever fits or their artifacts change for the same input, but for what records tell beside them; by three, as two
 /// more versions follow it.
-pub const PROBE_VERSION: u32 = 5;
+pub const PROBE_VERSION: u32 = 8;
 /// The version of fits that measure description lengths; raised with [`PROBE_VERSION`], and when only those lengths change.
 pub const MDL_VERSION: u32 = PROBE_VERSION + 1;
 /// The version of fits to repeated rows that train networks or measure description lengths; raised with [`PROBE_VERSION`] and

@@ -174,7 +174,7 @@ mod tests {
         let ridge = || ProbeSpec::Ridge(crate::spec::RidgeSpec::default());
         assert_eq!(versions(vec![logistic(false), ridge()], true), [PROBE_VERSION; 2]);
         assert_eq!(versions(vec![logistic(true), mlp(), ridge()], true), [REPEATED_VERSION, REPEATED_VERSION, PROBE_VERSION]);
-        assert_eq!((PROBE_VERSION, MDL_VERSION), (5, 6), "units of sweeps whose rows don't repeat");
+        assert_eq!((PROBE_VERSION, MDL_VERSION), (8, 9), "units of sweeps whose rows don't repeat");
     }
 
     fn titles(units: &[Unit]) -> Vec<&str> {

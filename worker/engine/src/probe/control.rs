@@ -31,12 +31,12 @@ pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f64 {
 }
 
 /// For each row the row whose label it is given, so that labels tell nothing of the features any more but keep their
-/// numbers and their groups (Hewitt & Liang 2019 ask of a control task that it can't be told from the real one by anything
-/// but its randomness).
+/// numbers and which of them stand together in a group.
 ///
-/// `groups` names the group of each row. Groups of the same size exchange their labels as wholes, in the order of their
-/// rows. Groups whose size no other group has are laid end to end in two random orders, and the labels in the one order are
-/// dealt to the rows in the other; a single such group has its labels shuffled inside.
+/// `groups` names the group of each row. Groups of the same size exchange their labels, each group's in a random order: many
+/// corpora list the rows of every group by class, and in their own order most rows would get their own class back. Groups
+/// whose size no other group has are laid end to end in two random orders, and the labels in the one order are dealt to the
+/// rows in the other.
 pub fn shuffled_labels<G: Ord + Copy>(groups: &[G], seed: u64) -> Vec<usize> {
     let mut rows_of: BTreeMap<G, Vec<usize>> = BTreeMap::new();
     groups.iter().enumerate().for_each(|(row, group)| rows_of.entry(*group).or_default().push(row));
@@ -47,7 +47,8 @@ pub fn shuffled_labels<G: Ord + Copy>(groups: &[G], seed: u64) -> Vec<usize> {
     members.into_iter().for_each(|rows| by_size.entry(rows.len()).or_default().push(rows));
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut from = vec![0; groups.len()];
-    let mut deal = |to: &[Vec<usize>], given: &[Vec<usize>]| {
+    let mut deal = |rng: &mut ChaCha8Rng, to: &[Vec<usize>], mut given: Vec<Vec<usize>>| {
+        given.iter_mut().for_each(|rows| shuffle(rng, rows));
         to.iter().flatten().zip(given.iter().flatten()).for_each(|(row, source)| from[*row] = *source);
     };
     let mut alone = Vec::new();
@@ -58,16 +59,12 @@ pub fn shuffled_labels<G: Ord + Copy>(groups: &[G], seed: u64) -> Vec<usize> {
         }
         let mut given = alike.clone();
         shuffle(&mut rng, &mut given);
-        deal(&alike, &given);
+        deal(&mut rng, &alike, given);
     }
     let mut given = alone.clone();
-    if let [rows] = given.as_mut_slice() {
-        shuffle(&mut rng, rows);
-    } else {
-        shuffle(&mut rng, &mut given);
-        shuffle(&mut rng, &mut alone);
-    }
-    deal(&alone, &given);
+    shuffle(&mut rng, &mut given);
+    shuffle(&mut rng, &mut alone);
+    deal(&mut rng, &alone, given);
     from
 }
 
@@ -108,6 +105,22 @@ mod tests {
         assert_ne!(from, shuffled_labels(&groups, 4));
         let renamed: Vec<usize> = groups.iter().map(|g| 100 - g).collect();
         assert_eq!(from, shuffled_labels(&renamed, 3), "names don't matter");
+    }
+
+    #[test]
+    fn rows_that_every_group_lists_by_class_keep_no_more_of_their_labels_than_by_chance() {
+        // Seven rows a group, one of each class, in the same order in all; groups of one size, and each of its own.
+        let alike: Vec<(usize, usize)> = (0..7 * 40).map(|row| (row / 7, row % 7)).collect();
+        let apart: Vec<(usize, usize)> = (1..=40).flat_map(|size| (0..7 * size).map(move |row| (size, row % 7))).collect();
+        for rows in [alike, apart] {
+            let groups: Vec<usize> = rows.iter().map(|row| row.0).collect();
+            let kept = |seed| {
+                let from = shuffled_labels(&groups, seed);
+                from.iter().enumerate().filter(|(row, from)| rows[*row].1 == rows[**from].1).count()
+            };
+            let share = (0..50).map(kept).sum::<usize>() as f64 / (50 * rows.len()) as f64;
+            assert!((share - 1.0 / 7.0).abs() < 0.02, "{share} of labels are kept");
+        }
     }
 
     #[test]
