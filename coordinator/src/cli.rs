@@ -126,14 +126,14 @@ impl StoreArgs {
     }
 
     /// Opens a store that must be there already.
-    async fn open_existing(&self) -> Result<limbic_store::Store, Failure> {
-        let address = self.address(None);
+    async fn open_existing(&self, spec: Option<&str>) -> Result<limbic_store::Store, Failure> {
+        let address = self.address(spec);
         if !address.contains("://") && !PathBuf::from(&address).is_dir() {
             return Err(Failure::user(format_args!(
                 "--store {address}: there is no such folder; name the store that the sweep was run with"
             )));
         }
-        self.open(None).await
+        self.open(spec).await
     }
 }
 

@@ -258,33 +258,40 @@ pub async fn extend(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure
 }
 
 /// Adds a revision to a sweep, unless there is nothing new in it.
-async fn revise(store: &Store, id: &str, mut by: Sweep) -> Result<Sweep, Failure> {
+async fn revise(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure> {
     loop {
-        let standing = open(store, id).await?;
-        // It goes on under the name by which people know it.
-        standing.name().clone_into(&mut by.accepted.spec.name);
-        if journal::read(store, id).await?.history.cancelled {
-            return Err(cancelled(id, standing.name()));
-        }
-        if standing.accepted.rows != by.accepted.rows {
-            return Err(Failure::user(format_args!(
-                "dataset: its rows are not those of sweep {id} ({}): a sweep is extended over the same rows only (`few_shot` takes its examples out of them, so it must be asked for alike); submit this as a sweep of its own",
-                standing.name()
-            )));
-        }
-        let number = standing.earlier.len() as u64 + 1;
-        let Sweep { accepted, mut earlier, rows, plan, .. } = standing;
-        earlier.push(accepted);
-        let revised = planned(&earlier, &by.accepted, &rows).map_err(Failure::user)?;
-        if revised == plan {
-            let accepted = earlier.pop().expect("one was just pushed");
-            return Ok(Sweep { id: id.to_owned(), accepted, earlier, rows, plan });
-        }
-        if create(store, id, number, &by.accepted).await? == Created::Won {
-            return Ok(Sweep { id: id.to_owned(), accepted: by.accepted, earlier, rows, plan: revised });
+        let foreseen = foresee(store, id, &by).await?;
+        let new = foreseen.accepted.nonce == by.accepted.nonce;
+        if !new || create(store, id, foreseen.earlier.len() as u64, &foreseen.accepted).await? == Created::Won {
+            return Ok(foreseen);
         }
         // Somebody else was faster: what is missing now may be less.
     }
+}
+
+/// What a sweep would be once it is extended, without writing anything: the sweep as it stands where the other spec asks nothing
+/// beyond it.
+///
+/// # Errors
+/// As [`extend`].
+pub async fn foresee(store: &Store, id: &str, by: &Sweep) -> Result<Sweep, Failure> {
+    let standing = open(store, id).await?;
+    if journal::read(store, id).await?.history.cancelled {
+        return Err(cancelled(id, standing.name()));
+    }
+    if standing.accepted.rows != by.accepted.rows {
+        return Err(Failure::user(format_args!(
+            "dataset: its rows are not those of sweep {id} ({}): a sweep is extended over the same rows only (`few_shot` takes its examples out of them, so it must be asked for alike); submit this as a sweep of its own",
+            standing.name()
+        )));
+    }
+    let mut accepted = by.accepted.clone();
+    // It goes on under the name by which people know it.
+    standing.name().clone_into(&mut accepted.spec.name);
+    let mut earlier = standing.earlier.clone();
+    earlier.push(standing.accepted.clone());
+    let plan = planned(&earlier, &accepted, &standing.rows).map_err(Failure::user)?;
+    if plan == standing.plan { Ok(standing) } else { Ok(Sweep { accepted, earlier, plan, ..standing }) }
 }
 
 async fn create(store: &Store, id: &str, revision: u64, accepted: &Accepted) -> Result<Created, Failure> {

@@ -114,6 +114,16 @@ fn a_sweep_is_extended_by_a_seed_of_sampling_and_only_its_replies_are_computed()
     assert_eq!((&plan["cells"], &plan["sampling_seeds"]), (&(2 * 6 * (1 + 2 * 2)).into(), &serde_json::json!([4, 7])));
     let said = sandbox.limbic(&["validate", "small.yaml"]);
     assert!(said.stdout.contains("replies 2 to every prompt, one for each sampling seed: 4, 7"), "{}", said.stdout);
+    // What is left of it is said before, and nothing is written by that.
+    let specs = sandbox.objects("sweeps");
+    let foresee = ["plan", "small.yaml", "--store", "store", "--extend", "small", "--json"];
+    let foreseen = sandbox.json(&foresee);
+    assert_eq!((&foreseen["sweep"], &foreseen["left"]["units"], &foreseen["cells"]), (&first["sweep"], &(2 * (7 + 6)).into(), &60.into()));
+    assert!(foreseen["left"]["seconds"].as_f64() < foreseen["seconds"].as_f64() && foreseen["left"]["seconds"].as_f64() > Some(0.0));
+    let said = sandbox.limbic(&foresee[..6]).stdout;
+    let units = foreseen["units"].as_u64().unwrap();
+    assert!(said.contains(&format!("left    26 of {units} units: store holds the results of the others")), "{said}");
+    assert_eq!(sandbox.objects("sweeps"), specs);
     let extend = [&RUN[..], &["--extend", "small", "--json"]].concat();
     let extended = sandbox.json(&extend);
     assert_eq!((&extended["sweep"], &extended["cells"]["done"]), (&first["sweep"], &60.into()));
@@ -122,6 +132,14 @@ fn a_sweep_is_extended_by_a_seed_of_sampling_and_only_its_replies_are_computed()
     let after = sandbox.objects("commit");
     assert!(before.iter().all(|object| after.contains(object)), "no commit changed");
     assert_eq!(sandbox.json(&extend)["computed_units"], 0, "again, it adds nothing");
+    let foreseen = sandbox.json(&foresee);
+    assert_eq!((&foreseen["left"]["units"], &foreseen["left"]["seconds"]), (&0.into(), &0.0.into()));
+    let said = sandbox.limbic(&foresee[..6]).stdout;
+    assert!(said.contains("nothing is added to it") && said.contains("left    nothing: store holds the results of all"), "{said}");
+    // Another sweep shares its units; a store that isn't there has none.
+    let shared = sandbox.json(&["plan", "small.yaml", "--store", "store", "--json"]);
+    assert_eq!((&shared["left"]["units"], &sandbox.json(&["plan", "small.yaml", "--json"])["left"]), (&0.into(), &serde_json::Value::Null));
+    assert!(sandbox.limbic(&["plan", "small.yaml", "--store", "elsewhere"]).stdout.contains("left    everything"));
 
     // The same seeds give the same numbers in another store, and each its own.
     let whole = self::sandbox();

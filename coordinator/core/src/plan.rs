@@ -256,6 +256,8 @@ pub struct PlannedUnit {
     pub tokens: u64,
     /// Estimated bytes it stores.
     pub bytes: u64,
+    /// Those of them that are hidden states, or the moments in their place.
+    pub state_bytes: u64,
 }
 
 /// What a sweep consists of.
@@ -284,6 +286,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What those of its units cost that aren't done, of a sweep with as many cells and rows.
+    pub fn left(&self, done: impl Fn(&UnitKey) -> bool) -> Estimate {
+        let open = self.units.iter().filter(|(key, _)| !done(key)).map(|(_, planned)| planned);
+        Estimate::of(self.estimate.cells, self.estimate.rows, self.models.len(), open)
+    }
+
     /// The seeds of all replies that are drawn, ascending.
     pub fn sampling_seeds(&self) -> BTreeSet<u64> {
         self.units.values().filter_map(|planned| planned.place.sampling_seed()).collect()

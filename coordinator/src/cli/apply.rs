@@ -49,7 +49,7 @@ pub struct ApplyArgs {
 
 /// Takes the probe out of the store and has a worker read the texts.
 pub async fn apply(args: ApplyArgs, log_format: LogFormat) -> Result<(), Failure> {
-    let store = args.store.open_existing().await?;
+    let store = args.store.open_existing(None).await?;
     let sweep = catalogue::open(&store, &args.sweep).await?;
     let probe = saved::probe(&store, &sweep, &args.unit, args.fit.as_deref()).await?;
     let reads = !args.text.is_empty() || args.texts.is_some();

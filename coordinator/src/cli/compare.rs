@@ -28,7 +28,7 @@ pub struct CompareArgs {
 
 /// Writes a comparison from what is committed of both.
 pub async fn compare(args: CompareArgs) -> Result<(), Failure> {
-    let store = args.store.open_existing().await?;
+    let store = args.store.open_existing(None).await?;
     let (first, _, a) = collected(&store, &args.a).await?;
     let (second, _, b) = collected(&store, &args.b).await?;
     if first.id == second.id {

@@ -84,7 +84,7 @@ impl Tally {
 
 /// Removes artifacts that nobody needs.
 pub async fn gc(args: GcArgs) -> Result<(), Failure> {
-    let store = args.store.open_existing().await?;
+    let store = args.store.open_existing(None).await?;
     let before = SystemTime::now()
         .checked_sub(args.older_than)
         .ok_or_else(|| Failure::user("--older-than: is before all time; write fewer days"))?;

@@ -4,6 +4,7 @@ pub mod cost;
 
 use std::path::{Path, PathBuf};
 
+use limbic_core::plan::Estimate;
 use limbic_proto::answer;
 use limbic_proto::rows::{Scheme, Split};
 use limbic_proto::spec::{Activations, CorpusSpec, Facts, Spec};
@@ -13,9 +14,12 @@ use serde_json::json;
 
 use cost::RateArgs;
 
+use super::StoreArgs;
+use crate::catalogue;
+use crate::chains::Chains;
 use crate::failure::Failure;
 use crate::progress::{count, counted};
-use crate::sweep::{Sweep, prepare, prepare_assuming, read_spec};
+use crate::sweep::{self, Sweep, prepare, prepare_assuming, read_spec};
 
 /// Arguments of `limbic plan`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +29,11 @@ pub struct PlanArgs {
     /// Plans without the rows and models, by what this file says of them; the spec itself can't be run on it.
     #[arg(long, value_name = "FILE")]
     assume: Option<PathBuf>,
+    /// Plans this sweep of the store with what the spec asks beyond it: an id, a unique prefix of one, or a name.
+    #[arg(long, value_name = "SWEEP", conflicts_with = "assume")]
+    extend: Option<String>,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -118,16 +127,22 @@ pub fn describe(sweep: &Sweep) {
 /// Shows what a sweep would compute and cost.
 pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     let spec = read_spec(&args.spec)?;
-    let sweep = match &args.assume {
+    let named = spec.store.clone();
+    let address = args.store.address(named.as_deref());
+    let mut sweep = match &args.assume {
         None => {
             let absent = absent(&spec);
             prepare(spec).await.map_err(|failure| if absent { without_rows(&failure) } else { failure })?
         }
         Some(file) => prepare_assuming(spec, &read_facts(file)?).await?,
     };
+    // Of assumed rows and models no store holds anything; elsewhere one is looked into if it is meant.
+    let meant = args.assume.is_none() && (args.extend.is_some() || args.store.store.is_some());
+    let mut notes = Vec::new();
+    let left = if meant { Some(left(&args, named.as_deref(), &mut sweep, &mut notes).await?) } else { None };
     let rates = args.rates.rates();
     if args.json {
-        answer!("{}", rates.json(&sweep, args.assume.as_deref()));
+        answer!("{}", rates.json(&sweep, args.assume.as_deref(), left.as_ref()));
         return Ok(());
     }
     match &args.assume {
@@ -136,9 +151,19 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     }
     describe(&sweep);
     let seeds = if sweep.plan.sampling_seeds().len() > 1 { ", beyond the prompt x sampling seed" } else { "" };
+    for note in &notes {
+        answer!("note    {note}");
+    }
     answer!("cells   {} (model x layer x condition x offset{seeds})", count(sweep.plan.estimate.cells as f64));
+    let all = sweep.plan.units.len() as u64;
+    match left.as_ref().map(|left| left.all().units) {
+        None => {}
+        Some(0) => answer!("left    nothing: {address} holds the results of all {}", counted(all as usize, "unit")),
+        Some(n) if n == all => answer!("left    everything: {address} holds no result of it"),
+        Some(n) => answer!("left    {n} of {all} units: {address} holds the results of the others, and what follows is without them"),
+    }
     answer!("");
-    rates.print(&sweep);
+    rates.print(&sweep.plan.models, left.as_ref().unwrap_or(&sweep.plan.estimate));
     match sweep.plan.activations {
         Activations::Keep => {}
         Activations::Release => answer!("states  are released once everything that reads them is committed"),
@@ -150,6 +175,23 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     }
     answer!("tokens are estimated from the length of the texts");
     Ok(())
+}
+
+/// What is left to compute beside what a store holds already, of the sweep or of the one of the store that it extends, which takes
+/// its place.
+async fn left(args: &PlanArgs, spec: Option<&str>, sweep: &mut Sweep, notes: &mut Vec<String>) -> Result<Estimate, Failure> {
+    let address = args.store.address(spec);
+    if args.extend.is_none() && !address.contains("://") && !Path::new(&address).is_dir() {
+        return Ok(sweep.plan.estimate.clone());
+    }
+    let store = args.store.open_existing(spec).await?;
+    if let Some(wanted) = &args.extend {
+        let id = catalogue::id(&store, wanted).await?;
+        let asked = std::mem::replace(sweep, sweep::foresee(&store, &id, sweep).await?);
+        notes.extend(sweep.added(&asked.accepted));
+    }
+    let chains = Chains::read(&store, sweep).await?;
+    Ok(sweep.plan.left(|unit| chains.done(unit)))
 }
 
 /// Whether one of the dataset's local files isn't there.

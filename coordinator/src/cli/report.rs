@@ -45,7 +45,7 @@ pub async fn report(args: ReportArgs) -> Result<(), Failure> {
     if args.store.store.is_none() && std::env::var_os("LIMBIC_COORDINATOR").is_some() {
         tell(Level::INFO, &"note: reports are written from a store, not by the coordinator: --store names it");
     }
-    let store = args.store.open_existing().await?;
+    let store = args.store.open_existing(None).await?;
     let (sweep, status, study) = collected(&store, args.sweep.as_deref().unwrap_or("")).await?;
     let out = args.out.unwrap_or_else(|| catalogue::report_folder(&sweep.id, sweep.name()));
     collect::write_report(&study, &out)?;

@@ -59,7 +59,7 @@ pub(super) async fn stored_machine(store: &Store, sweep: &Sweep) -> Result<Machi
 async fn all(of: &Where) -> Result<Vec<Status>, Failure> {
     let store = match of {
         Where::Coordinator(remote) => return remote.list().await,
-        Where::Store(store) => store.open_existing().await?,
+        Where::Store(store) => store.open_existing(None).await?,
     };
     let mut statuses = Vec::new();
     for sweep in catalogue::open_all(&store).await? {
@@ -71,7 +71,7 @@ async fn all(of: &Where) -> Result<Vec<Status>, Failure> {
 /// Where the one sweep stands that is meant; only that one is read.
 async fn one(of: &Where, wanted: &str) -> Result<Status, Failure> {
     let store = match of {
-        Where::Store(store) => store.open_existing().await?,
+        Where::Store(store) => store.open_existing(None).await?,
         Where::Coordinator(remote) => {
             let mut statuses = remote.list().await?;
             let id = catalogue::find(&statuses.iter().map(Entry::of).collect::<Vec<_>>(), wanted)?;

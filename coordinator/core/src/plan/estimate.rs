@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use limbic_proto::axis::Context;
 use limbic_proto::rows::{Row, Rows, Split};
 use limbic_proto::spec::{Baseline, MlpSpec, ProbeSpec, Prompt, TEXT};
-use limbic_proto::unit::{Asking, ExtractUnit, FitUnit, JudgeUnit, PromptUnit, TransferUnit, UnitKind, UnitSpec, similarity_rows};
+use limbic_proto::unit::{Asking, ExtractUnit, FitUnit, JudgeUnit, PromptUnit, TransferUnit, UnitKind, similarity_rows};
 
 use super::{ModelFacts, Place, PlannedUnit};
 
@@ -77,12 +77,14 @@ impl UnitsEstimate {
 }
 
 impl Estimate {
-    pub(super) fn of<'a>(cells: usize, costs: &Costs, models: &[ModelFacts], units: impl Iterator<Item = &'a PlannedUnit>) -> Estimate {
-        let mut estimate = Estimate { cells: cells as u64, rows: costs.guessed.len() as u64, ..Estimate::default() };
-        estimate.models.resize_with(models.len(), ModelEstimate::default);
-        let mut all = UnitsEstimate::default();
+    /// Of some units, of a sweep over so many rows and models.
+    pub(super) fn of<'a>(cells: u64, rows: u64, models: usize, units: impl Iterator<Item = &'a PlannedUnit>) -> Estimate {
+        let mut estimate = Estimate { cells, rows, ..Estimate::default() };
+        estimate.models.resize_with(models, ModelEstimate::default);
         for planned in units {
-            all.add(planned);
+            (estimate.tokens, estimate.flops) = (estimate.tokens + planned.tokens, estimate.flops + planned.unit.hints.flops);
+            (estimate.bytes_stored, estimate.state_bytes) =
+                (estimate.bytes_stored + planned.bytes, estimate.state_bytes + planned.state_bytes);
             estimate.units.entry(planned.unit.spec.kind()).or_default().add(planned);
             let part = match (&planned.place, planned.place.model()) {
                 // A judge's work is its own, whoever replied.
@@ -92,11 +94,14 @@ impl Estimate {
                 (_, Some(model)) => &mut estimate.models[model].passes,
             };
             part.add(planned);
-            if let (UnitSpec::Extract(unit), Some(model)) = (&planned.unit.spec, planned.place.model()) {
-                estimate.state_bytes += costs.states(&models[model], unit, planned.unit.hints.rows);
-            }
         }
-        Estimate { tokens: all.tokens, flops: all.flops, bytes_stored: all.bytes_stored, ..estimate }
+        estimate
+    }
+
+    /// All kinds of units together.
+    pub fn all(&self) -> UnitsEstimate {
+        let units = self.units.values().map(|of| of.units).sum();
+        UnitsEstimate { units, tokens: self.tokens, flops: self.flops, bytes_stored: self.bytes_stored }
     }
 }
 
@@ -106,6 +111,8 @@ pub(super) struct Cost {
     pub tokens: u64,
     pub flops: f64,
     pub bytes: u64,
+    /// Those of the bytes that are hidden states, or the moments in their place.
+    pub state_bytes: u64,
 }
 
 /// The dataset's sizes.
@@ -134,6 +141,11 @@ impl Costs {
             test: of(Split::Test).count(),
             held: std::iter::once(0).chain(rows.rows.iter().scan(0, held)).collect(),
         }
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> u64 {
+        self.guessed.len() as u64
     }
 
     /// Bytes of the hidden states of some rows, or of what is stored in their place.
@@ -170,10 +182,12 @@ impl Costs {
         // Embedding a token copies its vector.
         let copied = ((prompt + reply + masked) * architecture.hidden) as f64;
         let row = share * (pass(model, prompt + reply) + pass(model, masked)) + copied + if generated { head(model, reply) } else { 0.0 };
+        let state_bytes = self.states(model, unit, rows);
         Cost {
             tokens: (count * (prompt + reply + masked)) as u64,
             flops: count as f64 * row,
-            bytes: self.states(model, unit, rows) + (count * 4 * (prompt + reply)) as u64,
+            bytes: state_bytes + (count * 4 * (prompt + reply)) as u64,
+            state_bytes,
         }
     }
 
@@ -193,6 +207,7 @@ impl Costs {
             tokens: (count * (prompt + answers)) as u64,
             flops: count as f64 * (pass(model, prompt + answers) + head(model, answers)),
             bytes: (count * bytes) as u64,
+            ..Cost::default()
         }
     }
 
@@ -202,13 +217,14 @@ impl Costs {
         let tokens = reply as usize + around(&unit.prompt) + answers;
         let count = rows.1 - rows.0;
         let bytes = (8 * count * (unit.answers.len() + 1)) as u64;
-        Cost { tokens: (count * tokens) as u64, flops: count as f64 * (pass(judge, tokens) + head(judge, answers)), bytes }
+        let flops = count as f64 * (pass(judge, tokens) + head(judge, answers));
+        Cost { tokens: (count * tokens) as u64, flops, bytes, ..Cost::default() }
     }
 
     /// So many probes at each read-out of each fit unit.
     pub fn transfer(&self, unit: &TransferUnit, probes: usize, hidden: usize) -> Cost {
         let predictions = (unit.fits.len() * unit.read_outs.len() * probes * self.test * self.classes) as f64;
-        Cost { tokens: 0, flops: predictions * 2.0 * hidden as f64, bytes: (4.0 * predictions) as u64 }
+        Cost { flops: predictions * 2.0 * hidden as f64, bytes: (4.0 * predictions) as u64, ..Cost::default() }
     }
 
     pub fn fit(&self, unit: &FitUnit, hidden: usize) -> Cost {
@@ -256,7 +272,7 @@ impl Costs {
     pub fn baseline(&self, baseline: Baseline) -> Cost {
         let words: f64 = self.guessed.iter().map(|n| f64::from(*n)).sum();
         let flops = if baseline == Baseline::BagOfWords { ITERATIONS * 4.0 * words * self.classes as f64 } else { self.train as f64 };
-        Cost { tokens: 0, flops, bytes: (4 * self.test * self.classes) as u64 }
+        Cost { flops, bytes: (4 * self.test * self.classes) as u64, ..Cost::default() }
     }
 }
 

@@ -201,7 +201,7 @@ impl<'a> Planner<'a> {
             .map(|((model, condition, layer, offset, sampling_seed), units)| Cell { model, layer, condition, offset, sampling_seed, units })
             .collect();
         Plan {
-            estimate: Estimate::of(cells.len(), &self.costs, &self.models, self.units.values()),
+            estimate: Estimate::of(cells.len() as u64, self.costs.rows(), self.models.len(), self.units.values()),
             models: self.models,
             layers: self.layers.into_iter().map(|layers| layers.into_iter().collect()).collect(),
             conditions: self.conditions,
@@ -269,7 +269,8 @@ impl<'a> Planner<'a> {
         }
         let token_budget = revision.spec.execution.token_budget;
         let hints = Hints { model: None, dataset: self.dataset, rows, token_budget, flops: cost.flops, title };
-        self.units.insert(key, PlannedUnit { unit: Unit { spec, hints }, place, tokens: cost.tokens, bytes: cost.bytes });
+        let unit = Unit { spec, hints };
+        self.units.insert(key, PlannedUnit { unit, place, tokens: cost.tokens, bytes: cost.bytes, state_bytes: cost.state_bytes });
         self.order.push(key);
         key
     }

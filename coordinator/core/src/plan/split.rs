@@ -10,7 +10,7 @@ impl PlannedUnit {
             let place = self.place.of_rows(unit.hints.rows);
             let share = if self.unit.hints.flops > 0.0 { unit.hints.flops / self.unit.hints.flops } else { 0.5 };
             let part = |whole: u64| (whole as f64 * share).round() as u64;
-            PlannedUnit { place, tokens: part(self.tokens), bytes: part(self.bytes), unit }
+            PlannedUnit { place, tokens: part(self.tokens), bytes: part(self.bytes), state_bytes: part(self.state_bytes), unit }
         };
         halves.into_iter().map(half).collect()
     }

@@ -34,7 +34,7 @@ pub(super) async fn plan(args: CorpusPlanArgs) -> Result<(), Failure> {
         let model = if stage.labels { &classifier } else { &writer };
         let (what, texts) = (stage.what, stage.rows.rows.len());
         let sweep = of_rows(stage.spec, stage.rows, vec![model.clone()])?;
-        stages.push((what, model.name.clone(), texts, rates.seconds(&sweep), sweep));
+        stages.push((what, model.name.clone(), texts, rates.seconds(&sweep.plan), sweep));
     }
     let total: f64 = stages.iter().map(|(.., time, _)| time).sum();
     let passed = comments.entries.iter().filter(|entry| entry.stands()).count();

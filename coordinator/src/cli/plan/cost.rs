@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use limbic_core::plan::{ModelEstimate, ModelFacts, UnitsEstimate};
+use limbic_core::plan::{Estimate, ModelEstimate, ModelFacts, Plan, UnitsEstimate};
 use limbic_proto::answer;
 use limbic_proto::spec::Dtype;
 use serde_json::json;
@@ -68,26 +68,27 @@ impl Rates {
         }
     }
 
-    /// Seconds that all workers together take.
-    pub fn seconds(&self, sweep: &Sweep) -> f64 {
-        let (processor, gpu) = self.all(sweep);
+    /// Seconds that all workers together take for all of a plan.
+    pub fn seconds(&self, plan: &Plan) -> f64 {
+        self.together(self.all(&plan.models, &plan.estimate))
+    }
+
+    fn together(&self, (processor, gpu): (f64, f64)) -> f64 {
         (processor + gpu) / f64::from(self.workers)
     }
 
     /// Seconds of one worker's processor, and of its GPU.
-    fn all(&self, sweep: &Sweep) -> (f64, f64) {
-        let estimate = &sweep.plan.estimate;
+    fn all(&self, models: &[ModelFacts], estimate: &Estimate) -> (f64, f64) {
         let (mut processor, mut gpu) = (self.processor(estimate.words.flops), 0.0);
-        for (model, of) in sweep.plan.models.iter().zip(&estimate.models) {
+        for (model, of) in models.iter().zip(&estimate.models) {
             processor += self.processor(of.fits.flops);
             *(if model.dtype == Dtype::Bf16 { &mut gpu } else { &mut processor }) += self.passes(model, of);
         }
         (processor, gpu)
     }
 
-    /// Prints what a sweep costs, by kind of unit and by model.
-    pub fn print(&self, sweep: &Sweep) {
-        let (estimate, models) = (&sweep.plan.estimate, &sweep.plan.models);
+    /// Prints what units of these models cost, by kind of unit and by model.
+    pub fn print(&self, models: &[ModelFacts], estimate: &Estimate) {
         let width = models.iter().map(|model| model.name.len() + 6).max().unwrap_or(0).max(20);
         let head =
             |name: &str, last: &str| answer!("{name:<width$}{:>9}{:>11}{:>11}{:>12}{last:>17}", "number", "tokens", "FLOPs", "stored");
@@ -99,11 +100,11 @@ impl Rates {
         for (kind, of) in &estimate.units {
             line(kind.as_str(), of, "");
         }
-        let (units, tokens, flops, bytes_stored) = (sweep.plan.units.len() as u64, estimate.tokens, estimate.flops, estimate.bytes_stored);
-        line("all", &UnitsEstimate { units, tokens, flops, bytes_stored }, "");
+        line("all", &estimate.all(), "");
         answer!("");
         head("of them", "1 worker's time");
-        for (model, of) in models.iter().zip(&estimate.models) {
+        let asked = |of: &ModelEstimate| of.passes.units + of.fits.units > 0;
+        for (model, of) in models.iter().zip(&estimate.models).filter(|(_, of)| asked(of)) {
             let on = if model.dtype == Dtype::Bf16 { "gpu" } else { "cpu" };
             let passes = format!("{} {on}", seconds(self.passes(model, of)));
             line(&format!("{} {}", model.name, model.dtype.as_str()), &of.passes, &passes);
@@ -116,7 +117,7 @@ impl Rates {
         }
         answer!("");
         answer!("stored  {}, {} of it hidden states", bytes(estimate.bytes_stored), bytes(estimate.state_bytes));
-        self.print_time(self.all(sweep));
+        self.print_time(self.all(models, estimate));
     }
 
     fn print_time(&self, (processor, gpu): (f64, f64)) {
@@ -145,8 +146,9 @@ impl Rates {
         answer!("k, M, G, T, P and E are 10^3, 10^6, 10^9, 10^12, 10^15 and 10^18; FLOPs are operations, not a rate");
     }
 
-    /// The same for programs; `assumed` is the file of facts that it rests on.
-    pub fn json(&self, sweep: &Sweep, assumed: Option<&Path>) -> serde_json::Value {
+    /// The same for programs; `assumed` is the file of facts that it rests on, and `left` what of it is to be computed, where a store
+    /// was looked into.
+    pub fn json(&self, sweep: &Sweep, assumed: Option<&Path>, left: Option<&Estimate>) -> serde_json::Value {
         let estimate = &sweep.plan.estimate;
         let units = |of: &UnitsEstimate| json!({"units": of.units, "tokens": of.tokens, "flops": of.flops, "bytes": of.bytes_stored});
         let kinds: serde_json::Map<_, _> = estimate.units.iter().map(|(kind, of)| (kind.as_str().to_owned(), units(of))).collect();
@@ -157,7 +159,15 @@ impl Rates {
                 "pass_seconds": self.passes(model, of), "fit_seconds": self.processor(of.fits.flops),
             })
         };
-        let (processor, gpu) = self.all(sweep);
+        let models = &sweep.plan.models;
+        let left = left.map(|estimate| {
+            let ((processor, gpu), all) = (self.all(models, estimate), estimate.all());
+            json!({
+                "units": all.units, "tokens": all.tokens, "flops": all.flops, "bytes": all.bytes_stored,
+                "processor_seconds": processor, "gpu_seconds": gpu, "seconds": self.together((processor, gpu)),
+            })
+        });
+        let (processor, gpu) = self.all(models, estimate);
         json!({
             "sweep": if assumed.is_some() { None } else { Some(&sweep.id) },
             "assumed": assumed,
@@ -175,8 +185,9 @@ impl Rates {
             "gpu_tflops_assumed": self.gpu_tflops,
             "processor_seconds": processor,
             "gpu_seconds": gpu,
-            "seconds": self.seconds(sweep),
-            "models": sweep.plan.models.iter().zip(&estimate.models).map(model).collect::<Vec<_>>(),
+            "seconds": self.together((processor, gpu)),
+            "left": left,
+            "models": models.iter().zip(&estimate.models).map(model).collect::<Vec<_>>(),
             "words": units(&estimate.words),
             "conditions": sweep.plan.conditions,
             "sampling_seeds": sweep.plan.sampling_seeds(),
