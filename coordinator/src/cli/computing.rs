@@ -218,7 +218,9 @@ impl Here {
     ///
     /// With `retry`, what failed for good is tried again: whoever runs a sweep again has mended the cause, or hopes so.
     async fn compute(&mut self, store: &Store, sweep: &Sweep, retry: bool) -> Result<Status, Failure> {
-        RemoteArgs::usual().spare(store, sweep).await?;
+        if let Some(note) = RemoteArgs::usual().spare(store, sweep).await? {
+            tell(Level::INFO, &format_args!("note: {note}"));
+        }
         for model in sweep.plan.models.iter().filter(|model| model.source.starts_with("hf://")) {
             // Once: else every worker would fetch the same weights.
             ModelFiles::resolve(&model.source, Need::Weights).await.map_err(Failure::user)?;

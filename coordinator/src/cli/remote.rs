@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use limbic_proto::answer;
-use limbic_proto::status::{ShownUnit, Status};
+use limbic_proto::status::{ShownUnit, Status, SweepState};
 use limbic_proto::wire::control_client::ControlClient;
 use limbic_proto::wire::{ListRequest, PROTOCOL, ShowRequest, StatusRequest, SubmitRequest};
 use limbic_store::Store;
@@ -72,26 +72,47 @@ impl RemoteArgs {
         RemoteArgs { coordinator: std::env::var("LIMBIC_COORDINATOR").unwrap_or_else(|_| USUAL.to_owned()) }
     }
 
-    /// Where the sweep stands by this coordinator, if that leads it. One that doesn't answer leads nothing that this can know of.
+    /// Where the sweep stands by this coordinator, if that leads it in this very store. One that doesn't answer leads nothing that this
+    /// can know of.
     pub(super) async fn leads(&self, store: &Store, sweep: &Sweep) -> Result<Option<Status>, Failure> {
+        let led = self.led(store, sweep).await?;
+        Ok(led.filter(|(_, here)| *here).map(|(theirs, _)| theirs))
+    }
+
+    /// The same in whichever store, and whether it is this one.
+    async fn led(&self, store: &Store, sweep: &Sweep) -> Result<Option<(Status, bool)>, Failure> {
         let Ok(Ok(statuses)) = tokio::time::timeout(GLANCE, self.list()).await else { return Ok(None) };
         let Some(theirs) = statuses.into_iter().find(|status| status.sweep == sweep.id && status.led) else { return Ok(None) };
         // The same spec is the same sweep in any store, but begins in each at a time of its own.
         let ours = journal::read(store, &sweep.id).await?.history.since;
-        Ok(Some(theirs).filter(|theirs| ours.is_some() && ours == theirs.since))
+        let here = ours.is_some() && ours == theirs.since;
+        Ok(Some((theirs, here)))
     }
 
-    /// Fails where this coordinator leads the sweep: whoever else takes the lead of it ends that one, with all that it leads.
-    pub(super) async fn spare(&self, store: &Store, sweep: &Sweep) -> Result<(), Failure> {
-        if self.leads(store, sweep).await?.is_none() {
-            return Ok(());
+    /// Fails where this coordinator leads the sweep: whoever else takes the lead of it ends that one, with all that it leads. Otherwise
+    /// what is worth saying, where it leads the same sweep in another store.
+    pub(super) async fn spare(&self, store: &Store, sweep: &Sweep) -> Result<Option<String>, Failure> {
+        let url = &self.coordinator;
+        let Some((theirs, here)) = self.led(store, sweep).await? else { return Ok(None) };
+        if !here {
+            let (done, all) = (theirs.units.committed, theirs.units.total);
+            return Ok(Some(format!(
+                "the coordinator at {url} leads this sweep in another store, with {done} of {all} units committed; this computes it in {}, \
+                 and --store names another one",
+                store.url()
+            )));
         }
+        let how = match theirs.state {
+            SweepState::Paused => format!("it is paused there, and `limbic resume {}` has it go on", sweep.id),
+            SweepState::Cancelled => format!("it is cancelled there, and `limbic resume {}` takes it up again", sweep.id),
+            SweepState::Running | SweepState::Complete => {
+                "`limbic submit` hands it what is to be computed, and `limbic watch` shows how far it is".to_owned()
+            }
+        };
         Err(Failure::user(format_args!(
-            "sweep {} ({}): the coordinator at {} leads it, and would end with all that it leads: `limbic submit` hands it what is to be \
-             computed, and `limbic watch` shows how far it is; stop it to run the sweep here",
+            "sweep {} ({}): the coordinator at {url} leads it, and would end with all that it leads: {how}; stop it to run the sweep here",
             sweep.id,
             sweep.name(),
-            self.coordinator
         )))
     }
 
