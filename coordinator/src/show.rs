@@ -7,7 +7,7 @@ use limbic_core::plan::Plan;
 use limbic_core::selector::Selector;
 use limbic_proto::commit::Commit;
 use limbic_proto::key::UnitKey;
-use limbic_proto::status::{AttemptLog, AttemptState, ShownUnit, UnitView};
+use limbic_proto::status::{AttemptLog, AttemptState, ShownUnit, UnitView, Voided};
 use limbic_proto::unit::STATES;
 use limbic_store::{Store, StoreError};
 
@@ -41,17 +41,32 @@ const READERS: usize = 8;
 /// The store can't be read.
 pub async fn with_objects(store: &Store, views: Vec<(UnitKey, UnitView)>, log_lines: u32) -> Result<Vec<ShownUnit>, StoreError> {
     let read = views.into_iter().map(|(key, view)| async move {
-        let (commit, logs) = tokio::try_join!(store.commit(&key, view.generation), store.logs(&key))?;
+        let (commit, logs, voided) =
+            tokio::try_join!(store.commit(&key, view.generation), store.logs(&key), voided(store, &key, view.generation))?;
         let released = commit.is_some() && store.is_released(&key, view.generation).await?;
         let logs = logs.into_iter().map(|log| AttemptLog::tail(log.attempt, &log.text, log_lines)).collect();
-        Ok(ShownUnit { view, commit, released, logs })
+        Ok(ShownUnit { view, commit, voided, released, logs })
     });
     stream::iter(read).buffered(READERS).try_collect().await
 }
 
+/// A unit's results before a generation.
+async fn voided(store: &Store, unit: &UnitKey, before: u32) -> Result<Vec<Voided>, StoreError> {
+    let mut all = Vec::new();
+    for generation in 0..before {
+        let Some(reason) = store.voided(unit, generation).await? else { continue };
+        let attempt = match store.commit(unit, generation).await? {
+            Some(Commit::Done(done)) => Some(done.attempt),
+            _ => None,
+        };
+        all.push(Voided { generation, attempt, reason });
+    }
+    Ok(all)
+}
+
 /// One unit for people.
 pub fn in_words(unit: &ShownUnit) -> String {
-    let ShownUnit { view, commit, released, logs } = unit;
+    let ShownUnit { view, commit, voided, released, logs } = unit;
     let mut logs: BTreeMap<&str, &AttemptLog> = logs.iter().map(|log| (log.attempt.as_str(), log)).collect();
     let mut log = |attempt: &str| logs.remove(attempt).map(log_in_words).unwrap_or_default();
     let mut text = format!("unit      {}\n          {}: {}\n", view.unit, view.title, view.phase);
@@ -71,6 +86,10 @@ pub fn in_words(unit: &ShownUnit) -> String {
             AttemptState::Lost => "lost with its worker".to_owned(),
         };
         text += &format!("attempt   {} on {}: {state}\n{}", attempt.attempt, attempt.worker, log(&attempt.attempt));
+    }
+    for Voided { generation, attempt, reason } in voided {
+        let attempt = attempt.as_deref().unwrap_or("a split");
+        text += &format!("voided    {attempt}, generation {generation}: {reason}\n{}", log(attempt));
     }
     match commit {
         None => {}
@@ -97,7 +116,7 @@ pub fn in_words(unit: &ShownUnit) -> String {
         }
         Some(Commit::Void { reason, .. }) => text += &format!("commit    void: {reason}\n"),
     }
-    // Of these only their logs are known: attempts that were stopped, that lost a race, or whose results were voided.
+    // Of these only their logs are known: attempts that were stopped, or that lost a race.
     for (attempt, log) in logs {
         text += &format!("attempt   {attempt} ended without a result that stands\n{}", log_in_words(log));
     }
@@ -120,7 +139,7 @@ mod tests {
     fn an_attempts_log_stands_behind_it_whatever_became_of_it() {
         let text = (1..=9).map(|n| format!("line {n}\n")).collect::<String>();
         let unit: ShownUnit = serde_json::from_value(serde_json::json!({
-            "sweep": "s", "unit": "aa", "title": "extract a", "kind": "extract", "phase": "committed", "generation": 0,
+            "sweep": "s", "unit": "aa", "title": "extract a", "kind": "extract", "phase": "committed", "generation": 1,
             "fails": 1, "losses": 1, "voids": 0, "error": null,
             "attempts": [
                 {"attempt": "1-1", "worker": "w", "state": "failed", "error": "no memory", "share": null},
@@ -129,7 +148,8 @@ mod tests {
             "dependencies": {"total": 0, "committed": 0}, "dependants": {"total": 0, "committed": 0},
             "commit": {"state": "done", "nonce": "n", "attempt": "1-4", "artifacts": [], "provenance":
                 {"worker": "w", "software": "0", "device": "cpu", "seconds": 1.0, "tokens": 0, "counts": {}}},
-            "logs": [AttemptLog::tail("1-1".into(), &text, 2), AttemptLog::tail("1-3".into(), "given back\n", 2), AttemptLog::tail("1-4".into(), "done\n", 2)],
+            "voided": [{"generation": 0, "attempt": "1-0", "reason": "states.safetensors is corrupt"}],
+            "logs": [AttemptLog::tail("1-0".into(), "first\n", 2), AttemptLog::tail("1-1".into(), &text, 2), AttemptLog::tail("1-3".into(), "given back\n", 2), AttemptLog::tail("1-4".into(), "done\n", 2)],
         }))
         .unwrap();
         let words = in_words(&unit);
@@ -139,6 +159,8 @@ mod tests {
             "log       line 8",
             "log       line 9",
             "attempt   1-2 on w: lost with its worker",
+            "voided    1-0, generation 0: states.safetensors is corrupt",
+            "log       first",
             "commit    1-4 on w (cpu, 0), 1 s, 0 tokens",
             "log       done",
             "attempt   1-3 ended without a result that stands",

@@ -101,12 +101,26 @@ pub struct ShownUnit {
     pub view: UnitView,
     /// Its commit, if one stands.
     pub commit: Option<Commit>,
+    /// Results of earlier generations, the oldest first.
+    #[serde(default)]
+    pub voided: Vec<Voided>,
     /// Whether the activations that the commit names were released, so that they are not there any more.
     #[serde(default)]
     pub released: bool,
     /// What its attempts said, oldest first.
     #[serde(default)]
     pub logs: Vec<AttemptLog>,
+}
+
+/// A result that doesn't stand any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Voided {
+    /// Its generation.
+    pub generation: u32,
+    /// The attempt that it was; none of a unit that was split.
+    pub attempt: Option<String>,
+    /// Why it was voided.
+    pub reason: String,
 }
 
 /// What an attempt said, one that was killed with its worker excepted.

@@ -92,6 +92,10 @@ fn a_run_spares_the_coordinator_that_leads_its_sweep() {
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
     assert!(refused.stderr.contains(&format!("the coordinator at {} leads it", led.url)), "{}", refused.stderr);
     assert_eq!(led.status()["led"], true, "it goes on");
+    assert_eq!(led.limbic("pause", &["small"]).0, Some(0));
+    let refused = led.sandbox.limbic_in(&environment, &run).stderr;
+    assert!(refused.contains("it is paused there, and `limbic resume"), "{refused}");
+    assert_eq!(led.limbic("resume", &["small"]).0, Some(0));
 
     // Nor is it extended behind its back.
     led.sandbox.small(&[("{name: raw},", "{name: raw}, {name: asked, template: 'How does this feel? {text}'},")]);
@@ -104,6 +108,7 @@ fn a_run_spares_the_coordinator_that_leads_its_sweep() {
     // In another store it is another sweep, though of the same id.
     let elsewhere = led.sandbox.limbic_in(&environment, &["run", "small.yaml", "--store", "elsewhere"]);
     assert_eq!(elsewhere.code, Some(0), "{}", elsewhere.stderr);
+    assert!(elsewhere.stderr.contains("leads this sweep in another store, with 0 of "), "{}", elsewhere.stderr);
     assert!(led.coordinator.as_mut().unwrap().runs());
 
     // One that nobody knows of ends.
@@ -226,12 +231,16 @@ fn selected_results_are_computed_again_beside_the_old_ones() {
         assert_eq!((&old["unit"], &old["generation"], &new["generation"]), (&new["unit"], &0.into(), &1.into()));
         assert_ne!(old["commit"]["attempt"], new["commit"]["attempt"]);
         assert_eq!(old["commit"]["artifacts"], new["commit"]["artifacts"], "the same bytes");
+        let voided = new["voided"].as_array().unwrap();
+        assert_eq!((voided.len(), &voided[0]["generation"], &voided[0]["attempt"]), (1, &0.into(), &old["commit"]["attempt"]));
     }
     // A unit by the beginning of its key, from the store alone and for people.
     let key = old[0]["unit"].as_str().unwrap();
     let ended = led.sandbox.limbic(&["show", &key[..10], "--store", "store"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stdout.contains(key) && ended.stdout.contains("generation 1") && ended.stdout.contains("artifact"), "{}", ended.stdout);
+    let replaced = format!("voided    {}, generation 0: ", old[0]["commit"]["attempt"].as_str().unwrap());
+    assert!(ended.stdout.contains(&replaced) && !ended.stdout.contains("ended without a result"), "{}", ended.stdout);
     let ended = led.sandbox.limbic(&["show", "layer=77", "--store", "store"]);
     assert_eq!(ended.code, Some(2));
 }

@@ -121,7 +121,21 @@ impl Store {
     /// # Errors
     /// The store can't be reached, or the object is not a commit.
     pub async fn commit(&self, unit: &UnitKey, generation: u32) -> Result<Option<Commit>, StoreError> {
-        let path = layout::commit(unit, commit::result(generation));
+        self.link(unit, commit::result(generation)).await
+    }
+
+    /// Why the result of a unit's generation was voided, if it was.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn voided(&self, unit: &UnitKey, generation: u32) -> Result<Option<String>, StoreError> {
+        let void = self.link(unit, commit::void(generation)).await?;
+        Ok(void.and_then(|commit| if let Commit::Void { reason, .. } = commit { Some(reason) } else { None }))
+    }
+
+    /// One link of a unit's chain.
+    async fn link(&self, unit: &UnitKey, link: u32) -> Result<Option<Commit>, StoreError> {
+        let path = layout::commit(unit, link);
         match self.get(&path).await {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| StoreError::Corrupt {
                 url: self.url.clone(),
