@@ -18,7 +18,6 @@ mod given;
 mod jsonl;
 mod label;
 mod near;
-mod nearest;
 mod parquet;
 mod read;
 mod split;

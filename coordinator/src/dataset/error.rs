@@ -3,8 +3,8 @@
 use std::fmt;
 
 use limbic_proto::rows::Split;
+use limbic_proto::spec::meant;
 
-use super::nearest::nearest;
 use crate::progress::counted;
 
 /// Where in a file: text formats count lines, Parquet counts rows; both from 1.
@@ -45,7 +45,7 @@ pub struct Known {
 
 impl Known {
     pub(super) fn new(wanted: &str, names: &[String]) -> Box<Known> {
-        Box::new(Known { names: names.to_vec(), hint: nearest(wanted, names).map(str::to_owned) })
+        Box::new(Known { names: names.to_vec(), hint: meant(wanted, names.iter().map(String::as_str)).map(str::to_owned) })
     }
 }
 

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use limbic_proto::rows::Scheme;
-use limbic_proto::spec::{DatasetSpec, MultipleLabels};
+use limbic_proto::spec::{DatasetSpec, MultipleLabels, meant, slip};
 
+use super::Draft;
 use super::columns::Utterance;
 use super::error::{DatasetError, Known};
 use super::read::Files;
-use super::{Draft, nearest};
 
 /// Parts of a scale that its rows are stratified by.
 const BINS: usize = 5;
@@ -66,7 +66,7 @@ fn single(
         return Err(DatasetError::OneClass { file: files.all(), class: class.clone() });
     }
     notes.push(found(files, total, &format!("{} classes", classes.len()), &classes));
-    notes.extend(alike(&classes));
+    notes.extend(alike(&classes).or_else(|| misspelt(spec, &classes)));
     if many + without > 0 {
         notes.push(format!("multiple_labels skip: {many} rows of several labels and {without} without a label were left out"));
     }
@@ -104,7 +104,7 @@ fn several(
         _ => format!("{} classes", classes.len()),
     };
     notes.push(found(files, rows.len(), &what, &classes));
-    notes.extend(alike(&classes));
+    notes.extend(alike(&classes).or_else(|| misspelt(spec, &classes)));
     notes.push(format!("labels: {:.2} classes a row on average; {without} rows have none", labels as f64 / rows.len() as f64));
     for (class, _) in classes.iter().zip(&rows_of).filter(|(_, count)| **count == 0) {
         notes.push(format!("labels: no row has the class `{class}`"));
@@ -160,8 +160,8 @@ fn unmet(spec: &DatasetSpec, utterances: &[Utterance]) -> Option<String> {
     let met: BTreeSet<&String> = labels.chain(&spec.values).collect();
     let unmet: Vec<&String> = spec.label_map.keys().filter(|label| !met.contains(label)).collect();
     let first = unmet.first()?;
-    let unmapped: Vec<String> = met.into_iter().filter(|label| !spec.label_map.contains_key(*label)).cloned().collect();
-    let meant = nearest::nearest(first, &unmapped).map(|meant| format!("; did you mean `{meant}` by `{first}`?")).unwrap_or_default();
+    let unmapped = met.into_iter().filter(|label| !spec.label_map.contains_key(*label)).map(String::as_str);
+    let meant = meant(first, unmapped).map(|meant| format!("; did you mean `{meant}` by `{first}`?")).unwrap_or_default();
     let all: Vec<String> = unmet.iter().map(|label| format!("`{label}`")).collect();
     Some(format!("dataset.label_map: no row has the label {}{meant}", all.join(" or ")))
 }
@@ -173,6 +173,17 @@ fn alike(classes: &[String]) -> Option<String> {
         let first = seen.insert(class.trim().to_lowercase(), class)?;
         Some(format!(
             "labels: `{first}` and `{class}` are two classes, though they differ in case or spaces alone; `label_map` makes them one"
+        ))
+    })
+}
+
+/// A class that the map makes, and that is another one but for a slip.
+fn misspelt(spec: &DatasetSpec, classes: &[String]) -> Option<String> {
+    let mut made = classes.iter().filter(|class| spec.label_map.values().any(|target| target == *class));
+    made.find_map(|class| {
+        let other = classes.iter().find(|other| slip(class, other))?;
+        Some(format!(
+            "dataset.label_map: `{class}` and `{other}` are two classes, though they differ in a slip of one letter; is one misspelt?"
         ))
     })
 }
@@ -251,7 +262,7 @@ impl<'a> Map<'a> {
     fn known(&self, label: &str) -> Box<Known> {
         let names: Vec<String> =
             if self.spec.labels.is_empty() { self.classes.iter().cloned().collect() } else { self.spec.labels.clone() };
-        let all: Vec<String> = self.spec.label_map.keys().chain(&self.classes).cloned().collect();
-        Box::new(Known { hint: nearest::nearest(label, &all).map(str::to_owned), names })
+        let all = self.spec.label_map.keys().chain(&self.classes).map(String::as_str);
+        Box::new(Known { hint: meant(label, all).map(str::to_owned), names })
     }
 }

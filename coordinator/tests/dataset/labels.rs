@@ -54,6 +54,18 @@ fn labels_that_are_mapped_and_that_no_row_has_are_told() {
 }
 
 #[test]
+fn a_class_that_is_another_but_for_a_slip_is_told() {
+    let told = |target: &str| {
+        let map = json!({"c0": "anger", "c1": target, "c2": "fear"});
+        let notes = ingested(json!({"label_map": map}), "d.jsonl", &lines(&[4, 3, 5])).notes;
+        notes.into_iter().find(|note| note.contains("differ in a slip"))
+    };
+    let expected = "dataset.label_map: `agner` and `anger` are two classes, though they differ in a slip of one letter; is one misspelt?";
+    assert_eq!(told("agner").as_deref(), Some(expected));
+    assert_eq!([told("danger2"), told("anguish"), told("ander")], [None, None, None]);
+}
+
+#[test]
 fn classes_that_differ_in_case_or_spaces_alone_are_told() {
     let told = |text: &str| ingested(json!({}), "d.jsonl", text).notes.iter().any(|note| note.contains("`C1` and `c1` are two classes"));
     let plain = lines(&[9, 9]);

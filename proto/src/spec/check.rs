@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 pub(super) use self::syntax::syntax;
-pub use self::words::placeholders;
+pub use self::words::{meant, placeholders, slip};
 use super::model::{LayerSelector, ModelSpec};
 use super::probe::{Baseline, MlpSpec, ProbeSpec};
 use super::{LABEL, LABELS, Spec, TEXT, Transfer};

@@ -3,11 +3,21 @@
 use super::{Finding, finding};
 
 /// The one of some words that another was probably meant to be: the nearest within a third of the word's letters, and within one of
-/// short words (letters added, dropped, changed or swapped with their neighbour; Damerau 1964).
-pub(super) fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (word.chars().count() / 3).max(1);
-    let distances = known.into_iter().map(|other| (strsim::damerau_levenshtein(word, other), other));
+/// short words (letters added, dropped, changed or swapped with their neighbour, whatever their case; Damerau 1964).
+pub fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let (most, word) = ((word.chars().count() / 3).max(1), word.to_lowercase());
+    let distances = known.into_iter().map(|other| (strsim::damerau_levenshtein(&word, &other.to_lowercase()), other));
     distances.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, other)| other)
+}
+
+/// Whether two words of four letters or more are one but for a letter that one has more, or for neighbours that changed places: one is
+/// misspelt, likely. A changed letter is no such sign (`class_a`, `class_b`).
+pub fn slip(a: &str, b: &str) -> bool {
+    let [mut ours, mut theirs] = [a, b].map(|word| word.to_lowercase().chars().collect::<Vec<char>>());
+    let one = ours.len().min(theirs.len()) >= 4 && strsim::damerau_levenshtein(&a.to_lowercase(), &b.to_lowercase()) == 1;
+    ours.sort_unstable();
+    theirs.sort_unstable();
+    one && (ours.len() != theirs.len() || ours == theirs)
 }
 
 /// Checks that a text with placeholders has no others than these (`{text}`, …): a single word in braces that nothing takes the place of
@@ -57,11 +67,23 @@ mod tests {
             ("lyares", Some("layers")),
             ("perclass", Some("per_class")),
             ("txt", Some("text")),
+            ("Txt", Some("text")),
+            ("TEXT", Some("text")),
             ("labels_", Some("labels")),
             ("hidden", None),
             ("words", None),
         ] {
             assert_eq!(meant(word, fields), other, "{word}");
+        }
+    }
+
+    #[test]
+    fn one_letter_is_a_slip_where_it_is_not_another_letter() {
+        for (a, b) in [("anger", "angr"), ("surprise", "suprrise"), ("Disgust", "disgustt")] {
+            assert!(slip(a, b) && slip(b, a), "{a} {b}");
+        }
+        for (a, b) in [("class_a", "class_b"), ("joy", "joyy"), ("sadness", "gladness"), ("anger", "Anger"), ("fear", "fear")] {
+            assert!(!slip(a, b) && !slip(b, a), "{a} {b}");
         }
     }
 
