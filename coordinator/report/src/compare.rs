@@ -16,7 +16,7 @@ use crate::page;
 use crate::results::{Estimate, HalfLife, Line, Place, Results};
 use crate::study::{ReportError, Study};
 use crate::{File, wording};
-pub use asked::{Changed, Differing};
+pub use asked::{Changed, Differing, Renamed};
 use joined::joined;
 pub use only::Only;
 
@@ -40,6 +40,8 @@ pub struct Versus<'a> {
     pub shared: Vec<Shared>,
     /// Half-lives of the main probe in full context.
     pub half_lives: Vec<HalfLives>,
+    /// Conditions of the second that stand under the name that the first has for the same prompt.
+    pub renamed: Vec<Renamed>,
     /// What each has that the other lacks.
     pub only: [Only; 2],
     /// What goes by one name in both and isn't the same.
@@ -103,12 +105,14 @@ pub struct HalfLives {
 }
 
 /// The files of a comparison: `compare.html`, `compare.md`, `compare.json`, and its figure as `figures/compare.svg` and
-/// `figures/compare.csv`. Models and conditions are matched by name, layers and offsets by number.
+/// `figures/compare.csv`. Models and conditions are matched by name, conditions of different names by
+/// their prompts, layers and offsets by number.
 ///
 /// # Errors
 /// What [`crate::evaluate()`] finds in either study.
 pub fn compare(first: &Study, second: &Study) -> Result<Vec<File>, ReportError> {
-    let versus = versus(first, second)?;
+    let (second, renamed) = asked::under_names(first, second);
+    let versus = versus(first, &second, renamed)?;
     let figure = figures::versus(&versus);
     let pages = page::versus(&versus, figure.as_slice())?;
     let json = serde_json::json!({
@@ -127,7 +131,7 @@ pub fn compare(first: &Study, second: &Study) -> Result<Vec<File>, ReportError> 
     Ok(files)
 }
 
-fn versus<'a>(first: &'a Study, second: &'a Study) -> Result<Versus<'a>, ReportError> {
+fn versus<'a>(first: &'a Study, second: &'a Study, renamed: Vec<Renamed>) -> Result<Versus<'a>, ReportError> {
     let results = [evaluate(first)?, evaluate(second)?];
     let studies = [first, second];
     let (joined, common) = joined(first, second);
@@ -142,7 +146,7 @@ fn versus<'a>(first: &'a Study, second: &'a Study) -> Result<Versus<'a>, ReportE
     let only = [0, 1].map(|i| only::only([studies[i], studies[1 - i]], [&results[i], &results[1 - i]]));
     let (changed, specs) = (asked::changed(first, second), asked::differing(&first.spec, &second.spec));
     let groups = results.each_ref().map(|r| r.groups);
-    Ok(Versus { studies, rows, common, paired: joined.is_some(), shared, half_lives, only, changed, specs, groups, results })
+    Ok(Versus { studies, rows, common, paired: joined.is_some(), shared, half_lives, renamed, only, changed, specs, groups, results })
 }
 
 /// The paired differences of everything shared.

@@ -1,8 +1,9 @@
 //! Where the specs of two studies differ, and what goes by one name in both and isn't the same.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use limbic_proto::spec::Spec;
+use limbic_proto::spec::{Prompt, Spec};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -48,6 +49,36 @@ pub fn changed(first: &Study, second: &Study) -> Changed {
         conditions: apart(&conditions(&ours), &conditions(&theirs)),
         probes: apart(&probes(&ours), &probes(&theirs)),
     }
+}
+
+/// A condition that goes by two names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Renamed {
+    /// That in the first study, under which it stands.
+    pub name: String,
+    /// That in the second.
+    pub second: String,
+}
+
+/// The second study with those of its conditions that the first has by another name under that name: prompts are compared, whatever
+/// they are called. A name that both have stays what it is.
+pub fn under_names<'a>(first: &Study, second: &'a Study) -> (Cow<'a, Study>, Vec<Renamed>) {
+    let prompts = |s: &Study| -> Vec<(String, Prompt)> {
+        s.asked().iter().flat_map(|spec| &spec.conditions).map(|c| (c.name.clone(), c.prompt())).collect()
+    };
+    let (ours, theirs) = (prompts(first), prompts(second));
+    let free = |name: &str, other: &[(String, Prompt)]| other.iter().all(|o| o.0 != name);
+    let mut study = Cow::Borrowed(second);
+    let mut renamed: Vec<Renamed> = Vec::new();
+    for (name, prompt) in theirs.iter().filter(|(name, _)| free(name, &ours)) {
+        let known = ours.iter().find(|(known, put)| put == prompt && free(known, &theirs) && renamed.iter().all(|r| r.name != *known));
+        let at = second.conditions.iter().position(|c| c.name == *name);
+        if let (Some((known, _)), Some(at)) = (known, at) {
+            study.to_mut().conditions[at].name.clone_from(known);
+            renamed.push(Renamed { name: known.clone(), second: name.clone() });
+        }
+    }
+    (study, renamed)
 }
 
 /// Names that both have, and never for the same.

@@ -6,7 +6,7 @@ use limbic_proto::axis::Context;
 
 use super::section::{Cell, DASH, Section, cells, dash};
 use super::{Pages, View, unfinished};
-use crate::compare::{Differing, HalfLives, Paired, Shared, Versus};
+use crate::compare::{Differing, HalfLives, Paired, Renamed, Shared, Versus};
 use crate::evaluate::too_few;
 use crate::figures::Figure;
 use crate::results::Estimate;
@@ -73,6 +73,9 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
     if !versus.shared.iter().any(probed) {
         out.push("No model, condition and probe of the same names is in both.".to_owned());
     }
+    let same =
+        |r: &Renamed| format!("The condition {} of B puts the same prompt as {} of A, and stands under that name.", r.second, r.name);
+    out.extend(versus.renamed.iter().map(same));
     let changed = &versus.changed;
     for (what, names) in [
         ("not of the same bytes: model", &changed.models),

@@ -198,6 +198,31 @@ fn what_goes_by_one_name_and_is_not_the_same_is_told() {
 }
 
 #[test]
+fn a_prompt_is_matched_whatever_its_name() {
+    let mut a = small();
+    let [first, second] = [0, 1].map(|i| a.conditions[i].name.clone());
+    a.spec = serde_json::json!({
+        "name": "s", "models": [{"source": "m"}], "dataset": {"source": "rows.jsonl", "text": "text", "label": "label"},
+        "conditions": [{"name": first}, {"name": second, "template": "{text}!"}], "probes": [{"kind": "logistic", "c": [1.0]}],
+    });
+    let mut b = a.clone();
+    "loudly".clone_into(&mut b.conditions[1].name);
+    b.spec["conditions"][1]["name"] = "loudly".into();
+    let told = files(&a, &b);
+    let found = json(&told);
+    assert_eq!(found["renamed"], serde_json::json!([{"name": second, "second": "loudly"}]));
+    assert_eq!(found["only"][0]["conditions"], serde_json::json!([]));
+    assert_eq!(found["shared"], json(&files(&a, &a))["shared"], "all of it is paired");
+    let sentence = format!("The condition loudly of B puts the same prompt as {second} of A, and stands under that name.");
+    assert!(text(&told, "compare.md").contains(&sentence));
+
+    // Another prompt is another condition.
+    b.spec["conditions"][1]["template"] = "{text}?".into();
+    let found = json(&files(&a, &b));
+    assert_eq!((&found["renamed"], &found["only"][1]["conditions"]), (&serde_json::json!([]), &serde_json::json!(["loudly"])));
+}
+
+#[test]
 fn few_groups_are_told_before_anything_is_called_better() {
     let (a, mut b) = (small(), small());
     let few = |mut study: Study| {
