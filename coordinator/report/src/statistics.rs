@@ -13,6 +13,7 @@ pub mod density;
 pub mod linkage;
 pub mod metrics;
 pub mod moments;
+pub mod normal;
 pub mod power;
 pub mod principal;
 pub mod ranking;

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::bench::Bench;
 use super::measure::{Drawn, right};
 use crate::results::{Comparison, Results};
-use crate::statistics::comparison::{benjamini_hochberg, holm, p_value};
+use crate::statistics::comparison::{benjamini_hochberg, holm};
 use crate::statistics::power;
 
 /// One side of a difference: what it is called, and its predictions (seeds).
@@ -74,7 +74,7 @@ pub fn difference(bench: &Bench<'_>, pair: &Pair) -> Option<Comparison> {
     let mean = |side: fn(&Met) -> &Drawn| Drawn::mean(&met.iter().map(|m| side(m).clone()).collect::<Vec<_>>());
     let (a, b) = (mean(|m| &m.subject)?, mean(|m| &m.against)?);
     let difference = a.minus(&b);
-    let p = difference.telling().then(|| p_value(&difference.draws));
+    let p = difference.p_value();
     let discordance: Option<f64> = met.iter().map(|m| m.discordance).sum::<Option<f64>>().map(|sum| sum / met.len() as f64);
     Some(Comparison {
         family: pair.family,

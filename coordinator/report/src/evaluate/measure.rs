@@ -5,6 +5,7 @@ use limbic_proto::rows::Scheme;
 
 use super::target::Target;
 use crate::results::{Estimate, Measure};
+use crate::statistics::comparison::p_value;
 use crate::statistics::moments::{Drawn as DrawnMoments, Moments};
 use crate::statistics::ranking::{self, Ranked, mean_of_draws};
 use crate::statistics::resamples::{Resamples, telling};
@@ -35,6 +36,11 @@ impl Drawn {
     /// Whether its resamples tell how much it varies.
     pub fn telling(&self) -> bool {
         telling(self.rests, self.groups)
+    }
+
+    /// The p-value of "it is zero"; none where its resamples tell nothing.
+    pub fn p_value(&self) -> Option<f64> {
+        self.telling().then(|| p_value(&self.draws, self.groups))
     }
 
     /// The mean of several, resample by resample; none of none.

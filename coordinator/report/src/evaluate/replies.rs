@@ -11,7 +11,6 @@ use super::compare::detectable;
 use super::measure::Drawn;
 use crate::results::{Calls, Comparison, Contrasts, Kappa, Place, Reading, Results, Source, Spread, Verdict};
 use crate::statistics::agreement::kappa;
-use crate::statistics::comparison::p_value;
 use crate::statistics::metrics;
 use crate::statistics::tally::{Tally, Totals};
 use crate::study::Verdicts;
@@ -238,7 +237,7 @@ fn shift(bench: &Bench<'_>, voice: &Voice<'_>, earlier: &Voice<'_>) -> Option<Co
     let (here, there): (Vec<Drawn>, Vec<Drawn>) = sides.into_iter().unzip();
     let (here, there) = (Drawn::mean(&here)?, Drawn::mean(&there)?);
     let difference = here.minus(&there);
-    let p = difference.telling().then(|| p_value(&difference.draws));
+    let p = difference.p_value();
     let name = |condition: usize| voice.source.under(study, condition);
     Some(Comparison {
         family: "replies",

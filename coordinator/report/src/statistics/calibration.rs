@@ -1,6 +1,6 @@
 //! How well probabilities are calibrated: log-loss and expected calibration error.
 
-use super::comparison::erfc;
+use super::normal::erfc;
 use super::resamples::Resamples;
 use super::tally::RowGroups;
 

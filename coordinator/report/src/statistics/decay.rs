@@ -26,6 +26,13 @@ pub struct Decayed {
     pub amplitude: f64,
 }
 
+impl Decayed {
+    /// What is left of the signal so many tokens after the first offset.
+    pub fn at(&self, tokens: f64) -> f64 {
+        self.amplitude * (-tokens * LN_2 / self.half_life).exp()
+    }
+}
+
 impl DecayFit {
     /// For offsets in ascending order; time starts at the first. Half-lives from a fifth of the smallest step to a
     /// hundred times the whole span are tried.
@@ -82,6 +89,7 @@ mod tests {
     fn a_flat_signal_never_halves_and_none_has_no_amplitude() {
         let fit = DecayFit::new(&[0, 1, 4, 16]);
         assert_eq!(fit.fit(&[0.3; 4]).half_life, f64::INFINITY);
+        assert!((fit.fit(&[0.3; 4]).at(16.0) - 0.3).abs() < 1e-12);
         assert_eq!(fit.fit(&[-0.1; 4]).amplitude, 0.0);
         assert_eq!(fit.fit(&[0.0; 4]).amplitude, 0.0);
     }
@@ -94,6 +102,9 @@ mod tests {
             let found = DecayFit::new(&offsets).fit(&signal);
             prop_assert!((found.half_life / half_life - 1.0).abs() < 0.02, "{} for {}", found.half_life, half_life);
             prop_assert!((found.amplitude / amplitude - 1.0).abs() < 0.05);
+            for (k, left) in offsets.iter().zip(&signal) {
+                prop_assert!((found.at(f64::from(*k)) - left).abs() < 0.03 * amplitude, "offset {}", k);
+            }
         }
     }
 }

@@ -33,7 +33,7 @@ pub fn two_sided(confidence: f64) -> f64 {
     let (mut low, mut high) = (0.0, 10.0);
     for _ in 0..80 {
         let middle = f64::midpoint(low, high);
-        if super::comparison::erfc(middle / std::f64::consts::SQRT_2) > 1.0 - confidence { low = middle } else { high = middle }
+        if super::normal::erfc(middle / std::f64::consts::SQRT_2) > 1.0 - confidence { low = middle } else { high = middle }
     }
     high
 }
