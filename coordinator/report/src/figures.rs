@@ -25,7 +25,6 @@ pub use data::Data;
 use palette::Colour;
 pub use palette::dark_style;
 use pen::{Drawing, Pen};
-pub use persistence::shown_condition;
 pub use versus::versus;
 
 /// One figure.

@@ -2,7 +2,7 @@
 
 use limbic_proto::axis::{Context, Layer};
 
-use crate::results::{Estimate, HalfLife, Measure, Reading, Spread};
+use crate::results::{Estimate, Fitted, HalfLife, Measure, Reading, Spread};
 
 /// Which probe reads replies, in which context, and so what it says of them.
 pub fn reading(reading: Reading) -> &'static str {
@@ -237,6 +237,12 @@ pub fn half_life(h: &HalfLife) -> String {
         HalfLife::TooFew => "fewer than three offsets".to_owned(),
         HalfLife::TooFewRows => "too few rows".to_owned(),
     }
+}
+
+/// A decay's half-life; where the curve does something else than to decay exponentially, it says so.
+pub fn decay(fit: &Fitted) -> String {
+    let off = if fit.poor() { format!(", fit off at {} of {} offsets", fit.misses, fit.offsets.len()) } else { String::new() };
+    half_life(&fit.half_life) + &off
 }
 
 /// `2.9 to 4.1 tokens`, `4.1 to beyond 16 tokens`, …: the half-lives of several sampling seeds, from the shortest to the

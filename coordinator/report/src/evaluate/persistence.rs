@@ -172,6 +172,7 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
     let signal = !untested && start.lo.unwrap_or(start.value) > 0.0;
     let within = offsets[offsets.len() - 1] - offsets[0];
     let span = f64::from(within);
+    let mut misses = 0;
     let half_life = if values.len() < 3 {
         HalfLife::TooFew
     } else if untested || offsets.len() < 3 {
@@ -181,6 +182,11 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
     } else {
         let shape = DecayFit::new(&offsets);
         let found = shape.fit(&excess.iter().map(|e| e.value).collect::<Vec<_>>());
+        let outside = |(k, e): &(&u32, &Drawn)| {
+            let (left, measured) = (found.at(f64::from(**k - offsets[0])), e.estimate(resamples));
+            measured.lo.is_some_and(|lo| left < lo) || measured.hi.is_some_and(|hi| left > hi)
+        };
+        misses = offsets.iter().zip(&excess).filter(outside).count();
         let draw = |r: usize| shape.fit(&excess.iter().map(|e| e.draws[r]).collect::<Vec<_>>()).half_life;
         let draws: Vec<f64> = (0..resamples.count()).map(draw).collect();
         let interval = if start.lo.is_some() { resamples.interval(&draws) } else { None };
@@ -200,7 +206,7 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
     let of_seed_kept = |excess: &Vec<f64>| of_seed(&offsets, &kept.iter().map(|at| excess[*at]).collect::<Vec<_>>());
     let of_seeds = of_seeds.iter().filter(|_| lasting).map(of_seed_kept).collect();
     let floor = kept.iter().map(|at| floors[*at].value).collect();
-    Fitted { towards, offsets, floor, half_life, retained, of_seeds }
+    Fitted { towards, offsets, floor, half_life, misses, retained, of_seeds }
 }
 
 /// The half-life of one sampling seed's curve, by its excess alone.

@@ -5,22 +5,28 @@ use std::collections::BTreeMap;
 
 use limbic_proto::axis::Context;
 use limbic_proto::rows::Scheme;
+use limbic_proto::spec::ReportSpec;
 use limbic_proto::unit::UnitKind;
 
 use super::bench::Bench;
+use crate::results::Comparison;
+use crate::statistics::comparison::draw_beyond;
 use crate::statistics::resamples::FEWEST;
 use crate::study::{Prediction, Run, Study};
-use crate::wording::count;
+use crate::wording::{count, p_value};
 
 /// Groups below which the cluster bootstrap is known to give intervals that are too narrow (Cameron, Gelbach & Miller
 /// 2008 find it so up to about twenty).
 const FEW_GROUPS: usize = 20;
 
+/// Draws beyond zero that are few: their number is off by a third or more of itself (Poisson).
+const FEW_DRAWS: f64 = 10.0;
+
 /// At most so many reasons why fits are absent are told.
 const REASONS: usize = 6;
 
 /// All warnings, one sentence each.
-pub fn all(bench: &Bench<'_>) -> Vec<String> {
+pub fn all(bench: &Bench<'_>, comparisons: &[Comparison]) -> Vec<String> {
     let study = bench.study;
     let mut warnings = Vec::new();
     warnings.extend(too_few(study.test.len(), bench.ruler.groups.groups()));
@@ -37,6 +43,7 @@ pub fn all(bench: &Bench<'_>) -> Vec<String> {
     let at_zero = |p: &Prediction| p.at_home() && p.read_out.is_some_and(|r| r.context == Context::Full && r.offset == 0);
     let lacking = (0..study.predictions.len()).filter(|i| at_zero(&study.predictions[*i])).filter(partial).count();
     say(lacking, "at offset 0 miss some test rows (skipped prompts).");
+    warnings.extend(coarse(comparisons, &study.options));
     warnings.extend(absent(study));
     warnings.extend(prompts(study));
     if !super::score::detailed(bench) {
@@ -74,6 +81,22 @@ pub fn too_few(rows: usize, groups: usize) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Comparisons that Holm's correction leaves undecided, though so few draws lie beyond zero that one more or less would decide.
+fn coarse(comparisons: &[Comparison], options: &ReportSpec) -> Option<String> {
+    let (alpha, step) = (1.0 - options.confidence, draw_beyond(options.resamples));
+    let few = |c: &&Comparison| c.p.is_some_and(|p| p > step && p <= FEW_DRAWS * step && p < alpha) && c.p_holm.is_some_and(|p| p >= alpha);
+    let affected: Vec<&Comparison> = comparisons.iter().filter(few).collect();
+    let most = affected.iter().map(|c| c.corrected).max()?;
+    let decided = if affected.len() == 1 { "1 comparison is" } else { &format!("{} comparisons are", count(affected.len() as u64)) };
+    Some(format!(
+        "{decided} undecided by a few resamples: each of {} beyond zero is {} of a p-value, {} after a correction over {}. A higher `report.resamples` tells more.",
+        count(options.resamples as u64),
+        p_value(Some(step)),
+        p_value(Some((step * most as f64).min(1.0))),
+        count(most as u64),
+    ))
 }
 
 /// Classes that a level's map doesn't name.

@@ -12,14 +12,14 @@ use super::persistence::{at, primary, shown_condition};
 use super::{Figure, Panel};
 use crate::results::{Decay, HalfLife, Persistence, Results};
 use crate::study::Study;
-use crate::wording::{half_life as half_life_words, list};
+use crate::wording::{decay as decay_words, list};
 
 /// Half-life of each class's signal with its interval, one panel per model, under one condition.
 pub fn half_life(study: &Study, results: &Results) -> Option<Figure> {
     let condition = shown_condition(results)?;
     let longest = study.classes.iter().map(|c| text_width(c, 11.0)).fold(0.0, f64::max);
     let left = (longest + 16.0).clamp(50.0, 150.0);
-    let mut data = Data::new(&["model", "condition", "class", "towards", "half_life", "lo", "hi", "state"]);
+    let mut data = Data::new(&["model", "condition", "class", "towards", "half_life", "lo", "hi", "state", "misses"]);
     let (mut panels, mut towards) = (Vec::new(), Vec::new());
     for p in &results.persistence {
         let rows: Vec<(usize, &Decay)> =
@@ -30,7 +30,7 @@ pub fn half_life(study: &Study, results: &Results) -> Option<Figure> {
                 let names = [&study.models[p.place.model].name, &study.conditions[p.place.condition].name, &study.classes[*class]];
                 let mut row: Vec<String> = names.into_iter().cloned().collect();
                 row.push(f.towards.map_or(results.measure.level(), Context::as_str).to_owned());
-                row.extend([value, lo, hi, state.to_owned()]);
+                row.extend([value, lo, hi, state.to_owned(), f.misses.to_string()]);
                 data.push(row);
             }
         }
@@ -102,8 +102,7 @@ fn half_lives(study: &Study, p: &Persistence, rows: &[(usize, &Decay)], left: f6
         x_label: "half-life (tokens)".to_owned(),
         y_label: String::new(),
     };
-    let said =
-        |c: usize, d: &Decay| p.of_class(d).map_or_else(String::new, |f| format!("{} {}", study.classes[c], half_life_words(&f.half_life)));
+    let said = |c: usize, d: &Decay| p.of_class(d).map_or_else(String::new, |f| format!("{} {}", study.classes[c], decay_words(f)));
     let words: Vec<String> = rows.iter().map(|(c, d)| said(*c, d)).collect();
     Panel::new(format!("{}: {}", axes.title, words.join("; ")), height, |pen| {
         let chart = Chart::new(pen, &axes, height, left);

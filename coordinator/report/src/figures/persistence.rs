@@ -10,7 +10,7 @@ use super::pen::Stroke;
 use super::{Figure, Key, Panel, spread_key};
 use crate::results::{ControlCurve, Decay, Estimate, Persistence, Results, Spread};
 use crate::study::Study;
-use crate::wording::{Unit, capital, half_life as half_life_words, list};
+use crate::wording::{Unit, capital, decay as decay_words, list};
 
 /// Offsets are spaced by the logarithm of 1 + k, so that the first tokens aren't squeezed.
 pub fn at(offset: u32) -> f64 {
@@ -169,7 +169,7 @@ pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
             .collect();
         let words = |p: &&Persistence| {
             let fit = p.decay(primary(results), Context::Full, None).and_then(Decay::main);
-            let half = fit.map_or_else(String::new, |f| half_life_words(&f.half_life));
+            let half = fit.map_or_else(String::new, decay_words);
             format!("{}, layer {}, half-life {half}", study.conditions[p.place.condition].name, p.layer)
         };
         let label = format!("{}: {}", entry.name, here.iter().map(words).collect::<Vec<_>>().join("; "));

@@ -127,7 +127,8 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
         };
         let interval =
             if note.is_empty() { String::new() } else { format!("interval {}", note.trim_end_matches(']').replace(", ", " to ")) };
-        let note = [format!("{whose}layer {}", layer(p.layer)), interval, towards]
+        let off = if fit.poor() { "no exponential".to_owned() } else { String::new() };
+        let note = [format!("{whose}layer {}", layer(p.layer)), interval, towards, off]
             .into_iter()
             .filter(|s| !s.is_empty())
             .collect::<Vec<_>>()
@@ -256,8 +257,9 @@ fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison], rows: u
         (1, 1, 0) => format!("It beats {name}"),
         (1, 0, 1) => format!("{} beats it", capital(name)),
         (1, ..) => format!("It can't be told from {name}"),
-        (n, b, 0) if b == n => format!("In all {n} models the probe beats {name}"),
-        (n, 0, w) if w == n => format!("In all {n} models {name} beats the probe"),
+        (n, b, 0) if b == n => format!("In {} the probe beats {name}", all_models(n)),
+        (n, 0, w) if w == n => format!("In {} {name} beats the probe", all_models(n)),
+        (2, 0, 0) => format!("The probe can't be told from {name} in either model"),
         (n, 0, 0) => format!("The probe can't be told from {name} in any of {n} models"),
         (n, b, w) => {
             let parts = [(b, "beats"), (w, "loses to"), (n - b - w, "can't be told from")];
@@ -288,6 +290,11 @@ fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison], rows: u
     })
 }
 
+/// All of so many models.
+fn all_models(n: usize) -> String {
+    if n == 2 { "both models".to_owned() } else { format!("all {n} models") }
+}
+
 /// How many written answers could be read.
 fn written(study: &Study, results: &Results) -> Option<String> {
     let coverage = |(model, prediction): (usize, usize)| Some((model, results.score(prediction, "coverage")?.value));
@@ -298,7 +305,7 @@ fn written(study: &Study, results: &Results) -> Option<String> {
     Some(if found.len() == 1 {
         format!("Asked for JSON, {} names a label in {} of its answers.", name(least.0), percent(least.1))
     } else if least.1 == most.1 {
-        format!("Asked for JSON, all {} models name a label in {} of their answers.", found.len(), percent(least.1))
+        format!("Asked for JSON, {} name a label in {} of their answers.", all_models(found.len()), percent(least.1))
     } else {
         format!(
             "Asked for JSON, models name a label in {} ({}) to {} ({}) of their answers.",

@@ -7,7 +7,7 @@ use super::section::{Cell, DASH, Section, dash};
 use crate::figures::Figure;
 use crate::results::{Choice, Decay, Estimate, Fitted, HalfLife, Persistence, Results};
 use crate::study::Study;
-use crate::wording::{Unit, count, half_life, half_lives as of_seeds, layer, list};
+use crate::wording::{Unit, count, decay, half_lives as of_seeds, layer, list};
 
 /// How long it lasts; none where one offset was measured.
 pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
@@ -55,7 +55,7 @@ pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Opti
         section.figure(figures, figure);
     }
     half_lives(study, results, &controls, &mut section);
-    seeds(study, results, &mut section);
+    seeds(study, results, !controls.is_empty(), &mut section);
     section.table(
         format!(
             "Full context minus each control at the last offset that both have, paired, {}; {}",
@@ -125,8 +125,8 @@ fn to_floor(results: &Results) -> String {
     format!("#half-life to {}", results.measure.level())
 }
 
-/// How far every curve depends on the sampling seed.
-fn seeds(study: &Study, results: &Results, section: &mut Section) {
+/// How far every curve depends on the sampling seed; where it is `controlled`, with its lead over a control.
+fn seeds(study: &Study, results: &Results, controlled: bool, section: &mut Section) {
     let unit = Unit::of(&results.measure);
     let curves = results.persistence.iter().flat_map(|p| p.decays.iter().filter(|d| d.class.is_none()).map(move |d| (p, d)));
     let row = |(p, d): (&Persistence, &Decay)| -> Option<Vec<Cell>> {
@@ -138,7 +138,7 @@ fn seeds(study: &Study, results: &Results, section: &mut Section) {
         };
         let lead = d.main().and_then(|f| f.towards);
         let named = |k: u32, s: crate::results::Spread| Cell::sorted(format!("{} at {k}", unit.spread(s)), s.width());
-        Some(vec![
+        let mut row = vec![
             study.models[p.place.model].name.clone().into(),
             study.conditions[p.place.condition].name.clone().into(),
             format!("{}, layer {}", curve(d), layer(p.layer)).into(),
@@ -146,12 +146,16 @@ fn seeds(study: &Study, results: &Results, section: &mut Section) {
             named(widest.0, widest.1),
             named(last.0, last.1),
             half_lives(None),
-            if lead.is_some() { half_lives(lead) } else { dash() },
-        ])
+        ];
+        row.extend(controlled.then(|| if lead.is_some() { half_lives(lead) } else { dash() }));
+        Some(row)
     };
+    let to_floor = to_floor(results);
+    let mut columns = vec!["model", "condition", "curve", "#seeds", "#widest", "#last offset", to_floor.as_str()];
+    columns.extend(controlled.then_some("#half-life of the lead"));
     section.table(
         format!("Between sampling seeds: {} from the lowest to the highest seed, with the standard deviation, and the half-life of each seed's own curve", results.measure.words),
-        &["model", "condition", "curve", "#seeds", "#widest", "#last offset", to_floor(results).as_str(), "#half-life of the lead"],
+        &columns,
         curves.filter_map(row).collect(),
     );
 }
@@ -189,13 +193,19 @@ fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &
     };
     let decays = || results.persistence.iter().flat_map(|p| &p.decays);
     let kept = if decays().any(|d| d.to_majority().is_some_and(|f| f.retained.is_some())) {
-        "; kept: share of the first offset's signal that is left at the last offset"
+        "; kept: share of the first offset's signal that is left at the last, whatever lies between them"
+    } else {
+        ""
+    };
+    let lead = if controls.is_empty() { "" } else { ", and of its lead over each control at the same offset" };
+    let poor = if decays().any(|d| d.shown().any(Fitted::poor)) {
+        "; fit off: offsets at which the fitted curve lies outside the interval of what was measured, so that the half-life is of a curve that isn't exponential, and says little"
     } else {
         ""
     };
     section.table(
         format!(
-            "Half-life of {}, by a decay towards {} on the rows of each offset, and of its lead over each control at the same offset{kept}",
+            "Half-life of {}, by a decay towards {} on the rows of each offset{lead}{kept}{poor}",
             results.measure.words,
             results.measure.the_level()
         ),
@@ -228,7 +238,7 @@ fn row(study: &Study, p: &Persistence, d: &Decay, controls: &[Context], unit: Un
     let end = |point: Option<&(u32, Estimate)>| point.map_or_else(|| DASH.to_owned(), |(k, e)| format!("{} at {k}", unit.estimate(*e)));
     let said = |f: Option<&Fitted>| match f {
         None => dash(),
-        Some(f) => Cell::sorted(half_life(&f.half_life), tokens(&f.half_life)),
+        Some(f) => Cell::sorted(decay(f), tokens(&f.half_life)),
     };
     let majority = d.to_majority();
     let kept = majority.and_then(|f| f.retained).map_or_else(|| DASH.to_owned(), |e| Unit::Share.estimate(e));

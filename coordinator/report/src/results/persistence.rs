@@ -50,6 +50,9 @@ pub struct Fitted {
     pub floor: Vec<f64>,
     /// How long the signal above it lasts.
     pub half_life: HalfLife,
+    /// At how many of the offsets the fitted curve lies outside the interval of the signal; 0 where nothing was fitted, and
+    /// without intervals.
+    pub misses: usize,
     /// Share of the signal at the first of the offsets that is left at the last.
     pub retained: Option<Estimate>,
     /// The half-life of each sampling seed's own curve, seeds ascending, without intervals; empty with fewer than two seeds,
@@ -107,6 +110,14 @@ pub struct Persistence {
     pub decays: Vec<Decay>,
     /// The controls of the main probe at that layer, one point per offset, in full context.
     pub controls: Vec<ControlCurve>,
+}
+
+impl Fitted {
+    /// Whether the signal does something else than to decay exponentially, so that its half-life says little: the fitted curve
+    /// misses a quarter of the intervals, where one in twenty would be chance.
+    pub fn poor(&self) -> bool {
+        self.misses > 1 && self.misses * 4 >= self.offsets.len()
+    }
 }
 
 impl Persistence {

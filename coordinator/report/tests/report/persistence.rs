@@ -119,6 +119,27 @@ fn two_offsets_beside_a_control_leave_the_decay_to_the_majority() {
 }
 
 #[test]
+fn a_curve_that_is_no_exponential_says_so() {
+    let offsets = vec![0, 1, 2, 4, 8, 16, 32];
+    let control = Control { share: 0.3, half_life: 1e9, lead: 0.5 };
+    let plateau = Signal { layers: vec![0.8], offsets, half_life: 3.0, control: Some(control), models: 1, rows: 560 };
+    let clean = Signal { control: None, half_life: 6.0, ..plateau.clone() };
+    let poor = |signal: &Signal, towards: Option<Context>| {
+        let of = |seed: u64| {
+            let results = evaluated(&signal.study(seed));
+            results.persistence[0].decay("logistic", Context::Full, None).and_then(|d| d.to(towards)).expect("a fit").poor()
+        };
+        (0..20).filter(|seed| of(*seed)).count()
+    };
+    // Towards chance the plateau is no exponential; the lead over the control is one, and so is what has no control.
+    let found = [poor(&plateau, None), poor(&plateau, Some(Context::MaskedPrompt)), poor(&clean, None)];
+    assert!(found[0] >= 18 && found[1] <= 2 && found[2] <= 2, "{found:?} of 20");
+    let study = plateau.study(0);
+    let markdown = text(&made(&study, &evaluated(&study)), "report.md");
+    assert!(markdown.contains(", fit off at ") && markdown.contains("; fit off: offsets at which"), "{markdown}");
+}
+
+#[test]
 fn an_open_end_is_beyond_what_the_fit_spans() {
     let control = Control { share: 0.3, half_life: 1e9, lead: 0.5 };
     let signal =

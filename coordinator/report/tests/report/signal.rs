@@ -1,10 +1,10 @@
 //! What was planted is found.
 
 use limbic_proto::axis::Context;
-use limbic_report::HalfLife;
+use limbic_report::{Comparison, Deferred, HalfLife, Results};
 
 use super::synthetic::{Size, study};
-use super::{SMALL, evaluated, made, small, text, values};
+use super::{SMALL, evaluated, made, small, text, values, whole};
 
 #[test]
 fn the_planted_signal_is_found() {
@@ -121,4 +121,44 @@ fn a_class_whose_rows_are_of_one_group_has_no_interval() {
     let all = |metric: &str| (0..study.predictions.len()).filter_map(|i| results.score(i, metric)).collect::<Vec<_>>();
     assert!(!all(&name).is_empty() && all(&name).iter().all(|e| e.lo.is_none()));
     assert!(all("accuracy").iter().all(|e| e.lo.is_some()));
+}
+
+#[test]
+fn comparisons_that_a_few_resamples_decide_are_counted() {
+    let (mut study, _) = small();
+    study.options.resamples = 100;
+    let mut said = Vec::new();
+    for seed in 0..12 {
+        study.seed = seed;
+        let results = evaluated(&study);
+        let few = |c: &&Comparison| c.p.zip(c.p_holm).is_some_and(|(p, holm)| p > 2.5 / 101.0 && p < 0.05 && holm >= 0.05);
+        let n = results.comparisons.iter().filter(few).count();
+        let sentence =
+            results.warnings.iter().find(|w| w.contains("undecided by a few resamples: each of 100 beyond zero is 0.020 of a p-value"));
+        match n {
+            0 => assert!(sentence.is_none(), "{sentence:?}"),
+            1 => assert!(sentence.is_some_and(|s| s.starts_with("1 comparison is ")), "{sentence:?}"),
+            n => assert!(sentence.is_some_and(|s| s.starts_with(&format!("{n} comparisons are "))), "{n}: {sentence:?}"),
+        }
+        said.push(n > 0);
+    }
+    assert!(said.contains(&true), "{said:?}");
+}
+
+#[test]
+fn a_baseline_that_says_the_same_as_another_is_not_tested_again() {
+    let (mut study, before) = whole();
+    let of = |results: &Results, name: &str| results.comparisons.iter().filter(|c| c.family == "baselines" && c.against == name).count();
+    let n = of(&before, "zero-shot");
+    assert!(n > 1 && of(&before, "zero-shot-mean") == n);
+    for model in 0..study.models.len() {
+        let find = |name: &str| study.predictions.iter().position(|p| &*p.probe == name && p.model == Some(model));
+        if let Some((summed, mean)) = find("zero-shot").zip(find("zero-shot-mean")) {
+            study.predictions[mean].values = Deferred::held(values(&study.predictions[summed]));
+        }
+    }
+    let after = evaluated(&study);
+    assert_eq!([of(&after, "zero-shot"), of(&after, "zero-shot-mean")], [n, 0]);
+    let corrected = |r: &Results| r.comparisons.iter().filter(|c| c.family == "baselines").map(|c| c.corrected).max();
+    assert_eq!(corrected(&after), corrected(&before).map(|all| all - n));
 }

@@ -42,13 +42,18 @@ fn named(bench: &Bench<'_>, line: &Line, layer: Layer) -> String {
     format!("{probe}, {}, layer {layer}", bench.study.condition_name(line.condition))
 }
 
-/// A model's best curve against every baseline.
+/// A model's best curve against every baseline. One that says the same as an earlier one (of labels of a single token their mean
+/// likelihood is the likelihood) isn't tested twice.
 fn baselines(bench: &Bench<'_>, best: &DepthCurve) -> Vec<Pair> {
     let mut pairs = Vec::new();
+    let mut earlier: Vec<Vec<u32>> = Vec::new();
     for probe in BASELINES {
         for owner in [None, Some(best.place.model)] {
             let predictions = bench.baseline(probe, owner);
-            if !predictions.is_empty() {
+            let bits: Vec<u32> =
+                predictions.iter().filter_map(|i| bench.read(*i)).flat_map(|v| v.iter().map(|s| s.to_bits()).collect::<Vec<_>>()).collect();
+            if !predictions.is_empty() && !earlier.contains(&bits) {
+                earlier.push(bits);
                 let against = Side { name: probe.to_owned(), predictions };
                 pairs.push(pair("baselines", best, Some(best.place.condition), side(bench, best), against));
             }

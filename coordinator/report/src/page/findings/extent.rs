@@ -1,12 +1,11 @@
 //! Where the signal is and how long it lasts, in sentences: size, depth, persistence.
 
-use limbic_proto::axis::Context;
+use limbic_proto::axis::{Context, Pooling};
 
-use super::{of_how_many, p_words, sure};
-use crate::figures::shown_condition;
+use super::{of_how_many, p_words, place_of, sure};
 use crate::results::{Comparison, Decay, DepthCurve, HalfLife, Persistence, Results, Trend};
 use crate::study::Study;
-use crate::wording::{Unit, capital, half_life, layer, list};
+use crate::wording::{Unit, capital, decay, half_life, layer, list};
 
 /// The trend with size under the headline's condition, and where else it is clear.
 pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -> Option<String> {
@@ -28,9 +27,13 @@ pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
     let elsewhere: Vec<String> = best
         .iter()
         .filter(|t| t.condition != here.condition && t.sure())
-        .map(|t| format!("under {} it is {}", name(t), unit.points(t.slope)))
+        .map(|t| format!("{} ({})", unit.points(t.slope), name(t)))
         .collect();
-    let elsewhere = if elsewhere.is_empty() { String::new() } else { format!("; {}", list(&elsewhere)) };
+    let elsewhere = match elsewhere.as_slice() {
+        [] => String::new(),
+        [one] => format!(" Under another condition the slope is clear: {one}."),
+        all => format!(" Under other conditions the slope is clear: {}.", list(all)),
+    };
     let families: Vec<String> = of(true)
         .filter(|t| t.condition == here.condition)
         .map(|t| format!("{} in the {} of {}", unit.points(t.slope), t.models, t.family.as_deref().unwrap_or("")))
@@ -43,7 +46,7 @@ pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
     });
     let whose = whose(results);
     Some(format!(
-        "{direction}{place}: {} {what}{whose} per tenfold parameters{over_rows}{over_models}{rises}{families}{elsewhere}.",
+        "{direction}{place}: {} {what}{whose} per tenfold parameters{over_rows}{over_models}{rises}{families}.{elsewhere}",
         unit.points(here.slope),
     ))
 }
@@ -78,6 +81,18 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
     if first.layer == last.layer {
         return None;
     }
+    // Nothing peaks without a signal.
+    let floor = results.measure.floor;
+    let tested = curve.points.iter().any(|p| p.score.lo.is_some());
+    if tested && curve.points.iter().all(|p| p.score.lo.is_none_or(|lo| lo <= floor)) {
+        return Some(format!(
+            "In {} no layer's {}{} is clearly above {}, so where it peaks says nothing.",
+            place_of(study, curve.place),
+            results.measure.words,
+            whose(results),
+            results.measure.the_level(),
+        ));
+    }
     // Not "rises from layer 4 to layer 4".
     let rise = if first.layer == top.layer {
         format!("is highest at the first measured layer, {} ({})", layer(top.layer), unit.value(top.score.value))
@@ -85,7 +100,11 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
         format!(
             "rises from {} at layer {} to {} at layer {}",
             unit.value(first.score.value),
-            layer(first.layer),
+            // Behind a chat template that token is the same in every prompt.
+            layer(first.layer).replace(
+                "(embeddings)",
+                if curve.pooling == Pooling::Last.as_str() { "(the last token's embedding)" } else { "(embeddings)" }
+            ),
             unit.value(top.score.value),
             layer(top.layer)
         )
@@ -131,13 +150,13 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
         && let (Some(first), Some(last), Some(majority)) = (d.points.first(), d.points.last(), d.to_majority())
     {
         let towards = d.shown().filter_map(|f| Some((f.towards?, f)));
-        let beyond: Vec<String> = towards.map(|(c, f)| format!("{} beyond the {} control", half_life(&f.half_life), c.as_str())).collect();
+        let beyond: Vec<String> = towards.map(|(c, f)| format!("{} beyond the {} control", decay(f), c.as_str())).collect();
         let beyond = if beyond.is_empty() { String::new() } else { format!("; {}", list(&beyond)) };
         // Replies end, and what is left at the last offset may be few rows.
         let rows = |n: usize| if first.1.n == last.1.n { String::new() } else { format!(" ({})", crate::wording::counted(n, "row")) };
         out.push(format!(
-            "In {} (layer {}) {}{} goes from {} at offset {}{} to {} at offset {}{}; half-life: {}{beyond}.",
-            study.models[p.place.model].name,
+            "In {} (layer {}) {}{} goes from {} at offset {}{} to {} at offset {}{}; half-life: {}{beyond}{}.",
+            place_of(study, p.place),
             layer(p.layer),
             results.measure.words,
             whose(results),
@@ -147,15 +166,27 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
             unit.value(last.1.value),
             last.0,
             rows(last.1.n),
-            half_life(&majority.half_life),
+            decay(majority),
+            elsewhere(study, results, p, &curve.probe),
         ));
     }
     out.extend(crate::page::persistence::widest(study, results));
     out.extend(carried(study, results, p, curve, unit));
-    let Some(condition) = shown_condition(results) else { return out };
-    let p = results.persistence.iter().find(|p| p.place.model == curve.place.model && p.place.condition == condition).unwrap_or(p);
     out.extend(classes(study, p, &curve.probe));
     out
+}
+
+/// `; under other conditions the half-life is 3.1 tokens (thinking)`: how long the same model's signal lasts there, by the same fits.
+fn elsewhere(study: &Study, results: &Results, p: &Persistence, probe: &str) -> String {
+    let others = results.persistence.iter().filter(|o| o.place.model == p.place.model && o.place.condition != p.place.condition);
+    let towards = p.towards(probe);
+    let said = |o: &Persistence| {
+        let fit = o.decay(probe, Context::Full, None)?.to(towards)?;
+        Some(format!("{} ({})", decay(fit), study.conditions[o.place.condition].name))
+    };
+    let said: Vec<String> = others.filter_map(said).collect();
+    let beyond = towards.map_or_else(String::new, |control| format!(" beyond the {} control", control.as_str()));
+    if said.is_empty() { String::new() } else { format!("; under other conditions the half-life{beyond} is {}", list(&said)) }
 }
 
 /// Whether the probe of offset 0 still reads the signal later on.
