@@ -18,7 +18,7 @@ pub use contrasts::Contrasts;
 pub use depth::{Choice, ControlCurve, DepthCurve, DepthPoint, Peak};
 pub use dominant::{Caller, DOMINANT, Dominant};
 pub use geometry::{Across, AffectPlane, Contour, GeometryResults, LayerGeometry, PlaceGeometry, Scatter, ScatterPoint};
-pub use persistence::{Decay, Fitted, Grid, HalfLife, Persistence};
+pub use persistence::{Decay, Extremes, Fitted, Grid, HalfLife, Persistence};
 pub use replies::{Calls, Kappa, Reading, Source, Verdict};
 pub use scale::{ScaleRow, Trend};
 pub use scores::{Catalogue, MetricName, Scores};
@@ -117,7 +117,7 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
     /// `baselines`, `models`, `conditions`, `contexts`, `carried`, `probes`, `controls`, `transfer` or `replies`: corrections for
-    /// several tests are within one.
+    /// several tests are within one, of controls within those of one probe and one control.
     pub family: &'static str,
     /// The model; the first one where models are compared.
     pub model: usize,

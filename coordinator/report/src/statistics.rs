@@ -10,6 +10,7 @@ pub mod calibration;
 pub mod comparison;
 pub mod decay;
 pub mod density;
+pub mod extremes;
 pub mod linkage;
 pub mod metrics;
 pub mod moments;

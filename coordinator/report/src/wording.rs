@@ -239,8 +239,11 @@ pub fn half_life(h: &HalfLife) -> String {
     }
 }
 
-/// A decay's half-life; where the curve does something else than to decay exponentially, it says so.
+/// A decay's half-life; where the curve does something else than to decay exponentially from the first offset on, it says so.
 pub fn decay(fit: &Fitted) -> String {
+    if fit.half_life == HalfLife::NoSignal && fit.later {
+        return "no signal at first, but later".to_owned();
+    }
     let off = if fit.poor() { format!(", fit off at {} of {} offsets", fit.misses, fit.offsets.len()) } else { String::new() };
     half_life(&fit.half_life) + &off
 }

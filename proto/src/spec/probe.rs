@@ -177,8 +177,8 @@ impl Default for OffsetMlpSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Control {
-    /// The same probe fitted to labels that were shuffled among the groups of train and of validation (Hewitt and Liang
-    /// 2019): what it can do without any signal.
+    /// The same probe fitted to labels that were shuffled among the groups of train and of validation, and within them: what
+    /// it can do without any signal.
     ShuffledLabels,
     /// The same probe on as many random directions of the standardised states as there are outputs: what any projection
     /// keeps.

@@ -4,6 +4,8 @@
 
 mod pairs;
 
+use std::collections::BTreeSet;
+
 use rayon::prelude::*;
 
 use super::bench::Bench;
@@ -43,13 +45,18 @@ pub fn all(bench: &Bench<'_>, results: &Results) -> Vec<Comparison> {
     comparisons
 }
 
-/// Corrects for several tests within each family.
+/// What is corrected together: a family; of controls those of one probe beside one control, because another probe or control asks
+/// another question.
+fn question(c: &Comparison) -> (&'static str, String) {
+    let probe = c.subject.split(',').next().unwrap_or_default();
+    (c.family, if c.family == "controls" { format!("{probe}, {}", c.against) } else { String::new() })
+}
+
+/// Corrects for several tests within each question.
 pub fn correct(comparisons: &mut [Comparison]) {
-    let mut families: Vec<&'static str> = comparisons.iter().map(|c| c.family).collect();
-    families.sort_unstable();
-    families.dedup();
-    for family in families {
-        let of = |(i, c): (usize, &Comparison)| Some((i, c.p?)).filter(|_| c.family == family);
+    let questions: BTreeSet<(&'static str, String)> = comparisons.iter().map(question).collect();
+    for asked in questions {
+        let of = |(i, c): (usize, &Comparison)| Some((i, c.p?)).filter(|_| question(c) == asked);
         let (members, p): (Vec<usize>, Vec<f64>) = comparisons.iter().enumerate().filter_map(of).unzip();
         for ((i, strict), discovery) in members.into_iter().zip(holm(&p)).zip(benjamini_hochberg(&p)) {
             let c = &mut comparisons[i];

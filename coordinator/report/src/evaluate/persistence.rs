@@ -13,8 +13,9 @@ use super::bench::{Bench, Cells, Origin, Series};
 use super::choice::{self, Merit};
 use super::curves::{CONTROLS, control_cells};
 use super::measure::Drawn;
-use crate::results::{Choice, ControlCurve, Decay, Estimate, Fitted, Grid, HalfLife, Persistence, Place};
-use crate::statistics::decay::DecayFit;
+use crate::results::{Choice, ControlCurve, Decay, Estimate, Extremes, Fitted, Grid, HalfLife, Persistence, Place};
+use crate::statistics::decay::{DecayFit, LONGEST};
+use crate::statistics::extremes::told_apart;
 use crate::statistics::resamples::FEWEST;
 use values::{AtOffset, Beside, Values};
 
@@ -48,7 +49,7 @@ fn one(bench: &Bench<'_>, place: Place, probe: &str, pooling: &str) -> Option<Pe
             grids.push(Grid { context, cells: grid });
         }
     }
-    let mut decays = Vec::new();
+    let mut traced = Vec::new();
     let from = Series { place, probe: std::sync::Arc::from(""), origin: Origin::default() };
     for (series, cells) in bench.cells.range(from..).take_while(|(series, _)| series.place == place) {
         let transferred = match series.origin {
@@ -57,10 +58,45 @@ fn one(bench: &Bench<'_>, place: Place, probe: &str, pooling: &str) -> Option<Pe
             _ => continue,
         };
         let home = bench.home(place, &series.probe);
-        decays.extend(curves(bench, &series.probe, transferred, cells, home, layer, pooling));
+        traced.extend(curves(bench, &series.probe, transferred, cells, home, layer, pooling));
     }
     let controls = controls(bench, place, probe, layer, &offsets, pooling);
-    Some(Persistence { place, layers, offsets, grids, layer, chosen, decays, controls })
+    let (decays, draws): (Vec<Decay>, Vec<Vec<Vec<f64>>>) = traced.into_iter().unzip();
+    let mut persistence = Persistence { place, layers, offsets, grids, layer, chosen, decays, controls, extremes: None };
+    persistence.extremes = extremes(&persistence, &draws, probe, bench.ruler.resamples.has_intervals());
+    Some(persistence)
+}
+
+/// Half-lives are told apart by their ratios, and no finer than to so much of themselves.
+const RESOLUTION: f64 = 0.05;
+
+/// The classes that last longest and shortest, by the half-lives of each decay's fits in every resample; they are `tested` against one
+/// another where resamples tell anything.
+fn extremes(p: &Persistence, draws: &[Vec<Vec<f64>>], probe: &str, tested: bool) -> Option<Extremes> {
+    let mut classes: Vec<(usize, f64, Vec<f64>)> = Vec::new();
+    for (decay, draws) in p.decays.iter().zip(draws) {
+        let Some(class) = decay.class.filter(|_| decay.probe == probe && !decay.transferred && decay.context == Context::Full) else {
+            continue;
+        };
+        let Some(fit) = p.of_class(decay) else { continue };
+        let (tokens, within) = match fit.half_life {
+            HalfLife::Reached { tokens, within, .. } => (tokens, within),
+            HalfLife::NotReached { within, .. } => (f64::INFINITY, within),
+            HalfLife::NoSignal | HalfLife::TooFew | HalfLife::TooFewRows => continue,
+        };
+        let at = decay.fits.iter().position(|f| f.towards == fit.towards).expect("it is one of them");
+        // What outlasts the offsets by far lasts equally long, as far as they tell.
+        let most = f64::from(within) * LONGEST;
+        let log = |tokens: f64| if tokens > most { most.ln() } else { tokens.ln() };
+        classes.push((class, log(tokens), draws[at].iter().map(|tokens| log(*tokens)).collect()));
+    }
+    if classes.len() < 2 {
+        return None;
+    }
+    classes.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let (values, draws): (Vec<f64>, Vec<Vec<f64>>) = classes.iter().map(|c| (c.1, c.2.clone())).unzip();
+    let p = if tested { told_apart(&values, &draws, RESOLUTION) } else { None };
+    Some(Extremes { longest: classes[classes.len() - 1].0, shortest: classes[0].0, p })
 }
 
 /// The probe's controls at the layer of the decay curves, where they were run at two offsets or more.
@@ -108,7 +144,7 @@ struct Measured<'a> {
     floors: Values,
 }
 
-/// All curves of one series, with the decays fitted to them.
+/// All curves of one series, with the decays fitted to them; and for each of its fits the half-life in every resample.
 fn curves<'a>(
     bench: &'a Bench<'_>,
     probe: &str,
@@ -117,7 +153,7 @@ fn curves<'a>(
     home: Option<&'a Cells>,
     layer: Layer,
     pooling: &str,
-) -> Vec<Decay> {
+) -> Vec<(Decay, Vec<Vec<f64>>)> {
     let count = bench.study.classes.len();
     let mut measured: Vec<Measured<'_>> = Vec::new();
     for context in CONTEXTS {
@@ -147,20 +183,29 @@ fn curves<'a>(
             let Some(values) = curve.values.of(class) else { continue };
             let towards =
                 |b: &Beside| Some(fit(bench, &b.offsets, b.curve.of(class)?, Some(b.control), b.level.of(class)?, &b.of_seeds(class)));
-            let mut fits: Vec<Fitted> = beside.iter().filter_map(towards).collect();
+            let mut fits: Vec<(Fitted, Vec<f64>)> = beside.iter().filter_map(towards).collect();
             let Some(floors) = curve.floors.of(class) else { continue };
             fits.push(fit(bench, &curve.offsets, values, None, floors, &curve.values.above(&curve.floors, class)));
             let points = curve.offsets.iter().zip(values).map(|(k, v)| (*k, v.estimate(bench.ruler.resamples)));
             let (points, spread) = (points.collect(), curve.values.spread(class));
-            decays.push(Decay { probe: probe.to_owned(), transferred, context: curve.context, class, points, spread, fits });
+            let (fits, draws) = fits.into_iter().unzip();
+            let decay = Decay { probe: probe.to_owned(), transferred, context: curve.context, class, points, spread, fits };
+            decays.push((decay, draws));
         }
     }
     decays
 }
 
-/// The decay of what `values` have above `floors`, from the first of the offsets on; `of_seeds` is the same of each sampling
-/// seed alone. Offsets that few rows reach are left out.
-fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Context>, floors: &[Drawn], of_seeds: &[Vec<f64>]) -> Fitted {
+/// The decay of what `values` have above `floors`, from the first of the offsets on, with the half-life in every resample where one was
+/// fitted; `of_seeds` is the same of each sampling seed alone. Offsets that few rows reach are left out.
+fn fit(
+    bench: &Bench<'_>,
+    offsets: &[u32],
+    values: &[Drawn],
+    towards: Option<Context>,
+    floors: &[Drawn],
+    of_seeds: &[Vec<f64>],
+) -> (Fitted, Vec<f64>) {
     let resamples = bench.ruler.resamples;
     let kept: Vec<usize> = (0..offsets.len()).filter(|at| *at == 0 || values[*at].rests >= FEWEST).collect();
     let offsets: Vec<u32> = kept.iter().map(|at| offsets[*at]).collect();
@@ -172,7 +217,7 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
     let signal = !untested && start.lo.unwrap_or(start.value) > 0.0;
     let within = offsets[offsets.len() - 1] - offsets[0];
     let span = f64::from(within);
-    let mut misses = 0;
+    let (mut misses, mut lives) = (0, Vec::new());
     let half_life = if values.len() < 3 {
         HalfLife::TooFew
     } else if untested || offsets.len() < 3 {
@@ -188,8 +233,8 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
         };
         misses = offsets.iter().zip(&excess).filter(outside).count();
         let draw = |r: usize| shape.fit(&excess.iter().map(|e| e.draws[r]).collect::<Vec<_>>()).half_life;
-        let draws: Vec<f64> = (0..resamples.count()).map(draw).collect();
-        let interval = if start.lo.is_some() { resamples.interval(&draws) } else { None };
+        lives = (0..resamples.count()).map(draw).collect();
+        let interval = if start.lo.is_some() { resamples.interval(&lives) } else { None };
         let within_span = |v: f64| (v <= span).then_some(v);
         if found.half_life <= span {
             HalfLife::Reached { tokens: found.half_life, within, lo: interval.map(|i| i.0), hi: interval.and_then(|i| within_span(i.1)) }
@@ -206,7 +251,9 @@ fn fit(bench: &Bench<'_>, offsets: &[u32], values: &[Drawn], towards: Option<Con
     let of_seed_kept = |excess: &Vec<f64>| of_seed(&offsets, &kept.iter().map(|at| excess[*at]).collect::<Vec<_>>());
     let of_seeds = of_seeds.iter().filter(|_| lasting).map(of_seed_kept).collect();
     let floor = kept.iter().map(|at| floors[*at].value).collect();
-    Fitted { towards, offsets, floor, half_life, misses, retained, of_seeds }
+    let clear = excess[1..].iter().filter(|e| e.estimate(resamples).lo.is_some_and(|lo| lo > 0.0)).count();
+    let later = clear > 0 && 2 * clear >= excess.len() - 1;
+    (Fitted { towards, offsets, floor, half_life, later, misses, retained, of_seeds }, lives)
 }
 
 /// The half-life of one sampling seed's curve, by its excess alone.

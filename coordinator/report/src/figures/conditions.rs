@@ -157,13 +157,13 @@ pub fn controls(study: &Study, results: &Results) -> Option<Figure> {
     let x = rows_range(Unit::Real, &all);
     let x = (x.0.min(-0.02), x.1);
     for rows in &mut all {
-        rows.levels.push((0.0, "majority".to_owned()));
+        rows.levels.push((0.0, "no difference".to_owned()));
     }
     Some(Figure {
         name: "controls",
         title: "What the probe finds beyond its controls".to_owned(),
         caption: format!(
-            "Test {} of each probe minus that of its control at the same layer, on the same rows, with bootstrap intervals. Against shuffled labels this is selectivity (Hewitt and Liang 2019): what isn't the probe's own doing.",
+            "Test {} of each probe minus that of its control at the same layer, on the same rows, with bootstrap intervals. Against shuffled labels this is selectivity. They are tested on the true labels, so it tells leaks and chance apart from signal, not how much a probe could learn by heart (for which the control tasks of Hewitt and Liang 2019 are tested on labels of their own, and description lengths are measured here).",
             results.measure.words
         ),
         alt: "Dots with whiskers: the difference between each probe and its controls, one panel per model and condition.".to_owned(),

@@ -18,7 +18,7 @@ pub fn note(corrected: usize, detectable: bool) -> String {
         n => format!("p after Holm's and after Benjamini and Hochberg's correction over {} comparisons", count(n as u64)),
     };
     let shown = if detectable {
-        "; would show, where it can be told: the smallest difference that these rows would show with 80% power"
+        "; would show, where it can be told: the smallest difference that a single comparison on these rows would show with 80% power, uncorrected, as every interval is"
     } else {
         ""
     };

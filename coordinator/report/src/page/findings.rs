@@ -151,8 +151,13 @@ fn interval(unit: Unit, c: &Comparison) -> String {
 }
 
 fn p_words(c: &Comparison) -> String {
-    let words = p_value(c.p_holm);
-    match c.p_holm {
+    p_equals(c.p_holm)
+}
+
+/// `= 0.031`, `< 0.001`, `not known`.
+fn p_equals(p: Option<f64>) -> String {
+    let words = p_value(p);
+    match p {
         None => "not known".to_owned(),
         Some(_) if words.starts_with('<') => words,
         Some(_) => format!("= {words}"),

@@ -15,7 +15,8 @@ pub fn controls(study: &Study, results: &Results, figures: &[Figure]) -> Option<
         return None;
     }
     let mut section = Section::new("controls", "Controls");
-    section.say("How much is in the states, and how much in the probe? Shuffled labels: the same probe fitted to labels that say nothing; what it reaches beyond them is its selectivity. Random direction: the same probe on random projections of the states. Random weights: the same cell of the model's untrained twin.");
+    section.say("How much is in the states, and how much in the probe? Shuffled labels: the same probe fitted to labels that say nothing of the states and tested on the true ones, which is chance unless labels leak; what it reaches beyond them is its selectivity. Random direction: the same probe on random projections of the states. Random weights: the same cell of the model's untrained twin.");
+    section.say("P-values are corrected among the comparisons of one probe with one control.");
     section.figure(figures, "controls");
     section.table(
         format!(

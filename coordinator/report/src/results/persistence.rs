@@ -50,6 +50,8 @@ pub struct Fitted {
     pub floor: Vec<f64>,
     /// How long the signal above it lasts.
     pub half_life: HalfLife,
+    /// Whether there is a clear signal at half of the further offsets: where there is none at the first, one that comes later.
+    pub later: bool,
     /// At how many of the offsets the fitted curve lies outside the interval of the signal; 0 where nothing was fitted, and
     /// without intervals.
     pub misses: usize,
@@ -83,7 +85,7 @@ pub enum HalfLife {
         /// Lower end of the interval; none if that too lies beyond.
         lo: Option<f64>,
     },
-    /// No signal above the floor to decay.
+    /// No clear signal above the floor at the first offset, which could decay.
     NoSignal,
     /// Fewer than three offsets.
     TooFew,
@@ -110,6 +112,19 @@ pub struct Persistence {
     pub decays: Vec<Decay>,
     /// The controls of the main probe at that layer, one point per offset, in full context.
     pub controls: Vec<ControlCurve>,
+    /// The classes of the longest and of the shortest half-life by the main probe in full context, where two have one.
+    pub extremes: Option<Extremes>,
+}
+
+/// Two classes that lie farthest apart in how long they last.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Extremes {
+    /// Index of the class of the longest half-life.
+    pub longest: usize,
+    /// Index of that of the shortest.
+    pub shortest: usize,
+    /// The p-value of "they last equally long", over all pairs of classes at once; none where nothing is tested.
+    pub p: Option<f64>,
 }
 
 impl Fitted {

@@ -5,6 +5,9 @@ use std::f64::consts::LN_2;
 /// Half-lives tried: log-spaced steps.
 const STEPS: usize = 240;
 
+/// The longest half-life tried, in lengths of the whole span.
+pub const LONGEST: f64 = 100.0;
+
 /// Fits `a · 2^(-k/h)` to a signal above its floor, at fixed offsets: for each half-life of a log-spaced grid the best
 /// amplitude is closed-form (variable projection, Golub & Pereyra 1973), so a fit costs grid x offsets
 /// multiplications, cheap enough for every resample.
@@ -40,7 +43,7 @@ impl DecayFit {
         let first = offsets.first().copied().unwrap_or(0);
         let times: Vec<f64> = offsets.iter().map(|k| f64::from(k - first)).collect();
         let step = times.windows(2).map(|w| w[1] - w[0]).fold(f64::INFINITY, f64::min);
-        let (low, high) = (step.min(1e6) / 5.0, times.last().copied().unwrap_or(1.0).max(1.0) * 100.0);
+        let (low, high) = (step.min(1e6) / 5.0, times.last().copied().unwrap_or(1.0).max(1.0) * LONGEST);
         let half_lives: Vec<f64> = (0..STEPS).map(|i| low * (high / low).powf(i as f64 / (STEPS - 1) as f64)).collect();
         let shapes: Vec<Vec<f64>> = half_lives.iter().map(|h| times.iter().map(|t| (-t * LN_2 / h).exp()).collect()).collect();
         let norms = shapes.iter().map(|s| s.iter().map(|v| v * v).sum()).collect();

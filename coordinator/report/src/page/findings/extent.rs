@@ -2,10 +2,10 @@
 
 use limbic_proto::axis::{Context, Pooling};
 
-use super::{of_how_many, p_words, place_of, sure};
-use crate::results::{Comparison, Decay, DepthCurve, HalfLife, Persistence, Results, Trend};
+use super::{of_how_many, p_equals, p_words, place_of, sure};
+use crate::results::{Comparison, Decay, DepthCurve, Fitted, HalfLife, Persistence, Results, Trend};
 use crate::study::Study;
-use crate::wording::{Unit, capital, decay, half_life, layer, list};
+use crate::wording::{Unit, capital, decay as decay_words, layer, list};
 
 /// The trend with size under the headline's condition, and where else it is clear.
 pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -> Option<String> {
@@ -150,7 +150,7 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
         && let (Some(first), Some(last), Some(majority)) = (d.points.first(), d.points.last(), d.to_majority())
     {
         let towards = d.shown().filter_map(|f| Some((f.towards?, f)));
-        let beyond: Vec<String> = towards.map(|(c, f)| format!("{} beyond the {} control", decay(f), c.as_str())).collect();
+        let beyond: Vec<String> = towards.map(|(c, f)| lead(d, c, f, unit)).collect();
         let beyond = if beyond.is_empty() { String::new() } else { format!("; {}", list(&beyond)) };
         // Replies end, and what is left at the last offset may be few rows.
         let rows = |n: usize| if first.1.n == last.1.n { String::new() } else { format!(" ({})", crate::wording::counted(n, "row")) };
@@ -166,7 +166,7 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
             unit.value(last.1.value),
             last.0,
             rows(last.1.n),
-            decay(majority),
+            decay_words(majority),
             elsewhere(study, results, p, &curve.probe),
         ));
     }
@@ -176,13 +176,28 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
     out
 }
 
+/// `4.1 tokens beyond the masked-prompt control, which goes from 14.3% to 21.9% itself`: a lead that is lost because the control rises is
+/// no signal that is lost.
+fn lead(d: &Decay, control: Context, fit: &Fitted, unit: Unit) -> String {
+    let words = format!("{} beyond the {} control", decay_words(fit), control.as_str());
+    let at = |k: Option<&u32>| d.points.iter().find(|p| Some(&p.0) == k).map(|p| p.1.value);
+    let (Some(from), Some(to)) = (fit.floor.first(), fit.floor.last()) else { return words };
+    let ends = format!("{words}, which goes from {} to {} itself", unit.value(*from), unit.value(*to));
+    match at(fit.offsets.first()).zip(at(fit.offsets.last())) {
+        Some((first, last)) if to - from > (first - last).max(0.0) => {
+            format!("{ends}: more of the lead goes by its rise than by a loss of the signal")
+        }
+        _ => ends,
+    }
+}
+
 /// `; under other conditions the half-life is 3.1 tokens (thinking)`: how long the same model's signal lasts there, by the same fits.
 fn elsewhere(study: &Study, results: &Results, p: &Persistence, probe: &str) -> String {
     let others = results.persistence.iter().filter(|o| o.place.model == p.place.model && o.place.condition != p.place.condition);
     let towards = p.towards(probe);
     let said = |o: &Persistence| {
         let fit = o.decay(probe, Context::Full, None)?.to(towards)?;
-        Some(format!("{} ({})", decay(fit), study.conditions[o.place.condition].name))
+        Some(format!("{} ({})", decay_words(fit), study.conditions[o.place.condition].name))
     };
     let said: Vec<String> = others.filter_map(said).collect();
     let beyond = towards.map_or_else(String::new, |control| format!(" beyond the {} control", control.as_str()));
@@ -212,51 +227,52 @@ fn carried(study: &Study, results: &Results, p: &Persistence, curve: &DepthCurve
     ))
 }
 
-/// Whether the class of the longest half-life outlasts that of the shortest, by their intervals.
+/// Whether the class of the longest half-life outlasts that of the shortest.
 fn classes(study: &Study, p: &Persistence, probe: &str) -> Option<String> {
-    // (half-life, lower end, upper end), infinite beyond the measured offsets.
-    let mut lasting: Vec<(f64, f64, f64, &Decay, &HalfLife)> = Vec::new();
-    for class in 0..study.classes.len() {
-        let Some(d) = p.decay(probe, Context::Full, Some(class)) else { continue };
-        let Some(fit) = p.of_class(d) else { continue };
-        match fit.half_life {
-            // Without an interval nothing is told apart from it.
-            HalfLife::Reached { tokens, lo, hi, .. } => {
-                lasting.push((tokens, lo.unwrap_or(0.0), hi.unwrap_or(f64::INFINITY), d, &fit.half_life));
-            }
-            HalfLife::NotReached { within, lo } => {
-                lasting.push((f64::INFINITY, lo.unwrap_or(f64::from(within)), f64::INFINITY, d, &fit.half_life));
-            }
-            HalfLife::NoSignal | HalfLife::TooFew | HalfLife::TooFewRows => {}
-        }
-    }
-    lasting.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let [shortest, .., longest] = lasting.as_slice() else { return None };
-    let class_of = |d: &Decay| d.class.map_or("", |c| &*study.classes[c]);
-    let words = |d: &Decay, h: &HalfLife| format!("{} ({})", class_of(d), half_life(h));
+    let all: Vec<(&Decay, &Fitted)> = (0..study.classes.len())
+        .filter_map(|class| p.decay(probe, Context::Full, Some(class)))
+        .filter_map(|decay| Some((decay, p.of_class(decay)?)))
+        .collect();
+    let extremes = p.extremes?;
+    let name = |d: &Decay| d.class.map_or("", |c| &*study.classes[c]);
+    let words = |class: usize| {
+        let (decay, fit) = all.iter().find(|(d, _)| d.class == Some(class)).expect("it has a half-life");
+        format!("{} ({})", name(decay), decay_words(fit))
+    };
     let beyond = p.towards(probe).map_or_else(String::new, |control| format!(", beyond the {} control", control.as_str()));
     let place = format!("{}, {}{beyond}", study.models[p.place.model].name, study.conditions[p.place.condition].name);
-    let as_long: Vec<String> = lasting
-        .iter()
-        .filter(|l| longest.0.is_infinite() && l.0 == longest.0 && l.3.class != longest.3.class)
-        .map(|l| class_of(l.3).to_owned())
-        .collect();
+    let named = |which: &dyn Fn(&Decay, &Fitted) -> bool| -> Vec<String> {
+        all.iter().filter(|(d, f)| which(d, f)).map(|(d, _)| name(d).to_owned()).collect()
+    };
+    let unreached = |f: &Fitted| matches!(f.half_life, HalfLife::NotReached { .. });
+    let last_too = all.iter().any(|(d, f)| d.class == Some(extremes.longest) && unreached(f));
+    let as_long = named(&|d, f| last_too && unreached(f) && ![Some(extremes.longest), Some(extremes.shortest)].contains(&d.class));
+    let later = named(&|_, f| f.half_life == HalfLife::NoSignal && f.later);
+    let lasting = all.iter().filter(|(_, f)| matches!(f.half_life, HalfLife::Reached { .. } | HalfLife::NotReached { .. })).count();
     let mut others = if as_long.is_empty() { String::new() } else { format!(" Nor is the half-life of {} reached.", list(&as_long)) };
-    if lasting.len() < study.classes.len() {
-        let without = study.classes.len() - lasting.len();
+    if !later.is_empty() {
+        others += &format!(
+            " {} begin{} without a clear signal and ha{} one later, so that there is no half-life to compare.",
+            capital(&list(&later)),
+            if later.len() == 1 { "s" } else { "" },
+            if later.len() == 1 { "s" } else { "ve" }
+        );
+    }
+    let without = study.classes.len() - lasting - later.len();
+    if without > 0 {
         others += &format!(" For {without} of the {} classes there is no half-life to compare.", study.classes.len());
     }
-    Some(if longest.1 > shortest.2 {
+    let pairs = if lasting > 2 { format!(" over all pairs of {lasting} classes") } else { String::new() };
+    let tested = extremes.p.map_or_else(|| ", not tested".to_owned(), |p| format!(", p {}{pairs}", p_equals(Some(p))));
+    let (longest, shortest) = (words(extremes.longest), words(extremes.shortest));
+    Some(if extremes.p.is_some_and(|p| p < 1.0 - study.options.confidence) {
         format!(
-            "{} outlasts {} ({place}): the longest and the shortest half-life, whose intervals don't overlap; of the classes between them nothing is said.{others}",
-            capital(&words(longest.3, longest.4)),
-            words(shortest.3, shortest.4)
+            "{} outlasts {shortest} ({place}): the longest and the shortest half-life{tested}; of the classes between them nothing is said.{others}",
+            capital(&longest),
         )
     } else {
         format!(
-            "No class clearly outlasts another ({place}): the intervals of the longest, {}, and the shortest, {}, overlap.{others}",
-            words(longest.3, longest.4),
-            words(shortest.3, shortest.4)
+            "No class clearly outlasts another ({place}): the longest half-life is that of {longest}, the shortest that of {shortest}{tested}.{others}"
         )
     })
 }

@@ -43,7 +43,7 @@ fn range(study: &Study, results: &Results) -> Option<String> {
         1 => "1 reply".to_owned(),
         n => format!("{} replies", crate::wording::count(n as u64)),
     };
-    let chance = format!("always naming the commonest class of all test rows gives {}", percent(results.measure.floor));
+    let chance = format!("the majority class has {}", percent(results.measure.floor));
     let one_label = all.iter().filter(|v| results.dominant(v).is_some()).count();
     let one_label = behind(one_label, all.len(), &format!("the judge gives one label to {} of the replies", bound()));
     Some(if all.len() == 1 {
