@@ -17,12 +17,12 @@ mod split;
 pub use extract::{ExtractUnit, RowTokens, STATES, TOKENS};
 pub use fit::{
     FITS, Features, FitName, FitRecord, FitUnit, GEOMETRY, Mdl, PREDICTIONS, TransferRecord, TransferUnit, WEIGHTS, bag_of_words_probe,
-    similarity_rows,
+    similarity_rows, some_rows,
 };
 pub use prompt::{ANSWERS, Answer, Asking, JudgeUnit, PromptUnit, SCORES};
 
 /// Raised whenever hidden states, likelihoods or what is read of their artifacts change for the same input.
-pub const ENGINE_VERSION: u32 = 2;
+pub const ENGINE_VERSION: u32 = 3;
 /// Raised whenever fits or their artifacts change for the same input, but for what records tell beside them; by three, as two
 /// more versions follow it.
 pub const PROBE_VERSION: u32 = 8;

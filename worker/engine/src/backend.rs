@@ -9,7 +9,7 @@ use limbic_proto::spec;
 use crate::extraction::{ExtractError, Extraction, OnProgress, Request, extract};
 use crate::likelihood::{Labels, Likelihoods, label_log_likelihoods};
 use crate::model::{Model, Placement};
-use crate::prompt::{Prompt, PromptError, Prompts, RowPolicy};
+use crate::prompt::{Prompt, PromptError, Prompts, RowPolicy, following};
 use crate::tokenizer::TokenizerError;
 use crate::weights::{LoadError, OnTensor, SharedFile};
 
@@ -33,11 +33,8 @@ pub trait Loaded: Send + Sync {
     /// The kind of device that it computes on: `cpu` or `cuda`. The bits of its numbers are that kind's.
     fn device(&self) -> &'static str;
 
-    /// Whether chat conditions can be rendered.
-    fn has_template(&self) -> bool;
-
-    /// Token ids of a bare text such as a label or a filler.
-    fn ids(&self, text: &str) -> Result<Vec<u32>, TokenizerError>;
+    /// See [`following`].
+    fn following(&self, condition: &spec::Prompt, text: &str) -> Result<Vec<u32>, PromptError>;
 
     /// The text of token ids.
     fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError>;
@@ -80,12 +77,8 @@ impl Loaded for Model {
         }
     }
 
-    fn has_template(&self) -> bool {
-        self.template().is_ok()
-    }
-
-    fn ids(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        self.tokenizer().ids(text, false)
+    fn following(&self, condition: &spec::Prompt, text: &str) -> Result<Vec<u32>, PromptError> {
+        following(self, condition, text)
     }
 
     fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {

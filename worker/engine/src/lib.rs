@@ -44,8 +44,8 @@ pub use extraction::{Continuation, DECODING, ExtractError, Extraction, OnProgres
 pub use inspection::{Inspection, InspectionError, InspectionRequest};
 pub use likelihood::{Labels, Likelihoods, label_log_likelihoods};
 pub use model::{Model, Placement};
-pub use prompt::{Prompt, PromptError, Prompts, RowPolicy};
-pub use template::{ChatTemplate, Message, TemplateError};
+pub use prompt::{Prompt, PromptError, Prompts, RowPolicy, following};
+pub use template::{ChatTemplate, Message, SpecialTokens, TemplateError};
 pub use tokenizer::{Tokenizer, TokenizerError};
 pub use trace::token_states;
 pub use weights::{LoadError, OnTensor, SharedFile, WEIGHTS_VERSION};

@@ -98,7 +98,7 @@ impl Placement {
 pub struct Model {
     pub(crate) decoder: Decoder,
     tokenizer: Tokenizer,
-    template: Option<ChatTemplate>,
+    template: chat::Found,
 }
 
 impl Model {
@@ -153,8 +153,8 @@ impl Model {
     /// The model's chat template.
     ///
     /// # Errors
-    /// [`TemplateError::Absent`] for a model that has none.
+    /// [`TemplateError::Absent`] for a model that has none, [`TemplateError::Syntax`] for one whose own doesn't parse.
     pub fn template(&self) -> Result<&ChatTemplate, TemplateError> {
-        self.template.as_ref().ok_or(TemplateError::Absent)
+        self.template.as_ref().map_err(Clone::clone)
     }
 }

@@ -20,7 +20,7 @@ pub struct Prompt {
     pub utterance_chars: Range<usize>,
     /// The tokens that hold them; empty where the utterance is empty or was cut off.
     pub utterance_tokens: Range<usize>,
-    /// How many tokens were cut off the front to fit the context.
+    /// How many tokens were cut to fit the context: the first ones of the utterance, and where that wasn't enough, of the prompt.
     pub cut: usize,
 }
 
@@ -124,12 +124,17 @@ impl Prompt {
         Form::new(model, condition)?.prompt(utterance)
     }
 
-    /// Cuts tokens off the front until `room` are left.
+    /// Cuts tokens until `room` are left: the utterance's first ones, so that what stands around it (a system prompt, examples, the
+    /// question) stays; where that alone is too long, the prompt's first ones, too.
     fn cut(&mut self, room: usize) {
         let cut = self.ids.len().saturating_sub(room);
-        self.ids.drain(..cut);
-        let moved = |at: usize| at.saturating_sub(cut);
-        self.utterance_tokens = moved(self.utterance_tokens.start)..moved(self.utterance_tokens.end);
+        let Range { start, end } = self.utterance_tokens;
+        let inside = cut.min(end - start);
+        self.ids.drain(start..start + inside);
+        let front = cut - inside;
+        self.ids.drain(..front);
+        let moved = |at: usize| at.saturating_sub(front);
+        self.utterance_tokens = moved(start)..moved(end - inside);
         self.cut += cut;
     }
 }
@@ -186,6 +191,23 @@ impl Prompts {
             return Err(PromptError::TooLong { row, tokens, room, many, of: utterances.len() });
         }
         Ok(out)
+    }
+}
+
+/// Token ids of a text as it follows a condition's prompts: an answer, or what is read instead of a reply. Tokenizers join texts as
+/// they stand together: some put a space before what begins a text, which an answer doesn't, or take a space into the word behind it.
+/// Where the text's beginning is joined to the prompt's end, they are the ids of the text alone.
+///
+/// # Errors
+/// The condition can't be rendered, or the text not be tokenized.
+pub fn following(model: &Model, condition: &spec::Prompt, text: &str) -> Result<Vec<u32>, PromptError> {
+    let form = Form::new(model, condition)?;
+    let end = form.marked.rsplit_once(MARK).map_or("", |(_, end)| end);
+    let ids = |text: &str| model.tokenizer().ids(text, false);
+    let (before, whole) = (ids(end)?, ids(&format!("{end}{text}"))?);
+    match whole.strip_prefix(before.as_slice()) {
+        Some(rest) if !rest.is_empty() => Ok(rest.to_vec()),
+        _ => Ok(ids(text)?),
     }
 }
 

@@ -8,7 +8,7 @@ use minijinja::{Environment, Error, ErrorKind};
 use serde::Serialize;
 
 /// Why a chat can't be rendered.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// The template is not valid Jinja.
     #[error("the chat template does not parse: {0}")]
@@ -34,9 +34,14 @@ pub struct Message {
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
-    bos: Option<String>,
-    eos: Option<String>,
+    special: SpecialTokens,
 }
+
+/// Special tokens by the names under which templates know them, such as `bos_token`.
+pub type SpecialTokens = BTreeMap<&'static str, String>;
+
+/// The names of special tokens that transformers hands to templates.
+pub const SPECIAL: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 const NAME: &str = "chat";
 /// The day that `strftime_now` tells: a prompt must not depend on when a unit runs. It is LLaMA 3's own default.
@@ -44,7 +49,10 @@ const DAY: (u32, u32, u32) = (2024, 7, 26);
 
 impl ChatTemplate {
     /// Parses a template.
-    pub fn new(source: &str, bos: Option<String>, eos: Option<String>) -> Result<ChatTemplate, TemplateError> {
+    ///
+    /// # Errors
+    /// It isn't valid Jinja.
+    pub fn new(source: &str, special: SpecialTokens) -> Result<ChatTemplate, TemplateError> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|e| TemplateError::Syntax(detail(&e)))?);
@@ -52,21 +60,15 @@ impl ChatTemplate {
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", |format: String| strftime(&format, DAY));
         environment.add_filter("tojson", tojson);
-        // Templates of assistants mark their own text for training; rendering ignores the marks.
-        let source = source.replace("{% generation %}", "").replace("{% endgeneration %}", "");
-        let source = source.replace("{%- generation -%}", "").replace("{%- endgeneration -%}", "");
-        environment.add_template_owned(NAME, source).map_err(|e| TemplateError::Syntax(detail(&e)))?;
-        Ok(ChatTemplate { environment, bos, eos })
+        environment.add_template_owned(NAME, without_marks(source)).map_err(|e| TemplateError::Syntax(detail(&e)))?;
+        Ok(ChatTemplate { environment, special })
     }
 
     /// Renders messages, ending where the assistant's reply begins. `variables` reach the template by their names.
     pub fn render(&self, messages: &[Message], variables: &BTreeMap<String, serde_json::Value>) -> Result<String, TemplateError> {
-        let mut context: BTreeMap<&str, Value> = BTreeMap::new();
-        for (name, token) in [("bos_token", &self.bos), ("eos_token", &self.eos)] {
-            if let Some(token) = token {
-                context.insert(name, Value::from(token.as_str()));
-            }
-        }
+        // Some templates ask whether these are none, which what isn't defined is not.
+        let mut context = BTreeMap::from(["tools", "documents"].map(|name| (name, Value::from(()))));
+        context.extend(self.special.iter().map(|(name, token)| (*name, Value::from(token.as_str()))));
         context.insert("messages", Value::from(Serde(messages)));
         context.insert("add_generation_prompt", Value::from(true));
         for (name, value) in variables {
@@ -75,6 +77,28 @@ impl ChatTemplate {
         let failed = |e: Error| TemplateError::Render(detail(&e));
         self.environment.get_template(NAME).map_err(failed)?.render(context).map_err(failed)
     }
+}
+
+/// A template in which assistants' text isn't marked for training (`{% generation %}`), with the white space that the marks leave.
+fn without_marks(source: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(source.len()), source);
+    while let Some((before, behind)) = rest.split_once("{%") {
+        let Some((inside, after)) = behind.split_once("%}") else { break };
+        let sign = |at: Option<char>| at.filter(|c| "+-".contains(*c)).map(String::from).unwrap_or_default();
+        let word = match inside.trim_matches(['+', '-']).trim() {
+            "generation" => "if true",
+            "endgeneration" => "endif",
+            _ => {
+                out.push_str(before);
+                out.push_str("{%");
+                rest = behind;
+                continue;
+            }
+        };
+        out += &format!("{before}{{%{} {word} {}%}}", sign(inside.chars().next()), sign(inside.chars().last()));
+        rest = after;
+    }
+    out + rest
 }
 
 /// An error's message without minijinja's kind in front.
@@ -160,20 +184,39 @@ mod tests {
     #[test]
     fn python_idioms_and_variables_work() {
         let source = "{{ bos_token }}{% for m in messages %}\n  {% if m.role.startswith('u') %}\n[{{ m['content'].strip() | tojson }}]\n  {% endif %}\n{% endfor %}{% if enable_thinking is defined and not enable_thinking %}<no think>{% endif %}{{ strftime_now('%d %b %Y') }}";
-        let template = ChatTemplate::new(source, Some("<s>".to_owned()), None).unwrap();
+        let template = ChatTemplate::new(source, BTreeMap::from([("bos_token", "<s>".to_owned())])).unwrap();
         let variables = BTreeMap::from([("enable_thinking".to_owned(), serde_json::Value::Bool(false))]);
         assert_eq!(template.render(&user(" a<b \"é\" "), &variables).unwrap(), "<s>[\"a<b \\\"é\\\"\"]\n<no think>26 Jul 2024");
     }
 
     #[test]
+    fn what_transformers_always_hands_over_is_there() {
+        let source = "{{ bos_token }}{% if tools is not none %}tools{% endif %}{% if documents %}documents{% endif %}{{ unk_token }}";
+        let special = BTreeMap::from([("bos_token", "<s>".to_owned()), ("unk_token", "<unk>".to_owned())]);
+        let rendered = ChatTemplate::new(source, special).unwrap().render(&user("x"), &BTreeMap::new()).unwrap();
+        assert_eq!(rendered, "<s><unk>");
+    }
+
+    #[test]
+    fn marks_for_training_leave_no_trace() {
+        // As transformers renders them, whichever way they are written.
+        let lines = "{% for m in messages %}\n<{{ m.role }}>\n{% generation %}\n{{ m.content }}\n{% endgeneration %}\n{% endfor %}";
+        let tight = "{%- for m in messages %}<{{ m.role }}>{%- generation %}{{ m.content }}{%-endgeneration-%}{% endfor %}";
+        for (source, expected) in [(lines, "<user>\nhello\n"), (tight, "<user>hello")] {
+            let template = ChatTemplate::new(source, SpecialTokens::new()).unwrap();
+            assert_eq!(template.render(&user("hello"), &BTreeMap::new()).unwrap(), expected);
+        }
+    }
+
+    #[test]
     fn a_template_can_refuse() {
-        let template = ChatTemplate::new("{{ raise_exception('no system role') }}", None, None).unwrap();
+        let template = ChatTemplate::new("{{ raise_exception('no system role') }}", SpecialTokens::new()).unwrap();
         assert!(template.render(&user("x"), &BTreeMap::new()).unwrap_err().to_string().contains("no system role"));
     }
 
     #[test]
     fn json_is_pythons() {
-        let template = ChatTemplate::new("{{ tools | tojson }}", None, None).unwrap();
+        let template = ChatTemplate::new("{{ tools | tojson }}", SpecialTokens::new()).unwrap();
         let tools = serde_json::json!([{"a": 1}, "b"]);
         let variables = BTreeMap::from([("tools".to_owned(), tools)]);
         assert_eq!(template.render(&[], &variables).unwrap(), r#"[{"a": 1}, "b"]"#);

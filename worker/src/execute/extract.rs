@@ -30,7 +30,7 @@ pub(super) fn extract(
     let asked = spec.continuation.as_ref();
     let reads = |context| spec.read_outs.iter().any(|r| r.context == context);
     let filler = match asked.and_then(|c| c.filler.as_deref().map(|text| (text, c.tokens))) {
-        Some((text, tokens)) => filler(model, text, tokens)?,
+        Some((text, tokens)) => filler(model, &spec.prompt, text, tokens)?,
         None => Vec::new(),
     };
     let instead = asked.is_some_and(|c| c.instead().is_some());
@@ -61,8 +61,8 @@ pub(super) fn extract(
 }
 
 /// The filler's tokens, at most as many as are asked for.
-fn filler(model: &dyn Loaded, text: &str, tokens: Option<u32>) -> Result<Vec<u32>, ExecuteError> {
-    let mut ids = model.ids(text).map_err(|e| ExecuteError::Engine {
+fn filler(model: &dyn Loaded, prompt: &spec::Prompt, text: &str, tokens: Option<u32>) -> Result<Vec<u32>, ExecuteError> {
+    let mut ids = model.following(prompt, text).map_err(|e| ExecuteError::Engine {
         what: "tokenizing the filler text".to_owned(),
         message: e.to_string(),
         advice: Advice::Reject,

@@ -31,7 +31,7 @@ pub(super) fn judge(
     verdicts: &mut Verdicts,
     progress: &Progress,
 ) -> Result<Output, ExecuteError> {
-    let labels = labels(model, &spec.answers)?;
+    let labels = labels(model, &spec.prompt, &spec.answers)?;
     let asked = asked(spec, model.device());
     let spoken = || replies.iter().filter(|reply| !reply.reply_text.trim().is_empty());
     let said: BTreeMap<&str, &str> = spoken().rev().map(|reply| (reply.reply_text.as_str(), reply.id.as_str())).collect();

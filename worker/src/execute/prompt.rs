@@ -28,7 +28,7 @@ pub(super) fn prompt(
 }
 
 fn scored(spec: &PromptUnit, budget: usize, model: &dyn Loaded, rows: &[Row], progress: &Progress) -> Result<Output, ExecuteError> {
-    let labels = labels(model, &spec.answers)?;
+    let labels = labels(model, &spec.prompt, &spec.answers)?;
     let policy = RowPolicy { too_long: spec.too_long, bad_rows: spec.bad_rows };
     let mut prompts = RowPrompts::new(model, spec.model.dtype, &spec.prompt, Text::of(rows), longest(&labels), policy)?;
     let calibration = calibration(model, spec.model.dtype, &spec.prompt, &spec.content_free, &labels, progress)?;
@@ -101,12 +101,12 @@ fn written(
     Ok(Output { artifacts: vec![(ANSWERS, json.into())], tokens: found.whole.tokens, counts, ..Output::default() })
 }
 
-/// The tokens of answers.
-pub(super) fn labels(model: &dyn Loaded, answers: &[String]) -> Result<Vec<Vec<u32>>, ExecuteError> {
+/// The tokens of answers to a prompt.
+pub(super) fn labels(model: &dyn Loaded, prompt: &Prompt, answers: &[String]) -> Result<Vec<Vec<u32>>, ExecuteError> {
     let ids = |answer: &String| {
         let failed =
             |message: String| ExecuteError::Engine { what: format!("tokenizing the answer `{answer}`"), message, advice: Advice::Reject };
-        let ids = model.ids(answer).map_err(|e| failed(e.to_string()))?;
+        let ids = model.following(prompt, answer).map_err(|e| failed(e.to_string()))?;
         if ids.is_empty() { Err(failed("it has no tokens".to_owned())) } else { Ok(ids) }
     };
     answers.iter().map(ids).collect()

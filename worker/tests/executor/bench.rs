@@ -397,12 +397,8 @@ impl Loaded for DoomedModel {
         self.device
     }
 
-    fn has_template(&self) -> bool {
-        self.model.has_template()
-    }
-
-    fn ids(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        self.model.ids(text)
+    fn following(&self, condition: &Prompt, text: &str) -> Result<Vec<u32>, PromptError> {
+        self.model.following(condition, text)
     }
 
     fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {

@@ -6,39 +6,39 @@ use candle_core::quantized::gguf_file::Content;
 use limbic_proto::gguf::Header;
 use serde_json::Value;
 
-use crate::template::ChatTemplate;
+use crate::template::{ChatTemplate, SPECIAL, SpecialTokens, TemplateError};
 use crate::weights::LoadError;
 
+/// A model's template, or why it has none that can be rendered: without one it still reads plain text.
+pub(super) type Found = Result<ChatTemplate, TemplateError>;
+
 /// The template of a folder: `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`.
-pub(super) fn of_folder(folder: &Path) -> Result<Option<ChatTemplate>, LoadError> {
-    let (own, config) = (folder.join("chat_template.jinja"), folder.join("tokenizer_config.json"));
-    let settings: Value = match read(&config)? {
-        Some(text) => serde_json::from_str(&text).map_err(|e| LoadError::Damaged { path: config.clone(), what: e.to_string() })?,
-        None => Value::Null,
+///
+/// # Errors
+/// A file that can't be read.
+pub(super) fn of_folder(folder: &Path) -> Result<Found, LoadError> {
+    let json = |name: &str| -> Result<Value, LoadError> {
+        let path = folder.join(name);
+        let Some(text) = read(&path)? else { return Ok(Value::Null) };
+        serde_json::from_str(&text).map_err(|e| LoadError::Damaged { path, what: e.to_string() })
     };
-    let (source, path) = match read(&own)? {
-        Some(source) => (source, own),
-        None => match inside(&settings["chat_template"]) {
-            Some(source) => (source, config),
-            None => return Ok(None),
-        },
-    };
-    parsed(&source, token(&settings["bos_token"]), token(&settings["eos_token"]), &path).map(Some)
+    let (settings, map) = (json("tokenizer_config.json")?, json("special_tokens_map.json")?);
+    let source = read(&folder.join("chat_template.jinja"))?.or_else(|| inside(&settings["chat_template"]));
+    let special = SPECIAL.into_iter().filter_map(|name| Some((name, token(&settings[name]).or_else(|| token(&map[name]))?)));
+    Ok(source.ok_or(TemplateError::Absent).and_then(|source| ChatTemplate::new(&source, special.collect())))
 }
 
 /// The template of a GGUF file, in its metadata.
-pub(super) fn of_gguf(header: &Header, content: &Content, path: &Path) -> Result<Option<ChatTemplate>, LoadError> {
-    let Some(source) = header.text("tokenizer.chat_template") else { return Ok(None) };
+pub(super) fn of_gguf(header: &Header, content: &Content) -> Found {
+    let source = header.text("tokenizer.chat_template").ok_or(TemplateError::Absent)?;
     let tokens = content.metadata.get("tokenizer.ggml.tokens").and_then(|v| v.to_vec().ok());
-    let token = |key: &str| {
-        let id = header.number(key)? as usize;
-        tokens?.get(id)?.to_string().ok().cloned()
+    let token = |(name, key): (&'static str, &str)| {
+        let id = header.number(&format!("tokenizer.ggml.{key}_token_id"))? as usize;
+        Some((name, tokens?.get(id)?.to_string().ok()?.clone()))
     };
-    parsed(source, token("tokenizer.ggml.bos_token_id"), token("tokenizer.ggml.eos_token_id"), path).map(Some)
-}
-
-fn parsed(source: &str, bos: Option<String>, eos: Option<String>, path: &Path) -> Result<ChatTemplate, LoadError> {
-    ChatTemplate::new(source, bos, eos).map_err(|e| LoadError::Damaged { path: path.to_owned(), what: e.to_string() })
+    let keys = ["bos", "eos", "unknown", "seperator", "padding", "cls", "mask"];
+    let special: SpecialTokens = SPECIAL.into_iter().zip(keys).filter_map(token).collect();
+    ChatTemplate::new(source, special)
 }
 
 /// A template as a string, or the one named `default` in a list.

@@ -79,7 +79,7 @@ fn spread(config: &str) -> Result<f64, ArchitectureError> {
 /// Loads a GGUF file. A `tokenizer.json` beside it stands in for a vocabulary that can't be rebuilt.
 pub(super) fn gguf(path: &Path, weights: Weights, whereto: Whereto<'_>, on_tensor: OnTensor<'_>) -> Result<Model, LoadError> {
     let (mut file, architecture, header) = GgufFile::open(path)?;
-    let template = chat::of_gguf(&header, &file.content, path)?;
+    let template = chat::of_gguf(&header, &file.content);
     let beside = path.with_file_name("tokenizer.json");
     let tokenizer = match header.splitting() {
         Ok(splitting) => Tokenizer::from_gguf(&mut file.content, splitting, architecture.vocab),

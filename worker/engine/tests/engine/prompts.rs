@@ -1,8 +1,9 @@
 //! Prompts: spans, truncation, special settings of chat templates.
 
-use limbic_engine::{Prompt, PromptError, Prompts};
+use limbic_engine::{Model, Placement, Prompt, PromptError, Prompts, following};
 use limbic_proto::spec::{self, Chat, TooLong, Turn};
 
+use crate::damage::copy;
 use crate::reference::{Reference, chat, chats, model, prompts, raw};
 
 #[test]
@@ -72,6 +73,62 @@ fn long_prompts_are_refused_skipped_or_cut() {
     let whole = model.tokenizer().ids(&texts[1], true).unwrap();
     assert_eq!(cut.prompts[1].ids, whole[whole.len() - 500..]);
     assert_eq!(cut.prompts[1].utterance_tokens, 0..500);
+}
+
+#[test]
+fn a_cut_leaves_what_stands_around_the_utterance() {
+    let model = model("llama-plain");
+    let text = "I cried. ".repeat(400);
+    let calm =
+        spec::Prompt::Chat(Chat { system: Some("Always remain calm.".to_owned()), user: "Feel: {text}!".to_owned(), ..Chat::default() });
+    let cut = Prompts::new(&model, &calm, &[&text], 12, TooLong::Truncate).unwrap().prompts.remove(0);
+    let whole = Prompts::new(&model, &calm, &[&text], 0, TooLong::Error).unwrap_err();
+    let PromptError::TooLong { tokens, .. } = whole else { panic!("{whole}") };
+    assert_eq!((cut.ids.len(), cut.cut), (500, tokens - 500));
+    let said = |ids: &[u32]| model.tokenizer().decode(ids).unwrap();
+    let (before, after) = (said(&cut.ids[..cut.utterance_tokens.start]), said(&cut.ids[cut.utterance_tokens.end..]));
+    assert!(before.contains("Always remain calm.") && before.ends_with("Feel:") && after.contains("assistant"), "{before:?} {after:?}");
+    let left = said(&cut.ids[cut.utterance_tokens.clone()]);
+    assert!(text.trim().ends_with(left.trim().trim_end_matches('!').trim()) && left.len() > 1000, "{left:?}");
+
+    // A header that is too long alone loses its own beginning.
+    let header = spec::Prompt::Template(format!("{}{{text}} So?", "word ".repeat(900)));
+    let cut = Prompts::new(&model, &header, &["I cried."], 12, TooLong::Truncate).unwrap().prompts.remove(0);
+    assert_eq!((cut.ids.len(), cut.utterance_tokens.len()), (500, 0));
+    assert!(said(&cut.ids).ends_with("So?"));
+}
+
+#[test]
+fn answers_are_the_tokens_that_follow_a_prompt() {
+    let model = model("llama-plain");
+    let asked = spec::Prompt::Template("{text}\nAnswer:".to_owned());
+    for (condition, answer) in [(&asked, " joy"), (&chat(0), "joy"), (&raw(), " a filler")] {
+        let alone = model.tokenizer().ids(answer, false).unwrap();
+        assert_eq!(following(&model, condition, answer).unwrap(), alone, "byte-level tokenizers join nothing here");
+    }
+
+    // SentencePiece puts a space before what begins a text.
+    let folder = copy("llama-plain");
+    let letters = ["<unk>", "▁", "n", "o", "A", ":", "\n", "no", "▁no"];
+    let vocabulary: serde_json::Map<_, _> = letters.iter().enumerate().map(|(id, token)| ((*token).to_owned(), id.into())).collect();
+    let tokenizer = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "pre_tokenizer": null, "post_processor": null, "decoder": null,
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+        ]},
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null, "end_of_word_suffix": null,
+            "fuse_unk": true, "byte_fallback": false, "ignore_merges": false, "vocab": vocabulary, "merges": [["n", "o"], ["▁", "no"]],
+        },
+    });
+    std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let model = Model::load(folder.path(), &Placement::cpu()).unwrap();
+    let ids = |end: &str, answer: &str| following(&model, &spec::Prompt::Template(format!("{{text}}{end}")), answer).unwrap();
+    assert_eq!(ids("\nA:", " no"), [8], "not a space and ` no`, as the answer alone is");
+    assert_eq!(ids("\nA:\n", "no"), [7], "no space that isn't there");
+    assert_eq!(model.tokenizer().ids(" no", false).unwrap(), [1, 8]);
+    // Where the prompt's end and the answer are one token, the answer stands alone.
+    assert_eq!(ids("\nA:n", "o"), model.tokenizer().ids("o", false).unwrap());
 }
 
 #[test]
