@@ -30,10 +30,28 @@ pub const GEOMETRY: &str = "geometry.safetensors";
 /// How many test rows similarity matrices are about, at most: enough to compare representations, few enough to keep.
 const SIMILARITY_ROWS: usize = 256;
 
-/// Which test rows the similarity matrices are about, of so many: at most 256, evenly spaced.
+/// Which test rows the similarity matrices are about, of so many: at most 256.
 pub fn similarity_rows(test: usize) -> Vec<usize> {
-    let count = test.min(SIMILARITY_ROWS);
-    (0..count).map(|i| i * test / count).collect()
+    some_rows(test, SIMILARITY_ROWS)
+}
+
+/// At most so many of `n` rows, ascending, and always the same ones. They are drawn by their numbers' hashes: of evenly spaced ones
+/// those of a corpus whose classes take turns could all be of one class.
+pub fn some_rows(n: usize, most: usize) -> Vec<usize> {
+    // Steele, Lea & Flood 2014, the output function of SplitMix64.
+    let hash = |row: &usize| {
+        let mut z = (*row as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let mut rows: Vec<usize> = (0..n).collect();
+    if n > most {
+        rows.sort_unstable_by_key(hash);
+        rows.truncate(most);
+        rows.sort_unstable();
+    }
+    rows
 }
 
 /// What probes are fitted on.
@@ -230,6 +248,17 @@ pub fn bag_of_words_probe(scheme: Scheme) -> ProbeSpec {
 #[cfg(test)]
 mod tests {
     use super::FitRecord;
+
+    #[test]
+    fn some_rows_are_of_every_class_whatever_turns_they_take() {
+        for (n, classes) in [(2000, 2), (2000, 8), (1792, 7), (1000, 4)] {
+            let rows = super::some_rows(n, 256);
+            assert!(rows.len() == 256 && rows.is_sorted_by(|a, b| a < b) && rows[255] < n);
+            let of = |class: usize| rows.iter().filter(|row| *row % classes == class).count();
+            assert!((0..classes).all(|class| of(class) * classes > 100), "{n} rows of {classes} classes");
+        }
+        assert_eq!(super::some_rows(5, 256), [0, 1, 2, 3, 4]);
+    }
 
     #[test]
     fn records_of_before_the_validation_score_was_kept_are_read_and_written_as_they_were() {

@@ -33,38 +33,23 @@ pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f64 {
 /// For each row the row whose label it is given, so that labels tell nothing of the features any more but keep their
 /// numbers and which of them stand together in a group.
 ///
-/// `groups` names the group of each row. Groups of the same size exchange their labels, each group's in a random order: many
-/// corpora list the rows of every group by class, and in their own order most rows would get their own class back. Groups
-/// whose size no other group has are laid end to end in two random orders, and the labels in the one order are dealt to the
-/// rows in the other.
+/// `groups` names the group of each row. Groups are laid end to end in two random orders, and the labels in the one order are
+/// dealt to the rows in the other, each group's in a random order. So groups give labels to groups of other sizes too, for
+/// size can go with the class; and rows to rows of another place in their group, for many corpora list a group's rows by
+/// class. Where all groups are of one size they exchange their labels as wholes.
 pub fn shuffled_labels<G: Ord + Copy>(groups: &[G], seed: u64) -> Vec<usize> {
     let mut rows_of: BTreeMap<G, Vec<usize>> = BTreeMap::new();
     groups.iter().enumerate().for_each(|(row, group)| rows_of.entry(*group).or_default().push(row));
-    let mut by_size: BTreeMap<usize, Vec<Vec<usize>>> = BTreeMap::new();
     // In the order of their first rows, so that names don't matter.
-    let mut members: Vec<Vec<usize>> = rows_of.into_values().collect();
-    members.sort();
-    members.into_iter().for_each(|rows| by_size.entry(rows.len()).or_default().push(rows));
+    let mut to: Vec<Vec<usize>> = rows_of.into_values().collect();
+    to.sort();
+    let mut given = to.clone();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut from = vec![0; groups.len()];
-    let mut deal = |rng: &mut ChaCha8Rng, to: &[Vec<usize>], mut given: Vec<Vec<usize>>| {
-        given.iter_mut().for_each(|rows| shuffle(rng, rows));
-        to.iter().flatten().zip(given.iter().flatten()).for_each(|(row, source)| from[*row] = *source);
-    };
-    let mut alone = Vec::new();
-    for alike in by_size.into_values() {
-        if alike.len() == 1 {
-            alone.extend(alike);
-            continue;
-        }
-        let mut given = alike.clone();
-        shuffle(&mut rng, &mut given);
-        deal(&mut rng, &alike, given);
-    }
-    let mut given = alone.clone();
+    shuffle(&mut rng, &mut to);
     shuffle(&mut rng, &mut given);
-    shuffle(&mut rng, &mut alone);
-    deal(&mut rng, &alone, given);
+    given.iter_mut().for_each(|rows| shuffle(&mut rng, rows));
+    let mut from = vec![0; groups.len()];
+    to.iter().flatten().zip(given.iter().flatten()).for_each(|(row, source)| from[*row] = *source);
     from
 }
 
@@ -88,6 +73,19 @@ pub fn projected(x: &Matrix<'_>, directions: &Linear) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_size_of_a_group_says_of_the_class_is_not_kept() {
+        // Four in five of 300 single rows are of the one class, four in five of 150 pairs of the other.
+        let groups: Vec<usize> = (0..600).map(|row| if row < 300 { row } else { 300 + (row - 300) / 2 }).collect();
+        let class = |row: usize| usize::from(groups[row].is_multiple_of(5)) ^ usize::from(row >= 300);
+        let alike = |seed| {
+            let from = shuffled_labels(&groups, seed);
+            from.iter().enumerate().filter(|(row, from)| class(*row) == class(**from)).count()
+        };
+        let share = (0..50).map(alike).sum::<usize>() as f64 / (50.0 * 600.0);
+        assert!((share - 0.5).abs() < 0.02, "{share} have a row's class, where exchange within a size would give 0.68");
+    }
 
     #[test]
     fn groups_of_one_size_exchange_their_labels_as_wholes() {

@@ -1,5 +1,7 @@
 //! How classes lie in the states of one read-out: principal components, class directions, similarities, separation.
 
+use limbic_proto::unit::some_rows;
+
 use super::eigen::{leading, moment_products};
 use super::error::ProbeError;
 use super::labels::Labels;
@@ -130,8 +132,8 @@ fn separation(test: &Split<'_>, outputs: usize) -> [f32; 2] {
 
 /// The mean silhouette, as scikit-learn has it: 0 of a row that is alone in its class.
 fn silhouette(x: &Matrix<'_>, labels: &[u32], outputs: usize) -> f64 {
-    let used = x.rows().min(SILHOUETTES);
-    let rows: Vec<usize> = (0..used).map(|i| i * x.rows() / used).collect();
+    let rows = some_rows(x.rows(), SILHOUETTES);
+    let used = rows.len();
     let mut counts = vec![0usize; outputs];
     rows.iter().for_each(|&row| counts[labels[row] as usize] += 1);
     if counts.iter().filter(|count| **count > 0).count() < 2 {

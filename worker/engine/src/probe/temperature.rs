@@ -3,16 +3,23 @@
 use super::head::{Head, sigmoid};
 use super::labels::{Labels, Targets};
 
+/// Rows of doubt among those that a temperature is chosen by, which spread evenly over the classes: scores that are right on
+/// every row would make it 0, and every later mistake cost without bound (Platt 1999 smooths his targets for that).
+const DOUBT: f64 = 0.5;
+
 /// How far the inverse temperature may be from that of scores with a spread of 1.
 const FURTHEST: f64 = 1e3;
 
 /// The head of scores `[n, outputs]` with the temperature of the least log-loss on them (Guo et al. 2017, "On calibration of
-/// modern neural networks"). Scores that are worse than chance are given the highest one that is allowed.
+/// modern neural networks"), with half a row of doubt among them. Scores that are worse than chance are given the highest one
+/// that is allowed.
 pub(crate) fn calibrated(scores: &[f32], targets: &Targets<'_>, outputs: usize) -> Head {
+    let weights: f64 = (0..scores.len() / outputs.max(1)).map(|i| targets.weight(i)).sum();
+    let doubt = DOUBT / (weights + DOUBT);
     let slopes = |inverse: f64| -> (f64, f64) {
         let (mut slope, mut bend) = (0f64, 0f64);
         for (i, row) in scores.chunks_exact(outputs).enumerate() {
-            let (first, second) = row_slopes(row, &targets.labels, i, inverse);
+            let (first, second) = row_slopes(row, &targets.labels, i, inverse, doubt);
             slope += targets.weight(i) * first;
             bend += targets.weight(i) * second;
         }
@@ -36,13 +43,13 @@ fn spread(scores: &[f32], labels: &Labels<'_>, outputs: usize) -> f64 {
     (scores.chunks_exact(outputs).map(square).sum::<f64>() / scores.len().max(1) as f64).sqrt()
 }
 
-/// First and second derivative of a row's log-loss by the inverse temperature.
-fn row_slopes(scores: &[f32], labels: &Labels<'_>, row: usize, inverse: f64) -> (f64, f64) {
+/// First and second derivative of a row's log-loss by the inverse temperature; a share of its label is spread evenly.
+fn row_slopes(scores: &[f32], labels: &Labels<'_>, row: usize, inverse: f64, doubt: f64) -> (f64, f64) {
     match labels {
         Labels::Multi(values) => {
             let each = scores.iter().zip(&values[row * scores.len()..]).map(|(&s, &v)| {
                 let (s, p) = (f64::from(s), sigmoid(inverse * f64::from(s)));
-                ((p - f64::from(v)) * s, p * (1.0 - p) * s * s)
+                ((p - (1.0 - doubt) * f64::from(v) - doubt / 2.0) * s, p * (1.0 - p) * s * s)
             });
             each.fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y))
         }
@@ -56,7 +63,8 @@ fn row_slopes(scores: &[f32], labels: &Labels<'_>, row: usize, inverse: f64) -> 
                 square += p * s * s;
             }
             let mean = mean / sum;
-            (mean - f64::from(scores[classes[row] as usize]), square / sum - mean * mean)
+            let even = scores.iter().map(|&s| f64::from(s)).sum::<f64>() / scores.len() as f64;
+            (mean - (1.0 - doubt) * f64::from(scores[classes[row] as usize]) - doubt * even, square / sum - mean * mean)
         }
         Labels::Intensity(_) | Labels::Continuous(_) => unreachable!("values have no temperature"),
     }
@@ -93,6 +101,20 @@ fn minimum(slopes: impl Fn(f64) -> (f64, f64), start: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scores_that_are_right_on_a_few_rows_are_not_certain() {
+        let labels = [0, 1, 2, 0];
+        let right: Vec<f32> = labels.iter().flat_map(|&l| (0..3).map(move |c| f32::from(u8::from(c == l)))).collect();
+        let values: Vec<f32> = right.clone();
+        for labels in [Labels::Single(&labels), Labels::Multi(&values)] {
+            let head = calibrated(&right, &labels.into(), 3);
+            let mut p = right.clone();
+            head.predict(&mut p, 4, 3);
+            let (most, least) = p.iter().fold((0f32, 1f32), |(m, l), p| (m.max(*p), l.min(*p)));
+            assert!(most > 0.7 && most < 0.97 && least > 0.01, "{p:?}");
+        }
+    }
 
     #[test]
     fn the_temperature_is_where_the_loss_is_least_and_never_changes_a_class() {
