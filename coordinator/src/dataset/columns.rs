@@ -82,8 +82,8 @@ pub(super) struct Utterance {
 /// Where a row's labels stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Labels {
-    /// In one column: a label, or a list of them. Under [`Scheme::Multi`] a row may have none.
-    Words { column: String, may_lack: bool },
+    /// In one column: a label, or a list of them, be it in a text with separators. Under [`Scheme::Multi`] a row may have none.
+    Words { column: String, may_lack: bool, separator: Option<String> },
     /// In one column: a map from label to level.
     Map { column: String },
     /// Nowhere: they are still to be found.
@@ -167,7 +167,7 @@ impl Columns {
             (Scheme::Multi, false) => numbers(Kind::Flag)?,
             (Scheme::Intensity, true) => Labels::Map { column: label()? },
             _ if spec.label.is_empty() => Labels::None,
-            (scheme, _) => Labels::Words { column: label()?, may_lack: scheme == Scheme::Multi },
+            (scheme, _) => Labels::Words { column: label()?, may_lack: scheme == Scheme::Multi, separator: spec.label_separator.clone() },
         };
         Ok(Columns {
             text,
@@ -219,7 +219,7 @@ impl Columns {
         };
         let labels = match &self.labels {
             Labels::None => Vec::new(),
-            Labels::Words { column, may_lack } => match words(cell(column)) {
+            Labels::Words { column, may_lack, separator } => match words(cell(column), separator.as_deref()) {
                 Ok(words) if words.is_none() && !may_lack => {
                     return Err(DatasetError::NoLabel { file: file.to_owned(), place, column: column.clone() });
                 }
@@ -260,8 +260,30 @@ impl Columns {
     }
 }
 
-/// The labels of a cell; none where it is an empty string.
-fn words(cell: Cell) -> Result<Option<Vec<String>>, Cell> {
+/// The labels of a cell, of a text those between separators; none where it is an empty string.
+fn words(cell: Cell, separator: Option<&str>) -> Result<Option<Vec<String>>, Cell> {
+    match (cell, separator) {
+        (Cell::Text(text), Some(separator)) => {
+            let all = separated(&text, separator);
+            Ok((!all.is_empty()).then_some(all))
+        }
+        (cell, _) => unseparated(cell),
+    }
+}
+
+/// The labels of a text, without the brackets and quotes of a list that was written as one.
+pub(super) fn separated(text: &str, separator: &str) -> Vec<String> {
+    let text = text.trim();
+    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let bare = |label: &str| {
+        let label = label.trim();
+        let quoted = |quote: char| label.strip_prefix(quote).and_then(|label| label.strip_suffix(quote)).filter(|_| inside.is_some());
+        quoted('"').or_else(|| quoted('\'')).unwrap_or(label).to_owned()
+    };
+    inside.unwrap_or(text).split(separator).map(bare).filter(|label| !label.is_empty()).collect()
+}
+
+fn unseparated(cell: Cell) -> Result<Option<Vec<String>>, Cell> {
     match cell {
         Cell::List(cells) => cells.into_iter().map(Cell::word).collect::<Result<_, _>>().map(Some),
         Cell::Text(label) if label.trim().is_empty() => Ok(None),

@@ -49,6 +49,7 @@ fn columns(spec: &Comments) -> DatasetSpec {
         split: None,
         labels: Vec::new(),
         label_map: BTreeMap::new(),
+        label_separator: None,
         multiple_labels: MultipleLabels::default(),
         balance: Balance::default(),
         shares: SplitShares::default(),

@@ -11,28 +11,56 @@ use super::read::Read;
 
 /// Comma-separated values.
 pub(super) fn csv(spec: &DatasetSpec, file: &str, text: &str) -> Result<Read, DatasetError> {
-    let (rows, last) = read(spec, file, text, &csv::ReaderBuilder::new(), str::to_owned)?;
-    if text[last..].matches('"').count() % 2 == 1 {
-        let place = Place::Line(text[..last].matches('\n').count() + 1);
-        let message = "a quote is opened here or further on and never closed; quotes inside a quoted field are doubled".to_owned();
-        return Err(DatasetError::Syntax { file: file.to_owned(), place, message });
+    match astray(text) {
+        Some((line, message)) => Err(DatasetError::Syntax { file: file.to_owned(), place: Place::Line(line), message }),
+        None => read(spec, file, text, &csv::ReaderBuilder::new(), str::to_owned),
     }
-    Ok(rows)
+}
+
+/// The line where a quoted field begins that ends in the middle of its text or never, and what is wrong with it: parsers let it
+/// swallow the lines behind.
+fn astray(text: &str) -> Option<(usize, String)> {
+    let doubled = "quotes inside a quoted field are doubled";
+    let (bytes, mut at, mut line, mut begins) = (text.as_bytes(), 0, 1, true);
+    while let Some(byte) = bytes.get(at) {
+        if *byte != b'"' || !begins {
+            line += usize::from(*byte == b'\n');
+            begins = matches!(byte, b',' | b'\r' | b'\n');
+            at += 1;
+            continue;
+        }
+        let opened = line;
+        at += 1;
+        loop {
+            let Some(length) = bytes[at..].iter().position(|byte| *byte == b'"') else {
+                return Some((opened, format!("a quote is opened here and never closed; {doubled}")));
+            };
+            line += bytes[at..at + length].iter().filter(|byte| **byte == b'\n').count();
+            at += length + 1;
+            match bytes.get(at) {
+                Some(b'"') => at += 1,
+                Some(b',' | b'\r' | b'\n') | None => break,
+                Some(_) => {
+                    let rest = text[at..].lines().next().unwrap_or_default();
+                    let shown: String = rest.chars().take(20).collect();
+                    return Some((
+                        opened,
+                        format!("the field that is quoted from here on is closed before `{shown}`, on line {line}; {doubled}"),
+                    ));
+                }
+            }
+        }
+        begins = false;
+    }
+    None
 }
 
 /// Tab-separated values.
 pub(super) fn tsv(spec: &DatasetSpec, file: &str, text: &str) -> Result<Read, DatasetError> {
-    read(spec, file, text, csv::ReaderBuilder::new().delimiter(b'\t').quoting(false), unquoted).map(|(rows, _)| rows)
+    read(spec, file, text, csv::ReaderBuilder::new().delimiter(b'\t').quoting(false), unquoted)
 }
 
-/// The rows, and where the last one begins.
-fn read(
-    spec: &DatasetSpec,
-    file: &str,
-    text: &str,
-    builder: &csv::ReaderBuilder,
-    field: fn(&str) -> String,
-) -> Result<(Read, usize), DatasetError> {
+fn read(spec: &DatasetSpec, file: &str, text: &str, builder: &csv::ReaderBuilder, field: fn(&str) -> String) -> Result<Read, DatasetError> {
     let mut lines = Lines { text, byte: 0, line: 1 };
     let mut reader = builder.from_reader(text.as_bytes());
     let headers = reader.headers().map_err(|e| syntax(file, &mut lines, &e))?;
@@ -48,7 +76,7 @@ fn read(
         };
         utterances.push(columns.utterance(file, place, cell)?);
     }
-    Ok((Read { columns, utterances }, lines.byte))
+    Ok(Read { columns, utterances })
 }
 
 /// Line numbers of ever later records. (The parser's own are off after `\r\n` and blank lines.)

@@ -6,7 +6,7 @@ use limbic_proto::rows::Scheme;
 use limbic_proto::spec::{DatasetSpec, MultipleLabels, meant, slip};
 
 use super::Draft;
-use super::columns::Utterance;
+use super::columns::{Utterance, separated};
 use super::error::{DatasetError, Known};
 use super::read::Files;
 
@@ -66,7 +66,7 @@ fn single(
         return Err(DatasetError::OneClass { file: files.all(), class: class.clone() });
     }
     notes.push(found(files, total, &format!("{} classes", classes.len()), &classes));
-    notes.extend(alike(&classes).or_else(|| misspelt(spec, &classes)));
+    notes.extend(lists(spec, &classes).or_else(|| alike(&classes)).or_else(|| misspelt(spec, &classes)));
     if many + without > 0 {
         notes.push(format!("multiple_labels skip: {many} rows of several labels and {without} without a label were left out"));
     }
@@ -104,7 +104,7 @@ fn several(
         _ => format!("{} classes", classes.len()),
     };
     notes.push(found(files, rows.len(), &what, &classes));
-    notes.extend(alike(&classes).or_else(|| misspelt(spec, &classes)));
+    notes.extend(lists(spec, &classes).or_else(|| alike(&classes)).or_else(|| misspelt(spec, &classes)));
     notes.push(format!("labels: {:.2} classes a row on average; {without} rows have none", labels as f64 / rows.len() as f64));
     for (class, _) in classes.iter().zip(&rows_of).filter(|(_, count)| **count == 0) {
         notes.push(format!("labels: no row has the class `{class}`"));
@@ -175,6 +175,21 @@ fn alike(classes: &[String]) -> Option<String> {
             "labels: `{first}` and `{class}` are two classes, though they differ in case or spaces alone; `label_map` makes them one"
         ))
     })
+}
+
+/// Classes that are likely to be lists of others, written as one text.
+fn lists(spec: &DatasetSpec, classes: &[String]) -> Option<String> {
+    let of = |class: &String, separator: &str| {
+        let parts = separated(class, separator);
+        let written = class.trim_start().starts_with('[') && class.trim_end().ends_with(']');
+        parts.len() > 1 && (written || parts.iter().all(|part| classes.contains(part)))
+    };
+    let separators = [",", ";", "|"];
+    let all: Vec<(&String, &str)> =
+        classes.iter().filter_map(|class| Some((class, separators.into_iter().find(|separator| of(class, separator))?))).collect();
+    let (first, separator) = all.first().filter(|_| spec.label_separator.is_none())?;
+    let others = if all.len() > 1 { format!(" and {}", crate::progress::counted(all.len() - 1, "other")) } else { String::new() };
+    Some(format!("labels: `{first}`{others} look like lists of labels; `label_separator: \"{separator}\"` splits them"))
 }
 
 /// A class that the map makes, and that is another one but for a slip.

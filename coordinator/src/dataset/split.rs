@@ -1,8 +1,9 @@
 //! Splitting by shares: stratified by class, groups indivisible, deterministic by seed.
 //!
 //! Groups are assigned one by one, large before small and in seeded order among equals, each to the split where it
-//! lowers the summed squared deviation from the shares, per class and relative to the class's size, the most. Rows
-//! that are groups of their own so end within one row of every share. Every class's targets are at least one row per
+//! lowers the summed squared deviation from the shares the most, relative to the split's target and the class's size: so
+//! every split gets its share of large groups and of small ones, and of rare classes. Rows that are groups of their own
+//! so end within one row of every share. Every class's targets are at least one row per
 //! split. A row of several classes counts for each of them (as in iterative stratification, Sechidis et al. 2011), one
 //! without any for a class that stands for none.
 
@@ -68,15 +69,18 @@ fn assign(groups: &[Group], shares: &[(Split, f64)], classes: usize) -> Vec<(usi
         totals[*class] += *count as f64;
     }
     // What each split still lacks of each class, in rows.
-    let mut lacks: Vec<Vec<f64>> = targets(&totals, shares);
+    let targets: Vec<Vec<f64>> = targets(&totals, shares);
+    let mut lacks = targets.clone();
     let mut order: Vec<usize> = (0..groups.len()).collect();
     order.sort_unstable_by_key(|&g| (std::cmp::Reverse(groups[g].rows.len()), groups[g].rank, g));
     let mut assigned = Vec::with_capacity(groups.len());
     for g in order {
         let counts = &groups[g].counts;
-        // Adding n rows where d are lacking changes the squared deviation by n² - 2 n d, and n² is the same everywhere.
-        let gain = |lack: &[f64]| counts.iter().map(|(&c, &n)| n as f64 * lack[c] / totals[c]).sum::<f64>();
-        let best = (0..shares.len()).max_by(|&a, &b| gain(&lacks[a]).total_cmp(&gain(&lacks[b])).then(b.cmp(&a)));
+        // Adding n rows where d are lacking changes the squared deviation by n² - 2 n d.
+        let of_class =
+            |split: usize, class: usize, n: f64| n * (2.0 * lacks[split][class] - n) / targets[split][class].max(1.0) / totals[class];
+        let gain = |split: usize| counts.iter().map(|(&class, &n)| of_class(split, class, n as f64)).sum::<f64>();
+        let best = (0..shares.len()).max_by(|&a, &b| gain(a).total_cmp(&gain(b)).then(b.cmp(&a)));
         let best = best.expect("there are splits");
         for (&class, &count) in counts {
             lacks[best][class] -= count as f64;

@@ -34,6 +34,7 @@ pub(super) fn rows(spec: &Spec, facts: &Facts) -> Result<Ingested, Failure> {
         group: None,
         split: None,
         label_map: Default::default(),
+        label_separator: None,
         near_duplicates: NearDuplicates::Ignore,
         ..spec.dataset.clone()
     };

@@ -36,7 +36,12 @@ fn broken_syntax_is_located() {
     assert_eq!(error(json!({}), "d.csv", "text,label\r\na,b\r\n\r\na,b,c\r\n"), "d.csv, line 4: has 3 fields where the header has 2");
     assert_eq!(
         error(json!({}), "d.csv", "label,text\na,b\nc,\"d\ne,f\n"),
-        "d.csv, line 3: a quote is opened here or further on and never closed; quotes inside a quoted field are doubled"
+        "d.csv, line 3: a quote is opened here and never closed; quotes inside a quoted field are doubled"
+    );
+    // Two strays that pair up: the lines between them would be one text.
+    assert_eq!(
+        error(json!({}), "d.csv", "text,label\na,b\n\"oh no,b\nc,d\nhe said\" and went,b\n"),
+        "d.csv, line 3: the field that is quoted from here on is closed before ` and went,b`, on line 5; quotes inside a quoted field are doubled"
     );
 }
 

@@ -54,6 +54,30 @@ fn labels_that_are_mapped_and_that_no_row_has_are_told() {
 }
 
 #[test]
+fn lists_in_a_text_are_split_where_their_separator_is_said() {
+    let rows = ["2,27", "2", "27", "3", "3,2", "27", "3", "2"];
+    let text: String = rows.iter().enumerate().map(|(i, labels)| format!("word {i} of its own\t{labels}\n")).collect();
+    let text = format!("text\tlabel\n{text}");
+    let fields = |more: serde_json::Value| {
+        let mut fields =
+            json!({"scheme": "multi", "near_duplicates": "ignore", "shares": {"train": 0.5, "validation": 0.25, "test": 0.25}});
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fields
+    };
+    let told = "labels: `2,27` and 1 other look like lists of labels; `label_separator: \",\"` splits them";
+    let whole = ingested(fields(json!({})), "d.tsv", &text);
+    assert_eq!(whole.rows.classes, ["2", "2,27", "27", "3", "3,2"]);
+    assert!(whole.notes.iter().any(|note| note == told), "{:?}", whole.notes);
+    let split = ingested(fields(json!({"label_separator": ","})), "d.tsv", &text);
+    assert_eq!(split.rows.classes, ["2", "27", "3"]);
+    assert!(!split.notes.iter().any(|note| note.contains("look like lists")));
+    // As Python writes a list.
+    let python = "text,label\na one,\"['joy', 'love']\"\nb two,['joy']\nc three,['love']\nd four,[]\n";
+    let python = ingested(fields(json!({"label_separator": ","})), "d.csv", python);
+    assert_eq!(python.rows.classes, ["joy", "love"]);
+}
+
+#[test]
 fn a_class_that_is_another_but_for_a_slip_is_told() {
     let told = |target: &str| {
         let map = json!({"c0": "anger", "c1": target, "c2": "fear"});

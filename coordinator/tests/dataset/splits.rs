@@ -55,6 +55,40 @@ fn groups_stay_whole_and_classes_near_their_shares() {
 }
 
 #[test]
+fn every_split_gets_its_share_of_large_groups() {
+    for seed in 0..10 {
+        // 560 rows of their own and 140 pairs; and authors of 1 to 40 rows.
+        let pairs = (0..840).map(|i| if i < 560 { i } else { 560 + (i - 560) / 2 });
+        let authors = (1..=40).flat_map(|size| (0..size).map(move |_| size));
+        for (groups, large) in [(pairs.collect::<Vec<usize>>(), 560), (authors.collect(), 21)] {
+            let line =
+                |(i, group): (usize, &usize)| json!({"text": text(i), "label": i % 4, "author": format!("{group:04}")}).to_string() + "\n";
+            let file: String = groups.iter().enumerate().map(line).collect();
+            let rows = ingested(json!({"group": "author", "seed": seed, "near_duplicates": "ignore"}), "d.jsonl", &file).rows.rows;
+            let whole = groups.iter().filter(|group| **group >= large).count() as f64;
+            for (split, share) in Split::ALL.into_iter().zip([0.7, 0.15, 0.15]) {
+                let of_large = rows.iter().filter(|r| r.split == split && r.group.parse::<usize>().unwrap() >= large).count() as f64;
+                assert!((of_large / whole - share).abs() < 0.08, "seed {seed}, {split:?}: {of_large} of {whole} rows of large groups");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rare_class_reaches_every_split_where_its_groups_allow() {
+    // Six authors of twenty rows; three of them have one row of the rare class.
+    for seed in 0..12 {
+        let line = |i: usize| {
+            let label = if i.is_multiple_of(20) && i / 20 < 3 { "c" } else { ["a", "b"][i % 2] };
+            json!({"text": text(i), "label": label, "author": i / 20}).to_string() + "\n"
+        };
+        let file: String = (0..120).map(line).collect();
+        let done = ingested(json!({"group": "author", "seed": seed, "near_duplicates": "ignore"}), "d.jsonl", &file);
+        assert_eq!(Split::ALL.map(|split| count(&done.rows.rows, 2, split)), [1, 1, 1], "seed {seed}");
+    }
+}
+
+#[test]
 fn a_seed_gives_one_split_and_another_seed_another() {
     let file = lines(&[60, 60]);
     let rows = |seed: u64| ingested(json!({"seed": seed}), "d.jsonl", &file).rows.rows;

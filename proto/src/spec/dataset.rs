@@ -47,6 +47,9 @@ pub struct DatasetSpec {
     /// Source label -> class; source labels that it doesn't name are an error unless they are classes themselves.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub label_map: BTreeMap<String, String>,
+    /// What stands between the labels of one text, such as `,` in `2,27` or `['joy', 'love']`, where files can't hold lists (CSV and TSV).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_separator: Option<String>,
     /// What to do, under `single`, with a row of several labels or none (after `label_map`).
     #[serde(default)]
     pub multiple_labels: MultipleLabels,

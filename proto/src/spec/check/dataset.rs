@@ -60,6 +60,16 @@ impl Spec {
         if scheme != Scheme::Single && dataset.multiple_labels != MultipleLabels::Error {
             return of_scheme("dataset.multiple_labels", "is for the scheme `single`");
         }
+        if dataset.label_separator.as_ref().is_some_and(|separator| separator.trim().is_empty() && separator != "\t" && separator != " ") {
+            return finding("dataset.label_separator", "is empty: write what stands between labels, such as `,`, or leave it out");
+        }
+        let columns = !dataset.values.is_empty() || scheme == Scheme::Intensity;
+        if dataset.label_separator.is_some() && columns {
+            return finding(
+                "dataset.label_separator",
+                "separates labels in one column, and these stand in a map or in columns of `values`",
+            );
+        }
         let unknown = |class: &&String| !dataset.labels.is_empty() && !dataset.labels.contains(*class);
         let known = || dataset.labels.join(", ");
         if let Some((from, to)) = dataset.label_map.iter().find(|(_, to)| unknown(to)) {
