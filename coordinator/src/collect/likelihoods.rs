@@ -47,9 +47,12 @@ pub fn likelihoods(artifact: &[u8], rows: usize, classes: usize) -> Result<Likel
 
 /// The log of each class's mean probability after texts without content; none without such a text.
 fn prior(scores: &[f64], classes: usize) -> Option<Vec<f64>> {
-    let texts: Vec<Vec<f32>> = scores.chunks_exact(classes.max(1)).filter(|t| t.iter().all(|s| s.is_finite())).map(softmax).collect();
-    let mean = |class: usize| texts.iter().map(|t| f64::from(t[class])).sum::<f64>() / texts.len() as f64;
-    (!texts.is_empty()).then(|| (0..classes).map(|class| mean(class).max(f64::MIN_POSITIVE).ln()).collect())
+    let texts = scores.chunks_exact(classes.max(1)).filter(|t| t.iter().all(|s| s.is_finite()));
+    // In logarithms: long answers are less likely than any number can say.
+    let log_softmax = |t: &[f64]| t.iter().map(|s| s - log_sum_exp(t.iter().copied())).collect::<Vec<f64>>();
+    let texts: Vec<Vec<f64>> = texts.map(log_softmax).collect();
+    let mean = |class: usize| log_sum_exp(texts.iter().map(|t| t[class])) - (texts.len() as f64).ln();
+    (!texts.is_empty()).then(|| (0..classes).map(mean).collect())
 }
 
 impl Likelihoods {
@@ -84,6 +87,11 @@ impl Likelihoods {
             None => self.softmax(row),
         }
     }
+}
+
+fn log_sum_exp(logs: impl Iterator<Item = f64> + Clone) -> f64 {
+    let largest = logs.clone().fold(f64::NEG_INFINITY, f64::max);
+    largest + logs.map(|log| (log - largest).exp()).sum::<f64>().ln()
 }
 
 fn divided(scores: &[f64], prior: &[f64]) -> Vec<f32> {
@@ -128,6 +136,13 @@ mod tests {
         assert_eq!([1, 2].map(|row| found.softmax(row)), [None, None]);
         assert_eq!([0, 1].map(|row| found.verdict(row)), [0, 1].map(|row| found.softmax(row)), "nothing calibrates it");
         assert!(likelihoods(&bytes, 2, 2).unwrap_err().contains("log_likelihood is F64 [3, 2], expected 4"));
+    }
+
+    #[test]
+    fn a_prior_that_no_number_can_hold_is_taken_out_all_the_same() {
+        let bytes = artifact(&[-2.0, -802.0], &[5], &[("content_free", vec![-1.0, -801.0])], &[1, 90]);
+        let calibrated = likelihoods(&bytes, 1, 2).unwrap().verdict(0).unwrap();
+        assert!((calibrated[0] - 0.5).abs() < 1e-6, "{calibrated:?}");
     }
 
     #[test]
