@@ -189,7 +189,7 @@ fn prompts(study: &Study) -> Vec<String> {
             Some(_) => (format!("{}, judge {}", place(model, condition), study.model_name(judge)), "questions"),
         };
         say(place.clone(), skipped.saturating_sub(bad), rows, &format!("{what} were longer than the context and left out"));
-        say(place.clone(), truncated, rows, &format!("{what} were longer than the context and cut to their last tokens"));
+        say(place.clone(), truncated, rows, &format!("{what} were longer than the context and lost the first tokens of their text"));
         say(place, bad, rows, &format!("{what} could not be computed and were left out"));
     }
     for ((model, condition), [rows, empty]) in replies {

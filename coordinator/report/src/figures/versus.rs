@@ -36,8 +36,9 @@ pub fn versus(versus: &Versus<'_>) -> Option<Figure> {
         name: "compare",
         title: "A and B".to_owned(),
         caption: format!(
-            "Test {} in both sweeps, each with its bootstrap interval. Where intervals overlap a paired difference may still be there: the table says.",
-            measure.words
+            "Test {} in both sweeps, each with its bootstrap interval.{}",
+            measure.words,
+            if versus.paired { " Where intervals overlap a paired difference may still be there: the table says." } else { "" }
         ),
         alt: format!("Dots with whiskers: {} of every baseline and probe in both sweeps, one panel per model.", measure.words),
         keys: ["A", "B"].iter().enumerate().map(|(i, l)| Key::series(*l, "points", Colour::Series(i))).collect(),

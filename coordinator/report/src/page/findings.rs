@@ -117,13 +117,17 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
         card(format!("{:.0}%", peak.depth.value * 100.0), "depth of the peak", format!("{whose}{note}"));
     }
     if let Some(p) = results.persistence.iter().find(|p| p.place == curve.place)
-        && let Some(fit) = p.decay(&curve.probe, Context::Full, None).and_then(|d| d.main())
+        && let Some(decay) = p.decay(&curve.probe, Context::Full, None)
+        && let Some(fit) = decay.main()
     {
         let words = half_life(&fit.half_life);
         let (value, note) = words.split_once(" [").unwrap_or((&words, ""));
         let (label, towards) = match fit.towards {
             None => ("half-life of the signal", String::new()),
-            Some(c) => ("half-life of the lead", format!("over the {} control", c.as_str())),
+            Some(c) => {
+                let rises = if decay.overtaken(fit) { ", which rises" } else { "" };
+                ("half-life of the lead", format!("over the {} control{rises}", c.as_str()))
+            }
         };
         let interval =
             if note.is_empty() { String::new() } else { format!("interval {}", note.trim_end_matches(']').replace(", ", " to ")) };

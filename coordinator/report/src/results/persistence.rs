@@ -188,6 +188,14 @@ impl Decay {
         self.fits.iter().find(|f| f.towards == towards)
     }
 
+    /// Whether a control's rise takes more of the lead over it than the curve's own fall, from the first of the fit's offsets to the last.
+    pub fn overtaken(&self, fit: &Fitted) -> bool {
+        let at = |k: Option<&u32>| self.points.iter().find(|p| Some(&p.0) == k).map(|p| p.1.value);
+        let (curve, floor) = (at(fit.offsets.first()).zip(at(fit.offsets.last())), fit.floor.first().zip(fit.floor.last()));
+        let (Some((first, last)), Some((from, to))) = (curve, floor) else { return false };
+        fit.towards.is_some() && to - from > (first - last).max(0.0)
+    }
+
     /// Its points beyond the prompt with their spread over sampling seeds.
     pub fn spreads(&self) -> impl Iterator<Item = (u32, Spread)> + '_ {
         self.points.iter().zip(&self.spread).filter_map(|(point, spread)| Some((point.0, (*spread)?)))

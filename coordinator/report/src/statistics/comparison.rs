@@ -104,6 +104,25 @@ mod tests {
     }
 
     #[test]
+    fn small_p_values_of_twenty_groups_are_as_rare_as_they_say() {
+        use rand::{Rng, SeedableRng};
+        const GROUPS: usize = 20;
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(8);
+        let mut p = |seed: u64| {
+            // A sum of twelve uniform numbers is normal enough.
+            let normal = |_| (0..12).map(|_| rng.random_range(-0.5..0.5)).sum::<f64>();
+            let column: Vec<(u32, f64)> = (0..GROUPS as u32).zip((0..GROUPS).map(normal)).collect();
+            let resamples = crate::statistics::resamples::Resamples::new(GROUPS, 1000, 0.95, seed);
+            p_value(&resamples.sum_real(&column), GROUPS)
+        };
+        let all: Vec<f64> = (0..6000).map(&mut p).collect();
+        // 300, 17 and 4 are expected; a normal tail gives 2.5 times as many of the second kind, and 4.5 of the third.
+        let below = |limit: f64| all.iter().filter(|p| **p < limit).count();
+        let found = [0.05, 0.05 / 18.0, 0.05 / 69.0].map(below);
+        assert!((250..=420).contains(&found[0]) && found[1] <= 30 && found[2] <= 11, "{found:?} of 6000");
+    }
+
+    #[test]
     fn draws_that_are_all_the_same_are_no_certainty() {
         // Sums of tenths are no tenth: equal but for rounding is equal.
         for draws in [vec![0.1; 199], vec![-3.0; 199], (0..199).map(|i| if i % 2 == 0 { 0.3 } else { 0.1 + 0.2 }).collect()] {

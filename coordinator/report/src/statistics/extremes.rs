@@ -9,6 +9,9 @@ pub fn told_apart(values: &[f64], draws: &[Vec<f64>], resolution: f64) -> Option
     let at = |pick: fn(&f64, &f64) -> bool| (0..values.len()).reduce(|a, b| if pick(&values[b], &values[a]) { b } else { a });
     let (largest, smallest) = (at(|b, a| b > a)?, at(|b, a| b < a)?);
     let count = draws.iter().map(Vec::len).min().unwrap_or(0);
+    if values.len() > 1 && count > 1 && largest == smallest {
+        return Some(1.0);
+    }
     // Per resample the largest difference in standard errors, of those pairs that are defined there.
     let mut furthest = vec![f64::NEG_INFINITY; count];
     let mut observed = None;

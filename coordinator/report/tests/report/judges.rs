@@ -182,7 +182,7 @@ fn the_page_names_every_judge_and_who_judges_itself() {
         "| Linden-0.6B | raw | Linden-0.6B | Linden-4B | Linden-0.6B |",
         "| Linden-1.7B | raw | Linden-0.6B | Linden-4B | – |",
         "The judges agree with one another on the same replies with a kappa of ",
-        " replies) of the replies express the utterance's label (always naming",
+        " replies) of the replies express the utterance's label (the majority class has ",
     ] {
         assert!(markdown.contains(words), "{words}");
     }
@@ -308,7 +308,7 @@ fn replies_without_a_verdict_are_told() {
         "Linden-1.7B, raw: 4 of 120 replies in the units of its judges were empty and have no verdict.",
         "Linden-1.7B, raw, judge Linden-0.6B: 3 of 120 questions were longer than the context and left out.",
         "Linden-1.7B, raw, judge Linden-4B: 1 of 120 questions were longer than the context and left out.",
-        "Linden-1.7B, raw, judge Linden-4B: 5 of 120 questions were longer than the context and cut to their last tokens.",
+        "Linden-1.7B, raw, judge Linden-4B: 5 of 120 questions were longer than the context and lost the first tokens of their text.",
         "Linden-1.7B, raw, judge Linden-4B: 2 of 120 questions could not be computed and were left out.",
     ] {
         assert_eq!(markdown.matches(sentence).count(), 1, "{sentence}: {:?}", results.warnings);

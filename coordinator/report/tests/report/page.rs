@@ -196,7 +196,7 @@ fn what_was_left_out_is_said() {
         format!("{absent} of "),
         "no train row of joy".to_owned(),
         format!("{model}, {condition}: 7 of 4,096 prompts were longer than the context and left out."),
-        "2 of 4,096 prompts were longer than the context and cut to their last tokens.".to_owned(),
+        "2 of 4,096 prompts were longer than the context and lost the first tokens of their text.".to_owned(),
     ] {
         assert!(html.contains(&sentence), "{sentence}: {:?}", results.warnings);
     }
@@ -256,7 +256,11 @@ fn provenance_tells_rows_and_programs() {
 fn p_values_say_over_how_many_comparisons_they_were_corrected() {
     let (study, results) = whole();
     let markdown = text(&made(&study, &results), "report.md");
-    for family in ["baselines", "models", "conditions", "contexts", "probes", "controls", "transfer", "replies"] {
+    // Of controls those of one probe and one control are corrected together.
+    let one = |c: &&limbic_report::Comparison| (c.subject.split(',').next().map(str::to_owned), c.against.clone());
+    let controls: Vec<_> = results.comparisons.iter().filter(|c| c.family == "controls").collect();
+    assert!(!controls.is_empty() && controls.iter().all(|c| c.corrected == controls.iter().filter(|o| one(o) == one(c)).count()));
+    for family in ["baselines", "models", "conditions", "contexts", "probes", "transfer", "replies"] {
         let all: Vec<_> = results.comparisons.iter().filter(|c| c.family == family).collect();
         assert!(all.len() > 1 && all.iter().all(|c| c.corrected == all.len()), "{family}");
         let caption = format!("correction over {} comparisons; would show", all.len());

@@ -140,6 +140,26 @@ fn a_curve_that_is_no_exponential_says_so() {
 }
 
 #[test]
+fn a_lead_that_goes_because_its_control_rises_says_so() {
+    // The reply comes to carry what the prompt said: the curve stays, the control rises to it.
+    let control = |half_life: f64| Control { share: 0.25, half_life, lead: 0.45 };
+    let said = |control: Control| {
+        let signal =
+            Signal { layers: vec![0.7], offsets: vec![0, 1, 2, 4, 8, 16], half_life: 4.0, control: Some(control), models: 1, rows: 420 };
+        let study = signal.study(2);
+        let results = evaluated(&study);
+        let decay = results.persistence[0].decay("logistic", Context::Full, None).expect("a curve");
+        let overtaken = decay.overtaken(decay.to(Some(Context::MaskedPrompt)).expect("a control"));
+        let markdown = text(&made(&study, &results), "report.md");
+        assert!(markdown.contains(" beyond the masked-prompt control, which goes from "), "{markdown}");
+        assert_eq!(markdown.contains("more of the lead goes by its rise than by a loss of the signal"), overtaken);
+        overtaken
+    };
+    // A half-life below zero grows.
+    assert!(said(control(-8.0)) && !said(control(1e9)) && !said(control(12.0)));
+}
+
+#[test]
 fn an_open_end_is_beyond_what_the_fit_spans() {
     let control = Control { share: 0.3, half_life: 1e9, lead: 0.5 };
     let signal =

@@ -180,15 +180,9 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
 /// no signal that is lost.
 fn lead(d: &Decay, control: Context, fit: &Fitted, unit: Unit) -> String {
     let words = format!("{} beyond the {} control", decay_words(fit), control.as_str());
-    let at = |k: Option<&u32>| d.points.iter().find(|p| Some(&p.0) == k).map(|p| p.1.value);
     let (Some(from), Some(to)) = (fit.floor.first(), fit.floor.last()) else { return words };
-    let ends = format!("{words}, which goes from {} to {} itself", unit.value(*from), unit.value(*to));
-    match at(fit.offsets.first()).zip(at(fit.offsets.last())) {
-        Some((first, last)) if to - from > (first - last).max(0.0) => {
-            format!("{ends}: more of the lead goes by its rise than by a loss of the signal")
-        }
-        _ => ends,
-    }
+    let why = if d.overtaken(fit) { ": more of the lead goes by its rise than by a loss of the signal" } else { "" };
+    format!("{words}, which goes from {} to {} itself{why}", unit.value(*from), unit.value(*to))
 }
 
 /// `; under other conditions the half-life is 3.1 tokens (thinking)`: how long the same model's signal lasts there, by the same fits.
