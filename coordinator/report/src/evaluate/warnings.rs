@@ -86,7 +86,8 @@ pub fn too_few(rows: usize, groups: usize) -> Option<String> {
 /// Comparisons that Holm's correction leaves undecided, though so few draws lie beyond zero that one more or less would decide.
 fn coarse(comparisons: &[Comparison], options: &ReportSpec) -> Option<String> {
     let (alpha, step) = (1.0 - options.confidence, draw_beyond(options.resamples));
-    let few = |c: &&Comparison| c.p.is_some_and(|p| p > step && p <= FEW_DRAWS * step && p < alpha) && c.p_holm.is_some_and(|p| p >= alpha);
+    let few =
+        |c: &&Comparison| c.p.is_some_and(|p| p > 1.5 * step && p <= FEW_DRAWS * step && p < alpha) && c.p_holm.is_some_and(|p| p >= alpha);
     let affected: Vec<&Comparison> = comparisons.iter().filter(few).collect();
     let most = affected.iter().map(|c| c.corrected).max()?;
     let decided = if affected.len() == 1 { "1 comparison is" } else { &format!("{} comparisons are", count(affected.len() as u64)) };
