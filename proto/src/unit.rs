@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
 use crate::key::{Digest, UnitKey};
-use crate::spec::{Dtype, LogisticSpec, ProbeSpec};
+use crate::spec::{Dtype, ProbeSpec};
 
 mod extract;
 mod fit;
@@ -34,7 +34,7 @@ pub const REPEATED_VERSION: u32 = MDL_VERSION + 1;
 
 /// The version of fit units with these probes, on rows that [repeat](crate::rows::Rows::repeat) or don't.
 pub fn fit_version(probes: &[ProbeSpec], repeated: bool) -> u32 {
-    let measured = probes.iter().any(|probe| matches!(probe, ProbeSpec::Logistic(LogisticSpec { mdl: true, .. })));
+    let measured = probes.iter().any(ProbeSpec::coded);
     let trained = probes.iter().any(|probe| matches!(probe, ProbeSpec::Mlp(_) | ProbeSpec::OffsetMlp(_)));
     match (measured, trained) {
         (true, _) | (_, true) if repeated => REPEATED_VERSION,

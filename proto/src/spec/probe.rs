@@ -43,6 +43,11 @@ impl ProbeSpec {
         matches!(self, ProbeSpec::Mlp(_) | ProbeSpec::OffsetMlp(_))
     }
 
+    /// Whether a description length is measured beside it, in an order that the smallest seed draws.
+    pub fn coded(&self) -> bool {
+        matches!(self, ProbeSpec::Logistic(LogisticSpec { mdl: true, .. }))
+    }
+
     /// Whether the probe can be fitted to such labels.
     pub fn fits(&self, scheme: Scheme) -> bool {
         match self {

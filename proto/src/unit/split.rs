@@ -62,7 +62,11 @@ impl Unit {
             let fits = |part: &[ProbeSpec]| {
                 // A seed that nothing draws from is 0, as in every key.
                 let drawn = !unit.controls.is_empty() || part.iter().any(ProbeSpec::seeded);
-                let seeds = if drawn { unit.seeds.clone() } else { vec![0] };
+                let seeds = match part.iter().any(ProbeSpec::coded) {
+                    _ if drawn => unit.seeds.clone(),
+                    true => unit.seeds[..1].to_vec(),
+                    false => vec![0],
+                };
                 let geometry = unit.geometry && part.first() == unit.probes.first();
                 // Where no probe of the whole heeds repeated rows, none of a part does.
                 let version = fit_version(part, unit.version == REPEATED_VERSION);

@@ -300,14 +300,14 @@ fn continuation(asked: &Continuation, largest: u32, seed: Option<u64>) -> Contin
     Continuation { tokens: Some(asked.tokens.unwrap_or(largest)), seed: Some(seed.unwrap_or(0)), seeds: Vec::new(), ..asked.clone() }
 }
 
-/// The seeds, ascending; `[0]` where neither a probe nor a control draws anything.
+/// The seeds, ascending; the smallest alone where nothing but a description length draws from it, and `[0]` where nothing does.
 fn seeds(spec: &Spec, probes: &[ProbeSpec], controls: &[Control]) -> Vec<u64> {
-    if controls.is_empty() && !probes.iter().any(ProbeSpec::seeded) {
-        return vec![0];
-    }
     let mut seeds = spec.seeds.clone();
     seeds.sort_unstable();
     seeds.dedup();
+    if controls.is_empty() && !probes.iter().any(ProbeSpec::seeded) {
+        return if probes.iter().any(ProbeSpec::coded) { vec![seeds[0]] } else { vec![0] };
+    }
     seeds
 }
 

@@ -280,3 +280,19 @@ fn only_what_is_fitted_needs_every_split() {
     of_test.rows.iter_mut().for_each(|row| row.split = Split::Train);
     assert_eq!(plan("baselines: [zero-shot]", &of_test), Err(PlanError::EmptySplit { split: Split::Test, column: false }));
 }
+
+#[test]
+fn a_description_length_is_drawn_by_the_smallest_seed_whatever_else_is_fitted() {
+    let coded = "{kind: logistic, c: [1], mdl: true}";
+    let seeds = |probes: &str| {
+        let plan = planned(&["a"], &format!("layers: [1]\nbaselines: []\nseeds: [7, 5]\nprobes: [{probes}]"));
+        let fits = plan
+            .units
+            .values()
+            .filter_map(|planned| if let UnitSpec::Fit(unit) = &planned.unit.spec { Some(unit.seeds.clone()) } else { None });
+        fits.collect::<Vec<_>>()
+    };
+    assert_eq!(seeds(coded), [[5]]);
+    assert_eq!(seeds(&format!("{coded}, {{kind: mlp, hidden: 4}}")), [[5, 7]]);
+    assert_eq!(seeds("{kind: logistic, c: [1]}"), [[0]], "nothing draws from it");
+}
