@@ -2,8 +2,8 @@
 //!
 //! Groups are assigned one by one, large before small and in seeded order among equals, each to the split where it
 //! lowers the summed squared deviation from the shares the most, relative to the split's target and the class's size: so
-//! every split gets its share of large groups and of small ones, and of rare classes. Rows that are groups of their own
-//! so end within one row of every share. Every class's targets are at least one row per
+//! every split gets its share of large groups and of small ones. Rows that are groups of their own so end within one row
+//! of every share. A split that has no row of a class is then given a group of it, if another can spare one. Every class's targets are at least one row per
 //! split. A row of several classes counts for each of them (as in iterative stratification, Sechidis et al. 2011), one
 //! without any for a class that stands for none.
 
@@ -68,26 +68,98 @@ fn assign(groups: &[Group], shares: &[(Split, f64)], classes: usize) -> Vec<(usi
     for (class, count) in groups.iter().flat_map(|g| &g.counts) {
         totals[*class] += *count as f64;
     }
-    // What each split still lacks of each class, in rows.
-    let targets: Vec<Vec<f64>> = targets(&totals, shares);
-    let mut lacks = targets.clone();
     let mut order: Vec<usize> = (0..groups.len()).collect();
     order.sort_unstable_by_key(|&g| (std::cmp::Reverse(groups[g].rows.len()), groups[g].rank, g));
-    let mut assigned = Vec::with_capacity(groups.len());
-    for g in order {
-        let counts = &groups[g].counts;
-        // Adding n rows where d are lacking changes the squared deviation by n² - 2 n d.
-        let of_class =
-            |split: usize, class: usize, n: f64| n * (2.0 * lacks[split][class] - n) / targets[split][class].max(1.0) / totals[class];
-        let gain = |split: usize| counts.iter().map(|(&class, &n)| of_class(split, class, n as f64)).sum::<f64>();
-        let best = (0..shares.len()).max_by(|&a, &b| gain(a).total_cmp(&gain(b)).then(b.cmp(&a)));
-        let best = best.expect("there are splits");
-        for (&class, &count) in counts {
-            lacks[best][class] -= count as f64;
-        }
-        assigned.push((g, shares[best].0));
+    let targets = targets(&totals, shares);
+    let mut places = Places { groups, lacks: targets.clone(), targets, totals, split: vec![usize::MAX; groups.len()] };
+    for &g in &order {
+        let best = (0..shares.len()).max_by(|&a, &b| places.gain(g, a).total_cmp(&places.gain(g, b)).then(b.cmp(&a)));
+        places.put(g, best.expect("there are splits"));
     }
-    assigned
+    for class in 0..classes {
+        (0..shares.len()).for_each(|split| places.supply(split, class, &order));
+    }
+    order.into_iter().map(|g| (g, shares[places.split[g]].0)).collect()
+}
+
+/// Groups in their splits.
+struct Places<'a> {
+    groups: &'a [Group],
+    /// `[splits][classes]`: rows that a split should have.
+    targets: Vec<Vec<f64>>,
+    /// `[splits][classes]`: rows that it lacks of them.
+    lacks: Vec<Vec<f64>>,
+    /// Rows of every class.
+    totals: Vec<f64>,
+    /// Where each group is.
+    split: Vec<usize>,
+}
+
+impl Places<'_> {
+    /// By how much the squared deviations fall if a group is added to a split.
+    fn gain(&self, group: usize, split: usize) -> f64 {
+        // Adding n rows where d are lacking changes the squared deviation by n² - 2 n d.
+        let of_class = |(&class, &n): (&usize, &usize)| {
+            let n = n as f64;
+            n * (2.0 * self.lacks[split][class] - n) / self.targets[split][class].max(1.0) / self.totals[class]
+        };
+        self.groups[group].counts.iter().map(of_class).sum()
+    }
+
+    fn put(&mut self, group: usize, split: usize) {
+        let from = std::mem::replace(&mut self.split[group], split);
+        for (&class, &n) in &self.groups[group].counts {
+            self.lacks[split][class] -= n as f64;
+            if let Some(lacks) = self.lacks.get_mut(from) {
+                lacks[class] += n as f64;
+            }
+        }
+    }
+
+    fn has(&self, split: usize, class: usize) -> bool {
+        self.lacks[split][class] < self.targets[split][class]
+    }
+
+    /// How many classes two splits have no row of.
+    fn missing(&self, splits: [usize; 2]) -> usize {
+        let lacking = |class: &usize| self.totals[*class] > 0.0;
+        (0..self.totals.len()).filter(lacking).map(|class| splits.iter().filter(|split| !self.has(**split, class)).count()).sum()
+    }
+
+    /// Where a split has no row of a class, though others could spare a group of it: that group comes, and another goes in its place
+    /// where that keeps the shares better.
+    fn supply(&mut self, split: usize, class: usize, order: &[usize]) {
+        if self.totals[class] == 0.0 || self.has(split, class) {
+            return;
+        }
+        let mut best: Option<(f64, usize, Option<usize>)> = None;
+        for &group in order.iter().filter(|g| self.groups[**g].counts.contains_key(&class)) {
+            let from = self.split[group];
+            let before = self.missing([from, split]);
+            let comes = self.gain(group, split);
+            self.put(group, split);
+            let leaves = -self.gain(group, from);
+            let here: Vec<usize> = order.iter().copied().filter(|g| self.split[*g] == split && *g != group).collect();
+            for other in std::iter::once(None).chain(here.into_iter().map(Some)) {
+                let mut gain = comes + leaves;
+                if let Some(other) = other {
+                    gain += self.gain(other, from);
+                    self.put(other, from);
+                    gain -= self.gain(other, split);
+                }
+                if self.missing([from, split]) < before && best.is_none_or(|(most, ..)| gain > most) {
+                    best = Some((gain, group, other));
+                }
+                other.into_iter().for_each(|other| self.put(other, split));
+            }
+            self.put(group, from);
+        }
+        if let Some((_, group, other)) = best {
+            let from = self.split[group];
+            self.put(group, split);
+            other.into_iter().for_each(|other| self.put(other, from));
+        }
+    }
 }
 
 /// Rows of each class that each split should have: its share, but at least one; the first split (train) gives.
