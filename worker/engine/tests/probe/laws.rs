@@ -91,6 +91,117 @@ fn a_weak_penalty_on_wide_data_converges_from_cold() {
     }
 }
 
+/// The least objective of a fit without standardisation, by Newton's method with conjugate gradients in f64.
+fn least(data: &Data, strength: f64) -> f64 {
+    let (n, d, k) = (data.y.len(), data.d, data.classes);
+    let x: Vec<f64> = data.x.iter().map(|v| f64::from(*v)).collect();
+    let size = k * (d + 1);
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    let scores = |theta: &[f64]| -> Vec<f64> {
+        let of = |(i, c): (usize, usize)| dot(&x[i * d..][..d], &theta[c * d..][..d]) + theta[k * d + c];
+        (0..n).flat_map(|i| (0..k).map(move |c| (i, c))).map(of).collect()
+    };
+    let value = |theta: &[f64]| {
+        let loss = |(row, y): (&[f64], &u32)| {
+            let top = row.iter().fold(f64::NEG_INFINITY, |t, v| t.max(*v));
+            top + row.iter().map(|v| (v - top).exp()).sum::<f64>().ln() - row[*y as usize]
+        };
+        strength * scores(theta).chunks_exact(k).zip(&data.y).map(loss).sum::<f64>() + dot(&theta[..k * d], &theta[..k * d]) / 2.0
+    };
+    // Residuals `[n][k]` times the features, with the penalty's share of a parameter.
+    let gathered = |residual: &[f64], theta: &[f64]| -> Vec<f64> {
+        let mut out = vec![0.0; size];
+        for (i, row) in residual.chunks_exact(k).enumerate() {
+            for (c, r) in row.iter().enumerate() {
+                out[c * d..][..d].iter_mut().zip(&x[i * d..][..d]).for_each(|(o, v)| *o += r * v);
+                out[k * d + c] += r;
+            }
+        }
+        out[..k * d].iter_mut().zip(theta).for_each(|(o, t)| *o += t);
+        out
+    };
+    let mut theta = vec![0.0; size];
+    for _ in 0..100 {
+        let p: Vec<f64> = scores(&theta)
+            .chunks_exact(k)
+            .flat_map(|row| {
+                let top = row.iter().fold(f64::NEG_INFINITY, |t, v| t.max(*v));
+                let sum: f64 = row.iter().map(|v| (v - top).exp()).sum();
+                row.iter().map(|v| (v - top).exp() / sum).collect::<Vec<_>>()
+            })
+            .collect();
+        let wrong: Vec<f64> =
+            p.iter().enumerate().map(|(at, p)| strength * (p - f64::from(u8::from(data.y[at / k] as usize == at % k)))).collect();
+        let gradient = gathered(&wrong, &theta);
+        let curved = |v: &[f64]| {
+            let along = scores(v);
+            let bent: Vec<f64> = p
+                .chunks_exact(k)
+                .zip(along.chunks_exact(k))
+                .flat_map(|(p, a)| {
+                    let mean = dot(p, a);
+                    p.iter().zip(a).map(|(p, a)| strength * p * (a - mean)).collect::<Vec<_>>()
+                })
+                .collect();
+            gathered(&bent, v)
+        };
+        let (mut step, mut rest) = (vec![0.0; size], gradient.iter().map(|g| -g).collect::<Vec<f64>>());
+        let (mut way, mut left) = (rest.clone(), dot(&rest, &rest));
+        let goal = 1e-24 * left.max(1e-30);
+        for _ in 0..2000 {
+            let along = curved(&way);
+            let bend = dot(&way, &along);
+            if left <= goal || bend <= 0.0 {
+                break;
+            }
+            let t = left / bend;
+            step.iter_mut().zip(&way).for_each(|(s, w)| *s += t * w);
+            rest.iter_mut().zip(&along).for_each(|(r, a)| *r -= t * a);
+            let next = dot(&rest, &rest);
+            way.iter_mut().zip(&rest).for_each(|(w, r)| *w = r + next / left * *w);
+            left = next;
+        }
+        let (before, fall) = (value(&theta), -dot(&gradient, &step));
+        if fall <= 1e-13 * before {
+            break;
+        }
+        let mut t = 1.0;
+        loop {
+            let tried: Vec<f64> = theta.iter().zip(&step).map(|(v, s)| v + t * s).collect();
+            if value(&tried) <= before - 1e-4 * t * fall || t < 1e-12 {
+                theta = tried;
+                break;
+            }
+            t /= 2.0;
+        }
+    }
+    value(&theta)
+}
+
+#[test]
+fn weak_penalties_on_few_rows_are_solved_to_the_end() {
+    // States of a model have few large directions and many small ones, and there are fewer rows than columns.
+    let (n, d) = (98, 256);
+    for seed in 0..3 {
+        let mut data = Data::drawn(seed, n, d, 7);
+        for row in data.x.chunks_exact_mut(d) {
+            row.iter_mut().enumerate().for_each(|(at, v)| *v *= 3.0 / (1.0 + at as f32).powf(0.7));
+        }
+        for strength in [1.0, 10.0, 100.0, 1e3] {
+            let settings = LogisticSettings { standardise: false, ..LogisticSettings::fixed(strength) };
+            let report = logistic::fit(&data.split(), None, 7, &settings).unwrap().1;
+            let (found, least) = (report.chosen().unwrap(), least(&data, strength));
+            println!(
+                "seed {seed} C {strength}: gap {:e} after {} iterations, {}",
+                found.objective / least - 1.0,
+                found.iterations,
+                found.converged
+            );
+            assert!(found.objective / least - 1.0 < 1e-6, "seed {seed} at {strength}: {found:?}, least {least}");
+        }
+    }
+}
+
 #[test]
 fn a_path_that_ends_early_keeps_what_a_whole_one_would() {
     // Of labels at random weak penalties are hopeless; the other trial goes on beside them, and to the end.
