@@ -191,12 +191,6 @@ fn weak_penalties_on_few_rows_are_solved_to_the_end() {
             let settings = LogisticSettings { standardise: false, ..LogisticSettings::fixed(strength) };
             let report = logistic::fit(&data.split(), None, 7, &settings).unwrap().1;
             let (found, least) = (report.chosen().unwrap(), least(&data, strength));
-            println!(
-                "seed {seed} C {strength}: gap {:e} after {} iterations, {}",
-                found.objective / least - 1.0,
-                found.iterations,
-                found.converged
-            );
             assert!(found.objective / least - 1.0 < 1e-6, "seed {seed} at {strength}: {found:?}, least {least}");
         }
     }
