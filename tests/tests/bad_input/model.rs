@@ -115,7 +115,7 @@ fn a_state_that_is_not_finite() {
     let largest = |t: &mut Tensor| t.bytes.chunks_exact_mut(2).for_each(|b| b.copy_from_slice(&0x7f7f_u16.to_le_bytes()));
     assert_snapshot!(quarantined(|model| model.tensor("model.layers.2.input_layernorm.weight", largest)), @r#"
     exit 2
-    error: extract model raw rows 0..30: the state L3.k0 (layer 3) of row `p1-021-fear` is not finite: the model's weights are at fault: compare their digest with the publisher's, or set `bad_rows: skip` in the spec to leave such rows out (and 14 more units)
+    error: extract model raw rows 0..30: the state L3.k0 (layer 3) of row `p1-009-sadness` is not finite: the model's weights are at fault: compare their digest with the publisher's, or set `bad_rows: skip` in the spec to leave such rows out (and 14 more units)
     the report holds everything else; mend the cause and run again
     "#);
 }
@@ -134,7 +134,7 @@ fn prompts_that_are_too_long() {
     let short = |model: &Model| model.json("config.json", |c| c["max_position_embeddings"] = json!(48));
     assert_snapshot!(quarantined(short), @r#"
     exit 2
-    error: extract model raw rows 0..30: building prompts: 6 of 30 rows don't fit the 45 tokens that the model's context leaves them; the longest, row 11, has 56 (id `p1-021-fear`); set `too_long` in the spec to `skip` or `truncate`, or shorten the continuation (and 14 more units)
+    error: extract model raw rows 0..30: building prompts: 7 of 30 rows don't fit the 45 tokens that the model's context leaves them; the longest, row 5, has 76 (id `p1-009-sadness`); set `too_long` in the spec to `skip` or `truncate`, or shorten the continuation (and 14 more units)
     the report holds everything else; mend the cause and run again
     "#);
     for choice in ["skip", "truncate"] {

@@ -6,7 +6,8 @@
 //! features are `f32` products. The initial inverse Hessian of the two-loop recursion (Nocedal & Wright, algorithm 7.4) is
 //! a Cholesky factor for the rows' curvatures, shared by problems whose curvatures are alike. Scores are linear along a
 //! search direction, so the line search costs no pass: a safeguarded Newton iteration on the derivative, which unlike the
-//! objective's value keeps its precision near the optimum.
+//! objective's value keeps its precision near the optimum. Scores that steps have added up are computed anew from the
+//! parameters before an end is believed that the gradient alone doesn't vouch for.
 
 mod run;
 
@@ -104,7 +105,7 @@ impl<'a> Solver<'a> {
             return self.runs.iter().map(Run::outcome).collect();
         }
         self.runs.iter_mut().zip(wanted).for_each(|(run, wanted)| run.begin(strength, *wanted));
-        self.evaluate();
+        self.evaluate(|_| true);
         if self.clusters.is_empty() {
             let groups = self.groups(AT_FIRST, |_| true);
             self.precondition(groups);
@@ -118,6 +119,11 @@ impl<'a> Solver<'a> {
             self.directions(|_| true);
             let stop = self.stop;
             self.runs.par_iter_mut().filter(|run| run.active).for_each(|run| run.judge(iteration, stop));
+            if self.runs.iter().any(|run| run.drifted) {
+                self.evaluate(|run| run.drifted);
+                self.directions(|run| run.drifted);
+                self.runs.par_iter_mut().filter(|run| run.drifted).for_each(|run| run.judge(iteration, stop));
+            }
             if self.runs.iter().any(|run| run.doubtful) {
                 self.reassure();
                 self.directions(|run| run.doubtful);
@@ -129,16 +135,16 @@ impl<'a> Solver<'a> {
             self.advance();
         }
         self.runs.iter_mut().zip(wanted).for_each(|(run, wanted)| run.begin(strength, *wanted));
-        self.evaluate();
+        self.evaluate(|_| true);
         self.runs.iter().map(Run::outcome).collect()
     }
 
-    /// Computes scores and gradients from the parameters, which is free of what iterations have added up.
-    fn evaluate(&mut self) {
+    /// Computes scores and gradients of some active runs from the parameters, which is free of what iterations have added up.
+    fn evaluate(&mut self, which: impl Fn(&Run<'_>) -> bool) {
         let (n, width) = (self.space.samples(), self.space.width());
-        let scores = self.pass(|run| run.theta.as_slice());
+        let scores = self.pass(&which, |run| run.theta.as_slice());
         let mut lanes = scores.chunks(n);
-        let residuals = self.runs.iter_mut().filter(|run| run.active).map(|run| {
+        let residuals = self.runs.iter_mut().filter(|run| run.active && which(run)).map(|run| {
             let each = run.lanes();
             run.scores.chunks_exact_mut(n).for_each(|lane| lane.copy_from_slice(lanes.next().expect("a lane for each")));
             run.settle();
@@ -147,13 +153,13 @@ impl<'a> Solver<'a> {
         });
         let stacked = residuals.collect::<Vec<_>>().concat();
         let gathered = self.gather(&stacked, width);
-        self.absorb(&gathered);
+        self.absorb(&which, &gathered);
     }
 
-    /// Scores `[lanes][n]` of one parameter of every active run.
-    fn pass(&self, parameter: impl for<'r> Fn(&'r Run<'a>) -> &'r [f64]) -> Vec<f32> {
+    /// Scores `[lanes][n]` of one parameter of some active runs.
+    fn pass(&self, which: impl Fn(&Run<'_>) -> bool, parameter: impl for<'r> Fn(&'r Run<'a>) -> &'r [f64]) -> Vec<f32> {
         let width = self.space.width();
-        let active = self.runs.iter().filter(|run| run.active);
+        let active = self.runs.iter().filter(|run| run.active && which(run));
         let theta: Vec<f32> = active.flat_map(|run| parameter(run)[..width * run.lanes()].iter().map(|&v| v as f32)).collect();
         let lanes = theta.len() / width;
         let mut out = vec![0f32; lanes * self.space.samples()];
@@ -168,10 +174,10 @@ impl<'a> Solver<'a> {
         out
     }
 
-    /// Hands every active run its lanes of a gradient `[lanes][p]`.
-    fn absorb(&mut self, gathered: &[f32]) {
+    /// Hands some active runs their lanes of a gradient `[lanes][p]`.
+    fn absorb(&mut self, which: impl Fn(&Run<'_>) -> bool, gathered: &[f32]) {
         let (mut rest, mut jobs) = (gathered, Vec::new());
-        for run in self.runs.iter_mut().filter(|run| run.active) {
+        for run in self.runs.iter_mut().filter(|run| run.active && which(run)) {
             let (own, others) = rest.split_at(run.lanes() * self.space.width());
             rest = others;
             jobs.push((run, own));
@@ -182,7 +188,7 @@ impl<'a> Solver<'a> {
     /// A step of every active run.
     fn advance(&mut self) {
         let (n, width) = (self.space.samples(), self.space.width());
-        let along = self.pass(|run| run.direction.as_slice());
+        let along = self.pass(|_| true, |run| run.direction.as_slice());
         let mut rest = along.as_slice();
         let mut jobs = Vec::new();
         for run in self.runs.iter_mut().filter(|run| run.active) {
@@ -193,7 +199,7 @@ impl<'a> Solver<'a> {
         jobs.into_par_iter().for_each(|(run, along)| run.step(along));
         let stacked = self.runs.iter().filter(|run| run.active).map(|run| run.residual.as_slice()).collect::<Vec<_>>().concat();
         let gathered = self.gather(&stacked, width);
-        self.absorb(&gathered);
+        self.absorb(|_| true, &gathered);
     }
 
     /// The two-loop recursion of some active runs, with one solve for all lanes that share a preconditioner.

@@ -15,6 +15,7 @@ mod reference;
 mod shared;
 mod smollm2;
 mod speed;
+mod weak;
 
 /// Says on the terminal that a test was skipped; `println!` of a test that passes is never seen.
 fn skipped(what: &str) {

@@ -54,6 +54,11 @@ pub(super) struct Run<'a> {
     pub(super) active: bool,
     /// Whether the decrement is small, but the gradient isn't, and the preconditioner is from elsewhere.
     pub(super) doubtful: bool,
+    /// Whether it seems to have ended, but by scores that steps have added up since they were computed from the parameters, each
+    /// with its rounding: large scores and a weak penalty make much of that.
+    pub(super) drifted: bool,
+    /// Whether a step was taken since then.
+    moved: bool,
     /// The objective where the preconditioner was made.
     vouched: f64,
     converged: bool,
@@ -91,6 +96,8 @@ impl<'a> Run<'a> {
             clusters: vec![0; lanes],
             active: true,
             doubtful: false,
+            drifted: false,
+            moved: false,
             vouched: f64::INFINITY,
             converged: false,
             iterations: 0,
@@ -120,7 +127,7 @@ impl<'a> Run<'a> {
         self.weights.iter_mut().zip(&self.base).for_each(|(w, b)| *w = (f64::from(*b) * strength) as f32);
         self.step = None;
         self.memory.clear();
-        (self.doubtful, self.vouched) = (false, f64::INFINITY);
+        (self.doubtful, self.drifted, self.vouched) = (false, false, f64::INFINITY);
         (self.first, self.least) = (None, (f64::INFINITY, 0));
     }
 
@@ -136,8 +143,9 @@ impl<'a> Run<'a> {
         dot(by_weights, by_weights) / 2.0 <= BELIEVED * self.objective
     }
 
-    /// Takes up the state at the present scores.
+    /// Takes up the state at scores that were computed from the parameters.
     pub(super) fn settle(&mut self) {
+        self.moved = false;
         let free = self.free();
         let still = vec![0f32; self.scores.len()];
         let turn = vec![0f64; self.loss.extras()];
@@ -226,13 +234,19 @@ impl<'a> Run<'a> {
         // Half of the decrement is its estimate of the distance to the minimum. Single-precision passes may give no better
         // gradient than one that doesn't get smaller any more.
         let arrived = decrement / 2.0 <= stop.tolerance * self.objective;
+        let ended = arrived || (stalled && decrement >= 0.7 * self.least.0);
+        self.drifted = ended && self.moved && !self.is_near();
+        if self.drifted {
+            (self.first, self.least) = (None, (f64::INFINITY, iteration));
+            return;
+        }
         let elsewhere = self.objective < (1.0 - ELSEWHERE) * self.vouched;
         self.doubtful = arrived && elsewhere && !self.is_near();
         if self.doubtful {
             return;
         }
         self.first.get_or_insert((decrement, iteration));
-        if arrived || (stalled && decrement >= 0.7 * self.least.0) {
+        if ended {
             (self.converged, self.active) = (true, false);
         } else if iteration >= stop.max_iterations {
             self.active = false;
@@ -250,7 +264,7 @@ impl<'a> Run<'a> {
         let step: Vec<f64> = self.direction.iter().map(|d| t * d).collect();
         self.theta.iter_mut().zip(&step).for_each(|(v, s)| *v += s);
         self.by_extras = self.loss.residual(&self.state, &self.theta[free..], &self.weights, &mut self.residual);
-        self.step = Some(step);
+        (self.step, self.moved) = (Some(step), true);
     }
 
     /// A step at which the derivative along the line has fallen to a fifth of the one at its beginning.
