@@ -66,7 +66,7 @@ fn single(
         return Err(DatasetError::OneClass { file: files.all(), class: class.clone() });
     }
     notes.push(found(files, total, &format!("{} classes", classes.len()), &classes));
-    notes.extend(lists(spec, &classes).or_else(|| alike(&classes)).or_else(|| misspelt(spec, &classes)));
+    notes.extend(unlikely(spec, &classes));
     if many + without > 0 {
         notes.push(format!("multiple_labels skip: {many} rows of several labels and {without} without a label were left out"));
     }
@@ -104,7 +104,7 @@ fn several(
         _ => format!("{} classes", classes.len()),
     };
     notes.push(found(files, rows.len(), &what, &classes));
-    notes.extend(lists(spec, &classes).or_else(|| alike(&classes)).or_else(|| misspelt(spec, &classes)));
+    notes.extend(unlikely(spec, &classes));
     notes.push(format!("labels: {:.2} classes a row on average; {without} rows have none", labels as f64 / rows.len() as f64));
     for (class, _) in classes.iter().zip(&rows_of).filter(|(_, count)| **count == 0) {
         notes.push(format!("labels: no row has the class `{class}`"));
@@ -164,6 +164,11 @@ fn unmet(spec: &DatasetSpec, utterances: &[Utterance]) -> Option<String> {
     let meant = meant(first, unmapped).map(|meant| format!("; did you mean `{meant}` by `{first}`?")).unwrap_or_default();
     let all: Vec<String> = unmet.iter().map(|label| format!("`{label}`")).collect();
     Some(format!("dataset.label_map: no row has the label {}{meant}", all.join(" or ")))
+}
+
+/// What is unlikely to be meant by classes as they are: the first of it.
+fn unlikely(spec: &DatasetSpec, classes: &[String]) -> Option<String> {
+    lists(spec, classes).or_else(|| alike(classes)).or_else(|| misspelt(spec, classes))
 }
 
 /// Classes that are likely to be meant as one.

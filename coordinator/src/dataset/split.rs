@@ -3,9 +3,9 @@
 //! Groups are assigned one by one, large before small and in seeded order among equals, each to the split where it
 //! lowers the summed squared deviation from the shares the most, relative to the split's target and the class's size: so
 //! every split gets its share of large groups and of small ones. Rows that are groups of their own so end within one row
-//! of every share. A split that has no row of a class is then given a group of it, if another can spare one. Every class's targets are at least one row per
-//! split. A row of several classes counts for each of them (as in iterative stratification, Sechidis et al. 2011), one
-//! without any for a class that stands for none.
+//! of every share. A split that has no row of a class is then given a group of it, if another can spare one. Every class's
+//! targets are at least one row per split. A row of several classes counts for each of them (as in iterative
+//! stratification, Sechidis et al. 2011), one without any for a class that stands for none.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -117,7 +117,8 @@ impl Places<'_> {
     }
 
     fn has(&self, split: usize, class: usize) -> bool {
-        self.lacks[split][class] < self.targets[split][class]
+        // Whole rows: what was taken away and put back may differ by rounding.
+        self.lacks[split][class] < self.targets[split][class] - 0.5
     }
 
     /// How many classes two splits have no row of.

@@ -94,9 +94,10 @@ fn extremes(p: &Persistence, draws: &[Vec<Vec<f64>>], probe: &str, tested: bool)
         return None;
     }
     classes.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let (values, draws): (Vec<f64>, Vec<Vec<f64>>) = classes.iter().map(|c| (c.1, c.2.clone())).unzip();
+    let (shortest, longest) = (classes[0].0, classes[classes.len() - 1].0);
+    let (values, draws): (Vec<f64>, Vec<Vec<f64>>) = classes.into_iter().map(|c| (c.1, c.2)).unzip();
     let p = if tested { told_apart(&values, &draws, RESOLUTION) } else { None };
-    Some(Extremes { longest: classes[classes.len() - 1].0, shortest: classes[0].0, p })
+    Some(Extremes { longest, shortest, p })
 }
 
 /// The probe's controls at the layer of the decay curves, where they were run at two offsets or more.
