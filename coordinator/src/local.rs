@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use limbic_proto::logs::LogFormat;
+use limbic_proto::takes::Takes;
 use tokio::process::{Child, Command};
 
 use crate::failure::{Failure, exit};
@@ -51,6 +52,8 @@ impl Crew {
     fn spawn(&self, number: usize, start: u32) -> std::io::Result<Child> {
         Command::new(std::env::current_exe()?)
             .args([WORKER, "--exit-when-finished", "--coordinator", &self.coordinator, "--device", &self.device])
+            // Whatever the surroundings say: these are all the workers that the sweep has.
+            .args(["--takes", Takes::All.as_str()])
             .args(["--threads", &share(self.cores, self.workers, number).to_string(), "--log-format", self.log_format.as_str()])
             .args(["--id", &format!("local-{}-{number}-{start}", std::process::id())])
             .env("LIMBIC_LOG", std::env::var("LIMBIC_LOG").unwrap_or_else(|_| LOG.to_owned()))

@@ -17,6 +17,7 @@ pub mod logs;
 pub mod rows;
 pub mod spec;
 pub mod status;
+pub mod takes;
 pub mod unit;
 #[cfg(feature = "grpc")]
 pub mod wire;

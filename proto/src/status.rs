@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::commit::Commit;
+use crate::takes::Takes;
 use crate::unit::UnitKind;
 
 /// Where a sweep stands.
@@ -264,6 +265,9 @@ pub struct WorkerStatus {
     pub id: String,
     /// `cpu`, `cuda:0`, …
     pub device: String,
+    /// Which units it takes.
+    #[serde(default, skip_serializing_if = "Takes::everything")]
+    pub takes: Takes,
     /// What it runs, in words.
     pub running: Vec<String>,
     /// Units it committed.

@@ -89,6 +89,14 @@ impl UnitKind {
             UnitKind::Judge => "judge",
         }
     }
+
+    /// Whether such units run a model (on a GPU where there is one); the others need a processor alone.
+    pub fn runs_model(self) -> bool {
+        match self {
+            UnitKind::Extract | UnitKind::Prompt | UnitKind::Judge => true,
+            UnitKind::Fit | UnitKind::Transfer => false,
+        }
+    }
 }
 
 /// A model as a result depends on it.

@@ -16,7 +16,7 @@ use crate::unit::Unit;
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("limbic");
 
 /// Both sides of a session must have the same one; raised with every incompatible change.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The largest message between a worker and its coordinator: a unit of a sweep with very many shards names each of them.
 pub const LARGEST_MESSAGE: usize = 64 << 20;

@@ -1,5 +1,8 @@
 //! Coordinator and workers as separate processes over gRPC on loopback.
 
+#[path = "cluster/apart.rs"]
+mod apart;
+
 use limbic_proto::status::Status;
 use limbic_tests::Sandbox;
 
@@ -53,6 +56,32 @@ fn a_killed_worker_and_a_restarted_coordinator_change_no_number() {
     for name in ["results.parquet", "predictions.parquet"] {
         let read = |of: &Sandbox| std::fs::read(of.path("out").join(name)).unwrap();
         assert!(read(&undisturbed) == read(&sandbox), "{name} equals that of the undisturbed run");
+    }
+}
+
+#[test]
+fn workers_that_take_passes_or_fits_share_a_sweep() {
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    let listen = format!("127.0.0.1:{}", port());
+    let url = format!("http://{listen}");
+    let _coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
+    sandbox.until("the sweep is accepted", || sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code == Some(0));
+    let status = || sandbox.json(&["status", "small", "--coordinator", &url, "--json"]);
+    let worker = |takes: &str| sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1", "--id", takes, "--takes", takes]);
+    let _fits = worker("fits");
+    sandbox.until("only passes are left to begin with", || {
+        let reasons = status()["waiting"].to_string();
+        reasons.contains("a worker that takes passes: none of the 1 connected does")
+    });
+    let _passes = worker("passes");
+    sandbox.until("the sweep is complete", || status()["state"] == "complete");
+    let listed = sandbox.limbic(&["status", "small", "--coordinator", &url]).stdout;
+    assert!(listed.contains("worker    fits on cpu (takes fits): ") && listed.contains("passes on cpu (takes passes): "), "{listed}");
+    for (_, bytes) in sandbox.objects("commit") {
+        let commit: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        let fit = commit.to_string().contains("predictions");
+        assert_eq!(commit["provenance"]["worker"], if fit { "fits" } else { "passes" }, "{commit}");
     }
 }
 

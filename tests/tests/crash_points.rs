@@ -97,7 +97,8 @@ impl World {
             };
             let id = format!("{name}-{}", self.deaths);
             let settings = Settings { id, timing, ..Settings::new(&format!("http://{}", self.address)) };
-            let components = Components { executor: Box::new(StandIn::new(Duration::from_millis(1))), store: Some(store), simulated: None };
+            let components =
+                Components { executor: Box::new(StandIn::new(Duration::from_millis(1))), fits: None, store: Some(store), simulated: None };
             process.runtime().spawn(async move { limbic_worker::run(settings, components, std::future::pending()).await });
         }
         self.processes.insert(name.to_owned(), process);

@@ -12,6 +12,7 @@ use limbic_proto::commit;
 use limbic_proto::journal::Record;
 use limbic_proto::key::UnitKey;
 use limbic_proto::spec::Spec;
+use limbic_proto::takes::Takes;
 use limbic_tests::Sandbox;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -172,7 +173,13 @@ impl World {
             }
             let worker = WorkerId::from(WORKERS[round % WORKERS.len()]);
             if !self.machine.known(&worker) {
-                self.handle(Event::Register { worker: worker.clone(), device: "cpu".into(), memory: 0, held: Vec::new() });
+                self.handle(Event::Register {
+                    worker: worker.clone(),
+                    device: "cpu".into(),
+                    takes: Takes::All,
+                    memory: 0,
+                    held: Vec::new(),
+                });
             }
             let before = self.granted;
             self.handle(Event::Ready { worker, loaded: Vec::new() });

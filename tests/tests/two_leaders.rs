@@ -7,6 +7,7 @@ use limbic::sweep;
 use limbic_core::machine::{Event, Settings};
 use limbic_proto::commit::{Commit, Done, Provenance};
 use limbic_proto::layout;
+use limbic_proto::takes::Takes;
 use limbic_store::{Created, Store};
 use limbic_tests::Sandbox;
 
@@ -16,7 +17,7 @@ fn lead(store: &Store) -> Handle {
 }
 
 async fn register(coordinator: &Handle, worker: &str) {
-    let register = Event::Register { worker: worker.into(), device: "cpu".into(), memory: 0, held: Vec::new() };
+    let register = Event::Register { worker: worker.into(), device: "cpu".into(), takes: Takes::All, memory: 0, held: Vec::new() };
     coordinator.event(register).await.unwrap();
 }
 

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, Parser};
 use limbic_proto::answer;
 use limbic_proto::logs::{self, LogFormat};
+use limbic_proto::takes::Takes;
 
 use crate::apply::{ApplyArgs, ApplyError};
 use crate::execute::{EngineExecutor, Executor};
@@ -24,6 +26,10 @@ pub struct Args {
     /// What to compute on: `cpu` or `cuda:N`.
     #[arg(long, env = "LIMBIC_DEVICE", default_value = "cpu", value_name = "DEVICE")]
     pub device: String,
+    /// Which units to take: `all` there are, `passes` (those that run a model) or `fits` (those that don't). On a GPU `all` computes
+    /// one of each at a time, fits on the processor.
+    #[arg(long, env = "LIMBIC_TAKES", default_value = "all", value_name = "UNITS", value_parser = takes())]
+    pub takes: Takes,
     /// Threads of computation [default: one per core].
     #[arg(long, env = "LIMBIC_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -76,6 +82,7 @@ impl Args {
         Settings {
             coordinator: self.coordinator.clone(),
             device: self.device.clone(),
+            takes: self.takes,
             threads: self.threads.map(usize::from),
             id,
             exit_when_finished: self.exit_when_finished,
@@ -85,6 +92,11 @@ impl Args {
             timing: Timing { patience: Duration::from_secs(self.patience), ..Timing::default() },
         }
     }
+}
+
+/// Reads `passes`.
+fn takes() -> impl TypedValueParser<Value = Takes> {
+    PossibleValuesParser::new(Takes::ALL.map(Takes::as_str)).map(|word| word.parse().expect("a possible value is one"))
 }
 
 /// Reads `20GiB`.
@@ -161,15 +173,19 @@ pub fn main(args: Args) -> ExitCode {
             answer!("{}", String::from_utf8_lossy(&script).trim_end());
             Ok(ExitKind::Finished)
         }
-        None => EngineExecutor::new(&settings.device, settings.threads)
-            .map_err(|error| WorkerError::from(error).into())
-            .and_then(|executor| work(settings, Box::new(executor))),
+        None => {
+            EngineExecutor::new(&settings.device, settings.threads).map_err(|error| WorkerError::from(error).into()).and_then(|executor| {
+                let apart = settings.device != "cpu" && settings.takes == Takes::All;
+                let fits = apart.then(|| Box::new(EngineExecutor::on_processor(settings.threads)) as Box<dyn Executor>);
+                work(settings, Box::new(executor), fits)
+            })
+        }
     })
 }
 
 /// The process with another engine, for tests; what the arguments say of the engine counts for nothing.
 pub fn main_with(args: Args, executor: Box<dyn Executor>) -> ExitCode {
-    exit(args.log_format, || work(args.settings(), executor))
+    exit(args.log_format, || work(args.settings(), executor, None))
 }
 
 /// What is logged by default: not every single fit, which its attempt's log tells.
@@ -187,9 +203,9 @@ fn exit(format: LogFormat, process: impl FnOnce() -> Result<ExitKind, ProcessErr
     }
 }
 
-fn work(settings: Settings, executor: Box<dyn Executor>) -> Result<ExitKind, ProcessError> {
+fn work(settings: Settings, executor: Box<dyn Executor>, fits: Option<Box<dyn Executor>>) -> Result<ExitKind, ProcessError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(ProcessError::Runtime)?;
-    let components = Components { executor, store: None, simulated: None };
+    let components = Components { executor, fits, store: None, simulated: None };
     let result = runtime.block_on(run(settings, components, stop_signal()));
     // A unit that was given back may still be computing; nobody waits for it.
     runtime.shutdown_background();

@@ -39,12 +39,19 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Starts the thread that owns the executor.
-    pub(crate) fn start(mut executor: Box<dyn Executor>) -> std::io::Result<Device> {
+    /// Starts the thread that owns the executor, which computes in so many threads of its own, or in those that the whole process
+    /// shares.
+    pub(crate) fn start(mut executor: Box<dyn Executor>, threads: Option<usize>) -> std::io::Result<Device> {
         let (jobs, mut queue) = mpsc::unbounded_channel::<Job>();
         let loaded = Arc::new(Mutex::new(executor.loaded()));
         let shared = loaded.clone();
-        std::thread::Builder::new().name("device".to_owned()).spawn(move || {
+        let name = if threads.is_some() { "processor" } else { "device" };
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // Whatever is spread over threads from here on is spread over these.
+            let pool = threads.map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build());
+            if let Some(Err(error)) = pool {
+                tracing::warn!(%error, "threads of fits can't be started; they share those of passes");
+            }
             while let Some(job) = queue.blocking_recv() {
                 let result = job.span.in_scope(|| compute(&mut *executor, &job));
                 *shared.lock().unwrap_or_else(PoisonError::into_inner) = executor.loaded();

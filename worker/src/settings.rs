@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use limbic_proto::takes::Takes;
 use limbic_store::pauses::Pauses;
 
 /// Why the settings make no sense.
@@ -52,6 +53,8 @@ pub struct Settings {
     pub coordinator: String,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// Which units the worker takes. One on a GPU that takes all computes two at a time: see [`crate::run`].
+    pub takes: Takes,
     /// Threads of computation; the default is one per core.
     pub threads: Option<usize>,
     /// The worker's name, unique among all workers of the coordinator.
@@ -74,6 +77,7 @@ impl Settings {
         Settings {
             coordinator: coordinator.to_owned(),
             device: "cpu".to_owned(),
+            takes: Takes::All,
             threads: None,
             id: crate::machine::worker_id(),
             exit_when_finished: false,

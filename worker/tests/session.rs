@@ -98,7 +98,7 @@ fn start_on(store: Option<Store>, settings: Settings, executor: FakeExecutor) ->
             std::future::pending::<()>().await;
         }
     };
-    let components = Components { executor: Box::new(executor), store, simulated: None };
+    let components = Components { executor: Box::new(executor), fits: None, store, simulated: None };
     (tokio::spawn(run(settings, components, shutdown)), stop)
 }
 

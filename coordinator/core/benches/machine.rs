@@ -11,6 +11,7 @@ use limbic_core::history::History;
 use limbic_core::machine::{Action, Event, Machine, Opening, Settings, SweepId, WorkerId};
 use limbic_core::plan::{self, Plan};
 use limbic_proto::journal::Record;
+use limbic_proto::takes::Takes;
 
 #[expect(dead_code, reason = "the crate's own tests use all of it")]
 #[path = "../src/testkit.rs"]
@@ -65,7 +66,8 @@ fn opened(plan: Plan) -> Machine {
 fn carried_out(mut machine: Machine) -> usize {
     let now = Duration::ZERO;
     for worker in (0..WORKERS).map(|i| WorkerId(format!("w{i}"))) {
-        machine.handle(now, Event::Register { worker: worker.clone(), device: "cpu".into(), memory: 0, held: Vec::new() });
+        machine
+            .handle(now, Event::Register { worker: worker.clone(), device: "cpu".into(), takes: Takes::All, memory: 0, held: Vec::new() });
         machine.handle(now, Event::Ready { worker, loaded: Vec::new() });
     }
     let mut grants = 0;

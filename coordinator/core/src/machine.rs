@@ -205,7 +205,7 @@ impl Machine {
             worker.seen = self.now;
         }
         match event {
-            Event::Register { worker, device, memory, held } => self.register(worker, device, memory, &held),
+            Event::Register { worker, device, takes, memory, held } => self.register(worker, device, takes, memory, &held),
             Event::Ready { worker, loaded } => self.with_worker(&worker, |w| {
                 w.ready = true;
                 w.loaded = loaded;

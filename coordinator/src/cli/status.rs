@@ -143,7 +143,8 @@ pub fn in_words(status: &Status) -> String {
         let running = if worker.running.is_empty() { "waiting".to_owned() } else { worker.running.join(", ") };
         let silence = || format!(" (not heard from for {})", seconds(worker.silent_ms as f64 / 1000.0));
         let silent = if worker.late { silence() } else { String::new() };
-        text += &format!("worker    {} on {}: {running}{silent}\n", worker.id, worker.device);
+        let takes = if worker.takes.everything() { String::new() } else { format!(" (takes {})", worker.takes) };
+        text += &format!("worker    {} on {}{takes}: {running}{silent}\n", worker.id, worker.device);
     }
     for unit in &status.quarantined {
         text += &format!("failed    {}: {}\n", unit.title, unit.error);
@@ -180,9 +181,8 @@ pub async fn list(args: ListArgs) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use limbic_proto::status::{Quarantined, Status, WorkerStatus};
-
-    use limbic_proto::status::SweepState;
+    use limbic_proto::status::{Quarantined, Status, SweepState, WorkerStatus};
+    use limbic_proto::takes::Takes;
 
     use super::{in_words, state, verdict};
 
@@ -213,13 +213,16 @@ mod tests {
         let worker = |id: &str, silent_ms, late| WorkerStatus {
             id: id.into(),
             device: "cpu".into(),
+            takes: Takes::All,
             running: vec!["extract a".into()],
             committed: 3,
             silent_ms,
             late,
         };
-        let status = Status { workers: vec![worker("a", 14_900, false), worker("b", 75_000, true)], ..status() };
+        let fits = WorkerStatus { takes: Takes::Fits, ..worker("c", 0, false) };
+        let status = Status { workers: vec![worker("a", 14_900, false), worker("b", 75_000, true), fits], ..status() };
         let text = in_words(&status);
+        assert!(text.contains("worker    c on cpu (takes fits): extract a\n"), "{text}");
         assert!(text.contains("worker    a on cpu: extract a\n"), "{text}");
         assert!(text.contains("worker    b on cpu: extract a (not heard from for 1 min 15 s)\n"), "{text}");
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use limbic_core::machine::{Event, Held as HeldLease, Progress, SweepId, WorkerId};
 use limbic_proto::key::UnitKey;
+use limbic_proto::takes::Takes;
 use limbic_proto::wire::workers_server::Workers;
 use limbic_proto::wire::{
     HeartbeatRequest, HeartbeatResponse, Held, LeaseRequest, LeaseResponse, RegisterRequest, RegisterResponse, ReportRequest,
@@ -53,9 +54,13 @@ impl Workers for WorkersService {
         let request = request.into_inner();
         check_protocol(request.protocol)?;
         let held = request.held.iter().map(lease).collect::<Result<Vec<_>, _>>()?;
-        tracing::info!(worker = %request.worker, software = %request.software, device = %request.device, held = held.len(), "worker registered");
+        let takes = match request.takes.as_str() {
+            "" => Takes::All,
+            word => word.parse().map_err(|message| Status::invalid_argument(format!("RegisterRequest.takes: {message}")))?,
+        };
+        tracing::info!(worker = %request.worker, software = %request.software, device = %request.device, %takes, held = held.len(), "worker registered");
         self.coordinator
-            .event(Event::Register { worker: WorkerId(request.worker), device: request.device, memory: request.memory_bytes, held })
+            .event(Event::Register { worker: WorkerId(request.worker), device: request.device, takes, memory: request.memory_bytes, held })
             .await?;
         let settings = self.coordinator.settings();
         Ok(Response::new(RegisterResponse {

@@ -16,6 +16,7 @@ use limbic_proto::key::UnitKey;
 use limbic_proto::layout;
 use limbic_proto::rows::{Row, Rows, Scheme, Split};
 use limbic_proto::spec::Spec;
+use limbic_proto::takes::Takes;
 use limbic_store::Store;
 use limbic_tests::Sandbox;
 use limbic_tests::forecast::peak_memory;
@@ -111,7 +112,8 @@ async fn work(store: &Store, machine: &mut Machine, journal: &mut Journal, worke
     let mut publishing: JoinSet<anyhow::Result<(WorkerId, UnitKey, String)>> = JoinSet::new();
     let mut now = Duration::ZERO;
     for worker in (0..workers).map(|i| WorkerId(format!("w{i}"))) {
-        machine.handle(now, Event::Register { worker: worker.clone(), device: "cpu".into(), memory: 0, held: Vec::new() });
+        machine
+            .handle(now, Event::Register { worker: worker.clone(), device: "cpu".into(), takes: Takes::All, memory: 0, held: Vec::new() });
         machine.handle(now, Event::Ready { worker, loaded: Vec::new() });
     }
     loop {
@@ -152,7 +154,10 @@ async fn work(store: &Store, machine: &mut Machine, journal: &mut Journal, worke
             // Only backoffs are left.
             now = machine.poll_deadline().unwrap_or(now) + Duration::from_millis(1);
             for worker in (0..workers).map(|i| WorkerId(format!("w{i}"))) {
-                machine.handle(now, Event::Register { worker: worker.clone(), device: "cpu".into(), memory: 0, held: Vec::new() });
+                machine.handle(
+                    now,
+                    Event::Register { worker: worker.clone(), device: "cpu".into(), takes: Takes::All, memory: 0, held: Vec::new() },
+                );
                 machine.handle(now, Event::Ready { worker, loaded: Vec::new() });
             }
             continue;

@@ -11,6 +11,7 @@ use limbic_core::history::History;
 use limbic_core::machine::{Action, Event, Machine, Opening, Progress, Settings, SweepId, WorkerId};
 use limbic_core::plan::{Plan, PlannedUnit};
 use limbic_proto::key::UnitKey;
+use limbic_proto::takes::Takes;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -151,7 +152,7 @@ impl World<'_> {
         }
         self.slots.insert(worker.clone(), slot);
         self.outcome.minutes.add(Counted::Calls, self.now, 1.0);
-        self.tell(Event::Register { worker, device: "simulated".to_owned(), memory: 0, held: Vec::new() });
+        self.tell(Event::Register { worker, device: "simulated".to_owned(), takes: Takes::All, memory: 0, held: Vec::new() });
         self.beat_later(slot);
         self.ready(slot);
     }

@@ -117,8 +117,12 @@ pub(super) async fn worker(world: Arc<World>, number: usize) -> Program {
     });
     let channel = limbic_worker::endpoint(&settings)?.connect_with_connector_lazy(connector);
     let drained = world.drained(&name);
-    let components =
-        Components { executor: Box::new(executor), store: Some(store), simulated: Some(Simulated { channel, time: Box::new(time) }) };
+    let components = Components {
+        executor: Box::new(executor),
+        fits: None,
+        store: Some(store),
+        simulated: Some(Simulated { channel, time: Box::new(time) }),
+    };
     let ended = limbic_worker::run(settings, components, async move { drained.notified().await }).await;
     world.end(
         &name,

@@ -53,7 +53,8 @@ async fn what_runs_stops_with_the_next_heartbeat() {
     let channel = limbic_worker::endpoint(&settings).unwrap().connect_with_connector_lazy(connector);
     // Units that would go on for a day.
     let simulated = Simulated { channel, time: Box::new(|_| Duration::from_secs(86_400)) };
-    let components = Components { executor: Box::new(FakeExecutor::default()), store: Some(store.clone()), simulated: Some(simulated) };
+    let components =
+        Components { executor: Box::new(FakeExecutor::default()), fits: None, store: Some(store.clone()), simulated: Some(simulated) };
     tokio::spawn(limbic_worker::run(settings, components, std::future::pending()));
 
     while running(&handle, &id).await.is_empty() {

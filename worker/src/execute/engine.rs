@@ -66,8 +66,18 @@ impl EngineExecutor {
         }
         // What two models may have together; one is loaded in any case.
         let weights = if device == "cpu" { part_of_memory(threads.unwrap_or(usize::MAX)) } else { GPU_WEIGHTS };
+        Ok(EngineExecutor::placed(placements(device)?, weights))
+    }
+
+    /// An executor on the processor, in whichever threads its caller has.
+    pub(crate) fn on_processor(threads: Option<usize>) -> EngineExecutor {
+        let placements = placements("cpu").expect("there is always a processor");
+        EngineExecutor::placed(placements, part_of_memory(threads.unwrap_or(usize::MAX)))
+    }
+
+    fn placed(placements: Vec<(Dtype, Placement)>, weights: u64) -> EngineExecutor {
         let boxed = |(dtype, placement)| (dtype, Box::new(placement) as Box<dyn Backend>);
-        Ok(EngineExecutor::over(placements(device)?.into_iter().map(boxed).collect(), weights))
+        EngineExecutor::over(placements.into_iter().map(boxed).collect(), weights)
     }
 
     /// An executor over any backends; `weights` is how many bytes of weights may be in memory where two models are.
@@ -132,7 +142,7 @@ impl Executor for EngineExecutor {
                 *lost = self.strikes >= STRIKES;
             }
             // Probes are fitted without it.
-            Ok(_) if !matches!(unit.spec, UnitSpec::Fit(_) | UnitSpec::Transfer(_)) => self.strikes = 0,
+            Ok(_) if unit.spec.kind().runs_model() => self.strikes = 0,
             Ok(_) => {}
             Err(_) => {}
         }

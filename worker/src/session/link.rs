@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use limbic_proto::key::Digest;
+use limbic_proto::takes::Takes;
 use limbic_proto::wire::workers_client::WorkersClient;
 use limbic_proto::wire::{
     Grant, HeartbeatRequest, HeartbeatResponse, LARGEST_MESSAGE, LeaseRequest, PROTOCOL, RegisterRequest, ReportRequest,
@@ -63,6 +64,7 @@ pub(super) struct Link {
     url: String,
     worker: String,
     device: String,
+    takes: Takes,
     timing: Timing,
     client: WorkersClient<Channel>,
     holding: Arc<Holding>,
@@ -75,8 +77,8 @@ impl Link {
     pub(super) fn new(settings: &Settings, holding: Arc<Holding>, channel: Channel) -> Link {
         let url = settings.coordinator.clone();
         let client = WorkersClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE).max_encoding_message_size(LARGEST_MESSAGE);
-        let (worker, device) = (settings.id.clone(), settings.device.clone());
-        Link { url, worker, device, timing: settings.timing, client, holding, registered: RwLock::new(None), gate: Mutex::new(()) }
+        let Settings { id: worker, device, takes, timing, .. } = settings.clone();
+        Link { url, worker, device, takes, timing, client, holding, registered: RwLock::new(None), gate: Mutex::new(()) }
     }
 
     /// The last registration.
@@ -107,6 +109,7 @@ impl Link {
                 device: self.device.clone(),
                 memory_bytes: crate::machine::memory_for_models(&self.device),
                 held: self.holding.to_wire(),
+                takes: self.takes.to_string(),
             };
             match self.within(self.timing.answer, self.client.clone().register(request)).await {
                 Ok(answer) => break answer,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use limbic_proto::journal::Record;
 use limbic_proto::key::{Digest, UnitKey};
+use limbic_proto::takes::Takes;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -78,6 +79,8 @@ pub enum Event {
         worker: WorkerId,
         /// `cpu`, `cuda:0`, …
         device: String,
+        /// Which units it takes.
+        takes: Takes,
         /// Bytes of memory models can use; 0 = not told.
         memory: u64,
         /// What it runs.

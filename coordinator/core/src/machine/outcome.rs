@@ -4,6 +4,7 @@ use limbic_proto::commit;
 use limbic_proto::journal::Record;
 use limbic_proto::key::UnitKey;
 use limbic_proto::status::SweepState;
+use limbic_proto::takes::Takes;
 
 use super::Machine;
 use super::event::{Action, Held, Progress, SweepId, WorkerId};
@@ -12,10 +13,10 @@ use super::sweep::lost_error;
 use super::worker::Worker;
 
 impl Machine {
-    pub(super) fn register(&mut self, id: WorkerId, device: String, memory: u64, held: &[Held]) {
+    pub(super) fn register(&mut self, id: WorkerId, device: String, takes: Takes, memory: u64, held: &[Held]) {
         let now = self.now;
-        let worker = self.workers.entry(id.clone()).or_insert_with(|| Worker::new(device.clone(), memory, now));
-        (worker.device, worker.memory) = (device, memory);
+        let worker = self.workers.entry(id.clone()).or_insert_with(|| Worker::new(now));
+        (worker.device, worker.takes, worker.memory) = (device, takes, memory);
         for held in held {
             self.renew(&id, held, (0.0, 0));
         }

@@ -98,7 +98,7 @@ impl Machine {
     }
 
     fn best_match(&self) -> Option<(WorkerId, SweepId, UnitKey)> {
-        let waiting: Vec<_> = self.workers.iter().filter(|(_, worker)| worker.ready && self.eligible(worker)).collect();
+        let waiting: Vec<_> = self.workers.iter().filter(|(_, worker)| worker.ready).collect();
         let offers = |sweep: &&Sweep| sweep.grants(self.now) && sweep.queues.values().any(|queue| !queue.ready.is_empty());
         let sweeps: Vec<_> = self.sweeps.values().filter(offers).collect();
         if waiting.is_empty() || sweeps.is_empty() {
@@ -121,7 +121,8 @@ impl Machine {
 
     /// The best unit of a sweep for a worker.
     fn best_in(&self, sweep: &Sweep, ahead: bool, id: &WorkerId, worker: &Worker, crowds: &Crowds<'_>) -> Option<Score> {
-        let queues = sweep.queues.iter().filter(|(_, queue)| !queue.ready.is_empty() && !self.fits_elsewhere(worker, queue.bytes));
+        let queues =
+            sweep.queues.iter().filter(|(model, queue)| !queue.ready.is_empty() && self.suits(worker, model.is_some(), queue.bytes));
         let scores = queues.filter_map(|(model, queue)| {
             let reload = model.as_ref().is_some_and(|model| !worker.loaded.contains(&model.digest));
             let crowd = model.as_ref().filter(|_| reload).and_then(|model| crowds.get(&model.digest));
@@ -134,17 +135,19 @@ impl Machine {
         scores.min()
     }
 
-    /// Whether a worker may get units: not if it drains, and not if it is set aside while others are not. Where all are
-    /// set aside the fault is likely not theirs, and units must come to their end.
-    pub(super) fn eligible(&self, worker: &Worker) -> bool {
-        let strikes = self.settings.strikes;
-        !worker.draining && (!worker.set_aside(strikes) || !self.workers.values().any(|w| !w.draining && !w.set_aside(strikes)))
+    /// Whether a worker may get units that run a model, or that don't: not if it doesn't take such, not if it drains, and not if
+    /// it is set aside while another that takes them is not. Where all are set aside the fault is likely not theirs, and units
+    /// must come to their end.
+    pub(super) fn eligible(&self, worker: &Worker, runs_model: bool) -> bool {
+        let (willing, strikes) = (|w: &Worker| w.takes.includes(runs_model) && !w.draining, self.settings.strikes);
+        willing(worker) && (!worker.set_aside(strikes) || !self.workers.values().any(|w| willing(w) && !w.set_aside(strikes)))
     }
 
-    /// Whether a model of `bytes` doesn't fit this worker but does fit another. One that fits nowhere may be tried
-    /// anywhere: what a worker says of its memory is a guess.
-    pub(super) fn fits_elsewhere(&self, worker: &Worker, bytes: u64) -> bool {
-        !worker.fits(bytes) && self.workers.values().any(|other| self.eligible(other) && other.fits(bytes))
+    /// Whether a worker may get units that run a model of `bytes` (or none), which doesn't fit only others. One that fits nowhere
+    /// may be tried anywhere: what a worker says of its memory is a guess.
+    pub(super) fn suits(&self, worker: &Worker, runs_model: bool, bytes: u64) -> bool {
+        let elsewhere = || self.workers.values().any(|other| self.eligible(other, runs_model) && other.fits(bytes));
+        self.eligible(worker, runs_model) && (worker.fits(bytes) || !elsewhere())
     }
 
     /// Which workers have which model in memory or run a unit of it.

@@ -44,6 +44,7 @@ impl Machine {
         WorkerStatus {
             id: id.0.clone(),
             device: worker.device.clone(),
+            takes: worker.takes,
             running: running.collect(),
             committed: worker.commits,
             silent_ms: u64::try_from((now - worker.seen).as_millis()).unwrap_or(u64::MAX),

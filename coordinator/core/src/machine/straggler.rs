@@ -38,12 +38,12 @@ impl Machine {
 
     /// Whether a worker may help out with an attempt.
     fn helps(&self, id: &WorkerId, worker: &Worker, lease: &Lease) -> bool {
-        let bytes = self.sweeps.get(&lease.sweep).and_then(|sweep| {
+        let needs = self.sweeps.get(&lease.sweep).and_then(|sweep| {
             let model = &sweep.slot(&lease.unit)?.model;
-            Some(sweep.queues.get(model)?.bytes)
+            Some((model.is_some(), sweep.queues.get(model)?.bytes))
         });
         let able = *id != lease.worker && !worker.failed.contains(&lease.unit);
-        worker.ready && able && self.eligible(worker) && !self.fits_elsewhere(worker, bytes.unwrap_or(0))
+        worker.ready && able && needs.is_some_and(|(runs_model, bytes)| self.suits(worker, runs_model, bytes))
     }
 
     /// A second attempt that is due, and a worker for it: the attempt first that has been due the longest.

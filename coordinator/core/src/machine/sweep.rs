@@ -19,7 +19,7 @@ use crate::history::History;
 use crate::plan::{Plan, PlannedUnit};
 
 pub(super) use durations::Durations;
-pub(super) use group::Groups;
+pub(super) use group::{Group, Groups};
 pub(super) use open::lost_error;
 use slot::CellState;
 pub(super) use slot::{Phase, Queue, Slot};

@@ -16,6 +16,7 @@ mod world;
 use limbic_proto::journal::Record;
 use limbic_proto::key::Digest;
 use limbic_proto::status::{Status, UnitCounts};
+use limbic_proto::takes::Takes;
 use limbic_proto::unit::UnitKind;
 
 use super::*;
@@ -207,7 +208,11 @@ impl Bench {
     }
 
     fn register(&mut self, worker: &str) {
-        self.send(Event::Register { worker: worker.into(), device: "cpu".into(), memory: 0, held: Vec::new() });
+        self.register_taking(worker, Takes::All);
+    }
+
+    fn register_taking(&mut self, worker: &str, takes: Takes) {
+        self.send(Event::Register { worker: worker.into(), device: "cpu".into(), takes, memory: 0, held: Vec::new() });
     }
 
     fn ready(&mut self, worker: &str, loaded: &[&str]) {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use limbic_proto::status::Waiting;
+use limbic_proto::takes::Takes;
 
 use super::Machine;
 use super::release::RELEASED;
-use super::sweep::{Phase, Sweep};
+use super::sweep::{Group, Phase, Sweep};
 use super::worker::Worker;
 
 impl Machine {
@@ -58,7 +59,7 @@ impl Machine {
                 let seconds = first.saturating_sub(now).as_secs_f64().ceil();
                 say(*count, format!("a pause after a failure, the first for {seconds} s more"));
             }
-            say(group.ready, self.ready_for(now, sweep, group.model));
+            say(group.ready, self.ready_for(now, sweep, group));
         }
         found
     }
@@ -86,23 +87,29 @@ impl Machine {
     }
 
     /// Why a unit that could run doesn't.
-    fn ready_for(&self, now: Duration, sweep: &Sweep, model: Option<usize>) -> String {
+    fn ready_for(&self, now: Duration, sweep: &Sweep, group: &Group) -> String {
         match held_back(now, sweep) {
             Some(held) => held,
-            None => self.worker_for(sweep, model) + &self.set_aside(),
+            None => self.worker_for(sweep, group) + &self.set_aside(group.kind.runs_model()),
         }
     }
 
     /// Which worker is missing.
-    fn worker_for(&self, sweep: &Sweep, model: Option<usize>) -> String {
+    fn worker_for(&self, sweep: &Sweep, group: &Group) -> String {
+        let runs_model = group.kind.runs_model();
         if self.workers.is_empty() {
             return "a worker: none is connected".to_owned();
         }
-        let willing: Vec<&Worker> = self.workers.values().filter(|worker| self.eligible(worker)).collect();
-        if willing.is_empty() {
-            return format!("a worker: all {} are draining", self.workers.len());
+        let taking: Vec<&Worker> = self.workers.values().filter(|worker| worker.takes.includes(runs_model)).collect();
+        if taking.is_empty() {
+            let (all, what) = (self.workers.len(), if runs_model { Takes::Passes } else { Takes::Fits });
+            return format!("a worker that takes {what}: none of the {all} connected does; start one with `--takes {what}`, or without");
         }
-        let queue = model.and_then(|model| {
+        let willing: Vec<&Worker> = taking.iter().copied().filter(|worker| self.eligible(worker, runs_model)).collect();
+        if willing.is_empty() {
+            return format!("a worker: all {} are draining", taking.len());
+        }
+        let queue = group.model.filter(|_| runs_model).and_then(|model| {
             let model = &sweep.plan.models[model];
             Some((model, sweep.queues.get(&Some(model.identity()))?.bytes))
         });
@@ -123,9 +130,12 @@ impl Machine {
     }
 
     /// The workers that get nothing because they failed too often, for the end of a sentence.
-    fn set_aside(&self) -> String {
+    fn set_aside(&self, runs_model: bool) -> String {
         let strikes = self.settings.strikes;
-        let aside = self.workers.iter().filter(|(_, w)| !w.draining && w.set_aside(strikes) && !self.eligible(w));
+        let aside = self
+            .workers
+            .iter()
+            .filter(|(_, w)| w.takes.includes(runs_model) && !w.draining && w.set_aside(strikes) && !self.eligible(w, runs_model));
         let names: Vec<&str> = aside.map(|(id, _)| id.0.as_str()).collect();
         if names.is_empty() {
             return String::new();

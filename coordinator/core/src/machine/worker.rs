@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use limbic_proto::key::{Digest, UnitKey};
+use limbic_proto::takes::Takes;
 
 /// A connected worker.
 #[derive(Debug, Clone)]
 pub(super) struct Worker {
     pub device: String,
+    /// Which units it takes.
+    pub takes: Takes,
     /// Bytes of memory models can use; 0 = not told.
     pub memory: u64,
     /// When it was last heard of.
@@ -28,10 +31,12 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn new(device: String, memory: u64, now: Duration) -> Worker {
+    /// One that has just been heard of, and not said anything of itself.
+    pub fn new(now: Duration) -> Worker {
         Worker {
-            device,
-            memory,
+            device: String::new(),
+            takes: Takes::All,
+            memory: 0,
             seen: now,
             ready: false,
             draining: false,

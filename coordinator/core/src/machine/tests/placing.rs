@@ -55,8 +55,8 @@ fn the_better_match_is_served_first_whoever_asked_first() {
 #[test]
 fn a_model_too_large_for_a_worker_is_left_to_those_it_fits() {
     let mut bench = Bench::new(six_units());
-    bench.send(Event::Register { worker: "small".into(), device: "cpu".into(), memory: 1000, held: Vec::new() });
-    bench.send(Event::Register { worker: "large".into(), device: "cpu".into(), memory: 1 << 30, held: Vec::new() });
+    bench.send(Event::Register { worker: "small".into(), device: "cpu".into(), takes: Takes::All, memory: 1000, held: Vec::new() });
+    bench.send(Event::Register { worker: "large".into(), device: "cpu".into(), takes: Takes::All, memory: 1 << 30, held: Vec::new() });
     assert_eq!(bench.grant("small"), None);
     let extracts: Vec<Granted> = (0..2).map(|_| bench.grant("large").unwrap()).collect();
     extracts.iter().for_each(|granted| bench.commit(granted));
@@ -66,7 +66,7 @@ fn a_model_too_large_for_a_worker_is_left_to_those_it_fits() {
 #[test]
 fn a_model_too_large_for_all_is_tried_nonetheless() {
     let mut bench = Bench::new(six_units());
-    bench.send(Event::Register { worker: "small".into(), device: "cpu".into(), memory: 1000, held: Vec::new() });
+    bench.send(Event::Register { worker: "small".into(), device: "cpu".into(), takes: Takes::All, memory: 1000, held: Vec::new() });
     assert!(bench.grant("small").is_some());
 }
 
@@ -94,6 +94,37 @@ fn one_ready_gets_one_unit_and_unready_none() {
     assert_eq!(bench.grants.len(), 1);
     bench.ready("nobody", &[]);
     assert_eq!(bench.grants.len(), 1, "it has not registered");
+}
+
+#[test]
+fn a_worker_gets_only_what_it_takes() {
+    let mut bench = Bench::new(six_units());
+    bench.register_taking("fits", Takes::Fits);
+    bench.register_taking("passes", Takes::Passes);
+    assert_eq!(bench.grant("fits"), None);
+    let extracts: Vec<Granted> = (0..2).map(|_| bench.grant("passes").unwrap()).collect();
+    extracts.iter().for_each(|granted| bench.commit(granted));
+    assert_eq!(bench.grant("passes"), None, "fits are all that is left");
+    for _ in 0..4 {
+        let fit = bench.grant("fits").unwrap();
+        assert_eq!(bench.kind(&fit), UnitKind::Fit);
+    }
+}
+
+#[test]
+fn a_worker_set_aside_gets_what_no_other_takes() {
+    let fields = "execution: {rows_per_unit: 2}\nbaselines: []";
+    let mut bench = Bench::new(small_plan(&["a"], fields));
+    bench.register_taking("bad", Takes::Passes);
+    for _ in 0..5 {
+        let granted = bench.grant("bad").unwrap();
+        bench.fail(&granted, false);
+    }
+    bench.register_taking("fits", Takes::Fits);
+    let again = bench.grant("bad").expect("the other one is no help");
+    bench.release(&again);
+    bench.register_taking("good", Takes::Passes);
+    assert_eq!(bench.grant("bad"), None);
 }
 
 #[test]

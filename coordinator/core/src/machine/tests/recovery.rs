@@ -6,7 +6,7 @@ use super::*;
 
 fn register_with(bench: &mut Bench, granted: &[&Granted]) {
     let held = granted.iter().map(|g| g.held.clone()).collect();
-    bench.send(Event::Register { worker: granted[0].worker.clone(), device: "cpu".into(), memory: 0, held });
+    bench.send(Event::Register { worker: granted[0].worker.clone(), device: "cpu".into(), takes: Takes::All, memory: 0, held });
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_heartbeat_that_crossed_an_ending_revives_nothing() {
 fn attempts_of_sweeps_that_are_not_open_are_left_alone() {
     let mut bench = Bench::new(six_units());
     let elsewhere = Held { sweep: "other".into(), unit: Digest::of(b"x"), attempt: "other-e1-1".into(), token: (1, 1), generation: 0 };
-    bench.send(Event::Register { worker: "w".into(), device: "cpu".into(), memory: 0, held: vec![elsewhere] });
+    bench.send(Event::Register { worker: "w".into(), device: "cpu".into(), takes: Takes::All, memory: 0, held: vec![elsewhere] });
     assert!(bench.cancelled.is_empty());
 }
 
@@ -124,7 +124,7 @@ fn a_token_of_a_later_epoch_is_not_adopted() {
     let mut bench = Bench::new(six_units());
     let unit = bench.machine.plan(&one()).unwrap().order[0];
     let held = Held { sweep: one(), unit, attempt: "s-e9-1".into(), token: (9, 1), generation: 0 };
-    bench.send(Event::Register { worker: "w".into(), device: "cpu".into(), memory: 0, held: vec![held] });
+    bench.send(Event::Register { worker: "w".into(), device: "cpu".into(), takes: Takes::All, memory: 0, held: vec![held] });
     assert_eq!(bench.units().running, 0);
 }
 

@@ -98,7 +98,7 @@ fn an_attempt_at_a_voided_generation_is_not_adopted() {
     bench.void();
     bench.restart(six_units());
     let again = Held { attempt: "s-e1-9".into(), ..one.held.clone() };
-    bench.send(Event::Register { worker: "v".into(), device: "cpu".into(), memory: 0, held: vec![again] });
+    bench.send(Event::Register { worker: "v".into(), device: "cpu".into(), takes: Takes::All, memory: 0, held: vec![again] });
     assert_eq!((bench.units().running, bench.cancelled.len()), (0, 1));
 }
 

@@ -57,6 +57,16 @@ fn the_first_attempt_may_win_and_either_may_fail() {
 }
 
 #[test]
+fn only_who_takes_such_units_makes_second_attempts() {
+    let (mut bench, last) = nine_of_ten();
+    bench.register_taking("quick", Takes::Fits);
+    beat(&mut bench, 60, &last);
+    assert!(bench.grants.is_empty());
+    bench.register_taking("quick", Takes::Passes);
+    assert_eq!(bench.grants.pop_front().unwrap().held.unit, last.held.unit);
+}
+
+#[test]
 fn the_worker_that_straggles_or_failed_the_unit_gets_no_second_attempt() {
     let (mut bench, last) = nine_of_ten();
     bench.send(Event::Unready { worker: "quick".into() });

@@ -10,7 +10,7 @@ fn waiting(bench: &Bench) -> Vec<String> {
 }
 
 fn register(bench: &mut Bench, worker: &str, memory: u64) {
-    bench.send(Event::Register { worker: worker.into(), device: "cpu".into(), memory, held: Vec::new() });
+    bench.send(Event::Register { worker: worker.into(), device: "cpu".into(), takes: Takes::All, memory, held: Vec::new() });
 }
 
 #[test]
@@ -76,6 +76,22 @@ fn a_large_model_waits_for_a_large_worker() {
     assert_eq!(bench.grants.len(), 1, "the small one gets nothing");
     let said = &waiting(&bench)[0];
     assert!(said.contains("a worker with 0.0 GiB for model `a`: 1 of 2 have as much, and all those are busy"), "{said}");
+}
+
+#[test]
+fn units_that_no_worker_takes_say_so() {
+    let mut bench = Bench::new(six_units());
+    bench.register_taking("fits", Takes::Fits);
+    let said = &waiting(&bench)[0];
+    let passes = "a worker that takes passes: none of the 1 connected does; start one with `--takes passes`, or without";
+    assert!(said.contains(passes), "{said}");
+    for _ in 0..2 {
+        let extract = bench.grant("w").unwrap();
+        bench.commit(&extract);
+    }
+    register(&mut bench, "small", 1000);
+    let said = waiting(&bench);
+    assert_eq!(said, ["4 fit a: a worker: all 3 are busy"], "fits need no model, so its size is no matter");
 }
 
 #[test]

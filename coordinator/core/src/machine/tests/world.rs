@@ -269,6 +269,7 @@ impl World {
             Step::Register(w, list) => Event::Register {
                 worker: worker(*w),
                 device: "cpu".into(),
+                takes: [Takes::All, Takes::Passes, Takes::All, Takes::Fits][usize::from(*w % 4)],
                 memory: u64::from(*w % 3) * 100_000,
                 held: held(&worker(*w), list),
             },
@@ -444,6 +445,8 @@ impl World {
                     assert_eq!(*inputs, later.collect::<Vec<_>>(), "what stands is what it reads");
                     assert!(self.machine.known(worker) && !self.machine.workers[worker].draining);
                     assert!(!self.machine.workers[worker].ready, "one grant for each time it asked");
+                    let kind = self.machine.unit(sweep, unit).unwrap().spec.kind();
+                    assert!(self.machine.workers[worker].takes.includes(kind.runs_model()), "only what it takes");
                     assert!(self.grants.iter().all(|g| g.held.attempt != *attempt), "attempts are new");
                     self.leases.insert(attempt.clone(), (*unit, worker.clone(), self.now + self.machine.settings.lease_ttl));
                     let (sweep, attempt) = (sweep.clone(), attempt.clone());
@@ -617,7 +620,7 @@ impl World {
                 return;
             }
             if !self.machine.known(&worker) {
-                self.send(Event::Register { worker: worker.clone(), device: "cpu".into(), memory: 0, held: Vec::new() });
+                self.send(Event::Register { worker: worker.clone(), device: "cpu".into(), takes: Takes::All, memory: 0, held: Vec::new() });
             }
             while let Some((unit, generation)) = self.voids.pop_front() {
                 self.send(Event::Voided { unit, generation });
