@@ -116,8 +116,7 @@ def selectors(objects):
     labels.append({"limbic-client": "true"})
     for o in objects:
         spec = o.get("spec", {})
-        chooses = {"Service": {"matchLabels": spec.get("selector")}, "PodDisruptionBudget": spec.get("selector")}
-        chooses["NetworkPolicy"] = spec.get("podSelector")
+        chooses = {"Service": {"matchLabels": spec.get("selector")}, "NetworkPolicy": spec.get("podSelector")}
         selector = chooses.get(o["kind"])
         if selector is not None and not any(chosen(selector, pod) for pod in labels):
             yield f"{o['kind']}/{o['metadata']['name']}: chooses no pod of these manifests"
@@ -178,7 +177,7 @@ def comes_and_goes(objects):
         yield "the worker: the Job gives up after a few failures"
     rules = spec.get("podFailurePolicy", {}).get("rules", [])
     codes = {r["action"]: r["onExitCodes"]["values"] for r in rules if r.get("onExitCodes", {}).get("operator") == "In"}
-    if codes.get("FailJob") != [2]:
+    if codes.get("FailJob") != [2, 127]:
         yield "the worker: exit code 2 doesn't fail the Job"
     if codes.get("Ignore") != [75]:
         yield "the worker: exit code 75 is counted"
@@ -235,7 +234,6 @@ RULES = [
     (references, [lambda o: o.remove(one(o, "ConfigMap", "limbic-store"))]),
     (selectors, [
         lambda o: one(o, "Service", "limbic-coordinator")["spec"]["selector"].update({"app.kubernetes.io/component": "x"}),
-        lambda o: kind(o, "PodDisruptionBudget")[0]["spec"]["selector"]["matchLabels"].update({"app.kubernetes.io/component": "x"}),
         lambda o: policy(o, "store")["podSelector"]["matchExpressions"][0].update(values=["x"]),
     ]),
     (namespace, [

@@ -86,6 +86,82 @@ fn workers_that_take_passes_or_fits_share_a_sweep() {
 }
 
 #[test]
+fn a_damaged_sweep_does_not_keep_the_others_from_going_on() {
+    let sandbox = sandbox();
+    let listen = format!("127.0.0.1:{}", port());
+    let url = format!("http://{listen}");
+    let coordinator = ["coordinator", "--store", "store", "--listen", &listen];
+    let first = sandbox.spawn(&coordinator);
+    for name in ["name: damaged", "name: sound"] {
+        sandbox.small(&[("name: small", name), ("hidden: 8", if name == "name: sound" { "hidden: 16" } else { "hidden: 8" })]);
+        sandbox.until("the sweep is accepted", || sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code == Some(0));
+    }
+    let id = |name: &str| sandbox.json(&["status", name, "--store", "store", "--json"])["sweep"].as_str().unwrap().to_owned();
+    let (damaged, sound) = (id("damaged"), id("sound"));
+    first.kill();
+    let entry = sandbox.path("store/sweeps").join(&damaged).join(format!("log/{:020}", 0));
+    assert!(entry.exists());
+    std::fs::write(&entry, "not an entry").unwrap();
+
+    let mut second = sandbox.spawn(&coordinator);
+    let said = second.complains("can't be led");
+    assert!(said.contains(&damaged), "{said}");
+    let listed = |args: &[&str]| sandbox.json(&[&["list", "--json"], args].concat());
+    sandbox.until("it listens", || sandbox.limbic(&["list", "--coordinator", &url]).code == Some(0));
+    for of in [["--coordinator", &url], ["--store", "store"]] {
+        let sweeps = listed(&of);
+        let ids: Vec<&str> = sweeps.as_array().unwrap().iter().map(|sweep| sweep["sweep"].as_str().unwrap()).collect();
+        assert_eq!(ids, [sound.as_str()]);
+    }
+    let asked = sandbox.limbic(&["status", "damaged", "--store", "store"]);
+    assert!(asked.code == Some(2) && asked.stderr.contains("can't be read"), "trying again won't help: {asked:?}");
+}
+
+/// The scripts for SLURM are run as it runs them: by bash, with its variables, and a signal where it would send one.
+#[test]
+fn the_scripts_for_slurm_lead_and_compute_a_sweep() {
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    let bin = sandbox.path("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let programs = [("limbic", env!("CARGO_BIN_EXE_limbic-under-test")), ("limbic-worker", env!("CARGO_BIN_EXE_limbic-worker-under-test"))];
+    for (name, program) in programs {
+        std::os::unix::fs::symlink(program, bin.join(name)).unwrap();
+    }
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let job = |script: &str| {
+        let mut command = std::process::Command::new("bash");
+        command.arg(Sandbox::repository().join("deploy/slurm").join(script)).current_dir(sandbox.path(""));
+        command.env("PATH", &path).env("LIMBIC_STORE", sandbox.path("store")).env("LIMBIC_ADDRESS", sandbox.path("address"));
+        command.env("SLURM_JOB_ID", std::process::id().to_string()).env("SLURM_CPUS_PER_TASK", "1");
+        command.spawn().unwrap()
+    };
+    let terminate = |job: &std::process::Child| {
+        let sent = std::process::Command::new("kill").args(["-TERM", &job.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    let mut workers = [job("worker.sbatch"), job("worker.sbatch")];
+    let mut coordinator = job("coordinator.sbatch");
+    let mut url = String::new();
+    sandbox.until("the sweep is accepted", || {
+        url = std::fs::read_to_string(sandbox.path("address")).unwrap_or_default().trim().to_owned();
+        !url.is_empty() && sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code == Some(0)
+    });
+    // At the end of its time one is told to leave: it doesn't start again, and another takes its place.
+    terminate(&workers[0]);
+    assert_eq!(workers[0].wait().unwrap().code(), Some(0));
+    workers[0] = job("worker.sbatch");
+    sandbox.until("the sweep is complete", || sandbox.json(&["status", "small", "--coordinator", &url, "--json"])["state"] == "complete");
+    // The one that has computed leaves once it hears that there is no more; both do when told.
+    for worker in &mut workers {
+        terminate(worker);
+        assert_eq!(worker.wait().unwrap().code(), Some(0));
+    }
+    terminate(&coordinator);
+    assert_eq!(coordinator.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_sweep_is_watched_to_its_end() {
     let sandbox = sandbox();
     sandbox.small(&[]);
