@@ -1,6 +1,6 @@
 //! What this computer is called and how much memory it has.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use limbic_store::chance;
 
@@ -18,13 +18,31 @@ pub fn memory_for_models(device: &str) -> u64 {
 
 /// Bytes of memory this process may use: the container's limit or the computer's memory, whichever is less; 0 if unknown.
 pub fn memory_bytes() -> u64 {
-    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let container = limits.iter().filter_map(|p| std::fs::read_to_string(Path::new(p)).ok()?.trim().parse::<u64>().ok()).min();
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limit = |file: PathBuf| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+    let container = limits(&own).into_iter().filter_map(limit).min();
     let computer = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
         Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
     });
     container.into_iter().chain(computer).min().unwrap_or(0)
+}
+
+/// The files that may limit this process's memory: of its own control group and of all above it, as `/proc/self/cgroup` names them
+/// (`0::/PATH`, or `5:memory:/PATH` of the first version). In a container the path may be one that isn't seen there; its root is.
+fn limits(own: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for line in own.lines().chain(["0::/", "0:memory:/"]) {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            named if named.split(',').any(|c| c == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        files.extend(Path::new(path.trim_start_matches('/')).ancestors().map(|group| Path::new(root).join(group).join(file)));
+    }
+    files
 }
 
 /// Bytes of memory that a worker of so many threads may use for one purpose: half of it all, or the share of that which they have of
@@ -43,6 +61,19 @@ mod tests {
         let (half, cores) = (memory_bytes() / 2, std::thread::available_parallelism().unwrap().get());
         assert_eq!([part_of_memory(cores), part_of_memory(usize::MAX)], [half; 2]);
         assert!((half / cores as u64).abs_diff(part_of_memory(1)) <= 1);
+    }
+
+    #[test]
+    fn the_limits_of_a_job_within_a_node_are_looked_for() {
+        let of = |own: &str| limits(own).into_iter().map(|f| f.to_string_lossy().into_owned()).collect::<Vec<_>>();
+        let second = of("0::/system.slice/job_7/step_0\n");
+        for file in ["system.slice/job_7/step_0/", "system.slice/job_7/", "system.slice/", ""] {
+            assert!(second.contains(&format!("/sys/fs/cgroup/{file}memory.max")), "{file}: {second:?}");
+        }
+        let first = of("11:cpu,cpuacct:/slurm\n5:memory:/slurm/uid_5/job_7\n");
+        assert!(first.contains(&"/sys/fs/cgroup/memory/slurm/uid_5/job_7/memory.limit_in_bytes".to_owned()), "{first:?}");
+        assert!(!first.iter().any(|f| f.ends_with("slurm/memory.max")), "{first:?}");
+        assert_eq!(of(""), ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]);
     }
 
     #[test]

@@ -103,6 +103,16 @@ pub async fn gc(args: GcArgs) -> Result<(), Failure> {
             }
         }
     }
+    let (mut unfinished, mut unfinished_bytes) = (0, 0);
+    for (file, length) in store.unfinished(before).await? {
+        if !args.json {
+            answer!("{}  {}", file.display(), bytes(length));
+        }
+        (unfinished, unfinished_bytes) = (unfinished + 1, unfinished_bytes + length);
+        if !args.dry_run {
+            store.discard_unfinished(file).await?;
+        }
+    }
     let Tally { attempts, objects, released, referenced, young, unclear, .. } = tally;
     if args.json {
         answer!(
@@ -110,6 +120,7 @@ pub async fn gc(args: GcArgs) -> Result<(), Failure> {
             json!({
                 "dry_run": args.dry_run, "attempts": attempts, "objects": objects, "bytes": tally.bytes,
                 "released": {"objects": released.objects, "bytes": released.bytes},
+                "unfinished": {"files": unfinished, "bytes": unfinished_bytes},
                 "kept": {"referenced": referenced, "young": young, "unclear_objects": unclear},
             })
         );
@@ -119,6 +130,9 @@ pub async fn gc(args: GcArgs) -> Result<(), Failure> {
     answer!("{verb} {objects} objects ({}) of {attempts} attempts that no commit names", bytes(tally.bytes));
     if released.objects > 0 {
         answer!("{verb} {} objects ({}) of activations that were released", released.objects, bytes(released.bytes));
+    }
+    if unfinished > 0 {
+        answer!("{verb} {unfinished} files ({}) of writes that never ended", bytes(unfinished_bytes));
     }
     let age = seconds(args.older_than.as_secs_f64());
     answer!("kept {referenced} older attempts that a commit names, and {young} that are younger than {age} (--older-than)");

@@ -54,7 +54,8 @@ pub enum StoreError {
     },
     /// The store gives no answer.
     #[error(
-        "store `{url}`: gives no answer for {seconds} s: check the address, the network and the endpoint (AWS_ENDPOINT_URL and the like), and try again"
+        "store `{url}`: gives no answer for {seconds} s: check the address, the network, the credentials (without any, the cloud's own are \
+         asked for, which may not be there) and the endpoint (AWS_ENDPOINT_URL and the like), and try again"
     )]
     Silent {
         /// The store.
@@ -146,8 +147,12 @@ pub(crate) fn denied(error: &(dyn StdError + 'static)) -> bool {
 fn refused(error: &(dyn StdError + 'static)) -> bool {
     // The types that hold the status are private to object_store, so their words have to do.
     let last = innermost(error);
-    last.contains("redirect without LOCATION") || status(&last).is_some_and(|s| (300..500).contains(&s) && s != 408 && s != 429)
+    let passing = PASSING.iter().any(|code| last.contains(code));
+    last.contains("redirect without LOCATION") || status(&last).is_some_and(|s| (300..500).contains(&s) && s != 408 && s != 429 && !passing)
 }
+
+/// Codes of S3 whose status is 400 or 403 and that pass: an upload that stalled, a clock that is being set right.
+const PASSING: [&str; 2] = ["RequestTimeout", "RequestTimeTooSkewed"];
 
 /// The HTTP status in `Server returned non-2xx status code: 403 Forbidden: …`.
 fn status(message: &str) -> Option<u16> {
@@ -200,6 +205,10 @@ mod tests {
         {
             assert!(!of(Box::leak(format!("Server returned non-2xx status code: {no}").into_boxed_str())), "{no}");
         }
+        assert!(of(
+            "Server returned non-2xx status code: 400 Bad Request: <Error><Code>RequestTimeout</Code><Message>Idle</Message></Error>"
+        ));
+        assert!(of("Server returned non-2xx status code: 403 Forbidden: <Error><Code>RequestTimeTooSkewed</Code></Error>"));
         assert!(of("connection refused"));
         assert!(!of("Received redirect without LOCATION, this normally indicates an incorrectly configured region"));
         let folder = std::env::temp_dir();

@@ -8,6 +8,8 @@
 //! understood stays.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::path::{Path as FsPath, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -16,6 +18,7 @@ use limbic_proto::key::UnitKey;
 use limbic_proto::layout;
 use limbic_proto::unit::STATES;
 use object_store::path::Path;
+use tokio::task::spawn_blocking;
 
 use crate::error::StoreError;
 use crate::store::Store;
@@ -103,6 +106,32 @@ impl Store {
         Ok(found)
     }
 
+    /// Of a store that is a folder, the files of writes under `data/` that never ended, last written before a time, and their bytes:
+    /// whoever wrote them was killed. Elsewhere the store removes such itself, or is told to.
+    ///
+    /// # Errors
+    /// The folder can't be read.
+    pub async fn unfinished(&self, before: SystemTime) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+        let folder = PathBuf::from(self.url()).join("data");
+        if !folder.is_absolute() {
+            return Ok(Vec::new());
+        }
+        let found = spawn_blocking(move || staged(&folder, before)).await.expect("looking at files doesn't panic");
+        found.map_err(|e| self.io("looking for unfinished writes under data".to_owned())(local(e)))
+    }
+
+    /// Removes such files.
+    ///
+    /// # Errors
+    /// One can't be removed.
+    pub async fn discard_unfinished(&self, file: PathBuf) -> Result<(), StoreError> {
+        let what = format!("removing {}", file.display());
+        match spawn_blocking(move || std::fs::remove_file(file)).await.expect("removing a file doesn't panic") {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(self.io(what)(local(e))),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes a leftover's objects, unless its unit's commits name its attempt by now; whether they were removed.
     ///
     /// # Errors
@@ -188,6 +217,36 @@ impl Store {
     }
 }
 
+fn local(error: std::io::Error) -> object_store::Error {
+    object_store::Error::Generic { store: "folder", source: Box::new(error) }
+}
+
+/// The files under a folder that `object_store` writes to before it gives them their names, which listings hide: `NAME#1`.
+fn staged(folder: &FsPath, before: SystemTime) -> std::io::Result<Vec<(PathBuf, u64)>> {
+    let (mut found, mut open) = (Vec::new(), vec![folder.to_path_buf()]);
+    while let Some(folder) = open.pop() {
+        let entries = match std::fs::read_dir(&folder) {
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Ok(about) = entry.metadata() else { continue };
+            if about.is_dir() {
+                open.push(entry.path());
+                continue;
+            }
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.rsplit_once('#')).map(|(_, number)| number);
+            let hidden = number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()));
+            if hidden && about.modified().is_ok_and(|written| written < before) {
+                found.push((entry.path(), about.len()));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// What a unit's chain of commits says.
 #[derive(Debug, Default)]
 struct Chain {
@@ -207,5 +266,47 @@ impl Chain {
         };
         let objects: Vec<_> = attempt.objects.iter().filter(|(path, _)| gone(path)).cloned().collect();
         (!objects.is_empty()).then(|| Leftover { objects, released: true, ..attempt.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn writes_that_never_ended_are_found_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+        let place = folder.path().join("data/ab/unit/attempt");
+        std::fs::create_dir_all(&place).unwrap();
+        for name in ["states.safetensors", "states.safetensors#1", "fits.json#12", "fits.json#", "fits.json#a"] {
+            std::fs::write(place.join(name), b"12345").unwrap();
+        }
+        std::fs::write(folder.path().join("elsewhere#1"), b"").unwrap();
+        let later = SystemTime::now() + Duration::from_secs(60);
+        let mut found = store.unfinished(later).await.unwrap();
+        found.sort();
+        assert_eq!(found, [(place.join("fits.json#12"), 5), (place.join("states.safetensors#1"), 5)]);
+        assert_eq!(store.unfinished(SystemTime::UNIX_EPOCH).await.unwrap(), [], "they are too young");
+        for (file, _) in found {
+            store.discard_unfinished(file.clone()).await.unwrap();
+            assert!(!file.exists());
+            store.discard_unfinished(file).await.expect("somebody else was faster");
+        }
+        assert_eq!(store.unfinished(later).await.unwrap(), []);
+    }
+
+    /// What is found is what the library stages: a name of another kind would never be removed.
+    #[tokio::test]
+    async fn an_upload_that_is_not_completed_is_such_a_write() {
+        use object_store::ObjectStoreExt;
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+        let mut upload = store.inner.put_multipart(&Path::from("data/ab/unit/attempt/states.safetensors")).await.unwrap();
+        upload.put_part(vec![7; 100].into()).await.unwrap();
+        // As where the process is killed.
+        std::mem::forget(upload);
+        let found = store.unfinished(SystemTime::now() + Duration::from_secs(60)).await.unwrap();
+        assert_eq!(found.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), [100], "{found:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use limbic_proto::architecture::{Architecture, ArchitectureError};
 use limbic_proto::gguf::{GgufError, Header, Unsupported};
@@ -64,6 +65,26 @@ pub struct ModelFiles {
     pub architecture: Architecture,
     /// Whether it carries a chat template.
     pub chat_template: bool,
+    /// What the file system said of each file before it was digested.
+    stamps: Vec<(PathBuf, Option<Stamp>)>,
+}
+
+/// Length, time of the last change and number of a file: another of any means other content, perhaps.
+type Stamp = (u64, SystemTime, u64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let about = std::fs::metadata(path).ok()?;
+    Some((about.len(), about.modified().ok()?, number(&about)))
+}
+
+#[cfg(unix)]
+fn number(about: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(about)
+}
+
+#[cfg(not(unix))]
+fn number(_: &std::fs::Metadata) -> u64 {
+    0
 }
 
 /// How much of a model is needed locally.
@@ -85,6 +106,12 @@ impl ModelFiles {
         spawn_blocking(move || if source.starts_with("hf://") { from_hub(&source, need) } else { from_path(&source) })
             .await
             .expect("resolving a model doesn't panic")
+    }
+
+    /// Whether a file was written or replaced since its digest was begun, so that what is read of it may not be what the digest
+    /// names. Files from the hub are named by their content and never are.
+    pub fn touched(&self) -> bool {
+        self.stamps.iter().any(|(path, before)| stamp(path) != *before)
     }
 
     /// What a model's results depend on: its files, or where its weights are drawn from a seed the seed besides.
@@ -126,21 +153,26 @@ fn from_path(source: &str) -> Result<ModelFiles, ModelError> {
     digested.extend(index.is_some().then(|| INDEX.to_owned()));
     digested.sort();
     let description = DESCRIPTION.iter().filter(|n| path.join(n).is_file()).map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    let stamps = description.iter().chain(&digested).map(|name| path.join(name)).map(|file| (file.clone(), stamp(&file))).collect();
     let parts =
         description.iter().chain(&digested).map(|n| Ok((n, digest_file(&path.join(n))?))).collect::<Result<Vec<_>, ModelError>>()?;
     let digest = Digest::of_json(&parts);
-    Ok(ModelFiles { path, pinned, digest, architecture, chat_template })
+    Ok(ModelFiles { path, pinned, digest, architecture, chat_template, stamps })
 }
 
 /// A GGUF file; where its own tokenizer can't be rebuilt, the `tokenizer.json` beside it is part of what it computes.
 fn from_gguf(path: PathBuf, pinned: String) -> Result<ModelFiles, ModelError> {
+    let mut stamps = vec![(path.clone(), stamp(&path))];
     let (architecture, chat_template) = describe(&path)?;
     let weights = digest_file(&path)?;
     let digest = match beside(&path)? {
         None => weights,
-        Some(tokenizer) => Digest::of_json(&("gguf", weights, "tokenizer.json", digest_file(&tokenizer)?)),
+        Some(tokenizer) => {
+            stamps.push((tokenizer.clone(), stamp(&tokenizer)));
+            Digest::of_json(&("gguf", weights, "tokenizer.json", digest_file(&tokenizer)?))
+        }
     };
-    Ok(ModelFiles { path, pinned, digest, architecture, chat_template })
+    Ok(ModelFiles { path, pinned, digest, architecture, chat_template, stamps })
 }
 
 /// The `tokenizer.json` beside a GGUF file, if its own tokenizer can't be rebuilt.
@@ -201,7 +233,7 @@ fn from_hub(source: &str, need: Need) -> Result<ModelFiles, ModelError> {
         }
         beside(&path)?;
         let (architecture, chat_template) = describe(&path)?;
-        return Ok(ModelFiles { path, pinned, digest, architecture, chat_template });
+        return Ok(ModelFiles { path, pinned, digest, architecture, chat_template, stamps: Vec::new() });
     }
     if !files.iter().any(|f| f == "config.json") {
         return Err(fail(
@@ -223,7 +255,7 @@ fn from_hub(source: &str, need: Need) -> Result<ModelFiles, ModelError> {
     }
     let path = id.get("config.json")?.parent().map(Path::to_path_buf).expect("a file lies in a folder");
     let (architecture, chat_template) = describe(&path)?;
-    Ok(ModelFiles { path, pinned, digest, architecture, chat_template })
+    Ok(ModelFiles { path, pinned, digest, architecture, chat_template, stamps: Vec::new() })
 }
 
 /// The header of a GGUF file.
@@ -268,6 +300,28 @@ mod tests {
     }
 
     const MAP: &str = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-1.safetensors"}}"#;
+
+    #[tokio::test]
+    async fn files_that_are_written_or_replaced_later_are_told() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/quickstart/models/tiny-0.3m");
+        let folder = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(shipped).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        let resolve = || ModelFiles::resolve(folder.path().to_str().unwrap(), Need::Weights);
+        let files = resolve().await.unwrap();
+        assert!(!files.touched());
+        let weights = folder.path().join("model.safetensors");
+        // The same bytes, but other ones for all that is known.
+        std::fs::copy(&weights, folder.path().join("copy")).unwrap();
+        std::fs::rename(folder.path().join("copy"), &weights).unwrap();
+        assert!(files.touched());
+        let again = resolve().await.unwrap();
+        assert!(!again.touched() && again.digest == files.digest);
+        std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+        assert!(again.touched());
+    }
 
     #[test]
     fn the_index_says_which_weights_count() {

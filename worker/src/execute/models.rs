@@ -80,7 +80,8 @@ impl Models {
             }
         }
         let began = std::time::Instant::now();
-        let mut heed = || if progress.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        // What is read must be what the digest names; it is asked last before weights are shared under that name.
+        let mut heed = || if progress.cancelled() || files.touched() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let shared = inputs.shared_weights(identity, bytes);
         let model = match backend.load(&files.path, hint.random_weights, shared.as_ref(), &mut heed) {
             // What the other models take may be what is missing.
@@ -91,6 +92,10 @@ impl Models {
             }
             loaded => loaded,
         };
+        if files.touched() {
+            let message = "its files changed while they were read; let them stay as they are for as long as a sweep needs them";
+            return Err(ExecuteError::Engine { what: what(), message: message.to_owned(), advice: Advice::Retry });
+        }
         let model = model.map_err(|error| failed(what(), error))?;
         tracing::info!(model = %hint.name, digest = ?identity.digest, seconds = seconds(began.elapsed()), "model loaded");
         if let Some(shared) = &shared {

@@ -44,6 +44,10 @@ pub(crate) fn share<D>(
     let mut store = Store::Written(writer);
     let own = lay_out(&mut store, on_tensor)?;
     let Store::Written(writer) = store else { return Ok(own) };
+    // The last time to say that they are not what the file's name promises.
+    if let ControlFlow::Break(()) = on_tensor() {
+        return Err(LoadError::Cancelled);
+    }
     match writer.finish(path) {
         // What somebody removes or damages at once, this process has anyway.
         Ok(()) => Ok(mapped(shared, on_tensor, &mut lay_out)?.unwrap_or(own)),
@@ -140,6 +144,17 @@ mod tests {
 
     fn wait(path: &Path, patience: u64) -> Turn {
         Turn::wait(path, Duration::from_millis(patience), &mut || ControlFlow::Continue(())).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_what_was_promised_is_not_shared() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = SharedFile { path: folder.path().join("weights.bin"), identity: limbic_proto::key::Digest::of(b"weights") };
+        let laid_out = share(&shared, &mut || ControlFlow::Break(()), |_, _| Ok(()));
+        assert!(matches!(laid_out, Err(LoadError::Cancelled)));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "neither the file nor a part of it");
+        share(&shared, &mut || ControlFlow::Continue(()), |_, _| Ok(())).unwrap();
+        assert!(shared.path.exists());
     }
 
     #[test]
