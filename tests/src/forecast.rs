@@ -53,7 +53,9 @@ pub async fn planned(spec: &Path, facts: Option<&Path>, times: usize) -> anyhow:
 pub struct Total {
     /// Seconds of all units, each on a worker that has its model already, published while something else is computed.
     pub seconds: f64,
-    /// Those of them in which a GPU computes.
+    /// Those of units that run no model.
+    pub fit_seconds: f64,
+    /// Those in which a GPU computes.
     pub gpu_seconds: f64,
     /// Seconds of all units from grant to commit, where each loads its model.
     pub longest_seconds: f64,
@@ -89,6 +91,7 @@ impl Total {
             ends.insert(*key, from + own + publishing);
             total.chain_seconds = total.chain_seconds.max(from + own + publishing);
             total.seconds += own;
+            total.fit_seconds += if work.kind.runs_model() { 0.0 } else { own };
             total.gpu_seconds += if work.gpu { work.seconds } else { 0.0 };
             total.longest_seconds += work.longest(rates);
             total.unit_seconds = total.unit_seconds.max(own);
@@ -100,5 +103,13 @@ impl Total {
             total.held = total.held.max(work.held);
         }
         total
+    }
+
+    /// Seconds that a fleet takes at least, were its work divided evenly and nothing lost.
+    pub fn ideal(&self, fleet: &Fleet) -> f64 {
+        let Fleet { workers, apart, fit_workers, .. } = *fleet;
+        let (passes, all) = (self.seconds - self.fit_seconds, (workers + fit_workers) as f64);
+        let shared = if apart { self.fit_seconds } else { self.seconds };
+        (passes / workers as f64).max(shared / all)
     }
 }

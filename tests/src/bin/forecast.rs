@@ -21,6 +21,9 @@ struct Args {
     /// So many workers; one run for each.
     #[arg(long, value_delimiter = ',', value_name = "N,…", default_values_t = [8, 32, 128, 512], value_parser = clap::value_parser!(u32).range(1..))]
     workers: Vec<u32>,
+    /// So many further workers without a GPU, which take fits alone.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    fit_workers: u32,
     /// How often a worker is preempted in an hour, on average; 0 for never.
     #[arg(long, value_name = "N", default_value_t = 0.05, value_parser = not_negative)]
     preempted_per_hour: f64,
@@ -39,6 +42,9 @@ struct Args {
     /// Dollars for an hour of a worker. Assumed.
     #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = not_negative)]
     price: f64,
+    /// Dollars for an hour of a worker that takes fits alone. Assumed.
+    #[arg(long, value_name = "N", default_value_t = 1.4, value_parser = not_negative)]
+    fit_price: f64,
     /// Draws preemptions and the jitter of heartbeats.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -79,17 +85,20 @@ async fn main() -> anyhow::Result<()> {
         sweep = planned(&args.spec, args.assume.as_deref(), times).await?;
         (memory, multiple) = (peak_memory(), times);
     }
+    let total = Total::of(&sweep.plan, &rates);
     let mut runs = Vec::new();
     for workers in args.workers.iter().map(|workers| *workers as usize) {
         let Args { preempted_per_hour, replaced_after, seed, .. } = args;
-        let fleet = Fleet { workers, preempted_per_hour, replaced_after, seed };
+        // Workers on GPUs compute fits beside passes.
+        let (apart, fit_workers) = (total.gpu_seconds > 0.0, args.fit_workers as usize);
+        let fleet = Fleet { workers, apart, fit_workers, preempted_per_hour, replaced_after, seed };
         let began = std::time::Instant::now();
         let run = simulate(&sweep.plan, &rates, fleet);
         eprintln!("{workers} workers: {:.0} h simulated in {:.1} s", run.wall_seconds / 3600.0, began.elapsed().as_secs_f64());
         runs.push((fleet, run));
     }
-    let total = Total::of(&sweep.plan, &rates);
-    let forecast = Forecast { sweep: &sweep, rates: &rates, total, planned: multiple, times, memory, room, price: args.price, runs };
+    let Args { price, fit_price, .. } = args;
+    let forecast = Forecast { sweep: &sweep, rates: &rates, total, planned: multiple, times, memory, room, price, fit_price, runs };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&json(&forecast))?);
     } else {

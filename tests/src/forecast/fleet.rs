@@ -1,7 +1,7 @@
 //! Simulated workers around the real machine, in virtual time: what they are granted takes as long as its [`Work`] says, some
 //! of them vanish, and everything that coordinator and store are asked is counted.
 //!
-//! A worker that is preempted says nothing: its leases run out, and another one, which has no model in memory, comes in its place.
+//! A computer that is preempted says nothing: the leases of its workers run out, and another one, which has no model in memory, comes in its place.
 //! Failures, faults of the store and restarts of the coordinator are not simulated here; see `simulation` for those.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ use super::minutes::Counted;
 use super::outcome::Outcome;
 use super::rates::Rates;
 use super::unit::Work;
-use super::worker::{Attempt, Worker};
+use super::worker::{Attempt, Computer, Worker};
 
 /// The one sweep.
 const SWEEP: &str = "forecast";
@@ -38,6 +38,10 @@ const KEPT: f64 = 5.0;
 pub struct Fleet {
     /// Workers at a time.
     pub workers: usize,
+    /// Whether each computes fits beside passes, as one on a GPU does.
+    pub apart: bool,
+    /// Further workers at a time, which have no GPU and take fits alone.
+    pub fit_workers: usize,
     /// How often each is preempted in an hour, on average.
     pub preempted_per_hour: f64,
     /// Seconds until another worker comes in the place of one that was.
@@ -46,7 +50,21 @@ pub struct Fleet {
     pub seed: u64,
 }
 
-/// What happens to a worker, by its slot; what was meant for the one before it in the slot no longer counts.
+impl Fleet {
+    /// Which units the workers of a slot take; those that take fits alone come last.
+    fn takes(&self, slot: usize) -> &'static [Takes] {
+        match (slot < self.workers, self.apart) {
+            (true, true) => &[Takes::Passes, Takes::Fits],
+            (true, false) => &[Takes::All],
+            (false, _) => &[Takes::Fits],
+        }
+    }
+}
+
+/// A worker, by its slot in the fleet and its number there.
+type At = (usize, usize);
+
+/// What happens to a worker or to its whole slot; what was meant for the one before it there no longer counts.
 #[derive(Debug, Clone, PartialEq)]
 enum Happening {
     Arrives,
@@ -64,10 +82,10 @@ struct World<'a> {
     settings: Settings,
     machine: Machine,
     now: Duration,
-    next: BTreeMap<(Duration, u64), (usize, u64, Happening)>,
+    next: BTreeMap<(Duration, u64), (At, u64, Happening)>,
     number: u64,
-    workers: Vec<Worker>,
-    slots: BTreeMap<WorkerId, usize>,
+    computers: Vec<Computer>,
+    places: BTreeMap<WorkerId, At>,
     /// Halves of units that were split.
     halves: BTreeMap<UnitKey, PlannedUnit>,
     /// Seconds of computing that finished blocks of units save.
@@ -85,7 +103,8 @@ pub fn simulate(plan: &Plan, rates: &Rates, fleet: Fleet) -> Outcome {
     let (id, name, committed) = (SweepId::from(SWEEP), SWEEP.to_owned(), BTreeMap::new());
     machine.open_sweep(Duration::ZERO, Opening { id, name, plan: plan.clone(), epoch: 1, committed, history: History::default() });
     machine.handle(Duration::ZERO, Event::AllOpen);
-    let workers = (0..fleet.workers).map(|slot| Worker::new(slot, fleet.seed)).collect();
+    let slots = fleet.workers + fleet.fit_workers;
+    let computers = (0..slots).map(|slot| Computer::new(slot, fleet.takes(slot), fleet.seed)).collect();
     let mut world = World {
         plan,
         rates,
@@ -95,16 +114,16 @@ pub fn simulate(plan: &Plan, rates: &Rates, fleet: Fleet) -> Outcome {
         now: Duration::ZERO,
         next: BTreeMap::new(),
         number: 0,
-        workers,
-        slots: BTreeMap::new(),
+        computers,
+        places: BTreeMap::new(),
         halves: BTreeMap::new(),
         kept: BTreeMap::new(),
         states: BTreeMap::new(),
         standing: 0.0,
         jitter: ChaCha8Rng::seed_from_u64(fleet.seed),
-        outcome: Outcome::new(fleet.workers),
+        outcome: Outcome::new(),
     };
-    (0..fleet.workers).for_each(|slot| world.arrive(slot));
+    (0..slots).for_each(|slot| world.arrive(slot));
     world.run();
     world.ended()
 }
@@ -116,9 +135,9 @@ impl World<'_> {
             match due.filter(|(at, _)| deadline.is_none_or(|deadline| *at <= deadline)) {
                 Some(due) => {
                     self.now = due.0;
-                    let (slot, life, what) = self.next.remove(&due).expect("it was just seen");
-                    if self.workers[slot].life == life {
-                        self.happen(slot, what);
+                    let (at, life, what) = self.next.remove(&due).expect("it was just seen");
+                    if self.computers[at.0].life == life {
+                        self.happen(at, what);
                     }
                 }
                 None => {
@@ -129,37 +148,45 @@ impl World<'_> {
         }
     }
 
-    fn happen(&mut self, slot: usize, what: Happening) {
+    fn happen(&mut self, at: At, what: Happening) {
         match what {
-            Happening::Arrives => self.arrive(slot),
-            Happening::Beats => self.beat(slot),
-            Happening::Computed(attempt) => self.computed(slot, &attempt),
-            Happening::Published(attempt) => self.published(slot, &attempt),
-            Happening::Vanishes => self.vanish(slot),
+            Happening::Arrives => self.arrive(at.0),
+            Happening::Beats => self.beat(at),
+            Happening::Computed(attempt) => self.computed(at, &attempt),
+            Happening::Published(attempt) => self.published(at, &attempt),
+            Happening::Vanishes => self.vanish(at.0),
         }
     }
 
-    fn later(&mut self, slot: usize, seconds: f64, what: Happening) {
+    fn later(&mut self, at: At, seconds: f64, what: Happening) {
         self.number += 1;
-        let life = self.workers[slot].life;
-        self.next.insert((self.now + Duration::from_secs_f64(seconds), self.number), (slot, life, what));
+        let life = self.computers[at.0].life;
+        self.next.insert((self.now + Duration::from_secs_f64(seconds), self.number), (at, life, what));
+    }
+
+    fn worker(&mut self, (slot, number): At) -> &mut Worker {
+        &mut self.computers[slot].workers[number]
     }
 
     fn arrive(&mut self, slot: usize) {
-        let worker = self.workers[slot].arrive(self.now);
-        if let Some(seconds) = self.workers[slot].lifetime(self.fleet.preempted_per_hour) {
-            self.later(slot, seconds, Happening::Vanishes);
+        self.computers[slot].arrive(self.now);
+        if let Some(seconds) = self.computers[slot].lifetime(self.fleet.preempted_per_hour) {
+            self.later((slot, 0), seconds, Happening::Vanishes);
         }
-        self.slots.insert(worker.clone(), slot);
-        self.outcome.minutes.add(Counted::Calls, self.now, 1.0);
-        self.tell(Event::Register { worker, device: "simulated".to_owned(), takes: Takes::All, memory: 0, held: Vec::new() });
-        self.beat_later(slot);
-        self.ready(slot);
+        for number in 0..self.computers[slot].workers.len() {
+            let at = (slot, number);
+            let Worker { id, takes, .. } = self.worker(at);
+            let (worker, takes) = (id.clone(), *takes);
+            self.places.insert(worker.clone(), at);
+            self.outcome.minutes.add(Counted::Calls, self.now, 1.0);
+            self.tell(Event::Register { worker, device: "simulated".to_owned(), takes, memory: 0, held: Vec::new() });
+            self.beat_later(at);
+            self.ready(at);
+        }
     }
 
     fn vanish(&mut self, slot: usize) {
-        let worker = &mut self.workers[slot];
-        for attempt in worker.attempts() {
+        for attempt in self.computers[slot].workers.iter().flat_map(Worker::attempts) {
             let spent = (self.now - attempt.began).as_secs_f64();
             let computed = (self.now.as_secs_f64() - attempt.computes_from.as_secs_f64()).max(0.0);
             let mut saved = 0.0;
@@ -171,25 +198,35 @@ impl World<'_> {
             self.outcome.lost_attempts += 1;
             self.outcome.used(&attempt, self.now);
         }
-        // Its connection is gone: what it waited for is granted to others.
-        let (id, waited) = (worker.id.clone(), worker.running.is_none());
-        self.slots.remove(&id);
-        self.outcome.alive_seconds += worker.vanish(self.now);
+        // Their connections are gone: what they waited for is granted to others.
+        let gone = self.computers[slot].workers.iter().map(|worker| (worker.id.clone(), worker.running.is_none()));
+        let gone: Vec<(WorkerId, bool)> = gone.collect();
+        self.leaves(slot);
         self.outcome.preemptions += 1;
-        if waited {
-            self.tell(Event::Unready { worker: id });
+        for (worker, waited) in gone {
+            self.places.remove(&worker);
+            if waited {
+                self.tell(Event::Unready { worker });
+            }
         }
-        self.later(slot, self.fleet.replaced_after, Happening::Arrives);
+        self.later((slot, 0), self.fleet.replaced_after, Happening::Arrives);
     }
 
-    fn beat_later(&mut self, slot: usize) {
+    /// A slot is empty from now on.
+    fn leaves(&mut self, slot: usize) {
+        let seconds = self.computers[slot].vanish(self.now);
+        let alive = if slot < self.fleet.workers { &mut self.outcome.alive_seconds } else { &mut self.outcome.fit_alive_seconds };
+        *alive += seconds;
+    }
+
+    fn beat_later(&mut self, at: At) {
         let interval = self.settings.heartbeat.as_secs_f64() * (0.8 + 0.4 * self.jitter.random::<f64>());
-        self.later(slot, THINNED * interval, Happening::Beats);
+        self.later(at, THINNED * interval, Happening::Beats);
     }
 
     /// A heartbeat, whose answer says which attempts are to stop.
-    fn beat(&mut self, slot: usize) {
-        let worker = &mut self.workers[slot];
+    fn beat(&mut self, at: At) {
+        let worker = self.worker(at);
         let held = worker.held().cloned().map(|held| Progress { held, share: 0.0, tokens: 0 }).collect();
         let (id, stopped) = (worker.id.clone(), worker.stop());
         self.outcome.minutes.add(Counted::Heartbeats, self.now, THINNED);
@@ -202,23 +239,24 @@ impl World<'_> {
             self.outcome.minutes.add(Counted::Calls, self.now, 1.0);
             self.tell(Event::Released { worker, unit, attempt });
             if computing {
-                self.ready(slot);
+                self.ready(at);
             }
         }
-        self.beat_later(slot);
+        self.beat_later(at);
     }
 
-    fn ready(&mut self, slot: usize) {
-        let (worker, loaded) = self.workers[slot].wait(self.now);
+    fn ready(&mut self, at: At) {
+        let now = self.now;
+        let (worker, loaded) = self.worker(at).wait(now);
         self.outcome.minutes.add(Counted::Calls, self.now, 1.0);
         self.tell(Event::Ready { worker, loaded });
     }
 
-    fn granted(&mut self, slot: usize, held: limbic_core::machine::Held) {
+    fn granted(&mut self, at: At, held: limbic_core::machine::Held) {
         let (plan, rates, now) = (self.plan, self.rates, self.now);
         let planned = self.halves.get(&held.unit).or_else(|| plan.units.get(&held.unit)).expect("what is granted was planned");
         let work = Work::of(planned, plan, rates);
-        let worker = &mut self.workers[slot];
+        let worker = &mut self.computers[at.0].workers[at.1];
         let idle = worker.begin(now);
         let load = if worker.load(&work) { work.loading(rates) } else { 0.0 };
         let from = now + Duration::from_secs_f64(work.fetching(rates) + load);
@@ -231,13 +269,13 @@ impl World<'_> {
         minutes.add(Counted::Lists, now, work.lists);
         self.outcome.loads += u64::from(load > 0.0);
         worker.running = Some(Attempt { held, began: now, computes_from: from, computed_at, published_at: computed_at, work });
-        let running = self.workers.iter().map(Worker::leases).sum();
+        let running = self.computers.iter().flat_map(|computer| &computer.workers).map(Worker::leases).sum();
         self.outcome.in_flight = self.outcome.in_flight.max(running);
-        self.later(slot, (computed_at - now).as_secs_f64(), Happening::Computed(name));
+        self.later(at, (computed_at - now).as_secs_f64(), Happening::Computed(name));
     }
 
-    fn computed(&mut self, slot: usize, attempt: &str) {
-        let Some(mut running) = self.workers[slot].running.take_if(|running| running.held.attempt == attempt) else { return };
+    fn computed(&mut self, at: At, attempt: &str) {
+        let Some(mut running) = self.worker(at).running.take_if(|running| running.held.attempt == attempt) else { return };
         let seconds = running.work.publishing(self.rates);
         running.published_at = self.now + Duration::from_secs_f64(seconds);
         self.outcome.read(&running, self.now);
@@ -245,14 +283,14 @@ impl World<'_> {
         minutes.spread(Counted::Puts, self.now, running.published_at, running.work.puts);
         minutes.spread(Counted::Gets, self.now, running.published_at, running.work.closing_gets);
         minutes.spread(Counted::BytesWritten, self.now, running.published_at, running.work.written);
-        self.workers[slot].publishing = Some(running);
-        self.later(slot, seconds, Happening::Published(attempt.to_owned()));
-        self.ready(slot);
+        self.worker(at).publishing = Some(running);
+        self.later(at, seconds, Happening::Published(attempt.to_owned()));
+        self.ready(at);
     }
 
-    fn published(&mut self, slot: usize, attempt: &str) {
-        let Some(done) = self.workers[slot].publishing.take_if(|publishing| publishing.held.attempt == attempt) else { return };
-        let worker = self.workers[slot].id.clone();
+    fn published(&mut self, at: At, attempt: &str) {
+        let Some(done) = self.worker(at).publishing.take_if(|publishing| publishing.held.attempt == attempt) else { return };
+        let worker = self.worker(at).id.clone();
         let held = done.held.clone();
         let mine = !self.machine.committed(&held.unit);
         if mine {
@@ -275,12 +313,12 @@ impl World<'_> {
         while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Grant { worker, sweep, unit, attempt, token, generation, .. } => {
-                    let slot = self.slots[&worker];
-                    self.granted(slot, limbic_core::machine::Held { sweep, unit, attempt, token, generation });
+                    let at = self.places[&worker];
+                    self.granted(at, limbic_core::machine::Held { sweep, unit, attempt, token, generation });
                 }
                 Action::CancelAttempt { worker, attempt } => {
-                    if let Some(slot) = self.slots.get(&worker) {
-                        self.workers[*slot].cancels.push(attempt);
+                    if let Some(at) = self.places.get(&worker).copied() {
+                        self.worker(at).cancels.push(attempt);
                     }
                 }
                 Action::Append { record, .. } => {
@@ -289,7 +327,7 @@ impl World<'_> {
                 Action::Void { unit, generation, .. } => stands.push(Event::Voided { unit, generation }),
                 Action::Split { unit, generation, .. } => {
                     let planned = self.halves.get(&unit).or_else(|| self.plan.units.get(&unit)).expect("what is split was planned");
-                    let halves: Vec<PlannedUnit> = planned.split();
+                    let halves: Vec<PlannedUnit> = planned.split(&self.plan.versions);
                     self.halves.extend(halves.into_iter().map(|half| (half.unit.spec.key(), half)));
                     stands.push(Event::Divided { unit, generation, stands: true });
                 }
@@ -315,11 +353,11 @@ impl World<'_> {
 
     fn ended(mut self) -> Outcome {
         let end = self.now;
-        for slot in 0..self.workers.len() {
-            for attempt in self.workers[slot].attempts() {
+        for slot in 0..self.computers.len() {
+            for attempt in self.computers[slot].workers.iter().flat_map(Worker::attempts) {
                 self.outcome.overtaken(&attempt, end);
             }
-            self.outcome.alive_seconds += self.workers[slot].vanish(end);
+            self.leaves(slot);
         }
         self.outcome.minutes.spread(Counted::Gets, Duration::ZERO, end, (end.as_secs_f64() / CHECK).floor());
         self.outcome.wall_seconds = end.as_secs_f64();

@@ -59,8 +59,8 @@ pub fn limits(total: &Total, (fleet, run): &(Fleet, Outcome), memory: f64, room:
         Limit {
             what: "workers that the work keeps busy as long as its longest chain of units takes",
             unit: "",
-            used: run.workers as f64,
-            room: (total.seconds / total.chain_seconds.max(f64::MIN_POSITIVE)).max(1.0),
+            used: fleet.workers as f64,
+            room: (total.ideal(&Fleet { workers: 1, fit_workers: 0, ..*fleet }) / total.chain_seconds.max(f64::MIN_POSITIVE)).max(1.0),
             with_workers: true,
         },
         bytes("memory of the coordinator: rows and plan", memory, room.coordinator),

@@ -12,8 +12,6 @@ use super::worker::Attempt;
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// Workers at a time.
-    pub workers: usize,
     /// Seconds from the first grant to the last commit.
     pub wall_seconds: f64,
     /// Where the units ended.
@@ -22,6 +20,8 @@ pub struct Outcome {
     pub attempts: AttemptCounts,
     /// Seconds that workers were there, all together.
     pub alive_seconds: f64,
+    /// The same of those that take fits alone.
+    pub fit_alive_seconds: f64,
     /// Seconds of their attempts, by kind of unit; of those in which something was published meanwhile, both count.
     pub busy_seconds: BTreeMap<UnitKind, f64>,
     /// Seconds of attempts that a preemption made worthless.
@@ -43,13 +43,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn new(workers: usize) -> Outcome {
+    pub(super) fn new() -> Outcome {
         Outcome {
-            workers,
             wall_seconds: 0.0,
             units: UnitCounts::default(),
             attempts: AttemptCounts::default(),
             alive_seconds: 0.0,
+            fit_alive_seconds: 0.0,
             busy_seconds: BTreeMap::new(),
             lost_seconds: 0.0,
             lost_attempts: 0,

@@ -32,6 +32,8 @@ pub struct Forecast<'a> {
     pub room: Room,
     /// Dollars for an hour of a worker.
     pub price: f64,
+    /// Dollars for an hour of a worker that takes fits alone.
+    pub fit_price: f64,
     /// Runs, from few workers to many.
     pub runs: Vec<(Fleet, Outcome)>,
 }
@@ -39,6 +41,11 @@ pub struct Forecast<'a> {
 impl Forecast<'_> {
     fn limits(&self) -> Vec<Limit> {
         self.runs.last().map_or_else(Vec::new, |run| limits(&self.total, run, self.memory, self.room))
+    }
+
+    /// Dollars for a run.
+    fn cost(&self, run: &Outcome) -> f64 {
+        (run.alive_seconds * self.price + run.fit_alive_seconds * self.fit_price) / 3600.0
     }
 
     /// What the plan's numbers are multiplied by to get at what was asked.
@@ -101,9 +108,10 @@ fn work(out: &mut String, of: &Forecast<'_>) {
     }
     writeln!(
         out,
-        "\n{} worker hours, {} of them of a GPU that computes; the longest unit {}, the longest chain of units {}\n\
+        "\n{} hours of units, {} of them fits, {} of a GPU that computes; the longest unit {}, the longest chain of units {}\n\
          {} reads ({}) and {} writes ({}, {} of it hidden states) of the store; {} of memory for rows and plan\n",
         hours(total.seconds),
+        hours(total.fit_seconds),
         hours(total.gpu_seconds),
         seconds(total.unit_seconds),
         seconds(total.chain_seconds),
@@ -129,7 +137,7 @@ fn runs(out: &mut String, of: &Forecast<'_>) {
     };
     let busy = |run: &Outcome| run.busy_seconds.values().sum::<f64>().max(f64::MIN_POSITIVE);
     line("wall time", &|_, run| seconds(run.wall_seconds));
-    line("ideal (work over workers) of it", &|_, run| percent(of.total.seconds / run.workers as f64 / run.wall_seconds));
+    line("ideal (work over workers) of it", &|fleet, run| percent(of.total.ideal(fleet) / run.wall_seconds));
     line("preempted per worker and hour", &|fleet, _| fleet.preempted_per_hour.to_string());
     line("preemptions, attempts lost", &|_, run| format!("{}, {}", run.preemptions, run.lost_attempts));
     line("lost with them, of all work", &|_, run| percent(run.lost_seconds / busy(run)));
@@ -158,7 +166,14 @@ fn runs(out: &mut String, of: &Forecast<'_>) {
     line("journal", &|_, run| bytes(run.minutes.total(Counted::JournalBytes) as u64));
     line("hidden states at a time, at most", &|_, run| bytes(run.standing as u64));
     line("worker hours", &|_, run| hours(run.alive_seconds));
-    line(&format!("cost at ${} an hour", of.price), &|_, run| format!("${}", count(run.alive_seconds / 3600.0 * of.price)));
+    if of.runs.iter().any(|(fleet, _)| fleet.fit_workers > 0) {
+        line("workers that take fits alone, and their hours", &|fleet, run| {
+            format!("{}, {}", fleet.fit_workers, hours(run.fit_alive_seconds))
+        });
+        line(&format!("cost at ${} and ${} an hour", of.price, of.fit_price), &|_, run| format!("${}", count(of.cost(run))));
+    } else {
+        line(&format!("cost at ${} an hour", of.price), &|_, run| format!("${}", count(of.cost(run))));
+    }
     out.push('\n');
 }
 
@@ -187,28 +202,27 @@ fn beyond(out: &mut String, of: &Forecast<'_>) {
     )
     .expect("fits");
     let estimate = &of.sweep.plan.estimate;
-    let sharded: u64 = estimate.units.iter().filter(|(kind, _)| !whole(**kind)).map(|(_, of)| of.units).sum();
-    let fits: u64 = estimate.units.iter().filter(|(kind, _)| whole(**kind)).map(|(_, of)| of.units).sum();
+    let sharded: u64 = estimate.units.iter().filter(|(kind, _)| kind.runs_model()).map(|(_, of)| of.units).sum();
+    let fits: u64 = estimate.units.iter().filter(|(kind, _)| !kind.runs_model()).map(|(_, of)| of.units).sum();
     head(out, &["extrapolated", &format!("× {f}")]);
     row(out, &["rows".to_owned(), count(estimate.rows as f64 * f)]);
     row(out, &["units of some rows".to_owned(), count(sharded as f64 * f)]);
     row(out, &["units of all rows (as many as before)".to_owned(), fits.to_string()]);
-    row(out, &["worker hours, nothing lost".to_owned(), hours(total.seconds * f)]);
-    row(out, &[format!("cost at ${} an hour, nothing lost", of.price), format!("${}", count(total.seconds * f / 3600.0 * of.price))]);
+    row(out, &["hours of units".to_owned(), hours(total.seconds * f)]);
+    if let Some((fleet, _)) = of.runs.first() {
+        let alone = f * total.ideal(&Fleet { workers: 1, fit_workers: 0, ..*fleet });
+        row(out, &["worker hours, nothing lost".to_owned(), hours(alone)]);
+        row(out, &[format!("cost at ${} an hour, nothing lost", of.price), format!("${}", count(alone / 3600.0 * of.price))]);
+    }
     row(out, &["store: reads".to_owned(), format!("{}, {}", count(total.gets * f), bytes((total.read * f) as u64))]);
     row(out, &["store: writes".to_owned(), format!("{}, {}", count(total.puts * f), bytes((total.written * f) as u64))]);
     row(out, &["longest unit".to_owned(), seconds(total.unit_seconds * f)]);
     row(out, &["longest chain of units".to_owned(), seconds(total.chain_seconds * f)]);
     row(out, &["one read-out of the widest fit".to_owned(), bytes((total.held * f) as u64)]);
     for (fleet, _) in &of.runs {
-        let least = (total.seconds / fleet.workers as f64).max(total.chain_seconds) * f;
+        let least = total.ideal(fleet).max(total.chain_seconds) * f;
         row(out, &[format!("wall time of {} workers, at least", fleet.workers), seconds(least)]);
     }
-}
-
-/// Whether a unit of that kind is about all rows.
-fn whole(kind: UnitKind) -> bool {
-    matches!(kind, UnitKind::Fit | UnitKind::Transfer)
 }
 
 /// The same for programs.
@@ -217,12 +231,12 @@ pub fn json(of: &Forecast<'_>) -> Value {
         let rates = |what: Counted| value!({"mean": run.mean(what), "peak": run.minutes.peak(what), "total": run.minutes.total(what)});
         let busy = run.busy_seconds.iter().map(|(kind, seconds)| (kind.as_str().to_owned(), value!(seconds)));
         value!({
-            "workers": fleet.workers, "preempted_per_hour": fleet.preempted_per_hour, "seed": fleet.seed,
-            "wall_seconds": run.wall_seconds, "ideal_seconds": of.total.seconds / run.workers as f64,
-            "alive_seconds": run.alive_seconds, "lost_seconds": run.lost_seconds, "overtaken_seconds": run.overtaken_seconds,
+            "workers": fleet.workers, "apart": fleet.apart, "fit_workers": fleet.fit_workers, "preempted_per_hour": fleet.preempted_per_hour, "seed": fleet.seed,
+            "wall_seconds": run.wall_seconds, "ideal_seconds": of.total.ideal(fleet),
+            "alive_seconds": run.alive_seconds, "fit_alive_seconds": run.fit_alive_seconds, "lost_seconds": run.lost_seconds, "overtaken_seconds": run.overtaken_seconds,
             "busy_seconds": busy.collect::<serde_json::Map<_, _>>(), "preemptions": run.preemptions, "lost_attempts": run.lost_attempts,
             "units": run.units, "attempts": run.attempts, "loads": run.loads, "leases": run.in_flight, "standing_bytes": run.standing,
-            "cost": run.alive_seconds / 3600.0 * of.price,
+            "cost": of.cost(run),
             "per_second": Counted::ALL.map(|what| (what, rates(what))).into_iter().collect::<std::collections::BTreeMap<_, _>>(),
         })
     };

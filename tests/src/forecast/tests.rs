@@ -24,7 +24,7 @@ async fn small(dtype: &str) -> Plan {
 }
 
 fn fleet(workers: usize, preempted_per_hour: f64) -> Fleet {
-    Fleet { workers, preempted_per_hour, replaced_after: 60.0, seed: 1 }
+    Fleet { workers, apart: false, fit_workers: 0, preempted_per_hour, replaced_after: 60.0, seed: 1 }
 }
 
 /// The longest chain of units where each loads its model and waits for what its worker published before.
@@ -53,6 +53,29 @@ async fn without_preemptions_the_wall_time_is_between_the_ideal_and_what_any_ord
         assert!((run.alive_seconds - workers as f64 * run.wall_seconds).abs() < 1e-3);
         assert_eq!((run.preemptions, run.lost_attempts, run.lost_seconds), (0, 0, 0.0));
     }
+}
+
+#[tokio::test]
+async fn fits_beside_passes_take_less_time_than_the_two_after_one_another() {
+    let (plan, rates) = (small("f32").await, slow());
+    let total = Total::of(&plan, &rates);
+    let passes = total.seconds - total.fit_seconds;
+    assert!(total.fit_seconds > 0.0 && passes > 0.0);
+    for workers in [1, 3, 8] {
+        let (one, apart) = (fleet(workers, 0.0), Fleet { apart: true, ..fleet(workers, 0.0) });
+        let helped = Fleet { fit_workers: workers, ..one };
+        let [alone, both, more] = [one, apart, helped].map(|fleet| simulate(&plan, &rates, fleet));
+        for (fleet, run) in [(one, &alone), (apart, &both), (helped, &more)] {
+            assert_eq!(run.units.committed, plan.units.len() as u64);
+            assert!(run.wall_seconds >= total.ideal(&fleet) - 1e-6, "{fleet:?}: {}", run.wall_seconds);
+        }
+        let (less, least) = (both.wall_seconds < alone.wall_seconds, both.wall_seconds <= alone.wall_seconds);
+        assert!(if workers == 1 { less } else { least }, "{} and {}", both.wall_seconds, alone.wall_seconds);
+        assert!((both.alive_seconds - workers as f64 * both.wall_seconds).abs() < 1e-3 && both.fit_alive_seconds == 0.0);
+        assert!((more.fit_alive_seconds - workers as f64 * more.wall_seconds).abs() < 1e-3);
+    }
+    assert_eq!(total.ideal(&fleet(2, 0.0)), total.seconds / 2.0);
+    assert_eq!(total.ideal(&Fleet { apart: true, ..fleet(2, 0.0) }), passes.max(total.fit_seconds) / 2.0);
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
-//! One simulated worker: what it computes, what it publishes meanwhile, which models it has in memory.
+//! One simulated computer with a worker, or with two: one for passes, one for fits. What each computes, what it publishes meanwhile,
+//! which models it has in memory.
 
 use std::time::Duration;
 
 use limbic_core::machine::{Held, WorkerId};
 use limbic_proto::key::Digest;
+use limbic_proto::takes::Takes;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -24,40 +26,32 @@ pub(super) struct Attempt {
     pub(super) work: Work,
 }
 
-/// Who is in a slot of the fleet.
+/// Who is in a slot of the fleet. All its workers come and go together.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(super) struct Computer {
     slot: usize,
     /// Goes up whenever another one comes or this one goes.
     pub(super) life: u64,
-    pub(super) id: WorkerId,
     since: Option<Duration>,
-    /// The most recently used first.
-    loaded: Vec<Digest>,
-    pub(super) running: Option<Attempt>,
-    pub(super) publishing: Option<Attempt>,
-    /// Attempts that the next heartbeat's answer stops.
-    pub(super) cancels: Vec<String>,
-    waits_since: Duration,
+    pub(super) workers: Vec<Worker>,
     /// Its own stream, so that a slot's lifetimes are the same whatever the others do.
     lifetimes: ChaCha8Rng,
 }
 
-impl Worker {
-    pub(super) fn new(slot: usize, seed: u64) -> Worker {
+impl Computer {
+    pub(super) fn new(slot: usize, takes: &[Takes], seed: u64) -> Computer {
         let mut lifetimes = ChaCha8Rng::seed_from_u64(seed);
         lifetimes.set_stream(slot as u64 + 1);
-        let id = WorkerId(String::new());
-        let (loaded, cancels) = (Vec::new(), Vec::new());
-        Worker { slot, life: 0, id, since: None, loaded, running: None, publishing: None, cancels, waits_since: Duration::ZERO, lifetimes }
+        Computer { slot, life: 0, since: None, workers: takes.iter().map(|takes| Worker::new(*takes)).collect(), lifetimes }
     }
 
     /// A new one comes.
-    pub(super) fn arrive(&mut self, now: Duration) -> WorkerId {
+    pub(super) fn arrive(&mut self, now: Duration) {
         self.life += 1;
-        self.id = WorkerId(format!("w{}-{}", self.slot, self.life));
         self.since = Some(now);
-        self.id.clone()
+        for worker in &mut self.workers {
+            worker.id = WorkerId(format!("w{}-{}-{}", self.slot, self.life, worker.takes));
+        }
     }
 
     /// Seconds until it is preempted: exponential, so preemptions are a Poisson process. None where nobody is.
@@ -69,10 +63,29 @@ impl Worker {
     /// It goes, with all that it had; says how many seconds it was there.
     pub(super) fn vanish(&mut self, now: Duration) -> f64 {
         self.life += 1;
-        (self.running, self.publishing) = (None, None);
-        self.loaded.clear();
-        self.cancels.clear();
+        self.workers.iter_mut().for_each(|worker| *worker = Worker::new(worker.takes));
         self.since.take().map_or(0.0, |since| (now - since).as_secs_f64())
+    }
+}
+
+/// One worker of a computer.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) id: WorkerId,
+    pub(super) takes: Takes,
+    /// The most recently used first.
+    loaded: Vec<Digest>,
+    pub(super) running: Option<Attempt>,
+    pub(super) publishing: Option<Attempt>,
+    /// Attempts that the next heartbeat's answer stops.
+    pub(super) cancels: Vec<String>,
+    waits_since: Duration,
+}
+
+impl Worker {
+    fn new(takes: Takes) -> Worker {
+        let (id, loaded, cancels) = (WorkerId(String::new()), Vec::new(), Vec::new());
+        Worker { id, takes, loaded, running: None, publishing: None, cancels, waits_since: Duration::ZERO }
     }
 
     /// It waits for a unit.
