@@ -6,7 +6,7 @@ use limbic_core::machine::Event;
 use limbic_core::plan::PlannedUnit;
 use limbic_proto::commit::{self, Commit};
 use limbic_proto::key::UnitKey;
-use limbic_store::Store;
+use limbic_store::{Store, StoreError};
 
 use crate::failure::Failure;
 use crate::sweep::Sweep;
@@ -40,8 +40,13 @@ impl Chains {
         while let Some((unit, planned)) = open.pop() {
             let Some(link) = links.get(&unit).filter(|link| commit::stands(**link)) else { continue };
             let generation = commit::generation(*link);
-            if let Some(Commit::Split { .. }) = store.commit(&unit, generation).await? {
-                let halves = planned.split();
+            let commit = match store.commit(&unit, generation).await {
+                // Whoever reads the unit finds the same, and has it computed again.
+                Err(StoreError::Corrupt { .. }) => None,
+                commit => commit?,
+            };
+            if let Some(Commit::Split { .. }) = commit {
+                let halves = planned.split(&sweep.plan.versions);
                 open.extend(halves.iter().map(|half| (half.unit.spec.key(), half.clone())).filter(|(key, _)| marked.contains(key)));
                 splits.insert(unit, (generation, halves));
             }

@@ -51,6 +51,9 @@ pub struct SessionSettings {
 /// How long an answer of the store is waited for by what may be asked again, or can do without.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How long a wish may take to be written before whoever has it is told that it isn't yet.
+const WRITE: Duration = Duration::from_secs(10);
+
 /// Objects that are looked for at the same time.
 const LOOKS: usize = 16;
 
@@ -109,15 +112,18 @@ impl Handle {
         self.ask(|done| Command::Event { event, done }).await
     }
 
-    /// Tells the machine of a user's wish, and waits until it stands in the sweep's journal. How many units it reached: see
-    /// [`Machine::reach`](limbic_core::machine::Machine::reach).
+    /// Tells the machine of a user's wish, and waits until it stands in the sweep's journal, if that doesn't take long. How many
+    /// units it reached: see [`Machine::reach`](limbic_core::machine::Machine::reach); and whether it stands there.
     ///
     /// # Errors
     /// The coordinator has ended.
-    pub async fn change(&self, sweep: &str, wish: Event) -> Result<usize, Gone> {
+    pub async fn change(&self, sweep: &str, wish: Event) -> Result<(usize, bool), Gone> {
         let reached = self.ask(|reply| Command::Wish { wish, reply }).await?;
-        self.ask(|done| Command::Written { sweep: SweepId(sweep.to_owned()), done }).await?;
-        Ok(reached)
+        let written = self.ask(|done| Command::Written { sweep: SweepId(sweep.to_owned()), done });
+        match tokio::time::timeout(WRITE, written).await {
+            Ok(written) => written.map(|()| (reached, true)),
+            Err(_) => Ok((reached, false)),
+        }
     }
 
     /// Waits for a unit, at most that long. Whether the worker is of this session, [`Handle::knows`].
@@ -233,17 +239,21 @@ impl Handle {
     }
 
     /// Whether the commit that an attempt has found is no result, but says that the unit was split; the machine is told.
-    /// The store is asked, but not for long: a coordinator that has split the unit itself learns so anyway.
+    /// None where the store, which isn't asked for long, gives no answer: what was split must not be taken for a result.
     ///
     /// # Errors
     /// The coordinator has ended.
-    pub async fn split_by_others(&self, unit: UnitKey, generation: u32) -> Result<bool, Gone> {
-        let found = tokio::time::timeout(LOOK, self.store.commit(&unit, generation)).await;
-        let split = matches!(found, Ok(Ok(Some(Commit::Split { .. }))));
-        if split {
-            self.event(Event::Divided { unit, generation, stands: true }).await?;
+    pub async fn split_by_others(&self, unit: UnitKey, generation: u32) -> Result<Option<bool>, Gone> {
+        match tokio::time::timeout(LOOK, self.store.commit(&unit, generation)).await {
+            Ok(Ok(Some(Commit::Split { .. }))) => {
+                self.event(Event::Divided { unit, generation, stands: true }).await?;
+                Ok(Some(true))
+            }
+            Err(_) => Ok(None),
+            Ok(Err(error)) if error.out_of_reach() => Ok(None),
+            // What can't be read is found corrupt by whoever reads it.
+            Ok(_) => Ok(Some(false)),
         }
-        Ok(split)
     }
 
     /// Tells the machine first, before it is told that an attempt could not read a generation of `bad`, what of the unit's
@@ -273,12 +283,18 @@ impl Handle {
     /// extended meanwhile, by all its units.
     ///
     /// # Errors
-    /// The store can't be read or written.
+    /// The store can't be read or written; or the sweep is of [other versions](Sweep::foreign) and not complete.
     pub async fn open(&self, sweep: Sweep) -> Result<(), Failure> {
         let _one_at_a_time = self.opening.lock().await;
         if self.status(&sweep.id).await.map_err(Failure::again)?.is_some() {
             let chains = Chains::read(&self.store, &sweep).await?;
             return self.ask(|done| Command::Extend { sweep: Box::new(sweep), chains, done }).await.map_err(Failure::again);
+        }
+        // Nobody here can compute what is missing of a sweep of other versions, and one that is complete is only shown.
+        if let Some(why) = sweep.foreign()
+            && Chains::read(&self.store, &sweep).await?.committed(&sweep) < sweep.plan.units.len()
+        {
+            return Err(Failure::user(why));
         }
         let holder = format!("{}@{}", std::process::id(), self.settings.session);
         let journal = Journal::lead(&self.store, &sweep.id, &holder).await?;

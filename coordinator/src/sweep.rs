@@ -11,6 +11,7 @@ use limbic_core::plan::{ModelFacts, Plan, PlanError, Revision, plan, plan_revisi
 use limbic_proto::key::Digest;
 use limbic_proto::rows::{Rows, Split};
 use limbic_proto::spec::{CorpusSpec, Facts, ModelSpec, Spec, sweep_id};
+use limbic_proto::unit::Versions;
 use limbic_proto::{layout, rows};
 use limbic_report::too_few;
 use limbic_store::create::nonce;
@@ -39,6 +40,9 @@ pub struct Accepted {
     pub models: Vec<ModelFacts>,
     /// What ingestion noticed.
     pub notes: Vec<String>,
+    /// What its units compute. Those of releases that didn't say so are taken for today's.
+    #[serde(default)]
+    pub versions: Versions,
 }
 
 /// A sweep with its rows and its plan.
@@ -72,6 +76,13 @@ impl Sweep {
     /// What is worth saying where a sweep of such a name and so many units was asked for, and this one stood already.
     pub fn standing(&self, name: &str, units: usize) -> Vec<String> {
         let (mut notes, known) = (Vec::new(), self.name());
+        if self.earlier.last().is_some_and(|before| before.versions != self.accepted.versions) {
+            notes.push(
+                "this release computes hidden states or fits otherwise than the one that accepted the sweep (their versions differ): all of \
+                 that is computed anew, and the old results stay in the store"
+                    .to_owned(),
+            );
+        }
         // A further revision may only say where the models lie by now.
         if self.plan.units.len() > units {
             notes
@@ -103,6 +114,23 @@ impl Sweep {
             }
         }
         notes
+    }
+
+    /// Why this release can't compute what is missing of it, if so.
+    pub fn foreign(&self) -> Option<String> {
+        let (theirs, ours) = (self.plan.versions, Versions::CURRENT);
+        (theirs != ours).then(|| {
+            format!(
+                "sweep {} ({}) was accepted by a release that computes other versions (hidden states {}, fits {}; this one {} and {}): what is \
+                 missing of it can't be computed here; submit or run its spec again, and all of it is computed in this release's",
+                self.id,
+                self.name(),
+                theirs.engine,
+                theirs.repeated,
+                ours.engine,
+                ours.repeated
+            )
+        })
     }
 
     /// Its size and what it costs.
@@ -227,12 +255,12 @@ fn put_together(spec: Spec, rows: Rows, models: Vec<ModelFacts>, notes: Vec<Stri
     let digest = rows.digest();
     let contents: Vec<_> = models.iter().map(|m| (m.name.clone(), m.digest, m.dtype)).collect();
     let id = sweep_id(&spec, &digest, &contents);
-    let accepted = Accepted { nonce: nonce(), spec, rows: digest, models, notes };
+    let accepted = Accepted { nonce: nonce(), spec, rows: digest, models, notes, versions: plan.versions };
     Ok(Sweep { id, accepted, earlier: Vec::new(), rows, plan })
 }
 
 /// Writes an accepted sweep down; if the same sweep stands already, that one is returned. Where its models lie elsewhere
-/// by now, a new revision says so.
+/// by now, or this release computes other versions, a new revision says so.
 ///
 /// # Errors
 /// The same sweep was cancelled; or the store can't be written.
@@ -301,7 +329,7 @@ async fn create(store: &Store, id: &str, revision: u64, accepted: &Accepted) -> 
 
 fn planned(earlier: &[Accepted], last: &Accepted, rows: &Rows) -> Result<Plan, PlanError> {
     let all: Vec<Revision<'_>> = earlier.iter().chain([last]).map(|a| Revision { spec: &a.spec, models: &a.models }).collect();
-    plan_revisions(&all, rows)
+    plan_revisions(&all, rows, last.versions)
 }
 
 /// Takes up a sweep from the store.

@@ -32,14 +32,40 @@ pub const MDL_VERSION: u32 = PROBE_VERSION + 1;
 /// [`MDL_VERSION`], and when only those fits change.
 pub const REPEATED_VERSION: u32 = MDL_VERSION + 1;
 
-/// The version of fit units with these probes, on rows that [repeat](crate::rows::Rows::repeat) or don't.
-pub fn fit_version(probes: &[ProbeSpec], repeated: bool) -> u32 {
-    let measured = probes.iter().any(ProbeSpec::coded);
-    let trained = probes.iter().any(|probe| matches!(probe, ProbeSpec::Mlp(_) | ProbeSpec::OffsetMlp(_)));
-    match (measured, trained) {
-        (true, _) | (_, true) if repeated => REPEATED_VERSION,
-        (true, _) => MDL_VERSION,
-        (false, _) => PROBE_VERSION,
+/// The versions of everything that units compute. A sweep keeps those it was accepted with, so that its results are found by later
+/// releases, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Versions {
+    /// [`ENGINE_VERSION`].
+    pub engine: u32,
+    /// [`PROBE_VERSION`].
+    pub probe: u32,
+    /// [`MDL_VERSION`].
+    pub mdl: u32,
+    /// [`REPEATED_VERSION`].
+    pub repeated: u32,
+}
+
+impl Versions {
+    /// What this release computes.
+    pub const CURRENT: Versions = Versions { engine: ENGINE_VERSION, probe: PROBE_VERSION, mdl: MDL_VERSION, repeated: REPEATED_VERSION };
+
+    /// The version of fit units with these probes, on rows that [repeat](crate::rows::Rows::repeat) or don't.
+    pub fn fit(&self, probes: &[ProbeSpec], repeated: bool) -> u32 {
+        let measured = probes.iter().any(ProbeSpec::coded);
+        let trained = probes.iter().any(|probe| matches!(probe, ProbeSpec::Mlp(_) | ProbeSpec::OffsetMlp(_)));
+        match (measured, trained) {
+            (true, _) | (_, true) if repeated => self.repeated,
+            (true, _) => self.mdl,
+            (false, _) => self.probe,
+        }
+    }
+}
+
+impl Default for Versions {
+    fn default() -> Versions {
+        Versions::CURRENT
     }
 }
 

@@ -254,9 +254,9 @@ fn halves_of_a_split_unit_are_found_by_their_keys() {
     let store = limbic_store::Store::open(&led.sandbox.path("store").to_string_lossy()).unwrap();
     let (whole, halves) = tokio::runtime::Runtime::new().unwrap().block_on(async {
         let sweep = limbic::sweep::open(&store, &id).await.unwrap();
-        let splits = |key: &&UnitKey| sweep.plan.units[key].split().len() == 2;
+        let splits = |key: &&UnitKey| sweep.plan.units[key].split(&sweep.plan.versions).len() == 2;
         let whole = *sweep.plan.order.iter().find(splits).unwrap();
-        let halves: Vec<UnitKey> = sweep.plan.units[&whole].split().iter().map(|half| half.unit.spec.key()).collect();
+        let halves: Vec<UnitKey> = sweep.plan.units[&whole].split(&sweep.plan.versions).iter().map(|half| half.unit.spec.key()).collect();
         assert!(store.split(&whole, 0, &halves).await.unwrap());
         (whole, halves)
     });

@@ -13,6 +13,7 @@ use limbic_proto::journal::Record;
 use limbic_proto::key::UnitKey;
 use limbic_proto::spec::Spec;
 use limbic_proto::takes::Takes;
+use limbic_proto::unit::Versions;
 use limbic_tests::Sandbox;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -233,7 +234,7 @@ fn released(stood: &[Stood]) -> Vec<(UnitKey, u32)> {
 
 /// A unit, its halves, and theirs.
 fn family(unit: &PlannedUnit) -> BTreeSet<UnitKey> {
-    unit.split().iter().flat_map(family).chain([unit.unit.spec.key()]).collect()
+    unit.split(&Versions::CURRENT).iter().flat_map(family).chain([unit.unit.spec.key()]).collect()
 }
 
 #[test]

@@ -1,15 +1,23 @@
-//! Two coordinators that both believe that they lead.
+//! Two coordinators that both believe that they lead, and workers and sweeps that are not what a coordinator believes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use limbic::coordinator::{Handle, Options, start};
+use limbic::service::WorkersService;
 use limbic::sweep;
 use limbic_core::machine::{Event, Settings};
 use limbic_proto::commit::{Commit, Done, Provenance};
+use limbic_proto::key::UnitKey;
 use limbic_proto::layout;
+use limbic_proto::status::SweepState;
 use limbic_proto::takes::Takes;
+use limbic_proto::unit::{ENGINE_VERSION, REPEATED_VERSION, Versions};
+use limbic_proto::wire::report_request::Outcome;
+use limbic_proto::wire::workers_server::Workers;
+use limbic_proto::wire::{Committed, Held, PROTOCOL, RegisterRequest, ReportRequest};
 use limbic_store::{Created, Store};
 use limbic_tests::Sandbox;
+use tonic::Request;
 
 fn lead(store: &Store) -> Handle {
     let machine = Settings { adoption_window: Duration::ZERO, ..Settings::default() };
@@ -60,6 +68,11 @@ async fn nothing_is_granted_while_the_store_does_not_say_what_is_committed() {
     std::fs::rename(sandbox.path("store"), sandbox.path("away")).unwrap();
     let answer = newer.lease("of the newer".into(), Vec::new(), Duration::from_secs(3)).await.unwrap();
     assert_eq!(answer.grant, None, "the store was asked in vain");
+    let asked = Instant::now();
+    while newer.list().await.unwrap()[0].attempts.started > 0 {
+        assert!(asked.elapsed() < Duration::from_secs(10), "what reached nobody was no attempt");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     std::fs::rename(sandbox.path("away"), sandbox.path("store")).unwrap();
     let mut granted = 0;
     while let Some(grant) = newer.lease("of the newer".into(), Vec::new(), Duration::from_secs(1)).await.unwrap().grant {
@@ -95,4 +108,111 @@ async fn what_the_older_leaders_workers_commit_is_not_leased_again_by_the_newer(
     assert!(granted.len() >= 10, "everything else that waits for nothing is granted: {}", granted.len());
     let status = &newer.list().await.unwrap()[0];
     assert_eq!(status.units.committed, 3, "what was found committed counts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_for_another_store_is_none_of_a_coordinators_business() {
+    let sandbox = Sandbox::new("", "");
+    let (store, _older, newer) = both(&sandbox).await;
+    register(&newer, "w").await;
+    let grant = newer.lease("w".into(), Vec::new(), Duration::from_secs(5)).await.unwrap().grant.unwrap();
+    let held = |store: &str| Held {
+        sweep: grant.sweep.clone(),
+        key: grant.key.clone(),
+        attempt: grant.attempt.clone(),
+        token: grant.token,
+        store: store.to_owned(),
+        ..Held::default()
+    };
+    let service = WorkersService::new(newer.clone());
+    let report = |store: &str| ReportRequest {
+        worker: "w".into(),
+        epoch: 0,
+        held: Some(held(store)),
+        outcome: Some(Outcome::Committed(Committed { mine: true, tokens: 1, seconds: 1.0 })),
+    };
+    service.report(Request::new(report("s3://elsewhere"))).await.expect("the worker lets go of it");
+    let done = async || newer.list().await.unwrap()[0].units.committed;
+    assert_eq!(done().await, 0, "what was committed there is nothing here");
+    service.report(Request::new(report(store.url()))).await.unwrap();
+    assert_eq!(done().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_computes_other_versions_is_refused() {
+    let sandbox = Sandbox::new("", "");
+    let (_, _, newer) = both(&sandbox).await;
+    let service = WorkersService::new(newer);
+    let request = |engine_version, fit_version| RegisterRequest {
+        protocol: PROTOCOL,
+        worker: "w".into(),
+        engine_version,
+        fit_version,
+        ..RegisterRequest::default()
+    };
+    service.register(Request::new(request(ENGINE_VERSION, REPEATED_VERSION))).await.unwrap();
+    for (engine, fits) in [(ENGINE_VERSION - 1, REPEATED_VERSION), (ENGINE_VERSION, REPEATED_VERSION + 1), (0, 0)] {
+        let refused = service.register(Request::new(request(engine, fits))).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+        assert!(refused.message().contains("run the same version on both sides"), "{}", refused.message());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_late_with_an_earlier_revision_takes_nothing_back() {
+    let sandbox = Sandbox::new("", "");
+    let store = Store::open(sandbox.path("store").to_str().unwrap()).unwrap();
+    let prepare = async |replace: &[(&str, &str)]| sweep::prepare(sweep::read_spec(&sandbox.small(replace)).unwrap()).await.unwrap();
+    let first = sweep::accept(&store, prepare(&[]).await).await.unwrap();
+    let coordinator = lead(&store);
+    coordinator.open(first.clone()).await.unwrap();
+    let total = async || coordinator.list().await.unwrap()[0].units.total;
+    let before = total().await;
+    let more = prepare(&[("offsets: [0, 1, 3]", "offsets: [0, 1, 2, 3]")]).await;
+    let second = sweep::extend(&store, &first.id, more).await.unwrap();
+    coordinator.open(second).await.unwrap();
+    let extended = total().await;
+    assert!(extended > before);
+    coordinator.open(first).await.unwrap();
+    assert_eq!(total().await, extended);
+}
+
+/// A sweep that an earlier release accepted keeps its units, and so its results; what is missing of it is computed anew once it is
+/// submitted again.
+#[tokio::test(flavor = "multi_thread")]
+async fn results_of_an_earlier_release_stay_what_they_are() {
+    let sandbox = Sandbox::new("", "");
+    let store = Store::open(sandbox.path("store").to_str().unwrap()).unwrap();
+    let prepared = sweep::prepare(sweep::read_spec(&sandbox.small(&[])).unwrap()).await.unwrap();
+    let older = Versions { engine: ENGINE_VERSION - 1, ..Versions::CURRENT };
+    let mut accepted = prepared.accepted.clone();
+    accepted.versions = older;
+    store.put_content(&layout::rows(&accepted.rows), prepared.rows.to_bytes().into()).await.unwrap();
+    let body = serde_json::to_vec(&accepted).unwrap().into();
+    store.create(&layout::spec(&prepared.id, 0), &accepted.nonce, body).await.unwrap();
+
+    let standing = sweep::open(&store, &prepared.id).await.unwrap();
+    assert_eq!(standing.plan.units.len(), prepared.plan.units.len());
+    assert!(standing.plan.units.keys().all(|unit| !prepared.plan.units.contains_key(unit) || unit_reads_no_model(&standing, unit)));
+    let refused = lead(&store).open(standing.clone()).await.unwrap_err();
+    assert!(refused.code() == 2 && refused.to_string().contains("submit or run its spec again"), "{refused}");
+
+    for unit in standing.plan.units.keys() {
+        commit(&store, &unit.hex()).await;
+    }
+    let coordinator = lead(&store);
+    coordinator.open(standing.clone()).await.unwrap();
+    assert_eq!(coordinator.list().await.unwrap()[0].state, SweepState::Complete, "it has nothing to compute");
+
+    let again = sweep::accept(&store, prepared.clone()).await.unwrap();
+    assert_eq!((again.plan.versions, again.earlier.len()), (Versions::CURRENT, 1));
+    assert_eq!(again.plan.order, prepared.plan.order, "all of it in this release's versions");
+    assert!(again.standing("small", prepared.plan.units.len()).iter().any(|note| note.contains("computed anew")));
+    assert_eq!(sweep::accept(&store, prepared).await.unwrap().earlier.len(), 1, "and once is enough");
+}
+
+/// Baselines on words are the same in both.
+fn unit_reads_no_model(sweep: &sweep::Sweep, unit: &UnitKey) -> bool {
+    let spec = &sweep.plan.units[unit].unit.spec;
+    spec.model().is_none() && spec.dependencies().is_empty()
 }

@@ -16,6 +16,7 @@ use limbic_proto::wire::Grant;
 use limbic_store::pauses::jittered;
 use limbic_store::{Store, StoreError};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 use tracing::Instrument;
 
@@ -124,6 +125,15 @@ impl Session {
     }
 }
 
+/// Lets go of an attempt however publishing it ends: heartbeats would keep the lease of one that panicked for ever.
+struct LetGo(Arc<Holding>, Arc<Held>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.let_go(&self.1);
+    }
+}
+
 /// The loop that leases and executes.
 struct Work {
     shared: Arc<Shared>,
@@ -137,15 +147,31 @@ struct Work {
 
 impl Work {
     async fn until_done(&mut self) -> Result<ExitKind, SessionError> {
+        // A worker may well be started before the first sweep is submitted to a coordinator whose other sweeps are all finished.
+        let (began, mut seen_work) = (Instant::now(), false);
+        let Settings { exit_when_finished, timing, .. } = self.shared.settings.clone();
         loop {
             if self.shared.drain.has_begun() {
                 return Ok(ExitKind::Drained);
             }
+            let asked = Instant::now();
             match self.shared.lease().await? {
-                Leased::Grant(grant) => self.execute(*grant).await?,
-                Leased::Finished if self.shared.settings.exit_when_finished => return Ok(ExitKind::Finished),
-                Leased::Finished => self.shared.rest().await,
-                Leased::Nothing => {}
+                Leased::Grant(grant) => {
+                    seen_work = true;
+                    self.execute(*grant).await?;
+                }
+                Leased::Dismissed if exit_when_finished => return Ok(ExitKind::Finished),
+                Leased::Finished if exit_when_finished && (seen_work || began.elapsed() >= timing.patience) => {
+                    return Ok(ExitKind::Finished);
+                }
+                Leased::Finished | Leased::Dismissed => self.shared.rest().await,
+                Leased::Nothing => {
+                    seen_work = true;
+                    // An answer without a wait means that somebody else has asked in this worker's name.
+                    if asked.elapsed() < timing.poll / 10 {
+                        self.shared.rest().await;
+                    }
+                }
             }
         }
     }
@@ -153,11 +179,11 @@ impl Work {
     /// Executes a granted unit, and begins to publish what came out.
     async fn execute(&mut self, grant: Grant) -> Result<(), SessionError> {
         let shared = self.shared.clone();
-        let held = shared.holding.take(&grant);
+        let named = shared.link.registered().map(|r| r.store).unwrap_or_default();
+        let held = shared.holding.take(&grant, &named);
         if shared.drain.has_begun() {
             return shared.give_back(&held).await;
         }
-        let named = shared.link.registered().map(|r| r.store).unwrap_or_default();
         let store = match self.store(&named) {
             Ok(store) => store,
             Err(error) => {
@@ -187,7 +213,13 @@ impl Work {
         if matches!(computed, attempt::Computed::Leave { .. }) {
             return attempt.publish(computed).instrument(span).await;
         }
-        self.finishing.spawn(async move { attempt.publish(computed).await }.instrument(span));
+        let let_go = LetGo(shared.holding.clone(), attempt.held.clone());
+        let publish = async move {
+            let ended = attempt.publish(computed).await;
+            drop(let_go);
+            ended
+        };
+        self.finishing.spawn(publish.instrument(span));
         Ok(())
     }
 

@@ -132,6 +132,24 @@ async fn units_are_executed_committed_and_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_waits_for_the_first_sweep_and_leaves_after_the_last() {
+    let world = World::new();
+    let coordinator = FakeCoordinator::start(State { finished_after: 0, idle: true, ..world.state([]) });
+    let (worker, _stop) = start(settings(&coordinator), FakeExecutor::default());
+    coordinator.until("it has asked again and again", |state| state.leases.len() >= 3).await;
+    assert!(!worker.is_finished(), "whoever started it is about to submit a sweep");
+    coordinator.state().queue = queue([1]);
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Finished);
+    assert!(world.done(&unit(1)).await.is_some());
+
+    let coordinator = FakeCoordinator::start(State { finished_after: 0, idle: true, ..world.state([]) });
+    let patient = settings(&coordinator);
+    let timing = Timing { patience: Duration::from_millis(300), ..patient.timing };
+    let (worker, _stop) = start(Settings { timing, ..patient }, FakeExecutor::default());
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Finished, "nothing came");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_coordinator_is_told_what_is_held() {
     let world = World::new();
     let coordinator = FakeCoordinator::start(world.state([1]));

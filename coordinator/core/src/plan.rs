@@ -47,7 +47,7 @@ use limbic_proto::axis::Layer;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::Rows;
 use limbic_proto::spec::{Activations, Baseline, Condition, Dtype, Spec};
-use limbic_proto::unit::{ModelHint, ModelIdentity, Unit};
+use limbic_proto::unit::{ModelHint, ModelIdentity, Unit, Versions};
 use serde::{Deserialize, Serialize};
 
 pub use check::{PlanError, room};
@@ -283,6 +283,8 @@ pub struct Plan {
     pub weight: f64,
     /// What becomes of hidden states once every unit that reads them is committed; the last revision's word counts.
     pub activations: Activations,
+    /// Those of all its units.
+    pub versions: Versions,
 }
 
 impl Plan {
@@ -312,16 +314,16 @@ pub struct Revision<'a> {
 /// # Errors
 /// What the spec asks of the models or the rows that they don't have; see [`PlanError`].
 pub fn plan(spec: &Spec, rows: &Rows, models: &[ModelFacts]) -> Result<Plan, PlanError> {
-    plan_revisions(&[Revision { spec, models }], rows)
+    plan_revisions(&[Revision { spec, models }], rows, Versions::CURRENT)
 }
 
 /// Plans a sweep of several revisions, the first one first. A revision plans the cells that no earlier one has, so what
-/// is done stays done, and a model's bytes are sought where its last revision says.
+/// is done stays done, and a model's bytes are sought where its last revision says. All units are of the versions that are given.
 ///
 /// # Errors
 /// As [`plan`], and what a later revision changes instead of adding to it.
-pub fn plan_revisions(revisions: &[Revision<'_>], rows: &Rows) -> Result<Plan, PlanError> {
-    let mut planner = Planner::new(rows);
+pub fn plan_revisions(revisions: &[Revision<'_>], rows: &Rows, versions: Versions) -> Result<Plan, PlanError> {
+    let mut planner = Planner::new(rows, versions);
     for revision in revisions {
         check::rows(revision.spec, rows)?;
         check::models(revision.spec, revision.models)?;

@@ -268,6 +268,8 @@ impl Written for Layers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use limbic_proto::unit::Versions;
+
     use crate::plan::{Revision, plan_revisions};
     use crate::testkit::{facts, rows, small_plan, spec};
 
@@ -305,7 +307,7 @@ mod tests {
         let spec = |offsets: &str| spec(&["a"], &format!("layers: [1]\ncontinuation: {{}}\nbaselines: []\noffsets: {offsets}"));
         let (first, second, models) = (spec("[0, 2]"), spec("[0, 2, 8]"), [facts("a", 2)]);
         let revision = |spec| Revision { spec, models: &models };
-        let plan = plan_revisions(&[revision(&first), revision(&second)], &rows(20, &["joy", "anger"])).unwrap();
+        let plan = plan_revisions(&[revision(&first), revision(&second)], &rows(20, &["joy", "anger"]), Versions::CURRENT).unwrap();
         let fits = |offset: u32| format!("offset={offset} kind=fit").parse::<Selector>().unwrap().resolve(&plan).unwrap();
         assert_eq!([0, 2, 8].map(|offset| fits(offset).len()), [1, 1, 1]);
         assert!(fits(0) == fits(2) && fits(2) != fits(8));

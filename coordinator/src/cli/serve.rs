@@ -63,6 +63,7 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
     let machine = limbic_core::machine::Settings { heartbeat, lease_ttl, adoption_window: 2 * heartbeat, ..Default::default() };
     let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: args.exit_when_complete });
     let lead = async {
+        let mut refused = None;
         for sweep in patience.wait_for(async || catalogue::open_all(&store).await).await? {
             // What a try has used up is read again.
             let (id, mut read) = (sweep.id.clone(), Some(sweep));
@@ -73,10 +74,21 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
                 };
                 handle.open(sweep).await
             };
-            patience.wait_for(open).await?;
+            match patience.wait_for(open).await {
+                // What is damaged in one sweep must not keep the others from going on.
+                Err(failure @ Failure::User(_)) => {
+                    tell(Level::WARN, &format_args!("sweep {id} can't be led: {failure}"));
+                    refused = Some(failure);
+                }
+                opened => opened?,
+            }
         }
         handle.all_open().await.map_err(Failure::again)?;
         let sweeps = handle.list().await.map_err(Failure::again)?.len();
+        // Where none can be led, the store is likelier at fault than each of them.
+        if let Some(failure) = refused.filter(|_| sweeps == 0) {
+            return Err(failure);
+        }
         tell(Level::INFO, &format_args!("limbic coordinator on http://{address}, store {}, {}", store.url(), counted(sweeps, "sweep")));
         tokio::select! {
             served = server::serve(listener, handle.clone(), std::future::pending()) => served,

@@ -47,7 +47,7 @@ pub async fn stored_status(store: &Store, sweep: &Sweep) -> Result<Status, Failu
 
 /// The machine as a coordinator would take the sweep up, from the store alone.
 pub(super) async fn stored_machine(store: &Store, sweep: &Sweep) -> Result<Machine, Failure> {
-    let history = journal::read(store, &sweep.id).await.map_err(Failure::again)?.history;
+    let history = journal::read(store, &sweep.id).await?.history;
     let chains = Chains::read(store, sweep).await?;
     let mut machine = Machine::new(Settings::default());
     chains.events().for_each(|event| machine.handle(Duration::ZERO, event));
@@ -63,7 +63,10 @@ async fn all(of: &Where) -> Result<Vec<Status>, Failure> {
     };
     let mut statuses = Vec::new();
     for sweep in catalogue::open_all(&store).await? {
-        statuses.push(stored_status(&store, &sweep).await?);
+        match stored_status(&store, &sweep).await {
+            Err(failure @ Failure::User(_)) => tell(Level::WARN, &format_args!("sweep {} is passed over: {failure}", sweep.id)),
+            status => statuses.push(status?),
+        }
     }
     Ok(statuses)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use limbic_core::history::History;
 use limbic_core::machine::{self, Action, Event, Machine, Progress, SweepId, WorkerId};
+use limbic_core::plan::Plan;
 use limbic_proto::commit::Commit;
 use limbic_proto::journal::Record;
 use limbic_proto::key::{Digest, UnitKey};
@@ -182,14 +183,17 @@ impl Task {
             Command::Lease { worker, loaded, reply } => {
                 // An older wait of the same worker is over: its connection broke or its call was repeated.
                 self.dismissed.remove(&worker);
-                if let Some(older) = self.waiting.insert(worker.clone(), Waiting { loaded: loaded.clone(), reply }) {
-                    let _ = older.reply.send(LeaseResponse::default());
+                if let Some(older) = self.waiting.insert(worker.clone(), Waiting { loaded: loaded.clone(), reply })
+                    && older.reply.send(LeaseResponse::default()).is_ok()
+                {
+                    tracing::warn!(%worker, "asks for a unit while it waits for one: have two processes this name (--id)?");
                 }
                 self.handle(Event::Ready { worker, loaded });
             }
             Command::LeaseOver { worker } => {
                 if let Some(Waiting { reply, .. }) = self.waiting.remove(&worker) {
-                    let _ = reply.send(LeaseResponse { grant: None, finished: self.finished() });
+                    let finished = self.finished();
+                    let _ = reply.send(LeaseResponse { grant: None, finished, dismissed: finished && self.dismiss_workers });
                     self.handle(Event::Unready { worker });
                 }
             }
@@ -212,7 +216,9 @@ impl Task {
             Command::Inputs { sweep, unit, reply } => drop(reply.send(self.machine.inputs(&sweep, &unit))),
             Command::Extend { sweep, chains, done } => {
                 let id = SweepId(sweep.id.clone());
-                if self.machine.plan(&id).is_some_and(|plan| *plan != sweep.plan) {
+                // Whoever read an earlier revision and comes later must not take anything back.
+                let grown = |plan: &Plan| *plan != sweep.plan && plan.units.keys().all(|unit| sweep.plan.units.contains_key(unit));
+                if self.machine.plan(&id).is_some_and(grown) {
                     chains.events().for_each(|event| self.handle(event));
                     self.machine.extend_sweep(self.now(), &id, sweep.plan, chains.links);
                 }
@@ -287,7 +293,7 @@ impl Task {
                 return;
             }
             let Some((worker, Waiting { reply, .. })) = self.waiting.pop_first() else { return };
-            let told = reply.send(LeaseResponse { grant: None, finished: true }).is_ok();
+            let told = reply.send(LeaseResponse { grant: None, finished: true, dismissed: true }).is_ok();
             self.handle(Event::Unready { worker: worker.clone() });
             if told {
                 self.dismissed.insert(worker);
@@ -349,7 +355,7 @@ impl Task {
             }
             Found::Unknown => {
                 tracing::debug!(%worker, unit = %unit.short(), generation, "the store doesn't say whether it is committed");
-                self.handle(Event::Released { worker: worker.clone(), unit, attempt });
+                self.handle(Event::Withdrawn { unit, attempt });
                 self.wait_on(worker);
             }
         }
@@ -366,10 +372,10 @@ impl Task {
     fn hand_over(&mut self, worker: WorkerId, unit: UnitKey, attempt: String, grant: Grant) {
         let generation = grant.generation;
         tracing::debug!(session = self.session, %worker, unit = %unit.short(), %attempt, generation, "granted");
-        let response = LeaseResponse { grant: Some(grant), finished: false };
+        let response = LeaseResponse { grant: Some(grant), ..LeaseResponse::default() };
         let delivered = self.waiting.remove(&worker).is_some_and(|waiting| waiting.reply.send(response).is_ok());
         if !delivered {
-            self.handle(Event::Released { worker, unit, attempt });
+            self.handle(Event::Withdrawn { unit, attempt });
         }
     }
 }

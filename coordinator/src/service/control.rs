@@ -172,8 +172,15 @@ impl Control for ControlService {
             Change::Again => Event::Again { sweep, units: self.meant(&id, &request.select).await? },
             Change::Unspecified => return Err(Status::invalid_argument("ChangeRequest.change is missing")),
         };
-        let units = self.coordinator.change(&id, wish).await? as u64;
-        Ok(Response::new(ChangeResponse { status: encode(&self.find(&id).await?).status, units }))
+        let (units, written) = self.coordinator.change(&id, wish).await?;
+        if !written {
+            return Err(Status::unavailable(format!(
+                "the coordinator does as you wish with sweep {id} from now on, but its store {} doesn't take it down: a coordinator that is \
+                 started again before it does won't know of it",
+                self.coordinator.settings().store
+            )));
+        }
+        Ok(Response::new(ChangeResponse { status: encode(&self.find(&id).await?).status, units: units as u64 }))
     }
 
     async fn show(&self, request: Request<ShowRequest>) -> Result<Response<ShowResponse>, Status> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use limbic_core::machine::{Event, Held as HeldLease, Progress, SweepId, WorkerId};
 use limbic_proto::key::UnitKey;
 use limbic_proto::takes::Takes;
+use limbic_proto::unit::{ENGINE_VERSION, REPEATED_VERSION};
 use limbic_proto::wire::workers_server::Workers;
 use limbic_proto::wire::{
     HeartbeatRequest, HeartbeatResponse, Held, LeaseRequest, LeaseResponse, RegisterRequest, RegisterResponse, ReportRequest,
@@ -29,6 +30,19 @@ impl WorkersService {
     pub fn new(coordinator: Handle) -> Self {
         WorkersService { coordinator }
     }
+
+    /// Those of a worker's attempts whose results go to this coordinator's store. One that was granted by a coordinator of another
+    /// store, whose place this one took, goes on for that.
+    fn ours<'a>(&self, held: &'a [Held]) -> impl Iterator<Item = &'a Held> {
+        let store = self.coordinator.settings().store.clone();
+        held.iter().filter(move |held| held.store == store)
+    }
+
+    /// Whether a unit whose commit a worker has found was split by another coordinator.
+    async fn split(&self, unit: UnitKey, generation: u32) -> Result<bool, Status> {
+        let found = self.coordinator.split_by_others(unit, generation).await?;
+        found.ok_or_else(|| Status::unavailable("the store doesn't say what stands of the unit: report again"))
+    }
 }
 
 #[allow(clippy::result_large_err)]
@@ -48,12 +62,25 @@ fn lease(held: &Held) -> Result<HeldLease, Status> {
     })
 }
 
+/// Refuses a worker whose results are of other versions than those that are planned: each unit would fail there.
+#[allow(clippy::result_large_err)]
+fn check_versions(engine: u32, fits: u32) -> Result<(), Status> {
+    if (engine, fits) == (ENGINE_VERSION, REPEATED_VERSION) {
+        return Ok(());
+    }
+    Err(Status::failed_precondition(format!(
+        "this coordinator plans results of version {ENGINE_VERSION} (hidden states) and {REPEATED_VERSION} (fits), you compute {engine} and \
+         {fits}: run the same version on both sides",
+    )))
+}
+
 #[tonic::async_trait]
 impl Workers for WorkersService {
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<RegisterResponse>, Status> {
         let request = request.into_inner();
         check_protocol(request.protocol)?;
-        let held = request.held.iter().map(lease).collect::<Result<Vec<_>, _>>()?;
+        check_versions(request.engine_version, request.fit_version)?;
+        let held = self.ours(&request.held).map(lease).collect::<Result<Vec<_>, _>>()?;
         let takes = match request.takes.as_str() {
             "" => Takes::All,
             word => word.parse().map_err(|message| Status::invalid_argument(format!("RegisterRequest.takes: {message}")))?,
@@ -85,9 +112,8 @@ impl Workers for WorkersService {
 
     async fn heartbeat(&self, request: Request<HeartbeatRequest>) -> Result<Response<HeartbeatResponse>, Status> {
         let request = request.into_inner();
-        let held = request
-            .held
-            .iter()
+        let held = self
+            .ours(&request.held)
             .map(|h| Ok(Progress { held: lease(h)?, share: h.progress, tokens: h.tokens }))
             .collect::<Result<Vec<_>, Status>>()?;
         Ok(Response::new(self.coordinator.heartbeat(request.worker, request.epoch, held, request.draining).await?))
@@ -96,12 +122,14 @@ impl Workers for WorkersService {
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
         let request = request.into_inner();
         let held = request.held.as_ref().ok_or_else(|| Status::invalid_argument("ReportRequest.held is missing"))?;
+        if self.ours(std::slice::from_ref(held)).next().is_none() {
+            tracing::info!(worker = %request.worker, attempt = %held.attempt, store = %held.store, "an attempt for another store has ended");
+            return Ok(Response::new(ReportResponse {}));
+        }
         let HeldLease { sweep, unit, attempt, generation, .. } = lease(held)?;
         let worker = WorkerId(request.worker);
         let event = match request.outcome {
-            Some(Outcome::Committed(c)) if !c.mine && self.coordinator.split_by_others(unit, generation).await? => {
-                Event::Released { worker, unit, attempt }
-            }
+            Some(Outcome::Committed(c)) if !c.mine && self.split(unit, generation).await? => Event::Released { worker, unit, attempt },
             Some(Outcome::Committed(c)) => Event::Committed { worker, sweep, unit, attempt, generation, mine: c.mine, tokens: c.tokens },
             Some(Outcome::Failed(f)) => {
                 tracing::warn!(%worker, unit = %unit.short(), %attempt, error = %f.error, "attempt failed");

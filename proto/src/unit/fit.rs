@@ -87,7 +87,7 @@ pub enum Features {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitUnit {
-    /// [`super::fit_version`].
+    /// [`super::Versions::fit`].
     pub version: u32,
     /// What is fitted on.
     pub features: Features,

@@ -4,7 +4,7 @@
 //! Halves follow from the unit alone. Rows are known to it by their digest only, so a half names the whole rows and its
 //! place among them.
 
-use super::{ExtractUnit, Features, FitUnit, Hints, PromptUnit, REPEATED_VERSION, RowsIdentity, RowsPart, Unit, UnitSpec, fit_version};
+use super::{ExtractUnit, Features, FitUnit, Hints, PromptUnit, RowsIdentity, RowsPart, Unit, UnitSpec, Versions};
 use crate::spec::ProbeSpec;
 
 impl Unit {
@@ -12,8 +12,8 @@ impl Unit {
     /// transfer and judge units.
     ///
     /// Extract and prompt units are split by rows. Fit units are split by read-outs, unless fits at several of them belong
-    /// together; then by probes; of one probe by the seeds that it draws from.
-    pub fn split(&self) -> Vec<Unit> {
+    /// together; then by probes; of one probe by the seeds that it draws from. `versions` are those of the unit's sweep.
+    pub fn split(&self, versions: &Versions) -> Vec<Unit> {
         match &self.spec {
             UnitSpec::Extract(unit) => {
                 self.by_rows(&unit.rows, |rows| UnitSpec::Extract(ExtractUnit { rows, ..unit.clone() })).unwrap_or_default()
@@ -21,7 +21,7 @@ impl Unit {
             UnitSpec::Prompt(unit) => {
                 self.by_rows(&unit.rows, |rows| UnitSpec::Prompt(PromptUnit { rows, ..unit.clone() })).unwrap_or_default()
             }
-            UnitSpec::Fit(unit) => self.by_fits(unit),
+            UnitSpec::Fit(unit) => self.by_fits(unit, versions),
             // What a transfer computes is little, and a judge's replies are known by the unit that made them.
             UnitSpec::Transfer(_) | UnitSpec::Judge(_) => Vec::new(),
         }
@@ -41,7 +41,7 @@ impl Unit {
         Some(halves.into_iter().map(half).collect())
     }
 
-    fn by_fits(&self, unit: &FitUnit) -> Vec<Unit> {
+    fn by_fits(&self, unit: &FitUnit, versions: &Versions) -> Vec<Unit> {
         if !matches!(unit.features, Features::States { .. }) {
             return Vec::new();
         }
@@ -69,7 +69,7 @@ impl Unit {
                 };
                 let geometry = unit.geometry && part.first() == unit.probes.first();
                 // Where no probe of the whole heeds repeated rows, none of a part does.
-                let version = fit_version(part, unit.version == REPEATED_VERSION);
+                let version = versions.fit(part, unit.version == versions.repeated);
                 FitUnit { version, probes: part.to_vec(), seeds, geometry, ..unit.clone() }
             };
             let named = |part: &[ProbeSpec]| names(part, |probe| probe.name().to_owned());
@@ -116,7 +116,7 @@ mod tests {
     use crate::axis::{Layer, ReadOut};
     use crate::key::Digest;
     use crate::spec::{BadRows, Dtype, LogisticSpec, MlpSpec, Prompt, TooLong};
-    use crate::unit::{ENGINE_VERSION, MDL_VERSION, ModelIdentity, PROBE_VERSION};
+    use crate::unit::{ENGINE_VERSION, MDL_VERSION, ModelIdentity, PROBE_VERSION, REPEATED_VERSION};
 
     fn hints(rows: (usize, usize), title: &str) -> Hints {
         Hints { model: None, dataset: Digest::of(b"rows"), rows, token_budget: 1, flops: 12.0, title: title.to_owned() }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn leaves(unit: &Unit) -> Vec<Unit> {
-        match unit.split() {
+        match unit.split(&Versions::CURRENT) {
             halves if halves.is_empty() => vec![unit.clone()],
             halves => halves.iter().flat_map(leaves).collect(),
         }
@@ -164,12 +164,13 @@ mod tests {
     fn only_fits_that_measure_description_lengths_have_their_version() {
         let logistic = |mdl| ProbeSpec::Logistic(LogisticSpec { mdl, ..LogisticSpec::default() });
         let mlp = || ProbeSpec::Mlp(MlpSpec::default());
-        assert_eq!(fit_version(&[], false), PROBE_VERSION);
-        assert_eq!(fit_version(&[logistic(false), mlp()], false), PROBE_VERSION);
+        assert_eq!(Versions::CURRENT.fit(&[], false), PROBE_VERSION);
+        assert_eq!(Versions::CURRENT.fit(&[logistic(false), mlp()], false), PROBE_VERSION);
+        let of = Versions::CURRENT;
         let versions = |probes: Vec<ProbeSpec>, repeated: bool| {
             let mut unit = fit(1, probes, vec![0]);
             let UnitSpec::Fit(spec) = &mut unit.spec else { unreachable!("it is a fit unit") };
-            spec.version = fit_version(&spec.probes, repeated);
+            spec.version = of.fit(&spec.probes, repeated);
             let version = |half: &Unit| if let UnitSpec::Fit(f) = &half.spec { f.version } else { 0 };
             leaves(&unit).iter().map(version).collect::<Vec<u32>>()
         };
@@ -181,6 +182,20 @@ mod tests {
         assert_eq!((PROBE_VERSION, MDL_VERSION), (8, 9), "units of sweeps whose rows don't repeat");
     }
 
+    #[test]
+    fn halves_of_an_older_releases_fits_are_of_its_versions() {
+        let probes =
+            || vec![ProbeSpec::Logistic(LogisticSpec { mdl: true, ..LogisticSpec::default() }), ProbeSpec::Mlp(MlpSpec::default())];
+        let older = Versions { engine: 1, probe: 2, mdl: 4, repeated: 5 };
+        for (repeated, expected) in [(false, [4, 2]), (true, [5, 5])] {
+            let mut unit = fit(1, probes(), vec![0]);
+            let UnitSpec::Fit(spec) = &mut unit.spec else { unreachable!("it is a fit unit") };
+            spec.version = older.fit(&spec.probes, repeated);
+            let version = |half: &Unit| if let UnitSpec::Fit(f) = &half.spec { f.version } else { 0 };
+            assert_eq!(unit.split(&older).iter().map(version).collect::<Vec<_>>(), expected);
+        }
+    }
+
     fn titles(units: &[Unit]) -> Vec<&str> {
         units.iter().map(|unit| unit.hints.title.as_str()).collect()
     }
@@ -188,7 +203,7 @@ mod tests {
     #[test]
     fn rows_are_halved_down_to_single_ones_that_cover_the_same() {
         let unit = extract(5);
-        let halves = unit.split();
+        let halves = unit.split(&Versions::CURRENT);
         assert_eq!(titles(&halves), ["extract m raw rows 100..102", "extract m raw rows 102..105"]);
         assert_eq!(halves.iter().map(|half| half.hints.flops).sum::<f64>(), 12.0);
         let rows: Vec<_> = leaves(&unit).iter().map(|leaf| leaf.hints.rows).collect();
@@ -199,7 +214,7 @@ mod tests {
         });
         let expected = (0..5).map(|first| (Digest::of(b"texts"), 1, RowsPart { first, of: 5 }));
         assert!(parts.eq(expected), "however often it was split, a part is one of the first whole");
-        assert_eq!(unit.split(), unit.split());
+        assert_eq!(unit.split(&Versions::CURRENT), halves);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use limbic_engine::{Backend, Placement};
 use limbic_proto::key::Digest;
 use limbic_proto::spec::Dtype;
-use limbic_proto::unit::{ENGINE_VERSION, PROBE_VERSION, Unit, UnitSpec, fit_version};
+use limbic_proto::unit::{ENGINE_VERSION, PROBE_VERSION, Unit, UnitSpec, Versions};
 
 use super::judge::{self, Verdicts};
 use super::models::Models;
@@ -120,7 +120,7 @@ impl EngineExecutor {
             }
             UnitSpec::Fit(spec) => {
                 let repeated = inputs.rows(&unit.hints.dataset)?.repeat();
-                version("the probes", spec.version, fit_version(&spec.probes, repeated))?;
+                version("the probes", spec.version, Versions::CURRENT.fit(&spec.probes, repeated))?;
                 fit::fit(spec, unit, inputs, progress)
             }
             UnitSpec::Transfer(spec) => {

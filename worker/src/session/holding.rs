@@ -47,6 +47,8 @@ pub(crate) struct Held {
     token: Option<wire::Token>,
     /// Which generation of the unit it computes.
     pub(super) generation: u32,
+    /// The store that the coordinator named which granted it.
+    store: String,
     pub(super) progress: Arc<Progress>,
     pub(super) log: AttemptLog,
 }
@@ -61,6 +63,7 @@ impl Held {
             progress: self.progress.share(),
             tokens: self.progress.tokens(),
             generation: self.generation,
+            store: self.store.clone(),
         }
     }
 
@@ -88,8 +91,8 @@ impl Holding {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Holds a granted attempt.
-    pub(super) fn take(&self, grant: &Grant) -> Arc<Held> {
+    /// Holds an attempt granted by a coordinator of that store.
+    pub(super) fn take(&self, grant: &Grant, store: &str) -> Arc<Held> {
         // The first digits are enough for people.
         let unit = grant.key.get(..12).unwrap_or(&grant.key);
         let held = Arc::new(Held {
@@ -99,6 +102,7 @@ impl Holding {
             attempt: grant.attempt.clone(),
             token: grant.token,
             generation: grant.generation,
+            store: store.to_owned(),
             progress: Arc::new(Progress::new()),
         });
         self.held().insert(held.attempt.clone(), held.clone());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use limbic_proto::key::Digest;
 use limbic_proto::takes::Takes;
+use limbic_proto::unit::{ENGINE_VERSION, REPEATED_VERSION};
 use limbic_proto::wire::workers_client::WorkersClient;
 use limbic_proto::wire::{
     Grant, HeartbeatRequest, HeartbeatResponse, LARGEST_MESSAGE, LeaseRequest, PROTOCOL, RegisterRequest, ReportRequest,
@@ -35,7 +36,10 @@ pub(super) struct Registered {
 pub(super) enum Leased {
     Grant(Box<Grant>),
     Nothing,
+    /// There is nothing to do before the next sweep comes.
     Finished,
+    /// The coordinator ends: there is no next one.
+    Dismissed,
 }
 
 /// How a worker with these settings reaches its coordinator.
@@ -110,6 +114,8 @@ impl Link {
                 memory_bytes: crate::machine::memory_for_models(&self.device),
                 held: self.holding.to_wire(),
                 takes: self.takes.to_string(),
+                engine_version: ENGINE_VERSION,
+                fit_version: REPEATED_VERSION,
             };
             match self.within(self.timing.answer, self.client.clone().register(request)).await {
                 Ok(answer) => break answer,
@@ -146,6 +152,7 @@ impl Link {
                 Ok(answer) => {
                     return Ok(match answer.grant {
                         Some(grant) => Leased::Grant(Box::new(grant)),
+                        None if answer.dismissed => Leased::Dismissed,
                         None if answer.finished => Leased::Finished,
                         None => Leased::Nothing,
                     });

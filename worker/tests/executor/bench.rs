@@ -21,7 +21,7 @@ use limbic_proto::rows::{Row, Rows, Scheme, Split};
 use limbic_proto::spec::{BadRows, Continuation, Dtype, ProbeSpec, Prompt, TooLong};
 use limbic_proto::unit::{
     Asking, ENGINE_VERSION, ExtractUnit, Features, FitUnit, Hints, JudgeUnit, ModelHint, ModelIdentity, PROBE_VERSION, PromptUnit,
-    RowsIdentity, TransferUnit, Unit, UnitSpec, fit_version,
+    RowsIdentity, TransferUnit, Unit, UnitSpec, Versions,
 };
 use limbic_store::model::Need;
 use limbic_store::{Content, ModelFiles, Store};
@@ -290,7 +290,7 @@ impl Bench {
     pub fn fit(&self, features: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>, seeds: Vec<u64>) -> Unit {
         let targets = self.rows.targets_digest();
         let (controls, transfer, geometry) = (Vec::new(), false, false);
-        let version = fit_version(&probes, self.rows.repeat());
+        let version = Versions::CURRENT.fit(&probes, self.rows.repeat());
         let spec = FitUnit { version, features, targets, read_outs, probes, seeds, controls, transfer, geometry };
         self.unit(UnitSpec::Fit(spec), (0, self.rows.rows.len()))
     }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use limbic_engine::{Model, Placement, Request, extract, partners};
 use limbic_proto::axis::{Context, Layer, ReadOut};
 use limbic_proto::spec::{Chat, Continuation, Prompt, TooLong, Turn};
-use limbic_proto::unit::{RowTokens, STATES, TOKENS, Unit, UnitSpec};
+use limbic_proto::unit::{RowTokens, STATES, TOKENS, Unit, UnitSpec, Versions};
 use limbic_worker::Output;
 
 use crate::bench::{Bench, fixture, tensor_f32, tensor_i64};
@@ -92,7 +92,7 @@ fn controls_are_recorded_with_their_lengths_in_wholes_and_in_halves() {
     let output = bench.execute(&unit).unwrap();
     check(&model, &output, &filler, &offsets);
     // Halves exchange replies among their own rows; nothing else is other than in the whole.
-    let halves = unit.split();
+    let halves = unit.split(&Versions::CURRENT);
     assert_eq!(halves.len(), 2);
     for (half, from) in halves.iter().zip([0, 6]) {
         let part = bench.execute(half).unwrap();
@@ -105,7 +105,7 @@ fn controls_are_recorded_with_their_lengths_in_wholes_and_in_halves() {
     }
     // A single row has nobody to exchange with.
     let UnitSpec::Extract(_) = &halves[0].spec else { panic!("a half is of its kind") };
-    let single = halves[0].split()[0].split().remove(0);
+    let single = halves[0].split(&Versions::CURRENT)[0].split(&Versions::CURRENT).remove(0);
     let output = bench.execute(&single).unwrap();
     assert_eq!(tensor_i64(artifact(&output, STATES), Context::ShuffledReply.lengths()), [0]);
 }

@@ -4,7 +4,7 @@ use limbic_engine::probe::{Labels, Matrix, Moments, Split as Labelled, Targets};
 use limbic_proto::axis::{Context, Layer, ReadOut};
 use limbic_proto::rows::{Rows, Scheme, Split};
 use limbic_proto::spec::{Continuation, LdaSpec, LogisticSpec, MeanDifferenceSpec, ProbeSpec, Prompt, RidgeSpec, TooLong};
-use limbic_proto::unit::{FITS, Features, FitRecord, PREDICTIONS, STATES, TOKENS, Unit, UnitSpec, WEIGHTS};
+use limbic_proto::unit::{FITS, Features, FitRecord, PREDICTIONS, STATES, TOKENS, Unit, UnitSpec, Versions, WEIGHTS};
 use limbic_worker::{Advice, ExecuteError, Output};
 
 use super::bench::{Bench, tensor_f32, tensor_f64, tensor_i64};
@@ -176,7 +176,7 @@ fn other_labels_and_other_probes_are_refused() {
     let error = bench.execute(&foreign).unwrap_err();
     assert!(matches!(error, ExecuteError::Mismatch { what: "the rows", .. }) && error.to_string().contains("moments"), "{error}");
     // A half is known by the whole.
-    for half in good.split() {
+    for half in good.split(&Versions::CURRENT) {
         bench.execute(&half).unwrap();
     }
     for unit in [&good, &other, &of_moments(&bench, &other)] {

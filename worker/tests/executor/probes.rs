@@ -9,7 +9,7 @@ use limbic_proto::spec::{
     Continuation, Control, LdaSpec, LogisticSpec, MeanDifferenceSpec, MlpSpec, OffsetMlpSpec, ProbeSpec, Prompt, RidgeSpec, TooLong,
 };
 use limbic_proto::unit::{
-    FITS, Features, FitRecord, FitUnit, GEOMETRY, PREDICTIONS, STATES, TransferRecord, Unit, WEIGHTS, similarity_rows,
+    FITS, Features, FitRecord, FitUnit, GEOMETRY, PREDICTIONS, STATES, TransferRecord, Unit, Versions, WEIGHTS, similarity_rows,
 };
 use limbic_worker::Output;
 
@@ -175,7 +175,7 @@ fn probes_alone_give_what_they_give_beside_others() {
     };
     let whole = bench.fit_with(on(&extract), read_outs, every_probe(), change);
     let all = bench.execute(&whole).unwrap();
-    let halves = whole.split();
+    let halves = whole.split(&Versions::CURRENT);
     assert_eq!(halves.len(), 2);
     let mut found = BTreeMap::new();
     for half in &halves {

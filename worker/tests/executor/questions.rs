@@ -5,7 +5,7 @@ use limbic_proto::axis::ReadOut;
 use limbic_proto::commit::Commit;
 use limbic_proto::layout;
 use limbic_proto::spec::{BadRows, Chat, Prompt, TooLong};
-use limbic_proto::unit::{ANSWERS, Answer, RowTokens, SCORES, TOKENS, Unit, UnitSpec};
+use limbic_proto::unit::{ANSWERS, Answer, RowTokens, SCORES, TOKENS, Unit, UnitSpec, Versions};
 use limbic_worker::{Advice, ExecuteError, Output};
 
 use crate::artifact;
@@ -39,7 +39,7 @@ fn texts_without_content_are_scored_under_the_same_question() {
     let rows = bench.prompt(0..2, question(), &LABELS, TooLong::Error);
     assert_eq!(scores(&bench.execute(&rows).unwrap()), free);
     // Halves have them too.
-    for half in unit.split() {
+    for half in unit.split(&Versions::CURRENT) {
         let UnitSpec::Prompt(spec) = &half.spec else { panic!("{half:?}") };
         assert_eq!(spec.content_free.len(), 2);
     }
@@ -195,7 +195,7 @@ fn replies_of_halves_are_judged_in_the_order_of_the_whole() {
     let says = |row: usize| format!("I am reply {row}.");
     let (unit, output) = replies(&mut bench, says);
     let judge = bench.judge(&unit, question(), &LABELS, TooLong::Error);
-    let halves = unit.split();
+    let halves = unit.split(&Versions::CURRENT);
     for half in &halves {
         let mut part = bench.execute(half).unwrap();
         let mut tokens: Vec<RowTokens> = serde_json::from_slice(artifact(&part, TOKENS)).unwrap();

@@ -25,6 +25,8 @@ pub struct State {
     pub queue: VecDeque<(Unit, String)>,
     /// Answer `finished` once the queue is empty and so many reports are in.
     pub finished_after: usize,
+    /// Answer `finished` whenever the queue is empty, as a coordinator does that ends no sooner.
+    pub idle: bool,
     /// Refuse to register anybody, with this message.
     pub refuse: Option<String>,
     /// Attempts to cancel at the next heartbeat.
@@ -150,11 +152,14 @@ impl Workers for Service {
                 let token = Token { epoch: state.epoch, counter: state.leases.len() as u64 };
                 return Ok(Response::new(LeaseResponse {
                     grant: Some(Grant::of(&unit, "sweep", &attempt, token, 0, &[])),
-                    finished: false,
+                    ..LeaseResponse::default()
                 }));
             }
             if state.finished_after > 0 && state.reports.len() >= state.finished_after {
-                return Ok(Response::new(LeaseResponse { grant: None, finished: true }));
+                return Ok(Response::new(LeaseResponse { grant: None, finished: true, dismissed: true }));
+            }
+            if state.idle {
+                return Ok(Response::new(LeaseResponse { grant: None, finished: true, dismissed: false }));
             }
         }
         tokio::time::sleep(wait).await;

@@ -179,7 +179,14 @@ pub enum Event {
     /// Every sweep that the coordinator takes up at its start is open. Nothing is released before: one that is not open yet
     /// may want it kept.
     AllOpen,
-    /// A worker gives an attempt back without having tried, or a grant never reached it.
+    /// A grant never reached its worker: it is as if it had not been made.
+    Withdrawn {
+        /// The unit.
+        unit: UnitKey,
+        /// The attempt.
+        attempt: String,
+    },
+    /// A worker gives an attempt back.
     Released {
         /// The worker.
         worker: WorkerId,
@@ -246,6 +253,7 @@ impl Event {
             | Event::Cancel { .. }
             | Event::Retry { .. }
             | Event::Again { .. }
+            | Event::Withdrawn { .. }
             | Event::Tick => None,
         }
     }

@@ -108,10 +108,7 @@ impl Machine {
             } += 1;
             sweep.dirty = true;
         }
-        let leased = self.leases.runs(&lease.unit);
-        for sweep in self.sweeps.values_mut() {
-            sweep.set_leased(&lease.unit, leased, self.now);
-        }
+        self.no_longer_leased(&lease.unit);
     }
 
     /// A link of a unit's chain stands. If none is higher, the unit is done in every sweep and whoever still runs it is
@@ -222,6 +219,25 @@ impl Machine {
     pub(super) fn on_released(&mut self, worker: &WorkerId, unit: UnitKey, attempt: &str) {
         if let Some(lease) = self.take(worker, &unit, attempt) {
             self.ended(&lease, Ending::Released);
+        }
+    }
+
+    /// A grant never reached its worker. Nobody will ever name the attempt, so nothing is kept of it: a store that is away for
+    /// long has many such.
+    pub(super) fn on_withdrawn(&mut self, unit: UnitKey, attempt: &str) {
+        let Some(lease) = self.leases.remove(&unit, attempt) else { return };
+        if let Some(sweep) = self.sweeps.get_mut(&lease.sweep) {
+            sweep.attempts.started -= 1;
+            sweep.granted -= sweep.slot(&unit).map_or(0.0, |slot| slot.flops);
+        }
+        self.no_longer_leased(&unit);
+    }
+
+    /// A lease of a unit has gone.
+    fn no_longer_leased(&mut self, unit: &UnitKey) {
+        let leased = self.leases.runs(unit);
+        for sweep in self.sweeps.values_mut() {
+            sweep.set_leased(unit, leased, self.now);
         }
     }
 

@@ -98,10 +98,15 @@ impl Machine {
     }
 
     fn best_match(&self) -> Option<(WorkerId, SweepId, UnitKey)> {
-        let waiting: Vec<_> = self.workers.iter().filter(|(_, worker)| worker.ready).collect();
         let offers = |sweep: &&Sweep| sweep.grants(self.now) && sweep.queues.values().any(|queue| !queue.ready.is_empty());
         let sweeps: Vec<_> = self.sweeps.values().filter(offers).collect();
-        if waiting.is_empty() || sweeps.is_empty() {
+        let queues = || sweeps.iter().flat_map(|sweep| &sweep.queues);
+        let offered = |runs_model| queues().any(|(model, queue)| model.is_some() == runs_model && !queue.ready.is_empty());
+        // Most of those that wait are often all of one kind, for which there is nothing: fits come when passes are done.
+        let kinds: Vec<bool> = [true, false].into_iter().filter(|runs_model| offered(*runs_model)).collect();
+        let suited = |worker: &Worker| worker.ready && kinds.iter().any(|runs_model| worker.takes.includes(*runs_model));
+        let waiting: Vec<_> = self.workers.iter().filter(|(_, worker)| suited(worker)).collect();
+        if waiting.is_empty() {
             return None;
         }
         let crowds = self.crowds();

@@ -10,7 +10,6 @@ use limbic_proto::key::UnitKey;
 use super::Machine;
 use super::event::{Action, SweepId};
 use super::lease::Lease;
-use crate::plan::PlannedUnit;
 
 impl Machine {
     /// A unit's budgets are spent: it is split if that may help, else quarantined.
@@ -31,15 +30,15 @@ impl Machine {
     /// is more likely the model's than a row's, and halving would try it on every single one.
     fn may_split(&self, id: &SweepId, unit: &UnitKey) -> bool {
         let Some(sweep) = self.sweeps.get(id).filter(|sweep| !sweep.cancelled) else { return false };
-        let (Some(slot), Some(planned)) = (sweep.slot(unit), sweep.planned(unit)) else { return false };
+        let Some(slot) = sweep.slot(unit) else { return false };
         // A result that keeps rotting is the store's trouble.
         let own = slot.fails + slot.losses > 0 && slot.voids < self.settings.fail_budget;
-        own && !planned.unit.split().is_empty() && (sweep.groups.get(slot.group).committed > 0 || sweep.only_trouble(slot))
+        own && !sweep.halves(unit).is_empty() && (sweep.groups.get(slot.group).committed > 0 || sweep.only_trouble(slot))
     }
 
     fn begin_split(&mut self, unit: UnitKey, generation: u32) {
-        let planned = self.sweeps.values().find_map(|sweep| sweep.planned(&unit));
-        let children = planned.map(PlannedUnit::split).unwrap_or_default().iter().map(|half| half.unit.spec.key()).collect();
+        let sweep = self.sweeps.values().find(|sweep| sweep.planned(&unit).is_some());
+        let children = sweep.map(|sweep| sweep.halves(&unit)).unwrap_or_default().iter().map(|half| half.unit.spec.key()).collect();
         self.splitting.insert(unit, generation);
         let running: Vec<Lease> = self.leases.of_unit(&unit).cloned().collect();
         running.iter().for_each(|lease| self.stop(lease));

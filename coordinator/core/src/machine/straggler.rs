@@ -8,7 +8,7 @@ use limbic_proto::key::UnitKey;
 use super::Machine;
 use super::event::{SweepId, WorkerId};
 use super::lease::Lease;
-use super::sweep::Phase;
+use super::sweep::{Phase, Sweep};
 use super::worker::Worker;
 
 impl Machine {
@@ -46,9 +46,15 @@ impl Machine {
         worker.ready && able && needs.is_some_and(|(runs_model, bytes)| self.suits(worker, runs_model, bytes))
     }
 
+    /// Whether there can be second attempts now: not while every sweep has enough else to do.
+    fn helped(&self) -> bool {
+        let ends = |sweep: &Sweep| sweep.grants(self.now) && sweep.nearly_done(self.settings.stragglers_from);
+        self.sweeps.values().any(ends) && self.workers.values().any(|worker| worker.ready)
+    }
+
     /// A second attempt that is due, and a worker for it: the attempt first that has been due the longest.
     pub(super) fn second_attempt(&self) -> Option<(WorkerId, SweepId, UnitKey)> {
-        if !self.workers.values().any(|worker| worker.ready) {
+        if !self.helped() {
             return None;
         }
         let due = self.leases.iter().filter_map(|lease| Some((self.straggles_at(lease).filter(|due| *due <= self.now)?, lease)));
@@ -62,7 +68,7 @@ impl Machine {
 
     /// When a second attempt will be due that a waiting worker could make.
     pub(super) fn next_straggler(&self) -> Option<Duration> {
-        if !self.workers.values().any(|worker| worker.ready) {
+        if !self.helped() {
             return None;
         }
         let due = self.leases.iter().filter_map(|lease| self.straggles_at(lease));

@@ -17,7 +17,7 @@ use limbic_proto::journal::Record;
 use limbic_proto::key::Digest;
 use limbic_proto::status::{Status, UnitCounts};
 use limbic_proto::takes::Takes;
-use limbic_proto::unit::UnitKind;
+use limbic_proto::unit::{UnitKind, Versions};
 
 use super::*;
 use crate::testkit::small_plan;

@@ -6,9 +6,7 @@ use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::{Rows, Scheme};
 use limbic_proto::spec::{Activations, Continuation, Control, LogisticSpec, ProbeSpec, Prompt, RidgeSpec, Spec, Transfer};
-use limbic_proto::unit::{
-    ENGINE_VERSION, ExtractUnit, Features, FitUnit, PROBE_VERSION, RowsIdentity, TransferUnit, bag_of_words_probe, fit_version,
-};
+use limbic_proto::unit::{ExtractUnit, Features, FitUnit, RowsIdentity, TransferUnit, Versions, bag_of_words_probe};
 
 use super::{ModelFacts, PlanError};
 
@@ -29,6 +27,8 @@ pub(super) struct Axes {
     scheme: Scheme,
     targets: Digest,
     repeated: bool,
+    /// Those of the units.
+    pub versions: Versions,
 }
 
 /// Whose replies are read.
@@ -52,7 +52,7 @@ pub(super) struct Reading {
 }
 
 impl Axes {
-    pub fn new(spec: &Spec, rows: &Rows, models: &[ModelFacts]) -> Result<Axes, PlanError> {
+    pub fn new(spec: &Spec, rows: &Rows, models: &[ModelFacts], versions: Versions) -> Result<Axes, PlanError> {
         let layers = models.iter().map(|model| layers(spec, model)).collect::<Result<_, _>>()?;
         let mut probes = spec.probes.clone();
         probes.sort_by_key(ProbeSpec::name);
@@ -73,6 +73,7 @@ impl Axes {
             scheme: rows.scheme,
             targets: rows.targets_digest(),
             repeated: rows.repeat(),
+            versions,
         })
     }
 
@@ -105,7 +106,7 @@ impl Axes {
 
     pub fn extract(&self, spec: &Spec, reading: &Reading, model: &ModelFacts, prompt: Prompt, rows: &Shard) -> ExtractUnit {
         ExtractUnit {
-            version: ENGINE_VERSION,
+            version: self.versions.engine,
             model: model.identity(),
             prompt,
             rows: rows.identity.clone(),
@@ -120,7 +121,7 @@ impl Axes {
 
     pub fn fit(&self, reading: &Reading, extracts: &[UnitKey], layer: Layer) -> FitUnit {
         FitUnit {
-            version: fit_version(&self.probes, self.repeated),
+            version: self.versions.fit(&self.probes, self.repeated),
             features: Features::States { extracts: extracts.to_vec(), layer },
             targets: self.targets,
             read_outs: reading.read_outs.clone(),
@@ -135,7 +136,7 @@ impl Axes {
     /// The probes of these fit units on the states of these extract units, where they were fitted at offset 0.
     pub fn transfer(&self, fits: Vec<UnitKey>, extracts: &[UnitKey], layer: Layer, reading: &Reading) -> TransferUnit {
         TransferUnit {
-            version: PROBE_VERSION,
+            version: self.versions.probe,
             fits,
             extracts: extracts.to_vec(),
             layer,
@@ -151,7 +152,7 @@ impl Axes {
 
     fn plain(&self, features: Features, read_outs: Vec<ReadOut>, probes: Vec<ProbeSpec>) -> FitUnit {
         FitUnit {
-            version: fit_version(&probes, self.repeated),
+            version: self.versions.fit(&probes, self.repeated),
             features,
             targets: self.targets,
             read_outs,

@@ -9,7 +9,7 @@ use limbic_proto::axis::Layer;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::Rows;
 use limbic_proto::spec::{Activations, Baseline, Condition, Execution, Prompt, Spec, TEXT, Transfer};
-use limbic_proto::unit::{Hints, Unit, UnitSpec};
+use limbic_proto::unit::{Hints, Unit, UnitSpec, Versions};
 
 use super::axes::{Axes, Cut, Draw, Reading, Shard};
 use super::estimate::{Cost, Costs, Estimate};
@@ -21,6 +21,7 @@ type CellPlace = (usize, usize, Layer, u32, Option<u64>);
 /// A plan in the making.
 pub(super) struct Planner<'a> {
     rows: &'a Rows,
+    versions: Versions,
     /// The rows cut into shards, by how they are cut.
     shards: BTreeMap<Cut, Vec<Shard>>,
     /// The rows artifact's name.
@@ -78,9 +79,10 @@ impl Part<'_> {
 }
 
 impl<'a> Planner<'a> {
-    pub fn new(rows: &'a Rows) -> Planner<'a> {
+    pub fn new(rows: &'a Rows, versions: Versions) -> Planner<'a> {
         Planner {
             rows,
+            versions,
             shards: BTreeMap::new(),
             dataset: rows.digest(),
             costs: Costs::new(rows),
@@ -103,7 +105,7 @@ impl<'a> Planner<'a> {
 
     /// Adds what a revision asks beyond the earlier ones.
     pub fn revision(&mut self, revision: &Revision<'_>) -> Result<(), PlanError> {
-        let axes = Axes::new(revision.spec, self.rows, revision.models)?;
+        let axes = Axes::new(revision.spec, self.rows, revision.models, self.versions)?;
         let models = revision.models.iter().map(|facts| self.model(facts)).collect::<Result<Vec<_>, _>>()?;
         let conditions = revision.spec.conditions.iter().map(|c| self.condition(c)).collect::<Result<Vec<_>, _>>()?;
         let execution = &revision.spec.execution;
@@ -211,6 +213,7 @@ impl<'a> Planner<'a> {
             priority: self.priority,
             weight: self.weight,
             activations: self.activations,
+            versions: self.versions,
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::{Rows, Split};
 use limbic_proto::spec::{Baseline, Chat, Judge, LABELS, Prompt, Spec, TEXT, Writing};
-use limbic_proto::unit::{Asking, ENGINE_VERSION, JudgeUnit, PromptUnit, RowsIdentity};
+use limbic_proto::unit::{Asking, JudgeUnit, PromptUnit, RowsIdentity, Versions};
 
 use super::axes::ranges;
 use super::{ModelFacts, PlanError};
@@ -33,11 +33,12 @@ pub(super) fn zero_shot(
     baseline: Baseline,
     texts: Digest,
     rows: (usize, usize),
+    versions: &Versions,
 ) -> Result<PromptUnit, PlanError> {
     let asked = &spec.zero_shot;
     let rows = RowsIdentity { texts, count: rows.1 - rows.0, part: None };
     let unit = |Question { prompt, answers }: Question, asking, content_free| PromptUnit {
-        version: ENGINE_VERSION,
+        version: versions.engine,
         model: model.identity(),
         prompt,
         asking,
@@ -58,10 +59,16 @@ pub(super) fn zero_shot(
 }
 
 /// The unit that writes about some rows.
-pub(super) fn writing(spec: &Spec, writing: &Writing, model: &ModelFacts, rows: RowsIdentity) -> Result<PromptUnit, PlanError> {
+pub(super) fn writing(
+    spec: &Spec,
+    writing: &Writing,
+    model: &ModelFacts,
+    rows: RowsIdentity,
+    versions: &Versions,
+) -> Result<PromptUnit, PlanError> {
     let Question { prompt, .. } = question("writing.question", &writing.question, writing.chat, Vec::new(), model)?;
     Ok(PromptUnit {
-        version: ENGINE_VERSION,
+        version: versions.engine,
         model: model.identity(),
         prompt,
         asking: Asking::Answer { tokens: writing.tokens },
@@ -74,10 +81,17 @@ pub(super) fn writing(spec: &Spec, writing: &Writing, model: &ModelFacts, rows: 
 }
 
 /// The unit that judges the replies of an extract unit.
-pub(super) fn judge(spec: &Spec, judge: &Judge, classes: &[String], model: &ModelFacts, replies: UnitKey) -> Result<JudgeUnit, PlanError> {
+pub(super) fn judge(
+    spec: &Spec,
+    judge: &Judge,
+    classes: &[String],
+    model: &ModelFacts,
+    replies: UnitKey,
+    versions: &Versions,
+) -> Result<JudgeUnit, PlanError> {
     let Question { prompt, answers } = question("judge.question", &judge.question, judge.chat, answers(spec, classes)?, model)?;
     Ok(JudgeUnit {
-        version: ENGINE_VERSION,
+        version: versions.engine,
         model: model.identity(),
         prompt,
         answers,

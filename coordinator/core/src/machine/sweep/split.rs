@@ -40,10 +40,15 @@ impl Sweep {
         !self.slots.iter().filter(other).any(Slot::troubled)
     }
 
+    /// What a unit can be split into; nothing of one that can't be.
+    pub fn halves(&self, key: &UnitKey) -> Vec<PlannedUnit> {
+        self.planned(key).map(|planned| planned.split(&self.plan.versions)).unwrap_or_default()
+    }
+
     /// Puts a unit's halves in its place, and says which they are; what is known of them is for the caller to add.
     pub fn split(&mut self, key: &UnitKey, now: Duration) -> Vec<UnitKey> {
         let Some(&rank) = self.ranks.get(key) else { return Vec::new() };
-        let halves = self.planned(key).map(PlannedUnit::split).unwrap_or_default();
+        let halves = self.halves(key);
         if halves.is_empty() || self.slots[rank].split.is_some() {
             return Vec::new();
         }

@@ -128,6 +128,22 @@ fn a_worker_set_aside_gets_what_no_other_takes() {
 }
 
 #[test]
+fn a_grant_that_reached_nobody_leaves_no_trace() {
+    let mut bench = Bench::new(six_units());
+    let before = bench.status();
+    for _ in 0..3 {
+        let Granted { held, .. } = bench.grant("w").unwrap();
+        assert_eq!(bench.status().attempts.started, 1);
+        bench.send(Event::Withdrawn { unit: held.unit, attempt: held.attempt });
+    }
+    assert_eq!((bench.status().attempts, bench.units()), (before.attempts, before.units));
+    assert!(bench.machine.ended.is_empty() && bench.machine.sweeps[&one()].granted == 0.0);
+    let granted = bench.grant("w").unwrap();
+    bench.commit(&granted);
+    assert_eq!(bench.status().attempts.committed, 1);
+}
+
+#[test]
 fn five_failures_in_a_row_set_a_worker_aside_while_there_are_others() {
     let fields = "execution: {rows_per_unit: 2}\nprobes: []\nbaselines: []";
     let mut bench = Bench::new(small_plan(&["a"], fields));

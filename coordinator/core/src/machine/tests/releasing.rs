@@ -222,7 +222,8 @@ fn the_halves_of_a_unit_are_released_like_wholes() {
     }
     bench.divide();
     assert_eq!(work(&mut bench), 6);
-    let halves: Vec<UnitKey> = bench.machine.unit(&one(), &whole.held.unit).unwrap().split().iter().map(|half| half.spec.key()).collect();
+    let halves: Vec<UnitKey> =
+        bench.machine.unit(&one(), &whole.held.unit).unwrap().split(&Versions::CURRENT).iter().map(|half| half.spec.key()).collect();
     assert_eq!(bench.shed(), at(0, &halves));
     assert_eq!(bench.status().state, SweepState::Complete);
     bench.restart(plan());

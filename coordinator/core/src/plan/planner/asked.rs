@@ -27,7 +27,7 @@ impl Planner<'_> {
         let facts = self.models[model].clone();
         for range in questions::shards(self.rows, axes.rows_per_prompt_unit) {
             let texts = Rows::texts_digest(&self.rows.rows[range.0..range.1]);
-            let unit = questions::zero_shot(revision.spec, &self.rows.classes, &facts, baseline, texts, range)?;
+            let unit = questions::zero_shot(revision.spec, &self.rows.classes, &facts, baseline, texts, range, &axes.versions)?;
             let cost = self.costs.prompt(&facts, &unit, range);
             let asked = if baseline == Baseline::ZeroShot { "" } else { " json" };
             let title = format!("prompt {}{asked} rows {}..{}", facts.name, range.0, range.1);
@@ -40,7 +40,7 @@ impl Planner<'_> {
         let facts = self.models[model].clone();
         for shard in self.shards(Cut::every(axes.rows_per_prompt_unit)) {
             let range = shard.range;
-            let unit = questions::writing(revision.spec, writing, &facts, shard.identity)?;
+            let unit = questions::writing(revision.spec, writing, &facts, shard.identity, &axes.versions)?;
             let cost = self.costs.prompt(&facts, &unit, range);
             let title = format!("prompt {} writing rows {}..{}", facts.name, range.0, range.1);
             self.add((UnitSpec::Prompt(unit), Place::Writing { model, rows: range }), revision, range, cost, title);
@@ -73,7 +73,7 @@ impl Planner<'_> {
                 if !(range.0..range.1).any(|row| self.rows.rows[row].split == Split::Test) {
                     continue;
                 }
-                let unit = questions::judge(part.revision.spec, asked, &self.rows.classes, &facts, *replies)?;
+                let unit = questions::judge(part.revision.spec, asked, &self.rows.classes, &facts, *replies, &part.axes.versions)?;
                 let tokens = self.units[replies].unit.spec.reply_tokens();
                 let cost = self.costs.judge(&facts, &unit, tokens, range);
                 let title = format!("judge {whose} rows {}..{} by {}", range.0, range.1, facts.name);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use limbic_proto::axis::{Context, ReadOut};
 use limbic_proto::key::UnitKey;
-use limbic_proto::unit::{ExtractUnit, Features, FitUnit, JudgeUnit, UnitKind, UnitSpec};
+use limbic_proto::unit::{ExtractUnit, Features, FitUnit, JudgeUnit, UnitKind, UnitSpec, Versions};
 
 use super::{all_keys, keys_of, planned};
 use crate::plan::{Place, Plan, PlanError, Revision, plan_revisions};
@@ -26,7 +26,7 @@ fn extended(revisions: &[String]) -> Result<Plan, PlanError> {
     let specs: Vec<_> = revisions.iter().map(|fields| spec(&["a"], fields)).collect();
     let models = [facts("a", 2)];
     let revisions: Vec<_> = specs.iter().map(|spec| Revision { spec, models: &models }).collect();
-    plan_revisions(&revisions, &rows(20, &["joy", "anger"]))
+    plan_revisions(&revisions, &rows(20, &["joy", "anger"]), Versions::CURRENT)
 }
 
 fn extracts(plan: &Plan, seed: u64) -> Vec<(UnitKey, &ExtractUnit)> {
@@ -158,7 +158,11 @@ fn the_replies_of_every_seed_are_judged() {
             // Where nothing is read of a reply it is written all the same.
             assert_eq!(unit.layers.is_empty(), offsets == "offsets: [0]" && seed == Some(3), "{offsets}");
         }
-        let again = plan_revisions(&[Revision { spec: &spec(&["a"], &fields), models: &[facts("a", 2)] }; 2], &rows(20, &["joy", "anger"]));
+        let again = plan_revisions(
+            &[Revision { spec: &spec(&["a"], &fields), models: &[facts("a", 2)] }; 2],
+            &rows(20, &["joy", "anger"]),
+            Versions::CURRENT,
+        );
         assert_eq!(again.unwrap().order, plan.order, "asked again, it adds nothing");
     }
 }
@@ -169,7 +173,7 @@ fn every_judge_judges_the_replies_of_every_seed_and_joins_where_others_have() {
         let specs: Vec<_> = revisions.iter().map(|(seeds, judge)| spec(&["a", "b"], &fields(seeds, judge))).collect();
         let models = [facts("a", 2), facts("b", 2)];
         let revisions: Vec<_> = specs.iter().map(|spec| Revision { spec, models: &models }).collect();
-        plan_revisions(&revisions, &rows(20, &["joy", "anger"])).unwrap()
+        plan_revisions(&revisions, &rows(20, &["joy", "anger"]), Versions::CURRENT).unwrap()
     };
     let judged = |plan: &Plan| -> BTreeSet<(usize, usize, Option<u64>, UnitKey)> {
         let of = |key: &UnitKey| match (&plan.units[key].place, &plan.units[key].unit.spec) {

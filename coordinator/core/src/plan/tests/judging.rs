@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use limbic_proto::key::UnitKey;
-use limbic_proto::unit::{JudgeUnit, UnitKind, UnitSpec};
+use limbic_proto::unit::{JudgeUnit, UnitKind, UnitSpec, Versions};
 
 use super::{all_keys, keys_of};
 use crate::plan::{ModelFacts, Place, Plan, PlanError, Revision, plan_revisions};
@@ -33,7 +33,7 @@ fn revised(revisions: &[Asked]) -> Result<Plan, PlanError> {
     let specs: Vec<_> = revisions.iter().map(|(names, offsets, judge)| spec(names, &fields(offsets, judge))).collect();
     let models: Vec<_> = revisions.iter().map(|(names, ..)| self::models(names)).collect();
     let revisions: Vec<_> = specs.iter().zip(&models).map(|(spec, models)| Revision { spec, models }).collect();
-    plan_revisions(&revisions, &rows(20, &["joy", "anger"]))
+    plan_revisions(&revisions, &rows(20, &["joy", "anger"]), Versions::CURRENT)
 }
 
 fn judged(judge: &'static str) -> Plan {
@@ -145,7 +145,7 @@ fn a_judge_is_known_by_the_name_that_its_revision_gives_it() {
     let [first, second] = specs.map(|spec| limbic_proto::spec::Spec { judge: Some(asked.clone()), ..spec });
     let first = limbic_proto::spec::Spec { judge: Some(limbic_proto::spec::Judge::default()), ..first };
     let revisions = [Revision { spec: &first, models: &models(&["a"]) }, Revision { spec: &second, models: &later }];
-    let plan = plan_revisions(&revisions, &rows(20, &["joy", "anger"])).unwrap();
+    let plan = plan_revisions(&revisions, &rows(20, &["joy", "anger"]), Versions::CURRENT).unwrap();
     let by: BTreeSet<_> = judges(&plan).into_iter().map(|(judge, model, ..)| (judge, model)).collect();
     assert_eq!(by, BTreeSet::from([(0, 0), (0, 1)]), "the first model, which the plan calls `a`, judges what `b` replies");
 }

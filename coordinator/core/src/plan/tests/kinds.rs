@@ -6,7 +6,7 @@ use limbic_proto::axis::{Layer, Pooling, ReadOut};
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::rows::Split;
 use limbic_proto::spec::{Baseline, Prompt};
-use limbic_proto::unit::{Asking, Features, FitUnit, JudgeUnit, TransferUnit, UnitKind, UnitSpec};
+use limbic_proto::unit::{Asking, Features, FitUnit, JudgeUnit, TransferUnit, UnitKind, UnitSpec, Versions};
 
 use super::{all_keys, keys_of, planned, prompts};
 use crate::plan::{Place, Plan, PlanError, PlannedUnit, Revision, plan, plan_revisions};
@@ -74,8 +74,8 @@ fn a_further_condition_adds_the_transfers_that_are_missing() {
     let (two, three) = (spec(&["a"], &format!("{TWO}transfer: [conditions]")), spec(&["a"], &format!("{THREE}transfer: [conditions]")));
     let (rows, models) = (rows(20, &["joy", "anger"]), [facts("a", 2)]);
     let revision = |spec| Revision { spec, models: &models };
-    let base = plan_revisions(&[revision(&two)], &rows).unwrap();
-    let more = plan_revisions(&[revision(&two), revision(&three)], &rows).unwrap();
+    let base = plan_revisions(&[revision(&two)], &rows, Versions::CURRENT).unwrap();
+    let more = plan_revisions(&[revision(&two), revision(&three)], &rows, Versions::CURRENT).unwrap();
     assert!(all_keys(&base).is_subset(&all_keys(&more)));
     let new: Vec<(usize, Vec<usize>)> = transfers(&more)
         .into_iter()
@@ -88,7 +88,7 @@ fn a_further_condition_adds_the_transfers_that_are_missing() {
         assert_eq!(from.iter().copied().collect::<BTreeSet<_>>(), if to == 2 { BTreeSet::from([0, 1]) } else { BTreeSet::from([2]) });
     }
     assert_eq!(
-        plan_revisions(&[revision(&two), revision(&three), revision(&three)], &rows).unwrap().order,
+        plan_revisions(&[revision(&two), revision(&three), revision(&three)], &rows, Versions::CURRENT).unwrap().order,
         more.order,
         "again, nothing is missing"
     );
@@ -169,8 +169,10 @@ fn a_further_offset_does_not_have_replies_judged_twice() {
     let fields = |offsets: &str| format!("{TWO}offsets: {offsets}\ncontinuation: {{}}\njudge: {{}}");
     let (few, many) = (spec(&["a"], &fields("[0, 2]")), spec(&["a"], &fields("[0, 2, 5]")));
     let (rows, models) = (rows(20, &["joy", "anger"]), [facts("a", 2)]);
-    let base = plan_revisions(&[Revision { spec: &few, models: &models }], &rows).unwrap();
-    let more = plan_revisions(&[Revision { spec: &few, models: &models }, Revision { spec: &many, models: &models }], &rows).unwrap();
+    let base = plan_revisions(&[Revision { spec: &few, models: &models }], &rows, Versions::CURRENT).unwrap();
+    let more =
+        plan_revisions(&[Revision { spec: &few, models: &models }, Revision { spec: &many, models: &models }], &rows, Versions::CURRENT)
+            .unwrap();
     assert_eq!(keys_of(&base, UnitKind::Judge), keys_of(&more, UnitKind::Judge));
     assert_eq!(judges(&base).len(), 4);
 }

@@ -1,6 +1,6 @@
 //! Plans that store moments in place of the states of train rows: what is in a key, how rows are cut, what is stored.
 
-use limbic_proto::unit::{ExtractUnit, UnitKind, UnitSpec};
+use limbic_proto::unit::{ExtractUnit, UnitKind, UnitSpec, Versions};
 
 use super::*;
 
@@ -94,7 +94,7 @@ fn a_sweep_that_stored_its_states_keeps_its_units_and_adds_by_moments() {
     let specs = specs.map(|(layers, activations)| spec(&["a"], &format!("{}\nlayers: {layers}", with(activations))));
     let revised = |specs: &[Spec]| {
         let revisions: Vec<Revision<'_>> = specs.iter().map(|spec| Revision { spec, models: &models }).collect();
-        plan_revisions(&revisions, &rows).unwrap()
+        plan_revisions(&revisions, &rows, Versions::CURRENT).unwrap()
     };
     let (first, second, third) = (revised(&specs[..1]), revised(&specs[..2]), revised(&specs));
     assert_eq!(first.order, second.order);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use limbic_proto::axis::{Layer, ReadOut};
 use limbic_proto::spec::Activations;
-use limbic_proto::unit::{UnitKind, UnitSpec};
+use limbic_proto::unit::{UnitKind, UnitSpec, Versions};
 
 use super::super::{Plan, PlanError, Revision, plan, plan_revisions};
 use super::{all_keys, keys_of};
@@ -15,7 +15,7 @@ fn revised(revisions: &[(&[&str], &str)]) -> Result<Plan, PlanError> {
     let specs: Vec<_> = revisions.iter().map(|(names, fields)| spec(names, fields)).collect();
     let models: Vec<Vec<_>> = revisions.iter().map(|(names, _)| names.iter().map(|name| facts(name, 2)).collect()).collect();
     let revisions: Vec<_> = specs.iter().zip(&models).map(|(spec, models)| Revision { spec, models }).collect();
-    plan_revisions(&revisions, &rows(20, &["joy", "anger"]))
+    plan_revisions(&revisions, &rows(20, &["joy", "anger"]), Versions::CURRENT)
 }
 
 const BASE: (&[&str], &str) = (&["a"], "layers: [0, 2]\nexecution: {rows_per_unit: 8}");
@@ -76,7 +76,7 @@ fn the_same_again_adds_nothing_but_says_where_the_bytes_are_now() {
     let mut moved = before.clone();
     (moved[0].name, moved[0].source) = ("renamed".to_owned(), "/elsewhere/a".to_owned());
     let revisions = [Revision { spec: &spec, models: &before }, Revision { spec: &spec, models: &moved }];
-    let (base, more) = (plan(&spec, &rows, &before).unwrap(), plan_revisions(&revisions, &rows).unwrap());
+    let (base, more) = (plan(&spec, &rows, &before).unwrap(), plan_revisions(&revisions, &rows, Versions::CURRENT).unwrap());
     assert_eq!((&base.order, &base.cells), (&more.order, &more.cells));
     assert_eq!((more.models[0].name.as_str(), more.models[0].source.as_str()), ("a", "/elsewhere/a"));
     let sources: BTreeSet<_> = more.units.values().filter_map(|planned| planned.unit.hints.model.as_ref()).map(|m| &m.source).collect();
@@ -99,5 +99,5 @@ fn what_would_change_a_sweep_is_refused() {
     other[0].name = "a".to_owned();
     let models = [facts("a", 2)];
     let revisions = [Revision { spec: &spec, models: &models }, Revision { spec: &spec, models: &other }];
-    assert!(plan_revisions(&revisions, &rows).unwrap_err().to_string().starts_with("models: `a` has other weights"));
+    assert!(plan_revisions(&revisions, &rows, Versions::CURRENT).unwrap_err().to_string().starts_with("models: `a` has other weights"));
 }
