@@ -83,7 +83,7 @@ impl Sweep {
                     .to_owned(),
             );
         }
-        // A further revision may only say where the models lie by now.
+        // A further revision may only say where the models lie by now, or how it is reported.
         if self.plan.units.len() > units {
             notes
                 .push(format!("this is the first spec of the sweep {known}, which was extended since: all of it is computed and reported"));
@@ -260,7 +260,7 @@ fn put_together(spec: Spec, rows: Rows, models: Vec<ModelFacts>, notes: Vec<Stri
 }
 
 /// Writes an accepted sweep down; if the same sweep stands already, that one is returned. Where its models lie elsewhere
-/// by now, or this release computes other versions, a new revision says so.
+/// by now, it is to be reported otherwise, or this release computes other versions, a new revision says so.
 ///
 /// # Errors
 /// The same sweep was cancelled; or the store can't be written.
@@ -319,7 +319,9 @@ pub async fn foresee(store: &Store, id: &str, by: &Sweep) -> Result<Sweep, Failu
     let mut earlier = standing.earlier.clone();
     earlier.push(standing.accepted.clone());
     let plan = planned(&earlier, &accepted, &standing.rows).map_err(Failure::user)?;
-    if plan == standing.plan { Ok(standing) } else { Ok(Sweep { accepted, earlier, plan, ..standing }) }
+    // How it is reported is no work, but whoever reports it later shall find what was asked last.
+    let same = plan == standing.plan && accepted.spec.report == standing.accepted.spec.report;
+    if same { Ok(standing) } else { Ok(Sweep { accepted, earlier, plan, ..standing }) }
 }
 
 async fn create(store: &Store, id: &str, revision: u64, accepted: &Accepted) -> Result<Created, Failure> {

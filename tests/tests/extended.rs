@@ -13,6 +13,23 @@ const MODELS: &str = "[{source: MODEL}]";
 const RUN: [&str; 6] = ["run", "small.yaml", "--store", "store", "--out", "out"];
 
 #[test]
+fn whoever_reports_a_sweep_later_finds_what_was_asked_last() {
+    let sandbox = sandbox();
+    let title = |title: &str| sandbox.small(&[("report: {", &format!("report: {{title: {title}, "))]);
+    let report = || {
+        assert_eq!(sandbox.limbic(&["report", "small", "--store", "store", "--out", "later"]).code, Some(0));
+        std::fs::read_to_string(sandbox.path("later/report.md")).unwrap()
+    };
+    title("First");
+    sandbox.json(&[&RUN[..], &["--json"]].concat());
+    assert!(report().starts_with("# First\n"));
+    title("Second");
+    assert_eq!(sandbox.json(&[&RUN[..], &["--json"]].concat())["computed_units"], 0);
+    assert!(std::fs::read_to_string(sandbox.path("out/report.md")).unwrap().starts_with("# Second\n"));
+    assert!(report().starts_with("# Second\n"));
+}
+
+#[test]
 fn a_finished_sweep_is_extended_by_a_model_and_a_layer_and_only_those_run() {
     let sandbox = sandbox();
     let second = Sandbox::repository().join("configs/quickstart/models/tiny-1m");

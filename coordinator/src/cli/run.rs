@@ -55,7 +55,7 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
         Err(e) => Err(Failure::user(format_args!("--out {}: can't be made ({e}): choose a writable folder", out.display()))),
     };
     let asked = args.out.clone().map(made).transpose()?;
-    let prepared = prepare(spec.clone()).await?;
+    let prepared = prepare(spec).await?;
     let id = extended.as_ref().map_or(&prepared.id, |sweep| &sweep.id);
     let out = asked.map_or_else(|| made(catalogue::report_folder(id, &name)), Ok)?;
     // A model that lies elsewhere by now is a revision, too.
@@ -66,8 +66,7 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     }
     let beyond = extended.as_ref().map(|sweep| sweep.id.as_str());
     let (mut sweep, notes) = catalogue::take_in(&store, prepared, beyond).await?;
-    // The report is asked for anew each time; the work is not.
-    (sweep.accepted.spec.name, sweep.accepted.spec.report) = (name, spec.report);
+    sweep.accepted.spec.name = name;
     let chains = Chains::read(&store, &sweep).await?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (done, at_once) = (chains.committed(&sweep), chains.long_at_once(&sweep, cores));

@@ -191,9 +191,12 @@ impl Task {
                 self.handle(Event::Ready { worker, loaded });
             }
             Command::LeaseOver { worker } => {
-                if let Some(Waiting { reply, .. }) = self.waiting.remove(&worker) {
-                    let finished = self.finished();
-                    let _ = reply.send(LeaseResponse { grant: None, finished, dismissed: finished && self.dismiss_workers });
+                // Whoever is dismissed is told so right after this.
+                let finished = self.finished();
+                if !(finished && self.dismiss_workers)
+                    && let Some(Waiting { reply, .. }) = self.waiting.remove(&worker)
+                {
+                    let _ = reply.send(LeaseResponse { grant: None, finished, dismissed: false });
                     self.handle(Event::Unready { worker });
                 }
             }
