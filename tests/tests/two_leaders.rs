@@ -129,7 +129,7 @@ async fn an_attempt_for_another_store_is_none_of_a_coordinators_business() {
         worker: "w".into(),
         epoch: 0,
         held: Some(held(store)),
-        outcome: Some(Outcome::Committed(Committed { mine: true, tokens: 1, seconds: 1.0 })),
+        outcome: Some(Outcome::Committed(Committed { mine: true, tokens: 1 })),
     };
     service.report(Request::new(report("s3://elsewhere"))).await.expect("the worker lets go of it");
     let done = async || newer.list().await.unwrap()[0].units.committed;

@@ -110,7 +110,7 @@ impl Attempt {
 
     fn outcome(&self, found: Result<Option<Commit>, StoreError>) -> Option<Outcome> {
         match found {
-            Ok(commit) => commit.map(|_| Outcome::Committed { mine: false, tokens: 0, seconds: 0.0 }),
+            Ok(commit) => commit.map(|_| Outcome::Committed { mine: false, tokens: 0 }),
             Err(error) => {
                 tracing::warn!(error = %with_causes(&error), "can't see whether the unit is committed");
                 None
@@ -182,7 +182,7 @@ impl Attempt {
             () = self.held.progress.cancellation() => return Ok(Outcome::Released),
         };
         let mine = publish.commit(&publication, artifacts?).await?;
-        Ok(Outcome::Committed { mine, tokens: publication.computed.output.tokens, seconds: publication.computed.seconds })
+        Ok(Outcome::Committed { mine, tokens: publication.computed.output.tokens })
     }
 
     /// Keeps the log, removes the finished blocks if it is to, and reports the outcome. Whoever is told of a failure finds its log;

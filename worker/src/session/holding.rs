@@ -13,7 +13,7 @@ use crate::progress::Progress;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
     /// A commit stands.
-    Committed { mine: bool, tokens: u64, seconds: f64 },
+    Committed { mine: bool, tokens: u64 },
     /// It failed.
     Failed { error: String, permanent: bool },
     /// A dependency's result is corrupt.
@@ -26,9 +26,7 @@ impl Outcome {
     pub(super) fn to_wire(&self) -> wire::report_request::Outcome {
         use wire::report_request::Outcome as Wire;
         match self {
-            Outcome::Committed { mine, tokens, seconds } => {
-                Wire::Committed(wire::Committed { mine: *mine, tokens: *tokens, seconds: *seconds })
-            }
+            Outcome::Committed { mine, tokens } => Wire::Committed(wire::Committed { mine: *mine, tokens: *tokens }),
             Outcome::Failed { error, permanent } => Wire::Failed(wire::Failed { error: error.clone(), permanent: *permanent }),
             Outcome::Corrupt { bad, generation, error } => {
                 Wire::Corrupt(wire::Corrupt { key: bad.hex(), generation: *generation, error: error.clone() })
