@@ -59,6 +59,8 @@ struct Sheet<'a> {
     level: Option<usize>,
     /// Where they go.
     put: &'a mut dyn FnMut(u16, Drawn<'_>),
+    /// The metrics that its values mean anything by; none where they mean all.
+    only: Option<&'static [&'static str]>,
     /// Whether metrics of single classes are wanted.
     detailed: bool,
     /// Whether intervals of what needs ranking are wanted.
@@ -66,6 +68,12 @@ struct Sheet<'a> {
 }
 
 impl Sheet<'_> {
+    /// The place of a metric that is measured.
+    fn id(&self, name: &str) -> Option<u16> {
+        let whole = name.split_once(':').map_or(name, |(whole, _)| whole);
+        self.catalogue.id(self.level, name).filter(|_| self.only.is_none_or(|only| only.contains(&whole)))
+    }
+
     /// Adds a metric of so many rows, which are of so many groups; without draws it has no interval.
     fn put(&mut self, name: &str, value: f64, draws: Option<&[f64]>, n: usize, groups: usize) {
         self.put_of_class(name, value, draws, n, (n, groups));
@@ -73,13 +81,13 @@ impl Sheet<'_> {
 
     /// Adds a metric of so many rows whose variation hangs on other, fewer ones: their number, and that of their groups.
     fn put_of_class(&mut self, name: &str, value: f64, draws: Option<&[f64]>, n: usize, (rests, groups): (usize, usize)) {
-        let Some(id) = self.catalogue.id(self.level, name) else { return };
+        let Some(id) = self.id(name) else { return };
         (self.put)(id, Drawn { value, draws, most: None, n, telling: telling(rests, groups) });
     }
 
     /// Adds a calibration error.
     fn put_noisy(&mut self, name: &str, value: f64, gaps: &EceDraws, n: usize, groups: usize) {
-        let Some(id) = self.catalogue.id(self.level, name) else { return };
+        let Some(id) = self.id(name) else { return };
         (self.put)(id, Drawn { value, draws: Some(&gaps.draws), most: Some(gaps.most), n, telling: telling(n, groups) });
     }
 }
@@ -147,7 +155,7 @@ fn one(bench: &Bench<'_>, catalogue: &Catalogue, index: usize, detailed: bool, r
     let mut scores = Scores::default();
     let resamples = bench.ruler.resamples;
     let put = &mut |id: u16, drawn: Drawn<'_>| scores.put(id, drawn.estimate(resamples));
-    let mut sheet = Sheet { catalogue, level: None, put, detailed, ranked };
+    let mut sheet = Sheet { catalogue, level: None, put, only: order_alone(p, bench.study.scheme), detailed, ranked };
     of_classes(&mut sheet, bench, p, &values);
     if detailed {
         for (level, (rollup, ruler)) in bench.levels.iter().enumerate() {
@@ -158,6 +166,21 @@ fn one(bench: &Bench<'_>, catalogue: &Catalogue, index: usize, detailed: bool, r
     }
     Some(scores)
 }
+
+/// The metrics of predictions whose values say in which order rows come, and no more: a model that is asked which label a text has
+/// shares one probability out among all of them, where several may be true, or each has a level.
+fn order_alone(p: &Prediction, scheme: Scheme) -> Option<&'static [&'static str]> {
+    match scheme {
+        Scheme::Multi if LIKELIHOODS.contains(&&*p.probe) => Some(&["map", "ap", "auroc", "ranking-precision"]),
+        Scheme::Intensity if LIKELIHOODS.contains(&&*p.probe) => Some(&["pearson"]),
+        Scheme::Intensity if &*p.probe == WRITTEN => Some(&["pearson", "coverage", "accuracy-over-all"]),
+        _ => None,
+    }
+}
+
+/// Baselines that are likelihoods of answers, and the one that is a written answer.
+const LIKELIHOODS: [&str; 3] = ["zero-shot", "zero-shot-mean", "zero-shot-calibrated"];
+const WRITTEN: &str = "zero-shot-json";
 
 /// What is measured at the level of the classes themselves.
 fn of_classes(sheet: &mut Sheet<'_>, bench: &Bench<'_>, p: &Prediction, values: &[f32]) {
@@ -179,7 +202,7 @@ fn fill(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
 
 /// Of written answers: how many could be read, and how many are right among all.
 fn answers(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, p: &Prediction, values: &[f32]) {
-    if &*p.probe != "zero-shot-json" {
+    if &*p.probe != WRITTEN {
         return;
     }
     let read = ruler.target.present(values);

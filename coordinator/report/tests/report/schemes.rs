@@ -1,8 +1,10 @@
 //! Several labels a row, intensities, places on scales.
 
+use std::collections::BTreeSet;
+
 use limbic_proto::axis::Context;
 use limbic_proto::rows::Scheme;
-use limbic_report::{HalfLife, Results, Study};
+use limbic_report::{HalfLife, Prediction, Results, Study};
 
 use super::synthetic::valued;
 use super::{evaluated, made, text, values};
@@ -41,6 +43,27 @@ fn every_scheme_has_its_measure_and_the_signal_is_found_in_it() {
             _ => &["pearson", "ccc", "mae", "r2", "r2:valence"],
         };
         assert!(wanted.iter().all(|name| scores.contains(name)), "{scheme:?}: {scores:?}");
+    }
+}
+
+/// Asked which label a text has, a model shares one probability out among all of them: no label of several reaches a half, and a
+/// share is no level. What order it puts rows in is all that can be measured.
+#[test]
+fn likelihoods_of_answers_are_measured_by_their_order_alone() {
+    for (scheme, kept) in [(Scheme::Multi, ["ap", "auroc", "map", "ranking-precision"].as_slice()), (Scheme::Intensity, &["pearson"])] {
+        let mut study = valued(scheme, 240);
+        let same = study.predictions.last().unwrap().values.clone();
+        study.predictions.push(Prediction::baseline("zero-shot", Some(0), same));
+        let results = evaluated(&study);
+        let of = |prediction: usize| {
+            let names = results.scores[prediction].iter().map(|(id, _)| results.catalogue.name(id).name.split(':').next().unwrap());
+            names.collect::<BTreeSet<_>>()
+        };
+        let (words, asked) = (study.predictions.len() - 2, study.predictions.len() - 1);
+        assert_eq!(of(asked), kept.iter().copied().collect(), "{scheme:?}");
+        assert!(of(words).len() > kept.len() && of(words).is_superset(&of(asked)), "{scheme:?}: {:?}", of(words));
+        let files = made(&study, &results);
+        assert!(!text(&files, "report.md").contains("NaN"), "{scheme:?}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::{Drawn, Sheet, of_classes};
+use super::{Drawn, Sheet, of_classes, order_alone};
 use crate::evaluate::bench::Bench;
 use crate::results::{Catalogue, Line, Scores};
 
@@ -57,8 +57,9 @@ fn mean(bench: &Bench<'_>, catalogue: &Catalogue, seeds: &[usize], detailed: boo
         let put = &mut |id: u16, one: Drawn<'_>| {
             sums.entry(id).and_modify(|sum| sum.add(&one)).or_insert_with(|| Sum::new(&one));
         };
-        let mut sheet = Sheet { catalogue, level: None, put, detailed, ranked: true };
-        of_classes(&mut sheet, bench, &bench.study.predictions[*i], &bench.read(*i)?);
+        let p = &bench.study.predictions[*i];
+        let mut sheet = Sheet { catalogue, level: None, put, only: order_alone(p, bench.study.scheme), detailed, ranked: true };
+        of_classes(&mut sheet, bench, p, &bench.read(*i)?);
     }
     let mut scores = Scores::default();
     let share = 1.0 / seeds.len() as f64;
