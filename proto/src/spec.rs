@@ -13,9 +13,11 @@ mod prompt;
 mod question;
 mod source;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use schemars::JsonSchema;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 pub use check::{Finding, SpecError, meant, placeholders, slip};
@@ -32,6 +34,7 @@ pub use source::Sources;
 
 use crate::axis::{Pooling, ReadOut};
 use crate::key::Digest;
+use crate::rows::Scheme;
 
 /// What a sweep measures: every (model, layer, condition, offset) that these axes span is one cell.
 ///
@@ -258,10 +261,26 @@ impl Spec {
     pub fn from_yaml(text: &str, file: &Path) -> Result<Spec, SpecError> {
         let mut spec: Spec = serde_saphyr::from_str(text)
             .map_err(|e| SpecError::Syntax { file: file.to_path_buf(), message: check::syntax(text, &e, "`dataset` and `models`") })?;
+        spec.suit(|field| {
+            // Whatever was read as a spec is a map.
+            serde_saphyr::from_str::<BTreeMap<String, IgnoredAny>>(text).map_or(true, |given| given.contains_key(field))
+        });
         let base = file.parent().unwrap_or(Path::new(""));
         spec.relocate(|source| *source = resolve(base, source));
         spec.check().map_err(|e| SpecError::Invalid { file: file.to_path_buf(), field: e.field, message: e.message })?;
         Ok(spec)
+    }
+
+    /// Puts defaults that the labels' scheme allows in the place of those that it doesn't, in fields that were not given: numbers on
+    /// scales are predicted by `ridge`, and no model can be asked which of them a text has.
+    fn suit(&mut self, given: impl Fn(&str) -> bool) {
+        let scheme = self.dataset.scheme;
+        if !self.probes.iter().all(|probe| probe.fits(scheme)) && !given("probes") {
+            self.probes = vec![ProbeSpec::Ridge(RidgeSpec::default())];
+        }
+        if scheme == Scheme::Continuous && !given("baselines") {
+            self.baselines.retain(|baseline| *baseline != Baseline::ZeroShot);
+        }
     }
 
     /// Changes every path and URL in it, for instance from a relative to an absolute one.
@@ -317,5 +336,28 @@ fn resolve(base: &Path, source: &str) -> String {
         source.to_owned()
     } else {
         base.join(source).to_string_lossy().into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_suits_the_labels() {
+        let read = |scheme: &str, more: &str| {
+            let text = format!("dataset: {{source: rows.jsonl, scheme: {scheme}, values: [v, a]}}\nmodels: [{{source: m}}]\n{more}");
+            Spec::from_yaml(&text, Path::new("s.yaml"))
+        };
+        let spec = read("continuous", "").unwrap();
+        assert_eq!((spec.probes.len(), spec.probes[0].name()), (1, "ridge"));
+        assert_eq!(spec.baselines, [Baseline::Majority, Baseline::BagOfWords]);
+        let spec = read("intensity", "").unwrap();
+        assert_eq!((spec.probes[0].name(), spec.baselines), ("logistic", default_baselines()));
+        // What is asked for stands, and is refused.
+        for asked in ["probes: [{kind: logistic}]", "baselines: [zero-shot]"] {
+            let field = asked.split(':').next().unwrap();
+            assert!(read("continuous", asked).unwrap_err().to_string().contains(field), "{asked}");
+        }
     }
 }
