@@ -16,6 +16,7 @@ use limbic_core::machine::{Event, Progress, Settings, SweepId, WorkerId};
 use limbic_proto::commit::Commit;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::status::{Status, UnitView};
+use limbic_proto::unit::Versions;
 use limbic_proto::wire::{HeartbeatResponse, LeaseResponse};
 use limbic_store::{Store, chance};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -124,6 +125,23 @@ impl Handle {
             Ok(written) => written.map(|()| (reached, true)),
             Err(_) => Ok((reached, false)),
         }
+    }
+
+    /// Whether there are sweeps, and nothing to compute for any of them.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn finished(&self) -> Result<bool, Gone> {
+        self.ask(|reply| Command::Finished { reply }).await
+    }
+
+    /// The versions of an open sweep's units.
+    ///
+    /// # Errors
+    /// The coordinator has ended.
+    pub async fn versions(&self, sweep: &str) -> Result<Option<Versions>, Gone> {
+        let sweep = SweepId(sweep.to_owned());
+        self.ask(|reply| Command::Versions { sweep, reply }).await
     }
 
     /// Waits for a unit, at most that long. Whether the worker is of this session, [`Handle::knows`].
@@ -279,22 +297,16 @@ impl Handle {
         Ok(())
     }
 
-    /// Takes the lead of an accepted sweep and starts granting its units. A sweep that is open goes on; if it has been
+    /// Takes the lead of an accepted sweep and starts granting its units, if they are of this release's versions. A sweep that is open goes on; if it has been
     /// extended meanwhile, by all its units.
     ///
     /// # Errors
-    /// The store can't be read or written; or the sweep is of [other versions](Sweep::foreign) and not complete.
+    /// The store can't be read or written.
     pub async fn open(&self, sweep: Sweep) -> Result<(), Failure> {
         let _one_at_a_time = self.opening.lock().await;
         if self.status(&sweep.id).await.map_err(Failure::again)?.is_some() {
             let chains = Chains::read(&self.store, &sweep).await?;
             return self.ask(|done| Command::Extend { sweep: Box::new(sweep), chains, done }).await.map_err(Failure::again);
-        }
-        // Nobody here can compute what is missing of a sweep of other versions, and one that is complete is only shown.
-        if let Some(why) = sweep.foreign()
-            && Chains::read(&self.store, &sweep).await?.committed(&sweep) < sweep.plan.units.len()
-        {
-            return Err(Failure::user(why));
         }
         let holder = format!("{}@{}", std::process::id(), self.settings.session);
         let journal = Journal::lead(&self.store, &sweep.id, &holder).await?;

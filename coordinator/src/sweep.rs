@@ -76,13 +76,7 @@ impl Sweep {
     /// What is worth saying where a sweep of such a name and so many units was asked for, and this one stood already.
     pub fn standing(&self, name: &str, units: usize) -> Vec<String> {
         let (mut notes, known) = (Vec::new(), self.name());
-        if self.earlier.last().is_some_and(|before| before.versions != self.accepted.versions) {
-            notes.push(
-                "this release computes hidden states or fits otherwise than the one that accepted the sweep (their versions differ): all of \
-                 that is computed anew, and the old results stay in the store"
-                    .to_owned(),
-            );
-        }
+        notes.extend(self.renewed());
         // A further revision may only say where the models lie by now, or how it is reported.
         if self.plan.units.len() > units {
             notes
@@ -94,12 +88,23 @@ impl Sweep {
         notes
     }
 
+    /// What is worth saying where its last revision is of another release than the one before.
+    fn renewed(&self) -> Option<String> {
+        let renewed = self.earlier.last().is_some_and(|before| before.versions != self.accepted.versions);
+        renewed.then(|| {
+            "this release computes hidden states or fits otherwise than the one that accepted the sweep (their versions differ): all of it is \
+             computed anew, and the old results stay in the store"
+                .to_owned()
+        })
+    }
+
     /// What is worth saying of what a spec asked beyond it, now that it is among what it has been asked.
     pub fn added(&self, asked: &Accepted) -> Vec<String> {
         let mut notes = Vec::new();
         if self.accepted.nonce != asked.nonce {
             notes.push("the sweep had all that this spec asks already: nothing is added to it".to_owned());
         }
+        notes.extend(self.renewed());
         let (models, conditions) = (&self.plan.models, &self.plan.conditions);
         for condition in &asked.spec.conditions {
             if let Some(known) = conditions.iter().find(|known| known.prompt() == condition.prompt() && known.name != condition.name) {
@@ -114,23 +119,6 @@ impl Sweep {
             }
         }
         notes
-    }
-
-    /// Why this release can't compute what is missing of it, if so.
-    pub fn foreign(&self) -> Option<String> {
-        let (theirs, ours) = (self.plan.versions, Versions::CURRENT);
-        (theirs != ours).then(|| {
-            format!(
-                "sweep {} ({}) was accepted by a release that computes other versions (hidden states {}, fits {}; this one {} and {}): what is \
-                 missing of it can't be computed here; submit or run its spec again, and all of it is computed in this release's",
-                self.id,
-                self.name(),
-                theirs.engine,
-                theirs.repeated,
-                ours.engine,
-                ours.repeated
-            )
-        })
     }
 
     /// Its size and what it costs.
@@ -358,6 +346,18 @@ pub async fn open(store: &Store, id: &str) -> Result<Sweep, Failure> {
     let rows = rows::Rows::from_bytes(&bytes).map_err(|e| unreadable("rows", &e))?;
     let plan = planned(&revisions, &accepted, &rows).map_err(|e| unreadable("plan", &e))?;
     Ok(Sweep { id: id.to_owned(), accepted, earlier: revisions, rows, plan })
+}
+
+/// The answer to whoever wants something computed of a sweep of other versions than this release's; none where it is of the same.
+pub fn foreign(id: &str, name: &str, theirs: &Versions) -> Option<Failure> {
+    let ours = Versions::CURRENT;
+    (*theirs != ours).then(|| {
+        Failure::user(format_args!(
+            "sweep {id} ({name}) was accepted by a release that computes other versions (hidden states {}, fits {}; this one {} and {}), so nothing \
+             of it can be computed here: submit or run its spec again, and all of it is computed in this release's",
+            theirs.engine, theirs.repeated, ours.engine, ours.repeated
+        ))
+    })
 }
 
 /// The answer to whoever wants a cancelled sweep to go on by something else than resuming it.

@@ -194,17 +194,29 @@ async fn results_of_an_earlier_release_stay_what_they_are() {
     let standing = sweep::open(&store, &prepared.id).await.unwrap();
     assert_eq!(standing.plan.units.len(), prepared.plan.units.len());
     assert!(standing.plan.units.keys().all(|unit| !prepared.plan.units.contains_key(unit) || unit_reads_no_model(&standing, unit)));
-    let refused = lead(&store).open(standing.clone()).await.unwrap_err();
-    assert!(refused.code() == 2 && refused.to_string().contains("submit or run its spec again"), "{refused}");
+    // Unfinished, it is shown, and nothing of it is computed.
+    let coordinator = lead(&store);
+    coordinator.open(standing.clone()).await.unwrap();
+    register(&coordinator, "w").await;
+    assert_eq!(coordinator.lease("w".into(), Vec::new(), Duration::from_millis(200)).await.unwrap().grant, None);
+    let status = &coordinator.list().await.unwrap()[0];
+    assert!(status.waiting.iter().any(|w| w.reason.contains("submit its spec again")), "{:?}", status.waiting);
+    assert!(coordinator.finished().await.unwrap(), "there is nothing for workers to wait for");
 
     for unit in standing.plan.units.keys() {
         commit(&store, &unit.hex()).await;
     }
     let coordinator = lead(&store);
     coordinator.open(standing.clone()).await.unwrap();
-    assert_eq!(coordinator.list().await.unwrap()[0].state, SweepState::Complete, "it has nothing to compute");
+    assert_eq!(coordinator.list().await.unwrap()[0].state, SweepState::Complete, "its results stand");
+    let why = sweep::foreign(&standing.id, "small", &coordinator.versions(&standing.id).await.unwrap().unwrap()).unwrap();
+    assert!(why.to_string().contains("submit or run its spec again"), "{why}");
 
     let again = sweep::accept(&store, prepared.clone()).await.unwrap();
+    coordinator.open(again.clone()).await.unwrap();
+    register(&coordinator, "w").await;
+    let granted = coordinator.lease("w".into(), Vec::new(), Duration::from_secs(5)).await.unwrap().grant.expect("it goes on");
+    assert!(prepared.plan.units.contains_key(&granted.key.parse().unwrap()));
     assert_eq!((again.plan.versions, again.earlier.len()), (Versions::CURRENT, 1));
     assert_eq!(again.plan.order, prepared.plan.order, "all of it in this release's versions");
     assert!(again.standing("small", prepared.plan.units.len()).iter().any(|note| note.contains("computed anew")));

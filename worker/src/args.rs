@@ -81,7 +81,8 @@ impl Args {
         let id = self.id.clone().unwrap_or_else(crate::machine::worker_id);
         Settings {
             coordinator: self.coordinator.clone(),
-            device: self.device.clone(),
+            // Fits are computed on the processor.
+            device: if self.takes == Takes::Fits { "cpu".to_owned() } else { self.device.clone() },
             takes: self.takes,
             threads: self.threads.map(usize::from),
             id,

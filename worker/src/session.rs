@@ -118,7 +118,7 @@ impl Session {
         heartbeat.spawn(heartbeat::beat(shared.clone()));
         let mut work = Work { shared, given, opened: None, finishing: JoinSet::new() };
         work.store(&registered.store)?;
-        let ended = work.until_done().await;
+        let ended = work.until_done(registered.idle).await;
         // What is computed is published even if the coordinator is gone.
         work.finish().await?;
         ended
@@ -146,9 +146,10 @@ struct Work {
 }
 
 impl Work {
-    async fn until_done(&mut self) -> Result<ExitKind, SessionError> {
-        // A worker may well be started before the first sweep is submitted to a coordinator whose other sweeps are all finished.
-        let (began, mut seen_work) = (Instant::now(), false);
+    /// `idle` is whether there was nothing to do at first: a worker may well be started before a sweep is submitted to a coordinator
+    /// whose other sweeps are all finished, so it waits for that as long as its patience lasts.
+    async fn until_done(&mut self, mut idle: bool) -> Result<ExitKind, SessionError> {
+        let began = Instant::now();
         let Settings { exit_when_finished, timing, .. } = self.shared.settings.clone();
         loop {
             if self.shared.drain.has_begun() {
@@ -157,16 +158,16 @@ impl Work {
             let asked = Instant::now();
             match self.shared.lease().await? {
                 Leased::Grant(grant) => {
-                    seen_work = true;
+                    idle = false;
                     self.execute(*grant).await?;
                 }
                 Leased::Dismissed if exit_when_finished => return Ok(ExitKind::Finished),
-                Leased::Finished if exit_when_finished && (seen_work || began.elapsed() >= timing.patience) => {
+                Leased::Finished if exit_when_finished && (!idle || began.elapsed() >= timing.patience) => {
                     return Ok(ExitKind::Finished);
                 }
                 Leased::Finished | Leased::Dismissed => self.shared.rest().await,
                 Leased::Nothing => {
-                    seen_work = true;
+                    idle = false;
                     // An answer without a wait means that somebody else has asked in this worker's name.
                     if asked.elapsed() < timing.poll / 10 {
                         self.shared.rest().await;

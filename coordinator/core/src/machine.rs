@@ -141,8 +141,8 @@ impl Machine {
         self.settle();
     }
 
-    /// Replaces an open sweep's plan by that of a later revision, which holds all its units and more. What runs goes on;
-    /// budgets, pauses and decisions stay as they are. `committed` is as in [`Opening::committed`].
+    /// Replaces an open sweep's plan by that of a later revision, which holds all its units and more, or all of them in this
+    /// release's versions. What runs goes on; budgets, pauses and decisions stay as they are. `committed` is as in [`Opening::committed`].
     pub fn extend_sweep(&mut self, now: Duration, id: &SweepId, plan: Plan, committed: BTreeMap<UnitKey, u32>) {
         self.advance(now);
         let Some((known, done_flops)) = self.sweeps.get(id).map(|sweep| (sweep.units.committed, sweep.done_flops)) else { return };
@@ -293,9 +293,14 @@ impl Machine {
         self.sweeps.get(sweep).map(of).unwrap_or_default()
     }
 
-    /// Whether every open sweep is terminal (also when none is open).
+    /// Whether there is nothing to compute for any open sweep (also when none is open): each is terminal, or of other versions.
     pub fn finished(&self) -> bool {
-        self.sweeps.values().all(|sweep| sweep.state().terminal())
+        self.sweeps.values().all(Sweep::over)
+    }
+
+    /// The workers that want more to do.
+    pub fn staying(&self) -> impl Iterator<Item = &WorkerId> {
+        self.workers.iter().filter(|(_, worker)| !worker.draining).map(|(id, _)| id)
     }
 
     /// Whether the worker has registered and has not been silent for too long.

@@ -9,6 +9,7 @@ use tracing::Level;
 use super::StoreArgs;
 use crate::coordinator::{Options, start};
 use crate::failure::Failure;
+use crate::journal::{self, JournalError};
 use crate::patience::Patience;
 use crate::progress::counted;
 use crate::{catalogue, server, sweep};
@@ -63,7 +64,7 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
     let machine = limbic_core::machine::Settings { heartbeat, lease_ttl, adoption_window: 2 * heartbeat, ..Default::default() };
     let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: args.exit_when_complete });
     let lead = async {
-        let mut refused = None;
+        let mut damaged = None;
         for sweep in patience.wait_for(async || catalogue::open_all(&store).await).await? {
             // What a try has used up is read again.
             let (id, mut read) = (sweep.id.clone(), Some(sweep));
@@ -74,25 +75,26 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
                 };
                 handle.open(sweep).await
             };
-            match patience.wait_for(open).await {
-                // What is damaged in one sweep must not keep the others from going on.
-                Err(failure @ Failure::User(_)) => {
-                    tell(Level::WARN, &format_args!("sweep {id} can't be led: {failure}"));
-                    refused = Some(failure);
-                }
-                opened => opened?,
+            let Err(failure) = patience.wait_for(open).await else { continue };
+            // What is damaged in one sweep must not keep the others from going on.
+            if !matches!(journal::read(&store, &id).await, Err(JournalError::Entry { .. })) {
+                return Err(failure);
             }
+            tell(Level::WARN, &format_args!("sweep {id} can't be led: {failure}; while that is so no activations are released"));
+            damaged = Some(failure);
         }
-        handle.all_open().await.map_err(Failure::again)?;
+        // What it needs of others' activations nobody knows.
+        if damaged.is_none() {
+            handle.all_open().await.map_err(Failure::again)?;
+        }
         let sweeps = handle.list().await.map_err(Failure::again)?.len();
-        // Where none can be led, the store is likelier at fault than each of them.
-        if let Some(failure) = refused.filter(|_| sweeps == 0) {
-            return Err(failure);
-        }
         tell(Level::INFO, &format_args!("limbic coordinator on http://{address}, store {}, {}", store.url(), counted(sweeps, "sweep")));
         tokio::select! {
             served = server::serve(listener, handle.clone(), std::future::pending()) => served,
-            () = complete(&handle), if args.exit_when_complete => handle.released().await.map_err(Failure::again),
+            () = complete(&handle), if args.exit_when_complete => {
+                handle.released().await.map_err(Failure::again)?;
+                damaged.map_or(Ok(()), Err)
+            }
         }
     };
     // Signals are heard from the start: taking up many sweeps takes its time.

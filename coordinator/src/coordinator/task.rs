@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use limbic_core::history::History;
 use limbic_core::machine::{self, Action, Event, Machine, Progress, SweepId, WorkerId};
-use limbic_core::plan::Plan;
 use limbic_proto::commit::Commit;
 use limbic_proto::journal::Record;
 use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::status::{Status, UnitView};
+use limbic_proto::unit::Versions;
 use limbic_proto::wire::{Grant, LeaseResponse, Token};
 use limbic_store::Store;
 use tokio::sync::{mpsc, oneshot};
@@ -46,6 +46,8 @@ pub(super) enum Command {
     Lease { worker: WorkerId, loaded: Vec<Digest>, reply: oneshot::Sender<LeaseResponse> },
     LeaseOver { worker: WorkerId },
     Knows { worker: WorkerId, reply: oneshot::Sender<bool> },
+    Finished { reply: oneshot::Sender<bool> },
+    Versions { sweep: SweepId, reply: oneshot::Sender<Option<Versions>> },
     Heartbeat { worker: WorkerId, held: Vec<Progress>, draining: bool, reply: oneshot::Sender<Vec<String>> },
     Status { sweep: String, reply: oneshot::Sender<Option<Status>> },
     List { reply: oneshot::Sender<Vec<Status>> },
@@ -71,6 +73,8 @@ pub(super) struct Task {
     /// Attempts to stop, until the worker's next heartbeat.
     cancels: BTreeMap<WorkerId, Vec<String>>,
     journals: BTreeMap<SweepId, mpsc::UnboundedSender<Note>>,
+    /// Which revision of each sweep is led.
+    revisions: BTreeMap<SweepId, usize>,
     /// Activations to be released.
     releases: mpsc::UnboundedSender<Wish>,
     superseded: (mpsc::UnboundedSender<Failure>, mpsc::UnboundedReceiver<Failure>),
@@ -123,6 +127,7 @@ impl Task {
             dismissed: BTreeSet::new(),
             cancels: BTreeMap::new(),
             journals: BTreeMap::new(),
+            revisions: BTreeMap::new(),
             superseded: mpsc::unbounded_channel(),
             stands: mpsc::unbounded_channel(),
             offers: mpsc::unbounded_channel(),
@@ -200,6 +205,8 @@ impl Task {
                     self.handle(Event::Unready { worker });
                 }
             }
+            Command::Versions { sweep, reply } => drop(reply.send(self.machine.plan(&sweep).map(|plan| plan.versions))),
+            Command::Finished { reply } => drop(reply.send(self.finished())),
             Command::Knows { worker, reply } => drop(reply.send(self.machine.known(&worker))),
             Command::Heartbeat { worker, held, draining, reply } => {
                 self.handle(Event::Heartbeat { worker: worker.clone(), held, draining });
@@ -220,8 +227,9 @@ impl Task {
             Command::Extend { sweep, chains, done } => {
                 let id = SweepId(sweep.id.clone());
                 // Whoever read an earlier revision and comes later must not take anything back.
-                let grown = |plan: &Plan| *plan != sweep.plan && plan.units.keys().all(|unit| sweep.plan.units.contains_key(unit));
-                if self.machine.plan(&id).is_some_and(grown) {
+                let revision = sweep.earlier.len();
+                if self.revisions.get(&id).is_some_and(|led| *led < revision) {
+                    self.revisions.insert(id.clone(), revision);
                     chains.events().for_each(|event| self.handle(event));
                     self.machine.extend_sweep(self.now(), &id, sweep.plan, chains.links);
                 }
@@ -246,17 +254,16 @@ impl Task {
         let (notes, inbox) = mpsc::unbounded_channel();
         tokio::spawn(ledger::write(journal, inbox, self.superseded.0.clone()));
         self.journals.insert(id.clone(), notes);
+        self.revisions.insert(id.clone(), sweep.earlier.len());
         let name = sweep.name().to_owned();
         chains.events().for_each(|event| self.handle(event));
         let opening = machine::Opening { id, name, plan: sweep.plan, epoch, committed: chains.links, history };
         self.machine.open_sweep(self.now(), opening);
     }
 
-    /// Whether all is done and every worker was told so.
+    /// Whether all is done and every worker that doesn't leave anyway was told so.
     fn dismissed(&self) -> bool {
-        let Some(first) = self.machine.sweeps().next().filter(|_| self.machine.finished()) else { return false };
-        let status = self.machine.status(self.now(), first);
-        status.is_some_and(|status| status.workers.into_iter().all(|worker| self.dismissed.contains(&WorkerId(worker.id))))
+        self.finished() && self.machine.staying().all(|worker| self.dismissed.contains(worker))
     }
 
     /// Carries out what the machine asks for.

@@ -161,6 +161,13 @@ impl Control for ControlService {
         if status.state == SweepState::Cancelled && matches!(change, Change::Retry | Change::Again) {
             return Err(refused(sweep::cancelled(&id, &status.name)));
         }
+        // It would take results away that nobody here can compute again.
+        if matches!(change, Change::Retry | Change::Again)
+            && let Some(versions) = self.coordinator.versions(&id).await?
+            && let Some(foreign) = sweep::foreign(&id, &status.name, &versions)
+        {
+            return Err(refused(foreign));
+        }
         let wish = match change {
             Change::Pause => Event::Pause { sweep, by: said_by(&request.by) },
             Change::Resume => Event::Resume { sweep },

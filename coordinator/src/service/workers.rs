@@ -95,6 +95,7 @@ impl Workers for WorkersService {
             store: settings.store.clone(),
             heartbeat_ms: settings.heartbeat.as_millis() as u32,
             ttl_ms: settings.lease_ttl.as_millis() as u32,
+            finished: self.coordinator.finished().await?,
         }))
     }
 

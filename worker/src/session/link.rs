@@ -30,6 +30,8 @@ pub(super) struct Registered {
     pub(super) epoch: u64,
     pub(super) store: String,
     pub(super) heartbeat: Duration,
+    /// Whether there was nothing to do.
+    pub(super) idle: bool,
 }
 
 /// The answer to a lease request.
@@ -134,7 +136,7 @@ impl Link {
         let turn = self.registered().map_or(0, |r| r.turn + 1);
         let heartbeat = Duration::from_millis(u64::from(answer.heartbeat_ms.max(10)));
         tracing::info!(coordinator = %self.url, worker = %self.worker, epoch = answer.epoch, store = %answer.store, "registered");
-        let now = Registered { turn, epoch: answer.epoch, store: answer.store, heartbeat };
+        let now = Registered { turn, epoch: answer.epoch, store: answer.store, heartbeat, idle: answer.finished };
         *self.registered.write().unwrap_or_else(PoisonError::into_inner) = Some(now.clone());
         Ok(now)
     }

@@ -136,7 +136,13 @@ impl Workers for Service {
             return Err(Status::failed_precondition(message.clone()));
         }
         state.registered.push(request.into_inner());
-        Ok(Response::new(RegisterResponse { epoch: state.epoch, store: state.store.clone(), heartbeat_ms: 30, ttl_ms: 1000 }))
+        Ok(Response::new(RegisterResponse {
+            epoch: state.epoch,
+            store: state.store.clone(),
+            heartbeat_ms: 30,
+            ttl_ms: 1000,
+            finished: state.idle,
+        }))
     }
 
     async fn lease(&self, request: Request<LeaseRequest>) -> Result<Response<LeaseResponse>, Status> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use limbic_proto::key::UnitKey;
+use limbic_proto::unit::UnitKind;
 
 use super::event::{SweepId, Token, WorkerId};
 
@@ -13,6 +14,8 @@ pub(super) struct Lease {
     /// Whose budgets it runs on.
     pub sweep: SweepId,
     pub unit: UnitKey,
+    /// The unit's kind.
+    pub kind: UnitKind,
     pub attempt: String,
     pub token: Token,
     pub worker: WorkerId,

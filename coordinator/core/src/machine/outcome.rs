@@ -48,13 +48,15 @@ impl Machine {
             return;
         }
         let adopter = if over || self.leases.runs(&held.unit) { None } else { self.adopter(held) };
-        let Some(sweep) = adopter else {
+        let adopter = adopter.and_then(|sweep| Some((self.unit(&sweep, &held.unit)?.spec.kind(), sweep)));
+        let Some((kind, sweep)) = adopter else {
             self.actions.push_back(Action::CancelAttempt { worker: worker.clone(), attempt: held.attempt.clone() });
             return;
         };
         self.start(Lease {
             sweep,
             unit: held.unit,
+            kind,
             attempt: held.attempt.clone(),
             token: held.token,
             worker: worker.clone(),
@@ -228,7 +230,8 @@ impl Machine {
         let Some(lease) = self.leases.remove(&unit, attempt) else { return };
         if let Some(sweep) = self.sweeps.get_mut(&lease.sweep) {
             sweep.attempts.started -= 1;
-            sweep.granted -= sweep.slot(&unit).map_or(0.0, |slot| slot.flops);
+            // Who took it over when its sweep was cancelled was never charged for it.
+            sweep.granted = (sweep.granted - sweep.slot(&unit).map_or(0.0, |slot| slot.flops)).max(0.0);
         }
         self.no_longer_leased(&unit);
     }

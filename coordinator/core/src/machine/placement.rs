@@ -56,6 +56,7 @@ impl Machine {
         let (generation, mut inputs) = (self.generation(&unit), self.inputs(&id, &unit));
         inputs.retain(|(_, generation)| *generation > 0);
         let Some(sweep) = self.sweeps.get_mut(&id) else { return };
+        let Some(kind) = sweep.planned(&unit).map(|planned| planned.unit.spec.kind()) else { return };
         sweep.granted += sweep.slot(&unit).map_or(0.0, |slot| slot.flops);
         self.counter += 1;
         let (epoch, counter) = (sweep.epoch, self.counter);
@@ -64,7 +65,8 @@ impl Machine {
         let attempt = format!("{id}-e{epoch}-{counter}");
         self.with_worker(&worker, |w| w.ready = false);
         let (since, expires, token) = (self.now, self.now + self.settings.lease_ttl, (epoch, counter));
-        let lease = Lease { sweep: id, unit, attempt, token, worker, generation, since, adopted: false, expires, share: 0.0, tokens: 0 };
+        let lease =
+            Lease { sweep: id, unit, kind, attempt, token, worker, generation, since, adopted: false, expires, share: 0.0, tokens: 0 };
         self.start(lease.clone());
         let Lease { sweep, attempt, worker, .. } = lease;
         self.actions.push_back(Action::Grant { worker, sweep, unit, attempt, token, generation, inputs });

@@ -14,26 +14,30 @@ use super::worker::Worker;
 impl Machine {
     /// An attempt has committed its unit: how long it took says what is usual.
     pub(super) fn took(&mut self, lease: &Lease) {
-        let kind = self.unit(&lease.sweep, &lease.unit).map(|unit| unit.spec.kind());
-        if let (Some(kind), Some(sweep)) = (kind, self.sweeps.get_mut(&lease.sweep)) {
-            sweep.durations.add(kind, self.now.saturating_sub(lease.since));
+        if let Some(sweep) = self.sweeps.get_mut(&lease.sweep) {
+            sweep.durations.add(lease.kind, self.now.saturating_sub(lease.since));
         }
     }
 
-    /// When an attempt counts as a straggler, as things stand.
+    /// When an attempt counts as a straggler, as things stand. Many are looked at whenever a worker waits, so that nothing is
+    /// looked up for it that can be left for later.
     fn straggles_at(&self, lease: &Lease) -> Option<Duration> {
         let settings = &self.settings;
-        let sweep = self.sweeps.get(&lease.sweep)?;
-        if !sweep.grants(self.now) || !sweep.nearly_done(settings.stragglers_from) {
-            return None;
-        }
-        let kind = sweep.planned(&lease.unit)?.unit.spec.kind();
-        let usual = sweep.durations.median(kind)?;
-        let slot = sweep.slot(&lease.unit)?;
-        // What it reads may have been voided since it began.
-        let grantable = slot.phase == Phase::Running && slot.waiting == 0;
-        let alone = self.leases.of_unit(&lease.unit).count() == 1;
-        (grantable && alone).then(|| lease.since + (usual * settings.straggler_factor).max(settings.straggler_least))
+        let sweep = self.sweeps.get(&lease.sweep).filter(|sweep| self.ends(sweep))?;
+        let usual = sweep.durations.median(lease.kind)?;
+        Some(lease.since + (usual * settings.straggler_factor).max(settings.straggler_least))
+    }
+
+    /// Whether second attempts are made at a sweep's units: it has little else to do.
+    fn ends(&self, sweep: &Sweep) -> bool {
+        sweep.grants(self.now) && sweep.nearly_done(self.settings.stragglers_from)
+    }
+
+    /// Whether a straggler may get company: it has none yet, and what it reads wasn't voided since it began.
+    fn may_have_company(&self, lease: &Lease) -> bool {
+        let slot = self.sweeps.get(&lease.sweep).and_then(|sweep| sweep.slot(&lease.unit));
+        let grantable = slot.is_some_and(|slot| slot.phase == Phase::Running && slot.waiting == 0);
+        grantable && self.leases.of_unit(&lease.unit).count() == 1
     }
 
     /// Whether a worker may help out with an attempt.
@@ -48,8 +52,7 @@ impl Machine {
 
     /// Whether there can be second attempts now: not while every sweep has enough else to do.
     fn helped(&self) -> bool {
-        let ends = |sweep: &Sweep| sweep.grants(self.now) && sweep.nearly_done(self.settings.stragglers_from);
-        self.sweeps.values().any(ends) && self.workers.values().any(|worker| worker.ready)
+        self.sweeps.values().any(|sweep| self.ends(sweep)) && self.workers.values().any(|worker| worker.ready)
     }
 
     /// A second attempt that is due, and a worker for it: the attempt first that has been due the longest.
@@ -58,7 +61,7 @@ impl Machine {
             return None;
         }
         let due = self.leases.iter().filter_map(|lease| Some((self.straggles_at(lease).filter(|due| *due <= self.now)?, lease)));
-        let mut due: Vec<(Duration, &Lease)> = due.collect();
+        let mut due: Vec<(Duration, &Lease)> = due.filter(|(_, lease)| self.may_have_company(lease)).collect();
         due.sort_by_key(|(due, _)| *due);
         due.into_iter().find_map(|(_, lease)| {
             let (id, _) = self.workers.iter().find(|(id, worker)| self.helps(id, worker, lease))?;
@@ -66,7 +69,7 @@ impl Machine {
         })
     }
 
-    /// When a second attempt will be due that a waiting worker could make.
+    /// When a second attempt will be due that a waiting worker could make; some of these come to nothing.
     pub(super) fn next_straggler(&self) -> Option<Duration> {
         if !self.helped() {
             return None;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use limbic_proto::key::UnitKey;
 use limbic_proto::status::{AttemptCounts, CellCounts, SweepState, UnitCounts};
-use limbic_proto::unit::ModelIdentity;
+use limbic_proto::unit::{ModelIdentity, Versions};
 
 use super::event::SweepId;
 use crate::history::History;
@@ -91,7 +91,18 @@ impl Sweep {
 
     /// Whether units of it may be granted.
     pub fn grants(&self, now: Duration) -> bool {
-        !self.paused && !self.cancelled && now >= self.held_until
+        !self.paused && !self.cancelled && !self.foreign() && now >= self.held_until
+    }
+
+    /// Whether its units are of versions that this release doesn't compute. It is led for its results' sake: to be shown, and so that
+    /// nothing is released that it needs.
+    pub fn foreign(&self) -> bool {
+        self.plan.versions != Versions::CURRENT
+    }
+
+    /// Whether there is nothing to compute for it, be it done or not.
+    pub fn over(&self) -> bool {
+        self.foreign() || self.state().terminal()
     }
 
     /// What it was granted, measured by its weight.

@@ -150,6 +150,10 @@ fn busy(workers: usize) -> String {
 
 /// Why a sweep grants nothing at all for now, if so.
 fn held_back(now: Duration, sweep: &Sweep) -> Option<String> {
+    if sweep.foreign() {
+        let of = "a release that computes the versions (of hidden states and fits) that the sweep was accepted with";
+        return Some(format!("{of}; or submit its spec again, and all of it is computed in this one's"));
+    }
     if sweep.paused {
         let by = &sweep.history.paused_by;
         let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
