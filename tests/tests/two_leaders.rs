@@ -186,7 +186,7 @@ async fn results_of_an_earlier_release_stay_what_they_are() {
     let prepared = sweep::prepare(sweep::read_spec(&sandbox.small(&[])).unwrap()).await.unwrap();
     let older = Versions { engine: ENGINE_VERSION - 1, ..Versions::CURRENT };
     let mut accepted = prepared.accepted.clone();
-    accepted.versions = older;
+    (accepted.versions, accepted.nonce) = (older, "of an earlier release".to_owned());
     store.put_content(&layout::rows(&accepted.rows), prepared.rows.to_bytes().into()).await.unwrap();
     let body = serde_json::to_vec(&accepted).unwrap().into();
     store.create(&layout::spec(&prepared.id, 0), &accepted.nonce, body).await.unwrap();
