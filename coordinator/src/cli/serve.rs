@@ -64,7 +64,8 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
     let machine = limbic_core::machine::Settings { heartbeat, lease_ttl, adoption_window: 2 * heartbeat, ..Default::default() };
     let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: args.exit_when_complete });
     let lead = async {
-        let mut damaged = None;
+        // What will be left undone at the end.
+        let mut left = None;
         for sweep in patience.wait_for(async || catalogue::open_all(&store).await).await? {
             // What a try has used up is read again.
             let (id, mut read) = (sweep.id.clone(), Some(sweep));
@@ -81,19 +82,27 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
                 return Err(failure);
             }
             tell(Level::WARN, &format_args!("sweep {id} can't be led: {failure}; while that is so no activations are released"));
-            damaged = Some(failure);
+            left = Some(failure);
         }
         // What it needs of others' activations nobody knows.
-        if damaged.is_none() {
+        if left.is_none() {
             handle.all_open().await.map_err(Failure::again)?;
         }
-        let sweeps = handle.list().await.map_err(Failure::again)?.len();
+        let statuses = handle.list().await.map_err(Failure::again)?;
+        for status in statuses.iter().filter(|status| !status.state.terminal()) {
+            let versions = handle.versions(&status.sweep).await.map_err(Failure::again)?;
+            if let Some(foreign) = versions.and_then(|versions| sweep::foreign(&status.sweep, &status.name, &versions)) {
+                tell(Level::WARN, &foreign);
+                left = Some(foreign);
+            }
+        }
+        let sweeps = statuses.len();
         tell(Level::INFO, &format_args!("limbic coordinator on http://{address}, store {}, {}", store.url(), counted(sweeps, "sweep")));
         tokio::select! {
             served = server::serve(listener, handle.clone(), std::future::pending()) => served,
             () = complete(&handle), if args.exit_when_complete => {
                 handle.released().await.map_err(Failure::again)?;
-                damaged.map_or(Ok(()), Err)
+                left.map_or(Ok(()), Err)
             }
         }
     };
