@@ -7,7 +7,7 @@ use limbic_proto::logs::tell;
 use tracing::Level;
 
 use super::StoreArgs;
-use crate::coordinator::{Options, start};
+use crate::coordinator::{Handle, Options, start};
 use crate::failure::Failure;
 use crate::journal::{self, JournalError};
 use crate::patience::Patience;
@@ -64,8 +64,7 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
     let machine = limbic_core::machine::Settings { heartbeat, lease_ttl, adoption_window: 2 * heartbeat, ..Default::default() };
     let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: args.exit_when_complete });
     let lead = async {
-        // What will be left undone at the end.
-        let mut left = None;
+        let mut damaged = None;
         for sweep in patience.wait_for(async || catalogue::open_all(&store).await).await? {
             // What a try has used up is read again.
             let (id, mut read) = (sweep.id.clone(), Some(sweep));
@@ -82,27 +81,20 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
                 return Err(failure);
             }
             tell(Level::WARN, &format_args!("sweep {id} can't be led: {failure}; while that is so no activations are released"));
-            left = Some(failure);
+            damaged = Some(failure);
         }
         // What it needs of others' activations nobody knows.
-        if left.is_none() {
+        if damaged.is_none() {
             handle.all_open().await.map_err(Failure::again)?;
         }
-        let statuses = handle.list().await.map_err(Failure::again)?;
-        for status in statuses.iter().filter(|status| !status.state.terminal()) {
-            let versions = handle.versions(&status.sweep).await.map_err(Failure::again)?;
-            if let Some(foreign) = versions.and_then(|versions| sweep::foreign(&status.sweep, &status.name, &versions)) {
-                tell(Level::WARN, &foreign);
-                left = Some(foreign);
-            }
-        }
-        let sweeps = statuses.len();
+        foreign(&handle).await?.iter().for_each(|failure| tell(Level::WARN, failure));
+        let sweeps = handle.list().await.map_err(Failure::again)?.len();
         tell(Level::INFO, &format_args!("limbic coordinator on http://{address}, store {}, {}", store.url(), counted(sweeps, "sweep")));
         tokio::select! {
             served = server::serve(listener, handle.clone(), std::future::pending()) => served,
             () = complete(&handle), if args.exit_when_complete => {
                 handle.released().await.map_err(Failure::again)?;
-                left.map_or(Ok(()), Err)
+                damaged.or(foreign(&handle).await?.pop()).map_or(Ok(()), Err)
             }
         }
     };
@@ -112,6 +104,16 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
         () = stop_signal() => Ok(()),
         outcome = lead => outcome,
     }
+}
+
+/// Why sweeps that aren't done stay so: they are of other versions.
+async fn foreign(handle: &Handle) -> Result<Vec<Failure>, Failure> {
+    let mut found = Vec::new();
+    for status in handle.list().await.map_err(Failure::again)?.into_iter().filter(|status| !status.state.terminal()) {
+        let versions = handle.versions(&status.sweep).await.map_err(Failure::again)?;
+        found.extend(versions.and_then(|versions| sweep::foreign(&status.sweep, &status.name, &versions)));
+    }
+    Ok(found)
 }
 
 /// Resolves at ctrl-c or SIGTERM.
@@ -125,7 +127,7 @@ pub async fn stop_signal() {
 
 /// Resolves once every sweep is terminal and every worker was told so (one that died is waited for until its lease would
 /// have run out).
-async fn complete(handle: &crate::coordinator::Handle) {
+async fn complete(handle: &Handle) {
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
         match handle.dismissed().await {
