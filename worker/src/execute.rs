@@ -5,6 +5,7 @@ mod engine;
 mod extract;
 mod fit;
 mod judge;
+mod keeper;
 mod models;
 mod moments;
 mod passes;

@@ -30,8 +30,6 @@ const THINNED: f64 = 3.0;
 const CHECK: f64 = 15.0;
 /// How long a lease request waits before it is made again.
 const POLL: f64 = 20.0;
-/// How much computing a kept block saves.
-const KEPT: f64 = 5.0;
 
 /// How many workers there are, and how long they live.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -190,8 +188,8 @@ impl World<'_> {
             let spent = (self.now - attempt.began).as_secs_f64();
             let computed = (self.now.as_secs_f64() - attempt.computes_from.as_secs_f64()).max(0.0);
             let mut saved = 0.0;
-            if attempt.work.keeps_blocks() && self.now < attempt.computed_at {
-                saved = (computed / KEPT).floor() * KEPT;
+            if let Some(each) = attempt.work.kept_each().filter(|_| self.now < attempt.computed_at) {
+                saved = (computed / each).floor() * each;
                 *self.kept.entry(attempt.held.unit).or_default() += saved;
             }
             self.outcome.lost_seconds += spent - saved;

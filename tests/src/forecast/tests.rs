@@ -117,7 +117,7 @@ async fn a_unit_takes_what_its_kind_and_number_format_take() {
     assert!(!work.gpu && (work.seconds * rates.gflops * 1e9 / extract.unit.hints.flops - 1.0).abs() < 1e-12);
     // Two commits looked for, parts listed; states, tokens, commit and log written; the commit again and two lengths.
     assert_eq!((work.gets, work.lists, work.puts, work.closing_gets), (2.0, 1.0, 4.0, 3.0));
-    assert!(work.keeps_blocks(), "it takes minutes and is small");
+    assert_eq!(work.kept_each(), Some(5.0), "it takes minutes and is small");
     let fit = Work::of(&of(&plan, UnitKind::Fit), &plan, &rates);
     let shards = plan.estimate.rows.div_ceil(8) as f64;
     assert_eq!(fit.gets, 2.0 + 2.0 * shards, "small shards are read whole, after their commits");

@@ -26,6 +26,8 @@ const VERDICTS: f64 = 2.2;
 const SIDE_BY_SIDE: f64 = (512 << 20) as f64;
 /// Bytes of states for each second of computing up to which finished blocks are kept.
 const WORTH: f64 = 20e6;
+/// Seconds of computing that are worth keeping.
+const BLOCK: f64 = 5.0;
 
 /// What a unit takes.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +58,8 @@ pub struct Work {
     pub states: f64,
     /// Bytes of states of all rows at one read-out, which a fit has in memory at once.
     pub held: f64,
+    /// How many times a fit goes on to the next read-outs that fit into memory together.
+    batches: f64,
 }
 
 impl Work {
@@ -87,6 +91,7 @@ impl Work {
             written: bytes,
             states: 0.0,
             held: 0.0,
+            batches: 1.0,
         };
         match spec {
             UnitSpec::Extract(unit) => {
@@ -99,6 +104,8 @@ impl Work {
                 if let Features::States { extracts, .. } = &unit.features {
                     let twice = unit.probes.iter().any(|probe| matches!(probe, ProbeSpec::OffsetMlp(_)));
                     work.reads_states(planned, plan, extracts, unit.read_outs.len(), if twice { 2.0 } else { 1.0 });
+                    // What earlier attempts have kept.
+                    work.lists = 1.0;
                 }
                 let parts = if unit.geometry { 4 } else { 3 };
                 work.artifacts(&vec![bytes / f64::from(parts); parts as usize]);
@@ -136,6 +143,7 @@ impl Work {
         let Some(model) = planned.place.model() else { return };
         self.held = (plan.estimate.rows * plan.models[model].architecture.bytes_per_state()) as f64;
         self.read += times * self.held * read_outs as f64;
+        self.batches = (read_outs as f64 / self.side_by_side()).ceil();
         let first = extracts.first().and_then(|shard| plan.units.get(shard));
         let Some(UnitSpec::Extract(shard)) = first.map(|planned| &planned.unit.spec) else { return };
         if let Some(first) = first.filter(|first| first.bytes as f64 <= PART) {
@@ -146,12 +154,17 @@ impl Work {
         }
         let contexts: BTreeSet<Context> = shard.read_outs.iter().filter(|r| r.offset > 0).map(|r| r.context).collect();
         // As many read-outs as go side by side are neighbours in the file: one range.
-        let side_by_side = (SIDE_BY_SIDE / self.held.max(1.0)).floor().max(1.0);
+        let side_by_side = self.side_by_side();
         let ranges = (read_outs as f64 / side_by_side).ceil() + (times - 1.0) * read_outs as f64;
         // Commit, header, the lengths of prompts and of what follows them, and the ranges.
         let (small, large) = (3.0 + contexts.len() as f64, self.held / shards.max(1.0) * side_by_side.min(read_outs as f64));
         self.gets += shards * (small + ranges);
         self.turns += shards * (small / AT_ONCE + ranges / at_once(large));
+    }
+
+    /// Read-outs that are fitted on side by side.
+    fn side_by_side(&self) -> f64 {
+        (SIDE_BY_SIDE / self.held.max(1.0)).floor().max(1.0)
     }
 
     /// Seconds of reading what it needs, and waiting for answers.
@@ -174,9 +187,14 @@ impl Work {
         self.fetching(rates) + self.loading(rates) + self.seconds + self.publishing(rates)
     }
 
-    /// Whether blocks that a killed worker had finished are found by the next one.
-    pub fn keeps_blocks(&self) -> bool {
-        self.kind == UnitKind::Extract && self.states <= WORTH * self.seconds
+    /// Seconds of computing after each of which what a worker has finished outlives it, if anything does: blocks of passes, and what is
+    /// fitted side by side.
+    pub fn kept_each(&self) -> Option<f64> {
+        match self.kind {
+            UnitKind::Extract => (self.states <= WORTH * self.seconds).then_some(BLOCK),
+            UnitKind::Fit => Some((self.seconds / self.batches).max(BLOCK)),
+            _ => None,
+        }
     }
 }
 

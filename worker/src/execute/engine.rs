@@ -121,7 +121,8 @@ impl EngineExecutor {
             UnitSpec::Fit(spec) => {
                 let repeated = inputs.rows(&unit.hints.dataset)?.repeat();
                 version("the probes", spec.version, Versions::CURRENT.fit(&spec.probes, repeated))?;
-                fit::fit(spec, unit, inputs, progress)
+                let parts = inputs.parts(unit.spec.key(), self.keep_after);
+                fit::fit(spec, unit, inputs, &parts, progress).map(|output| Output { blocks: parts.any(), ..output })
             }
             UnitSpec::Transfer(spec) => {
                 version("the probes", spec.version, PROBE_VERSION)?;

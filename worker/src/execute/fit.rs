@@ -3,6 +3,7 @@
 mod baseline;
 mod cell;
 mod geometry;
+mod kept;
 mod offsets;
 mod parts;
 mod probe;
@@ -21,10 +22,11 @@ use limbic_proto::unit::{Features, FitUnit, Unit};
 use rayon::prelude::*;
 
 use super::{ExecuteError, Output};
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, Parts as KeptParts};
 use crate::log::seconds;
 use crate::progress::Progress;
 use cell::{Carried, Cell};
+use kept::Kept;
 use parts::States;
 use results::{Fit, Results};
 
@@ -74,10 +76,19 @@ impl Study {
 }
 
 /// Fits everything that the unit asks for.
-pub(super) fn fit(spec: &FitUnit, unit: &Unit, inputs: &Inputs, progress: &Progress) -> Result<Output, ExecuteError> {
+pub(super) fn fit(
+    spec: &FitUnit,
+    unit: &Unit,
+    inputs: &Inputs,
+    parts: &KeptParts<'_>,
+    progress: &Progress,
+) -> Result<Output, ExecuteError> {
     let study = Study::open(unit, &spec.targets, inputs)?;
     let results = match &spec.features {
-        Features::States { extracts, layer } => on_states(spec, &study, extracts, *layer, inputs, progress)?,
+        Features::States { extracts, layer } => {
+            let kept = Kept::open(&study, parts);
+            on_states(spec, &study, extracts, *layer, inputs, &kept, progress)?.resuming(kept.resumed())
+        }
         Features::BagOfWords { texts } => baseline::bag_of_words(spec, &study, texts)?,
         Features::Majority => baseline::majority(spec, &study)?,
     };
@@ -110,6 +121,7 @@ fn on_states(
     extracts: &[UnitKey],
     layer: Layer,
     inputs: &Inputs,
+    kept: &Kept<'_>,
     progress: &Progress,
 ) -> Result<Results, ExecuteError> {
     let states = States::open(study, extracts, layer, &spec.read_outs, inputs)?;
@@ -136,7 +148,7 @@ fn on_states(
         let jobs: Vec<(&Cell, &ProbeSpec)> = cells.iter().flat_map(|(cell, _)| here.iter().map(move |probe| (cell, *probe))).collect();
         let fits = jobs.into_par_iter().map(|(cell, probe)| {
             tally.check()?;
-            let fits = span.in_scope(|| probe::fits(study, spec, cell, probe, &tally))?;
+            let fits = span.in_scope(|| kept.or((cell.read_out, probe.name()), || probe::fits(study, spec, cell, probe, &tally)))?;
             tally.step();
             Ok(fits)
         });
@@ -153,7 +165,7 @@ fn on_states(
     }
     for probe in over_all {
         let ProbeSpec::OffsetMlp(of) = probe else { unreachable!("these are the offset-aware ones") };
-        offsets::fits(study, spec, of, &states, &tally)?.into_iter().for_each(|fit| results.add(fit));
+        offsets::fits(study, spec, of, &states, kept, &tally)?.into_iter().for_each(|fit| results.add(fit));
     }
     Ok(results)
 }

@@ -1,7 +1,8 @@
 //! Finished blocks of a unit that earlier attempts have kept. They are an accelerator: whatever goes wrong with them, the
 //! block is computed.
 
-use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,15 +24,15 @@ pub(crate) struct Parts<'a> {
     generation: u32,
     after: Duration,
     /// Whether the store has any, or may have.
-    any: Cell<bool>,
+    any: AtomicBool,
     /// The write that is under way.
-    writing: RefCell<Option<JoinHandle<()>>>,
+    writing: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Inputs {
     /// The kept blocks of a unit; new ones are to be written each time that `after` was spent on them.
     pub(crate) fn parts(&self, unit: UnitKey, after: Duration) -> Parts<'_> {
-        Parts { inputs: self, unit, generation: self.generation, after, any: Cell::default(), writing: RefCell::default() }
+        Parts { inputs: self, unit, generation: self.generation, after, any: AtomicBool::default(), writing: Mutex::default() }
     }
 }
 
@@ -43,14 +44,14 @@ impl Parts<'_> {
 
     /// Whether blocks of the unit were found or kept, so that there is something to remove once it is committed.
     pub(crate) fn any(&self) -> bool {
-        self.any.get()
+        self.any.load(Ordering::Relaxed)
     }
 
     /// The names of the blocks there are of this generation.
     pub(crate) fn list(&self) -> Vec<String> {
         let folder = layout::parts(&self.unit);
         let all = self.inputs.read(|store| list(store, folder.clone())).unwrap_or_default();
-        self.any.set(self.any.get() || !all.is_empty());
+        self.any.fetch_or(!all.is_empty(), Ordering::Relaxed);
         let ours = all.into_iter().filter(|file| layout::part_generation(file) == Some(self.generation));
         ours.map(|file| file.split('.').next().unwrap_or_default().to_owned()).collect()
     }
@@ -64,7 +65,7 @@ impl Parts<'_> {
     /// Keeps a block: it is on its way when this returns, and what was on its way before is there.
     pub(crate) fn put(&self, name: &str, content: &Content) {
         self.settle();
-        self.any.set(true);
+        self.any.store(true, Ordering::Relaxed);
         let (path, content) = (layout::part(&self.unit, &layout::part_file(name, self.generation)), content.clone());
         let (store, timing, progress) = (self.inputs.store.clone(), self.inputs.timing, self.inputs.progress.clone());
         let write = async move {
@@ -79,12 +80,18 @@ impl Parts<'_> {
             }
         };
         // What it says is the attempt's.
-        self.writing.replace(Some(self.inputs.runtime.spawn(write.in_current_span())));
+        let writing = self.inputs.runtime.spawn(write.in_current_span());
+        self.writing().replace(writing);
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the write that is under way.
     fn settle(&self) {
-        if let Some(writing) = self.writing.take() {
+        let writing = self.writing().take();
+        if let Some(writing) = writing {
             // It says itself what went wrong; one that was ended with the runtime needs no word.
             let _ = self.inputs.wait(writing);
         }

@@ -201,7 +201,7 @@ impl Attempt {
 
     /// Whether attempts of such a unit keep finished blocks.
     fn may_have_blocks(&self) -> bool {
-        self.grant.unit().is_ok_and(|unit| matches!(unit.spec.kind(), UnitKind::Extract | UnitKind::Prompt))
+        self.grant.unit().is_ok_and(|unit| matches!(unit.spec.kind(), UnitKind::Extract | UnitKind::Prompt | UnitKind::Fit))
     }
 
     /// Removes what was kept for the case that the unit, which is committed by now, is interrupted, if the store does so at once.

@@ -363,3 +363,39 @@ fn probes_are_used_under_another_condition() {
     let ranged = bench.execute(&crossed).unwrap();
     assert!(artifact(&ranged, PREDICTIONS) == artifact(&output, PREDICTIONS));
 }
+
+#[test]
+fn fits_that_an_earlier_attempt_has_kept_are_not_made_again() {
+    let mut bench = Bench::new("llama-plain", 90);
+    let read_outs = [ReadOut::LAST, ReadOut::at(1), ReadOut::at(40)];
+    let extract = states(&mut bench, "{text}", &read_outs);
+    let unit = bench.fit_with(on(&extract), read_outs.to_vec(), every_probe(), |fit| {
+        (fit.seeds, fit.controls) = (vec![0, 1], vec![Control::ShuffledLabels, Control::RandomDirection]);
+        (fit.transfer, fit.geometry) = (true, true);
+    });
+    let whole = bench.execute(&unit).unwrap();
+    assert!(bench.parts(&unit).is_empty(), "a unit that takes no time keeps nothing");
+    let same = |output: &Output| {
+        for name in [PREDICTIONS, FITS, WEIGHTS, GEOMETRY] {
+            assert!(artifact(output, name) == artifact(&whole, name), "{name}: other bytes");
+        }
+    };
+    // Whatever is worth it is kept.
+    bench.doom(None);
+    let first = bench.execute(&unit).unwrap();
+    same(&first);
+    let kept = bench.parts(&unit);
+    assert!(kept.len() > 4, "{kept:?}");
+    let second = bench.execute(&unit).unwrap();
+    let resumed = second.counts["resumed_fits"];
+    assert!(first.counts["resumed_fits"] == 0 && resumed >= kept.len() as u64 && resumed <= second.counts["fits"], "{resumed}");
+    same(&second);
+    // What is damaged is made again.
+    bench.damage(&kept[0], -1);
+    bench.damage(&kept[1], 3);
+    let third = bench.execute(&unit).unwrap();
+    assert!(third.counts["resumed_fits"] > 0, "{:?}", third.counts);
+    same(&third);
+    // Whoever asks for the unit again asks for new numbers.
+    assert_eq!(bench.execute_again(&unit, 1).unwrap().counts["resumed_fits"], 0);
+}

@@ -9,6 +9,7 @@ use limbic_proto::spec::{Control, OffsetMlpSpec, ProbeSpec};
 use limbic_proto::unit::{FitName, FitUnit};
 use rayon::prelude::*;
 
+use super::kept::Kept;
 use super::parts::{Answers, Part, States, shuffled};
 use super::probe::{absence, mlp_settings, names};
 use super::results::{Fit, record};
@@ -21,14 +22,16 @@ pub(super) fn fits(
     spec: &FitUnit,
     probe: &OffsetMlpSpec,
     states: &States<'_>,
+    kept: &Kept<'_>,
     tally: &Tally<'_>,
 ) -> Result<Vec<Fit>, ExecuteError> {
     let mut groups: BTreeMap<_, Vec<ReadOut>> = BTreeMap::new();
     spec.read_outs.iter().for_each(|read_out| groups.entry((read_out.pooling, read_out.context)).or_default().push(*read_out));
     let mut all = Vec::new();
-    for read_outs in groups.into_values() {
+    for (of, read_outs) in groups {
         tally.check()?;
-        all.extend(Group { study, spec, probe, read_outs }.fits(states, tally)?);
+        let fits = kept.or((of, "offset-mlp"), || Group { study, spec, probe, read_outs }.fits(states, tally))?;
+        all.extend(fits);
     }
     Ok(all)
 }

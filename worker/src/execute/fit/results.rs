@@ -94,6 +94,8 @@ pub(super) struct Results {
     weights: TensorFile,
     geometry: Option<TensorFile>,
     records: Vec<FitRecord>,
+    /// Fits that an earlier attempt had made.
+    resumed: usize,
 }
 
 impl Results {
@@ -105,7 +107,13 @@ impl Results {
             weights: TensorFile::default(),
             geometry: None,
             records: Vec::new(),
+            resumed: 0,
         }
+    }
+
+    /// The same, of which so many fits were there.
+    pub(super) fn resuming(self, resumed: usize) -> Results {
+        Results { resumed, ..self }
     }
 
     /// Keeps names of the weights' columns beside them.
@@ -134,7 +142,8 @@ impl Results {
     pub(super) fn output(self) -> Result<Output, ExecuteError> {
         let absent = self.records.iter().filter(|r| r.absent.is_some()).count();
         let unconverged = self.records.iter().filter(|r| r.absent.is_none() && !r.converged).count();
-        let counts = [("fits", self.records.len()), ("absent_fits", absent), ("unconverged_fits", unconverged)];
+        let fits = self.records.len();
+        let counts = [("fits", fits), ("absent_fits", absent), ("unconverged_fits", unconverged), ("resumed_fits", self.resumed)];
         let records = Bytes::from(serde_json::to_vec_pretty(&self.records).expect("records serialize"));
         let mut artifacts = vec![(PREDICTIONS, self.predictions.content()?), (FITS, records.into()), (WEIGHTS, self.weights.content()?)];
         if let Some(geometry) = self.geometry {
