@@ -1,6 +1,6 @@
 //! Finished pieces of a unit on their way into the store, so that they outlive a worker that is killed: those that are worth it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use limbic_store::Content;
@@ -33,18 +33,28 @@ impl<'a> Keeper<'a> {
 
     /// Takes note of a piece of so many bytes, and writes what is worth it. What has no content is computed again.
     pub(super) fn add(&self, name: String, bytes: usize, took: Duration, content: impl FnOnce() -> Option<Content>) {
-        // Held while pieces are written: they are written one after the other.
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.took += took;
-        pending.bytes += bytes;
-        if pending.took.as_secs_f64() * WORTH < pending.bytes as f64 {
-            *pending = Pending::default();
-            return;
+        {
+            let mut pending = self.pending();
+            pending.took += took;
+            pending.bytes += bytes;
+            if pending.took.as_secs_f64() * WORTH < pending.bytes as f64 {
+                *pending = Pending::default();
+                return;
+            }
         }
-        pending.pieces.extend(content().map(|content| (name, content)));
+        // Nothing is held here: this may be spread over threads, and a thread that waits for others takes up further jobs, which
+        // come here, too.
+        let content = content();
+        // Held while pieces are written: they are written one after the other.
+        let mut pending = self.pending();
+        pending.pieces.extend(content.map(|content| (name, content)));
         if pending.took >= self.parts.after() {
             let Pending { pieces, .. } = std::mem::take(&mut *pending);
             pieces.iter().for_each(|(name, content)| self.parts.put(name, content));
         }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
