@@ -5,7 +5,6 @@ mod engine;
 mod extract;
 mod fit;
 mod judge;
-mod keeper;
 mod models;
 mod moments;
 mod passes;

@@ -159,6 +159,11 @@ impl Inputs {
         Inputs { generation, generations, ..self }
     }
 
+    /// The generation of each dependency that is not in generation 0.
+    pub(crate) fn generations(&self) -> &BTreeMap<UnitKey, u32> {
+        &self.generations
+    }
+
     /// How long the device thread has waited for inputs.
     pub fn waited(&self) -> Duration {
         Duration::from_nanos(self.waited.load(Ordering::Relaxed))

@@ -89,6 +89,10 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
         }
         foreign(&handle).await?.iter().for_each(|failure| tell(Level::WARN, failure));
         let sweeps = handle.list().await.map_err(Failure::again)?.len();
+        // Where none can be led there is nothing to do.
+        if let Some(failure) = damaged.take_if(|_| sweeps == 0) {
+            return Err(failure);
+        }
         tell(Level::INFO, &format_args!("limbic coordinator on http://{address}, store {}, {}", store.url(), counted(sweeps, "sweep")));
         tokio::select! {
             served = server::serve(listener, handle.clone(), std::future::pending()) => served,

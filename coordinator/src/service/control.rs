@@ -130,6 +130,11 @@ impl Control for ControlService {
 
     async fn watch(&self, request: Request<StatusRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let mut status = self.find(&request.into_inner().sweep).await?;
+        let versions = self.coordinator.versions(&status.sweep).await?.filter(|_| !status.state.terminal());
+        // It would never end.
+        if let Some(foreign) = versions.and_then(|versions| sweep::foreign(&status.sweep, &status.name, &versions)) {
+            return Err(refused(foreign));
+        }
         let coordinator = self.coordinator.clone();
         let (sender, receiver) = tokio::sync::mpsc::channel(4);
         tokio::spawn(async move {

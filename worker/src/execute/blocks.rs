@@ -8,13 +8,12 @@
 mod copies;
 mod part;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use limbic_engine::{Continuation, ExtractError, Extraction, Loaded, Prompt, Request, States};
 use limbic_proto::key::Digest;
 
 use crate::execute::ExecuteError;
-use crate::execute::keeper::Keeper;
 use crate::execute::moments::Gathered;
 use crate::execute::passes::{Follower, RowPrompts};
 use crate::inputs::Parts;
@@ -26,6 +25,38 @@ const BATCHES: usize = 2;
 
 /// A block has at least so many times the tokens that its family of prompts begins with: those are run once in each block.
 const HEADERS: usize = 16;
+
+/// Bytes of states that a second of computing must not exceed for its block to be kept: then writing takes about a tenth
+/// of the time that it saves.
+const WORTH: f64 = 20e6;
+
+/// Blocks on their way into the store.
+struct Keeper<'a> {
+    parts: &'a Parts<'a>,
+    /// Finished and not kept yet: names and bytes.
+    pending: Vec<(String, limbic_store::Content)>,
+    took: Duration,
+    bytes: usize,
+}
+
+impl Keeper<'_> {
+    /// Takes note of a block, and writes what is worth it.
+    fn add(&mut self, name: String, found: &Extraction, took: Duration) {
+        self.took += took;
+        self.bytes += found.states.iter().map(|s| 4 * s.values.len()).sum::<usize>();
+        if self.took.as_secs_f64() * WORTH < self.bytes as f64 {
+            (self.took, self.bytes) = (Duration::ZERO, 0);
+            self.pending.clear();
+            return;
+        }
+        // What can't be written down is computed again.
+        self.pending.extend(part::content(found).ok().map(|content| (name, content)));
+        if self.took >= self.parts.after() {
+            (self.took, self.bytes) = (Duration::ZERO, 0);
+            self.pending.drain(..).for_each(|(name, content)| self.parts.put(&name, &content));
+        }
+    }
+}
 
 /// What came of all blocks.
 pub(super) struct Found {
@@ -78,7 +109,7 @@ pub(super) fn extract(
     let mut whole = Extraction { width, replies, shuffled: none.clone(), fillers: none, ..Extraction::default() };
     let (mut resumed, mut halved) = (0, 0);
     let mut follower = Follower::new(progress, prompts.len());
-    let keeper = Keeper::new(parts);
+    let mut keeper = Keeper { parts, pending: Vec::new(), took: Duration::ZERO, bytes: 0 };
     for (index, rows) in blocks.iter().enumerate() {
         if progress.cancelled() {
             return Err(ExtractError::Cancelled { tokens: whole.tokens }.into());
@@ -99,8 +130,7 @@ pub(super) fn extract(
                 let found = model.extract(&block, &asked, &mut |now| follower.pass(now)).map_err(|e| e.renumbered(rows))?;
                 halved += found.memory_retries as u32;
                 if keeping {
-                    let bytes = found.states.iter().map(|s| 4 * s.values.len()).sum();
-                    keeper.add(name, bytes, began.elapsed(), || part::content(&found).ok());
+                    keeper.add(name, &found, began.elapsed());
                 }
                 found
             }

@@ -86,7 +86,7 @@ pub(super) fn fit(
     let study = Study::open(unit, &spec.targets, inputs)?;
     let results = match &spec.features {
         Features::States { extracts, layer } => {
-            let kept = Kept::open(&study, parts);
+            let kept = Kept::open(&study, inputs, parts);
             on_states(spec, &study, extracts, *layer, inputs, &kept, progress)?.resuming(kept.resumed())
         }
         Features::BagOfWords { texts } => baseline::bag_of_words(spec, &study, texts)?,

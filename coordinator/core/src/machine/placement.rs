@@ -75,7 +75,7 @@ impl Machine {
     /// The least that a sweep of that priority was granted which is not over; a new one begins with as much, for it has
     /// no claim on what was granted before it came.
     pub(super) fn least_share(&self, priority: i32) -> f64 {
-        let rivals = self.sweeps.values().filter(|sweep| sweep.plan.priority == priority && !sweep.state().terminal());
+        let rivals = self.sweeps.values().filter(|sweep| sweep.plan.priority == priority && !sweep.over());
         rivals.map(Sweep::share).min_by(f64::total_cmp).unwrap_or(0.0)
     }
 

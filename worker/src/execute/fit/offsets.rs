@@ -30,7 +30,9 @@ pub(super) fn fits(
     let mut all = Vec::new();
     for (of, read_outs) in groups {
         tally.check()?;
+        let count = read_outs.len();
         let fits = kept.or((of, "offset-mlp"), || Group { study, spec, probe, read_outs }.fits(states, tally))?;
+        (0..count).for_each(|_| tally.step());
         all.extend(fits);
     }
     Ok(all)
@@ -120,7 +122,6 @@ impl Group<'_> {
             Ok(fits)
         });
         let fits: Vec<Vec<Fit>> = each.collect::<Result<_, ExecuteError>>()?;
-        self.read_outs.iter().for_each(|_| tally.step());
         Ok(fits.into_iter().flatten().collect())
     }
 
