@@ -115,6 +115,12 @@ fn a_damaged_sweep_does_not_keep_the_others_from_going_on() {
     }
     let asked = sandbox.limbic(&["status", "damaged", "--store", "store"]);
     assert!(asked.code == Some(2) && asked.stderr.contains("can't be read"), "trying again won't help: {asked:?}");
+
+    // With nothing but damaged sweeps there is nothing to do.
+    second.kill();
+    std::fs::remove_dir_all(sandbox.path("store/sweeps").join(&sound)).unwrap();
+    let alone = sandbox.limbic(&[&coordinator[..], &["--exit-when-complete"]].concat());
+    assert!(alone.code == Some(2) && alone.stderr.contains("can't be read"), "{alone:?}");
 }
 
 /// The scripts for SLURM are run as it runs them: by bash, with its variables, and a signal where it would send one.
