@@ -26,10 +26,6 @@ const BATCHES: usize = 2;
 /// A block has at least so many times the tokens that its family of prompts begins with: those are run once in each block.
 const HEADERS: usize = 16;
 
-/// Bytes of states that a second of computing must not exceed for its block to be kept: then writing takes about a tenth
-/// of the time that it saves.
-const WORTH: f64 = 20e6;
-
 /// Blocks on their way into the store.
 struct Keeper<'a> {
     parts: &'a Parts<'a>,
@@ -44,7 +40,7 @@ impl Keeper<'_> {
     fn add(&mut self, name: String, found: &Extraction, took: Duration) {
         self.took += took;
         self.bytes += found.states.iter().map(|s| 4 * s.values.len()).sum::<usize>();
-        if self.took.as_secs_f64() * WORTH < self.bytes as f64 {
+        if !Parts::worth(self.bytes, self.took) {
             (self.took, self.bytes) = (Duration::ZERO, 0);
             self.pending.clear();
             return;

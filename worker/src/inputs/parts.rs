@@ -36,7 +36,16 @@ impl Inputs {
     }
 }
 
+/// Bytes that a second of computing must not exceed for what it made to be kept: then writing takes about a tenth of the time that
+/// it saves.
+const WORTH: f64 = 20e6;
+
 impl Parts<'_> {
+    /// Whether so many bytes are worth writing for the computing that they save.
+    pub(crate) fn worth(bytes: usize, saved: Duration) -> bool {
+        bytes as f64 <= WORTH * saved.as_secs_f64()
+    }
+
     /// How much computing a write should save.
     pub(crate) fn after(&self) -> Duration {
         self.after

@@ -25,8 +25,8 @@ use crate::execute::ExecuteError;
 use crate::inputs::{Inputs, Parts};
 use crate::tensors::{TensorFile, TensorFileError, sealed, unsealed};
 
-/// Bytes that a second must not exceed for what it made to be kept: then writing takes little of the time that it saves.
-const WORTH: f64 = 20e6;
+/// Bytes that are kept in any case: writing them takes no longer than a request.
+const SMALL: usize = 2 << 20;
 
 /// The fits of a unit that earlier attempts have kept, and those that this one keeps.
 pub(super) struct Kept<'a> {
@@ -123,7 +123,7 @@ impl<'a> Kept<'a> {
                 return;
             }
             let due = std::mem::replace(&mut *pending, Pending::new());
-            (due.bytes as f64 <= WORTH * time.as_secs_f64().max(KEPT_ALWAYS)).then_some(due.jobs)
+            (due.bytes <= SMALL || Parts::worth(due.bytes, time)).then_some(due.jobs)
         };
         if let Some(jobs) = due {
             let name = Digest::of_json(&jobs.iter().map(|job| &job.name).collect::<Vec<_>>()).short();
@@ -140,9 +140,6 @@ impl<'a> Kept<'a> {
         self.resumed.load(Ordering::Relaxed)
     }
 }
-
-/// Seconds' worth of bytes that are kept in any case.
-const KEPT_ALWAYS: f64 = 0.1;
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
