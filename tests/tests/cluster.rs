@@ -4,7 +4,7 @@
 mod apart;
 
 use limbic_proto::status::Status;
-use limbic_tests::Sandbox;
+use limbic_tests::{Running, Sandbox};
 
 fn sandbox() -> Sandbox {
     Sandbox::new(env!("CARGO_BIN_EXE_limbic-under-test"), env!("CARGO_BIN_EXE_limbic-worker-under-test"))
@@ -13,6 +13,17 @@ fn sandbox() -> Sandbox {
 /// A free port: bound once and given back.
 fn port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A coordinator that leads the small sweep, and its address.
+fn leading() -> (Sandbox, Running, String) {
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    let listen = format!("127.0.0.1:{}", port());
+    let url = format!("http://{listen}");
+    let coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
+    sandbox.until("the sweep is accepted", || sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code == Some(0));
+    (sandbox, coordinator, url)
 }
 
 #[test]
@@ -61,12 +72,7 @@ fn a_killed_worker_and_a_restarted_coordinator_change_no_number() {
 
 #[test]
 fn workers_that_take_passes_or_fits_share_a_sweep() {
-    let sandbox = sandbox();
-    sandbox.small(&[]);
-    let listen = format!("127.0.0.1:{}", port());
-    let url = format!("http://{listen}");
-    let _coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
-    sandbox.until("the sweep is accepted", || sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code == Some(0));
+    let (sandbox, _coordinator, url) = leading();
     let status = || sandbox.json(&["status", "small", "--coordinator", &url, "--json"]);
     let worker = |takes: &str| sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1", "--id", takes, "--takes", takes]);
     let _fits = worker("fits");
@@ -369,12 +375,7 @@ fn an_end_is_the_same_whoever_listens() {
 
 #[test]
 fn a_worker_whose_disk_is_full_gives_its_unit_back_and_says_so() {
-    let sandbox = sandbox();
-    sandbox.small(&[]);
-    let listen = format!("127.0.0.1:{}", port());
-    let url = format!("http://{listen}");
-    let _coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
-    sandbox.until("the sweep is accepted", || sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code == Some(0));
+    let (sandbox, _coordinator, url) = leading();
     // In blocks of 512 or 1024 bytes: room for logs and commits, not for hidden states. A signal that is ignored stays so.
     let script = r#"trap '' XFSZ; ulimit -f 16; exec "$0" --coordinator "$1" --threads 1"#;
     let full = std::process::Command::new("sh")
