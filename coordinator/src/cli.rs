@@ -149,8 +149,14 @@ pub fn main() -> ExitCode {
     let alone = matches!(cli.command, Command::Run(_) | Command::Corpus(_));
     #[cfg(not(feature = "local"))]
     let alone = false;
-    // A command that works alone says at its end which attempts failed, so it doesn't log them one by one.
-    logs::init(cli.log_format, if alone { "warn,limbic::service::workers=error" } else { "warn" });
+    let filter = match cli.command {
+        // A command that works alone says at its end which attempts failed, so it doesn't log them one by one.
+        _ if alone => "warn,limbic::service::workers=error",
+        // Whoever reads the log of a server wants to know what came and went.
+        Command::Coordinator(_) => "warn,limbic=info",
+        _ => "warn",
+    };
+    logs::init(cli.log_format, filter);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be made");
     let result = match cli.command {
         #[cfg(feature = "local")]

@@ -25,7 +25,7 @@ mod split;
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use limbic_proto::rows::{Row, Rows, Split};
+use limbic_proto::rows::{Row, Rows, Scheme, Split};
 use limbic_proto::spec::{DatasetSpec, FewShot, NearDuplicates};
 
 use columns::Utterance;
@@ -106,13 +106,21 @@ pub fn ingest(spec: &DatasetSpec, files: Vec<File>, few_shot: &[FewShot]) -> Res
         drafts = duplicates::settle(drafts, given, &mut notes);
     }
     drafts = draw::limit(spec, &classes, given, drafts, &mut notes)?;
-    split::complete(&spec.shares, spec.seed, given, &mut drafts, &mut notes);
+    split::complete(spec, given, &mut drafts, &mut notes);
     let examples = examples::draw(few_shot, &classes, &mut drafts)?;
     split::check(spec.scheme, &files.all(), &classes, &drafts, &mut notes)?;
     let mut drafts = balance::balance(spec.balance, spec.seed, &classes, drafts, &mut notes);
     drafts.sort_by_key(|draft| draft.split);
     let rows = drafts.into_iter().map(finish).collect();
     Ok(Ingested { rows: Rows { scheme: spec.scheme, classes, rows }, examples, notes })
+}
+
+/// By what [`Draft::strata`] are, in words.
+fn stratified(spec: &DatasetSpec) -> String {
+    match (spec.scheme, spec.values.first()) {
+        (Scheme::Continuous, Some(scale)) => format!("stratified by fifths of `{scale}`"),
+        _ => "stratified by class".to_owned(),
+    }
 }
 
 /// How far files or a split column settle the splits.

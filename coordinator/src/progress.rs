@@ -108,9 +108,7 @@ impl SweepBar {
         if work.seconds > 0.0 && work.tokens > 0 {
             parts.push(format!("{} tokens/s", count(work.tokens as f64 / work.seconds)));
         }
-        if let Some(left) = time_left(status) {
-            parts.push(format!("{} left", seconds(left)));
-        }
+        parts.extend(to_come(status));
         if status.units.quarantined > 0 {
             parts.push(format!("{} quarantined", status.units.quarantined));
         }
@@ -150,6 +148,18 @@ impl SweepBar {
 
 /// The share of what was to do that must be done before its rate says anything: baselines on the words are done at once.
 const TELLING: f64 = 0.01;
+
+/// How long it will take yet; or what it waits for, where nobody knows when a worker will come that takes it. (That there is none at all
+/// is said anyway.)
+fn to_come(status: &Status) -> Option<String> {
+    let unserved: u64 = status.waiting.iter().filter(|waiting| waiting.unserved).map(|waiting| waiting.count).sum();
+    match unserved {
+        0 => time_left(status).map(|left| format!("{} left", seconds(left))),
+        _ if status.workers.is_empty() => None,
+        1 => Some("1 unit waits for a worker that takes it".to_owned()),
+        n => Some(format!("{n} units wait for a worker that takes them")),
+    }
+}
 
 /// Seconds left at the rate so far, once that says anything.
 fn time_left(status: &Status) -> Option<f64> {
@@ -216,7 +226,9 @@ fn scaled(n: f64, units: &[&str], base: f64) -> String {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Lines, bytes, count, counted, seconds};
+    use limbic_proto::status::Status;
+
+    use super::{Lines, bytes, count, counted, seconds, to_come};
 
     #[test]
     fn lines_come_at_once_then_every_few_seconds_and_every_minute_later() {
@@ -231,6 +243,25 @@ mod tests {
         );
         assert_eq!([due(Some(200), 219), due(Some(200), 220)], [false, true]);
         assert_eq!([due(Some(36_000), 36_059), due(Some(36_000), 36_060)], [false, true]);
+    }
+
+    #[test]
+    fn no_end_is_foretold_of_what_no_worker_takes() {
+        let with = |unserved: bool, worker: bool| -> Status {
+            let fits = serde_json::json!({"count": 2, "what": "fit a", "reason": "a worker", "unserved": unserved});
+            let there = serde_json::json!({"id": "w", "device": "cpu", "running": [], "committed": 0, "silent_ms": 0});
+            serde_json::from_value(serde_json::json!({
+                "sweep": "aa", "name": "n", "state": "running", "cells": {"total": 1, "done": 0, "quarantined": 0},
+                "units": {"total": 4, "committed": 1, "running": 1, "pending": 2, "quarantined": 0},
+                "attempts": {"started": 2, "committed": 1, "failed": 0, "lost": 0},
+                "work": {"total_flops": 4e9, "done_flops": 1e9, "inherited_flops": 0.0, "tokens": 0, "seconds": 10.0},
+                "workers": if worker { vec![there] } else { Vec::new() }, "quarantined": [], "waiting": [fits],
+            }))
+            .unwrap()
+        };
+        assert_eq!(to_come(&with(false, true)).unwrap(), "30 s left");
+        assert_eq!(to_come(&with(true, true)).unwrap(), "2 units wait for a worker that takes them");
+        assert_eq!(to_come(&with(true, false)), None);
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn check_protocol(theirs: u32) -> Result<(), Status> {
         return Ok(());
     }
     Err(Status::failed_precondition(format!(
-        "this coordinator is {} with protocol {ours}, you speak protocol {theirs}: run the same version on both sides",
+        "this coordinator is {} with protocol {ours}, you speak protocol {theirs}: run the same build on both sides",
         crate::SOFTWARE
     )))
 }

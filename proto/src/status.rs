@@ -61,6 +61,9 @@ pub struct Waiting {
     pub what: String,
     /// What they wait for, in words.
     pub reason: String,
+    /// Whether no connected worker takes them, so that they wait until another comes.
+    #[serde(default)]
+    pub unserved: bool,
 }
 
 /// What is known of one unit in a sweep: `limbic show UNIT`.
@@ -195,6 +198,16 @@ pub enum SweepState {
 }
 
 impl SweepState {
+    /// It in a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            SweepState::Running => "running",
+            SweepState::Paused => "paused",
+            SweepState::Cancelled => "cancelled",
+            SweepState::Complete => "complete",
+        }
+    }
+
     /// Whether nothing more will happen.
     pub fn terminal(self) -> bool {
         matches!(self, SweepState::Cancelled | SweepState::Complete)

@@ -154,7 +154,7 @@ async fn a_worker_that_computes_other_versions_is_refused() {
     for (engine, fits) in [(ENGINE_VERSION - 1, REPEATED_VERSION), (ENGINE_VERSION, REPEATED_VERSION + 1), (0, 0)] {
         let refused = service.register(Request::new(request(engine, fits))).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
-        assert!(refused.message().contains("run the same version on both sides"), "{}", refused.message());
+        assert!(refused.message().contains("run the same build on both sides"), "{}", refused.message());
     }
 }
 

@@ -25,7 +25,7 @@ use crate::inputs::Shelf;
 use crate::run::ExitKind;
 use crate::settings::Settings;
 use attempt::Attempt;
-use drain::Drain;
+use drain::{Drain, LAST_ANSWER};
 use holding::{Held, Holding, Outcome};
 use link::{Leased, Link};
 
@@ -120,8 +120,11 @@ impl Session {
         work.store(&registered.store)?;
         let ended = work.until_done(registered.idle).await;
         // What is computed is published even if the coordinator is gone.
-        work.finish().await?;
-        ended
+        let finished = work.finish().await;
+        drop(heartbeat);
+        // Else `status` would list a worker that has left until its silence tells.
+        let _ = tokio::time::timeout(LAST_ANSWER, work.shared.link.heartbeat(true)).await;
+        finished.and(ended)
     }
 }
 
@@ -165,9 +168,9 @@ impl Work {
                 Leased::Finished if exit_when_finished && (!idle || began.elapsed() >= timing.patience) => {
                     return Ok(ExitKind::Finished);
                 }
-                Leased::Finished | Leased::Dismissed => self.shared.rest().await,
-                Leased::Nothing => {
-                    idle = false;
+                Leased::Dismissed => self.shared.rest().await,
+                nothing @ (Leased::Finished | Leased::Nothing) => {
+                    idle &= matches!(nothing, Leased::Finished);
                     // An answer without a wait means that somebody else has asked in this worker's name.
                     if asked.elapsed() < timing.poll / 10 {
                         self.shared.rest().await;

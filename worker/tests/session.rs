@@ -129,6 +129,7 @@ async fn units_are_executed_committed_and_reported() {
     let state = coordinator.state();
     assert_eq!((state.registered.len(), state.registered[0].protocol), (1, PROTOCOL));
     assert!(state.heartbeats.iter().any(|h| h.held.iter().any(|held| held.token.is_some())));
+    assert!(state.heartbeats.last().is_some_and(|h| h.draining && h.held.is_empty()), "its last word is that it leaves");
 }
 
 #[tokio::test(flavor = "multi_thread")]

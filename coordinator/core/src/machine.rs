@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use limbic_proto::commit;
 use limbic_proto::key::UnitKey;
-use limbic_proto::status::AttemptCounts;
+use limbic_proto::status::{AttemptCounts, SweepState};
 use limbic_proto::unit::Unit;
 
 use crate::history::History;
@@ -265,6 +265,11 @@ impl Machine {
     /// A sweep's plan.
     pub fn plan(&self, sweep: &SweepId) -> Option<&Plan> {
         self.sweeps.get(sweep).map(|sweep| &sweep.plan)
+    }
+
+    /// Where a sweep stands, in a word.
+    pub fn state(&self, sweep: &SweepId) -> Option<SweepState> {
+        self.sweeps.get(sweep).map(Sweep::state)
     }
 
     /// A sweep's units in plan order, and behind them the halves of those that were ever split.

@@ -1,11 +1,15 @@
 //! Where sweeps are looked up: in a store, or at the coordinator that leads them.
 
+use std::path::Path;
+
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches};
+use limbic_store::Store;
 
-use super::StoreArgs;
-use super::remote::RemoteArgs;
+use super::remote::{RemoteArgs, USUAL};
+use super::{DEFAULT_STORE, StoreArgs};
+use crate::failure::Failure;
 
 /// Where sweeps are looked up. A flag counts more than a variable; of the two variables LIMBIC_COORDINATOR counts more, for
 /// a coordinator knows more.
@@ -13,6 +17,19 @@ use super::remote::RemoteArgs;
 pub(super) enum Where {
     Store(StoreArgs),
     Coordinator(RemoteArgs),
+}
+
+impl StoreArgs {
+    /// Opens the store in which sweeps are looked up, unless a coordinator is likely to have been meant.
+    pub(super) async fn look(&self) -> Result<Store, Failure> {
+        if self.store.is_none() && !Path::new(DEFAULT_STORE).is_dir() {
+            return Err(Failure::user(format_args!(
+                "there is no folder {DEFAULT_STORE} here: name the store with --store, or a running coordinator with --coordinator (one on this \
+                 computer listens on {USUAL}, if nothing else was said)"
+            )));
+        }
+        self.open_existing(None).await
+    }
 }
 
 #[derive(Debug, clap::Args)]

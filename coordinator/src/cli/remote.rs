@@ -179,7 +179,7 @@ pub(super) fn said(status: tonic::Status) -> Failure {
 
 pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(bytes)
-        .map_err(|e| Failure::user(format_args!("the coordinator's answer can't be read ({e}): run the same version on both sides")))
+        .map_err(|e| Failure::user(format_args!("the coordinator's answer can't be read ({e}): run the same build on both sides")))
 }
 
 /// Makes a path absolute; URLs stay as they are.

@@ -41,7 +41,7 @@ pub async fn show(args: ShowArgs) -> Result<(), Failure> {
     let log_lines = if args.logs { u32::MAX } else { LOG_LINES };
     let found = match &args.of {
         Where::Coordinator(remote) => shown(remote, ShowRequest { sweep: args.sweep, unit: args.unit, log_lines }).await?,
-        Where::Store(store) => stored(&store.open_existing(None).await?, &args.sweep, &args.unit, log_lines).await?,
+        Where::Store(store) => stored(&store.look().await?, &args.sweep, &args.unit, log_lines).await?,
     };
     for (number, unit) in found.iter().enumerate() {
         if args.json {

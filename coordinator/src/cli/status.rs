@@ -59,7 +59,7 @@ pub(super) async fn stored_machine(store: &Store, sweep: &Sweep) -> Result<Machi
 async fn all(of: &Where) -> Result<Vec<Status>, Failure> {
     let store = match of {
         Where::Coordinator(remote) => return remote.list().await,
-        Where::Store(store) => store.open_existing(None).await?,
+        Where::Store(store) => store.look().await?,
     };
     let mut statuses = Vec::new();
     for sweep in catalogue::open_all(&store).await? {
@@ -74,7 +74,7 @@ async fn all(of: &Where) -> Result<Vec<Status>, Failure> {
 /// Where the one sweep stands that is meant; only that one is read.
 async fn one(of: &Where, wanted: &str) -> Result<Status, Failure> {
     let store = match of {
-        Where::Store(store) => store.open_existing(None).await?,
+        Where::Store(store) => store.look().await?,
         Where::Coordinator(remote) => {
             let mut statuses = remote.list().await?;
             let id = catalogue::find(&statuses.iter().map(Entry::of).collect::<Vec<_>>(), wanted)?;
@@ -117,11 +117,8 @@ pub fn verdict(status: &Status, then: &str) -> Result<(), Failure> {
 pub(super) fn state(status: &Status) -> &'static str {
     match status.state {
         SweepState::Running if !status.led => "unfinished",
-        SweepState::Running => "running",
-        SweepState::Paused => "paused",
-        SweepState::Cancelled => "cancelled",
         SweepState::Complete if status.units.quarantined > 0 => "incomplete",
-        SweepState::Complete => "complete",
+        state => state.word(),
     }
 }
 

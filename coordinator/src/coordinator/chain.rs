@@ -25,7 +25,7 @@ pub(super) async fn void(
     if !journalled(written).await {
         return tracing::warn!(unit = %unit.short(), "not voided: another coordinator leads");
     }
-    tracing::warn!(unit = %unit.short(), generation, %reason, "its result is voided; it is computed again");
+    tracing::info!(unit = %unit.short(), generation, %reason, "its result is voided; it is computed again");
     while let Err(error) = store.void(&unit, generation, &reason).await {
         tracing::warn!(unit = %unit.short(), %error, "a result can't be voided now; trying again");
         tokio::time::sleep(PAUSE).await;

@@ -8,7 +8,7 @@ use limbic_core::machine::{self, Action, Event, Machine, Progress, SweepId, Work
 use limbic_proto::commit::Commit;
 use limbic_proto::journal::Record;
 use limbic_proto::key::{Digest, UnitKey};
-use limbic_proto::status::{Status, UnitView};
+use limbic_proto::status::{Status, SweepState, UnitView};
 use limbic_proto::unit::Versions;
 use limbic_proto::wire::{Grant, LeaseResponse, Token};
 use limbic_store::Store;
@@ -73,6 +73,8 @@ pub(super) struct Task {
     /// Attempts to stop, until the worker's next heartbeat.
     cancels: BTreeMap<WorkerId, Vec<String>>,
     journals: BTreeMap<SweepId, mpsc::UnboundedSender<Note>>,
+    /// Where each sweep stood when that was last logged.
+    states: BTreeMap<SweepId, SweepState>,
     /// Which revision of each sweep is led.
     revisions: BTreeMap<SweepId, usize>,
     /// Activations to be released.
@@ -127,6 +129,7 @@ impl Task {
             dismissed: BTreeSet::new(),
             cancels: BTreeMap::new(),
             journals: BTreeMap::new(),
+            states: BTreeMap::new(),
             revisions: BTreeMap::new(),
             superseded: mpsc::unbounded_channel(),
             stands: mpsc::unbounded_channel(),
@@ -296,7 +299,7 @@ impl Task {
                     }
                     Action::Append { .. } => unreachable!("records have gone to the journals"),
                     Action::CancelAttempt { worker, attempt } => self.cancels.entry(worker).or_default().push(attempt),
-                    Action::Changed { sweep } => tracing::debug!(%sweep, "changed"),
+                    Action::Changed { sweep } => self.log(sweep),
                 }
             }
             if !(self.dismiss_workers && self.finished()) {
@@ -308,6 +311,14 @@ impl Task {
             if told {
                 self.dismissed.insert(worker);
             }
+        }
+    }
+
+    /// Logs where a sweep stands, if it stood elsewhere before.
+    fn log(&mut self, sweep: SweepId) {
+        let state = self.machine.state(&sweep).expect("what changed is open");
+        if self.states.insert(sweep.clone(), state) != Some(state) {
+            tracing::info!(%sweep, "{}", state.word());
         }
     }
 

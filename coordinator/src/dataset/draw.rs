@@ -7,7 +7,7 @@ use limbic_proto::rows::Split;
 use limbic_proto::spec::DatasetSpec;
 
 use super::error::DatasetError;
-use super::{Draft, Given, balance};
+use super::{Draft, Given, balance, stratified};
 
 /// A number that looks random and depends on nothing but its arguments. Lower ranks are drawn first.
 pub fn rank(purpose: &str, seed: u64, id: &str) -> u64 {
@@ -61,7 +61,7 @@ pub(super) fn limit(
             kept[i] = true;
         }
     }
-    notes.push(format!("limit: {limit} of {total} rows were drawn, stratified by class"));
+    notes.push(format!("limit: {limit} of {total} rows were drawn, {}", stratified(spec)));
     Ok(drafts.into_iter().zip(kept).filter_map(|(draft, kept)| kept.then_some(draft)).collect())
 }
 

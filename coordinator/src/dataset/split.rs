@@ -10,24 +10,25 @@
 use std::collections::{BTreeMap, HashMap};
 
 use limbic_proto::rows::{Scheme, Split};
-use limbic_proto::spec::SplitShares;
+use limbic_proto::spec::{DatasetSpec, SplitShares};
 
 use super::draw::rank;
 use super::error::DatasetError;
-use super::{Draft, Given};
+use super::{Draft, Given, stratified};
 
 /// Gives every row a split where the split column doesn't.
-pub(super) fn complete(shares: &SplitShares, seed: u64, given: Given, drafts: &mut [Draft], notes: &mut Vec<String>) {
+pub(super) fn complete(spec: &DatasetSpec, given: Given, drafts: &mut [Draft], notes: &mut Vec<String>) {
+    let SplitShares { train, validation, test } = spec.shares;
     let shares = match given {
         Given::All => return,
-        Given::Nothing => vec![(Split::Train, shares.train), (Split::Validation, shares.validation), (Split::Test, shares.test)],
-        Given::TrainTest => vec![(Split::Train, shares.train), (Split::Validation, shares.validation)],
+        Given::Nothing => vec![(Split::Train, train), (Split::Validation, validation), (Split::Test, test)],
+        Given::TrainTest => vec![(Split::Train, train), (Split::Validation, validation)],
     };
     let open: Vec<usize> =
         (0..drafts.len()).filter(|&i| drafts[i].split.is_none_or(|s| given == Given::TrainTest && s == Split::Train)).collect();
-    let groups = groups(drafts, &open, seed);
+    let groups = groups(drafts, &open, spec.seed);
     if given == Given::Nothing {
-        notes.push(format!("{} rows in {} groups were split by shares, stratified by class", open.len(), groups.len()));
+        notes.push(format!("{} rows in {} groups were split by shares, {}", open.len(), groups.len(), stratified(spec)));
     }
     let strata = drafts.iter().flat_map(|draft| &draft.strata).max().map_or(0, |last| *last as usize + 1);
     for (group, split) in assign(&groups, &shares, strata) {

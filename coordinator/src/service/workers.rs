@@ -70,7 +70,7 @@ fn check_versions(engine: u32, fits: u32) -> Result<(), Status> {
     }
     Err(Status::failed_precondition(format!(
         "this coordinator plans results of version {ENGINE_VERSION} (hidden states) and {REPEATED_VERSION} (fits), you compute {engine} and \
-         {fits}: run the same version on both sides",
+         {fits}: run the same build on both sides",
     )))
 }
 

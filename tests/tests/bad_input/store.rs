@@ -30,6 +30,10 @@ fn a_store_that_is_no_store() {
     exit 2
     error: --store none: there is no such folder; name the store that the sweep was run with
     "#);
+    assert_snapshot!(limbic(&sandbox, &["status"]), @r#"
+    exit 2
+    error: there is no folder limbic-store here: name the store with --store, or a running coordinator with --coordinator (one on this computer listens on http://127.0.0.1:7447, if nothing else was said)
+    "#);
     assert_snapshot!(limbic(&sandbox, &["run", "small.yaml", "--store", "store", "--out", "file/out"]), @r#"
     exit 2
     error: --out file/out: can't be made (Not a directory (os error 20)): choose a writable folder

@@ -34,12 +34,12 @@ async fn a_caller_of_another_release_is_refused() {
     let submit = SubmitRequest { spec: b"{}".to_vec(), protocol: PROTOCOL + 1, ..Default::default() };
     let refused = ControlClient::new(channel.clone()).submit(submit).await.unwrap_err();
     assert_snapshot!(refusal(&sandbox, &refused), @r#"
-    FailedPrecondition: this coordinator is limbic 0.1.0 with protocol 3, you speak protocol 4: run the same version on both sides
+    FailedPrecondition: this coordinator is limbic 0.1.0 with protocol 3, you speak protocol 4: run the same build on both sides
     "#);
     let register = RegisterRequest { protocol: PROTOCOL + 1, worker: "worker".to_owned(), ..Default::default() };
     let refused = WorkersClient::new(channel).register(register).await.unwrap_err();
     assert_snapshot!(refusal(&sandbox, &refused), @r#"
-    FailedPrecondition: this coordinator is limbic 0.1.0 with protocol 3, you speak protocol 4: run the same version on both sides
+    FailedPrecondition: this coordinator is limbic 0.1.0 with protocol 3, you speak protocol 4: run the same build on both sides
     "#);
     // A spec that the coordinator refuses is refused by the command, too.
     sandbox.small(&[("group: group", "group: groop")]);
@@ -53,7 +53,7 @@ async fn a_caller_of_another_release_is_refused() {
 /// A coordinator of a release to come.
 struct Later;
 
-const SPEAKS: &str = "this coordinator is limbic 9.0.0 with protocol 9, you speak protocol 1: run the same version on both sides";
+const SPEAKS: &str = "this coordinator is limbic 9.0.0 with protocol 9, you speak protocol 1: run the same build on both sides";
 
 #[async_trait]
 impl Control for Later {
@@ -116,16 +116,16 @@ async fn a_coordinator_of_another_release_is_named() {
     let limbic = |args: &[&str]| ask(command(&sandbox, LIMBIC, &[args, &["--coordinator", &url]].concat()));
     assert_snapshot!(limbic(&["submit", "small.yaml"]), @r#"
     exit 2
-    error: this coordinator is limbic 9.0.0 with protocol 9, you speak protocol 1: run the same version on both sides
+    error: this coordinator is limbic 9.0.0 with protocol 9, you speak protocol 1: run the same build on both sides
     "#);
     assert_snapshot!(limbic(&["list"]), @r#"
     exit 2
-    error: the coordinator's answer can't be read (missing field `sweep` at line 1 column 15): run the same version on both sides
+    error: the coordinator's answer can't be read (missing field `sweep` at line 1 column 15): run the same build on both sides
     "#);
     let mut worker = command(&sandbox, WORKER, &["--coordinator", &url]);
     worker.env("LIMBIC_LOG", "error");
     assert_snapshot!(ask(worker), @r#"
     exit 2
-    error: the coordinator at http://127.0.0.1:[port] refused this worker: this coordinator is limbic 9.0.0 with protocol 9, you speak protocol 1: run the same version on both sides (this worker is limbic 0.1.0, protocol 3)
+    error: the coordinator at http://127.0.0.1:[port] refused this worker: this coordinator is limbic 9.0.0 with protocol 9, you speak protocol 1: run the same build on both sides (this worker is limbic 0.1.0, protocol 3)
     "#);
 }

@@ -7,6 +7,7 @@ use limbic_proto::status::{Quarantined, Status, Work, WorkerStatus};
 use super::Machine;
 use super::event::{SweepId, WorkerId};
 use super::sweep::Sweep;
+use super::worker::Worker;
 
 impl Machine {
     /// Where a sweep stands.
@@ -29,14 +30,19 @@ impl Machine {
                 tokens: sweep.tokens + self.leases.iter().filter(|lease| lease.sweep == *id).map(|lease| lease.tokens).sum::<u64>(),
                 seconds: (now - sweep.opened).as_secs_f64(),
             },
-            workers: self.workers.keys().map(|worker| self.worker_status(now, worker)).collect(),
+            workers: self.here().map(|(id, worker)| self.worker_status(now, id, worker)).collect(),
             quarantined: quarantined(sweep),
             waiting: self.waiting(now, sweep),
         })
     }
 
-    fn worker_status(&self, now: Duration, id: &WorkerId) -> WorkerStatus {
-        let worker = &self.workers[id];
+    /// The workers but those that have left: they said that they want nothing more, and hold nothing.
+    pub(super) fn here(&self) -> impl Iterator<Item = (&WorkerId, &Worker)> {
+        let holds = |id: &WorkerId| self.leases.iter().any(|lease| lease.worker == *id);
+        self.workers.iter().filter(move |(id, worker)| !worker.draining || holds(id))
+    }
+
+    fn worker_status(&self, now: Duration, id: &WorkerId, worker: &Worker) -> WorkerStatus {
         let running = self.leases.iter().filter(|lease| lease.worker == *id).filter_map(|lease| {
             let planned = self.sweeps.get(&lease.sweep)?.planned(&lease.unit)?;
             Some(format!("{} ({:.0} %)", planned.unit.hints.title, 100.0 * lease.share.clamp(0.0, 1.0)))

@@ -37,7 +37,7 @@ impl Machine {
             let what = group.title(&sweep.plan);
             let mut say = |count: u64, reason: String| {
                 if count > 0 {
-                    found.push(Waiting { count, what: what.clone(), reason });
+                    found.push(Waiting { count, what: what.clone(), reason, unserved: false });
                 }
             };
             let unsettled = unsettled.get(&index).copied().unwrap_or(0);
@@ -59,7 +59,13 @@ impl Machine {
                 let seconds = first.saturating_sub(now).as_secs_f64().ceil();
                 say(*count, format!("a pause after a failure, the first for {seconds} s more"));
             }
-            say(group.ready, self.ready_for(now, sweep, group));
+            if group.ready > 0 {
+                let (reason, unserved) = match held_back(now, sweep) {
+                    Some(held) => (held, false),
+                    None => self.worker_for(sweep, group),
+                };
+                found.push(Waiting { count: group.ready, what, reason, unserved });
+            }
         }
         found
     }
@@ -86,37 +92,33 @@ impl Machine {
         counts
     }
 
-    /// Why a unit that could run doesn't.
-    fn ready_for(&self, now: Duration, sweep: &Sweep, group: &Group) -> String {
-        match held_back(now, sweep) {
-            Some(held) => held,
-            None => self.worker_for(sweep, group) + &self.set_aside(group.kind.runs_model()),
-        }
-    }
-
-    /// Which worker is missing.
-    fn worker_for(&self, sweep: &Sweep, group: &Group) -> String {
+    /// Which worker a unit that could run waits for, and whether none that takes it is connected.
+    fn worker_for(&self, sweep: &Sweep, group: &Group) -> (String, bool) {
         let runs_model = group.kind.runs_model();
-        if self.workers.is_empty() {
-            return "a worker: none is connected".to_owned();
+        let here: Vec<&Worker> = self.here().map(|(_, worker)| worker).collect();
+        if here.is_empty() {
+            return ("a worker: none is connected".to_owned(), true);
         }
-        let taking: Vec<&Worker> = self.workers.values().filter(|worker| worker.takes.includes(runs_model)).collect();
+        let taking: Vec<&Worker> = here.iter().copied().filter(|worker| worker.takes.includes(runs_model)).collect();
         if taking.is_empty() {
-            let (all, what) = (self.workers.len(), if runs_model { Takes::Passes } else { Takes::Fits });
-            return format!("a worker that takes {what}: none of the {all} connected does; start one with `--takes {what}`, or without");
+            let (all, what) = (here.len(), if runs_model { Takes::Passes } else { Takes::Fits });
+            let reason =
+                format!("a worker that takes {what}: none of the {all} connected does; start one with `--takes {what}`, or without");
+            return (reason, true);
         }
         let willing: Vec<&Worker> = taking.iter().copied().filter(|worker| self.eligible(worker, runs_model)).collect();
+        let aside = self.set_aside(runs_model);
         if willing.is_empty() {
-            return format!("a worker: all {} are draining", taking.len());
+            return (format!("a worker: all {} are draining{aside}", taking.len()), true);
         }
         let queue = group.model.filter(|_| runs_model).and_then(|model| {
             let model = &sweep.plan.models[model];
             Some((model, sweep.queues.get(&Some(model.identity()))?.bytes))
         });
-        let Some((model, bytes)) = queue else { return busy(willing.len()) };
+        let Some((model, bytes)) = queue else { return (busy(willing.len()) + &aside, false) };
         let fitting = willing.iter().filter(|worker| worker.fits(bytes)).count();
         let gib = bytes as f64 / f64::from(1u32 << 30);
-        if fitting == 0 {
+        let reason = if fitting == 0 {
             format!("a worker: none has the {gib:.1} GiB that model `{}` takes, so that any will be tried, and all are busy", model.name)
         } else if fitting < willing.len() {
             format!(
@@ -126,7 +128,8 @@ impl Machine {
             )
         } else {
             busy(fitting)
-        }
+        };
+        (reason + &aside, false)
     }
 
     /// The workers that get nothing because they failed too often, for the end of a sentence.

@@ -109,8 +109,9 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
             beside(&rows)
         ),
         alt: format!(
-            "Dots with whiskers: {} of the probe at its best and last layer and of zero-shot prompting, per model size, with baselines as level lines.",
-            results.measure.words
+            "Dots with whiskers: {} of the probe at its best and last layer{}, per model size, with baselines as level lines.",
+            results.measure.words,
+            if rows.iter().any(|r| r.zero_shot.or(r.zero_shot_json).is_some()) { " and of zero-shot prompting" } else { "" }
         ),
         keys,
         panels,

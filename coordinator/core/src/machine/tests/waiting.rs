@@ -85,6 +85,7 @@ fn units_that_no_worker_takes_say_so() {
     let said = &waiting(&bench)[0];
     let passes = "a worker that takes passes: none of the 1 connected does; start one with `--takes passes`, or without";
     assert!(said.contains(passes), "{said}");
+    assert_eq!(bench.status().waiting.iter().map(|waiting| waiting.unserved).collect::<Vec<_>>(), [true, false]);
     for _ in 0..2 {
         let extract = bench.grant("w").unwrap();
         bench.commit(&extract);
@@ -92,14 +93,21 @@ fn units_that_no_worker_takes_say_so() {
     register(&mut bench, "small", 1000);
     let said = waiting(&bench);
     assert_eq!(said, ["4 fit a: a worker: all 3 are busy"], "fits need no model, so its size is no matter");
+    assert!(!bench.status().waiting[0].unserved);
 }
 
 #[test]
 fn draining_workers_are_no_hope() {
     let mut bench = Bench::new(six_units());
-    bench.register("w");
-    bench.send(Event::Heartbeat { worker: "w".into(), held: Vec::new(), draining: true });
+    let last = bench.grant("w").unwrap();
+    let drain = |bench: &mut Bench, held| bench.send(Event::Heartbeat { worker: "w".into(), held, draining: true });
+    drain(&mut bench, vec![Progress { held: last.held.clone(), share: 0.5, tokens: 0 }]);
     assert!(waiting(&bench)[0].ends_with("a worker: all 1 are draining"));
+    assert_eq!(bench.status().workers.len(), 1);
+    bench.commit(&last);
+    drain(&mut bench, Vec::new());
+    assert!(waiting(&bench)[0].ends_with("a worker: none is connected"), "it has left");
+    assert!(bench.status().workers.is_empty());
 }
 
 #[test]
