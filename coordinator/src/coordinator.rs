@@ -45,8 +45,6 @@ pub struct SessionSettings {
     pub store: String,
     /// How often to send heartbeats.
     pub heartbeat: Duration,
-    /// How long a lease lasts without one.
-    pub lease_ttl: Duration,
 }
 
 /// How long an answer of the store is waited for by what may be asked again, or can do without.
@@ -79,7 +77,6 @@ pub fn start(store: Store, options: Options) -> (Handle, oneshot::Receiver<Failu
         session: chance::draw(),
         store: store.url().to_owned(),
         heartbeat: options.machine.heartbeat,
-        lease_ttl: options.machine.lease_ttl,
     };
     let (commands, inbox) = mpsc::unbounded_channel();
     let (fatal, stopped) = oneshot::channel();

@@ -127,7 +127,7 @@ async fn an_attempt_for_another_store_is_none_of_a_coordinators_business() {
     let service = WorkersService::new(newer.clone());
     let report = |store: &str| ReportRequest {
         worker: "w".into(),
-        epoch: 0,
+        session: 0,
         held: Some(held(store)),
         outcome: Some(Outcome::Committed(Committed { mine: true, tokens: 1 })),
     };

@@ -60,7 +60,7 @@ impl World {
 
     fn state(&self, seeds: impl IntoIterator<Item = u64>) -> State {
         let queue = queue(seeds);
-        State { epoch: 1, store: self.store.url().to_owned(), finished_after: queue.len(), queue, ..State::default() }
+        State { session: 1, store: self.store.url().to_owned(), finished_after: queue.len(), queue, ..State::default() }
     }
 
     async fn done(&self, unit: &Unit) -> Option<Done> {
@@ -158,11 +158,11 @@ async fn a_restarted_coordinator_is_told_what_is_held() {
     let executed = executor.executed();
     let (worker, _stop) = start(settings(&coordinator), executor);
     coordinator.until("the lease", |s| s.queue.is_empty()).await;
-    let coordinator = coordinator.restart(State { epoch: 2, finished_after: 1, ..world.state([]) });
+    let coordinator = coordinator.restart(State { session: 2, finished_after: 1, ..world.state([]) });
     assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Finished);
     assert_eq!(executed.load(Ordering::SeqCst), 1);
     assert_eq!(coordinator.state().registered[0].held[0].attempt, "a1");
-    assert_eq!(coordinator.state().reports[0].epoch, 2);
+    assert_eq!(coordinator.state().reports[0].session, 2);
     assert_eq!(committed(&coordinator.outcomes()[0].1), Some(true));
 }
 
@@ -245,7 +245,7 @@ async fn a_worker_that_dies_between_commit_and_report_loses_nothing() {
     }
     worker.abort();
     let again = VecDeque::from([(unit(1), "second".to_owned())]);
-    let coordinator = coordinator.restart(State { epoch: 2, queue: again, ..world.state([1]) });
+    let coordinator = coordinator.restart(State { session: 2, queue: again, ..world.state([1]) });
     let executor = FakeExecutor::default();
     let executed = executor.executed();
     let (worker, _stop) = start(settings(&coordinator), executor);

@@ -91,10 +91,9 @@ impl Workers for WorkersService {
             .await?;
         let settings = self.coordinator.settings();
         Ok(Response::new(RegisterResponse {
-            epoch: settings.session,
+            session: settings.session,
             store: settings.store.clone(),
             heartbeat_ms: settings.heartbeat.as_millis() as u32,
-            ttl_ms: settings.lease_ttl.as_millis() as u32,
             finished: self.coordinator.finished().await?,
         }))
     }
@@ -103,7 +102,7 @@ impl Workers for WorkersService {
         let request = request.into_inner();
         let loaded = request.loaded_models.iter().map(|d| key(d)).collect::<Result<Vec<_>, _>>()?;
         let wait = Duration::from_millis(u64::from(request.wait_ms)).min(LONGEST_WAIT);
-        if !self.coordinator.knows(&request.worker, request.epoch).await? {
+        if !self.coordinator.knows(&request.worker, request.session).await? {
             return Err(Status::not_found(
                 "this coordinator doesn't know the worker (it restarted, or the worker was silent for too long): register again",
             ));
@@ -117,7 +116,7 @@ impl Workers for WorkersService {
             .ours(&request.held)
             .map(|h| Ok(Progress { held: lease(h)?, share: h.progress, tokens: h.tokens }))
             .collect::<Result<Vec<_>, Status>>()?;
-        Ok(Response::new(self.coordinator.heartbeat(request.worker, request.epoch, held, request.draining).await?))
+        Ok(Response::new(self.coordinator.heartbeat(request.worker, request.session, held, request.draining).await?))
     }
 
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {

@@ -27,7 +27,7 @@ pub(super) const SOFTWARE: &str = env!("CARGO_PKG_VERSION");
 pub(super) struct Registered {
     /// Counts registrations, so that two callers who both need a new one get the same.
     pub(super) turn: u64,
-    pub(super) epoch: u64,
+    pub(super) session: u64,
     pub(super) store: String,
     pub(super) heartbeat: Duration,
     /// Whether there was nothing to do.
@@ -92,8 +92,8 @@ impl Link {
         self.registered.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn epoch(&self) -> u64 {
-        self.registered().map_or(0, |r| r.epoch)
+    fn session(&self) -> u64 {
+        self.registered().map_or(0, |r| r.session)
     }
 
     /// Registers, unless somebody else has since the turn that the caller found to be stale.
@@ -135,8 +135,8 @@ impl Link {
         };
         let turn = self.registered().map_or(0, |r| r.turn + 1);
         let heartbeat = Duration::from_millis(u64::from(answer.heartbeat_ms.max(10)));
-        tracing::info!(coordinator = %self.url, worker = %self.worker, epoch = answer.epoch, store = %answer.store, "registered");
-        let now = Registered { turn, epoch: answer.epoch, store: answer.store, heartbeat, idle: answer.finished };
+        tracing::info!(coordinator = %self.url, worker = %self.worker, session = answer.session, store = %answer.store, "registered");
+        let now = Registered { turn, session: answer.session, store: answer.store, heartbeat, idle: answer.finished };
         *self.registered.write().unwrap_or_else(PoisonError::into_inner) = Some(now.clone());
         Ok(now)
     }
@@ -149,7 +149,7 @@ impl Link {
             let registered = self.register(None).await?;
             let wait_ms = u32::try_from(self.timing.poll.as_millis()).unwrap_or(u32::MAX);
             let request =
-                LeaseRequest { worker: self.worker.clone(), epoch: registered.epoch, loaded_models: loaded_models.clone(), wait_ms };
+                LeaseRequest { worker: self.worker.clone(), session: registered.session, loaded_models: loaded_models.clone(), wait_ms };
             match self.within(self.timing.poll + self.timing.answer, self.client.clone().lease(request)).await {
                 Ok(answer) => {
                     return Ok(match answer.grant {
@@ -169,7 +169,7 @@ impl Link {
 
     /// One heartbeat; it is not repeated, the next one comes anyway.
     pub(super) async fn heartbeat(&self, draining: bool) -> Result<HeartbeatResponse, Status> {
-        let request = HeartbeatRequest { worker: self.worker.clone(), epoch: self.epoch(), held: self.holding.to_wire(), draining };
+        let request = HeartbeatRequest { worker: self.worker.clone(), session: self.session(), held: self.holding.to_wire(), draining };
         self.within(self.timing.answer, self.client.clone().heartbeat(request)).await
     }
 
@@ -182,7 +182,7 @@ impl Link {
             let turn = self.registered().map_or(0, |r| r.turn);
             let request = ReportRequest {
                 worker: self.worker.clone(),
-                epoch: self.epoch(),
+                session: self.session(),
                 held: Some(held.to_wire()),
                 outcome: Some(outcome.to_wire()),
             };

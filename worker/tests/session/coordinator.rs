@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 /// What the coordinator is told to do, and what it saw.
 #[derive(Default)]
 pub struct State {
-    pub epoch: u64,
+    pub session: u64,
     pub store: String,
     /// Units to grant, with the attempts' names.
     pub queue: VecDeque<(Unit, String)>,
@@ -137,10 +137,9 @@ impl Workers for Service {
         }
         state.registered.push(request.into_inner());
         Ok(Response::new(RegisterResponse {
-            epoch: state.epoch,
+            session: state.session,
             store: state.store.clone(),
             heartbeat_ms: 30,
-            ttl_ms: 1000,
             finished: state.idle,
         }))
     }
@@ -150,12 +149,12 @@ impl Workers for Service {
         let wait = Duration::from_millis(u64::from(request.wait_ms));
         {
             let mut state = self.0.lock().unwrap();
-            if request.epoch != state.epoch || !state.registered.iter().any(|r| r.worker == request.worker) {
+            if request.session != state.session || !state.registered.iter().any(|r| r.worker == request.worker) {
                 return Err(Status::failed_precondition("register first"));
             }
             state.leases.push(request);
             if let Some((unit, attempt)) = state.queue.pop_front() {
-                let token = Token { epoch: state.epoch, counter: state.leases.len() as u64 };
+                let token = Token { epoch: state.session, counter: state.leases.len() as u64 };
                 return Ok(Response::new(LeaseResponse {
                     grant: Some(Grant::of(&unit, "sweep", &attempt, token, 0, &[])),
                     ..LeaseResponse::default()
@@ -175,7 +174,7 @@ impl Workers for Service {
     async fn heartbeat(&self, request: Request<HeartbeatRequest>) -> Result<Response<HeartbeatResponse>, Status> {
         let request = request.into_inner();
         let mut state = self.0.lock().unwrap();
-        let unknown = request.epoch != state.epoch || !state.registered.iter().any(|r| r.worker == request.worker);
+        let unknown = request.session != state.session || !state.registered.iter().any(|r| r.worker == request.worker);
         state.heartbeats.push(request);
         Ok(Response::new(HeartbeatResponse { cancel: std::mem::take(&mut state.cancel), unknown }))
     }
