@@ -14,9 +14,10 @@ use limbic_core::machine::Settings;
 use limbic_core::plan;
 use limbic_proto::commit::{self, Commit, Done, Provenance};
 use limbic_proto::layout;
+use limbic_proto::unit::{ENGINE_VERSION, REPEATED_VERSION};
 use limbic_proto::wire::report_request::Outcome;
 use limbic_proto::wire::workers_client::WorkersClient;
-use limbic_proto::wire::{Committed, Grant, Held, LeaseRequest, PROTOCOL, RegisterRequest, ReportRequest};
+use limbic_proto::wire::{Committed, Grant, Held, LeaseRequest, PROTOCOL, RegisterRequest, RegisterResponse, ReportRequest};
 use limbic_store::{Store, create};
 use tokio::runtime::Runtime;
 use tonic::transport::Channel;
@@ -66,16 +67,23 @@ async fn publish(store: &Store, grant: &Grant) {
 /// Leases, commits and reports until nothing is left.
 async fn work(mut client: WorkersClient<Channel>, store: Store, worker: String, left: Arc<AtomicUsize>) {
     let device = "cpu".to_owned();
-    let introduction = RegisterRequest { protocol: PROTOCOL, worker: worker.clone(), device, ..RegisterRequest::default() };
-    let epoch = client.register(introduction).await.expect("it is taken").into_inner().epoch;
+    let introduction = RegisterRequest {
+        protocol: PROTOCOL,
+        worker: worker.clone(),
+        device,
+        engine_version: ENGINE_VERSION,
+        fit_version: REPEATED_VERSION,
+        ..RegisterRequest::default()
+    };
+    let RegisterResponse { session, store: named, .. } = client.register(introduction).await.expect("it is taken").into_inner();
     while left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
-        let request = LeaseRequest { worker: worker.clone(), epoch, loaded_models: Vec::new(), wait_ms: 20_000 };
+        let request = LeaseRequest { worker: worker.clone(), session, loaded_models: Vec::new(), wait_ms: 20_000 };
         let grant = client.lease(request).await.expect("the worker is known").into_inner().grant.expect("there is a unit for each");
         publish(&store, &grant).await;
         let Grant { sweep, key, attempt, token, generation, .. } = grant;
-        let held = Some(Held { sweep, key, attempt, token, generation, ..Held::default() });
+        let held = Some(Held { sweep, key, attempt, token, generation, store: named.clone(), ..Held::default() });
         let outcome = Some(Outcome::Committed(Committed { mine: true, ..Committed::default() }));
-        client.report(ReportRequest { worker: worker.clone(), epoch, held, outcome }).await.expect("it is taken");
+        client.report(ReportRequest { worker: worker.clone(), session, held, outcome }).await.expect("it is taken");
     }
 }
 
