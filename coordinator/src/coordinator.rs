@@ -73,11 +73,7 @@ pub struct Handle {
 
 /// Starts a coordinator without sweeps. The second value resolves if it must stop (it was superseded).
 pub fn start(store: Store, options: Options) -> (Handle, oneshot::Receiver<Failure>) {
-    let settings = SessionSettings {
-        session: chance::draw(),
-        store: store.url().to_owned(),
-        heartbeat: options.machine.heartbeat,
-    };
+    let settings = SessionSettings { session: chance::draw(), store: store.url().to_owned(), heartbeat: options.machine.heartbeat };
     let (commands, inbox) = mpsc::unbounded_channel();
     let (fatal, stopped) = oneshot::channel();
     let handle = Handle { commands, store, settings: Arc::new(settings), opening: Arc::default() };

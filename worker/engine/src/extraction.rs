@@ -9,6 +9,7 @@ mod reply;
 mod room;
 mod run;
 mod sampling;
+mod tree;
 
 use std::ops::ControlFlow;
 
@@ -24,6 +25,7 @@ pub(crate) use prefix::{Prefix, families, shared};
 pub use run::extract;
 pub(crate) use run::told;
 pub(crate) use sampling::{Sampler, log_sum_exp};
+pub(crate) use tree::{Leaf, Tokens, neighbours, plant};
 
 /// Tokens per pass where a request does not say.
 pub(crate) const BATCH_TOKENS: usize = 1024;
@@ -101,8 +103,18 @@ impl Request {
     pub fn batches(&self, prompts: &[Prompt]) -> Vec<Vec<usize>> {
         let (shared, reply) = (self.shared(prompts), self.reply_tokens());
         let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.ids.len() - shared + reply).collect();
-        let mut queue = Queue::of_groups(&lengths, self.groups(prompts.len()), self.budget());
+        let mut queue = Queue::of_groups(&lengths, self.groups(prompts, shared), self.budget());
         std::iter::from_fn(|| queue.next()).collect()
+    }
+
+    /// For every prompt, a number that it shares with those that it is best run together with, of prompts that all begin with so many
+    /// `shared` tokens: those whose replies it reads or that read its own; or those that it has most tokens in common with.
+    fn groups(&self, prompts: &[Prompt], shared: usize) -> Vec<usize> {
+        if self.continues() {
+            return self.exchanging(prompts.len());
+        }
+        let rows: Vec<Tokens<'_>> = prompts.iter().map(|prompt| self.own(prompt, shared)).collect();
+        neighbours(&rows, self.reply_tokens(), self.budget())
     }
 
     /// Tokens of all rows under way, of their prompts and continuations together.

@@ -6,7 +6,11 @@ use candle_core::Tensor;
 use limbic_proto::spec::BadRows;
 use rayon::prelude::*;
 
-use crate::extraction::{BATCH_TOKENS, ExtractError, OnProgress, Prefix, Progress, Queue, Verdict, families, log_sum_exp, shared, told};
+use crate::extraction::{
+    BATCH_TOKENS, ExtractError, OnProgress, Prefix, Progress, Queue, Tokens, Verdict, families, log_sum_exp, neighbours, plant, shared,
+    told,
+};
+use crate::kernel::pick;
 use crate::model::{Model, Plan};
 use crate::pass::Pass;
 use crate::prompt::Prompt;
@@ -47,7 +51,7 @@ pub struct Likelihoods {
 }
 
 /// Measures how likely every label is after every prompt. Prompts with the same tokens are run once, and so is what prompts begin
-/// with, in families that share it; a prompt's keys and values are computed once and reused by all labels, which run packed in
+/// with, in families and passes that share it; a prompt's keys and values are computed once and reused by all labels, which run packed in
 /// one pass behind it.
 ///
 /// # Errors
@@ -95,6 +99,11 @@ fn check(model: &Model, prompts: &[Prompt], labels: &[Vec<u32>]) -> Result<(), E
     }
 }
 
+/// A prompt's tokens behind `shared` ones that it begins with as all do; only the last one is read.
+fn own(prompt: &Prompt, shared: usize) -> Tokens<'_> {
+    Tokens { ids: &prompt.ids[shared..], open: prompt.last() - shared }
+}
+
 /// One scoring under way.
 struct Scoring<'a> {
     model: &'a Model,
@@ -114,7 +123,8 @@ impl Scoring<'_> {
         self.read_prefix()?;
         let behind: usize = self.labels.iter().map(|l| l.len() - 1).sum();
         let lengths: Vec<usize> = self.prompts.iter().map(|p| self.prefix.own(p).len() + behind).collect();
-        let mut queue = Queue::new(&lengths, budget);
+        let rows: Vec<Tokens<'_>> = self.prompts.iter().map(|prompt| own(prompt, self.prefix.len())).collect();
+        let mut queue = Queue::of_groups(&lengths, neighbours(&rows, behind, budget), budget);
         while let Some(batch) = queue.next() {
             let tokens = self.progress.tokens;
             match self.batch(&batch) {
@@ -168,22 +178,24 @@ impl Scoring<'_> {
 
     /// The likelihoods of one batch's rows.
     fn batch(&mut self, rows: &[usize]) -> Result<Vec<Vec<f64>>, ExtractError> {
-        let (mut first, mut lasts, mut places) = (Pass::default(), Vec::new(), Vec::new());
-        for &row in rows {
-            let own = self.prefix.own(&self.prompts[row]);
-            let start = first.push(own, self.prefix.before());
-            places.push(self.prefix.len() + start);
-            lasts.push((start + own.len() - 1) as u32);
-        }
+        let (mut first, shared) = (Pass::default(), self.prefix.len());
+        let tokens: Vec<Tokens<'_>> = rows.iter().map(|&row| own(&self.prompts[row], shared)).collect();
+        let leaves = plant(&mut first, &tokens, &self.prefix.before()).leaves;
+        // They lie in the cache as in the pass.
+        let places: Vec<usize> = first.sequences.iter().map(|sequence| shared + sequence.start).collect();
+        let lasts: Vec<usize> = leaves.iter().map(|leaf| leaf.own.end - 1).collect();
+        let mut kept: Vec<u32> = lasts.iter().map(|last| *last as u32).collect();
+        kept.sort_unstable();
         let cache = self.prefix.beginning(&self.model.decoder, first.tokens.len())?;
-        let states = self.run(&first, &Plan { cache: Some(&cache), store: Some(&places), kept: &lasts, ..Plan::default() })?;
+        let states = self.run(&first, &Plan { cache: Some(&cache), store: Some(&places), kept: &kept, ..Plan::default() })?;
+        let states = pick(&states, &lasts.iter().map(|last| kept.partition_point(|at| (*at as usize) < *last) as u32).collect::<Vec<_>>())?;
         // The state before a label's first token is the prompt's last one, whichever the label.
         let opening = Scores::new(self.model, &states)?;
 
         let mut second = Pass::default();
-        for (&row, &place) in rows.iter().zip(&places) {
+        for leaf in &leaves {
             let mut before = self.prefix.before();
-            before.push(place..place + self.prefix.own(&self.prompts[row]).len());
+            before.extend(leaf.stem.iter().chain([&leaf.own]).map(|at| shared + at.start..shared + at.end));
             for label in self.labels.iter().filter(|l| l.len() > 1) {
                 second.push(&label[..label.len() - 1], before.clone());
             }

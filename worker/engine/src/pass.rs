@@ -17,6 +17,16 @@ pub(crate) struct Sequence {
     pub len: usize,
     /// Cache rows that precede the new tokens, in order.
     pub prefix: Vec<Range<usize>>,
+    /// Tokens of the same pass that come behind those and precede the new ones: what it begins with and shares with other sequences.
+    /// Ascending.
+    pub stem: Vec<Range<usize>>,
+}
+
+impl Sequence {
+    /// How many tokens precede the new ones.
+    pub(crate) fn before(&self) -> usize {
+        self.prefix.iter().chain(&self.stem).map(ExactSizeIterator::len).sum()
+    }
 }
 
 /// The tokens of a pass, packed without padding.
@@ -37,11 +47,17 @@ pub(crate) struct Pass {
 impl Pass {
     /// Appends a sequence of new tokens behind cached ones and returns the index of its first token.
     pub(crate) fn push(&mut self, tokens: &[u32], prefix: Vec<Range<usize>>) -> usize {
-        let before: usize = prefix.iter().map(ExactSizeIterator::len).sum();
+        self.branch(tokens, prefix, Vec::new())
+    }
+
+    /// The same behind tokens of this pass, which come behind the cached ones.
+    pub(crate) fn branch(&mut self, tokens: &[u32], prefix: Vec<Range<usize>>, stem: Vec<Range<usize>>) -> usize {
         let start = self.tokens.len();
+        let sequence = Sequence { start, len: tokens.len(), prefix, stem };
+        let before = sequence.before();
         self.tokens.extend_from_slice(tokens);
         self.positions.extend((before..before + tokens.len()).map(|p| p as u32));
-        self.sequences.push(Sequence { start, len: tokens.len(), prefix });
+        self.sequences.push(sequence);
         start
     }
 }

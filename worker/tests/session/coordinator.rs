@@ -136,12 +136,7 @@ impl Workers for Service {
             return Err(Status::failed_precondition(message.clone()));
         }
         state.registered.push(request.into_inner());
-        Ok(Response::new(RegisterResponse {
-            session: state.session,
-            store: state.store.clone(),
-            heartbeat_ms: 30,
-            finished: state.idle,
-        }))
+        Ok(Response::new(RegisterResponse { session: state.session, store: state.store.clone(), heartbeat_ms: 30, finished: state.idle }))
     }
 
     async fn lease(&self, request: Request<LeaseRequest>) -> Result<Response<LeaseResponse>, Status> {

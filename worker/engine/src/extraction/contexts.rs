@@ -164,9 +164,13 @@ impl Request {
         self.partners.get(row).copied().flatten().filter(|_| self.reads(Context::ShuffledReply))
     }
 
-    /// For every prompt, the first of those that it is best run together with: those that read its reply, and those whose
-    /// reply it reads.
-    pub(super) fn groups(&self, prompts: usize) -> Vec<usize> {
+    /// Whether anything follows prompts that reads them.
+    pub(super) fn continues(&self) -> bool {
+        self.generates() || [Context::Full, Context::ShuffledReply, Context::Filler].into_iter().any(|context| self.reads(context))
+    }
+
+    /// For every prompt, the first of those that read its reply, and whose reply it reads.
+    pub(super) fn exchanging(&self, prompts: usize) -> Vec<usize> {
         let mut groups: Vec<usize> = (0..prompts).collect();
         loop {
             let mut changed = false;

@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use candle_core::Tensor;
-use limbic_proto::axis::{Context, Pooling};
+use limbic_proto::axis::Pooling;
 
 use super::gather::{Sink, Wish, kept, pooled};
 use super::prefix::{Prefix, families, shared};
 use super::reply::stream;
-use super::{Continuation, ExtractError, Extraction, OnProgress, Progress, Queue, Request, Verdict};
+use super::{Continuation, ExtractError, Extraction, Leaf, OnProgress, Progress, Queue, Request, Tokens, Verdict, plant};
 use crate::kernel::Steps;
 use crate::model::{Model, Plan};
 use crate::pass::Pass;
@@ -17,8 +17,8 @@ use crate::prompt::Prompt;
 
 /// Computes the states a request asks for.
 ///
-/// Rows are grouped into batches by length; a row's states are the same in every batch. A batch for which the memory does
-/// not suffice is run again in halves. `on_progress` is called after every block of every pass.
+/// Rows are grouped into batches, by length where replies follow, else such as begin alike, and what they begin with is run once; a row's
+/// states are the same in every batch. A batch for which the memory does not suffice is run again in halves. `on_progress` is called after every block of every pass.
 ///
 /// # Errors
 /// [`ExtractError`]; nothing is returned for a cancelled extraction.
@@ -38,7 +38,7 @@ pub fn extract(model: &Model, prompts: &[Prompt], request: &Request, on_progress
     };
     run.read_prefix()?;
     let lengths: Vec<usize> = (0..prompts.len()).map(|row| run.length(row)).collect();
-    let mut queue = Queue::of_groups(&lengths, request.groups(prompts.len()), run.budget);
+    let mut queue = Queue::of_groups(&lengths, request.groups(prompts, run.prefix.len()), run.budget);
     while let Some(batch) = queue.next() {
         run.begin(&batch);
         if let Err(error) = run.batch(&batch, &mut queue) {
@@ -92,15 +92,22 @@ impl Request {
         families(prompts, own, self.budget())
     }
 
+    /// A prompt's tokens behind `shared` ones that it begins with as all do.
+    pub(super) fn own<'p>(&self, prompt: &'p Prompt, shared: usize) -> Tokens<'p> {
+        Tokens { ids: &prompt.ids[shared..], open: self.unread(prompt) - shared }
+    }
+
     /// How many first tokens of a prompt no read-out reads; never all of them.
     fn unread(&self, prompt: &Prompt) -> usize {
         let poolings = self.read_outs.iter().filter(|r| r.offset == 0).map(|r| r.pooling);
+        let spoken = &prompt.utterance_tokens;
         let first = |pooling| match pooling {
             Pooling::First | Pooling::PromptMean => 0,
-            Pooling::UtteranceLast | Pooling::UtteranceMean => prompt.utterance_tokens.start.min(prompt.last()),
+            Pooling::UtteranceMean => spoken.start,
+            Pooling::UtteranceLast => spoken.end.saturating_sub(1),
             Pooling::Last => prompt.last(),
         };
-        poolings.map(first).min().unwrap_or(prompt.last())
+        poolings.map(first).min().unwrap_or(prompt.last()).min(prompt.last())
     }
 }
 
@@ -154,8 +161,7 @@ impl Run<'_> {
 
     fn batch(&mut self, rows: &[usize], queue: &mut Queue<'_>) -> Result<(), ExtractError> {
         let request = self.sink.request;
-        if request.generates() || [Context::Full, Context::ShuffledReply, Context::Filler].into_iter().any(|context| request.reads(context))
-        {
+        if request.continues() {
             return stream(self, rows, queue);
         }
         if request.read_outs.iter().any(|r| r.offset == 0) {
@@ -165,13 +171,13 @@ impl Run<'_> {
         self.done(rows)
     }
 
-    /// What offset 0 reads of the batch's prompts, given where each starts in the pass.
-    pub(super) fn prompt_wishes(&self, rows: &[usize], starts: &[usize]) -> Result<Vec<Wish>, ExtractError> {
+    /// What offset 0 reads of the batch's prompts, given where each is in the pass.
+    pub(super) fn prompt_wishes(&self, rows: &[usize], leaves: &[Leaf]) -> Result<Vec<Wish>, ExtractError> {
         let (mut wishes, shared) = (Vec::new(), self.prefix.len());
         for (read_out, asked) in self.sink.request.read_outs.iter().enumerate().filter(|(_, r)| r.offset == 0) {
-            for (&row, start) in rows.iter().zip(starts) {
+            for (&row, leaf) in rows.iter().zip(leaves) {
                 let tokens = pooled(&self.prompts[row], asked.pooling, row)?;
-                wishes.push(Wish { read_out, row, tokens: start + tokens.start - shared..start + tokens.end - shared });
+                wishes.push(Wish { read_out, row, tokens: leaf.at(tokens.start - shared..tokens.end - shared) });
             }
         }
         Ok(wishes)
@@ -179,11 +185,13 @@ impl Run<'_> {
 
     fn prompts_alone(&mut self, rows: &[usize]) -> Result<(), ExtractError> {
         let (mut pass, prefix) = (Pass::default(), Rc::clone(&self.prefix));
-        let starts: Vec<usize> = rows.iter().map(|&row| pass.push(self.own(row), prefix.before())).collect();
-        let wishes = self.prompt_wishes(rows, &starts)?;
+        let tokens: Vec<Tokens<'_>> = rows.iter().map(|&row| self.sink.request.own(&self.prompts[row], prefix.len())).collect();
+        let planted = plant(&mut pass, &tokens, &prefix.before());
+        let wishes = self.prompt_wishes(rows, &planted.leaves)?;
         let kept = kept(&wishes, []);
         let plan = Plan { cache: prefix.cache(), store: None, blocks: self.blocks, kept: &kept };
-        self.run(rows, &pass, &plan, &wishes).map(|_| ())
+        let of: Vec<usize> = planted.rows.iter().map(|&at| rows[at]).collect();
+        self.run(&of, &pass, &plan, &wishes).map(|_| ())
     }
 
     /// Tokens per pass, as far as the memory has turned out to hold them.

@@ -1,4 +1,4 @@
-//! Exact causal attention over packed sequences, with keys and values of earlier passes in front.
+//! Exact causal attention over packed sequences, with keys and values of earlier passes, and of beginnings that sequences share, in front.
 
 use std::ops::Range;
 
@@ -18,11 +18,11 @@ const TILE: usize = 32;
 /// Keys and values a pass may read besides its own: one layer of a cache, `[capacity, 2 * hk * w]` (key, then value).
 pub(crate) type CachedLayer<'a> = Option<&'a Tensor>;
 
-/// Attention of every sequence over its cached prefix and itself.
+/// Attention of every sequence over its cached prefix, its stem and itself.
 ///
 /// Shapes: `qkv` [t, (hq + 2 hk) * w], already placed; `cached` [capacity, 2 * hk * w] -> [t, hq * w]. Query i of a
-/// sequence (counted with the prefix) sees the keys j with i - window < j <= i. Every query is computed on its own, in
-/// key order, so its result depends neither on the batch nor on what part of its keys was cached.
+/// sequence (counted with what precedes it) sees the keys j with i - window < j <= i. Every query is computed on its own, in
+/// key order, so its result depends neither on the batch nor on what part of its keys was cached or is shared.
 pub(crate) fn attend(
     steps: Steps,
     heads: Heads,
@@ -80,7 +80,9 @@ impl<'a> Work<'a> {
         let mut tiles = Vec::new();
         let mut base = 0;
         let own = (false, self.sequence.start, self.sequence.len);
-        for (cached, start, len) in self.sequence.prefix.iter().map(|r| (true, r.start, r.len())).chain([own]) {
+        let prefix = self.sequence.prefix.iter().map(|r| (true, r.start, r.len()));
+        let stem = self.sequence.stem.iter().map(|r| (false, r.start, r.len()));
+        for (cached, start, len) in prefix.chain(stem).chain([own]) {
             let (stride, data, key) = match cached {
                 true => (2 * key_width, self.cached, 0),
                 false => (self.heads.row(), self.qkv, self.heads.key_start()),
@@ -120,7 +122,7 @@ fn block(work: &Work<'_>, scores: &mut Vec<f32>, out: &mut [f32]) {
         let (group, row, out_row) = (queries / keys, work.heads.row(), work.heads.key_start());
         let scale = 1.0 / (width as f32).sqrt();
         let count = out.len() / out_row;
-        let before: usize = work.sequence.prefix.iter().map(ExactSizeIterator::len).sum();
+        let before = work.sequence.before();
         // What query i sees, and what any of them sees.
         let seen = |i: usize| {
             let to = before + work.first + i + 1;
@@ -303,6 +305,12 @@ mod tests {
             push(500, vec![0..2990]);
             (0..4).for_each(|i| push(1, vec![0..40, 100 * i + 60..100 * i + 61 + i]));
             push(1, vec![]);
+            // A tree behind cached rows, deep and with single tokens.
+            let first = pass.push(&[0; 9], vec![0..40]);
+            let second = pass.branch(&[0; 3], vec![0..40], vec![first..first + 9]);
+            pass.branch(&[0; 1], vec![0..40], vec![first..first + 12]);
+            pass.branch(&[0; 700], vec![0..40], vec![first..first + 9]);
+            pass.branch(&[0; 6], vec![], vec![first..first + 2, second..second + 1]);
             let qkv = numbers(pass.tokens.len(), heads.row());
             let found = |steps| attend(steps, heads, &qkv, Some(&cached), &pass, window).unwrap().to_vec2::<f32>().unwrap();
             let (fused, composed) = (found(Steps::Fused), found(Steps::Composed));

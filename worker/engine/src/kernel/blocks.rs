@@ -69,9 +69,9 @@ enum Keys {
     Each(Tensor),
 }
 
-/// Whether a sequence is one new token behind others.
+/// Whether a sequence is one new token behind cached ones.
 fn single(sequence: &Sequence) -> bool {
-    sequence.len == 1 && sequence.prefix.iter().any(|r| !r.is_empty())
+    sequence.len == 1 && sequence.stem.is_empty() && sequence.prefix.iter().any(|r| !r.is_empty())
 }
 
 /// The blocks of one pass, by window; built when a layer first asks and kept for the others.
@@ -104,9 +104,9 @@ impl Blocks {
     }
 }
 
-/// How many tokens precede a sequence's new ones.
-fn before(sequence: &Sequence) -> usize {
-    held(&sequence.prefix)
+/// The first of the pass's tokens that a sequence sees.
+fn root(sequence: &Sequence) -> usize {
+    sequence.stem.first().map_or(sequence.start, |stem| stem.start)
 }
 
 fn held(ranges: &[Range<usize>]) -> usize {
@@ -115,14 +115,14 @@ fn held(ranges: &[Range<usize>]) -> usize {
 
 /// Whether a sequence is more than a block may have.
 fn large(sequence: &Sequence) -> bool {
-    sequence.len > TOKENS || sequence.len * (before(sequence) + sequence.len) > PAIRS
+    sequence.len > TOKENS || sequence.len * (sequence.before() + sequence.len) > PAIRS
 }
 
 /// The new tokens of a large sequence, in parts that are not.
 fn parts(sequence: &Sequence) -> Vec<Range<usize>> {
     let (mut parts, mut from, end) = (Vec::new(), sequence.start, sequence.start + sequence.len);
     while from < end {
-        let keys = before(sequence) + from - sequence.start + TOKENS;
+        let keys = held(&sequence.prefix) + from - root(sequence) + TOKENS;
         let to = end.min(from + (PAIRS / keys).clamp(1, TOKENS));
         parts.push(from..to);
         from = to;
@@ -133,18 +133,19 @@ fn parts(sequence: &Sequence) -> Vec<Range<usize>> {
 /// How many of the first sequences make a block; a large one is alone.
 fn together(sequences: &[Sequence]) -> usize {
     let (alone, first) = (single(&sequences[0]), sequences[0].start);
-    let (mut longest, mut cached) = (0, Vec::new());
+    let (mut longest, mut cached, mut from) = (0, Vec::new(), first);
     let fits = |(at, s): &(usize, &Sequence)| {
         if single(s) != alone {
             return false;
         }
         if alone {
-            longest = longest.max(before(s));
+            longest = longest.max(s.before());
             return (at + 1) * longest <= GATHERED;
         }
         s.prefix.iter().for_each(|rows| cover(&mut cached, rows));
-        let tokens = s.start + s.len - first;
-        tokens <= TOKENS && tokens * (held(&cached) + tokens) <= PAIRS
+        from = from.min(root(s));
+        let end = s.start + s.len;
+        end - first <= TOKENS && (end - first) * (held(&cached) + end - from) <= PAIRS
     };
     sequences.iter().enumerate().take_while(fits).count().max(1)
 }
@@ -169,7 +170,7 @@ fn column(covered: &[Range<usize>], row: usize) -> usize {
 impl Block {
     fn each(sequences: &[Sequence], window: Option<usize>, device: &Device) -> Result<Block> {
         let (first, count) = (sequences[0].start, sequences.len());
-        let longest = sequences.iter().map(before).max().unwrap_or(0);
+        let longest = sequences.iter().map(Sequence::before).max().unwrap_or(0);
         let (mut rows, mut mask) = (Vec::with_capacity(count * longest), Vec::with_capacity(count * (longest + 1)));
         for sequence in sequences {
             let own: Vec<u32> = sequence.prefix.iter().cloned().flatten().map(|row| row as u32).collect();
@@ -187,10 +188,11 @@ impl Block {
     fn alike(sequences: &[Sequence], window: Option<usize>, device: &Device) -> Result<Block> {
         let (first, last) = (&sequences[0], &sequences[sequences.len() - 1]);
         let (tokens, cached) = (first.start..last.start + last.len, seen(sequences));
-        let keys = held(&cached) + tokens.len();
+        let own = sequences.iter().map(root).min().unwrap_or(tokens.start)..tokens.end;
+        let keys = held(&cached) + own.len();
         let mut mask = vec![f32::NEG_INFINITY; tokens.len() * keys];
         for sequence in sequences {
-            let columns = columns(sequence, &cached, tokens.start);
+            let columns = columns(sequence, &cached, own.start);
             for query in 0..sequence.len {
                 let to = columns.len() - sequence.len + query + 1;
                 let from = window.map_or(0, |w| to.saturating_sub(w));
@@ -199,19 +201,21 @@ impl Block {
             }
         }
         let mask = Mask::Held(Tensor::from_vec(mask, (tokens.len(), keys), device)?);
-        Ok(Block { keys: Keys::Alike { cached, own: tokens.clone() }, tokens, mask })
+        Ok(Block { tokens, keys: Keys::Alike { cached, own }, mask })
     }
 
     /// Some of a large sequence's new tokens.
     fn part(sequence: &Sequence, tokens: Range<usize>, window: Option<usize>, device: &Device) -> Result<Block> {
         let cached = seen(std::slice::from_ref(sequence));
-        let own = sequence.start..tokens.end;
-        let mut keys = vec![0f32; held(&cached) + own.len()];
-        let columns = columns(sequence, &cached, own.start);
-        columns[..keys.len()].iter().enumerate().for_each(|(number, &column)| keys[column] = number as f32);
-        let queries: Vec<f32> = tokens.clone().map(|token| (before(sequence) + token - sequence.start) as f32).collect();
+        let own = root(sequence)..tokens.end;
+        // What lies between its stem and its own tokens is others', and never seen.
+        let count = held(&cached) + own.len();
+        let mut keys = vec![f32::INFINITY; count];
+        let numbered = columns(sequence, &cached, own.start).into_iter().enumerate();
+        numbered.filter(|(_, column)| *column < count).for_each(|(number, column)| keys[column] = number as f32);
+        let queries: Vec<f32> = tokens.clone().map(|token| (sequence.before() + token - sequence.start) as f32).collect();
         let queries = Tensor::from_vec(queries, (tokens.len(), 1), device)?;
-        let keys = Tensor::from_vec(keys, (1, held(&cached) + own.len()), device)?;
+        let keys = Tensor::from_vec(keys, (1, count), device)?;
         Ok(Block { tokens, keys: Keys::Alike { cached, own }, mask: Mask::Counted { keys, queries, window } })
     }
 }
@@ -227,8 +231,9 @@ fn seen(sequences: &[Sequence]) -> Vec<Range<usize>> {
 fn columns(sequence: &Sequence, cached: &[Range<usize>], first: usize) -> Vec<usize> {
     let prefix = sequence.prefix.iter().filter(|rows| !rows.is_empty());
     let prefix = prefix.map(|rows| (column(cached, rows.start), rows.len())).map(|(at, len)| at..at + len);
-    let own = held(cached) + sequence.start - first;
-    prefix.chain([own..own + sequence.len]).flatten().collect()
+    let own = sequence.start..sequence.start + sequence.len;
+    let new = sequence.stem.iter().chain([&own]).map(|tokens| held(cached) + tokens.start - first..held(cached) + tokens.end - first);
+    prefix.chain(new).flatten().collect()
 }
 
 /// As [`super::attention::attend`], on any device. Softmax is in f32.
@@ -324,7 +329,7 @@ mod tests {
         let mut start = 0;
         let one = |(len, prefix): &(usize, &[Range<usize>])| {
             start += len;
-            Sequence { start: start - len, len: *len, prefix: prefix.to_vec() }
+            Sequence { start: start - len, len: *len, prefix: prefix.to_vec(), stem: Vec::new() }
         };
         of.iter().map(one).collect()
     }
