@@ -22,7 +22,7 @@ pub use fit::{
 pub use prompt::{ANSWERS, Answer, Asking, JudgeUnit, PromptUnit, SCORES};
 
 /// Raised whenever hidden states, likelihoods or what is read of their artifacts change for the same input.
-pub const ENGINE_VERSION: u32 = 3;
+pub const ENGINE_VERSION: u32 = 4;
 /// Raised whenever fits or their artifacts change for the same input, but for what records tell beside them; by three, as two
 /// more versions follow it.
 pub const PROBE_VERSION: u32 = 8;

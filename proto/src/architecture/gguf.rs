@@ -69,10 +69,40 @@ fn scaling(header: &Header, name: &str) -> Result<Option<RopeScaling>, Architect
     if header.tensors.contains_key("rope_freqs.weight") {
         return Ok(Some(RopeScaling::Factors));
     }
-    let factor = header.metadata.get(&format!("{name}.rope.scaling.factor")).and_then(Value::as_f64);
+    // Older files have the second key; llama.cpp takes a factor without a type to be linear, and 0 for none.
+    let keys = ["rope.scaling.factor", "rope.scale_linear"].map(|key| format!("{name}.{key}"));
+    let factor = keys.iter().find_map(|key| header.metadata.get(key)).and_then(Value::as_f64).filter(|factor| *factor != 0.0);
     match header.text(&format!("{name}.rope.scaling.type")) {
-        None | Some("none") => Ok(None),
-        Some("linear") => Ok(factor.map(|factor| RopeScaling::Linear { factor })),
+        Some("none") => Ok(None),
+        None => Ok(factor.map(|factor| RopeScaling::Linear { factor })),
+        Some("linear") => match factor {
+            Some(factor) => Ok(Some(RopeScaling::Linear { factor })),
+            None => Err(ArchitectureError::Missing { key: keys[0].clone() }),
+        },
         Some(other) => Err(ArchitectureError::Rope { found: other.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaling_is_read_as_llama_cpp_reads_it() {
+        let with = |settings: &[(&str, Value)]| {
+            let mut header = Header::default();
+            header.metadata.extend(settings.iter().map(|(key, value)| (format!("llama.rope.{key}"), value.clone())));
+            scaling(&header, "llama").map_err(|error| error.to_string())
+        };
+        let (four, text) = (Value::Float(4.0), |kind: &str| Value::Text(kind.to_owned()));
+        let linear = Ok(Some(RopeScaling::Linear { factor: 4.0 }));
+        assert_eq!(with(&[]), Ok(None));
+        assert_eq!(with(&[("scaling.factor", four.clone())]), linear);
+        assert_eq!(with(&[("scale_linear", four.clone())]), linear);
+        assert_eq!(with(&[("scaling.type", text("linear")), ("scaling.factor", four.clone())]), linear);
+        assert_eq!(with(&[("scaling.type", text("none")), ("scaling.factor", four)]), Ok(None));
+        assert_eq!(with(&[("scaling.factor", Value::Float(0.0))]), Ok(None));
+        assert!(with(&[("scaling.type", text("linear"))]).unwrap_err().contains("llama.rope.scaling.factor"));
+        assert!(with(&[("scaling.type", text("yarn"))]).unwrap_err().contains("yarn"));
     }
 }

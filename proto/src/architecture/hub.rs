@@ -7,8 +7,8 @@ use super::{Architecture, ArchitectureError, Family, RopeScaling};
 impl Architecture {
     /// Reads the text of a `config.json`.
     ///
-    /// Both `rope_theta` / `rope_scaling` and the newer `rope_parameters` are understood, `head_dim` may be absent, and
-    /// `eos_token_id` may be a number, a list or null.
+    /// Both `rope_theta` / `rope_scaling` and the newer `rope_parameters` are understood, and `eos_token_id` may be a number, a list or
+    /// null. What is absent is what transformers' config of the family has for it, which may differ from what null means there.
     pub fn from_config(json: &str) -> Result<Architecture, ArchitectureError> {
         let config = Config(serde_json::from_str(json).map_err(ArchitectureError::Json)?);
         let family = config.family()?;
@@ -16,15 +16,23 @@ impl Architecture {
         let (layers, hidden, heads) = (config.size("num_hidden_layers")?, config.size("hidden_size")?, config.size("num_attention_heads")?);
         let (rope_theta, rope_scaling) = config.rope()?;
         let (sliding_window, sliding_layers) = config.windows(family, layers)?;
-        let attention_bias = config.flag("attention_bias", false);
+        // Mistral's projections have none, whatever its config says.
+        let attention_bias = config.flag("attention_bias", false)? && family != Family::Mistral;
         Architecture {
             family,
             layers,
             hidden,
             heads,
             intermediate: config.size("intermediate_size")?,
-            kv_heads: config.optional_size("num_key_value_heads")?.unwrap_or(heads),
-            head_dim: config.optional_size("head_dim")?.unwrap_or(hidden / heads.max(1)),
+            kv_heads: match family {
+                Family::Mistral if config.lacks("num_key_value_heads") => 8,
+                Family::Qwen2 | Family::Qwen3 if config.lacks("num_key_value_heads") => 32,
+                _ => config.optional_size("num_key_value_heads")?.unwrap_or(heads),
+            },
+            head_dim: match family {
+                Family::Qwen3 if config.lacks("head_dim") => 128,
+                _ => config.optional_size("head_dim")?.unwrap_or(hidden / heads.max(1)),
+            },
             vocab: config.size("vocab_size")?,
             context: config.size("max_position_embeddings")?,
             rms_eps: config.number("rms_norm_eps")?.unwrap_or(1e-6),
@@ -32,7 +40,7 @@ impl Architecture {
             rope_scaling,
             sliding_window,
             sliding_layers,
-            tie_embeddings: config.flag("tie_word_embeddings", false),
+            tie_embeddings: config.flag("tie_word_embeddings", false)?,
             qkv_bias: family == Family::Qwen2 || attention_bias,
             output_bias: attention_bias && family != Family::Qwen2,
             qk_norm: family == Family::Qwen3,
@@ -41,6 +49,9 @@ impl Architecture {
         .checked()
     }
 }
+
+/// The window of families that have one, where a config doesn't name it: transformers' default.
+const WINDOW: usize = 4096;
 
 /// The top object of a `config.json`.
 struct Config(Map<String, Value>);
@@ -51,8 +62,19 @@ impl Config {
         self.0.get(key).filter(|v| !v.is_null())
     }
 
-    fn flag(&self, key: &str, default: bool) -> bool {
-        self.get(key).and_then(Value::as_bool).unwrap_or(default)
+    /// Whether a key isn't there at all.
+    fn lacks(&self, key: &str) -> bool {
+        !self.0.contains_key(key)
+    }
+
+    fn flag(&self, key: &str, default: bool) -> Result<bool, ArchitectureError> {
+        self.get(key).map_or(Ok(default), |v| v.as_bool().ok_or_else(|| wrong(key, v, "true or false")))
+    }
+
+    /// An object; empty where there is none.
+    fn object(&self, key: &str) -> Result<Config, ArchitectureError> {
+        let object = self.get(key).map(|v| v.as_object().ok_or_else(|| wrong(key, v, "an object"))).transpose()?;
+        Ok(Config(object.cloned().unwrap_or_default()))
     }
 
     fn number(&self, key: &str) -> Result<Option<f64>, ArchitectureError> {
@@ -100,7 +122,7 @@ impl Config {
             Some(act) if act != "silu" && act != "swish" => return refuse("hidden_act", act, "silu"),
             _ => {}
         }
-        if self.flag("mlp_bias", false) {
+        if self.flag("mlp_bias", false)? {
             return refuse("mlp_bias", &Value::Bool(true), "false");
         }
         if let Some(quantisation) = self.get("quantization_config") {
@@ -116,21 +138,43 @@ impl Config {
 
     /// Base and scaling of RoPE, in either style.
     fn rope(&self) -> Result<(f64, Option<RopeScaling>), ArchitectureError> {
-        let newer = self.get("rope_parameters").and_then(Value::as_object);
-        let older = self.get("rope_scaling").and_then(Value::as_object);
-        let empty = Map::new();
-        let settings = Config(newer.or(older).unwrap_or(&empty).clone());
+        let (newer, older) = (self.object("rope_parameters")?, self.object("rope_scaling")?);
+        let refuse = |key: &str, found: &Value, expected| {
+            Err(ArchitectureError::Setting { key: key.to_owned(), found: found.to_string(), expected })
+        };
+        let kind_of = |settings: &Config| {
+            let kind = settings.get("rope_type").or_else(|| settings.get("type")).and_then(Value::as_str).map(str::to_owned);
+            kind.filter(|kind| kind != "default")
+        };
+        // Releases of transformers differ in which of them counts.
+        if !newer.0.is_empty() && !older.0.is_empty() && kind_of(&newer) != kind_of(&older) {
+            return refuse("rope_scaling", &Value::Object(older.0), "none, or of the type that `rope_parameters` has");
+        }
+        let settings = if newer.0.is_empty() { older } else { newer };
         let theta = match settings.number("rope_theta")? {
             Some(theta) => theta,
             None => self.number("rope_theta")?.unwrap_or(10_000.0),
         };
         let required = |key: &str| settings.number(key)?.ok_or_else(|| ArchitectureError::Missing { key: key.to_owned() });
-        let kind = settings.get("rope_type").or_else(|| settings.get("type")).and_then(Value::as_str);
-        let scaling = match kind {
-            None | Some("default") => None,
-            Some("linear") => Some(RopeScaling::Linear { factor: required("factor")? }),
+        let factor = || match required("factor")? {
+            factor if factor > 0.0 => Ok(factor),
+            factor => Err(wrong("factor", &Value::from(factor), "a number above 0")),
+        };
+        let kind = kind_of(&settings);
+        let (inner, outer) = (settings.get("original_max_position_embeddings"), self.get("original_max_position_embeddings"));
+        if let (Some("llama3"), Some(inner), Some(outer)) = (kind.as_deref(), inner, outer)
+            && inner != outer
+        {
+            return refuse("original_max_position_embeddings", outer, "the number that the settings of RoPE have");
+        }
+        let scaling = match kind.as_deref() {
+            None if settings.get("factor").is_some() && settings.get("rope_type").or(settings.get("type")).is_none() => {
+                return Err(ArchitectureError::Missing { key: "rope_type".to_owned() });
+            }
+            None => None,
+            Some("linear") => Some(RopeScaling::Linear { factor: factor()? }),
             Some("llama3") => Some(RopeScaling::Llama3 {
-                factor: required("factor")?,
+                factor: factor()?,
                 low_freq_factor: required("low_freq_factor")?,
                 high_freq_factor: required("high_freq_factor")?,
                 original_context: settings.size("original_max_position_embeddings")?,
@@ -145,16 +189,23 @@ impl Config {
     /// Qwen configs carry a window that counts only with `use_sliding_window`, and then from block
     /// `max_window_layers` on, unless `layer_types` says it block by block.
     fn windows(&self, family: Family, layers: usize) -> Result<(Option<usize>, Vec<bool>), ArchitectureError> {
-        let window = self.optional_size("sliding_window")?.filter(|w| *w > 0);
+        let window = match self.optional_size("sliding_window")? {
+            Some(0) => return Err(wrong("sliding_window", &Value::from(0), "a number above 0, or null")),
+            None if self.lacks("sliding_window") => Some(WINDOW),
+            window => window,
+        };
         let qwen = matches!(family, Family::Qwen2 | Family::Qwen3);
         let used = match family {
             Family::Llama => false,
             Family::Mistral => true,
-            Family::Qwen2 | Family::Qwen3 => self.flag("use_sliding_window", false),
+            Family::Qwen2 | Family::Qwen3 => self.flag("use_sliding_window", false)?,
         };
         let Some(window) = window.filter(|_| used) else { return Ok((None, Vec::new())) };
         let mut sliding = Vec::new();
         if let Some(types) = self.get("layer_types").and_then(Value::as_array) {
+            if let Some(other) = types.iter().find(|t| *t != "sliding_attention" && *t != "full_attention") {
+                return Err(wrong("layer_types", other, "sliding_attention or full_attention"));
+            }
             sliding = types.iter().map(|t| t == "sliding_attention").collect();
             if sliding.len() != layers {
                 return Err(wrong("layer_types", &Value::Array(types.clone()), "one entry per layer"));
@@ -217,6 +268,59 @@ mod tests {
         assert_eq!((on.window(19), on.window(20)), (None, Some(64)));
         let absent = qwen(serde_json::json!({"use_sliding_window": true, "max_window_layers": 30}));
         assert_eq!(absent.sliding_window, None);
+    }
+
+    #[test]
+    fn what_is_absent_is_what_transformers_has_for_it() {
+        let of = |family: &str, class: &str, lacking: &[&str], changes: Value| {
+            let mut config = base();
+            let config = config.as_object_mut().unwrap();
+            config.extend(serde_json::json!({"model_type": family, "architectures": [class]}).as_object().unwrap().clone());
+            lacking.iter().for_each(|key| drop(config.remove(*key)));
+            config.extend(changes.as_object().unwrap().clone());
+            Architecture::from_config(&serde_json::to_string(&config).unwrap())
+        };
+        let mistral = |changes| of("mistral", "MistralForCausalLM", &[], changes).unwrap();
+        assert_eq!(mistral(serde_json::json!({})).window(3), Some(4096));
+        assert_eq!(mistral(serde_json::json!({"sliding_window": null})).window(3), None);
+        let biased = mistral(serde_json::json!({"attention_bias": true}));
+        assert!(!biased.qkv_bias && !biased.output_bias);
+        let switched = serde_json::json!({"use_sliding_window": true, "max_window_layers": 1});
+        let qwen = of("qwen2", "Qwen2ForCausalLM", &[], switched).unwrap();
+        assert_eq!((qwen.window(0), qwen.window(1)), (None, Some(4096)));
+        let heads = |family: &str, class: &str, changes| of(family, class, &["num_key_value_heads"], changes);
+        let eight = serde_json::json!({"num_attention_heads": 64, "hidden_size": 1024});
+        assert_eq!(heads("mistral", "MistralForCausalLM", eight.clone()).unwrap().kv_heads, 8);
+        let qwen = heads("qwen3", "Qwen3ForCausalLM", eight).unwrap();
+        assert_eq!((qwen.kv_heads, qwen.head_dim), (32, 128));
+        assert_eq!(heads("llama", "LlamaForCausalLM", serde_json::json!({})).unwrap().kv_heads, 9);
+    }
+
+    #[test]
+    fn contradictions_and_other_types_are_refused_by_name() {
+        let said = |changes: Value| with(changes).unwrap_err().to_string();
+        let linear = serde_json::json!({"rope_type": "linear", "factor": 4.0});
+        let both = serde_json::json!({"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}, "rope_scaling": linear});
+        assert!(said(both).contains("rope_scaling"));
+        let llama3 = serde_json::json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64});
+        let twice = serde_json::json!({"rope_scaling": llama3, "original_max_position_embeddings": 256});
+        assert!(said(twice).contains("original_max_position_embeddings"));
+        for (changes, key) in [
+            (serde_json::json!({"rope_scaling": "linear"}), "rope_scaling"),
+            (serde_json::json!({"rope_scaling": {"type": null, "factor": 4.0}}), "rope_type"),
+            (serde_json::json!({"rope_scaling": {"type": "linear", "factor": 0.0}}), "factor"),
+            (serde_json::json!({"tie_word_embeddings": "true"}), "tie_word_embeddings"),
+            (serde_json::json!({"attention_bias": 1}), "attention_bias"),
+            (serde_json::json!({"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": 0}), "sliding_window"),
+            (
+                serde_json::json!({"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": 8,
+                "layer_types": ["linear_attention"]}),
+                "layer_types",
+            ),
+        ] {
+            assert!(said(changes).contains(key), "{key}");
+        }
     }
 
     #[test]

@@ -44,11 +44,12 @@ impl Header {
                 return Err(unsupported(key, "nothing"));
             }
         }
-        match self.text(PRE).unwrap_or("default") {
+        // Without it, or by `default`, nobody knows how the model's own tokenizer split text.
+        match self.text(PRE).unwrap_or("nothing") {
             "llama-bpe" | "llama3" | "llama-v3" => Ok(Splitting::Llama3),
             "qwen2" | "qwen25" => Ok(Splitting::Qwen2),
             "smollm" => Ok(Splitting::SmolLm),
-            "gpt-2" | "default" => Ok(Splitting::Gpt2),
+            "gpt-2" => Ok(Splitting::Gpt2),
             other => Err(unsupported(PRE, other)),
         }
     }
@@ -73,9 +74,11 @@ mod tests {
     #[test]
     fn byte_level_vocabularies_are_rebuilt_and_others_named() {
         assert_eq!(header("gpt2", Some("llama-bpe")).splitting(), Ok(Splitting::Llama3));
-        assert_eq!(header("gpt2", None).splitting(), Ok(Splitting::Gpt2));
+        assert_eq!(header("gpt2", Some("gpt-2")).splitting(), Ok(Splitting::Gpt2));
         let refused = |header: Header| header.splitting().unwrap_err().to_string();
         assert!(refused(header("llama", Some("default"))).contains("(tokenizer.ggml.model = `llama`)"));
+        assert!(refused(header("gpt2", None)).contains("(tokenizer.ggml.pre = `nothing`)"));
+        assert!(refused(header("gpt2", Some("default"))).contains("(tokenizer.ggml.pre = `default`)"));
         assert!(refused(header("gpt2", Some("tekken"))).contains("(tokenizer.ggml.pre = `tekken`)"));
         assert!(refused(Header::default()).contains("(tokenizer.ggml.model = `nothing`)"));
         let mut bare = header("gpt2", None);

@@ -185,8 +185,8 @@ fn beside(path: &Path) -> Result<Option<PathBuf>, ModelError> {
 /// The index of a model in several files.
 const INDEX: &str = "model.safetensors.index.json";
 
-/// The weight files among a folder's or a repository's names: those of the index, else `model.safetensors`. Other copies of
-/// the weights, such as `consolidated.safetensors`, are left alone. Fails with what is missing and what to do.
+/// The weight files among a folder's or a repository's names: `model.safetensors`, else those of the index, as in transformers. Other
+/// copies of the weights, such as `consolidated.safetensors`, are left alone. Fails with what is missing and what to do.
 fn choose(names: &[String], index: Option<&str>) -> Result<Vec<String>, String> {
     #[derive(serde::Deserialize)]
     struct Index {
@@ -194,6 +194,7 @@ fn choose(names: &[String], index: Option<&str>) -> Result<Vec<String>, String> 
     }
     let there = |name: &str| names.iter().any(|n| n == name);
     let weights: Vec<String> = match index {
+        _ if there("model.safetensors") => vec!["model.safetensors".to_owned()],
         Some(text) => {
             let index: Index = serde_json::from_str(text).map_err(|e| format!("{INDEX} can't be read ({e}): fetch it again"))?;
             let mut files: Vec<String> = index.weight_map.into_values().collect();
@@ -201,7 +202,6 @@ fn choose(names: &[String], index: Option<&str>) -> Result<Vec<String>, String> 
             files.dedup();
             files
         }
-        None if there("model.safetensors") => vec!["model.safetensors".to_owned()],
         None if names.iter().any(|n| n.ends_with(".safetensors")) => {
             return Err(format!("has .safetensors files, but neither model.safetensors nor {INDEX}, which says what is in which: add it"));
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, Value};
+use minijinja::value::{Kwargs, Serde, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 use serde::Serialize;
 
@@ -19,6 +19,9 @@ pub enum TemplateError {
     /// The model has no chat template.
     #[error("the model has no chat template; use a raw or template condition")]
     Absent,
+    /// The model has several, and none that is meant where nothing is said.
+    #[error("the model has chat templates ({0}), but none called `default`")]
+    Undecided(String),
 }
 
 /// One chat message.
@@ -60,7 +63,16 @@ impl ChatTemplate {
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", |format: String| strftime(&format, DAY));
         environment.add_filter("tojson", tojson);
-        environment.add_template_owned(NAME, without_marks(source)).map_err(|e| TemplateError::Syntax(detail(&e)))?;
+        // As in Python: a string and a map are both, none is neither.
+        environment.add_test("iterable", |value: &Value| {
+            value.is_undefined() || value.kind() == ValueKind::String || value.try_iter().is_ok() && !value.is_none()
+        });
+        environment.add_test("sequence", |value: &Value| {
+            matches!(value.kind(), ValueKind::Undefined | ValueKind::String | ValueKind::Seq | ValueKind::Map)
+        });
+        // Jinja reads line ends of every kind as one.
+        let source = source.replace("\r\n", "\n").replace('\r', "\n");
+        environment.add_template_owned(NAME, without_marks(&source)).map_err(|e| TemplateError::Syntax(detail(&e)))?;
         Ok(ChatTemplate { environment, special })
     }
 
@@ -117,7 +129,9 @@ fn raise_exception(message: String) -> Result<String, Error> {
 /// JSON as Python's `json.dumps(..., ensure_ascii=False)` writes it; `indent` as there.
 fn tojson(value: Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
-    let _: Option<bool> = options.get("ensure_ascii")?;
+    if options.get::<Option<bool>>("ensure_ascii")? == Some(true) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "tojson(ensure_ascii=true) is not supported"));
+    }
     options.assert_all_used()?;
     let failed = |e: serde_json::Error| Error::new(ErrorKind::BadSerialization, e.to_string());
     let mut out = Vec::new();
@@ -149,28 +163,48 @@ impl serde_json::ser::Formatter for Python {
     }
 }
 
-fn strftime(format: &str, (year, month, day): (u32, u32, u32)) -> String {
+/// The day at midnight in Python's format. A directive that isn't known is refused: templates write dates, and a wrong one is seen by
+/// nobody.
+fn strftime(format: &str, (year, month, day): (u32, u32, u32)) -> Result<String, Error> {
     const MONTHS: [&str; 12] =
         ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+    /// Days of the year before that one's month, in a leap year.
+    const BEFORE: u32 = 182;
     let name = MONTHS[month as usize - 1];
     let mut out = String::new();
     let mut chars = format.chars();
     while let Some(c) = chars.next() {
-        match (c, if c == '%' { chars.next() } else { None }) {
-            ('%', Some('d')) => out.push_str(&format!("{day:02}")),
-            ('%', Some('m')) => out.push_str(&format!("{month:02}")),
-            ('%', Some('Y')) => out.push_str(&year.to_string()),
-            ('%', Some('y')) => out.push_str(&format!("{:02}", year % 100)),
-            ('%', Some('B')) => out.push_str(name),
-            ('%', Some('b')) => out.push_str(&name[..3]),
-            ('%', Some('A')) => out.push_str("Friday"),
-            ('%', Some('a')) => out.push_str("Fri"),
-            ('%', Some('H' | 'M' | 'S')) => out.push_str("00"),
-            ('%', Some(other)) => out.push(other),
-            (c, _) => out.push(c),
+        if c != '%' {
+            out.push(c);
+            continue;
         }
+        let mut directive = chars.next();
+        let bare = directive == Some('-');
+        if bare {
+            directive = chars.next();
+        }
+        let number = |n: u32, width: usize| if bare { n.to_string() } else { format!("{n:0width$}") };
+        out += &match directive {
+            Some('d') => number(day, 2),
+            Some('m') => number(month, 2),
+            Some('y') => number(year % 100, 2),
+            Some('j') => number(BEFORE + day, 3),
+            Some('H' | 'M' | 'S') => number(0, 2),
+            Some('I') => number(12, 2),
+            Some('Y') if !bare => year.to_string(),
+            Some('B') if !bare => name.to_owned(),
+            Some('b') if !bare => name[..3].to_owned(),
+            Some('A') if !bare => "Friday".to_owned(),
+            Some('a') if !bare => "Fri".to_owned(),
+            Some('p') if !bare => "AM".to_owned(),
+            Some('%') if !bare => "%".to_owned(),
+            other => {
+                let found: String = ['%'].into_iter().chain(bare.then_some('-')).chain(other).collect();
+                return Err(Error::new(ErrorKind::InvalidOperation, format!("strftime_now: `{found}` is not supported")));
+            }
+        };
     }
-    out
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -205,6 +239,24 @@ mod tests {
         for (source, expected) in [(lines, "<user>\nhello\n"), (tight, "<user>hello")] {
             let template = ChatTemplate::new(source, SpecialTokens::new()).unwrap();
             assert_eq!(template.render(&user("hello"), &BTreeMap::new()).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn tests_lines_and_dates_are_pythons() {
+        let say = |source: &str| ChatTemplate::new(source, SpecialTokens::new()).unwrap().render(&user("x"), &BTreeMap::new());
+        let kinds =
+            "{% for v in [none, 'a', {}, [], 1] %}{{ (v is iterable) ~ (v is sequence) ~ ' ' }}{% endfor %}{{ nothing is iterable }}";
+        assert_eq!(say(kinds).unwrap(), "falsefalse truetrue truetrue truetrue falsefalse true");
+        assert_eq!(say("{% if tools is iterable and tools | length > 0 %}tools{% endif %}none").unwrap(), "none");
+        assert_eq!(say("a\r\nb\rc").unwrap(), "a\nb\nc");
+        assert_eq!(say("{{ {'b': 1, 'a': 2} | tojson }}").unwrap(), r#"{"b": 1, "a": 2}"#);
+        assert_eq!(
+            say("{{ strftime_now('%-d %B %Y, %a %I:%M %p, %j, %d/%-m/%y, 100 %%') }}").unwrap(),
+            "26 July 2024, Fri 12:00 AM, 208, 26/7/24, 100 %"
+        );
+        for refused in ["{{ strftime_now('%U') }}", "{{ strftime_now('%-B') }}", "{{ 'é' | tojson(ensure_ascii=true) }}"] {
+            assert!(say(refused).unwrap_err().to_string().contains("is not supported"), "{refused}");
         }
     }
 

@@ -30,6 +30,12 @@ pub enum TokenizerError {
     /// A GGUF file's vocabulary is of a kind that is not rebuilt.
     #[error(transparent)]
     Kind(#[from] Unsupported),
+    /// Another file by which the tokens would be others.
+    #[error("{what}")]
+    Contradicted {
+        /// What it says.
+        what: String,
+    },
     /// Encoding one text failed.
     #[error("encoding a text of {chars} characters: {what}")]
     Encoding {

@@ -23,9 +23,14 @@ pub(super) fn of_folder(folder: &Path) -> Result<Found, LoadError> {
         serde_json::from_str(&text).map_err(|e| LoadError::Damaged { path, what: e.to_string() })
     };
     let (settings, map) = (json("tokenizer_config.json")?, json("special_tokens_map.json")?);
-    let source = read(&folder.join("chat_template.jinja"))?.or_else(|| inside(&settings["chat_template"]));
-    let special = SPECIAL.into_iter().filter_map(|name| Some((name, token(&settings[name]).or_else(|| token(&map[name]))?)));
-    Ok(source.ok_or(TemplateError::Absent).and_then(|source| ChatTemplate::new(&source, special.collect())))
+    let source = match read(&folder.join("chat_template.jinja"))? {
+        Some(source) => Ok(source),
+        None => inside(&settings["chat_template"]),
+    };
+    // As in transformers: the map counts unless the settings are of the kind that holds everything.
+    let (first, second) = if settings["added_tokens_decoder"].is_null() { (&map, &settings) } else { (&settings, &map) };
+    let special = SPECIAL.into_iter().filter_map(|name| Some((name, token(&first[name]).or_else(|| token(&second[name]))?)));
+    Ok(source.and_then(|source| ChatTemplate::new(&source, special.collect())))
 }
 
 /// The template of a GGUF file, in its metadata.
@@ -41,15 +46,18 @@ pub(super) fn of_gguf(header: &Header, content: &Content) -> Found {
     ChatTemplate::new(source, special)
 }
 
-/// A template as a string, or the one named `default` in a list.
-fn inside(value: &Value) -> Option<String> {
-    match value {
-        Value::String(source) => Some(source.clone()),
-        Value::Array(list) => {
-            let default = list.iter().find(|t| t["name"] == "default").or(list.first())?;
-            default["template"].as_str().map(str::to_owned)
-        }
-        _ => None,
+/// A template as a string, or the one named `default` of several.
+fn inside(value: &Value) -> Result<String, TemplateError> {
+    let named: Vec<(&str, &Value)> = match value {
+        Value::String(source) => return Ok(source.clone()),
+        Value::Array(list) => list.iter().filter_map(|t| Some((t["name"].as_str()?, &t["template"]))).collect(),
+        Value::Object(map) => map.iter().map(|(name, template)| (name.as_str(), template)).collect(),
+        _ => Vec::new(),
+    };
+    match named.iter().find(|(name, _)| *name == "default").and_then(|(_, template)| template.as_str()) {
+        Some(source) => Ok(source.to_owned()),
+        None if named.is_empty() => Err(TemplateError::Absent),
+        None => Err(TemplateError::Undecided(named.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "))),
     }
 }
 

@@ -50,8 +50,9 @@ pub(super) fn folder(path: &Path, weights: Weights, whereto: Whereto<'_>, on_ten
     }
     let text = std::fs::read_to_string(&config).map_err(|source| LoadError::Io { path: config.clone(), source })?;
     let refused = |source| LoadError::Architecture { path: config.clone(), source };
-    let architecture = with_generation_ends(Architecture::from_config(&text).map_err(refused)?, path);
+    let architecture = with_generation(Architecture::from_config(&text).map_err(refused)?, path);
     let tokenizer = Tokenizer::from_file(&words, architecture.vocab).map_err(|source| LoadError::Tokenizer { path: words, source })?;
+    beside_tokenizer(path, &tokenizer)?;
     let template = chat::of_folder(path)?;
     let decoder = match weights {
         Weights::Stored => decoder(architecture, &mut Folder::open(path)?, whereto, on_tensor)?,
@@ -97,20 +98,61 @@ pub(super) fn gguf(path: &Path, weights: Weights, whereto: Whereto<'_>, on_tenso
     Ok(Model { decoder, tokenizer, template })
 }
 
-/// Adds the end tokens of `generation_config.json`, where chat models list those the config leaves out.
-fn with_generation_ends(mut architecture: Architecture, folder: &Path) -> Architecture {
+/// Takes the end tokens of `generation_config.json` where it has some. Of what else it asks of generation nothing is done: a reply is the
+/// likeliest token each time, or drawn at a temperature.
+fn with_generation(mut architecture: Architecture, folder: &Path) -> Architecture {
     let text = std::fs::read_to_string(folder.join("generation_config.json")).unwrap_or_default();
     let settings: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    let more = match &settings["eos_token_id"] {
+    let ends = match &settings["eos_token_id"] {
         serde_json::Value::Array(list) => list.clone(),
         one => vec![one.clone()],
     };
-    for id in more.iter().filter_map(serde_json::Value::as_u64).filter_map(|id| u32::try_from(id).ok()) {
-        if !architecture.eos.contains(&id) {
-            architecture.eos.push(id);
-        }
+    let ends: Vec<u32> = ends.iter().filter_map(serde_json::Value::as_u64).filter_map(|id| u32::try_from(id).ok()).collect();
+    if !ends.is_empty() {
+        architecture.eos = ends;
+    }
+    let neutral = |key: &str| matches!(settings[key].as_f64(), None | Some(0.0 | 1.0)) && !settings[key].is_array();
+    let asked: Vec<&str> = PROCESSORS.into_iter().filter(|key| !neutral(key)).collect();
+    if !asked.is_empty() {
+        let file = folder.join("generation_config.json");
+        tracing::warn!(file = %file.display(), "replies don't heed {}: they are the likeliest tokens, or drawn at a temperature", asked.join(", "));
     }
     architecture
+}
+
+/// What `generate` of transformers does to scores by a `generation_config.json` even where it takes the likeliest token. 0, 1 or nothing
+/// of each does nothing.
+const PROCESSORS: [&str; 9] = [
+    "repetition_penalty",
+    "encoder_repetition_penalty",
+    "no_repeat_ngram_size",
+    "bad_words_ids",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "min_new_tokens",
+    "min_length",
+    "num_beams",
+];
+
+/// Refuses a `tokenizer_config.json` by which transformers would make other tokens of a text than `tokenizer.json` says.
+fn beside_tokenizer(folder: &Path, tokenizer: &Tokenizer) -> Result<(), LoadError> {
+    let path = folder.join("tokenizer_config.json");
+    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
+    let settings: serde_json::Value =
+        serde_json::from_str(&text).map_err(|e| LoadError::Damaged { path: path.clone(), what: e.to_string() })?;
+    let refuse = |what: String| Err(LoadError::Tokenizer { path: path.clone(), source: TokenizerError::Contradicted { what } });
+    if settings["split_special_tokens"].as_bool() == Some(true) {
+        return refuse("`split_special_tokens: true` is not supported".to_owned());
+    }
+    for (id, token) in settings["added_tokens_decoder"].as_object().into_iter().flatten() {
+        let content = token["content"].as_str().unwrap_or_default();
+        if id.parse().ok() != tokenizer.id(content) {
+            return refuse(format!(
+                "`added_tokens_decoder` has the token `{content}` as {id}, which tokenizer.json hasn't: save the tokenizer anew with transformers"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn decoder(

@@ -33,10 +33,10 @@ impl Folder {
     pub(crate) fn open(path: &Path) -> Result<Folder, LoadError> {
         let (single, list) = (path.join("model.safetensors"), path.join("model.safetensors.index.json"));
         let mut folder = Folder { path: path.to_owned(), shards: Vec::new(), index: BTreeMap::new() };
-        if list.exists() {
-            folder.open_shards(&list)?;
-        } else if single.exists() {
+        if single.exists() {
             folder.add(&single)?;
+        } else if list.exists() {
+            folder.open_shards(&list)?;
         } else {
             let why = "a model folder holds it, or model.safetensors.index.json and its shards".to_owned();
             return Err(LoadError::FileMissing { path: single, why });

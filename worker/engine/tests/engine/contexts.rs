@@ -6,7 +6,7 @@ use limbic_engine::{Continuation, Extraction, Model, Placement, Prompt, Request,
 use limbic_proto::axis::{Context, Layer, ReadOut};
 use limbic_proto::spec::{self, BadRows};
 
-use crate::damage::{copy, set_config};
+use crate::damage::{copy, set_config, set_ends};
 use crate::reference::{FAMILIES, Reference, all_layers, chats, difference, fixture, greedy, model, prompts, run};
 
 /// max |ours - a naive pass| / max |a naive pass| per layer.
@@ -130,7 +130,7 @@ fn offset_512_is_what_a_naive_pass_over_its_tokens_gives() {
 fn replies_that_end_early_leave_their_rows_and_those_that_read_them_out() {
     let (folder, meta) = (copy("llama-plain"), Reference::read("llama-plain").meta);
     let end = meta.reply_ids[0][3];
-    set_config(folder.path(), serde_json::json!({"eos_token_id": [end]}));
+    set_ends(folder.path(), serde_json::json!([end]));
     let model = Model::load(folder.path(), &Placement::cpu()).unwrap();
     let prompts = chats(&model, &meta.texts);
     let mut request = request(meta.layers, prompts.len());
@@ -148,7 +148,7 @@ fn replies_that_end_early_leave_their_rows_and_those_that_read_them_out() {
 fn rows_whose_reply_ends_make_room_for_the_next_and_change_no_bit() {
     let (folder, meta) = (copy("llama-plain"), Reference::read("llama-plain").meta);
     let ends: Vec<u32> = (0..9).map(|row| meta.reply_ids[row][2 * row + 1]).collect();
-    set_config(folder.path(), serde_json::json!({"eos_token_id": ends}));
+    set_ends(folder.path(), serde_json::json!(ends));
     let model = Model::load(folder.path(), &Placement::cpu()).unwrap();
     let pair = |i: usize| format!("{} {}", meta.texts[i % 12], meta.texts[(i * 5 + i / 12) % 12]);
     let prompts = chats(&model, &(0..48).map(pair).collect::<Vec<_>>());

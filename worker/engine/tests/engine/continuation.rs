@@ -6,7 +6,7 @@ use limbic_engine::{Continuation, ExtractError, Labels, Model, Placement, Prompt
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 use limbic_proto::spec;
 
-use crate::damage::{copy, set_config};
+use crate::damage::{copy, set_ends};
 use crate::reference::{FAMILIES, Reference, all_layers, chats, difference, greedy, model, prompts, raw, run};
 
 #[test]
@@ -37,7 +37,7 @@ fn a_reply_ends_at_the_end_token_and_later_states_are_absent() {
     let (folder, meta) = (copy("llama-plain"), Reference::read("llama-plain").meta);
     // Any token that some greedy replies hold can play the end token.
     let end = meta.reply_ids[0][9];
-    set_config(folder.path(), serde_json::json!({"eos_token_id": [0, end]}));
+    set_ends(folder.path(), serde_json::json!([0, end]));
     let model = Model::load(folder.path(), &Placement::cpu()).unwrap();
     let prompts = chats(&model, &meta.texts);
     let read_out = ReadOut::at(24);

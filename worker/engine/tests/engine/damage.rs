@@ -41,6 +41,11 @@ pub fn set_config(folder: &Path, changes: Value) {
     std::fs::write(path, config.to_string()).unwrap();
 }
 
+/// Gives a copied model such end tokens, as transformers has them: a generation config's, where there is one, are all that count.
+pub fn set_ends(folder: &Path, ends: Value) {
+    std::fs::write(folder.join("generation_config.json"), serde_json::json!({"eos_token_id": ends}).to_string()).unwrap();
+}
+
 fn refusal(folder: &Path) -> String {
     Model::load(folder, &Placement::cpu()).unwrap_err().to_string()
 }
@@ -163,4 +168,44 @@ fn weights_and_states_that_are_not_finite_are_named() {
     let request = Request::new(all_layers(5), vec![ReadOut::LAST]);
     let error = extract(&model, &prompts, &request, &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, ExtractError::NotFinite { row: 0, layer: Layer::Block(4), .. }), "{error}");
+}
+
+#[test]
+fn a_tokenizer_config_that_says_otherwise_is_refused() {
+    let folder = copy("llama-plain");
+    let path = folder.path().join("tokenizer_config.json");
+    let settings: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let with = |changes: Value| {
+        let mut settings = settings.clone();
+        settings.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        std::fs::write(&path, settings.to_string()).unwrap();
+        Model::load(folder.path(), &Placement::cpu()).map(|_| ()).map_err(|e| e.to_string())
+    };
+    let model = Model::load(folder.path(), &Placement::cpu()).unwrap();
+    let known = model.tokenizer().shown(2).unwrap();
+    assert_eq!(with(json!({"added_tokens_decoder": {"2": {"content": known}}})), Ok(()));
+    let error = with(json!({"added_tokens_decoder": {"299": {"content": "[PAD]"}}})).unwrap_err();
+    assert!(error.contains("tokenizer_config.json") && error.contains("`[PAD]` as 299, which tokenizer.json hasn't"), "{error}");
+    assert!(with(json!({"split_special_tokens": true})).unwrap_err().contains("`split_special_tokens: true` is not supported"));
+}
+
+#[test]
+fn of_several_chat_templates_the_default_is_taken() {
+    let folder = copy("llama-plain");
+    std::fs::remove_file(folder.path().join("chat_template.jinja")).unwrap();
+    let with = |templates: Value| {
+        let settings = json!({"chat_template": templates});
+        std::fs::write(folder.path().join("tokenizer_config.json"), settings.to_string()).unwrap();
+        let model = Model::load(folder.path(), &Placement::cpu()).unwrap();
+        let message = limbic_engine::Message { role: "user", content: "hi".to_owned() };
+        let rendered = model.template().map(|template| template.render(&[message], &std::collections::BTreeMap::new()).unwrap());
+        rendered.map_err(|e| e.to_string())
+    };
+    let (plain, rag) = ("[{{ messages[0].content }}]", "rag");
+    assert_eq!(with(json!(plain)).unwrap(), "[hi]");
+    assert_eq!(with(json!([{"name": "rag", "template": rag}, {"name": "default", "template": plain}])).unwrap(), "[hi]");
+    assert_eq!(with(json!({"rag": rag, "default": plain})).unwrap(), "[hi]");
+    let undecided = with(json!([{"name": "rag", "template": rag}])).unwrap_err();
+    assert_eq!(undecided, "the model has chat templates (rag), but none called `default`");
+    assert!(with(json!(null)).unwrap_err().contains("no chat template"));
 }

@@ -133,6 +133,29 @@ fn five_families_agree_from_gguf_too() {
 }
 
 #[test]
+fn user_defined_tokens_are_text_and_special_ones_are_not() {
+    let file = tempfile::Builder::new().suffix(".gguf").tempfile().unwrap();
+    let config = std::fs::read_to_string(fixture("llama-plain").join("config.json")).unwrap();
+    let architecture = Architecture::from_config(&config).unwrap();
+    let (mut metadata, tensors) = (metadata("llama-plain", &architecture), tensors("llama-plain", &architecture));
+    let (_, kinds) = metadata.iter_mut().find(|(key, _)| key == "tokenizer.ggml.token_type").unwrap();
+    let Value::Array(kinds) = kinds else { panic!("the kinds are a list") };
+    (kinds[20], kinds[21]) = (Value::I32(4), Value::I32(5));
+    metadata.push(("tokenizer.ggml.add_eos_token".to_owned(), Value::Bool(true)));
+    let metadata: Vec<(&str, &Value)> = metadata.iter().map(|(k, v)| (k.as_str(), v)).collect();
+    let tensors: Vec<(&str, &QTensor)> = tensors.iter().map(|(k, v)| (k.as_str(), v)).collect();
+    gguf_file::write(&mut std::fs::File::create(file.path()).unwrap(), &metadata, &tensors).unwrap();
+    let model = Model::load(file.path(), &Placement::cpu()).unwrap();
+    let tokenizer = model.tokenizer();
+    for id in [20, 21] {
+        assert_eq!(tokenizer.decode(&[id]).unwrap(), tokenizer.shown(id).unwrap());
+        assert!(!tokenizer.shown(id).unwrap().is_empty());
+    }
+    assert_eq!(tokenizer.decode(&[2]).unwrap(), "");
+    assert_eq!(tokenizer.ids("a", true).unwrap().last(), Some(&2), "the file asks for an end token");
+}
+
+#[test]
 fn a_truncated_gguf_file_is_refused_wherever_it_is_cut() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
