@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use limbic_engine::Prompt;
+use limbic_engine::{Prompt, Request};
+use limbic_proto::axis::{Pooling, ReadOut};
 use limbic_proto::spec::{self, TEXT};
 use serde_json::json;
 
@@ -20,22 +21,22 @@ pub(super) fn prefix(stage: &Stage) -> anyhow::Result<Comparison> {
     let texts = spaced(&texts, stage.prefix_rows);
     let conditions = TOPICS.iter().map(|topic| prompts(&stage.model, &header(stage, topic)?, &texts, 0));
     let conditions: Vec<Vec<Prompt>> = conditions.collect::<anyhow::Result<_>>()?;
-    // The engine shares what all prompts of a call begin with. One short row with another beginning leaves nothing to share.
-    let alone = prompts(&stage.model, &spec::Prompt::Template("?".to_owned()), &[""], 0)?;
-    let apart: Vec<Vec<Prompt>> = conditions.iter().map(|rows| [rows.as_slice(), &alone].concat()).collect();
     let request = stage.request();
+    // The engine shares what prompts begin with, as far as it isn't read. The first token is all that this reads besides.
+    let mut apart = request.clone();
+    apart.read_outs.push(ReadOut { pooling: Pooling::First, ..ReadOut::LAST });
     let shared: Vec<usize> = conditions.iter().map(|rows| request.shared(rows)).collect();
     anyhow::ensure!(shared.iter().all(|n| *n + 16 >= HEADER), "the headers share {shared:?} tokens instead of about {HEADER}");
-    anyhow::ensure!(apart.iter().all(|rows| request.shared(rows) == 0), "nothing is shared with another beginning in between");
-    let timed = |sets: &[Vec<Prompt>]| {
+    anyhow::ensure!(conditions.iter().all(|rows| apart.shared(rows) == 0), "nothing is shared where the first token is read");
+    let timed = |request: &Request| {
         let began = Instant::now();
-        for rows in sets {
-            std::hint::black_box(stage.extract(rows, &request)?);
+        for rows in &conditions {
+            std::hint::black_box(stage.extract(rows, request)?);
         }
         Ok(began.elapsed().as_secs_f64())
     };
     let mut contenders = vec![
-        Contender::new("Limbic, each header run once", || timed(&conditions)),
+        Contender::new("Limbic, each header run once", || timed(&request)),
         Contender::new("Limbic, four runs that share nothing", || timed(&apart)),
     ];
     if let Some(peer) = &stage.peer {
@@ -52,8 +53,8 @@ pub(super) fn prefix(stage: &Stage) -> anyhow::Result<Comparison> {
     let facts = vec![("tokens that all rows of a condition share", json!(shared.iter().sum::<usize>() as f64 / shared.len() as f64))];
     let about = format!(
         "{} conditions over the same {} texts, each behind a header of its own, {tokens} tokens in all; the last token's state at {} layers, \
-         on {} cores. The second line is what separate runs without reuse take: to the rows of each call one short row with another \
-         beginning is added, so that the engine finds nothing to share.",
+         on {} cores. The second line is what separate runs without reuse take: the first token's states are read, too, so that the engine \
+         finds nothing to share.",
         TOPICS.len(),
         texts.len(),
         stage.layers().len(),

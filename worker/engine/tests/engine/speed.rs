@@ -141,6 +141,36 @@ fn shared_headers() {
     println!("CPU seconds: {with:.1} with a shared header, {without:.1} without: {:.1} times as many", without / with);
 }
 
+/// What it saves that rows of a pass which begin alike are a tree of their tokens, taking turns:
+/// `LIMBIC_SMOLLM2_GGUF=FILE LIMBIC_SPEED_TEXTS=FILE.jsonl cargo test --release -p limbic-engine --test engine rows_that_begin_alike --
+/// --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, not a check"]
+fn rows_that_begin_alike() {
+    let (Some(path), Some(texts)) = (crate::smollm2::path(), texts(usize::MAX)) else {
+        crate::skipped("rows_that_begin_alike: set LIMBIC_SMOLLM2_GGUF and LIMBIC_SPEED_TEXTS");
+        return;
+    };
+    let model = Model::load(&path, &Placement::cpu()).unwrap();
+    let prompts = prompts(&model, &raw(), &texts);
+    let all: usize = prompts.iter().map(|p| p.ids.len()).sum();
+    let tree = Request::new(all_layers(model.architecture().layers), vec![ReadOut::LAST]);
+    // Where the first token is read, nothing is shared.
+    let mut apart = tree.clone();
+    apart.read_outs.push(ReadOut { pooling: Pooling::First, ..ReadOut::LAST });
+    let (requests, mut seconds) = ([("as a tree", tree), ("row by row", apart)], [vec![], vec![]]);
+    for round in 0..6 {
+        let which = (round + round / 2) % 2;
+        let (name, request) = &requests[which];
+        let began = Instant::now();
+        let tokens = run(&model, &prompts, request).tokens;
+        seconds[which].push(began.elapsed().as_secs_f64());
+        println!("{name}: {tokens} of {all} tokens run in {:.1} s", seconds[which][seconds[which].len() - 1]);
+    }
+    let [tree, apart] = seconds.map(median);
+    println!("{tree:.1} s as a tree, {apart:.1} s row by row: {:.2} times as long", apart / tree);
+}
+
 /// What it saves that rows whose reply ends make room for the next:
 /// `LIMBIC_SMOLLM2_GGUF=FILE LIMBIC_SPEED_TEXTS=FILE.jsonl cargo test --release -p limbic-engine --test engine replies_that_end --
 /// --ignored --nocapture`
