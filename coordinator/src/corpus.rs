@@ -14,6 +14,9 @@ pub mod expected;
 pub mod filter;
 pub mod stage;
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use limbic_proto::spec::{CorpusSpec, How, Keep};
 use limbic_report::answers::Words;
 use serde_json::{Map, Value, json};
@@ -137,14 +140,39 @@ pub struct Entry {
     pub refused: Option<Reason>,
 }
 
+/// The class that a given label stands for, if any.
+fn class_of(spec: &CorpusSpec, label: &str) -> Option<usize> {
+    let mapped = spec.dataset.label_map.get(label).map_or(label, String::as_str);
+    spec.classes.iter().position(|class| class == mapped)
+}
+
+/// What is to be said of given labels that are no class, and of a map that speaks of labels that nobody gave.
+pub fn strange(spec: &CorpusSpec, comments: &[Comment]) -> Vec<String> {
+    let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
+    comments.iter().flat_map(|comment| &comment.labels).for_each(|label| *counts.entry(label).or_default() += 1);
+    let unmet: Vec<&String> = spec.dataset.label_map.keys().filter(|label| !counts.contains_key(label)).collect();
+    let mut strange: Vec<(&String, usize)> = counts.into_iter().filter(|(label, _)| class_of(spec, label).is_none()).collect();
+    strange.sort_by_key(|(_, count)| Reverse(*count));
+    let first: Vec<String> = strange.iter().take(5).map(|(label, count)| format!("`{label}` ({count})")).collect();
+    let more = if strange.len() > first.len() { format!(" and {} more", strange.len() - first.len()) } else { String::new() };
+    let mut notes = Vec::new();
+    if !first.is_empty() {
+        let (first, classes) = (first.join(", "), spec.classes.join(", "));
+        notes.push(format!(
+            "given labels: {first}{more} are none of the classes ({classes}) and aren't compared; `dataset.label_map` says which class a label is"
+        ));
+    }
+    if !unmet.is_empty() {
+        let all: Vec<String> = unmet.iter().map(|label| format!("`{label}`")).collect();
+        notes.push(format!("dataset.label_map: no comment has the label {}", all.join(" or ")));
+    }
+    notes
+}
+
 impl Entry {
     /// A comment as it was read. Of given labels the one is kept that is a class, if it is only one.
     pub fn natural(spec: &CorpusSpec, comment: Comment) -> Entry {
-        let class = |label: &String| {
-            let mapped = spec.dataset.label_map.get(label).unwrap_or(label);
-            spec.classes.iter().position(|class| class == mapped)
-        };
-        let mut given: Vec<usize> = comment.labels.iter().filter_map(class).collect();
+        let mut given: Vec<usize> = comment.labels.iter().filter_map(|label| class_of(spec, label)).collect();
         given.dedup();
         let given = if let [one] = given[..] { Some(one) } else { None };
         let Comment { id, text, group, .. } = comment;

@@ -33,7 +33,7 @@ pub use comments::{Comment, comments};
 pub use draw::rank;
 pub use error::{DatasetError, Known, Place};
 pub use examples::Drawn;
-pub use near::clusters;
+pub use near::{clusters, folded, words};
 use read::{Files, Source};
 
 /// One file of a dataset.
@@ -108,7 +108,7 @@ pub fn ingest(spec: &DatasetSpec, files: Vec<File>, few_shot: &[FewShot]) -> Res
     drafts = draw::limit(spec, &classes, given, drafts, &mut notes)?;
     split::complete(spec, given, &mut drafts, &mut notes);
     let examples = examples::draw(few_shot, &classes, &mut drafts)?;
-    split::check(spec.scheme, &files.all(), &classes, &drafts, &mut notes)?;
+    split::check(spec, &files.all(), &classes, &drafts, &mut notes)?;
     let mut drafts = balance::balance(spec.balance, spec.seed, &classes, drafts, &mut notes);
     drafts.sort_by_key(|draft| draft.split);
     let rows = drafts.into_iter().map(finish).collect();

@@ -174,7 +174,8 @@ pub fn read_spec(file: &Path) -> Result<Spec, Failure> {
 /// Whatever is wrong with dataset, models or what the spec asks of them.
 pub async fn prepare(mut spec: Spec) -> Result<Sweep, Failure> {
     let ingested = ingested(&spec).await?;
-    let resolved = resolve::all(&mut spec, &ingested.examples).await?;
+    let mut resolved = resolve::all(&mut spec, &ingested.examples).await?;
+    resolved.extend(resolve::shown(&spec, &ingested.rows));
     let mut models = Vec::new();
     for model in &spec.models {
         models.push(described(model).await?);

@@ -134,10 +134,11 @@ fn objects(text: &str) -> Vec<Value> {
     found
 }
 
-/// All strings among a value's values, however deep; keys don't count.
+/// All strings and numbers among a value's values, however deep; keys don't count.
 fn strings(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
+        Value::Number(number) => vec![number.to_string()],
         Value::Array(all) => all.iter().flat_map(strings).collect(),
         Value::Object(object) => object.values().flat_map(strings).collect(),
         _ => Vec::new(),

@@ -13,7 +13,7 @@ use limbic_proto::spec::{CorpusSpec, Spec};
 use self::build::BuildArgs;
 use self::plan::CorpusPlanArgs;
 use crate::corpus::filter::Filter;
-use crate::corpus::{Entry, Reason};
+use crate::corpus::{Entry, Reason, strange};
 use crate::dataset::{File, comments, rank};
 use crate::failure::Failure;
 use crate::progress::Phase;
@@ -84,6 +84,7 @@ async fn read_comments(spec: &CorpusSpec, notes: &mut Vec<String>) -> Result<(Ve
         several => Digest::of_json(&several.iter().map(|file| Digest::of(&file.bytes)).collect::<Vec<_>>()),
     };
     let read = comments(&spec.dataset, files, notes).map_err(Failure::user)?;
+    notes.extend(strange(spec, &read));
     Ok((read.into_iter().map(|comment| Entry::natural(spec, comment)).collect(), digest))
 }
 

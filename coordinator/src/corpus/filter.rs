@@ -10,7 +10,7 @@ use limbic_proto::spec::{Duplicates, Filters};
 use whatlang::Lang;
 
 use super::{Entry, Reason};
-use crate::dataset::clusters;
+use crate::dataset::{clusters, words};
 
 /// The filters of a spec, made ready.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl Filter {
 
     /// Why a text by itself is left out, if it is.
     fn refuses(&self, text: &str) -> Option<Reason> {
-        match text.split_whitespace().count() {
+        match words(text) {
             0 => return Some(Reason::Empty),
             words if words < self.spec.words.min => return Some(Reason::Short),
             words if words > self.spec.words.max => return Some(Reason::Long),

@@ -5,7 +5,7 @@ use std::path::Path;
 use limbic_proto::spec::CorpusSpec;
 use serde_json::Value;
 
-use super::{Entry, Provenance, Reason, Verdict, judge, judge_written, lines};
+use super::{Entry, Provenance, Reason, Verdict, judge, judge_written, lines, strange};
 use crate::dataset::Comment;
 
 /// A spec of three classes with some more fields.
@@ -38,6 +38,19 @@ fn a_given_label_counts_if_it_is_one_class() {
     assert_eq!(given(&["annoyance", "anger"]), Some(1), "both are the same class");
     assert_eq!(given(&["joy", "pride"]), Some(0), "what is no class says nothing");
     assert_eq!([given(&["joy", "anger"]), given(&["pride"]), given(&[])], [None; 3]);
+}
+
+#[test]
+fn given_labels_that_are_no_class_are_told() {
+    let mut spec = spec("");
+    spec.dataset.label_map.insert("anoyance".into(), "anger".into());
+    let given = |label: &str| Comment { id: label.into(), text: "t".into(), group: "a".into(), labels: vec![label.into()] };
+    let all: Vec<Comment> = ["joy", "Joy", "annoyance", "Joy"].map(given).into();
+    let notes = strange(&spec, &all);
+    let first = "given labels: `Joy` (2), `annoyance` (1) are none of the classes (";
+    assert!(notes[0].starts_with(first), "{notes:?}");
+    assert_eq!(notes[1], "dataset.label_map: no comment has the label `anoyance`");
+    assert!(strange(&self::spec(""), &all[..1]).is_empty());
 }
 
 #[test]

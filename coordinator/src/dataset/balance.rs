@@ -38,7 +38,9 @@ pub(super) fn balance(balance: Balance, seed: u64, classes: &[String], drafts: V
 pub(super) fn size(balance: Balance, split: Split, classes: &[String], counts: impl Iterator<Item = (u32, usize)>) -> usize {
     let size = match (balance, split) {
         (Balance::None, _) => counts.map(|(_, n)| n).max(),
-        (Balance::Paper, Split::Train) => counts.filter(|(class, _)| classes[*class as usize] != NEUTRAL).map(|(_, n)| n).max(),
+        (Balance::Paper, Split::Train) => {
+            counts.filter(|(class, _)| !classes[*class as usize].eq_ignore_ascii_case(NEUTRAL)).map(|(_, n)| n).max()
+        }
         _ => counts.map(|(_, n)| n).min(),
     };
     size.unwrap_or_default()

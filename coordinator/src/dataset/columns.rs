@@ -1,7 +1,7 @@
 //! Which column means what, and how a row's cells become an utterance; shared by all readers.
 
 use limbic_proto::rows::Scheme;
-use limbic_proto::spec::DatasetSpec;
+use limbic_proto::spec::{DatasetSpec, MultipleLabels};
 
 use super::error::{DatasetError, Known, Place};
 
@@ -47,10 +47,10 @@ impl Cell {
         }
     }
 
-    /// A string or a whole number with something in it.
+    /// A string or a whole number with something in it, without the spaces around it.
     fn word(self) -> Result<String, Cell> {
         match self {
-            Cell::Text(word) | Cell::Whole(word) if !word.trim().is_empty() => Ok(word),
+            Cell::Text(word) | Cell::Whole(word) if !word.trim().is_empty() => Ok(word.trim().to_owned()),
             other => Err(other),
         }
     }
@@ -82,7 +82,8 @@ pub(super) struct Utterance {
 /// Where a row's labels stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Labels {
-    /// In one column: a label, or a list of them, be it in a text with separators. Under [`Scheme::Multi`] a row may have none.
+    /// In one column: a label, or a list of them, be it in a text with separators. A row may have none under [`Scheme::Multi`], and where
+    /// such are skipped.
     Words { column: String, may_lack: bool, separator: Option<String> },
     /// In one column: a map from label to level.
     Map { column: String },
@@ -167,7 +168,10 @@ impl Columns {
             (Scheme::Multi, false) => numbers(Kind::Flag)?,
             (Scheme::Intensity, true) => Labels::Map { column: label()? },
             _ if spec.label.is_empty() => Labels::None,
-            (scheme, _) => Labels::Words { column: label()?, may_lack: scheme == Scheme::Multi, separator: spec.label_separator.clone() },
+            (scheme, _) => {
+                let may_lack = scheme == Scheme::Multi || spec.multiple_labels == MultipleLabels::Skip;
+                Labels::Words { column: label()?, may_lack, separator: spec.label_separator.clone() }
+            }
         };
         Ok(Columns {
             text,
@@ -260,7 +264,7 @@ impl Columns {
     }
 }
 
-/// The labels of a cell, of a text those between separators; none where it is an empty string.
+/// The labels of a cell, of a text those between separators; none where it is an empty string or there is none.
 fn words(cell: Cell, separator: Option<&str>) -> Result<Option<Vec<String>>, Cell> {
     match (cell, separator) {
         (Cell::Text(text), Some(separator)) => {
@@ -286,6 +290,7 @@ pub(super) fn separated(text: &str, separator: &str) -> Vec<String> {
 fn unseparated(cell: Cell) -> Result<Option<Vec<String>>, Cell> {
     match cell {
         Cell::List(cells) => cells.into_iter().map(Cell::word).collect::<Result<_, _>>().map(Some),
+        Cell::Missing => Ok(None),
         Cell::Text(label) if label.trim().is_empty() => Ok(None),
         one => one.word().map(|label| Some(vec![label])),
     }

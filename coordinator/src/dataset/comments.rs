@@ -1,7 +1,5 @@
 //! Raw comments: texts that a corpus is to be made of, with no labels or with some that are only compared.
 
-use std::collections::BTreeMap;
-
 use limbic_proto::rows::Scheme;
 use limbic_proto::spec::{Balance, Comments, DatasetSpec, MultipleLabels, NearDuplicates, SplitShares};
 
@@ -48,7 +46,7 @@ fn columns(spec: &Comments) -> DatasetSpec {
         group: spec.group.clone(),
         split: None,
         labels: Vec::new(),
-        label_map: BTreeMap::new(),
+        label_map: spec.label_map.clone(),
         label_separator: None,
         multiple_labels: MultipleLabels::default(),
         balance: Balance::default(),

@@ -132,6 +132,11 @@ pub enum DatasetError {
         labels.join(", ")
     )]
     SeveralLabels { file: String, place: Place, column: String, labels: Vec<String> },
+    /// Vectors instead of lists of labels.
+    #[error(
+        "{file}, {place}, column `{column}`: lists of {length} zeros and ones are no lists of labels; give each class a column of its own and name those in `dataset.values`, or write the labels' names"
+    )]
+    OneHot { file: String, place: Place, column: String, length: usize },
     /// One class tells nothing apart.
     #[error("{file}: has one class only (`{class}`); a probe needs at least two")]
     OneClass { file: String, class: String },
@@ -155,12 +160,13 @@ pub enum DatasetError {
     GroupStraddles { file: String, place: Place, group: String, split: Split, before: Split },
     /// A class that a split can't be judged on.
     #[error(
-        "{file}: `{}` would have no row of class `{class}`, which has {} in {}; add rows, or merge the class into another with `label_map`",
+        "{file}: `{}` would have no row of class `{class}`, which has {} in {}; add rows, or merge the class into another with `label_map`{}",
         split.as_str(),
         counted(*rows, "row"),
-        counted(*groups, "group")
+        counted(*groups, "group"),
+        if *alike { ". Rows that are nearly the same text are one group: `near_duplicates: ignore` parts them" } else { "" }
     )]
-    ClassMissing { file: String, split: Split, class: String, rows: usize, groups: usize },
+    ClassMissing { file: String, split: Split, class: String, rows: usize, groups: usize, alike: bool },
     /// A limit below what the strata need.
     #[error("`dataset.limit` is {limit}: at least {needed} rows are needed for every class to reach every split")]
     LimitTooSmall { limit: usize, needed: usize },

@@ -1,9 +1,11 @@
 //! JSON Lines: one object a line; blank lines are passed over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use limbic_proto::spec::DatasetSpec;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::columns::{Cell, Columns};
@@ -14,10 +16,13 @@ use super::read::Read;
 pub(super) fn read(spec: &DatasetSpec, file: &str, text: &str) -> Result<Read, DatasetError> {
     let mut existing = BTreeSet::new();
     for (place, line) in lines(text) {
-        let object: BTreeMap<String, IgnoredAny> = parse(file, place, line)?;
-        for key in object.into_keys() {
-            existing.insert(key);
+        let Keys(keys) = parse(file, place, line)?;
+        let mut own = BTreeSet::new();
+        if let Some(twice) = keys.iter().find(|key| !own.insert(*key)) {
+            let message = format!("has the key `{twice}` twice; keep one");
+            return Err(DatasetError::Syntax { file: file.to_owned(), place, message });
         }
+        existing.extend(keys);
     }
     let columns = Columns::resolve(spec, file, &existing.into_iter().collect::<Vec<_>>())?;
     let mut utterances = Vec::new();
@@ -26,6 +31,29 @@ pub(super) fn read(spec: &DatasetSpec, file: &str, text: &str) -> Result<Read, D
         utterances.push(columns.utterance(file, place, |column| object.get(column).map_or(Cell::Missing, cell))?);
     }
     Ok(Read { columns, utterances })
+}
+
+/// An object's keys as they are written, which may be twice.
+struct Keys(Vec<String>);
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Keys, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Keys;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+                let mut keys = Vec::new();
+                while let Some((key, IgnoredAny)) = map.next_entry()? {
+                    keys.push(key);
+                }
+                Ok(Keys(keys))
+            }
+        }
+        from.deserialize_map(Object)
+    }
 }
 
 fn lines(text: &str) -> impl Iterator<Item = (Place, &str)> {

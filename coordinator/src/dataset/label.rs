@@ -8,6 +8,7 @@ use limbic_proto::spec::{DatasetSpec, MultipleLabels, meant, slip};
 use super::Draft;
 use super::columns::{Utterance, separated};
 use super::error::{DatasetError, Known};
+use super::near::{composed, is_unseen};
 use super::read::Files;
 
 /// Parts of a scale that its rows are stratified by.
@@ -20,12 +21,30 @@ pub(super) fn label(
     utterances: Vec<Utterance>,
     notes: &mut Vec<String>,
 ) -> Result<(Vec<String>, Vec<Draft>), DatasetError> {
+    one_hot(spec, files, &utterances)?;
     notes.extend(unmet(spec, &utterances));
     match spec.scheme {
         Scheme::Single => single(spec, files, utterances, notes),
         Scheme::Multi | Scheme::Intensity => several(spec, files, utterances, notes),
         Scheme::Continuous => Ok(scales(spec, files, utterances, notes)),
     }
+}
+
+/// Refuses lists of zeros and ones, unless the spec speaks of such labels: they are vectors with a place for each class, not lists of
+/// labels.
+fn one_hot(spec: &DatasetSpec, files: &Files, utterances: &[Utterance]) -> Result<(), DatasetError> {
+    let digit = |label: &str| label == "0" || label == "1";
+    let meant = spec.labels.iter().chain(spec.label_map.keys()).any(|label| digit(label));
+    let labelled = || utterances.iter().filter(|u| !u.labels.is_empty());
+    let Some(first) = labelled().next().filter(|_| !meant) else { return Ok(()) };
+    let length = first.labels.len();
+    let flags = |u: &Utterance| u.labels.len() == length && u.labels.iter().all(|(label, _)| digit(label));
+    let twice = |u: &Utterance| length > 2 || length == 2 && u.labels[0] == u.labels[1];
+    if labelled().all(flags) && labelled().any(twice) {
+        let column = files.columns(first.file).label().unwrap_or_default().to_owned();
+        return Err(DatasetError::OneHot { file: files.name(first.file), place: first.place, column, length });
+    }
+    Ok(())
 }
 
 /// Rows of exactly one class. Several labels that the map makes one class count as one; rows of several classes, or of an
@@ -175,11 +194,22 @@ fn unlikely(spec: &DatasetSpec, classes: &[String]) -> Option<String> {
 fn alike(classes: &[String]) -> Option<String> {
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     classes.iter().find_map(|class| {
-        let first = seen.insert(class.trim().to_lowercase(), class)?;
+        let first = seen.insert(bare(class), class)?;
         Some(format!(
-            "labels: `{first}` and `{class}` are two classes, though they differ in case or spaces alone; `label_map` makes them one"
+            "labels: `{first}` and `{class}` are two classes, though they look like one that is written in two ways; `label_map` makes them one"
         ))
     })
+}
+
+/// A class without what different hands write differently: case, spaces, how accents are encoded, what can't be seen, decimals of a whole
+/// number.
+fn bare(class: &str) -> String {
+    let seen: String = composed(class).chars().filter(|c| !is_unseen(*c)).collect();
+    let seen = seen.trim().to_lowercase();
+    match seen.parse::<f64>() {
+        Ok(number) if number.is_finite() => number.to_string(),
+        _ => seen,
+    }
 }
 
 /// Classes that are likely to be lists of others, written as one text.

@@ -1,15 +1,19 @@
 //! Near-duplicate texts: equal after folding, or with a word 3-gram Jaccard similarity of at least 0.8.
 //!
-//! Folding lowers case, drops apostrophes and takes punctuation and white space as gaps between words; symbols such as
-//! emoji count as words. Texts of fewer than three words have no 3-grams and match only when they fold to the same.
+//! Folding composes accents (Unicode's NFC), lowers case, drops apostrophes and takes punctuation and white space as gaps between words;
+//! symbols such as emoji count as words, and so does each character of scripts that put no space between words. Texts of fewer than
+//! three words have no 3-grams and match only when they fold to the same.
 //!
 //! The search is exact, not a sketch: an inverted index over prefixes. Grams are ordered from rare to common. Two sets
 //! of similarity >= t share a gram among the rarest `n - ceil(t n) + 1` of each, and neither is smaller than t times the
 //! other, so only such pairs are compared (Bayardo, Ma and Srikant 2007, "Scaling up all pairs similarity search").
 //! Similarity is not transitive; clusters are: a chain of near-duplicates is one cluster.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+
+use icu_normalizer::ComposingNormalizerBorrowed;
 
 /// For every text the index of its cluster's first text.
 pub fn clusters(texts: &[&str]) -> Vec<usize> {
@@ -17,7 +21,7 @@ pub fn clusters(texts: &[&str]) -> Vec<usize> {
     let mut first = HashMap::with_capacity(texts.len());
     let mut grams: Vec<(usize, Vec<u64>)> = Vec::new();
     for (i, text) in texts.iter().enumerate() {
-        let folded = fold(text);
+        let folded = folded(text);
         match first.get(&folded) {
             Some(&j) => sets.join(i, j),
             None => {
@@ -32,22 +36,56 @@ pub fn clusters(texts: &[&str]) -> Vec<usize> {
 }
 
 /// The words of a text with single spaces between them; a text of punctuation alone keeps it (`:)` is not `:(`).
-fn fold(text: &str) -> String {
+pub fn folded(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
-    for c in text.chars().flat_map(char::to_lowercase).filter(|c| !is_dropped(*c)) {
-        if !is_gap(c) {
-            folded.push(c);
-        } else if !folded.is_empty() && !folded.ends_with(' ') {
+    let gap = |folded: &mut String| {
+        if !folded.is_empty() && !folded.ends_with(' ') {
             folded.push(' ');
+        }
+    };
+    for c in composed(text).chars().flat_map(char::to_lowercase).filter(|c| !is_dropped(*c)) {
+        match c {
+            _ if is_gap(c) => gap(&mut folded),
+            _ if is_word(c) => {
+                gap(&mut folded);
+                folded.extend([c, ' ']);
+            }
+            _ => folded.push(c),
         }
     }
     folded.truncate(folded.trim_end().len());
     if folded.is_empty() { text.split_whitespace().collect() } else { folded }
 }
 
-/// Apostrophes within words, joiners and variation selectors.
+/// The text with accents composed, Unicode's NFC.
+pub(super) fn composed(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text)
+}
+
+/// How many words a text has: white space parts them, and each character of scripts that put none between words is one.
+pub fn words(text: &str) -> usize {
+    let of = |word: &str| {
+        let alone = word.chars().filter(|c| is_word(*c)).count();
+        alone + usize::from(alone < word.chars().count())
+    };
+    text.split_whitespace().map(of).sum()
+}
+
+/// Characters of scripts that put no space between words: Han, kana, Thai, Lao, Burmese, Khmer.
+fn is_word(c: char) -> bool {
+    matches!(c,
+        '\u{3041}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
+        | '\u{ff66}'..='\u{ff9d}' | '\u{20000}'..='\u{3ffff}' | '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
+}
+
+/// Joiners, variation selectors and other characters that leave no mark.
+pub(super) fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}')
+}
+
+/// What is unseen, and apostrophes within words.
 fn is_dropped(c: char) -> bool {
-    matches!(c, '\'' | '\u{2019}' | '\u{2018}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}')
+    is_unseen(c) || matches!(c, '\'' | '\u{2019}' | '\u{2018}')
 }
 
 fn is_gap(c: char) -> bool {
@@ -92,20 +130,53 @@ fn rarest_first(grams: Vec<(usize, Vec<u64>)>) -> Vec<(usize, Vec<u32>)> {
 
 /// Joins all pairs of similar sets. `grams` comes in order of size.
 fn join_similar(grams: Vec<(usize, Vec<u32>)>, sets: &mut Disjoint) {
-    let mut index: HashMap<u32, Vec<u32>> = HashMap::new();
+    let mut index: HashMap<u32, Postings> = HashMap::new();
     let mut compared = vec![u32::MAX; grams.len()];
     for (x, (i, set)) in (0u32..).zip(&grams) {
         let smallest = (4 * set.len()).div_ceil(5);
+        let large = |members: &[u32]| members.partition_point(|&y| grams[y as usize].1.len() < smallest);
+        let mut compare = |y: u32, sets: &mut Disjoint| {
+            let (j, other) = &grams[y as usize];
+            if std::mem::replace(&mut compared[y as usize], x) != x && sets.root(*i) != sets.root(*j) && similar(set, other) {
+                sets.join(*i, *j);
+            }
+        };
         for gram in &set[..=set.len() - smallest] {
             let postings = index.entry(*gram).or_default();
-            let from = postings.partition_point(|&y| grams[y as usize].1.len() < smallest);
-            for &y in &postings[from..] {
-                let (j, other) = &grams[y as usize];
-                if std::mem::replace(&mut compared[y as usize], x) != x && sets.root(*i) != sets.root(*j) && similar(set, other) {
-                    sets.join(*i, *j);
+            postings.few[large(&postings.few)..].iter().for_each(|&y| compare(y, sets));
+            for (root, members) in &postings.clusters {
+                for &y in &members[large(members)..] {
+                    if sets.root(*i) == sets.root(*root) {
+                        break;
+                    }
+                    compare(y, sets);
                 }
             }
-            postings.push(x);
+            postings.push(x, sets.root(*i));
+        }
+    }
+}
+
+/// The sets that have a gram, each list in order of size.
+#[derive(Default)]
+struct Postings {
+    /// The first of them; most grams never have more.
+    few: Vec<u32>,
+    /// The others by what they were joined to when they came. Of a cluster that a set is joined with nobody need be compared any more: rows
+    /// made after a few patterns share grams with thousands of others.
+    clusters: Vec<(usize, Vec<u32>)>,
+}
+
+impl Postings {
+    const FEW: usize = 16;
+
+    fn push(&mut self, x: u32, root: usize) {
+        if self.few.len() < Self::FEW {
+            return self.few.push(x);
+        }
+        match self.clusters.iter_mut().find(|(of, _)| *of == root) {
+            Some((_, members)) => members.push(x),
+            None => self.clusters.push((root, vec![x])),
         }
     }
 }

@@ -22,7 +22,12 @@ use super::read::Read;
 
 /// Reads the columns in use, batch by batch.
 pub(super) fn read(spec: &DatasetSpec, file: &str, bytes: Bytes, notes: &mut Vec<String>) -> Result<Read, DatasetError> {
-    let fail = |e: &dyn std::fmt::Display| DatasetError::Parquet { file: file.to_owned(), message: e.to_string() };
+    let fail = |e: &dyn std::fmt::Display| {
+        let message = e.to_string();
+        let codec = message.rsplit_once("Disabled feature at compile time: ").map(|(_, codec)| codec.to_owned());
+        let codec = codec.map(|codec| format!("it is compressed with {codec}; write it anew with snappy, zstd or gzip"));
+        DatasetError::Parquet { file: file.to_owned(), message: codec.unwrap_or(message) }
+    };
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| fail(&e))?;
     let existing: Vec<String> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
     let columns = Columns::resolve(spec, file, &existing)?;
@@ -139,11 +144,14 @@ fn class_names(builder: &ParquetRecordBatchReaderBuilder<Bytes>, spec: &DatasetS
     if (0..names.len()).any(numbered) { Vec::new() } else { names }
 }
 
+/// A numbered label by its name. Hugging Face writes -1 where there is none.
 fn named(cell: Cell, names: &[String]) -> Cell {
     match cell {
+        Cell::Whole(digits) if names.is_empty() => Cell::Whole(digits),
+        Cell::Whole(digits) if digits == "-1" => Cell::Missing,
         Cell::Whole(digits) => match digits.parse::<usize>().ok().and_then(|i| names.get(i)) {
             Some(name) => Cell::Text(name.clone()),
-            None => Cell::Whole(digits),
+            None => Cell::Other(format!("the number {digits}, which is none of the {} labels that the file has names for", names.len())),
         },
         Cell::List(cells) => Cell::List(cells.into_iter().map(|c| named(c, names)).collect()),
         other => other,

@@ -36,6 +36,24 @@ pub(super) fn complete(spec: &DatasetSpec, given: Given, drafts: &mut [Draft], n
             drafts[i].split = Some(split);
         }
     }
+    notes.extend(off(&shares, &open, drafts, groups.iter().map(|group| group.rows.len()).max().unwrap_or(0)));
+}
+
+/// By how much of all rows a split may miss its share before that is told.
+const OFF: f64 = 0.03;
+
+/// What is to be said where groups are so large that splits don't have the shares that were asked for.
+fn off(shares: &[(Split, f64)], open: &[usize], drafts: &[Draft], largest: usize) -> Option<String> {
+    let sum: f64 = shares.iter().map(|(_, share)| share).sum();
+    let of = |split: Split| open.iter().filter(|&&i| drafts[i].split == Some(split)).count() as f64 / open.len() as f64;
+    let missed = shares.iter().any(|(split, share)| (of(*split) - share / sum).abs() > OFF);
+    let found: Vec<String> = shares
+        .iter()
+        .map(|(split, share)| format!("{} {:.0} % instead of {:.0} %", split.as_str(), 100.0 * of(*split), 100.0 * share / sum))
+        .collect();
+    // A few rows can't be split otherwise, and that can be seen.
+    (missed && largest > 1)
+        .then(|| format!("shares: {}, for groups stay whole, and the largest has {largest} of the {} rows", found.join(", "), open.len()))
 }
 
 /// Rows that stay together.
@@ -176,7 +194,13 @@ fn targets(totals: &[f64], shares: &[(Split, f64)]) -> Vec<Vec<f64>> {
 
 /// Every split must have rows of every class. Where rows may have several, a class that lacks some is told: a corpus of many
 /// labels has rare ones.
-pub(super) fn check(scheme: Scheme, file: &str, classes: &[String], drafts: &[Draft], notes: &mut Vec<String>) -> Result<(), DatasetError> {
+pub(super) fn check(
+    spec: &DatasetSpec,
+    file: &str,
+    classes: &[String],
+    drafts: &[Draft],
+    notes: &mut Vec<String>,
+) -> Result<(), DatasetError> {
     let mut counts: BTreeMap<(u32, Split), usize> = BTreeMap::new();
     for draft in drafts {
         for stratum in &draft.strata {
@@ -185,13 +209,15 @@ pub(super) fn check(scheme: Scheme, file: &str, classes: &[String], drafts: &[Dr
     }
     for (class, name) in (0..).zip(classes) {
         let lacks = |split: &Split| !counts.contains_key(&(class, *split));
-        match scheme {
+        match spec.scheme {
             Scheme::Single => {
                 if let Some(split) = Split::ALL.into_iter().find(lacks) {
                     let of_class = || drafts.iter().filter(|d| d.class == class);
                     let groups = of_class().map(|d| d.group.as_str()).collect::<std::collections::BTreeSet<_>>().len();
-                    let (file, class) = (file.to_owned(), name.clone());
-                    return Err(DatasetError::ClassMissing { file, split, class, rows: of_class().count(), groups });
+                    let (file, class, rows) = (file.to_owned(), name.clone(), of_class().count());
+                    // Nothing else joins rows.
+                    let alike = spec.group.is_none() && groups < rows;
+                    return Err(DatasetError::ClassMissing { file, split, class, rows, groups, alike });
                 }
             }
             Scheme::Multi | Scheme::Intensity => {

@@ -1,10 +1,13 @@
 //! What a spec leaves to be carried out when it is accepted: few-shot examples are drawn, stimuli become conditions,
 //! models get their twins, and one seed of sampling is written in one way. What is accepted says all of it, so that a sweep's id is over content.
 
+use std::collections::HashMap;
+
+use limbic_proto::rows::{Row, Rows};
 use limbic_proto::spec::{Condition, Control, Example, FewShot, ModelSpec, Spec, Stimuli, TEXT, placeholders};
 use serde::Deserialize;
 
-use crate::dataset::Drawn;
+use crate::dataset::{Drawn, folded};
 use crate::failure::Failure;
 
 /// The draws that conditions ask for, in their order.
@@ -44,6 +47,22 @@ fn examples(spec: &mut Spec, drawn: &[Vec<Drawn>], notes: &mut Vec<String>) {
             ids.join(", ")
         ));
     }
+}
+
+/// What is to be said of conditions that show rows of the dataset as examples: what is measured on such a row was answered before it was
+/// asked. (Drawn examples are no rows any more.)
+pub(super) fn shown(spec: &Spec, rows: &Rows) -> Vec<String> {
+    let examples = || spec.conditions.iter().flat_map(|condition| condition.examples.iter().map(move |example| (condition, example)));
+    if examples().next().is_none() {
+        return Vec::new();
+    }
+    let ids: HashMap<String, &Row> = rows.rows.iter().map(|row| (folded(&row.text), row)).collect();
+    let note = |(condition, example): (&Condition, &Example)| {
+        let row = ids.get(&folded(&example.text))?;
+        let (name, id, split) = (&condition.name, &row.id, row.split.as_str());
+        Some(format!("conditions: `{name}` shows the text of row {id} ({split}) as an example: take another, or leave the row out"))
+    };
+    examples().filter_map(note).collect()
 }
 
 /// One line of a file of stimuli; it may say more.
@@ -152,6 +171,7 @@ fn twins(spec: &mut Spec, notes: &mut Vec<String>) {
 mod tests {
     use std::path::Path;
 
+    use limbic_proto::rows::{Scheme, Split};
     use limbic_proto::spec::StimulusPlace;
 
     use super::*;
@@ -248,5 +268,23 @@ mod tests {
         let example = |text: &str, label: &str| Example { text: text.into(), label: label.into() };
         assert_eq!(spec.conditions[0].examples, [example("text r1", "happiness"), example("text r2", "anger")]);
         assert!(spec.conditions[0].few_shot.is_none() && notes[0].ends_with("r1, r2"));
+    }
+
+    #[test]
+    fn examples_that_are_rows_are_told() {
+        let examples = "[{text: Something else, label: joy}, {text: 'Utterance number 4!', label: anger}]";
+        let spec = spec(&format!("models: [{{source: m}}]\nconditions: [{{name: few, examples: {examples}}}]"));
+        let row = |i: usize| Row {
+            id: format!("r{i}"),
+            text: format!("utterance number {i}"),
+            class: 0,
+            group: format!("r{i}"),
+            split: Split::Test,
+            weight: 1,
+            values: Vec::new(),
+        };
+        let rows = Rows { scheme: Scheme::Single, classes: vec!["joy".into(), "anger".into()], rows: (0..6).map(row).collect() };
+        let said = "conditions: `few` shows the text of row r4 (test) as an example: take another, or leave the row out";
+        assert_eq!(shown(&spec, &rows), [said]);
     }
 }

@@ -27,6 +27,20 @@ fn case_punctuation_and_white_space_are_folded() {
 }
 
 #[test]
+fn accents_and_scripts_without_spaces_are_compared() {
+    // The same sentence, its accents composed or not.
+    let (composed, apart) =
+        ("Je suis tr\u{e8}s d\u{e9}\u{e7}u par cette r\u{e9}ponse", "Je suis tre\u{300}s de\u{301}c\u{327}u par cette re\u{301}ponse");
+    // Sixteen characters have fourteen runs of three, of which one more character takes none away.
+    let chinese = "我今天收到了她的信真的非常高兴啊";
+    let longer = format!("{chinese}呢");
+    let rows = with(&[composed, apart, chinese, &longer, "我昨天丢了她的钱包真的非常难过啊"]);
+    assert_eq!(group(&rows, composed), group(&rows, apart));
+    assert_eq!(group(&rows, chinese), group(&rows, &longer));
+    assert_ne!(group(&rows, chinese), group(&rows, "我昨天丢了她的钱包真的非常难过啊"));
+}
+
+#[test]
 fn similarity_is_counted_in_runs_of_three_words() {
     // Eleven words have nine runs; a word changed at the end leaves eight of ten: 0.8. One in the middle leaves six of twelve.
     let base = "a b c d e f g h i j k";
@@ -48,17 +62,24 @@ fn similar(a: &str, b: &str) -> bool {
 
 #[test]
 fn the_search_finds_every_pair_that_a_full_comparison_finds() {
+    // Of few words, every run of three is in very many texts.
+    for vocabulary in [40, 3] {
+        finds_every_pair(vocabulary);
+    }
+}
+
+fn finds_every_pair(vocabulary: usize) {
     let mut numbers = Numbers(7);
     let mut texts: Vec<String> = Vec::new();
     for i in 0..400 {
         let mut words: Vec<String> = if i > 20 && numbers.below(3) > 0 {
             texts[numbers.below(i)].split(' ').map(str::to_owned).collect()
         } else {
-            (0..3 + numbers.below(22)).map(|_| format!("w{}", numbers.below(40))).collect()
+            (0..3 + numbers.below(22)).map(|_| format!("w{}", numbers.below(vocabulary))).collect()
         };
         for _ in 0..numbers.below(3) {
             let at = numbers.below(words.len());
-            words[at] = format!("w{}", numbers.below(40));
+            words[at] = format!("w{}", numbers.below(vocabulary));
         }
         texts.push(words.join(" "));
     }

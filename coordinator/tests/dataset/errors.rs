@@ -33,6 +33,10 @@ fn broken_syntax_is_located() {
         error(json!({}), "d.jsonl", "[1]"),
         "d.jsonl, line 1: is not a JSON object (column 0): invalid type: sequence, expected a map"
     );
+    assert_eq!(
+        error(json!({}), "d.jsonl", "{\"text\":\"a\",\"label\":\"b\",\"text\":\"c\"}"),
+        "d.jsonl, line 1: has the key `text` twice; keep one"
+    );
     assert_eq!(error(json!({}), "d.csv", "text,label\r\na,b\r\n\r\na,b,c\r\n"), "d.csv, line 4: has 3 fields where the header has 2");
     assert_eq!(
         error(json!({}), "d.csv", "label,text\na,b\nc,\"d\ne,f\n"),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{ingested, lines};
+use crate::{error, ingested, lines};
 
 const FINE: &str = r#"{"text":"t1","labels":["joy"]}
 {"text":"t2","labels":["amusement","joy"]}
@@ -90,10 +90,48 @@ fn a_class_that_is_another_but_for_a_slip_is_told() {
 }
 
 #[test]
-fn classes_that_differ_in_case_or_spaces_alone_are_told() {
-    let told = |text: &str| ingested(json!({}), "d.jsonl", text).notes.iter().any(|note| note.contains("`C1` and `c1` are two classes"));
-    let plain = lines(&[9, 9]);
-    let trailing = plain.clone() + &lines(&[0, 3]).replace("c1", " c1").replace("word", "other");
-    assert!(ingested(json!({}), "d.jsonl", &trailing).notes.iter().any(|note| note.contains("` c1` and `c1` are two classes")));
-    assert!(!told(&plain) && told(&(plain.clone() + &lines(&[0, 3]).replace("c1", "C1").replace("word", "other"))));
+fn classes_that_are_one_in_two_spellings_are_told() {
+    let with = |class: &str, other: &str| {
+        let more = lines(&[0, 3]).replace("c1", other).replace("word", "other");
+        ingested(json!({}), "d.jsonl", &(lines(&[9, 9]).replace("c1", class) + &more))
+    };
+    let told = |class: &str, other: &str| with(class, other).notes.iter().any(|note| note.contains("are two classes"));
+    // Accents composed or not, a zero-width space, decimals of a whole number.
+    for (class, other) in [("c1", "C1"), ("fureur\u{e9}", "fureure\u{301}"), ("joy", "jo\u{200b}y"), ("1", "1.0")] {
+        assert!(told(class, other), "{class} {other}");
+    }
+    assert!(!told("1", "2") && !told("nan", "inf"));
+    assert_eq!(with("c1", " c1 ").rows.classes, ["c0", "c1"], "spaces around a label are no part of it");
+}
+
+#[test]
+fn vectors_of_zeros_and_ones_are_no_lists_of_labels() {
+    let lines = |vectors: &[&str]| -> String {
+        vectors.iter().enumerate().map(|(i, vector)| format!("{{\"text\":\"text {i} of its own\",\"label\":{vector}}}\n")).collect()
+    };
+    let vectors = lines(&["[0,1,0]", "[1,0,0]", "[]", "[0,0,1]"]);
+    let said = "d.jsonl, line 1, column `label`: lists of 3 zeros and ones are no lists of labels; give each class a column of its own and \
+                name those in `dataset.values`, or write the labels' names";
+    assert_eq!(error(json!({"scheme": "multi"}), "d.jsonl", &vectors), said);
+    assert_eq!(error(json!({}), "d.jsonl", &lines(&["[0,1,0]", "[1,0,0]"])), said);
+    // Two labels that are called so, and ones that the spec speaks of.
+    let pairs = lines(&["[0,1]", "[1]", "[0]", "[0,1]"]);
+    assert_eq!(ingested(json!({"scheme": "multi"}), "d.jsonl", &pairs).rows.classes, ["0", "1"]);
+    let named = json!({"scheme": "multi", "label_map": {"0": "no", "1": "yes"}});
+    assert_eq!(ingested(named, "d.jsonl", &vectors).rows.classes, ["no", "yes"]);
+}
+
+#[test]
+fn a_row_without_a_label_is_one_of_none_or_skipped() {
+    let rows: String = ["\"a\"", "null", "\"b\"", "\"\"", "\"a\"", "\"b\"", "\"a\"", "\"b\""]
+        .iter()
+        .enumerate()
+        .map(|(i, label)| format!("{{\"text\":\"text {i} of its own\",\"label\":{label}}}\n"))
+        .collect();
+    let said = "d.jsonl, line 2, column `label`: the row has no label; leave it out, or set `multiple_labels: skip`";
+    assert_eq!(error(json!({}), "d.jsonl", &rows), said);
+    let skipped = ingested(json!({"multiple_labels": "skip"}), "d.jsonl", &rows);
+    assert_eq!(skipped.rows.rows.len(), 6);
+    assert!(skipped.notes.contains(&"multiple_labels skip: 0 rows of several labels and 2 without a label were left out".to_owned()));
+    assert_eq!(ingested(json!({"scheme": "multi"}), "d.jsonl", &rows).rows.rows.len(), 8);
 }

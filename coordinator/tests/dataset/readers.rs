@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, DictionaryArray, Int64Array, LargeStringArray, ListArray, RecordBatch, StringArray, StringViewArray};
+use arrow_array::{
+    ArrayRef, DictionaryArray, Int32Array, Int64Array, LargeStringArray, ListArray, RecordBatch, StringArray, StringViewArray,
+};
 use limbic::dataset::ingest;
 use limbic_proto::rows::{Row, Split};
 use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
 use serde_json::json;
 
 use crate::{error, file, ingested, spec};
@@ -107,6 +111,22 @@ fn parquet(columns: Vec<(&str, ArrayRef)>, huggingface: Option<&str>) -> Vec<u8>
 }
 
 #[test]
+fn parquet_may_be_compressed_with_snappy_zstd_and_gzip() {
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("text", Arc::new(StringArray::from_iter_values(ROWS.map(|r| r.1)))),
+        ("label", Arc::new(StringArray::from_iter_values(ROWS.map(|r| r.2)))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    for compression in [Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default()), Compression::GZIP(GzipLevel::default())] {
+        let properties = WriterProperties::builder().set_compression(compression).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        let bytes = writer.into_inner().unwrap();
+        assert_eq!(ingest(&spec(json!({})), vec![file("d.parquet", bytes)], &[]).unwrap().rows.rows.len(), ROWS.len(), "{compression}");
+    }
+}
+
+#[test]
 fn parquet_with_strings_of_every_encoding() {
     let texts = ROWS.map(|r| r.1);
     let encodings: [ArrayRef; 4] = [
@@ -152,6 +172,19 @@ fn parquet_label_numbers_get_the_names_the_file_carries() {
     assert_eq!(done.rows.classes, ["anger", "joy"]);
     assert_eq!(done.rows.rows[0].class, 1);
     assert_eq!(done.notes[0], "the numbers in column `labels` were replaced by the 2 label names the file carries");
+    // Hugging Face has -1 for no label; no other number may be without a name.
+    let numbered = |numbers: [i32; 6]| {
+        let labels = Int32Array::from_iter_values(numbers);
+        let columns: Vec<(&str, ArrayRef)> =
+            vec![("text", Arc::new(StringArray::from_iter_values(ROWS.map(|r| r.1)))), ("label", Arc::new(labels))];
+        let names = r#"{"info":{"features":{"label":{"names":["joy","anger"],"_type":"ClassLabel"}}}}"#;
+        ingest(&spec(json!({"multiple_labels": "skip"})), vec![file("d.parquet", parquet(columns, Some(names)))], &[])
+    };
+    assert_eq!(numbered([0, 1, 0, 1, 0, 1]).unwrap().rows.classes, ["anger", "joy"]);
+    let unlabelled = numbered([0, 1, -1, 0, -1, 1]).unwrap_err().to_string();
+    assert!(unlabelled.contains("would have no row of class"), "two rows of each are left: {unlabelled}");
+    let said = "found the number 2, which is none of the 2 labels that the file has names for";
+    assert!(numbered([0, 1, 0, 1, 2, 1]).unwrap_err().to_string().ends_with(said));
     let mapped = spec(json!({"label_map": {"0": "good", "1": "bad"}}));
     assert_eq!(ingest(&mapped, vec![file("d.parquet", bytes)], &[]).unwrap().rows.classes, ["bad", "good"]);
     let plain = ingest(&spec(json!({})), vec![file("d.parquet", parquet(columns(), None))], &[]).unwrap();

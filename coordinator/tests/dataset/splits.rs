@@ -158,3 +158,17 @@ fn declared_groups_weigh_more_than_an_unnamed_split_column() {
         "d.jsonl, line 2: group `0` is in `test` here and in `train` before; name a split column that keeps groups whole, or leave `dataset.split` out to split by shares"
     );
 }
+
+#[test]
+fn shares_that_groups_forbid_are_told() {
+    let line = |i: usize| {
+        let group = if i < 240 { "one".to_owned() } else { i.to_string() };
+        json!({"text": text(i), "label": format!("c{}", i % 2), "author": group}).to_string() + "\n"
+    };
+    let lines: String = (0..300).map(line).collect();
+    let told = |fields: serde_json::Value| ingested(fields, "d.jsonl", &lines).notes.into_iter().find(|note| note.starts_with("shares: "));
+    let said = "shares: train 80 % instead of 70 %, validation 10 % instead of 15 %, test 10 % instead of 15 %, for groups stay whole, and the \
+                largest has 240 of the 300 rows";
+    assert_eq!(told(json!({"group": "author"})).as_deref(), Some(said));
+    assert_eq!(told(json!({})), None);
+}

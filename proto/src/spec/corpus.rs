@@ -139,7 +139,7 @@ pub struct Filters {
     pub duplicates: Duplicates,
 }
 
-/// How many words a text may have; words are what stands between white space.
+/// How many words a text may have; words are what stands between white space, and each character of scripts without it (Chinese, Japanese, Thai and the like).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WordCount {

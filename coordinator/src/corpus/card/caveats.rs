@@ -35,9 +35,11 @@ pub fn caveats(account: &Account<'_>) -> Vec<String> {
 fn labels(account: &Account<'_>) -> String {
     let share = account.given(None);
     if share.of == 0 {
-        return "No person has seen these labels, and no given ones were compared with them (`dataset.label` names a column of \
-                such): how good they are is unknown."
-            .to_owned();
+        let why = match account.spec.dataset.label {
+            Some(_) => "of the given ones none could be compared with them, for no comment that was labelled has one that is a class",
+            None => "no given ones were compared with them (`dataset.label` names a column of such)",
+        };
+        return format!("No person has seen these labels, and {why}: how good they are is unknown.");
     }
     let most = (0..account.spec.classes.len()).max_by_key(|class| account.given(Some(*class)).of).expect("there are classes");
     let always = Share { found: account.given(Some(most)).of, of: share.of };
