@@ -40,7 +40,7 @@ mod temperature;
 
 use crate::product;
 
-pub use bag_of_words::{BagOfWords, BagOfWordsSettings, Regression, Texts};
+pub use bag_of_words::{BagOfWords, Regression, Texts};
 pub use csr::Csr;
 pub use error::ProbeError;
 pub use fitted::{Fitted, Linear, NamedTensor, ProbeKind};
@@ -48,13 +48,13 @@ pub use geometry::Geometry;
 pub use head::{Head, Levels};
 pub use labels::{Labels, Targets, Trial};
 pub use lda::LdaSettings;
-pub use logistic::{ClassWeight, LogisticSettings, OnlineCode};
+pub use logistic::{LogisticSettings, OnlineCode};
 pub use matrix::{Matrix, Split};
 pub use measure::measure;
 pub use mlp::MlpSettings;
 pub use moments::{MOMENT_TENSORS, MomentTensors, Moments, Standard};
 pub use offset_mlp::{OffsetProbe, OffsetSplit};
-pub use report::{FitReport, PathPoint, Score};
+pub use report::{FitReport, PathPoint};
 pub use ridge::RidgeSettings;
 pub use standardizer::Standardizer;
-pub use tfidf::{TfIdf, TfIdfSettings};
+pub use tfidf::TfIdf;

@@ -6,7 +6,7 @@ use super::labels::Targets;
 use super::logistic::{self, LogisticSettings, SparseSplit};
 use super::report::FitReport;
 use super::ridge::{self, RidgeSettings};
-use super::tfidf::{TfIdf, TfIdfSettings};
+use super::tfidf::TfIdf;
 
 /// What is fitted to the words.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,15 +15,6 @@ pub enum Regression {
     Logistic(LogisticSettings),
     /// For anything.
     Ridge(RidgeSettings),
-}
-
-/// Settings of the bag-of-words probe.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BagOfWordsSettings {
-    /// How texts become features.
-    pub features: TfIdfSettings,
-    /// What is fitted to them.
-    pub regression: Regression,
 }
 
 /// Texts with labels.
@@ -47,19 +38,19 @@ pub struct BagOfWords {
 /// Fits vocabulary, weights and (with several strengths) the strength; validation texts never reach the vocabulary.
 ///
 /// # Errors
-/// As [`logistic::fit`] and [`ridge::fit`], or no word is frequent enough for the vocabulary.
+/// As [`logistic::fit`] and [`ridge::fit`], or there are no words.
 pub fn fit<S: AsRef<str>>(
     train: Texts<'_, S>,
     validation: Option<Texts<'_, S>>,
     outputs: usize,
-    settings: &BagOfWordsSettings,
+    regression: &Regression,
 ) -> Result<(BagOfWords, FitReport), ProbeError> {
-    let features = TfIdf::fit(train.texts, &settings.features)?;
+    let features = TfIdf::fit(train.texts)?;
     let x = features.transform(train.texts);
     let held = validation.map(|v| (features.transform(v.texts), v.targets));
     let held = held.as_ref().map(|(x, targets)| SparseSplit { x, targets: *targets });
     let train = SparseSplit { x: &x, targets: train.targets };
-    let (regression, report) = match &settings.regression {
+    let (regression, report) = match regression {
         Regression::Logistic(settings) => logistic::fit_sparse(train, held, outputs, settings)?,
         Regression::Ridge(settings) => ridge::fit_sparse(train, held, outputs, settings)?,
     };

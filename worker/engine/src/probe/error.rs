@@ -73,6 +73,9 @@ pub enum ProbeError {
         /// The scheme.
         scheme: &'static str,
     },
+    /// Training texts without words.
+    #[error("no training text has a word of two letters or digits")]
+    NoWords,
     /// A setting outside its range.
     #[error("{name} is {value}: {need}")]
     Setting {

@@ -14,8 +14,7 @@ use super::report::FitReport;
 use super::standardizer::Standardizer;
 
 /// Settings of the discriminant analysis.
-#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct LdaSettings {
     /// How far each class's covariance is shrunk towards a multiple of the identity, in 0..=1; absent = as Ledoit and Wolf
     /// (2004, "A well-conditioned estimator for large-dimensional covariance matrices") estimate it for the class.

@@ -21,27 +21,13 @@ pub(crate) use members::constant_logit;
 
 pub use online::{OnlineCode, online_code};
 
-/// How rows of different classes weigh in the loss, where a row has one class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClassWeight {
-    /// Every row weighs 1 (times its own weight).
-    #[default]
-    Uniform,
-    /// Rows weigh `n / (K * count of their class)`, scikit-learn's `class_weight="balanced"`.
-    Balanced,
-}
-
 /// Settings of the logistic probe.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogisticSettings {
     /// Candidate strengths `C` (inverse regularisation, scikit-learn's); with more than one, validation rows choose.
     pub strengths: Vec<f64>,
     /// Standardise the features on the training rows first.
     pub standardise: bool,
-    /// How classes weigh.
-    pub class_weight: ClassWeight,
     /// Estimated relative distance of the objective from its minimum at which the solver stops.
     pub tolerance: f64,
     /// Iterations at most, for each strength.
@@ -50,7 +36,7 @@ pub struct LogisticSettings {
 
 impl Default for LogisticSettings {
     fn default() -> Self {
-        Self { strengths: vec![1.0], standardise: true, class_weight: ClassWeight::Uniform, tolerance: 1e-9, max_iterations: 5000 }
+        Self { strengths: vec![1.0], standardise: true, tolerance: 1e-9, max_iterations: 5000 }
     }
 }
 
@@ -245,7 +231,7 @@ fn path(
 ) -> Vec<Result<(Fitted, FitReport), ProbeError>> {
     let mut problems = Vec::new();
     let members: Vec<Result<Member, ProbeError>> =
-        trials.iter().map(|trial| Member::enlist(trial, space.samples(), outputs, settings.class_weight, &mut problems)).collect();
+        trials.iter().map(|trial| Member::enlist(trial, space.samples(), outputs, &mut problems)).collect();
     let stop = Stop { tolerance: settings.tolerance, max_iterations: settings.max_iterations };
     let mut solver = Solver::new(space, problems, stop);
     let mut paths: Vec<(Vec<PathPoint>, Option<Fitted>)> = trials.iter().map(|_| (Vec::new(), None)).collect();

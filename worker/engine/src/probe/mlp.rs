@@ -15,8 +15,7 @@ use super::standardizer::Standardizer;
 /// spec the default batch is 32), small enough to train in a fraction of a second, and inputs are standardised because
 /// residual streams hold a few columns hundreds of times larger than the rest. On thousands instead of hundreds of thousands
 /// of rows, one epoch at 1e-4 is far too little: raise `epochs` (with validation rows and `patience`).
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MlpSettings {
     /// Hidden units, `h`.
     pub hidden: usize,

@@ -59,29 +59,6 @@ impl PathPoint {
     }
 }
 
-/// Log-loss (nats per row) and accuracy (share of rows whose label has the highest probability).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Score {
-    /// Mean of `-ln p(label)`.
-    pub log_loss: f64,
-    /// Share of rows predicted right, ties going to the lower class.
-    pub accuracy: f64,
-}
-
-impl Score {
-    /// Scores probabilities `[n, classes]` against labels `[n]`; row weights count where given.
-    pub fn of(probabilities: &[f32], labels: &[u32], weights: Option<&[f32]>, classes: usize) -> Self {
-        let (mut loss, mut right, mut total) = (0f64, 0f64, 0f64);
-        for (i, (row, &label)) in probabilities.chunks_exact(classes).zip(labels).enumerate() {
-            let weight = weights.map_or(1.0, |w| f64::from(w[i]));
-            loss -= weight * f64::from(row[label as usize].max(f32::MIN_POSITIVE)).ln();
-            right += if argmax(row) == label as usize { weight } else { 0.0 };
-            total += weight;
-        }
-        Self { log_loss: loss / total, accuracy: right / total }
-    }
-}
-
 /// Index of the largest value; the lowest index among equals.
 pub fn argmax(row: &[f32]) -> usize {
     let mut best = 0;

@@ -20,8 +20,7 @@ use super::temperature::calibrated;
 pub use sparse::fit_sparse;
 
 /// Settings of the ridge probe.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RidgeSettings {
     /// Candidate penalties `alpha` (scikit-learn's); with more than one, validation rows choose.
     pub alphas: Vec<f64>,

@@ -1,8 +1,7 @@
 //! Bad input is named: which row, which column, which class, which setting.
 
 use limbic_engine::probe::{
-    BagOfWordsSettings, Labels, LogisticSettings, Matrix, MlpSettings, ProbeError, Regression, Split, Texts, TfIdf, TfIdfSettings,
-    bag_of_words, logistic, majority, mlp,
+    Labels, LogisticSettings, Matrix, MlpSettings, ProbeError, Regression, Split, Texts, TfIdf, bag_of_words, logistic, majority, mlp,
 };
 
 use super::Data;
@@ -82,8 +81,8 @@ fn settings_are_judged() {
         assert!(matches!(mlp::fit(&data.split(), None, 3, &settings), Err(ProbeError::Setting { .. })), "{settings:?}");
     }
     let texts = ["a b c", "? !"];
-    assert!(matches!(TfIdf::fit(&texts, &TfIdfSettings::default()), Err(ProbeError::Setting { name: "least-texts", .. })));
-    let settings = BagOfWordsSettings { features: TfIdfSettings::default(), regression: Regression::Logistic(LogisticSettings::default()) };
+    assert!(matches!(TfIdf::fit(&texts), Err(ProbeError::NoWords)));
+    let regression = Regression::Logistic(LogisticSettings::default());
     let train = Texts { texts: &["good day", "bad day"][..], targets: Labels::Single(&[0, 0]).into() };
-    assert!(bag_of_words::fit(train, None, 2, &settings).is_err());
+    assert!(bag_of_words::fit(train, None, 2, &regression).is_err());
 }

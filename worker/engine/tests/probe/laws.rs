@@ -1,8 +1,8 @@
 //! What must hold of every fit: probabilities, invariances, monotonicity, determinism, choice of strength, storage.
 
 use limbic_engine::probe::{
-    BagOfWordsSettings, FitReport, Fitted, Labels, LogisticSettings, Matrix, ProbeKind, Regression, Split, Standardizer, Texts,
-    TfIdfSettings, Trial, bag_of_words, logistic, majority,
+    FitReport, Fitted, Labels, LogisticSettings, Matrix, ProbeKind, Regression, Split, Standardizer, Texts, Trial, bag_of_words, logistic,
+    majority,
 };
 use limbic_proto::rows::Scheme;
 use proptest::prelude::*;
@@ -321,8 +321,8 @@ fn words_tell_classes_apart() {
     let texts: Vec<&str> = happy.into_iter().chain(sad).collect();
     let y = [0, 0, 0, 0, 1, 1, 1, 1];
     let train = Texts { texts: &texts[..], targets: Labels::Single(&y).into() };
-    let settings = BagOfWordsSettings { features: TfIdfSettings::default(), regression: Regression::Logistic(LogisticSettings::path()) };
-    let (probe, report) = bag_of_words::fit(train, Some(train), 2, &settings).unwrap();
+    let regression = Regression::Logistic(LogisticSettings::path());
+    let (probe, report) = bag_of_words::fit(train, Some(train), 2, &regression).unwrap();
     assert_eq!(report.strength, Some(100.0));
     let p = probe.predict(&["a happy, glad cat", "the sad and lonely cat", "zzz"]);
     assert!(p[0] > 0.8 && p[3] > 0.8 && (p[4] - 0.5).abs() < 0.2, "{p:?}");

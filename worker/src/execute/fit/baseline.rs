@@ -1,8 +1,6 @@
 //! The baselines that need no model: the class shares of train, and the words alone.
 
-use limbic_engine::probe::{
-    BagOfWordsSettings, NamedTensor, ProbeError, Regression, Texts, TfIdfSettings, bag_of_words, majority as shares,
-};
+use limbic_engine::probe::{NamedTensor, ProbeError, Regression, Texts, bag_of_words, majority as shares};
 use limbic_proto::key::Digest;
 use limbic_proto::rows::{Rows, Split};
 use limbic_proto::spec::{Baseline, ProbeSpec};
@@ -70,9 +68,8 @@ pub(super) fn bag_of_words(spec: &FitUnit, study: &Study, texts: &Digest) -> Res
     };
     let outputs = study.classes().len();
     let [train, validation, test] = Split::ALL.map(|split| Words::of(study, split));
-    let settings = BagOfWordsSettings { features: TfIdfSettings::default(), regression };
     let held = (!validation.texts.is_empty()).then(|| validation.texts());
-    let (fitted, report) = bag_of_words::fit(train.texts(), held, outputs, &settings).map_err(|e| failed(Baseline::BagOfWords, &e))?;
+    let (fitted, report) = bag_of_words::fit(train.texts(), held, outputs, &regression).map_err(|e| failed(Baseline::BagOfWords, &e))?;
     let parts = parts(study);
     let sizes = (parts.train.len(), parts.validation.len(), parts.test.len());
     let idf = fitted.features.idf().to_vec();

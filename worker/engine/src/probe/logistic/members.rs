@@ -1,6 +1,6 @@
 //! What a trial's labels ask of the solver, and the probe that its solutions make.
 
-use super::{ClassWeight, linear};
+use super::linear;
 use crate::probe::error::ProbeError;
 use crate::probe::fitted::{Fitted, ProbeKind};
 use crate::probe::head::{Head, Levels};
@@ -38,7 +38,6 @@ impl Member {
         trial: &Trial<'a>,
         rows: usize,
         outputs: usize,
-        class_weight: ClassWeight,
         problems: &mut Vec<Problem<'a>>,
     ) -> Result<Member, ProbeError> {
         let targets = &trial.train;
@@ -47,7 +46,7 @@ impl Member {
         match targets.labels {
             Labels::Single(labels) => {
                 let half = if outputs == 2 { 0.5 } else { 1.0 };
-                let weights = row_weights(labels, targets.weights, outputs, class_weight)?;
+                let weights = row_weights(labels, targets.weights, outputs)?;
                 let weights = weights.into_iter().map(|w| (w * half) as f32).collect();
                 problems.push(Problem { loss: Loss::Multinomial { labels, classes: outputs }, weights });
                 let shared = |_| Class::Shared(problems.len() - 1);
@@ -153,16 +152,8 @@ pub(crate) fn constant_logit(value: f32, total: f64) -> f32 {
     if value > 0.5 { odds } else { -odds }
 }
 
-/// Weight of each row in the loss, `[n]`, from its own and its class's.
-fn row_weights(labels: &[u32], weights: Option<&[f32]>, classes: usize, class_weight: ClassWeight) -> Result<Vec<f64>, ProbeError> {
+/// Weight of each row in the loss, `[n]`. Every class must have a row that weighs anything.
+fn row_weights(labels: &[u32], weights: Option<&[f32]>, classes: usize) -> Result<Vec<f64>, ProbeError> {
     class_totals(labels, weights, classes)?;
-    let counts = class_totals(labels, None, classes)?;
-    let rows = labels.iter().enumerate().map(|(i, &label)| {
-        let own = weights.map_or(1.0, |w| f64::from(w[i]));
-        match class_weight {
-            ClassWeight::Uniform => own,
-            ClassWeight::Balanced => own * labels.len() as f64 / (classes as f64 * counts[label as usize]),
-        }
-    });
-    Ok(rows.collect())
+    Ok((0..labels.len()).map(|i| weights.map_or(1.0, |w| f64::from(w[i]))).collect())
 }
