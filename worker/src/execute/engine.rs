@@ -96,21 +96,20 @@ impl EngineExecutor {
             true => Ok(()),
             false => Err(ExecuteError::Version { unit: unit.spec.key(), what, asked, known }),
         };
-        match &unit.spec {
+        let parts = inputs.parts(unit.spec.key(), self.keep_after);
+        let output = match &unit.spec {
             UnitSpec::Extract(spec) => {
                 version("the engine", spec.version, ENGINE_VERSION)?;
                 let rows = super::rows(unit, &spec.rows, inputs)?;
                 super::check_moments(unit, spec.moments, &rows)?;
                 let model = self.models.get(&spec.model, unit, &self.backends, inputs, progress)?;
-                let parts = inputs.parts(unit.spec.key(), self.keep_after);
-                extract::extract(spec, unit, model, &rows, &parts, progress).map(|output| Output { blocks: parts.any(), ..output })
+                extract::extract(spec, unit, model, &rows, &parts, progress)
             }
             UnitSpec::Prompt(spec) => {
                 version("the engine", spec.version, ENGINE_VERSION)?;
                 let rows = super::rows(unit, &spec.rows, inputs)?;
                 let model = self.models.get(&spec.model, unit, &self.backends, inputs, progress)?;
-                let parts = inputs.parts(unit.spec.key(), self.keep_after);
-                prompt::prompt(spec, unit, model, rows.slice(), &parts, progress).map(|output| Output { blocks: parts.any(), ..output })
+                prompt::prompt(spec, unit, model, rows.slice(), &parts, progress)
             }
             UnitSpec::Judge(spec) => {
                 version("the engine", spec.version, ENGINE_VERSION)?;
@@ -121,14 +120,14 @@ impl EngineExecutor {
             UnitSpec::Fit(spec) => {
                 let repeated = inputs.rows(&unit.hints.dataset)?.repeat();
                 version("the probes", spec.version, Versions::CURRENT.fit(&spec.probes, repeated))?;
-                let parts = inputs.parts(unit.spec.key(), self.keep_after);
-                fit::fit(spec, unit, inputs, &parts, progress).map(|output| Output { blocks: parts.any(), ..output })
+                fit::fit(spec, unit, inputs, &parts, progress)
             }
             UnitSpec::Transfer(spec) => {
                 version("the probes", spec.version, PROBE_VERSION)?;
                 fit::transfer(spec, unit, inputs, progress)
             }
-        }
+        };
+        output.map(|output| Output { blocks: parts.any(), ..output })
     }
 }
 
@@ -144,8 +143,7 @@ impl Executor for EngineExecutor {
             }
             // Probes are fitted without it.
             Ok(_) if unit.spec.kind().runs_model() => self.strikes = 0,
-            Ok(_) => {}
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
         result
     }

@@ -94,10 +94,9 @@ pub(super) fn judge(
     Ok(Output { artifacts: vec![(SCORES, file.content()?)], tokens: scored.tokens + calibration.tokens, counts, ..Output::default() })
 }
 
-/// The digest of what determines verdicts beside the replies. What was kept before the device was part of it is a CPU's.
+/// The digest of what determines verdicts beside the replies.
 fn asked(spec: &JudgeUnit, device: &str) -> Digest {
-    let of = if device == "cpu" { "verdict".to_owned() } else { format!("verdict of {device}") };
-    Digest::of_json(&(of, spec.version, &spec.model, &spec.prompt, &spec.answers, spec.too_long))
+    Digest::of_json(&("verdict", device, spec.version, &spec.model, &spec.prompt, &spec.answers, spec.too_long))
 }
 
 fn key(asked: &Digest, text: &str) -> Digest {

@@ -1,4 +1,4 @@
-//! Batches: length-sorted rows filled to a token budget, and what becomes of a batch that failed.
+//! Batches: rows, or groups of such, filled to a token budget, and what becomes of a batch that failed.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,7 +8,7 @@ use super::ExtractError;
 
 /// The batches that are still to be run.
 ///
-/// At first they depend on the rows' lengths and the budget alone, the longest rows first. A batch for which the memory does not
+/// At first they depend on the rows' lengths, their groups and the budget alone, what has the most tokens first. A batch for which the memory does not
 /// suffice comes back in halves, and so do all that follow; rows' numbers don't depend on it.
 pub(crate) struct Queue<'a> {
     lengths: &'a [usize],
@@ -45,7 +45,8 @@ impl<'a> Queue<'a> {
         Queue::of_groups(lengths, (0..lengths.len()).collect(), budget)
     }
 
-    /// All rows of the given lengths; those of one group stay in one batch until memory is short.
+    /// All rows of the given lengths; those of one group stay in one batch until memory is short, though they have more tokens than the
+    /// budget: of rows that begin alike fewer are run.
     pub(crate) fn of_groups(lengths: &'a [usize], groups: Vec<usize>, budget: usize) -> Queue<'a> {
         let mut queue = Queue { lengths, groups, budget, left: VecDeque::new(), alone: false, memory_retries: 0 };
         queue.fill((0..lengths.len()).collect());
