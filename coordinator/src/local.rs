@@ -5,10 +5,12 @@ use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::Parser;
+use limbic_core::machine::{Event, WorkerId};
 use limbic_proto::logs::LogFormat;
 use limbic_proto::takes::Takes;
 use tokio::process::{Child, Command};
 
+use crate::coordinator::Handle;
 use crate::failure::{Failure, exit};
 
 /// How often a worker that crashed is started again.
@@ -20,7 +22,9 @@ const LOG: &str = "warn,limbic_worker::session::attempt=error";
 /// What a group of workers is started with.
 #[derive(Debug, Clone)]
 pub struct Crew {
-    /// The coordinator's address.
+    /// The coordinator.
+    pub handle: Handle,
+    /// Its address.
     pub coordinator: String,
     /// How many.
     pub workers: usize,
@@ -55,13 +59,18 @@ impl Crew {
             // Whatever the surroundings say: these are all the workers that the sweep has.
             .args(["--takes", Takes::All.as_str()])
             .args(["--threads", &share(self.cores, self.workers, number).to_string(), "--log-format", self.log_format.as_str()])
-            .args(["--id", &format!("local-{}-{number}-{start}", std::process::id())])
+            .args(["--id", &name(number, start)])
             .env("LIMBIC_LOG", std::env::var("LIMBIC_LOG").unwrap_or_else(|_| LOG.to_owned()))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
     }
+}
+
+/// The name of a worker that was started so often before.
+fn name(number: usize, start: u32) -> String {
+    format!("local-{}-{number}-{start}", std::process::id())
 }
 
 /// The cores of one of several workers.
@@ -83,6 +92,8 @@ async fn keep(crew: Crew, number: usize) -> Result<(), Failure> {
             }
             _ => tracing::warn!(number, %status, "a worker ended; starting another"),
         }
+        // Else what it held would wait until its lease runs out.
+        crew.handle.event(Event::Gone { worker: WorkerId(name(number, start)) }).await.map_err(Failure::again)?;
         tokio::time::sleep(Duration::from_millis(200 * u64::from(start + 1))).await;
     }
     Err(Failure::again(format_args!("worker {number} crashed {RESTARTS} times: is there enough memory? try --workers 1")))

@@ -224,6 +224,7 @@ impl Machine {
             Event::AllOpen => self.on_all_open(),
             Event::Failed { worker, unit, attempt, error, permanent } => self.on_failed(&worker, unit, &attempt, error, permanent),
             Event::Withdrawn { unit, attempt } => self.on_withdrawn(unit, &attempt),
+            Event::Gone { worker } => self.on_gone(&worker),
             Event::Released { worker, unit, attempt } => self.on_released(&worker, unit, &attempt),
             Event::Pause { sweep, by } => self.on_pause(&sweep, by),
             Event::Resume { sweep } => self.on_resume(&sweep),

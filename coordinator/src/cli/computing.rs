@@ -289,7 +289,14 @@ impl Running {
         handle.all_open().await.map_err(Failure::again)?;
         let served = tokio::spawn(server::serve(listener, handle.clone(), std::future::pending()));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let crew = Crew { coordinator: format!("http://{address}"), workers, cores, device: device.to_owned(), log_format };
+        let crew = Crew {
+            handle: handle.clone(),
+            coordinator: format!("http://{address}"),
+            workers,
+            cores,
+            device: device.to_owned(),
+            log_format,
+        };
         Ok(Running { handle, superseded, crew: tokio::spawn(crew.run()), served })
     }
 }

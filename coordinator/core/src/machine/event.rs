@@ -186,6 +186,11 @@ pub enum Event {
         /// The attempt.
         attempt: String,
     },
+    /// A worker's process has ended, as whoever started it saw: what it holds is lost.
+    Gone {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// A worker gives an attempt back.
     Released {
         /// The worker.
@@ -254,6 +259,7 @@ impl Event {
             | Event::Retry { .. }
             | Event::Again { .. }
             | Event::Withdrawn { .. }
+            | Event::Gone { .. }
             | Event::Tick => None,
         }
     }

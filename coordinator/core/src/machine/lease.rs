@@ -87,6 +87,12 @@ impl Leases {
         self.by_unit.values().map(|lease| lease.expires).min()
     }
 
+    /// Takes out a worker's leases.
+    pub fn take_of(&mut self, worker: &WorkerId) -> Vec<Lease> {
+        let keys: Vec<_> = self.by_unit.iter().filter(|(_, lease)| lease.worker == *worker).map(|(key, _)| key.clone()).collect();
+        keys.into_iter().filter_map(|key| self.by_unit.remove(&key)).collect()
+    }
+
     /// Takes out a lease that has run out by `now`.
     pub fn pop_expired(&mut self, now: Duration) -> Option<Lease> {
         let (unit, attempt) = self.by_unit.iter().find(|(_, lease)| lease.expires <= now).map(|(key, _)| key.clone())?;

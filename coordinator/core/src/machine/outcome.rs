@@ -201,6 +201,14 @@ impl Machine {
         }
     }
 
+    /// A worker has ended: its leases needn't run out first.
+    pub(super) fn on_gone(&mut self, worker: &WorkerId) {
+        self.workers.remove(worker);
+        for lease in self.leases.take_of(worker) {
+            self.lose(lease);
+        }
+    }
+
     /// A lease has run out.
     pub(super) fn lose(&mut self, lease: Lease) {
         self.ended(&lease, Ending::Lost);

@@ -180,3 +180,19 @@ fn asking_again_costs_no_budget_and_is_carried_out_by_the_next_coordinator() {
     }
     assert_eq!((bench.store[&order[5]], bench.records(is_quarantine)), (10, 0));
 }
+
+#[test]
+fn what_a_worker_held_that_has_ended_is_granted_again_at_once() {
+    let mut bench = Bench::new(six_units());
+    let first = bench.grant("w").unwrap();
+    bench.send(Event::Gone { worker: "w".into() });
+    assert!(bench.status().workers.is_empty());
+    assert_eq!((bench.status().attempts.lost, bench.units().running), (1, 0));
+    let second = bench.grant("v").unwrap();
+    assert_eq!(second.held.unit, first.held.unit, "nothing has to run out");
+    // A commit that it had made before counts all the same, and so does its end that is told twice.
+    bench.send(Event::Gone { worker: "w".into() });
+    bench.commit(&first);
+    assert_eq!((bench.status().attempts.lost, bench.units().committed), (1, 1));
+    bench.send(Event::Gone { worker: "nobody".into() });
+}
