@@ -19,13 +19,13 @@ use limbic_proto::spec::BadRows;
 use crate::model::Model;
 use crate::prompt::Prompt;
 
-pub(crate) use batch::{Queue, Verdict};
+pub(crate) use batch::{Alike, Queue, Verdict};
 pub use pairs::partners;
 pub(crate) use prefix::{Prefix, families, shared};
 pub use run::extract;
 pub(crate) use run::told;
 pub(crate) use sampling::{Sampler, log_sum_exp};
-pub(crate) use tree::{Leaf, Tokens, neighbours, plant};
+pub(crate) use tree::{Leaf, Tokens, plant, planted};
 
 /// Tokens per pass where a request does not say.
 pub(crate) const BATCH_TOKENS: usize = 1024;
@@ -103,18 +103,28 @@ impl Request {
     pub fn batches(&self, prompts: &[Prompt]) -> Vec<Vec<usize>> {
         let (shared, reply) = (self.shared(prompts), self.reply_tokens());
         let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.ids.len() - shared + reply).collect();
-        let mut queue = Queue::of_groups(&lengths, self.groups(prompts, shared), self.budget());
+        let rows = self.own_of_all(prompts, shared);
+        let mut queue = self.queue(&lengths, &rows, self.budget());
         std::iter::from_fn(|| queue.next()).collect()
     }
 
-    /// For every prompt, a number that it shares with those that it is best run together with, of prompts that all begin with so many
-    /// `shared` tokens: those whose replies it reads or that read its own; or those that it has most tokens in common with.
-    fn groups(&self, prompts: &[Prompt], shared: usize) -> Vec<usize> {
-        if self.continues() {
-            return self.exchanging(prompts.len());
+    /// How many tokens are run of a batch of these prompts' rows, behind the `shared` ones that all begin with and without continuations.
+    pub fn tokens(&self, prompts: &[Prompt], batch: &[usize], shared: usize) -> usize {
+        let rows: Vec<Tokens<'_>> = batch.iter().map(|&row| self.own(&prompts[row], shared)).collect();
+        if self.continues() { rows.iter().map(|row| row.ids.len()).sum() } else { planted(&rows) }
+    }
+
+    /// All prompts' tokens behind `shared` ones that they begin with.
+    fn own_of_all<'p>(&self, prompts: &'p [Prompt], shared: usize) -> Vec<Tokens<'p>> {
+        prompts.iter().map(|prompt| self.own(prompt, shared)).collect()
+    }
+
+    /// The batches of rows with such tokens of their own: rows whose replies are exchanged together, else such as begin alike.
+    fn queue<'q>(&self, lengths: &'q [usize], rows: &'q [Tokens<'q>], budget: usize) -> Queue<'q> {
+        match self.continues() {
+            true => Queue::of_groups(lengths, self.exchanging(rows.len()), budget),
+            false => Queue::of_alike(lengths, Alike { rows, further: self.reply_tokens() }, budget),
         }
-        let rows: Vec<Tokens<'_>> = prompts.iter().map(|prompt| self.own(prompt, shared)).collect();
-        neighbours(&rows, self.reply_tokens(), self.budget())
     }
 
     /// Tokens of all rows under way, of their prompts and continuations together.

@@ -1,14 +1,14 @@
 //! How likely a model finds given answers after a prompt.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use candle_core::Tensor;
 use limbic_proto::spec::BadRows;
 use rayon::prelude::*;
 
 use crate::extraction::{
-    BATCH_TOKENS, ExtractError, OnProgress, Prefix, Progress, Queue, Tokens, Verdict, families, log_sum_exp, neighbours, plant, shared,
-    told,
+    Alike, BATCH_TOKENS, ExtractError, OnProgress, Prefix, Progress, Queue, Tokens, Verdict, families, log_sum_exp, plant, shared, told,
 };
 use crate::kernel::pick;
 use crate::model::{Model, Plan};
@@ -71,7 +71,7 @@ pub fn label_log_likelihoods(
     let distinct: Vec<Prompt> = copies.iter().map(|rows| prompts[rows[0]].clone()).collect();
     let mut out = Likelihoods { rows: vec![vec![0.0; labels.len()]; prompts.len()], ..Likelihoods::default() };
     let progress = Progress { rows: 0, tokens: 0 };
-    let mut scoring = Scoring { model, prompts: Vec::new(), labels, prefix: Prefix::default(), on_progress, progress };
+    let mut scoring = Scoring { model, prompts: Rc::default(), labels, prefix: Prefix::default(), on_progress, progress };
     for family in families(&distinct, Prompt::last, budget) {
         let copies: Vec<&[usize]> = family.iter().map(|&at| copies[at].as_slice()).collect();
         scoring.prompts = family.iter().map(|&at| distinct[at].clone()).collect();
@@ -108,7 +108,7 @@ fn own(prompt: &Prompt, shared: usize) -> Tokens<'_> {
 struct Scoring<'a> {
     model: &'a Model,
     /// Prompts of one family, each once.
-    prompts: Vec<Prompt>,
+    prompts: Rc<[Prompt]>,
     labels: &'a [Vec<u32>],
     /// What these begin with; it is run once.
     prefix: Prefix,
@@ -123,8 +123,9 @@ impl Scoring<'_> {
         self.read_prefix()?;
         let behind: usize = self.labels.iter().map(|l| l.len() - 1).sum();
         let lengths: Vec<usize> = self.prompts.iter().map(|p| self.prefix.own(p).len() + behind).collect();
-        let rows: Vec<Tokens<'_>> = self.prompts.iter().map(|prompt| own(prompt, self.prefix.len())).collect();
-        let mut queue = Queue::of_groups(&lengths, neighbours(&rows, behind, budget), budget);
+        let prompts = Rc::clone(&self.prompts);
+        let rows: Vec<Tokens<'_>> = prompts.iter().map(|prompt| own(prompt, self.prefix.len())).collect();
+        let mut queue = Queue::of_alike(&lengths, Alike { rows: &rows, further: behind }, budget);
         while let Some(batch) = queue.next() {
             let tokens = self.progress.tokens;
             match self.batch(&batch) {
@@ -189,9 +190,6 @@ impl Scoring<'_> {
         let cache = self.prefix.beginning(&self.model.decoder, first.tokens.len())?;
         let states = self.run(&first, &Plan { cache: Some(&cache), store: Some(&places), kept: &kept, ..Plan::default() })?;
         let states = pick(&states, &lasts.iter().map(|last| kept.partition_point(|at| (*at as usize) < *last) as u32).collect::<Vec<_>>())?;
-        // The state before a label's first token is the prompt's last one, whichever the label.
-        let opening = Scores::new(self.model, &states)?;
-
         let mut second = Pass::default();
         for leaf in &leaves {
             let mut before = self.prefix.before();
@@ -205,30 +203,33 @@ impl Scoring<'_> {
             false => Some(self.run(&second, &Plan { cache: Some(&cache), ..Plan::default() })?),
         };
         let inner: usize = self.labels.iter().map(|l| l.len() - 1).sum();
+        let scores = |of: &Tensor, from: usize, count: usize| Scores::new(self.model, &of.narrow(0, from, count)?.contiguous()?);
         let mut out = Vec::with_capacity(rows.len());
         // So many rows at a time that a product with the LM head reads it once for many positions.
         let together = (SCORED / inner.max(1)).max(1);
-        for (chunk, rows) in rows.chunks(together).enumerate() {
-            let slots = chunk * together;
-            let later = match &following {
-                Some(states) => Some(Scores::new(self.model, &states.narrow(0, slots * inner, rows.len() * inner)?.contiguous()?)?),
-                None => None,
-            };
-            for (slot, &row) in rows.iter().enumerate() {
-                let mut place = slot * inner;
-                let mut scores = Vec::with_capacity(self.labels.len());
-                for label in self.labels {
-                    let mut sum = opening.log_probability(slots + slot, label[0]);
-                    for &token in &label[1..] {
-                        sum += later.as_ref().map_or(f64::NAN, |l| l.log_probability(place, token));
-                        place += 1;
+        for (block, rows) in rows.chunks(SCORED).enumerate() {
+            let first = block * SCORED;
+            // The state before a label's first token is the prompt's last one, whichever the label.
+            let opening = scores(&states, first, rows.len())?;
+            for (chunk, rows) in rows.chunks(together).enumerate() {
+                let slots = chunk * together;
+                let later = following.as_ref().map(|of| scores(of, (first + slots) * inner, rows.len() * inner)).transpose()?;
+                for (slot, &row) in rows.iter().enumerate() {
+                    let mut place = slot * inner;
+                    let mut scores = Vec::with_capacity(self.labels.len());
+                    for label in self.labels {
+                        let mut sum = opening.log_probability(slots + slot, label[0]);
+                        for &token in &label[1..] {
+                            sum += later.as_ref().map_or(f64::NAN, |l| l.log_probability(place, token));
+                            place += 1;
+                        }
+                        if !sum.is_finite() {
+                            return Err(ExtractError::ScoresNotFinite { row });
+                        }
+                        scores.push(sum);
                     }
-                    if !sum.is_finite() {
-                        return Err(ExtractError::ScoresNotFinite { row });
-                    }
-                    scores.push(sum);
+                    out.push(scores);
                 }
-                out.push(scores);
             }
         }
         Ok(out)

@@ -164,7 +164,7 @@ fn cut(prompts: &[Prompt], request: &Request) -> Vec<Vec<usize>> {
     families.iter().flat_map(of_family).collect()
 }
 
-/// The same of one family: blocks go from long prompts to short ones, and rows that read one another's replies stay together. A
+/// The same of one family: each block has some of the batches in their order, and rows that read one another's replies stay together. A
 /// single block has all rows in order.
 fn cut_family(prompts: &[Prompt], request: &Request) -> Vec<Vec<usize>> {
     let shared = request.shared(prompts);
@@ -177,7 +177,7 @@ fn cut_family(prompts: &[Prompt], request: &Request) -> Vec<Vec<usize>> {
             (batches, tokens) = (0, 0);
         }
         batches += 1;
-        tokens += batch.iter().map(|&row| prompts[row].ids.len() - shared + reply).sum::<usize>();
+        tokens += request.tokens(prompts, &batch, shared) + reply * batch.len();
         blocks.last_mut().expect("there is always one").extend(batch);
     }
     blocks.iter_mut().for_each(|block| block.sort_unstable());

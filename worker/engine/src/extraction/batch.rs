@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use limbic_proto::spec::BadRows;
 
 use super::ExtractError;
+use super::tree::{Tokens, neighbours};
 
 /// The batches that are still to be run.
 ///
@@ -14,12 +15,23 @@ pub(crate) struct Queue<'a> {
     lengths: &'a [usize],
     /// The group that each row is in.
     groups: Vec<usize>,
+    /// What rows begin with, where groups are of such as begin alike.
+    alike: Option<Alike<'a>>,
     budget: usize,
     left: VecDeque<Part>,
     /// Whether the batch that was given last stays by itself.
     alone: bool,
     /// How often the budget was halved.
     pub memory_retries: u64,
+}
+
+/// Rows that begin alike, to be grouped by that.
+#[derive(Clone, Copy)]
+pub(crate) struct Alike<'a> {
+    /// All rows' tokens.
+    pub rows: &'a [Tokens<'a>],
+    /// How many further tokens each has.
+    pub further: usize,
 }
 
 /// Rows that are run together.
@@ -45,10 +57,20 @@ impl<'a> Queue<'a> {
         Queue::of_groups(lengths, (0..lengths.len()).collect(), budget)
     }
 
+    /// All rows of the given lengths; such as begin alike are run together, as many as have `budget` tokens when what they share counts
+    /// once.
+    pub(crate) fn of_alike(lengths: &'a [usize], alike: Alike<'a>, budget: usize) -> Queue<'a> {
+        let alike = Some(alike);
+        let mut queue =
+            Queue { lengths, groups: vec![0; lengths.len()], alike, budget, left: VecDeque::new(), alone: false, memory_retries: 0 };
+        queue.fill((0..lengths.len()).collect());
+        queue
+    }
+
     /// All rows of the given lengths; those of one group stay in one batch until memory is short, though they have more tokens than the
     /// budget: of rows that begin alike fewer are run.
     pub(crate) fn of_groups(lengths: &'a [usize], groups: Vec<usize>, budget: usize) -> Queue<'a> {
-        let mut queue = Queue { lengths, groups, budget, left: VecDeque::new(), alone: false, memory_retries: 0 };
+        let mut queue = Queue { lengths, groups, alike: None, budget, left: VecDeque::new(), alone: false, memory_retries: 0 };
         queue.fill((0..lengths.len()).collect());
         queue
     }
@@ -57,11 +79,17 @@ impl<'a> Queue<'a> {
     /// exceeds the budget is broken up.
     fn fill(&mut self, mut rows: Vec<usize>) {
         rows.sort_unstable();
+        if let Some(Alike { rows: all, further }) = self.alike {
+            let tokens: Vec<Tokens<'_>> = rows.iter().map(|&row| all[row]).collect();
+            for (row, group) in rows.iter().zip(neighbours(&tokens, further, self.budget)) {
+                self.groups[*row] = group;
+            }
+        }
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         rows.into_iter().for_each(|row| groups.entry(self.groups[row]).or_default().push(row));
         let mut parts: Vec<Vec<usize>> = Vec::new();
         for group in groups.into_values() {
-            match self.tokens(&group) > self.budget && self.memory_retries > 0 {
+            match self.alike.is_none() && self.tokens(&group) > self.budget && self.memory_retries > 0 {
                 true => parts.extend(group.into_iter().map(|row| vec![row])),
                 false => parts.push(group),
             }

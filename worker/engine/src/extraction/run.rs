@@ -38,7 +38,8 @@ pub fn extract(model: &Model, prompts: &[Prompt], request: &Request, on_progress
     };
     run.read_prefix()?;
     let lengths: Vec<usize> = (0..prompts.len()).map(|row| run.length(row)).collect();
-    let mut queue = Queue::of_groups(&lengths, request.groups(prompts, run.prefix.len()), run.budget);
+    let own = request.own_of_all(prompts, run.prefix.len());
+    let mut queue = request.queue(&lengths, &own, run.budget);
     while let Some(batch) = queue.next() {
         run.begin(&batch);
         if let Err(error) = run.batch(&batch, &mut queue) {

@@ -60,9 +60,9 @@ const UNSEEN: f64 = 1e30;
 /// Where a block's keys come from.
 #[derive(Debug)]
 enum Keys {
-    /// Cache rows, ascending and each once, then those of the pass's tokens `own`, for all queries alike; the mask is
+    /// Cache rows, then those of the pass's tokens `own`, both ascending and each once, for all queries alike; the mask is
     /// `[tokens, cached + own]`.
-    Alike { cached: Vec<Range<usize>>, own: Range<usize> },
+    Alike { cached: Vec<Range<usize>>, own: Vec<Range<usize>> },
     /// Of sequences with one new token, as replies have that are decoded, each has its own prefix's, filled up to the longest, and
     /// then its own: cache rows `[tokens * longest]`; the mask is `[tokens, 1, 1, longest + 1]`. So the work grows with the rows, not
     /// with their square.
@@ -104,11 +104,6 @@ impl Blocks {
     }
 }
 
-/// The first of the pass's tokens that a sequence sees.
-fn root(sequence: &Sequence) -> usize {
-    sequence.stem.first().map_or(sequence.start, |stem| stem.start)
-}
-
 fn held(ranges: &[Range<usize>]) -> usize {
     ranges.iter().map(ExactSizeIterator::len).sum()
 }
@@ -122,7 +117,7 @@ fn large(sequence: &Sequence) -> bool {
 fn parts(sequence: &Sequence) -> Vec<Range<usize>> {
     let (mut parts, mut from, end) = (Vec::new(), sequence.start, sequence.start + sequence.len);
     while from < end {
-        let keys = held(&sequence.prefix) + from - root(sequence) + TOKENS;
+        let keys = sequence.before() + from - sequence.start + TOKENS;
         let to = end.min(from + (PAIRS / keys).clamp(1, TOKENS));
         parts.push(from..to);
         from = to;
@@ -133,7 +128,7 @@ fn parts(sequence: &Sequence) -> Vec<Range<usize>> {
 /// How many of the first sequences make a block; a large one is alone.
 fn together(sequences: &[Sequence]) -> usize {
     let (alone, first) = (single(&sequences[0]), sequences[0].start);
-    let (mut longest, mut cached, mut from) = (0, Vec::new(), first);
+    let (mut longest, mut cached, mut own) = (0, Vec::new(), Vec::new());
     let fits = |(at, s): &(usize, &Sequence)| {
         if single(s) != alone {
             return false;
@@ -143,9 +138,9 @@ fn together(sequences: &[Sequence]) -> usize {
             return (at + 1) * longest <= GATHERED;
         }
         s.prefix.iter().for_each(|rows| cover(&mut cached, rows));
-        from = from.min(root(s));
-        let end = s.start + s.len;
-        end - first <= TOKENS && (end - first) * (held(&cached) + end - from) <= PAIRS
+        new_tokens(s, s.len).iter().for_each(|tokens| cover(&mut own, tokens));
+        let tokens = s.start + s.len - first;
+        tokens <= TOKENS && tokens * (held(&cached) + held(&own)) <= PAIRS
     };
     sequences.iter().enumerate().take_while(fits).count().max(1)
 }
@@ -188,11 +183,12 @@ impl Block {
     fn alike(sequences: &[Sequence], window: Option<usize>, device: &Device) -> Result<Block> {
         let (first, last) = (&sequences[0], &sequences[sequences.len() - 1]);
         let (tokens, cached) = (first.start..last.start + last.len, seen(sequences));
-        let own = sequences.iter().map(root).min().unwrap_or(tokens.start)..tokens.end;
-        let keys = held(&cached) + own.len();
+        let mut own = Vec::new();
+        sequences.iter().flat_map(|s| new_tokens(s, s.len)).for_each(|tokens| cover(&mut own, &tokens));
+        let keys = held(&cached) + held(&own);
         let mut mask = vec![f32::NEG_INFINITY; tokens.len() * keys];
         for sequence in sequences {
-            let columns = columns(sequence, &cached, own.start);
+            let columns = columns(sequence, sequence.len, &cached, &own);
             for query in 0..sequence.len {
                 let to = columns.len() - sequence.len + query + 1;
                 let from = window.map_or(0, |w| to.saturating_sub(w));
@@ -207,12 +203,12 @@ impl Block {
     /// Some of a large sequence's new tokens.
     fn part(sequence: &Sequence, tokens: Range<usize>, window: Option<usize>, device: &Device) -> Result<Block> {
         let cached = seen(std::slice::from_ref(sequence));
-        let own = root(sequence)..tokens.end;
-        // What lies between its stem and its own tokens is others', and never seen.
-        let count = held(&cached) + own.len();
-        let mut keys = vec![f32::INFINITY; count];
-        let numbered = columns(sequence, &cached, own.start).into_iter().enumerate();
-        numbered.filter(|(_, column)| *column < count).for_each(|(number, column)| keys[column] = number as f32);
+        let len = tokens.end - sequence.start;
+        let mut own = Vec::new();
+        new_tokens(sequence, len).iter().for_each(|tokens| cover(&mut own, tokens));
+        let count = held(&cached) + held(&own);
+        let mut keys = vec![0f32; count];
+        columns(sequence, len, &cached, &own).into_iter().enumerate().for_each(|(number, column)| keys[column] = number as f32);
         let queries: Vec<f32> = tokens.clone().map(|token| (sequence.before() + token - sequence.start) as f32).collect();
         let queries = Tensor::from_vec(queries, (tokens.len(), 1), device)?;
         let keys = Tensor::from_vec(keys, (1, count), device)?;
@@ -227,13 +223,17 @@ fn seen(sequences: &[Sequence]) -> Vec<Range<usize>> {
     cached
 }
 
-/// Where a sequence's keys, in its own order, lie among a block's: the cached ones, then those of the pass's tokens from `first` on.
-fn columns(sequence: &Sequence, cached: &[Range<usize>], first: usize) -> Vec<usize> {
+/// The pass's tokens that the first `len` new tokens of a sequence see: its stem, and themselves.
+fn new_tokens(sequence: &Sequence, len: usize) -> Vec<Range<usize>> {
+    sequence.stem.iter().cloned().chain([sequence.start..sequence.start + len]).collect()
+}
+
+/// Where the keys of a sequence's first `len` new tokens, in its own order, lie among a block's: the cached ones, then the pass's own.
+fn columns(sequence: &Sequence, len: usize, cached: &[Range<usize>], own: &[Range<usize>]) -> Vec<usize> {
     let prefix = sequence.prefix.iter().filter(|rows| !rows.is_empty());
     let prefix = prefix.map(|rows| (column(cached, rows.start), rows.len())).map(|(at, len)| at..at + len);
-    let own = sequence.start..sequence.start + sequence.len;
-    let new = sequence.stem.iter().chain([&own]).map(|tokens| held(cached) + tokens.start - first..held(cached) + tokens.end - first);
-    prefix.chain(new).flatten().collect()
+    let new = new_tokens(sequence, len).into_iter().map(|tokens| (held(cached) + column(own, tokens.start), tokens.len()));
+    prefix.chain(new.map(|(at, len)| at..at + len)).flatten().collect()
 }
 
 /// As [`super::attention::attend`], on any device. Softmax is in f32.
@@ -273,13 +273,16 @@ impl Block {
         qkv: &Tensor,
         cache: Option<&Tensor>,
         cached: &[Range<usize>],
-        own: &Range<usize>,
+        own: &[Range<usize>],
     ) -> Result<Tensor> {
         let Heads { queries, keys: kv, width } = heads;
         let (group, tokens) = (queries / kv, self.tokens.len());
         let behind = cache.iter().flat_map(|cache| cached.iter().map(|rows| cache.narrow(0, rows.start, rows.len())));
         let mut pairs = behind.collect::<Result<Vec<_>>>()?;
-        pairs.push(qkv.narrow(0, own.start, own.len())?.narrow(1, heads.key_start(), 2 * heads.key_width())?.contiguous()?);
+        let new = qkv.narrow(1, heads.key_start(), 2 * heads.key_width())?;
+        for tokens in own {
+            pairs.push(new.narrow(0, tokens.start, tokens.len())?.contiguous()?);
+        }
         let pairs = if pairs.len() == 1 { pairs.remove(0) } else { Tensor::cat(&pairs, 0)? };
         let keys = pairs.dim(0)?;
         let pairs = pairs.reshape((keys, 2, kv, width))?.permute((1, 2, 0, 3))?.contiguous()?;
@@ -334,14 +337,14 @@ mod tests {
         of.iter().map(one).collect()
     }
 
-    /// A block's new tokens, cached rows and own ones.
-    type Cut = (Range<usize>, Vec<Range<usize>>, Range<usize>);
+    /// A block's new tokens, cached rows and the pass's own.
+    type Cut = (Range<usize>, Vec<Range<usize>>, Vec<Range<usize>>);
 
     fn cut(of: &[Sequence]) -> Vec<Cut> {
         let blocks = Blocks::default().get(of, None, &Device::Cpu).unwrap();
         let one = |block: &Block| match &block.keys {
             Keys::Alike { cached, own } => (block.tokens.clone(), cached.clone(), own.clone()),
-            Keys::Each(_) => (block.tokens.clone(), Vec::new(), 0..0),
+            Keys::Each(_) => (block.tokens.clone(), Vec::new(), Vec::new()),
         };
         blocks.iter().map(one).collect()
     }
@@ -350,11 +353,11 @@ mod tests {
     fn a_long_sequence_is_cut_into_parts_that_see_what_is_before_them() {
         let of = sequences(&[(300, &[]), (1300, &[0..40]), (20, &[])]);
         let expected = vec![
-            (0..300, vec![], 0..300),
-            (300..812, vec![0..40], 300..812),
-            (812..1324, vec![0..40], 300..1324),
-            (1324..1600, vec![0..40], 300..1600),
-            (1600..1620, vec![], 1600..1620),
+            (0..300, vec![], vec![0..300]),
+            (300..812, vec![0..40], vec![300..812]),
+            (812..1324, vec![0..40], vec![300..1324]),
+            (1324..1600, vec![0..40], vec![300..1600]),
+            (1600..1620, vec![], vec![1600..1620]),
         ];
         assert_eq!(cut(&of), expected);
     }
@@ -362,7 +365,7 @@ mod tests {
     #[test]
     fn only_cached_rows_that_are_seen_are_read() {
         let of = sequences(&[(4, &[0..10, 70_000..70_020]), (4, &[0..10, 70_020..70_050]), (3, &[0..10, 90_000..90_001])]);
-        assert_eq!(cut(&of), vec![(0..11, vec![0..10, 70_000..70_050, 90_000..90_001], 0..11)]);
+        assert_eq!(cut(&of), vec![(0..11, vec![0..10, 70_000..70_050, 90_000..90_001], vec![0..11])]);
     }
 
     #[test]
@@ -378,7 +381,18 @@ mod tests {
         let long: Vec<Range<usize>> = (0..200).map(|i| i * 1000..(i + 1) * 1000).collect();
         let each: Vec<(usize, &[Range<usize>])> = long.iter().map(|rows| (2, std::slice::from_ref(rows))).collect();
         let cut = cut(&sequences(&each));
-        assert!(cut.len() > 1 && cut.iter().all(|(tokens, cached, own)| tokens.len() * (held(cached) + own.len()) <= PAIRS));
+        assert!(cut.len() > 1 && cut.iter().all(|(tokens, cached, own)| tokens.len() * (held(cached) + held(own)) <= PAIRS));
+    }
+
+    #[test]
+    fn of_a_stem_that_many_share_only_its_tokens_are_read() {
+        // One first token, and many rows behind it.
+        let mut of = sequences(&[(1, &[])]);
+        let row = |i: usize| Sequence { start: 1 + 40 * i, len: 40, prefix: Vec::new(), stem: vec![0..1] };
+        of.extend((0..1000).map(row));
+        let cut = cut(&of);
+        assert_eq!(cut.last().unwrap().2.first(), Some(&(0..1)));
+        assert!(cut.iter().all(|(tokens, _, own)| held(own) <= tokens.len() + 1), "what is others' isn't looked at");
     }
 
     proptest! {
