@@ -213,24 +213,29 @@ pub enum ArchitectureError {
     },
 }
 
+/// The most blocks.
+const MOST_LAYERS: usize = 10_000;
+
 impl Architecture {
     /// Refuses sizes no decoder can have.
     fn checked(self) -> Result<Architecture, ArchitectureError> {
         let wrong =
             |key: &str, found: usize, expected| Err(ArchitectureError::Value { key: key.to_owned(), found: found.to_string(), expected });
+        // Some hundred times what any model has: what is beyond is a damaged file, and must not be laid out in memory.
         let sizes = [
-            ("layers", self.layers),
-            ("hidden", self.hidden),
-            ("intermediate", self.intermediate),
-            ("heads", self.heads),
-            ("kv_heads", self.kv_heads),
-            ("head_dim", self.head_dim),
-            ("vocab", self.vocab),
-            ("context", self.context),
+            ("layers", self.layers, MOST_LAYERS),
+            ("hidden", self.hidden, 1 << 20),
+            ("intermediate", self.intermediate, 1 << 22),
+            ("heads", self.heads, 1 << 16),
+            ("kv_heads", self.kv_heads, 1 << 16),
+            ("head_dim", self.head_dim, 1 << 16),
+            ("heads times head_dim", self.heads.saturating_mul(self.head_dim), 1 << 22),
+            ("vocab", self.vocab, 1 << 24),
+            ("context", self.context, 1 << 27),
         ];
-        for (key, size) in sizes {
-            if size == 0 || size > 1 << 31 {
-                return wrong(key, size, "a size above 0");
+        for (key, size, most) in sizes {
+            if size == 0 || size > most {
+                return wrong(key, size, if size == 0 { "a size above 0" } else { "a size that a model can have" });
             }
         }
         if !self.heads.is_multiple_of(self.kv_heads) {

@@ -116,14 +116,19 @@ impl Session {
         };
         let mut heartbeat = JoinSet::new();
         heartbeat.spawn(heartbeat::beat(shared.clone()));
-        let mut work = Work { shared, given, opened: None, finishing: JoinSet::new() };
-        work.store(&registered.store)?;
-        let ended = work.until_done(registered.idle).await;
+        let mut work = Work { shared: shared.clone(), given, opened: None, finishing: JoinSet::new() };
+        let ended = match work.store(&registered.store) {
+            Ok(_) => work.until_done(registered.idle).await,
+            Err(error) => Err(error),
+        };
         // What is computed is published even if the coordinator is gone.
         let finished = work.finish().await;
         drop(heartbeat);
         // Else `status` would list a worker that has left until its silence tells.
-        let _ = tokio::time::timeout(LAST_ANSWER, work.shared.link.heartbeat(true)).await;
+        tokio::select! {
+            _ = tokio::time::timeout(LAST_ANSWER, shared.link.heartbeat(true)) => {}
+            () = shared.drain.gone() => {}
+        }
         finished.and(ended)
     }
 }

@@ -74,11 +74,7 @@ fn scaling(header: &Header, name: &str) -> Result<Option<RopeScaling>, Architect
     let factor = keys.iter().find_map(|key| header.metadata.get(key)).and_then(Value::as_f64).filter(|factor| *factor != 0.0);
     match header.text(&format!("{name}.rope.scaling.type")) {
         Some("none") => Ok(None),
-        None => Ok(factor.map(|factor| RopeScaling::Linear { factor })),
-        Some("linear") => match factor {
-            Some(factor) => Ok(Some(RopeScaling::Linear { factor })),
-            None => Err(ArchitectureError::Missing { key: keys[0].clone() }),
-        },
+        None | Some("linear") => Ok(factor.map(|factor| RopeScaling::Linear { factor })),
         Some(other) => Err(ArchitectureError::Rope { found: other.to_owned() }),
     }
 }
@@ -102,7 +98,7 @@ mod tests {
         assert_eq!(with(&[("scaling.type", text("linear")), ("scaling.factor", four.clone())]), linear);
         assert_eq!(with(&[("scaling.type", text("none")), ("scaling.factor", four)]), Ok(None));
         assert_eq!(with(&[("scaling.factor", Value::Float(0.0))]), Ok(None));
-        assert!(with(&[("scaling.type", text("linear"))]).unwrap_err().contains("llama.rope.scaling.factor"));
+        assert_eq!(with(&[("scaling.type", text("linear"))]), Ok(None));
         assert!(with(&[("scaling.type", text("yarn"))]).unwrap_err().contains("yarn"));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Architecture, ArchitectureError, Family, RopeScaling};
+use super::{Architecture, ArchitectureError, Family, MOST_LAYERS, RopeScaling};
 
 impl Architecture {
     /// Reads the text of a `config.json`.
@@ -14,6 +14,9 @@ impl Architecture {
         let family = config.family()?;
         config.refuse_unknown_computations()?;
         let (layers, hidden, heads) = (config.size("num_hidden_layers")?, config.size("hidden_size")?, config.size("num_attention_heads")?);
+        if layers > MOST_LAYERS {
+            return Err(wrong("num_hidden_layers", &Value::from(layers), "a number of blocks that a model can have"));
+        }
         let (rope_theta, rope_scaling) = config.rope()?;
         let (sliding_window, sliding_layers) = config.windows(family, layers)?;
         // Mistral's projections have none, whatever its config says.
@@ -44,7 +47,10 @@ impl Architecture {
             qkv_bias: family == Family::Qwen2 || attention_bias,
             output_bias: attention_bias && family != Family::Qwen2,
             qk_norm: family == Family::Qwen3,
-            eos: config.tokens("eos_token_id")?,
+            eos: match family {
+                Family::Llama | Family::Mistral if config.lacks("eos_token_id") => vec![2],
+                _ => config.tokens("eos_token_id")?,
+            },
         }
         .checked()
     }
@@ -146,9 +152,17 @@ impl Config {
             let kind = settings.get("rope_type").or_else(|| settings.get("type")).and_then(Value::as_str).map(str::to_owned);
             kind.filter(|kind| kind != "default")
         };
-        // Releases of transformers differ in which of them counts.
-        if !newer.0.is_empty() && !older.0.is_empty() && kind_of(&newer) != kind_of(&older) {
-            return refuse("rope_scaling", &Value::Object(older.0), "none, or of the type that `rope_parameters` has");
+        // The older one counts in transformers, if there are both, and with it another base of RoPE.
+        let apart =
+            |key: &String, value: &Value| key != "type" && key != "rope_type" && newer.0.get(key).is_some_and(|other| other != value);
+        let contradict = kind_of(&newer) != kind_of(&older) || older.0.iter().any(|(key, value)| apart(key, value));
+        if !newer.0.is_empty() && !older.0.is_empty() && contradict {
+            return refuse("rope_scaling", &Value::Object(older.0), "none, or what `rope_parameters` says");
+        }
+        if let (Some(inner), Some(outer)) = (newer.number("rope_theta")?, self.number("rope_theta")?)
+            && inner != outer
+        {
+            return refuse("rope_theta", &Value::from(outer), "none, or what `rope_parameters` says");
         }
         let settings = if newer.0.is_empty() { older } else { newer };
         let theta = match settings.number("rope_theta")? {
@@ -189,18 +203,21 @@ impl Config {
     /// Qwen configs carry a window that counts only with `use_sliding_window`, and then from block
     /// `max_window_layers` on, unless `layer_types` says it block by block.
     fn windows(&self, family: Family, layers: usize) -> Result<(Option<usize>, Vec<bool>), ArchitectureError> {
-        let window = match self.optional_size("sliding_window")? {
-            Some(0) => return Err(wrong("sliding_window", &Value::from(0), "a number above 0, or null")),
-            None if self.lacks("sliding_window") => Some(WINDOW),
-            window => window,
-        };
         let qwen = matches!(family, Family::Qwen2 | Family::Qwen3);
         let used = match family {
             Family::Llama => false,
             Family::Mistral => true,
             Family::Qwen2 | Family::Qwen3 => self.flag("use_sliding_window", false)?,
         };
-        let Some(window) = window.filter(|_| used) else { return Ok((None, Vec::new())) };
+        if !used {
+            return Ok((None, Vec::new()));
+        }
+        let window = match self.optional_size("sliding_window")? {
+            Some(0) => return Err(wrong("sliding_window", &Value::from(0), "a number above 0, or null")),
+            None if self.lacks("sliding_window") => WINDOW,
+            None => return Ok((None, Vec::new())),
+            Some(window) => window,
+        };
         let mut sliding = Vec::new();
         if let Some(types) = self.get("layer_types").and_then(Value::as_array) {
             if let Some(other) = types.iter().find(|t| *t != "sliding_attention" && *t != "full_attention") {
@@ -302,12 +319,22 @@ mod tests {
         let linear = serde_json::json!({"rope_type": "linear", "factor": 4.0});
         let both = serde_json::json!({"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}, "rope_scaling": linear});
         assert!(said(both).contains("rope_scaling"));
+        let factors = serde_json::json!({"rope_parameters": {"rope_type": "linear", "factor": 2.0}, "rope_scaling": linear});
+        assert!(said(factors).contains("rope_scaling"));
+        let alike = serde_json::json!({"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4},
+            "rope_scaling": {"type": "linear", "factor": 4.0}, "rope_theta": 1e4});
+        assert_eq!(with(alike).unwrap().rope_scaling, Some(RopeScaling::Linear { factor: 4.0 }));
+        let bases = serde_json::json!({"rope_parameters": {"rope_theta": 5e5}, "rope_theta": 1e4});
+        assert!(said(bases).contains("rope_theta"));
         let llama3 = serde_json::json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
             "original_max_position_embeddings": 64});
         let twice = serde_json::json!({"rope_scaling": llama3, "original_max_position_embeddings": 256});
         assert!(said(twice).contains("original_max_position_embeddings"));
         for (changes, key) in [
             (serde_json::json!({"rope_scaling": "linear"}), "rope_scaling"),
+            (serde_json::json!({"num_hidden_layers": 10_000_000_000_000u64}), "num_hidden_layers"),
+            (serde_json::json!({"max_position_embeddings": 1u64 << 40}), "context"),
+            (serde_json::json!({"vocab_size": 1u64 << 31}), "vocab"),
             (serde_json::json!({"rope_scaling": {"type": null, "factor": 4.0}}), "rope_type"),
             (serde_json::json!({"rope_scaling": {"type": "linear", "factor": 0.0}}), "factor"),
             (serde_json::json!({"tie_word_embeddings": "true"}), "tie_word_embeddings"),

@@ -59,6 +59,14 @@ pub enum PromptError {
         /// Index of the utterance.
         row: usize,
     },
+    /// A chat template that doesn't show a part of what is asked.
+    #[error(
+        "the model's chat template leaves out {what}, so the model would never see it: put it into `chat.user`, or use a template condition"
+    )]
+    Dropped {
+        /// Which part of the condition.
+        what: &'static str,
+    },
     /// A token id that the model does not embed.
     #[error("row {row} has token id {id}, but the model embeds only {vocab} tokens")]
     TokenOutOfRange {
@@ -223,7 +231,35 @@ impl<'a> Form<'a> {
     fn new(model: &'a Model, condition: &'a spec::Prompt) -> Result<Form<'a>, PromptError> {
         let mut form = Form { model, condition, marked: String::new() };
         form.marked = form.render(MARK)?;
+        form.whole()?;
         Ok(form)
+    }
+
+    /// Refuses a chat template that leaves out a message: without it every row, or every condition, would be the same prompt.
+    fn whole(&self) -> Result<(), PromptError> {
+        let spec::Prompt::Chat(chat) = self.condition else { return Ok(()) };
+        if chat.user.contains(spec::TEXT) && !self.marked.contains(MARK) {
+            return Err(PromptError::Dropped { what: "the utterance" });
+        }
+        let marked = |change: &dyn Fn(&mut spec::Chat)| {
+            let mut chat = chat.clone();
+            change(&mut chat);
+            let condition = spec::Prompt::Chat(chat);
+            Form { model: self.model, condition: &condition, marked: String::new() }.render("")
+        };
+        if chat.system.as_ref().is_some_and(|system| !system.is_empty())
+            && !marked(&|chat| chat.system = Some(MARK.to_owned()))?.contains(MARK)
+        {
+            return Err(PromptError::Dropped { what: "the system message" });
+        }
+        for turn in 0..chat.turns.len() {
+            let user = marked(&|chat| MARK.clone_into(&mut chat.turns[turn].user))?;
+            let assistant = marked(&|chat| MARK.clone_into(&mut chat.turns[turn].assistant))?;
+            if !user.contains(MARK) || !assistant.contains(MARK) {
+                return Err(PromptError::Dropped { what: "an earlier turn" });
+            }
+        }
+        Ok(())
     }
 
     /// The text that holds an utterance.

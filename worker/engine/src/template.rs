@@ -47,6 +47,12 @@ pub type SpecialTokens = BTreeMap<&'static str, String>;
 pub const SPECIAL: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 const NAME: &str = "chat";
+/// Instructions that a rendering may take; a conversation takes some thousands. One that never ends would hold its worker for ever.
+const FUEL: u64 = 10_000_000;
+/// Bytes of a template.
+const LONGEST: usize = 1 << 20;
+/// Spaces that JSON is indented by.
+const INDENT: usize = 16;
 /// The day that `strftime_now` tells: a prompt must not depend on when a unit runs. It is LLaMA 3's own default.
 const DAY: (u32, u32, u32) = (2024, 7, 26);
 
@@ -56,7 +62,11 @@ impl ChatTemplate {
     /// # Errors
     /// It isn't valid Jinja.
     pub fn new(source: &str, special: SpecialTokens) -> Result<ChatTemplate, TemplateError> {
+        if source.len() > LONGEST {
+            return Err(TemplateError::Syntax(format!("it has {} bytes; {LONGEST} are the most", source.len())));
+        }
         let mut environment = Environment::new();
+        environment.set_fuel(Some(FUEL));
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|e| TemplateError::Syntax(detail(&e)))?);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
@@ -133,6 +143,9 @@ fn tojson(value: Value, options: Kwargs) -> Result<Value, Error> {
         return Err(Error::new(ErrorKind::InvalidOperation, "tojson(ensure_ascii=true) is not supported"));
     }
     options.assert_all_used()?;
+    if let Some(n) = indent.filter(|n| *n > INDENT) {
+        return Err(Error::new(ErrorKind::InvalidOperation, format!("tojson(indent={n}) is not supported; {INDENT} is the most")));
+    }
     let failed = |e: serde_json::Error| Error::new(ErrorKind::BadSerialization, e.to_string());
     let mut out = Vec::new();
     match indent {
@@ -255,7 +268,15 @@ mod tests {
             say("{{ strftime_now('%-d %B %Y, %a %I:%M %p, %j, %d/%-m/%y, 100 %%') }}").unwrap(),
             "26 July 2024, Fri 12:00 AM, 208, 26/7/24, 100 %"
         );
-        for refused in ["{{ strftime_now('%U') }}", "{{ strftime_now('%-B') }}", "{{ 'é' | tojson(ensure_ascii=true) }}"] {
+        assert!(
+            say("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}").unwrap_err().to_string().contains("fuel")
+        );
+        for refused in [
+            "{{ 1 | tojson(indent=1000) }}",
+            "{{ strftime_now('%U') }}",
+            "{{ strftime_now('%-B') }}",
+            "{{ 'é' | tojson(ensure_ascii=true) }}",
+        ] {
             assert!(say(refused).unwrap_err().to_string().contains("is not supported"), "{refused}");
         }
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use candle_core::quantized::gguf_file::Content;
 use limbic_proto::gguf::{Splitting, Unsupported};
 use tokenizers::Encoding;
+use tokenizers::processors::template::TemplateProcessing;
 
 /// Why a tokenizer can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,28 @@ impl Tokenizer {
     /// Rebuilds the tokenizer of a GGUF file.
     pub(crate) fn from_gguf(content: &mut Content, splitting: Splitting, vocab: usize) -> Result<Tokenizer, TokenizerError> {
         Tokenizer { inner: gguf::rebuilt(content, splitting)? }.fitting(vocab)
+    }
+
+    /// The same with these tokens before and behind every text that special ones are added to, whatever its file says.
+    pub(crate) fn framed(mut self, first: Option<&str>, last: Option<&str>) -> Result<Tokenizer, TokenizerError> {
+        let known = |token: &str| {
+            let id = self.inner.token_to_id(token);
+            id.ok_or_else(|| TokenizerError::Contradicted {
+                what: format!("`{token}` goes with every text, and is none of tokenizer.json's tokens"),
+            })
+        };
+        let mut special = Vec::new();
+        for token in first.iter().chain(&last) {
+            special.push(((*token).to_owned(), known(token)?));
+        }
+        let piece = |token: &&str| format!("{token}:0");
+        let pieces = first.iter().map(piece).chain(["$A:0".to_owned()]).chain(last.iter().map(piece));
+        let unreadable = |e: String| TokenizerError::Unreadable { what: e };
+        let mut builder = TemplateProcessing::builder();
+        builder.try_single(pieces.collect::<Vec<_>>()).map_err(unreadable)?.special_tokens(special);
+        let processor = builder.build().map_err(|e| unreadable(e.to_string()))?;
+        self.inner.with_post_processor(Some(processor));
+        Ok(self)
     }
 
     fn fitting(self, vocab: usize) -> Result<Tokenizer, TokenizerError> {

@@ -58,7 +58,7 @@ impl<'a> RowPrompts<'a> {
                 PromptError::Empty { row } | PromptError::TokenOutOfRange { row, .. } | PromptError::Unreadable { row, .. } => {
                     (Some(*row), format!("; {SKIP}"))
                 }
-                PromptError::Template(_) | PromptError::Tokenizer(_) => (None, String::new()),
+                PromptError::Template(_) | PromptError::Tokenizer(_) | PromptError::Dropped { .. } => (None, String::new()),
             };
             let id = row.and_then(|row| rows.get(row)).map_or(String::new(), |row| format!(" (id `{}`)", row.id));
             ExecuteError::Engine { what: "building prompts".to_owned(), message: format!("{error}{id}{hint}"), advice: Advice::Reject }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use limbic_engine::probe::{Fitted, Matrix, NamedTensor, ProbeKind, Score};
+use limbic_engine::probe::{Fitted, Labels, Matrix, NamedTensor, ProbeKind, measure};
 use limbic_proto::axis::{Context, Layer, Pooling, ReadOut};
 use limbic_proto::rows::{Scheme, Split};
 use limbic_proto::spec::{
@@ -93,7 +93,7 @@ fn states_of(bench: &Bench, output: &Output, read_out: ReadOut, split: Split) ->
 
 fn accuracy(bench: &Bench, values: &[f32]) -> f64 {
     let labels: Vec<u32> = bench.rows().iter().filter(|row| row.split == Split::Test).map(|row| row.class).collect();
-    Score::of(values, &labels, None, 3).accuracy
+    measure(values, &Labels::Single(&labels), 3).unwrap()
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn every_probe_has_its_controls_and_is_kept_as_it_predicts() {
         if let Some(probe) = &found {
             let (x, rows, width) = states_of(&bench, &output, record.name.read_out.unwrap(), Split::Validation);
             let held = bench.rows().iter().filter(|row| row.split == Split::Validation).map(|row| row.class).collect::<Vec<_>>();
-            let right = Score::of(&probe.predict(&Matrix::new(&x, rows, width).unwrap()).unwrap(), &held, None, 3).accuracy;
+            let right = measure(&probe.predict(&Matrix::new(&x, rows, width).unwrap()).unwrap(), &Labels::Single(&held), 3).unwrap();
             assert_eq!(record.validation_score, Some(right), "{name}");
         }
         assert_eq!(found.is_some(), control.is_none() && carried.is_none(), "{name}");

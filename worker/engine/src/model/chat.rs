@@ -62,7 +62,7 @@ fn inside(value: &Value) -> Result<String, TemplateError> {
 }
 
 /// A special token as a string or as an object with its `content`.
-fn token(value: &Value) -> Option<String> {
+pub(super) fn token(value: &Value) -> Option<String> {
     value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned)
 }
 

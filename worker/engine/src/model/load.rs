@@ -52,7 +52,7 @@ pub(super) fn folder(path: &Path, weights: Weights, whereto: Whereto<'_>, on_ten
     let refused = |source| LoadError::Architecture { path: config.clone(), source };
     let architecture = with_generation(Architecture::from_config(&text).map_err(refused)?, path);
     let tokenizer = Tokenizer::from_file(&words, architecture.vocab).map_err(|source| LoadError::Tokenizer { path: words, source })?;
-    beside_tokenizer(path, &tokenizer)?;
+    let tokenizer = as_configured(path, tokenizer)?;
     let template = chat::of_folder(path)?;
     let decoder = match weights {
         Weights::Stored => decoder(architecture, &mut Folder::open(path)?, whereto, on_tensor)?,
@@ -111,8 +111,7 @@ fn with_generation(mut architecture: Architecture, folder: &Path) -> Architectur
     if !ends.is_empty() {
         architecture.eos = ends;
     }
-    let neutral = |key: &str| matches!(settings[key].as_f64(), None | Some(0.0 | 1.0)) && !settings[key].is_array();
-    let asked: Vec<&str> = PROCESSORS.into_iter().filter(|key| !neutral(key)).collect();
+    let asked: Vec<&str> = PROCESSORS.into_iter().filter(|(key, idle)| heeded(&settings[key], *idle)).map(|(key, _)| key).collect();
     if !asked.is_empty() {
         let file = folder.join("generation_config.json");
         tracing::warn!(file = %file.display(), "replies don't heed {}: they are the likeliest tokens, or drawn at a temperature", asked.join(", "));
@@ -120,39 +119,63 @@ fn with_generation(mut architecture: Architecture, folder: &Path) -> Architectur
     architecture
 }
 
-/// What `generate` of transformers does to scores by a `generation_config.json` even where it takes the likeliest token. 0, 1 or nothing
-/// of each does nothing.
-const PROCESSORS: [&str; 9] = [
-    "repetition_penalty",
-    "encoder_repetition_penalty",
-    "no_repeat_ngram_size",
-    "bad_words_ids",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-    "min_new_tokens",
-    "min_length",
-    "num_beams",
+/// What `generate` of transformers does to scores by a `generation_config.json` even where it takes the likeliest token, and the number by
+/// which it doesn't.
+const PROCESSORS: [(&str, f64); 13] = [
+    ("repetition_penalty", 1.0),
+    ("encoder_repetition_penalty", 1.0),
+    ("num_beams", 1.0),
+    ("no_repeat_ngram_size", 0.0),
+    ("min_new_tokens", 0.0),
+    ("min_length", 0.0),
+    ("bad_words_ids", 0.0),
+    ("suppress_tokens", 0.0),
+    ("begin_suppress_tokens", 0.0),
+    ("sequence_bias", 0.0),
+    ("exponential_decay_length_penalty", 0.0),
+    ("forced_bos_token_id", -1.0),
+    ("forced_eos_token_id", -1.0),
 ];
 
-/// Refuses a `tokenizer_config.json` by which transformers would make other tokens of a text than `tokenizer.json` says.
-fn beside_tokenizer(folder: &Path, tokenizer: &Tokenizer) -> Result<(), LoadError> {
+/// Whether such a setting does anything.
+fn heeded(setting: &serde_json::Value, idle: f64) -> bool {
+    match setting {
+        serde_json::Value::Number(number) => number.as_f64() != Some(idle),
+        serde_json::Value::Array(list) => !list.is_empty(),
+        serde_json::Value::Object(map) => !map.is_empty(),
+        _ => false,
+    }
+}
+
+/// The tokenizer as `tokenizer_config.json` has it. The classes of LLaMA put its first and last token around a text by two settings of
+/// that file, whatever `tokenizer.json` does, in transformers 4.
+///
+/// # Errors
+/// The file can't be read, or asks for what is not done here.
+fn as_configured(folder: &Path, tokenizer: Tokenizer) -> Result<Tokenizer, LoadError> {
     let path = folder.join("tokenizer_config.json");
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
+    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(tokenizer) };
     let settings: serde_json::Value =
         serde_json::from_str(&text).map_err(|e| LoadError::Damaged { path: path.clone(), what: e.to_string() })?;
-    let refuse = |what: String| Err(LoadError::Tokenizer { path: path.clone(), source: TokenizerError::Contradicted { what } });
+    let refused = |source| LoadError::Tokenizer { path: path.clone(), source };
+    let refuse = |what: String| Err(refused(TokenizerError::Contradicted { what }));
     if settings["split_special_tokens"].as_bool() == Some(true) {
         return refuse("`split_special_tokens: true` is not supported".to_owned());
     }
-    for (id, token) in settings["added_tokens_decoder"].as_object().into_iter().flatten() {
-        let content = token["content"].as_str().unwrap_or_default();
-        if id.parse().ok() != tokenizer.id(content) {
-            return refuse(format!(
-                "`added_tokens_decoder` has the token `{content}` as {id}, which tokenizer.json hasn't: save the tokenizer anew with transformers"
-            ));
-        }
+    let added = settings["added_tokens_decoder"].as_object().into_iter().flatten();
+    if let Some(token) = added.filter_map(|(_, token)| token["content"].as_str()).find(|token| tokenizer.id(token).is_none()) {
+        return refuse(format!(
+            "`added_tokens_decoder` has the token `{token}`, which tokenizer.json hasn't: save the tokenizer anew with transformers"
+        ));
     }
-    Ok(())
+    if !matches!(settings["tokenizer_class"].as_str(), Some("LlamaTokenizer" | "LlamaTokenizerFast")) {
+        return Ok(tokenizer);
+    }
+    let asked = |key: &str, absent: bool| settings[key].as_bool().unwrap_or(absent);
+    let special = |name: &str, absent: &str| chat::token(&settings[name]).unwrap_or_else(|| absent.to_owned());
+    let first = asked("add_bos_token", true).then(|| special("bos_token", "<s>"));
+    let last = asked("add_eos_token", false).then(|| special("eos_token", "</s>"));
+    tokenizer.framed(first.as_deref(), last.as_deref()).map_err(refused)
 }
 
 fn decoder(

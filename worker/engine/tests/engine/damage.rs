@@ -183,9 +183,9 @@ fn a_tokenizer_config_that_says_otherwise_is_refused() {
     };
     let model = Model::load(folder.path(), &Placement::cpu()).unwrap();
     let known = model.tokenizer().shown(2).unwrap();
-    assert_eq!(with(json!({"added_tokens_decoder": {"2": {"content": known}}})), Ok(()));
+    assert_eq!(with(json!({"added_tokens_decoder": {"2": {"content": known}, "7": {"content": known}}})), Ok(()));
     let error = with(json!({"added_tokens_decoder": {"299": {"content": "[PAD]"}}})).unwrap_err();
-    assert!(error.contains("tokenizer_config.json") && error.contains("`[PAD]` as 299, which tokenizer.json hasn't"), "{error}");
+    assert!(error.contains("tokenizer_config.json") && error.contains("`[PAD]`, which tokenizer.json hasn't"), "{error}");
     assert!(with(json!({"split_special_tokens": true})).unwrap_err().contains("`split_special_tokens: true` is not supported"));
 }
 
@@ -208,4 +208,27 @@ fn of_several_chat_templates_the_default_is_taken() {
     let undecided = with(json!([{"name": "rag", "template": rag}])).unwrap_err();
     assert_eq!(undecided, "the model has chat templates (rag), but none called `default`");
     assert!(with(json!(null)).unwrap_err().contains("no chat template"));
+}
+
+#[test]
+fn the_classes_of_llama_frame_texts_by_their_settings() {
+    let folder = copy("llama-plain");
+    let plain = Model::load(folder.path(), &Placement::cpu()).unwrap();
+    let (shown, ids) = (|id| plain.tokenizer().shown(id).unwrap(), plain.tokenizer().ids("Oh!", false).unwrap());
+    let with = |changes: Value| {
+        let mut settings = json!({"tokenizer_class": "LlamaTokenizerFast", "bos_token": shown(1), "eos_token": {"content": shown(2)}});
+        settings.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        std::fs::write(folder.path().join("tokenizer_config.json"), settings.to_string()).unwrap();
+        let model = Model::load(folder.path(), &Placement::cpu()).map_err(|e| e.to_string())?;
+        assert_eq!(model.tokenizer().ids("Oh!", false).unwrap(), ids, "chats are rendered without");
+        Ok::<_, String>(model.tokenizer().ids("Oh!", true).unwrap())
+    };
+    assert_eq!(with(json!({})).unwrap(), [&[1], ids.as_slice()].concat(), "the first token is the default");
+    assert_eq!(with(json!({"add_bos_token": false})).unwrap(), ids);
+    assert_eq!(with(json!({"add_eos_token": true})).unwrap(), [&[1], ids.as_slice(), &[2]].concat());
+    assert!(with(json!({"bos_token": "[BOS]"})).unwrap_err().contains("`[BOS]` goes with every text"));
+    assert_eq!(
+        with(json!({"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "[BOS]"})).unwrap(),
+        plain.tokenizer().ids("Oh!", true).unwrap()
+    );
 }

@@ -150,3 +150,27 @@ fn an_empty_system_message_is_sent_and_an_absent_one_is_not() {
     assert!(built(None).contains("You are a helpful assistant."));
     assert!(built(Some("")).starts_with("<|im_start|>system\n<|im_end|>"));
 }
+
+#[test]
+fn a_template_that_leaves_out_what_is_asked_is_refused() {
+    let folder = copy("llama-plain");
+    let said = |template: &str, chat: Chat| {
+        std::fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+        let model = Model::load(folder.path(), &Placement::cpu()).unwrap();
+        Prompt::new(&model, &spec::Prompt::Chat(chat), "Oh!").map(|prompt| prompt.text).map_err(|error| error.to_string())
+    };
+    let users = "{% for m in messages %}{% if m.role == 'user' %}<{{ m.content }}>{% endif %}{% endfor %}";
+    let (plain, turn) = (Chat::default(), Turn { user: "Ah!".to_owned(), assistant: "joy".to_owned() });
+    assert_eq!(said(users, plain.clone()), Ok("<Oh!>".to_owned()));
+    assert_eq!(said(users, Chat { system: Some(String::new()), ..plain.clone() }), Ok("<Oh!>".to_owned()));
+    let dropped = |what: &str| format!("the model's chat template leaves out {what}, so the model would never see it");
+    for (template, chat, what) in [
+        ("hello", plain.clone(), "the utterance"),
+        (users, Chat { system: Some("You are calm.".to_owned()), ..plain.clone() }, "the system message"),
+        (users, Chat { turns: vec![turn.clone()], ..plain.clone() }, "an earlier turn"),
+        ("<{{ messages[-1].content }}>", Chat { turns: vec![turn], ..plain }, "an earlier turn"),
+    ] {
+        let error = said(template, chat).unwrap_err();
+        assert!(error.starts_with(&dropped(what)), "{error}");
+    }
+}
