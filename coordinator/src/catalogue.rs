@@ -132,6 +132,7 @@ pub async fn take_in(store: &Store, prepared: Sweep, beyond: Option<&str>) -> Re
         let notes = sweep.added(&asked);
         return Ok((sweep, notes));
     }
+    sweep::keep_rows(store, &prepared).await?;
     let mut notes = beside(store, &prepared).await?;
     let sweep = sweep::accept(store, prepared).await?;
     notes.extend(sweep.standing(&asked.spec.name, units));
@@ -236,7 +237,11 @@ pub fn find(entries: &[Entry], wanted: &str) -> Result<String, Failure> {
         return Ok(unnamed.id.clone());
     }
     Err(match fitting.as_slice() {
-        [] if named.is_empty() => Failure::user("there are no sweeps yet: `limbic run SPEC` or `limbic submit SPEC` makes one"),
+        [] if entries.is_empty() => Failure::user("there are no sweeps yet: `limbic run SPEC` or `limbic submit SPEC` makes one"),
+        [] if named.is_empty() => {
+            let ids: Vec<&str> = unnamed.iter().map(|entry| entry.id.as_str()).collect();
+            Failure::user(format_args!("which sweep? There are {}, whose specs can't be read: say the beginning of its id", ids.join(", ")))
+        }
         [] => Failure::user(format_args!("sweep `{wanted}`: there is none of that id or name; there are {}", list(&named))),
         several if wanted.is_empty() => {
             Failure::user(format_args!("which sweep? There are {}: say its name or the beginning of its id", list(several)))

@@ -262,7 +262,9 @@ pub fn write_report(study: &Study, out: &Path) -> Result<(), Failure> {
     drop(phase);
     let _phase = Phase::new("writing tables, figures and pages");
     let files = limbic_report::files(study, &results).map_err(Failure::user)?;
-    for stale in limbic_report::optional_files().iter().filter(|stale| !files.iter().any(|file| file.path == **stale)) {
+    // In a folder without a report they are somebody else's.
+    let again = out.join("report.md").exists();
+    for stale in limbic_report::optional_files().iter().filter(|stale| again && !files.iter().any(|file| file.path == **stale)) {
         // Most often there is none; one that can't be removed is old, not wrong.
         let _ = std::fs::remove_file(out.join(stale));
     }

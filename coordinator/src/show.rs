@@ -50,10 +50,13 @@ pub async fn with_objects(store: &Store, views: Vec<(UnitKey, UnitView)>, log_li
     stream::iter(read).buffered(READERS).try_collect().await
 }
 
-/// A unit's results before a generation.
+/// The most results of earlier generations that are shown.
+const MOST_VOIDED: u32 = 100;
+
+/// A unit's last results before a generation.
 async fn voided(store: &Store, unit: &UnitKey, before: u32) -> Result<Vec<Voided>, StoreError> {
     let mut all = Vec::new();
-    for generation in 0..before {
+    for generation in before.saturating_sub(MOST_VOIDED)..before {
         let Some(reason) = store.voided(unit, generation).await? else { continue };
         let attempt = match store.commit(unit, generation).await? {
             Some(Commit::Done(done)) => Some(done.attempt),

@@ -248,13 +248,21 @@ fn put_together(spec: Spec, rows: Rows, models: Vec<ModelFacts>, notes: Vec<Stri
     Ok(Sweep { id, accepted, earlier: Vec::new(), rows, plan })
 }
 
+/// Writes the rows of a sweep that is about to be accepted, also where those that stand are damaged: no sweep over them could be read.
+///
+/// # Errors
+/// The store can't be read or written.
+pub async fn keep_rows(store: &Store, sweep: &Sweep) -> Result<(), Failure> {
+    Ok(store.mend_content(&layout::rows(&sweep.accepted.rows), Bytes::from(sweep.rows.to_bytes())).await?)
+}
+
 /// Writes an accepted sweep down; if the same sweep stands already, that one is returned. Where its models lie elsewhere
 /// by now, it is to be reported otherwise, or this release computes other versions, a new revision says so.
 ///
 /// # Errors
 /// The same sweep was cancelled; or the store can't be written.
 pub async fn accept(store: &Store, sweep: Sweep) -> Result<Sweep, Failure> {
-    store.put_content(&layout::rows(&sweep.accepted.rows), Bytes::from(sweep.rows.to_bytes())).await?;
+    keep_rows(store, &sweep).await?;
     match create(store, &sweep.id, 0, &sweep.accepted).await? {
         Created::Won => Ok(sweep),
         // The axes and contents are the same, for the id is; how the work is cut may differ, and then what stands counts,
@@ -340,9 +348,13 @@ pub async fn open(store: &Store, id: &str) -> Result<Sweep, Failure> {
         revisions.push(serde_json::from_slice(&bytes).map_err(|e| unreadable("spec", &e))?);
     }
     let accepted = revisions.pop().expect("at least one was read");
-    let bytes = store.get(&layout::rows(&accepted.rows)).await?;
+    let path = layout::rows(&accepted.rows);
+    let bytes = store.get(&path).await?;
     if Digest::of(&bytes) != accepted.rows {
-        return Err(unreadable("rows", &"they are corrupt"));
+        return Err(Failure::user(format_args!(
+            "sweep {id}: its rows, {path} in store `{}`, are damaged: `limbic run SPEC` (or submit), with its spec and dataset, writes them anew",
+            store.url()
+        )));
     }
     let rows = rows::Rows::from_bytes(&bytes).map_err(|e| unreadable("rows", &e))?;
     let plan = planned(&revisions, &accepted, &rows).map_err(|e| unreadable("plan", &e))?;

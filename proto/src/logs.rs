@@ -74,14 +74,26 @@ pub fn init_beside(format: LogFormat, default: &str, beside: Option<impl Layer<R
 /// Tells the user something on standard error, in the log's format but whatever the filter is: why the process ends, a note, what
 /// is begun.
 pub fn tell(level: Level, message: &dyn Display) {
+    let message = harmless(&message.to_string());
     let line = match (FORMAT.get().copied().unwrap_or_default(), level) {
-        (LogFormat::Json, level) => object(level, &message.to_string()),
+        (LogFormat::Json, level) => object(level, &message),
         (LogFormat::Text, Level::ERROR) => format!("error: {message}"),
         (LogFormat::Text, Level::WARN) => format!("warning: {message}"),
-        (LogFormat::Text, _) => message.to_string(),
+        (LogFormat::Text, _) => message,
     };
     // Nobody may be there to hear it.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// A text without what would command a terminal or turn its lines around: datasets, models and workers bring their own words. Such
+/// characters are written as Rust escapes them.
+fn harmless(text: &str) -> String {
+    let harms = |c: char| c.is_control() && c != '\n' && c != '\t' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if harms(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    out
 }
 
 /// A message as the subscriber writes its events.
@@ -105,7 +117,9 @@ pub fn answer(line: Arguments<'_>) {
     if UNREAD.load(Ordering::Relaxed) {
         return;
     }
-    match writeln!(std::io::stdout().lock(), "{line}") {
+    let mut out = std::io::stdout().lock();
+    // What goes to a program or a file is meant as it is.
+    match if out.is_terminal() { writeln!(out, "{}", harmless(&line.to_string())) } else { writeln!(out, "{line}") } {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => UNREAD.store(true, Ordering::Relaxed),
         Err(error) => {
@@ -118,6 +132,11 @@ pub fn answer(line: Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_command_a_terminal_is_shown_instead() {
+        assert_eq!(harmless("joy \u{1b}]0;x\u{7}\tand\nanger \u{202e}evil é 😀"), "joy \\u{1b}]0;x\\u{7}\tand\nanger \\u{202e}evil é 😀");
+    }
 
     #[test]
     fn a_failure_is_one_json_object_in_one_line() {

@@ -37,8 +37,7 @@ impl Words {
     /// The one class that a written answer names; none if it names none or several. The closest kind of match decides: of
     /// `{"emotion": "joy", "why": "no anger in it"}` it is joy.
     pub fn label(&self, answer: &str) -> Option<usize> {
-        let texts: Vec<String> = objects(answer).iter().flat_map(strings).collect();
-        let found: Vec<(Match, Vec<usize>)> = texts.iter().filter_map(|text| self.named(text)).collect();
+        let found = self.found(&objects(answer));
         let closest = found.iter().map(|f| f.0).min()?;
         let mut classes: Vec<usize> = found.into_iter().filter(|f| f.0 == closest).flat_map(|f| f.1).collect();
         classes.sort_unstable();
@@ -49,11 +48,11 @@ impl Words {
     /// All classes that a written answer names, ascending; none if it names none and doesn't say so by an empty list.
     pub fn labels(&self, answer: &str) -> Option<Vec<usize>> {
         let objects = objects(answer);
-        let texts: Vec<String> = objects.iter().flat_map(strings).collect();
-        let mut classes: Vec<usize> = texts.iter().filter_map(|text| self.named(text)).flat_map(|f| f.1).collect();
+        let mut classes: Vec<usize> = self.found(&objects).into_iter().flat_map(|f| f.1).collect();
         classes.sort_unstable();
         classes.dedup();
-        let none = texts.is_empty() && objects.iter().any(|o| o.as_object().is_some_and(|o| o.values().any(Value::is_array)));
+        let silent = objects.iter().all(|object| strings(object).is_empty() && numbers(object).is_empty());
+        let none = silent && objects.iter().any(|o| o.as_object().is_some_and(|o| o.values().any(Value::is_array)));
         (!classes.is_empty() || none).then_some(classes)
     }
 
@@ -72,6 +71,17 @@ impl Words {
             }
         }
         any.then_some(numbers)
+    }
+
+    /// What the strings of objects name; where they name nothing, classes that are numbers may be meant by the numbers, which else are
+    /// how sure a model is, and the like.
+    fn found(&self, objects: &[Value]) -> Vec<(Match, Vec<usize>)> {
+        let by_words: Vec<_> = objects.iter().flat_map(strings).filter_map(|text| self.named(&text)).collect();
+        if !by_words.is_empty() {
+            return by_words;
+        }
+        let class = |number: String| self.written.iter().position(|words| words.contains(&number));
+        objects.iter().flat_map(numbers).filter_map(class).map(|class| (Match::Exact, vec![class])).collect()
     }
 
     /// The classes that a text names, by the closest kind of match.
@@ -134,13 +144,22 @@ fn objects(text: &str) -> Vec<Value> {
     found
 }
 
-/// All strings and numbers among a value's values, however deep; keys don't count.
+/// All strings among a value's values, however deep; keys don't count.
 fn strings(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
-        Value::Number(number) => vec![number.to_string()],
         Value::Array(all) => all.iter().flat_map(strings).collect(),
         Value::Object(object) => object.values().flat_map(strings).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// All numbers among a value's values, however deep, as they are written without decimals of a whole one.
+fn numbers(value: &Value) -> Vec<String> {
+    match value {
+        Value::Number(number) => vec![number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string())],
+        Value::Array(all) => all.iter().flat_map(numbers).collect(),
+        Value::Object(object) => object.values().flat_map(numbers).collect(),
         _ => Vec::new(),
     }
 }
@@ -209,6 +228,25 @@ mod tests {
         for unreadable in [r#"{"emotions": ["bliss"]}"#, "{}", "none", r#"{"emotions": null}"#] {
             assert_eq!(words().labels(unreadable), None, "{unreadable}");
         }
+    }
+
+    #[test]
+    fn classes_that_are_numbers_are_read_from_numbers_that_nothing_else_names() {
+        let ratings = Words::new((0..6).map(|n| vec![n.to_string()]).collect());
+        for (answer, class) in [
+            (r#"{"rating": 4}"#, Some(4)),
+            (r#"{"rating": 4.0}"#, Some(4)),
+            (r#"{"label": "1", "score": 0}"#, Some(1)),
+            (r#"{"label": "4", "of": 5}"#, Some(4)),
+            (r#"{"confidence": 0.9}"#, None),
+            (r#"{"rating": 7}"#, None),
+            (r#"{"rating": 4, "of": 5}"#, None),
+        ] {
+            assert_eq!(ratings.label(answer), class, "{answer}");
+        }
+        assert_eq!(ratings.labels(r#"{"labels": ["1"], "confidence": 0.9}"#), Some(vec![1]));
+        assert_eq!(ratings.labels(r#"{"labels": [1, 3]}"#), Some(vec![1, 3]));
+        assert_eq!(ratings.labels(r#"{"labels": [7]}"#), None);
     }
 
     #[test]

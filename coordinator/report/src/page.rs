@@ -132,7 +132,7 @@ impl View {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("the default syntax is one"));
         environment.set_auto_escape_callback(|name| if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None });
-        environment.add_filter("cell", |text: String| text.replace('|', "\\|").replace('\n', " "));
+        environment.add_filter("cell", |text: String| text.replace('|', "\\|").replace('<', "\\<").replace('\n', " "));
         environment.add_filter("prose", |text: String| Value::from_safe_string(prose(&text)));
         for (name, source) in [
             ("style.css", include_str!("templates/style.css")),

@@ -14,7 +14,7 @@ use super::status::verdict;
 use crate::chains::Chains;
 use crate::failure::Failure;
 use crate::progress::{count, counted, seconds, units_are};
-use crate::sweep::{Sweep, prepare, read_spec};
+use crate::sweep::{Sweep, keep_rows, prepare, read_spec};
 use crate::{catalogue, collect};
 use tracing::Level;
 
@@ -56,6 +56,7 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     };
     let asked = args.out.clone().map(made).transpose()?;
     let prepared = prepare(spec).await?;
+    keep_rows(&store, &prepared).await?;
     let id = extended.as_ref().map_or(&prepared.id, |sweep| &sweep.id);
     let out = asked.map_or_else(|| made(catalogue::report_folder(id, &name)), Ok)?;
     // A model that lies elsewhere by now is a revision, too.

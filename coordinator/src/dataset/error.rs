@@ -134,9 +134,14 @@ pub enum DatasetError {
     SeveralLabels { file: String, place: Place, column: String, labels: Vec<String> },
     /// Vectors instead of lists of labels.
     #[error(
-        "{file}, {place}, column `{column}`: lists of {length} zeros and ones are no lists of labels; give each class a column of its own and name those in `dataset.values`, or write the labels' names"
+        "{file}, {place}, column `{column}`: lists of {length} zeros and ones are no lists of labels; give each class a column of its own and name those in `dataset.values`, or write the labels' names; where they are labels that are called so, say `dataset.labels: ['0', '1']`"
     )]
     OneHot { file: String, place: Place, column: String, length: usize },
+    /// Labels that hardly repeat.
+    #[error(
+        "{file}: column `{column}` has {classes} classes in {rows} rows, and each needs a row in every split: is `dataset.label` the right column? `label_map` makes few classes of many"
+    )]
+    TooManyClasses { file: String, column: String, classes: usize, rows: usize },
     /// One class tells nothing apart.
     #[error("{file}: has one class only (`{class}`); a probe needs at least two")]
     OneClass { file: String, class: String },

@@ -11,6 +11,9 @@ use super::error::{DatasetError, Known};
 use super::near::{composed, is_unseen};
 use super::read::Files;
 
+/// Classes beyond which a column is looked at twice.
+const MANY: usize = 100;
+
 /// Parts of a scale that its rows are stratified by.
 const BINS: usize = 5;
 
@@ -83,6 +86,11 @@ fn single(
     let classes = in_order(spec, kept.iter().map(|(_, class, _)| class));
     if let [class] = classes.as_slice() {
         return Err(DatasetError::OneClass { file: files.all(), class: class.clone() });
+    }
+    // No three rows of each, and one for every split is needed.
+    if classes.len() > MANY && 3 * classes.len() > kept.len() {
+        let column = files.columns(0).label().unwrap_or_default().to_owned();
+        return Err(DatasetError::TooManyClasses { file: files.all(), column, classes: classes.len(), rows: kept.len() });
     }
     notes.push(found(files, total, &format!("{} classes", classes.len()), &classes));
     notes.extend(unlikely(spec, &classes));

@@ -66,14 +66,15 @@ pub(super) fn composed(text: &str) -> Cow<'_, str> {
 pub fn words(text: &str) -> usize {
     let of = |word: &str| {
         let alone = word.chars().filter(|c| is_word(*c)).count();
-        alone + usize::from(alone < word.chars().count())
+        alone + usize::from(alone == 0 || word.chars().any(|c| c.is_alphanumeric() && !is_word(c)))
     };
     text.split_whitespace().map(of).sum()
 }
 
 /// Characters of scripts that put no space between words: Han, kana, Thai, Lao, Burmese, Khmer.
 fn is_word(c: char) -> bool {
-    matches!(c,
+    !is_stop(c)
+        && matches!(c,
         '\u{3041}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
         | '\u{ff66}'..='\u{ff9d}' | '\u{20000}'..='\u{3ffff}' | '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
 }
@@ -88,9 +89,14 @@ fn is_dropped(c: char) -> bool {
     is_unseen(c) || matches!(c, '\'' | '\u{2019}' | '\u{2018}')
 }
 
+/// Their punctuation.
+fn is_stop(c: char) -> bool {
+    matches!(c, '\u{30fb}' | '\u{30a0}' | '\u{ff65}' | '\u{e2f}' | '\u{e5a}'..='\u{e5b}' | '\u{104a}'..='\u{104f}' | '\u{17d4}'..='\u{17da}')
+}
+
 fn is_gap(c: char) -> bool {
     let punctuation = matches!(c, '\u{a1}' | '\u{ab}' | '\u{b7}' | '\u{bb}' | '\u{bf}' | '\u{2010}'..='\u{205e}' | '\u{3001}'..='\u{303f}' | '\u{ff01}'..='\u{ff0f}' | '\u{ff1a}'..='\u{ff20}');
-    c.is_whitespace() || c.is_control() || c.is_ascii_punctuation() || punctuation
+    c.is_whitespace() || is_stop(c) || c.is_control() || c.is_ascii_punctuation() || punctuation
 }
 
 /// The hashes of all runs of three words, each once; none where there are fewer words.

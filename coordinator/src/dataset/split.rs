@@ -52,7 +52,7 @@ fn off(shares: &[(Split, f64)], open: &[usize], drafts: &[Draft], largest: usize
         .map(|(split, share)| format!("{} {:.0} % instead of {:.0} %", split.as_str(), 100.0 * of(*split), 100.0 * share / sum))
         .collect();
     // A few rows can't be split otherwise, and that can be seen.
-    (missed && largest > 1)
+    (missed && largest > 1 && largest as f64 > OFF * open.len() as f64)
         .then(|| format!("shares: {}, for groups stay whole, and the largest has {largest} of the {} rows", found.join(", "), open.len()))
 }
 

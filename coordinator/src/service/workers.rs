@@ -62,6 +62,18 @@ fn lease(held: &Held) -> Result<HeldLease, Status> {
     })
 }
 
+/// The longest error that is kept, in bytes: it goes into the journal and into every status.
+const LONGEST_ERROR: usize = 16 << 10;
+
+/// An error as it is kept.
+fn cut(mut error: String) -> String {
+    if error.len() > LONGEST_ERROR {
+        error.truncate(error.floor_char_boundary(LONGEST_ERROR));
+        error.push('…');
+    }
+    error
+}
+
 /// Refuses a worker whose results are of other versions than those that are planned: each unit would fail there.
 #[allow(clippy::result_large_err)]
 fn check_versions(engine: u32, fits: u32) -> Result<(), Status> {
@@ -132,14 +144,15 @@ impl Workers for WorkersService {
             Some(Outcome::Committed(c)) if !c.mine && self.split(unit, generation).await? => Event::Released { worker, unit, attempt },
             Some(Outcome::Committed(c)) => Event::Committed { worker, sweep, unit, attempt, generation, mine: c.mine, tokens: c.tokens },
             Some(Outcome::Failed(f)) => {
-                tracing::warn!(%worker, unit = %unit.short(), %attempt, error = %f.error, "attempt failed");
-                Event::Failed { worker, unit, attempt, error: f.error, permanent: f.permanent }
+                let error = cut(f.error);
+                tracing::warn!(%worker, unit = %unit.short(), %attempt, %error, "attempt failed");
+                Event::Failed { worker, unit, attempt, error, permanent: f.permanent }
             }
             Some(Outcome::Corrupt(c)) => {
                 tracing::warn!(%worker, unit = %unit.short(), %attempt, bad = %c.key, error = %c.error, "a dependency is corrupt");
                 let (bad, generation) = (key(&c.key)?, c.generation);
                 self.coordinator.released_by_others(&sweep, unit, (bad, generation)).await?;
-                Event::Corrupt { worker, unit, attempt, bad, generation, error: c.error }
+                Event::Corrupt { worker, unit, attempt, bad, generation, error: cut(c.error) }
             }
             Some(Outcome::Released(_)) => Event::Released { worker, unit, attempt },
             None => return Err(Status::invalid_argument("ReportRequest.outcome is missing")),

@@ -123,6 +123,12 @@ fn ids_are_unique_and_classes_several() {
 }
 
 #[test]
+fn a_column_of_texts_is_no_column_of_labels() {
+    let lines: String = (0..150).map(|i| format!("{{\"text\":\"text {i} of its own\",\"label\":\"{i}\"}}\n")).collect();
+    assert!(error(json!({}), "d.jsonl", &lines).contains("column `label` has 150 classes in 150 rows"));
+}
+
+#[test]
 fn a_split_must_have_rows_of_every_class() {
     assert_eq!(
         error(json!({}), "d.jsonl", &lines(&[20, 2])),

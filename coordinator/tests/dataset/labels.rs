@@ -111,7 +111,7 @@ fn vectors_of_zeros_and_ones_are_no_lists_of_labels() {
     };
     let vectors = lines(&["[0,1,0]", "[1,0,0]", "[]", "[0,0,1]"]);
     let said = "d.jsonl, line 1, column `label`: lists of 3 zeros and ones are no lists of labels; give each class a column of its own and \
-                name those in `dataset.values`, or write the labels' names";
+                name those in `dataset.values`, or write the labels' names; where they are labels that are called so, say `dataset.labels: ['0', '1']`";
     assert_eq!(error(json!({"scheme": "multi"}), "d.jsonl", &vectors), said);
     assert_eq!(error(json!({}), "d.jsonl", &lines(&["[0,1,0]", "[1,0,0]"])), said);
     // Two labels that are called so, and ones that the spec speaks of.

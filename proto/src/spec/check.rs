@@ -185,17 +185,17 @@ impl Spec {
                 ProbeSpec::Logistic(p) if p.mdl && scheme != Scheme::Single => {
                     return finding(format!("probes[{i}].mdl"), "needs `dataset.scheme: single`");
                 }
-                ProbeSpec::Ridge(p) if p.alpha.is_empty() || p.alpha.iter().any(|a| !(a.is_finite() && *a > 0.0)) => {
-                    return finding(format!("probes[{i}].alpha"), "needs at least one penalty, all above 0");
+                ProbeSpec::Ridge(p) if p.alpha.is_empty() || p.alpha.iter().any(|a| !STRENGTHS.contains(a)) => {
+                    return finding(format!("probes[{i}].alpha"), "needs at least one penalty, all above 0 (1e-12 to 1e12)");
                 }
                 ProbeSpec::Lda(p) if p.shrinkage.is_some_and(|s| !(0.0..=1.0).contains(&s)) => {
                     return finding(format!("probes[{i}].shrinkage"), "must lie in 0..1; leave it out to have it estimated");
                 }
-                ProbeSpec::OffsetMlp(p) if p.embedding == 0 => {
-                    return finding(format!("probes[{i}].embedding"), "must be at least 1");
+                ProbeSpec::OffsetMlp(p) if !(1..=1 << 16).contains(&p.embedding) => {
+                    return finding(format!("probes[{i}].embedding"), "must lie in 1..65536");
                 }
-                ProbeSpec::Logistic(p) if p.c.is_empty() || p.c.iter().any(|c| !(c.is_finite() && *c > 0.0)) => {
-                    return finding(format!("probes[{i}].c"), "needs at least one strength, all above 0");
+                ProbeSpec::Logistic(p) if p.c.is_empty() || p.c.iter().any(|c| !STRENGTHS.contains(c)) => {
+                    return finding(format!("probes[{i}].c"), "needs at least one strength, all above 0 (1e-12 to 1e12)");
                 }
                 ProbeSpec::Mlp(p) => perceptron(&format!("probes[{i}]"), p)?,
                 ProbeSpec::OffsetMlp(p) => perceptron(&format!("probes[{i}].mlp"), &p.mlp)?,
@@ -267,6 +267,9 @@ impl Spec {
         unique("report.levels", "name", &self.report.levels.iter().map(|level| &level.name).collect::<Vec<_>>())?;
         for (i, level) in self.report.levels.iter().enumerate() {
             name(&format!("report.levels[{i}].name"), &level.name)?;
+            if level.name == "classes" {
+                return finding(format!("report.levels[{i}].name"), "`classes` is what the dataset's own classes go by: give it another");
+            }
             if let Some(class) = self.dataset.labels.iter().find(|class| !level.map.contains_key(*class)) {
                 return finding(format!("report.levels[{i}].map"), format!("doesn't say where the class `{class}` belongs"));
             }
@@ -275,16 +278,32 @@ impl Spec {
     }
 }
 
+/// Strengths and penalties: beyond these the numbers of a fit are none.
+const STRENGTHS: std::ops::RangeInclusive<f64> = 1e-12..=1e12;
+
+/// Characters of a name: file systems take 255, and a report's folder adds some.
+const LONGEST_NAME: usize = 128;
+
 pub(super) fn name(field: &str, value: &str) -> Result<(), Finding> {
-    if !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-        return Ok(());
+    if value.is_empty() || !value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+        return finding(field, format!("`{value}` must consist of letters, digits, `-`, `_` and `.`"));
     }
-    finding(field, format!("`{value}` must consist of letters, digits, `-`, `_` and `.`"))
+    // Reports and figures are written by it.
+    if value.starts_with(['.', '-']) {
+        return finding(field, format!("`{value}` must begin with a letter, a digit or `_`"));
+    }
+    if value.len() > LONGEST_NAME {
+        return finding(field, format!("`{}…` has {} characters; {LONGEST_NAME} are the most", &value[..20], value.len()));
+    }
+    Ok(())
 }
 
 fn perceptron(field: &str, p: &MlpSpec) -> Result<(), Finding> {
     if p.hidden == 0 || p.epochs == 0 || p.batch == 0 {
         return finding(field, "hidden, epochs and batch must be at least 1");
+    }
+    if p.hidden > 1 << 16 || p.epochs > 100_000 {
+        return finding(field, "hidden may be 65536 and epochs 100000 at most");
     }
     if !(p.learning_rate.is_finite() && p.learning_rate > 0.0 && (0.0..=1.0).contains(&p.warmup)) {
         return finding(field, "learning_rate must be above 0 and warmup in 0..1");

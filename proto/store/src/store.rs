@@ -293,6 +293,21 @@ impl Store {
     }
 }
 
+impl Store {
+    /// [`Store::put_content`], and if what stands there is not these bytes, for it was damaged, they take its place.
+    ///
+    /// # Errors
+    /// The store can't be read or written.
+    pub async fn mend_content(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+        self.put_content(path, bytes.clone()).await?;
+        if self.get(path).await? == bytes {
+            return Ok(());
+        }
+        tracing::warn!(path, "what stands there is damaged, and is written anew");
+        self.inner.put(&Path::from(path), PutPayload::from_bytes(bytes)).await.map(|_| ()).map_err(self.io(format!("writing {path}")))
+    }
+}
+
 /// Bytes per part of a multipart upload.
 pub(crate) const PART: usize = 16 << 20;
 

@@ -16,8 +16,16 @@ fn filtered(fields: &str, texts: &[&str], from: usize) -> Vec<Option<Reason>> {
 fn length_is_counted_in_words() {
     let found = filtered("filters: {words: {min: 2, max: 3}}", &["one", "one two", "one  two\nthree", "one two three four", " "], 0);
     assert_eq!(found, [Some(Reason::Short), None, None, Some(Reason::Long), Some(Reason::Empty)]);
-    let found = filtered("filters: {words: {min: 2, max: 6}}", &["我很高兴", "好", "我今天真的很高兴", "Wow 好", "ดีใจ"], 0);
-    assert_eq!(found, [None, Some(Reason::Short), Some(Reason::Long), None, None], "where no spaces part words, characters count");
+    let found = filtered(
+        "filters: {words: {min: 2, max: 6}}",
+        &["我很高兴", "好", "我今天真的很高兴", "Wow 好", "ดีใจ", "好。", "我很高兴，你呢。"],
+        0,
+    );
+    assert_eq!(
+        found,
+        [None, Some(Reason::Short), Some(Reason::Long), None, None, Some(Reason::Short), None],
+        "where no spaces part words, characters count"
+    );
 }
 
 #[test]
