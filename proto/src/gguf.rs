@@ -193,7 +193,10 @@ impl Header {
             let info = TensorInfo { dims, kind: source.u32()?, offset: source.u64()? };
             header.tensors.insert(name, info);
         }
-        let alignment = header.number("general.alignment").filter(|a| *a > 0).unwrap_or(ALIGNMENT);
+        let alignment = header.number("general.alignment").unwrap_or(ALIGNMENT);
+        if !alignment.is_power_of_two() {
+            return Err(source.damaged(format!("general.alignment is {alignment}, and must be a power of two")));
+        }
         header.data_offset = source.at.div_ceil(alignment) * alignment;
         Ok(header)
     }

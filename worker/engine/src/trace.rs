@@ -11,12 +11,12 @@ use crate::prompt::Prompt;
 /// States `[tokens, d]`, row-major, at every token of one prompt after that many blocks (or after the final norm).
 ///
 /// # Errors
-/// The device failed.
-///
-/// # Panics
-/// If the model has fewer layers.
+/// The model has no such layer, or the device failed.
 pub fn token_states(model: &Model, prompt: &Prompt, layer: Layer) -> Result<Vec<f32>, ExtractError> {
     let (mut pass, layers) = (Pass::default(), model.architecture().layers as u32);
+    if layer.blocks(layers) > layers {
+        return Err(ExtractError::Layer { layer, layers: layers as usize });
+    }
     pass.push(&prompt.ids, Vec::new());
     let all: Vec<u32> = (0..prompt.ids.len() as u32).collect();
     let plan = Plan { blocks: layer.blocks(layers) as usize, ..Plan::default() };
@@ -27,5 +27,5 @@ pub fn token_states(model: &Model, prompt: &Prompt, layer: Layer) -> Result<Vec<
         }
         Ok(())
     })?;
-    Ok(states.unwrap_or_else(|| panic!("layer {layer} of a model with {layers} blocks")))
+    Ok(states.expect("a layer that the model has is shown"))
 }

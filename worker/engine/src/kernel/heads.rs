@@ -66,8 +66,9 @@ pub(crate) fn place(steps: Steps, heads: Heads, qkv: Tensor, weights: &HeadWeigh
         eps: weights.eps,
     };
     let block = 16;
-    read(&rope.cos, |cos| {
-        read(&rope.sin, |sin| {
+    let table = rope.table(&pass.positions)?;
+    read(&table.cos, |cos| {
+        read(&table.sin, |sin| {
             change(&qkv, |qkv| {
                 qkv.par_chunks_mut(heads.row() * block)
                     .zip(pass.positions.par_chunks(block))
@@ -127,8 +128,8 @@ impl Turns {
         if let Some(turns) = self.0.get() {
             return Ok(turns.clone());
         }
-        let table = |t: &Tensor| pick(t, positions)?.to_dtype(dtype);
-        let turns = [table(&rope.cos)?, table(&rope.sin)?];
+        let (table, of) = (rope.table(positions)?, |t: &Tensor| pick(t, positions)?.to_dtype(dtype));
+        let turns = [of(&table.cos)?, of(&table.sin)?];
         Ok(self.0.get_or_init(|| turns).clone())
     }
 }

@@ -206,7 +206,7 @@ fn lay_out(
     let head = if a.tie_embeddings { embeddings.clone() } else { layout.table("lm_head.weight", &[a.vocab, a.hidden])? };
     let norm = layout.plain("model.norm.weight", a.hidden)?;
     let blocks = (0..a.layers).map(|i| block(a, i, &mut layout)).collect::<Result<_, _>>()?;
-    let rope = Rope::new(a, factors.as_deref(), &device)?;
+    let rope = Rope::new(a, factors.as_deref(), &device);
     let room = placement.room;
     Ok(Decoder { embeddings, blocks, norm, head, rope, device, dtype, steps, room, architecture: a.clone() })
 }

@@ -133,6 +133,15 @@ fn five_families_agree_from_gguf_too() {
 }
 
 #[test]
+fn an_alignment_of_nothing_is_damage() {
+    let file = tempfile::Builder::new().suffix(".gguf").tempfile().unwrap();
+    let alignment = Value::U32(0);
+    gguf_file::write(&mut std::fs::File::create(file.path()).unwrap(), &[("general.alignment", &alignment)], &[]).unwrap();
+    let error = Model::load(file.path(), &Placement::cpu()).unwrap_err().to_string();
+    assert!(error.contains("general.alignment is 0, and must be a power of two"), "{error}");
+}
+
+#[test]
 fn user_defined_tokens_are_text_and_special_ones_are_not() {
     let file = tempfile::Builder::new().suffix(".gguf").tempfile().unwrap();
     let config = std::fs::read_to_string(fixture("llama-plain").join("config.json")).unwrap();

@@ -102,5 +102,7 @@ fn the_states_at_every_token_end_with_those_of_the_last() {
                 assert_eq!(states[states.len() - found.width..], expected[row * found.width..][..found.width], "{name} {layer}");
             }
         }
+        let error = token_states(&model, &prompts[0], Layer::Block(99)).unwrap_err().to_string();
+        assert!(error.contains("layer 99 does not exist"), "{error}");
     }
 }
