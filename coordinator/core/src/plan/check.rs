@@ -40,6 +40,14 @@ pub enum PlanError {
         /// The second name.
         second: String,
     },
+    /// More than can be planned.
+    #[error(
+        "offsets: models, layers, conditions, offsets and sampling seeds make {cells} cells; ask for fewer offsets or layers, or make several sweeps of it"
+    )]
+    TooManyCells {
+        /// How many they make.
+        cells: usize,
+    },
     /// A layer that a model doesn't have.
     #[error(
         "layers: model `{model}` has no layer {layer}: it has 0 (embeddings) to {layers}, and `final`; drop the layer, or \

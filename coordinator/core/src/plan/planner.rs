@@ -78,6 +78,9 @@ impl Part<'_> {
     }
 }
 
+/// The most cells of a sweep: planning them takes a minute and some gigabytes of memory.
+const MOST_CELLS: usize = 10_000_000;
+
 impl<'a> Planner<'a> {
     pub fn new(rows: &'a Rows, versions: Versions) -> Planner<'a> {
         Planner {
@@ -106,6 +109,12 @@ impl<'a> Planner<'a> {
     /// Adds what a revision asks beyond the earlier ones.
     pub fn revision(&mut self, revision: &Revision<'_>) -> Result<(), PlanError> {
         let axes = Axes::new(revision.spec, self.rows, revision.models, self.versions)?;
+        let layers: usize = axes.layers.iter().map(Vec::len).sum();
+        let cells = [revision.spec.conditions.len(), revision.spec.offsets.len(), axes.sampling_seeds.len()];
+        let cells = cells.iter().fold(layers, |all, more| all.saturating_mul(*more));
+        if cells > MOST_CELLS {
+            return Err(PlanError::TooManyCells { cells });
+        }
         let models = revision.models.iter().map(|facts| self.model(facts)).collect::<Result<Vec<_>, _>>()?;
         let conditions = revision.spec.conditions.iter().map(|c| self.condition(c)).collect::<Result<Vec<_>, _>>()?;
         let execution = &revision.spec.execution;

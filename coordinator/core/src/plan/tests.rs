@@ -210,6 +210,8 @@ fn refusals_name_the_field_and_what_to_do() {
         &["conditions[0].chat", "`b`", "`c`", "template"],
     );
     says(refusal("", |s, _, _| s.models.clear()), &["models", "empty"]);
+    let offsets = |s: &mut Spec, _: &mut Rows, _: &mut Vec<ModelFacts>| s.offsets = (0..3_000_000).collect();
+    says(refusal("layers: all", offsets), &["offsets", "27000000 cells", "fewer"]);
     says(refusal("", |_, _, m| m.truncate(1)), &["models", "2", "1"]);
     says(refusal("", |_, _, m| m[1].digest = m[0].digest), &["models", "`a` and `b`", "drop one"]);
     says(refusal("conditions: [{name: x}, {name: y, template: '{text}'}]", |_, _, _| {}), &["conditions", "`x` and `y`", "drop one"]);
