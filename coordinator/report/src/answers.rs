@@ -73,15 +73,17 @@ impl Words {
         any.then_some(numbers)
     }
 
-    /// What the strings of objects name; where they name nothing, classes that are numbers may be meant by the numbers, which else are
-    /// how sure a model is, and the like.
+    /// What objects name: by strings that are a class's word; where none is, classes that are numbers by the numbers, which else are how
+    /// sure a model is, and the like; and else by strings in which such words stand.
     fn found(&self, objects: &[Value]) -> Vec<(Match, Vec<usize>)> {
         let by_words: Vec<_> = objects.iter().flat_map(strings).filter_map(|text| self.named(&text)).collect();
-        if !by_words.is_empty() {
+        if by_words.iter().any(|(kind, _)| *kind < Match::Within) {
             return by_words;
         }
-        let class = |number: String| self.written.iter().position(|words| words.contains(&number));
-        objects.iter().flat_map(numbers).filter_map(class).map(|class| (Match::Exact, vec![class])).collect()
+        let class =
+            |[written, short]: [String; 2]| self.written.iter().position(|words| words.contains(&written) || words.contains(&short));
+        let by_numbers: Vec<_> = objects.iter().flat_map(numbers).filter_map(class).map(|class| (Match::Exact, vec![class])).collect();
+        if by_numbers.is_empty() { by_words } else { by_numbers }
     }
 
     /// The classes that a text names, by the closest kind of match.
@@ -154,10 +156,14 @@ fn strings(value: &Value) -> Vec<String> {
     }
 }
 
-/// All numbers among a value's values, however deep, as they are written without decimals of a whole one.
-fn numbers(value: &Value) -> Vec<String> {
+/// All numbers among a value's values, however deep: as they are written, and without the decimals of a whole one.
+fn numbers(value: &Value) -> Vec<[String; 2]> {
     match value {
-        Value::Number(number) => vec![number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string())],
+        Value::Number(number) => {
+            let written = number.to_string();
+            let short = number.as_f64().filter(|_| number.is_f64()).map_or_else(|| written.clone(), |number| number.to_string());
+            vec![[written, short]]
+        }
         Value::Array(all) => all.iter().flat_map(numbers).collect(),
         Value::Object(object) => object.values().flat_map(numbers).collect(),
         _ => Vec::new(),
@@ -241,12 +247,20 @@ mod tests {
             (r#"{"confidence": 0.9}"#, None),
             (r#"{"rating": 7}"#, None),
             (r#"{"rating": 4, "of": 5}"#, None),
+            (r#"{"rating": 4, "why": "I rate it 4 out of 5"}"#, Some(4)),
+            (r#"{"rating": 4, "why": "only 1 sign of anger"}"#, Some(4)),
+            (r#"{"why": "I rate it 4"}"#, Some(4)),
         ] {
             assert_eq!(ratings.label(answer), class, "{answer}");
         }
         assert_eq!(ratings.labels(r#"{"labels": ["1"], "confidence": 0.9}"#), Some(vec![1]));
         assert_eq!(ratings.labels(r#"{"labels": [1, 3]}"#), Some(vec![1, 3]));
         assert_eq!(ratings.labels(r#"{"labels": [7]}"#), None);
+        assert_eq!(ratings.labels(r#"{"labels": [1, 3], "why": "2 cues"}"#), Some(vec![1, 3]));
+        // As pandas writes whole numbers beside missing ones, and ids that no float holds.
+        let odd = Words::new(vec![vec!["0.0".to_owned()], vec!["1.0".to_owned()], vec!["9007199254740993".to_owned()]]);
+        assert_eq!(odd.label(r#"{"label": 1.0}"#), Some(1));
+        assert_eq!(odd.label(r#"{"label": 9007199254740993}"#), Some(2));
     }
 
     #[test]
