@@ -92,8 +92,10 @@ async fn keep(crew: Crew, number: usize) -> Result<(), Failure> {
             }
             _ => tracing::warn!(number, %status, "a worker ended; starting another"),
         }
-        // Else what it held would wait until its lease runs out.
-        crew.handle.event(Event::Gone { worker: WorkerId(name(number, start)) }).await.map_err(Failure::again)?;
+        // Else what it held would wait until its leases run out. On a GPU it was two workers.
+        for worker in [name(number, start), name(number, start) + limbic_worker::FITS] {
+            crew.handle.event(Event::Gone { worker: WorkerId(worker) }).await.map_err(Failure::again)?;
+        }
         tokio::time::sleep(Duration::from_millis(200 * u64::from(start + 1))).await;
     }
     Err(Failure::again(format_args!("worker {number} crashed {RESTARTS} times: is there enough memory? try --workers 1")))

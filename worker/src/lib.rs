@@ -26,6 +26,6 @@ pub use inspect::{InspectArgs, InspectError};
 pub use log::attempt_logs;
 pub use machine::memory_bytes;
 pub use progress::Progress;
-pub use run::{Components, ExitKind, Simulated, WorkerError, run};
+pub use run::{Components, ExitKind, FITS, Simulated, WorkerError, run};
 pub use session::{SessionError, endpoint};
 pub use settings::{Settings, SettingsError, Timing};

@@ -74,7 +74,7 @@ impl WorkerError {
 }
 
 /// What a worker's name ends with that computes fits beside another one's passes.
-const FITS: &str = "-fits";
+pub const FITS: &str = "-fits";
 
 /// Works for the coordinator until every sweep is finished (if so set), `shutdown` resolves, or neither coordinator nor
 /// store has been reachable for longer than the patience.

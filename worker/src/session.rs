@@ -126,6 +126,7 @@ impl Session {
         drop(heartbeat);
         // Else `status` would list a worker that has left until its silence tells.
         tokio::select! {
+            biased;
             _ = tokio::time::timeout(LAST_ANSWER, shared.link.heartbeat(true)) => {}
             () = shared.drain.gone() => {}
         }

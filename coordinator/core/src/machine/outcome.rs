@@ -205,7 +205,15 @@ impl Machine {
     pub(super) fn on_gone(&mut self, worker: &WorkerId) {
         self.workers.remove(worker);
         for lease in self.leases.take_of(worker) {
+            let (id, unit) = (lease.sweep.clone(), lease.unit);
             self.lose(lease);
+            // What used up the memory beside it may be done then. The first loss is anybody's.
+            let (now, settings) = (self.now, &self.settings);
+            if let Some(sweep) = self.sweeps.get_mut(&id)
+                && let Some(losses) = sweep.slot(&unit).map(|slot| slot.losses).filter(|losses| *losses > 1)
+            {
+                sweep.rest(&unit, now + settings.backoff(&unit, losses), now);
+            }
         }
     }
 

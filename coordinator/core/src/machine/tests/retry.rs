@@ -195,4 +195,12 @@ fn what_a_worker_held_that_has_ended_is_granted_again_at_once() {
     bench.commit(&first);
     assert_eq!((bench.status().attempts.lost, bench.units().committed), (1, 1));
     bench.send(Event::Gone { worker: "nobody".into() });
+    // What was lost before rests a while.
+    let third = bench.grant("v").unwrap();
+    bench.send(Event::Gone { worker: "v".into() });
+    let fourth = bench.grant("u").unwrap();
+    assert_eq!(fourth.held.unit, third.held.unit);
+    bench.send(Event::Gone { worker: "u".into() });
+    assert!(bench.grant("t").is_none_or(|granted| granted.held.unit != third.held.unit));
+    assert!(bench.status().waiting.iter().any(|waiting| waiting.reason.starts_with("a pause after a failure")));
 }
