@@ -154,7 +154,7 @@ impl Config {
         };
         // The older one counts in transformers, if there are both, and with it another base of RoPE.
         let apart =
-            |key: &String, value: &Value| key != "type" && key != "rope_type" && newer.0.get(key).is_some_and(|other| other != value);
+            |key: &String, value: &Value| key != "type" && key != "rope_type" && newer.0.get(key).is_some_and(|other| !same(other, value));
         let contradict = kind_of(&newer) != kind_of(&older) || older.0.iter().any(|(key, value)| apart(key, value));
         if !newer.0.is_empty() && !older.0.is_empty() && contradict {
             return refuse("rope_scaling", &Value::Object(older.0), "none, or what `rope_parameters` says");
@@ -164,10 +164,11 @@ impl Config {
         {
             return refuse("rope_theta", &Value::from(outer), "none, or what `rope_parameters` says");
         }
+        let older_theta = older.number("rope_theta")?;
         let settings = if newer.0.is_empty() { older } else { newer };
         let theta = match settings.number("rope_theta")? {
             Some(theta) => theta,
-            None => self.number("rope_theta")?.unwrap_or(10_000.0),
+            None => self.number("rope_theta")?.or(older_theta).unwrap_or(10_000.0),
         };
         let required = |key: &str| settings.number(key)?.ok_or_else(|| ArchitectureError::Missing { key: key.to_owned() });
         let factor = || match required("factor")? {
@@ -177,7 +178,7 @@ impl Config {
         let kind = kind_of(&settings);
         let (inner, outer) = (settings.get("original_max_position_embeddings"), self.get("original_max_position_embeddings"));
         if let (Some("llama3"), Some(inner), Some(outer)) = (kind.as_deref(), inner, outer)
-            && inner != outer
+            && !same(inner, outer)
         {
             return refuse("original_max_position_embeddings", outer, "the number that the settings of RoPE have");
         }
@@ -233,6 +234,11 @@ impl Config {
         }
         Ok(if !sliding.is_empty() && !sliding.contains(&true) { (None, Vec::new()) } else { (Some(window), sliding) })
     }
+}
+
+/// Whether two values are the same, numbers however they are written.
+fn same(a: &Value, b: &Value) -> bool {
+    a == b || matches!((a.as_f64(), b.as_f64()), (Some(a), Some(b)) if a == b)
 }
 
 fn wrong(key: &str, found: &Value, expected: &'static str) -> ArchitectureError {
@@ -322,7 +328,7 @@ mod tests {
         let factors = serde_json::json!({"rope_parameters": {"rope_type": "linear", "factor": 2.0}, "rope_scaling": linear});
         assert!(said(factors).contains("rope_scaling"));
         let alike = serde_json::json!({"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4},
-            "rope_scaling": {"type": "linear", "factor": 4.0}, "rope_theta": 1e4});
+            "rope_scaling": {"type": "linear", "factor": 4}, "rope_theta": 10000});
         assert_eq!(with(alike).unwrap().rope_scaling, Some(RopeScaling::Linear { factor: 4.0 }));
         let bases = serde_json::json!({"rope_parameters": {"rope_theta": 5e5}, "rope_theta": 1e4});
         assert!(said(bases).contains("rope_theta"));

@@ -245,7 +245,7 @@ impl<'a> Form<'a> {
             let mut chat = chat.clone();
             change(&mut chat);
             let condition = spec::Prompt::Chat(chat);
-            Form { model: self.model, condition: &condition, marked: String::new() }.render("")
+            Form { model: self.model, condition: &condition, marked: String::new() }.render("x")
         };
         if chat.system.as_ref().is_some_and(|system| !system.is_empty())
             && !marked(&|chat| chat.system = Some(MARK.to_owned()))?.contains(MARK)

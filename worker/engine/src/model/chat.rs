@@ -22,15 +22,21 @@ pub(super) fn of_folder(folder: &Path) -> Result<Found, LoadError> {
         let Some(text) = read(&path)? else { return Ok(Value::Null) };
         serde_json::from_str(&text).map_err(|e| LoadError::Damaged { path, what: e.to_string() })
     };
-    let (settings, map) = (json("tokenizer_config.json")?, json("special_tokens_map.json")?);
+    let settings = json("tokenizer_config.json")?;
     let source = match read(&folder.join("chat_template.jinja"))? {
         Some(source) => Ok(source),
         None => inside(&settings["chat_template"]),
     };
-    // As in transformers: the map counts unless the settings are of the kind that holds everything.
-    let (first, second) = if settings["added_tokens_decoder"].is_null() { (&map, &settings) } else { (&settings, &map) };
-    let special = SPECIAL.into_iter().filter_map(|name| Some((name, token(&first[name]).or_else(|| token(&second[name]))?)));
-    Ok(source.and_then(|source| ChatTemplate::new(&source, special.collect())))
+    let special = special(&settings, &json("special_tokens_map.json")?);
+    Ok(source.and_then(|source| ChatTemplate::new(&source, special)))
+}
+
+/// The special tokens of a `tokenizer_config.json` and a `special_tokens_map.json`. As in transformers the map counts, unless the settings
+/// are of the kind that holds everything.
+pub(super) fn special(settings: &Value, map: &Value) -> SpecialTokens {
+    let (first, second) = if settings["added_tokens_decoder"].is_null() { (map, settings) } else { (settings, map) };
+    let named = |name: &'static str| Some((name, token(&first[name]).or_else(|| token(&second[name]))?));
+    SPECIAL.into_iter().filter_map(named).collect()
 }
 
 /// The template of a GGUF file, in its metadata.
@@ -62,7 +68,7 @@ fn inside(value: &Value) -> Result<String, TemplateError> {
 }
 
 /// A special token as a string or as an object with its `content`.
-pub(super) fn token(value: &Value) -> Option<String> {
+fn token(value: &Value) -> Option<String> {
     value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned)
 }
 

@@ -168,14 +168,17 @@ fn as_configured(folder: &Path, tokenizer: Tokenizer) -> Result<Tokenizer, LoadE
             "`added_tokens_decoder` has the token `{token}`, which tokenizer.json hasn't: save the tokenizer anew with transformers"
         ));
     }
-    if !matches!(settings["tokenizer_class"].as_str(), Some("LlamaTokenizer" | "LlamaTokenizerFast")) {
+    let class = settings["tokenizer_class"].as_str().unwrap_or_default();
+    if !["LlamaTokenizer", "CodeLlamaTokenizer"].contains(&class.trim_end_matches("Fast")) {
         return Ok(tokenizer);
     }
+    let map = std::fs::read_to_string(folder.join("special_tokens_map.json")).unwrap_or_default();
+    let special = chat::special(&settings, &serde_json::from_str(&map).unwrap_or_default());
     let asked = |key: &str, absent: bool| settings[key].as_bool().unwrap_or(absent);
-    let special = |name: &str, absent: &str| chat::token(&settings[name]).unwrap_or_else(|| absent.to_owned());
-    let first = asked("add_bos_token", true).then(|| special("bos_token", "<s>"));
-    let last = asked("add_eos_token", false).then(|| special("eos_token", "</s>"));
-    tokenizer.framed(first.as_deref(), last.as_deref()).map_err(refused)
+    let named = |name: &str, absent: &'static str| special.get(name).map_or(absent, String::as_str);
+    let first = asked("add_bos_token", true).then(|| named("bos_token", "<s>"));
+    let last = asked("add_eos_token", false).then(|| named("eos_token", "</s>"));
+    tokenizer.framed(first, last).map_err(refused)
 }
 
 fn decoder(

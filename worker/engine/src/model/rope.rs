@@ -38,7 +38,11 @@ impl Rope {
             return Ok(table);
         }
         let table = self.of(needed.next_power_of_two().max(FEWEST))?;
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Some(table.clone());
+        let mut kept = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have made a larger one meanwhile.
+        if kept.as_ref().is_none_or(|kept| kept.positions < table.positions) {
+            *kept = Some(table.clone());
+        }
         Ok(table)
     }
 
