@@ -132,7 +132,6 @@ pub async fn take_in(store: &Store, prepared: Sweep, beyond: Option<&str>) -> Re
         let notes = sweep.added(&asked);
         return Ok((sweep, notes));
     }
-    sweep::keep_rows(store, &prepared).await?;
     let mut notes = beside(store, &prepared).await?;
     let sweep = sweep::accept(store, prepared).await?;
     notes.extend(sweep.standing(&asked.spec.name, units));

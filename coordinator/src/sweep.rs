@@ -262,7 +262,7 @@ pub async fn keep_rows(store: &Store, sweep: &Sweep) -> Result<(), Failure> {
 /// # Errors
 /// The same sweep was cancelled; or the store can't be written.
 pub async fn accept(store: &Store, sweep: Sweep) -> Result<Sweep, Failure> {
-    keep_rows(store, &sweep).await?;
+    store.put_content(&layout::rows(&sweep.accepted.rows), Bytes::from(sweep.rows.to_bytes())).await?;
     match create(store, &sweep.id, 0, &sweep.accepted).await? {
         Created::Won => Ok(sweep),
         // The axes and contents are the same, for the id is; how the work is cut may differ, and then what stands counts,

@@ -86,12 +86,19 @@ pub fn tell(level: Level, message: &dyn Display) {
 }
 
 /// A text without what would command a terminal or turn its lines around: datasets, models and workers bring their own words. Such
-/// characters are written as Rust escapes them.
+/// characters are written as JSON escapes them, so that JSON stays JSON.
 fn harmless(text: &str) -> String {
-    let harms = |c: char| c.is_control() && c != '\n' && c != '\t' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let harms = |c: char| {
+        c.is_control() && c != '\n' && c != '\t'
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if harms(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+        if harms(c) {
+            out += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
     }
     out
 }
@@ -135,7 +142,8 @@ mod tests {
 
     #[test]
     fn what_would_command_a_terminal_is_shown_instead() {
-        assert_eq!(harmless("joy \u{1b}]0;x\u{7}\tand\nanger \u{202e}evil é 😀"), "joy \\u{1b}]0;x\\u{7}\tand\nanger \\u{202e}evil é 😀");
+        let shown = harmless("joy \u{1b}]0;x\u{7}\tand\nanger \u{202e}evil é 😀");
+        assert_eq!(shown, "joy \\u001b]0;x\\u0007\tand\nanger \\u202eevil é 😀");
     }
 
     #[test]

@@ -56,7 +56,9 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
     };
     let asked = args.out.clone().map(made).transpose()?;
     let prepared = prepare(spec).await?;
-    keep_rows(&store, &prepared).await?;
+    if extended.is_none() {
+        keep_rows(&store, &prepared).await?;
+    }
     let id = extended.as_ref().map_or(&prepared.id, |sweep| &sweep.id);
     let out = asked.map_or_else(|| made(catalogue::report_folder(id, &name)), Ok)?;
     // A model that lies elsewhere by now is a revision, too.

@@ -55,6 +55,9 @@ impl ControlService {
         let prepared = sweep::prepare(spec).await.map_err(refused)?;
         let store = self.coordinator.store();
         let beyond = if request.extend.is_empty() { None } else { Some(self.find(&request.extend).await?.sweep) };
+        if beyond.is_none() {
+            sweep::keep_rows(store, &prepared).await.map_err(refused)?;
+        }
         let (accepted, more) = catalogue::take_in(store, prepared, beyond.as_deref()).await.map_err(refused)?;
         let mut notes = accepted.notes();
         notes.extend(more);
@@ -108,8 +111,11 @@ impl Control for ControlService {
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
         let request = request.into_inner();
         check_protocol(request.protocol)?;
-        let (accepted, notes) =
-            if request.accepted.is_empty() { self.accept(&request).await? } else { (self.standing(&request.accepted).await?, Vec::new()) };
+        let (accepted, notes) = if request.accepted.is_empty() {
+            Box::pin(self.accept(&request)).await?
+        } else {
+            (self.standing(&request.accepted).await?, Vec::new())
+        };
         let (sweep, name, size) = (accepted.id.clone(), accepted.name().to_owned(), accepted.in_words());
         self.coordinator.open(accepted).await.map_err(refused)?;
         let committed = self.coordinator.status(&sweep).await?.map_or(0, |status| status.units.committed);

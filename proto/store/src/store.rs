@@ -267,21 +267,21 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Writes content-addressed bytes once; a second writer of the same content finds them there.
+    /// Writes content-addressed bytes once; a second writer of the same content finds them there. Whether this one wrote them.
     ///
     /// # Errors
     /// The store can't be written.
-    pub async fn put_content(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+    pub async fn put_content(&self, path: &str, bytes: Bytes) -> Result<bool, StoreError> {
         let location = Path::from(path);
         let mut tries = 0;
         loop {
             tries += 1;
             let put = self.inner.put_opts(&location, PutPayload::from_bytes(bytes.clone()), PutMode::Create.into()).await;
             match put {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(true),
                 // It stands, unless the other writer was still at it and gave up.
                 Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => match self.inner.head(&location).await {
-                    Ok(_) => return Ok(()),
+                    Ok(_) => return Ok(false),
                     Err(Error::NotFound { .. }) if tries < 5 => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
                     Err(e) => return Err(self.io(format!("writing {path}"))(e)),
                 },
@@ -299,8 +299,7 @@ impl Store {
     /// # Errors
     /// The store can't be read or written.
     pub async fn mend_content(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
-        self.put_content(path, bytes.clone()).await?;
-        if self.get(path).await? == bytes {
+        if self.put_content(path, bytes.clone()).await? || self.get(path).await? == bytes {
             return Ok(());
         }
         tracing::warn!(path, "what stands there is damaged, and is written anew");

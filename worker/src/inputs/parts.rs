@@ -122,7 +122,7 @@ async fn get(store: Store, path: String) -> Result<Bytes, StoreError> {
 }
 
 async fn put(store: Store, path: String, bytes: Bytes) -> Result<(), StoreError> {
-    store.put_content(&path, bytes).await
+    store.put_content(&path, bytes).await.map(|_| ())
 }
 
 #[cfg(test)]
