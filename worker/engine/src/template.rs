@@ -260,7 +260,7 @@ mod tests {
         let say = |source: &str| ChatTemplate::new(source, SpecialTokens::new()).unwrap().render(&user("x"), &BTreeMap::new());
         let kinds =
             "{% for v in [none, 'a', {}, [], 1] %}{{ (v is iterable) ~ (v is sequence) ~ ' ' }}{% endfor %}{{ nothing is iterable }}";
-        assert_eq!(say(kinds).unwrap(), "falsefalse truetrue truetrue truetrue falsefalse true");
+        assert_eq!(say(kinds).unwrap(), "FalseFalse TrueTrue TrueTrue TrueTrue FalseFalse True");
         assert_eq!(say("{% if tools is iterable and tools | length > 0 %}tools{% endif %}none").unwrap(), "none");
         assert_eq!(say("a\r\nb\rc").unwrap(), "a\nb\nc");
         assert_eq!(say("{{ {'b': 1, 'a': 2} | tojson }}").unwrap(), r#"{"b": 1, "a": 2}"#);

@@ -140,7 +140,7 @@ fn names_from_outside_are_escaped() {
     let html = text(&files, "report.html");
     balanced(&html);
     assert!(!html.contains("alert('a')</script>") && !html.contains("<i>") && !html.contains("<u>") && !html.contains("a<b>"));
-    assert!(text(&files, "report.md").contains("a<b>&\"c\" \\| d"));
+    assert!(text(&files, "report.md").contains("a\\<b>&\"c\" \\| d"));
 }
 
 #[test]
