@@ -302,8 +302,8 @@ fn perceptron(field: &str, p: &MlpSpec) -> Result<(), Finding> {
     if p.hidden == 0 || p.epochs == 0 || p.batch == 0 {
         return finding(field, "hidden, epochs and batch must be at least 1");
     }
-    if p.hidden > 1 << 16 || p.epochs > 100_000 {
-        return finding(field, "hidden may be 65536 and epochs 100000 at most");
+    if p.hidden > 1 << 16 || p.epochs > 10_000_000 {
+        return finding(field, "hidden may be 65536 and epochs 10000000 at most");
     }
     if !(p.learning_rate.is_finite() && p.learning_rate > 0.0 && (0.0..=1.0).contains(&p.warmup)) {
         return finding(field, "learning_rate must be above 0 and warmup in 0..1");

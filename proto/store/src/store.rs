@@ -302,7 +302,7 @@ impl Store {
         if self.put_content(path, bytes.clone()).await? || self.get(path).await? == bytes {
             return Ok(());
         }
-        tracing::warn!(path, "what stands there is damaged, and is written anew");
+        tracing::info!(path, "what stands there is damaged, and is written anew");
         self.inner.put(&Path::from(path), PutPayload::from_bytes(bytes)).await.map(|_| ()).map_err(self.io(format!("writing {path}")))
     }
 }

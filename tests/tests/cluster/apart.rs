@@ -101,14 +101,25 @@ impl World {
 async fn a_worker_with_a_device_computes_a_pass_and_a_fit_at_a_time() {
     let world = World::new(false).await;
     let (coordinator, sweep) = (world.coordinator.clone(), world.sweep.clone());
+    let listed = async || {
+        let workers = coordinator.status(&sweep).await.unwrap().unwrap().workers;
+        workers.into_iter().map(|w| (w.id, w.device, w.takes)).collect::<Vec<_>>()
+    };
+    let pair = [("w".to_owned(), "cuda:0".to_owned(), Takes::Passes), ("w-fits".to_owned(), "cpu".to_owned(), Takes::Fits)];
+    tokio::time::timeout(LIMIT, async {
+        while listed().await != pair {
+            tokio::time::sleep(Duration::from_millis(10)).await
+        }
+    })
+    .await
+    .expect("both are listed");
     let (ended, [passes, fits]) = world.ended().await;
     assert_eq!(ended.unwrap(), ExitKind::Finished);
+    assert!(listed().await.is_empty(), "they have left");
     assert!(passes.iter().all(|kind| kind.runs_model()) && passes.contains(&UnitKind::Extract), "{passes:?}");
     assert_eq!(fits, BTreeSet::from([UnitKind::Fit]));
     let status = coordinator.status(&sweep).await.unwrap().unwrap();
     assert_eq!(status.state, SweepState::Complete);
-    let workers = status.workers.iter().map(|w| (w.id.as_str(), w.device.as_str(), w.takes));
-    assert_eq!(workers.collect::<Vec<_>>(), [("w", "cuda:0", Takes::Passes), ("w-fits", "cpu", Takes::Fits)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
