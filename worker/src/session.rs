@@ -15,6 +15,7 @@ use std::sync::Arc;
 use limbic_proto::wire::Grant;
 use limbic_store::pauses::jittered;
 use limbic_store::{Store, StoreError};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::transport::Channel;
@@ -115,7 +116,8 @@ impl Session {
             () = shared.drain.begun() => return Ok(ExitKind::Drained),
         };
         let mut heartbeat = JoinSet::new();
-        heartbeat.spawn(heartbeat::beat(shared.clone()));
+        let (stays, leaves) = oneshot::channel();
+        heartbeat.spawn(heartbeat::beat(shared.clone(), leaves));
         let mut work = Work { shared: shared.clone(), given, opened: None, finishing: JoinSet::new() };
         let ended = match work.store(&registered.store) {
             Ok(_) => work.until_done(registered.idle).await,
@@ -123,11 +125,10 @@ impl Session {
         };
         // What is computed is published even if the coordinator is gone.
         let finished = work.finish().await;
-        drop(heartbeat);
-        // Else `status` would list a worker that has left until its silence tells.
+        drop(stays);
         tokio::select! {
             biased;
-            _ = tokio::time::timeout(LAST_ANSWER, shared.link.heartbeat(true)) => {}
+            _ = tokio::time::timeout(LAST_ANSWER, heartbeat.join_next()) => {}
             () = shared.drain.gone() => {}
         }
         finished.and(ended)

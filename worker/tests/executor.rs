@@ -316,11 +316,11 @@ fn too_little_memory_is_counted_and_changes_no_artifact() {
     let prompt = bench.prompt(0..60, Prompt::Template("{text}\nAnswer:".into()), &[" joy", " fear"], TooLong::Error);
     let units = [(extract, vec![STATES, TOKENS]), (prompt, vec![SCORES])];
     let roomy: Vec<Output> = units.iter().map(|(unit, _)| bench.execute(unit).unwrap()).collect();
-    bench.cramp(40);
     for ((unit, names), roomy) in units.iter().zip(&roomy) {
+        bench.cramp(40.min(roomy.tokens as usize - 1));
         let cramped = bench.execute(unit).unwrap();
         assert!(roomy.counts["memory_retries"] == 0 && cramped.counts["memory_retries"] > 0, "{:?}", cramped.counts);
-        assert_eq!(cramped.tokens, roomy.tokens);
+        assert!(cramped.tokens >= roomy.tokens, "what rows begin with is run in each pass");
         for name in names {
             assert!(artifact(&cramped, name) == artifact(roomy, name), "{name}");
         }
@@ -435,7 +435,12 @@ fn prompts_that_are_the_same_are_run_once_and_each_row_has_its_states() {
         }
         let tokens = |row: usize| alone[row].tokens;
         let copies = if sampled { 0 } else { tokens(7) + tokens(20) + tokens(14) };
-        assert_eq!(whole.tokens, (0..24).map(tokens).sum::<u64>() - copies, "sampled: {sampled}");
+        let apart = (0..24).map(tokens).sum::<u64>() - copies;
+        // Where nothing follows, what several begin with is run once, too.
+        match continuation {
+            Some(_) => assert_eq!(whole.tokens, apart, "sampled: {sampled}"),
+            None => assert!(whole.tokens < apart, "{} tokens, {apart} apart", whole.tokens),
+        }
         assert_eq!((whole.counts["rows"], whole.counts["skipped_rows"]), (24, 0));
     }
 }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use limbic_store::pauses::jittered;
+use tokio::sync::oneshot;
 
 use super::Shared;
 
 /// The interval while no coordinator has named one.
 const UNTOLD: Duration = Duration::from_secs(15);
 
-/// Beats until it is aborted. Failures are told once, not at every beat.
-pub(super) async fn beat(shared: Arc<Shared>) {
+/// Beats until the worker leaves, and then says so: else `status` would list it until its silence tells. Failures are told once, not at
+/// every beat.
+pub(super) async fn beat(shared: Arc<Shared>, mut leaves: oneshot::Receiver<()>) {
     let mut away = false;
     let mut told_drain = false;
     loop {
@@ -19,6 +21,7 @@ pub(super) async fn beat(shared: Arc<Shared>) {
         let interval = registered.as_ref().map_or(UNTOLD, |r| r.heartbeat);
         tokio::select! {
             biased;
+            _ = &mut leaves => break,
             () = tokio::time::sleep(jittered(interval)) => {}
             () = shared.drain.begun(), if !told_drain => told_drain = true,
         }
@@ -43,4 +46,5 @@ pub(super) async fn beat(shared: Arc<Shared>) {
             }
         }
     }
+    let _ = shared.link.heartbeat(true).await;
 }
