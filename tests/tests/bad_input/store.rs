@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::{LIMBIC, command, limbic, run, said, sandbox};
+use crate::{LIMBIC, command, limbic, said, sandbox};
 
 #[test]
 fn a_store_that_is_no_store() {
