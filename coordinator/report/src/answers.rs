@@ -2,8 +2,8 @@
 //!
 //! A label counts only if it stands in a JSON object, wherever in the text that is (models like to talk around it, and to
 //! fence it). Its words may be written in any case, or stand among other words; but a text that names several where one
-//! was asked for, or none, can't be read; a class that is a number may be a number there, where no text is a class's word. That is counted, not mended: how often a model can be understood is part of what
-//! is measured.
+//! was asked for, or none, can't be read. A class that is a number may be a number there, where no text is a class's word.
+//! What can't be read is counted, not mended: how often a model can be understood is part of what is measured.
 
 use serde_json::Value;
 

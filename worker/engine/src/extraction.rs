@@ -25,7 +25,7 @@ pub(crate) use prefix::{Prefix, families, shared};
 pub use run::extract;
 pub(crate) use run::told;
 pub(crate) use sampling::{Sampler, log_sum_exp};
-pub(crate) use tree::{Leaf, Tokens, plant, planted};
+pub(crate) use tree::{Leaf, Tokens, plant};
 
 /// Tokens per pass where a request does not say.
 pub(crate) const BATCH_TOKENS: usize = 1024;
@@ -111,7 +111,7 @@ impl Request {
     /// How many tokens are run of a batch of these prompts' rows, behind the `shared` ones that all begin with and without continuations.
     pub fn tokens(&self, prompts: &[Prompt], batch: &[usize], shared: usize) -> usize {
         let rows: Vec<Tokens<'_>> = batch.iter().map(|&row| self.own(&prompts[row], shared)).collect();
-        if self.continues() { rows.iter().map(|row| row.ids.len()).sum() } else { planted(&rows) }
+        if self.continues() { rows.iter().map(|row| row.ids.len()).sum() } else { tree::size(&rows) }
     }
 
     /// All prompts' tokens behind `shared` ones that they begin with.

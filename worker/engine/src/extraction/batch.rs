@@ -67,8 +67,7 @@ impl<'a> Queue<'a> {
         queue
     }
 
-    /// All rows of the given lengths; those of one group stay in one batch until memory is short, though they have more tokens than the
-    /// budget: of rows that begin alike fewer are run.
+    /// All rows of the given lengths; those of one group stay in one batch until memory is short.
     pub(crate) fn of_groups(lengths: &'a [usize], groups: Vec<usize>, budget: usize) -> Queue<'a> {
         let mut queue = Queue { lengths, groups, alike: None, budget, left: VecDeque::new(), alone: false, memory_retries: 0 };
         queue.fill((0..lengths.len()).collect());

@@ -17,8 +17,9 @@ use crate::prompt::Prompt;
 
 /// Computes the states a request asks for.
 ///
-/// Rows are grouped into batches, by length where replies follow, else such as begin alike, and what they begin with is run once; a row's
-/// states are the same in every batch. A batch for which the memory does not suffice is run again in halves. `on_progress` is called after every block of every pass.
+/// Rows are grouped into batches: by length where replies follow, else such as begin alike, and what they begin with is run once. A row's
+/// states are the same in every batch. A batch for which the memory does not suffice is run again in halves. `on_progress` is called
+/// after every block of every pass.
 ///
 /// # Errors
 /// [`ExtractError`]; nothing is returned for a cancelled extraction.

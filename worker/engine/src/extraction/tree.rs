@@ -131,8 +131,8 @@ impl Growing<'_, '_> {
     }
 }
 
-/// How many tokens a pass over rows has.
-pub(crate) fn planted(rows: &[Tokens<'_>]) -> usize {
+/// How many tokens the tree of rows has.
+pub(crate) fn size(rows: &[Tokens<'_>]) -> usize {
     let order = in_order(rows);
     let shared: usize = order.windows(2).map(|pair| rows[pair[0]].alike(&rows[pair[1]])).sum();
     rows.iter().map(|row| row.ids.len()).sum::<usize>() - shared
@@ -203,7 +203,7 @@ mod tests {
             let beginnings: HashSet<&[u32]> = rows.iter().flat_map(|row| (1..=row.open).map(|n| &row.ids[..n])).collect();
             let own: usize = rows.iter().map(|row| row.ids.len() - row.open).sum();
             prop_assert_eq!(pass.tokens.len(), beginnings.len() + own);
-            prop_assert_eq!(pass.tokens.len(), super::planted(&rows));
+            prop_assert_eq!(pass.tokens.len(), super::size(&rows));
             prop_assert!(pass.sequences.iter().all(|s| s.stem.iter().all(|stem| stem.end <= s.start) && s.prefix == prefix));
             prop_assert!(pass.sequences.iter().all(|s| s.stem.windows(2).all(|pair| pair[0].end < pair[1].start)));
             prop_assert_eq!(planted.rows.len(), pass.sequences.len());
