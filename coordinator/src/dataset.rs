@@ -80,10 +80,9 @@ struct Draft {
 }
 
 impl Draft {
-    /// A row without its labels. Its id is its number, counted over all files, where no column says otherwise; its group is
-    /// itself.
-    fn new(number: usize, utterance: Utterance) -> Draft {
-        let Utterance { file, place, text, id, group, split, .. } = utterance;
+    /// A row without its labels. Its id is its number where no column says otherwise; its group is itself.
+    fn new(utterance: Utterance) -> Draft {
+        let Utterance { number, file, place, text, id, group, split, .. } = utterance;
         let id = id.unwrap_or_else(|| number.to_string());
         let group = group.unwrap_or_else(|| id.clone());
         Draft { file, place, id, text, class: 0, values: Vec::new(), strata: Vec::new(), group, word: split, split: None, weight: 1 }

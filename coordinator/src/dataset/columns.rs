@@ -67,6 +67,8 @@ impl Cell {
 /// A row as it was read, its labels not yet mapped.
 #[derive(Debug)]
 pub(super) struct Utterance {
+    /// Its number, counted over all files from 1.
+    pub(super) number: usize,
     /// Which of the files it is from.
     pub(super) file: usize,
     pub(super) place: Place,
@@ -260,7 +262,7 @@ impl Columns {
         };
         let (id, group) = (word(&self.id)?, word(&self.group)?);
         let split = word(&self.split).or_else(|e| if self.split_named { Err(e) } else { Ok(None) })?;
-        Ok(Utterance { file: 0, place, text, labels, id, group, split })
+        Ok(Utterance { number: 0, file: 0, place, text, labels, id, group, split })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Raw comments: texts that a corpus is to be made of, with no labels or with some that are only compared.
 
 use limbic_proto::rows::Scheme;
-use limbic_proto::spec::{Balance, Comments, DatasetSpec, MultipleLabels, NearDuplicates, SplitShares};
+use limbic_proto::spec::{Balance, Comments, DatasetSpec, MultipleLabels, NearDuplicates, SplitShares, UnknownLabels};
 
 use super::error::DatasetError;
 use super::read::{Source, read};
@@ -27,7 +27,7 @@ pub struct Comment {
 pub fn comments(spec: &Comments, files: Vec<File>, notes: &mut Vec<String>) -> Result<Vec<Comment>, DatasetError> {
     let Source { files, utterances } = read(&columns(spec), files, notes)?;
     let labels: Vec<Vec<String>> = utterances.iter().map(|u| u.labels.iter().map(|(label, _)| label.clone()).collect()).collect();
-    let drafts: Vec<Draft> = utterances.into_iter().enumerate().map(|(i, utterance)| Draft::new(i + 1, utterance)).collect();
+    let drafts: Vec<Draft> = utterances.into_iter().map(Draft::new).collect();
     unique_ids(&files, &drafts)?;
     let comment = |(draft, labels): (Draft, _)| Comment { id: draft.id, text: draft.text, group: draft.group, labels };
     Ok(drafts.into_iter().zip(labels).map(comment).collect())
@@ -47,6 +47,7 @@ fn columns(spec: &Comments) -> DatasetSpec {
         split: None,
         labels: Vec::new(),
         label_map: spec.label_map.clone(),
+        unknown_labels: UnknownLabels::default(),
         label_separator: None,
         multiple_labels: MultipleLabels::default(),
         balance: Balance::default(),

@@ -89,6 +89,11 @@ pub enum DatasetError {
     /// Every row was left out.
     #[error("{file}: all {rows} rows have several labels or none, and `multiple_labels: skip` leaves such rows out")]
     AllSkipped { file: String, rows: usize },
+    /// Every row has a label that is no class.
+    #[error(
+        "{file}: every row has a label that is no class, and `unknown_labels: skip` leaves such rows out; check `dataset.labels` and `dataset.label_map`"
+    )]
+    AllUnknown { file: String },
     /// No row has a label.
     #[error("{file}: none of its {rows} rows has a label; check `dataset.label` and `dataset.values`")]
     NoClasses { file: String, rows: usize },
@@ -123,7 +128,7 @@ pub enum DatasetError {
     NoLabel { file: String, place: Place, column: String },
     /// A label that is neither in the map nor a class.
     #[error(
-        "{file}, {place}, column `{column}`: unknown label `{label}`: add it to `label_map` or `labels`, or leave the row out; the classes are {known}"
+        "{file}, {place}, column `{column}`: unknown label `{label}`: add it to `label_map` or `labels`, or set `unknown_labels: skip` to leave such rows out; the classes are {known}"
     )]
     UnknownLabel { file: String, place: Place, column: String, label: String, known: Box<Known> },
     /// A row of several classes in a single-label sweep.

@@ -1,9 +1,10 @@
 //! Labels become classes and numbers: the label map, the classes' order, and what each scheme makes of a row.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use limbic_proto::rows::Scheme;
-use limbic_proto::spec::{DatasetSpec, MultipleLabels, meant, slip};
+use limbic_proto::spec::{DatasetSpec, MultipleLabels, UnknownLabels, meant, slip};
 
 use super::Draft;
 use super::columns::{Utterance, separated};
@@ -21,11 +22,15 @@ const BINS: usize = 5;
 pub(super) fn label(
     spec: &DatasetSpec,
     files: &Files,
-    utterances: Vec<Utterance>,
+    mut utterances: Vec<Utterance>,
     notes: &mut Vec<String>,
 ) -> Result<(Vec<String>, Vec<Draft>), DatasetError> {
     one_hot(spec, files, &utterances)?;
     notes.extend(unmet(spec, &utterances));
+    notes.extend(leave_unknown(spec, &mut utterances));
+    if utterances.is_empty() {
+        return Err(DatasetError::AllUnknown { file: files.all() });
+    }
     match spec.scheme {
         Scheme::Single => single(spec, files, utterances, notes),
         Scheme::Multi | Scheme::Intensity => several(spec, files, utterances, notes),
@@ -50,6 +55,34 @@ fn one_hot(spec: &DatasetSpec, files: &Files, utterances: &[Utterance]) -> Resul
     Ok(())
 }
 
+/// Does with labels that are no class as the spec says, and tells how many there were.
+fn leave_unknown(spec: &DatasetSpec, utterances: &mut Vec<Utterance>) -> Option<String> {
+    const SHOWN: usize = 10;
+    if spec.unknown_labels == UnknownLabels::Error {
+        return None;
+    }
+    let map = Map::new(spec, utterances);
+    let (mut rows, mut found) = (0, BTreeMap::<String, usize>::new());
+    utterances.retain_mut(|utterance| {
+        let (known, unknown): (Vec<_>, Vec<_>) = utterance.labels.drain(..).partition(|(label, _)| map.class(label).is_some());
+        rows += usize::from(!unknown.is_empty());
+        let without = unknown.is_empty();
+        unknown.into_iter().for_each(|(label, _)| *found.entry(label).or_default() += 1);
+        utterance.labels = known;
+        without || spec.unknown_labels == UnknownLabels::Ignore
+    });
+    let mut all: Vec<(String, usize)> = found.into_iter().collect();
+    all.sort_by_key(|(_, count)| Reverse(*count));
+    let shown: Vec<String> = all.iter().take(SHOWN).map(|(label, count)| format!("`{label}` ({count})")).collect();
+    let more = if all.len() > SHOWN { format!(" and {} more", all.len() - SHOWN) } else { String::new() };
+    let rows = crate::progress::counted(rows, "row");
+    let done = match spec.unknown_labels {
+        UnknownLabels::Ignore => format!("unknown_labels ignore: labels of {rows} that are no class were left out"),
+        _ => format!("unknown_labels skip: {rows} with labels that are no class were left out"),
+    };
+    Some(if all.is_empty() { "unknown_labels: every label is a class".to_owned() } else { format!("{done}: {}{more}", shown.join(", ")) })
+}
+
 /// Rows of exactly one class. Several labels that the map makes one class count as one; rows of several classes, or of an
 /// empty list, are refused or left out by `multiple_labels`.
 fn single(
@@ -61,12 +94,12 @@ fn single(
     let total = utterances.len();
     let map = Map::new(spec, &utterances);
     let (mut many, mut without) = (0, 0);
-    let mut kept: Vec<(usize, String, Utterance)> = Vec::with_capacity(total);
-    for (number, utterance) in utterances.into_iter().enumerate() {
+    let mut kept: Vec<(String, Utterance)> = Vec::with_capacity(total);
+    for utterance in utterances {
         let mut classes: BTreeSet<String> = map.classes(files, &utterance)?.into_keys().collect();
         let spot = || (files.name(utterance.file), files.columns(utterance.file).label().unwrap_or_default().to_owned());
         match (classes.len(), spec.multiple_labels) {
-            (1, _) => kept.extend(classes.pop_first().map(|class| (number + 1, class, utterance))),
+            (1, _) => kept.extend(classes.pop_first().map(|class| (class, utterance))),
             (0, MultipleLabels::Skip) => without += 1,
             (_, MultipleLabels::Skip) => many += 1,
             (0, MultipleLabels::Error) => {
@@ -83,7 +116,7 @@ fn single(
     if kept.is_empty() {
         return Err(DatasetError::AllSkipped { file: files.all(), rows: total });
     }
-    let classes = in_order(spec, kept.iter().map(|(_, class, _)| class));
+    let classes = in_order(spec, kept.iter().map(|(class, _)| class));
     if let [class] = classes.as_slice() {
         return Err(DatasetError::OneClass { file: files.all(), class: class.clone() });
     }
@@ -98,9 +131,9 @@ fn single(
         notes.push(format!("multiple_labels skip: {many} rows of several labels and {without} without a label were left out"));
     }
     let index = index(&classes);
-    let drafts = kept.into_iter().map(|(number, class, u)| {
+    let drafts = kept.into_iter().map(|(class, utterance)| {
         let class = index[class.as_str()];
-        Draft { class, strata: vec![class], ..Draft::new(number, u) }
+        Draft { class, strata: vec![class], ..Draft::new(utterance) }
     });
     let drafts = drafts.collect();
     Ok((classes, drafts))
@@ -137,7 +170,7 @@ fn several(
         notes.push(format!("labels: no row has the class `{class}`"));
     }
     let none = classes.len() as u32;
-    let draft = |(number, (utterance, row)): (usize, (Utterance, BTreeMap<String, f32>))| {
+    let draft = |(utterance, row): (Utterance, BTreeMap<String, f32>)| {
         let mut values = vec![0.0; classes.len()];
         for (class, level) in &row {
             values[index[class.as_str()] as usize] = *level;
@@ -153,9 +186,9 @@ fn several(
         if strata.is_empty() {
             strata.push(none);
         }
-        Draft { class, strata, values, ..Draft::new(number + 1, utterance) }
+        Draft { class, strata, values, ..Draft::new(utterance) }
     };
-    let drafts = utterances.into_iter().zip(rows).enumerate().map(draft).collect();
+    let drafts = utterances.into_iter().zip(rows).map(draft).collect();
     Ok((classes, drafts))
 }
 
@@ -173,11 +206,11 @@ fn scales(spec: &DatasetSpec, files: &Files, utterances: Vec<Utterance>, notes: 
     let mut sorted: Vec<f32> = utterances.iter().map(|u| number(u, 0)).collect();
     sorted.sort_by(f32::total_cmp);
     let bin = |value: f32| (sorted.partition_point(|x| x.total_cmp(&value).is_lt()) * BINS / sorted.len()) as u32;
-    let draft = |(at, utterance): (usize, Utterance)| {
+    let draft = |utterance: Utterance| {
         let values: Vec<f32> = utterance.labels.iter().map(|(_, value)| *value).collect();
-        Draft { strata: vec![bin(values[0])], values, ..Draft::new(at + 1, utterance) }
+        Draft { strata: vec![bin(values[0])], values, ..Draft::new(utterance) }
     };
-    let drafts = utterances.into_iter().enumerate().map(draft).collect();
+    let drafts = utterances.into_iter().map(draft).collect();
     (spec.values.clone(), drafts)
 }
 

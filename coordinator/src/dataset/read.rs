@@ -51,7 +51,7 @@ impl Files {
 /// Reads the files, each in its format.
 pub(super) fn read(spec: &DatasetSpec, files: Vec<File>, notes: &mut Vec<String>) -> Result<Source, DatasetError> {
     let mut source = Source { files: Files(Vec::new()), utterances: Vec::new() };
-    for (number, File { name, split, bytes }) in files.into_iter().enumerate() {
+    for (file, File { name, split, bytes }) in files.into_iter().enumerate() {
         let Read { columns, utterances } = match format(spec.format, &name)? {
             Format::Parquet => parquet::read(spec, &name, bytes, notes)?,
             Format::Csv => delimited::csv(spec, &name, text(&name, &bytes)?)?,
@@ -61,9 +61,10 @@ pub(super) fn read(spec: &DatasetSpec, files: Vec<File>, notes: &mut Vec<String>
         if utterances.is_empty() {
             return Err(DatasetError::Empty { file: name });
         }
-        let said = split.map(Split::as_str);
-        source.utterances.extend(utterances.into_iter().map(|u| Utterance {
-            file: number,
+        let (said, before) = (split.map(Split::as_str), source.utterances.len());
+        source.utterances.extend(utterances.into_iter().enumerate().map(|(at, u)| Utterance {
+            number: before + at + 1,
+            file,
             split: said.map(str::to_owned).or(u.split),
             ..u
         }));

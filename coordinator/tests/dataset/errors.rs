@@ -92,11 +92,11 @@ fn values_of_the_wrong_kind_are_named() {
 fn unknown_labels_name_the_classes() {
     assert_eq!(
         error(json!({"labels": ["joy", "anger"]}), "d.csv", "text,label\na,joy\nb,angr\n"),
-        "d.csv, line 3, column `label`: unknown label `angr`: add it to `label_map` or `labels`, or leave the row out; the classes are `joy`, `anger`; did you mean `anger`?"
+        "d.csv, line 3, column `label`: unknown label `angr`: add it to `label_map` or `labels`, or set `unknown_labels: skip` to leave such rows out; the classes are `joy`, `anger`; did you mean `anger`?"
     );
     assert_eq!(
         error(json!({"label_map": {"love": "joy", "rage": "anger"}}), "d.csv", "text,label\na,anger\nb,grief\n"),
-        "d.csv, line 3, column `label`: unknown label `grief`: add it to `label_map` or `labels`, or leave the row out; the classes are `anger`, `joy`"
+        "d.csv, line 3, column `label`: unknown label `grief`: add it to `label_map` or `labels`, or set `unknown_labels: skip` to leave such rows out; the classes are `anger`, `joy`"
     );
 }
 

@@ -44,9 +44,12 @@ pub struct DatasetSpec {
     /// The classes, in the order of the reports; the default is all labels found, sorted (those of `values` in their order).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
-    /// Source label -> class; source labels that it doesn't name are an error unless they are classes themselves.
+    /// Source label -> class; source labels that it doesn't name must be classes themselves (see `unknown_labels`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub label_map: BTreeMap<String, String>,
+    /// What to do with labels that are neither classes nor in the map.
+    #[serde(default, skip_serializing_if = "UnknownLabels::is_default")]
+    pub unknown_labels: UnknownLabels,
     /// What stands between the labels of one text, such as `,` in `2,27` or `['joy', 'love']`, where files can't hold lists (CSV and TSV).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_separator: Option<String>,
@@ -93,6 +96,25 @@ pub enum Format {
     Tsv,
     /// Apache Parquet.
     Parquet,
+}
+
+/// What to do with labels that are neither classes nor in the label map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownLabels {
+    /// Refuse the dataset, naming the row.
+    #[default]
+    Error,
+    /// Leave out rows that have one (their number is told).
+    Skip,
+    /// Leave out the label alone, as if the row didn't have it.
+    Ignore,
+}
+
+impl UnknownLabels {
+    fn is_default(&self) -> bool {
+        *self == UnknownLabels::default()
+    }
 }
 
 /// What to do with a row of several labels in a single-label sweep.

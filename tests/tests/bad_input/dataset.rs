@@ -64,7 +64,7 @@ fn a_column_that_is_not_there() {
 fn a_label_that_is_not_known() {
     assert_snapshot!(validate(&[("group: group", "group: group, labels: [anger, disgust, fear, happy]")]), @r#"
     exit 2
-    error: [repository]/configs/quickstart/corpus.jsonl, line 4, column `label`: unknown label `happiness`: add it to `label_map` or `labels`, or leave the row out; the classes are `anger`, `disgust`, `fear`, `happy`
+    error: [repository]/configs/quickstart/corpus.jsonl, line 4, column `label`: unknown label `happiness`: add it to `label_map` or `labels`, or set `unknown_labels: skip` to leave such rows out; the classes are `anger`, `disgust`, `fear`, `happy`
     "#);
 }
 

@@ -13,7 +13,7 @@ fn a_field_that_is_not_known() {
     "#);
     assert_snapshot!(validate(&[("limit: 210", "limt: 210")]), @r#"
     exit 2
-    error: small.yaml, line 2, column 25: unknown field `limt`; did you mean `limit`? the fields here are source, format, text, scheme, label, values, id, group, split, labels, label_map, label_separator, multiple_labels, balance, shares, near_duplicates, limit, seed
+    error: small.yaml, line 2, column 25: unknown field `limt`; did you mean `limit`? the fields here are source, format, text, scheme, label, values, id, group, split, labels, label_map, unknown_labels, label_separator, multiple_labels, balance, shares, near_duplicates, limit, seed
       2 | dataset: {group: group, limt: 210, source: [repository]/configs/quickstart/corpus.jsonl}
     "#);
 }
@@ -135,6 +135,10 @@ fn labels_that_do_not_fit_their_scheme() {
     assert_snapshot!(of("{source: CORPUS, scheme: multi, multiple_labels: skip}"), @r#"
     exit 2
     error: small.yaml: dataset.multiple_labels: is for the scheme `single`, and dataset.scheme is `multi`
+    "#);
+    assert_snapshot!(of("{source: CORPUS, unknown_labels: skip}"), @r#"
+    exit 2
+    error: small.yaml: dataset.unknown_labels: needs `dataset.labels` or `dataset.label_map`, which say what the classes are
     "#);
     assert_snapshot!(of("{source: CORPUS, scheme: multi, balance: undersample}"), @r#"
     exit 2

@@ -2,7 +2,7 @@
 
 use super::{Finding, finding, unique};
 use crate::rows::{Scheme, Split};
-use crate::spec::{Balance, MultipleLabels, Sources, Spec};
+use crate::spec::{Balance, MultipleLabels, Sources, Spec, UnknownLabels};
 
 impl Spec {
     pub(super) fn check_dataset(&self) -> Result<(), Finding> {
@@ -62,6 +62,9 @@ impl Spec {
         }
         if dataset.label_separator.as_ref().is_some_and(|separator| separator.trim().is_empty() && separator != "\t" && separator != " ") {
             return finding("dataset.label_separator", "is empty: write what stands between labels, such as `,`, or leave it out");
+        }
+        if dataset.unknown_labels != UnknownLabels::Error && dataset.labels.is_empty() && dataset.label_map.is_empty() {
+            return finding("dataset.unknown_labels", "needs `dataset.labels` or `dataset.label_map`, which say what the classes are");
         }
         let columns = !dataset.values.is_empty() || scheme == Scheme::Intensity;
         if dataset.label_separator.is_some() && columns {
