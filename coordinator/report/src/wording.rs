@@ -34,33 +34,33 @@ pub fn probe(probe: &str, pooling: Option<&str>) -> String {
 
 /// How a measure is written: shares in percent, other numbers with three decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub enum Notation {
     /// In percent, differences in points.
     Share,
     /// With three decimals.
     Real,
 }
 
-impl Unit {
+impl Notation {
     /// That of a study's measure.
-    pub fn of(measure: &Measure) -> Unit {
-        if measure.share { Unit::Share } else { Unit::Real }
+    pub fn of(measure: &Measure) -> Notation {
+        if measure.share { Notation::Share } else { Notation::Real }
     }
 
     /// `74.3%`, `0.743`; a dash where there is none.
     pub fn value(self, value: f64) -> String {
         match self {
             _ if value.is_nan() => "–".to_owned(),
-            Unit::Share => format!("{:.1}%", value * 100.0).replace('-', "−"),
-            Unit::Real => format!("{value:.3}").replace('-', "−"),
+            Notation::Share => format!("{:.1}%", value * 100.0).replace('-', "−"),
+            Notation::Real => format!("{value:.3}").replace('-', "−"),
         }
     }
 
     /// `74.3% [71.0, 77.2]`, or without the bracket where there is no interval.
     pub fn estimate(self, e: Estimate) -> String {
         let end = |v: f64| match self {
-            Unit::Share => format!("{:.1}", v * 100.0),
-            Unit::Real => format!("{v:.3}"),
+            Notation::Share => format!("{:.1}", v * 100.0),
+            Notation::Real => format!("{v:.3}"),
         };
         match (e.lo, e.hi) {
             (Some(lo), Some(hi)) => format!("{} [{}, {}]", self.value(e.value), end(lo), end(hi)).replace('-', "−"),
@@ -71,8 +71,8 @@ impl Unit {
     /// `41.2% to 44.3% (sd 1.6)`: between sampling seeds.
     pub fn spread(self, s: Spread) -> String {
         let sd = match self {
-            Unit::Share => format!("{:.1}", s.sd * 100.0),
-            Unit::Real => format!("{:.3}", s.sd),
+            Notation::Share => format!("{:.1}", s.sd * 100.0),
+            Notation::Real => format!("{:.3}", s.sd),
         };
         format!("{} to {} (sd {sd})", self.value(s.lowest), self.value(s.highest))
     }
@@ -80,8 +80,8 @@ impl Unit {
     /// `+12.3`, `−0.041`: a difference.
     pub fn difference(self, value: f64) -> String {
         match self {
-            Unit::Share => signed(value * 100.0),
-            Unit::Real => {
+            Notation::Share => signed(value * 100.0),
+            Notation::Real => {
                 let text = format!("{:.3}", value.abs());
                 match text.as_str() {
                     "0.000" => text,
@@ -104,16 +104,16 @@ impl Unit {
     /// What differences are in, with a space before: ` points` or nothing.
     pub fn of_difference(self) -> &'static str {
         match self {
-            Unit::Share => " points",
-            Unit::Real => "",
+            Notation::Share => " points",
+            Notation::Real => "",
         }
     }
 
     /// A tick of an axis: `70%`, `0.7`.
     pub fn tick(self, value: f64) -> String {
         match self {
-            Unit::Share => format!("{:.0}%", value * 100.0).replace("-0%", "0%").replace('-', "−"),
-            Unit::Real => {
+            Notation::Share => format!("{:.0}%", value * 100.0).replace("-0%", "0%").replace('-', "−"),
+            Notation::Real => {
                 let text = format!("{value:.2}");
                 let text = text.strip_suffix('0').unwrap_or(&text);
                 if text == "-0.0" { "0.0".to_owned() } else { text.replace('-', "−") }
@@ -124,15 +124,15 @@ impl Unit {
     /// A cell of a heat map: `74`, `.74`.
     pub fn cell(self, value: f64) -> String {
         match self {
-            Unit::Share => format!("{:.0}", value * 100.0).replace('-', "−"),
-            Unit::Real => format!("{value:.2}").replace("0.", ".").replace('-', "−"),
+            Notation::Share => format!("{:.0}", value * 100.0).replace('-', "−"),
+            Notation::Real => format!("{value:.2}").replace("0.", ".").replace('-', "−"),
         }
     }
 }
 
 /// `74.3%`; a dash where there is none.
 pub fn percent(share: f64) -> String {
-    Unit::Share.value(share)
+    Notation::Share.value(share)
 }
 
 /// `+1.2`, `−1.2`, `0.0`.
@@ -297,8 +297,8 @@ mod tests {
         assert_eq!(half_lives(&[beyond(), beyond()]), "beyond 16 tokens");
         assert_eq!(half_lives(&[HalfLife::NoSignal, HalfLife::NoSignal]), "no signal with 2 of 2 seeds");
         let spread = Spread::of(&[0.41, 0.44, 0.44]).unwrap();
-        assert_eq!((Unit::Share.spread(spread), spread.seeds), ("41.0% to 44.0% (sd 1.7)".to_owned(), 3));
-        assert_eq!(Unit::Real.spread(spread), "0.410 to 0.440 (sd 0.017)");
+        assert_eq!((Notation::Share.spread(spread), spread.seeds), ("41.0% to 44.0% (sd 1.7)".to_owned(), 3));
+        assert_eq!(Notation::Real.spread(spread), "0.410 to 0.440 (sd 0.017)");
         assert_eq!(Spread::of(&[0.4]), None);
     }
 
@@ -311,10 +311,10 @@ mod tests {
         assert_eq!([0, 999, 1_000, 310_000_000, 1_400_000_000].map(bytes), ["0 B", "999 B", "1.0 kB", "310 MB", "1.4 GB"]);
         assert_eq!([0.42, 12.34, 250.0, 11_100.0].map(duration), ["0.42 s", "12.3 s", "4 min 10 s", "3 h 05 min"]);
         let e = Estimate { value: 0.123, lo: Some(-0.01), hi: Some(0.2), n: 1 };
-        assert_eq!(Unit::Share.points(e), "+12.3 [−1.0, +20.0]");
-        assert_eq!(Unit::Real.points(e), "+0.123 [−0.010, +0.200]");
-        assert_eq!(Unit::Share.estimate(e), "12.3% [−1.0, 20.0]");
-        assert_eq!([0.5, 0.25, -0.001, -0.4].map(|v| Unit::Real.tick(v)), ["0.5", "0.25", "0.0", "−0.4"]);
+        assert_eq!(Notation::Share.points(e), "+12.3 [−1.0, +20.0]");
+        assert_eq!(Notation::Real.points(e), "+0.123 [−0.010, +0.200]");
+        assert_eq!(Notation::Share.estimate(e), "12.3% [−1.0, 20.0]");
+        assert_eq!([0.5, 0.25, -0.001, -0.4].map(|v| Notation::Real.tick(v)), ["0.5", "0.25", "0.0", "−0.4"]);
         assert_eq!(signed(-0.04), "0.0");
         assert_eq!([Some(0.0004), Some(0.0131), None].map(p_value), ["< 0.001", "0.013", "–"]);
     }

@@ -3,7 +3,7 @@
 use super::palette::Colour;
 use super::pen::{Align, Pen, Script, Stroke};
 use crate::results::{Estimate, Spread};
-use crate::wording::Unit;
+use crate::wording::Notation;
 
 /// Width of every panel in user units: what a phone shows without shrinking.
 pub const WIDTH: f64 = 380.0;
@@ -197,10 +197,10 @@ pub fn ticks(range: (f64, f64), n: usize, label: impl Fn(f64) -> String) -> Vec<
 }
 
 /// A range that holds all values of a measure.
-pub fn range(unit: Unit, values: impl Iterator<Item = f64>) -> (f64, f64) {
-    match unit {
-        Unit::Share => share_range(values),
-        Unit::Real => signed_range(values),
+pub fn range(notation: Notation, values: impl Iterator<Item = f64>) -> (f64, f64) {
+    match notation {
+        Notation::Share => share_range(values),
+        Notation::Real => signed_range(values),
     }
 }
 

@@ -7,7 +7,7 @@ use super::scale::{baseline, baseline_key};
 use super::{Figure, Key, Panel};
 use crate::results::{Estimate, Line, Results, Spread};
 use crate::study::Study;
-use crate::wording::{Unit, capital};
+use crate::wording::{Notation, capital};
 
 /// One dot of a row.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ pub struct Rows {
 
 impl Rows {
     /// The panel; `x` is the range of its axis.
-    pub fn panel(&self, unit: Unit, x: (f64, f64), x_label: &str) -> Panel {
+    pub fn panel(&self, notation: Notation, x: (f64, f64), x_label: &str) -> Panel {
         let n = self.rows.len() as f64;
         let most = self.rows.iter().map(|r| r.1.len()).max().unwrap_or(1);
         let step = 12.0 + 7.0 * most.max(2) as f64;
@@ -46,7 +46,7 @@ impl Rows {
             title: self.title.clone(),
             x,
             y: (-0.5, n - 0.5),
-            x_ticks: ticks(x, 5, |v| unit.tick(v)),
+            x_ticks: ticks(x, 5, |v| notation.tick(v)),
             y_ticks: self.rows.iter().enumerate().map(|(i, r)| (n - 1.0 - i as f64, r.0.clone())).collect(),
             x_label: x_label.to_owned(),
             y_label: String::new(),
@@ -74,10 +74,10 @@ impl Rows {
 }
 
 /// What the axes of several panels must hold.
-pub fn rows_range(unit: Unit, all: &[Rows]) -> (f64, f64) {
+pub fn rows_range(notation: Notation, all: &[Rows]) -> (f64, f64) {
     let dots = || all.iter().flat_map(|r| &r.rows).flat_map(|r| &r.1);
     let spreads = dots().filter_map(|d| d.spread).flat_map(|s| [s.lowest, s.highest]);
-    range(unit, ends(dots().map(|d| d.estimate)).chain(spreads).chain(all.iter().flat_map(|r| r.levels.iter().map(|l| l.0))))
+    range(notation, ends(dots().map(|d| d.estimate)).chain(spreads).chain(all.iter().flat_map(|r| r.levels.iter().map(|l| l.0))))
 }
 
 fn flat(results: &Results) -> Vec<&Line> {
@@ -86,7 +86,7 @@ fn flat(results: &Results) -> Vec<&Line> {
 
 /// One panel per model, one row per condition.
 pub fn scores(study: &Study, results: &Results) -> Option<Figure> {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let mut data = Data::new(&["model", "condition", "layer", "value", "lo", "hi", "n"]);
     let levels: Vec<(f64, String)> = flat(results).iter().map(|b| (b.score.value, b.probe.clone())).collect();
     let mut all = Vec::new();
@@ -97,7 +97,7 @@ pub fn scores(study: &Study, results: &Results) -> Option<Figure> {
             let mut cells = vec![entry.name.clone(), name.clone(), c.layer.to_string()];
             cells.extend(data::estimate(Some(c.score)));
             data.push(cells);
-            let words = format!("{name}, layer {}: {}", c.layer, unit.estimate(c.score));
+            let words = format!("{name}, layer {}: {}", c.layer, notation.estimate(c.score));
             let dot = Dot { series: String::new(), colour: Colour::Series(c.place.condition), estimate: c.score, spread: None, words };
             (name, vec![dot])
         };
@@ -106,7 +106,7 @@ pub fn scores(study: &Study, results: &Results) -> Option<Figure> {
             all.push(Rows { title: entry.name.clone(), rows, levels: levels.clone() });
         }
     }
-    let x = rows_range(unit, &all);
+    let x = rows_range(notation, &all);
     Some(Figure {
         name: "conditions",
         title: format!("{} per prompt condition", capital(results.measure.words)),
@@ -117,14 +117,14 @@ pub fn scores(study: &Study, results: &Results) -> Option<Figure> {
         ),
         alt: format!("Dots with whiskers: {} per prompt condition, one panel per model.", results.measure.words),
         keys: flat(results).iter().map(|b| baseline_key(&b.probe)).collect(),
-        panels: all.iter().map(|r| r.panel(unit, x, &format!("test {}", results.measure.words))).collect(),
+        panels: all.iter().map(|r| r.panel(notation, x, &format!("test {}", results.measure.words))).collect(),
         data,
     })
 }
 
 /// One panel per model and condition, one row per probe: the probe and its controls at the same layer.
 pub fn controls(study: &Study, results: &Results) -> Option<Figure> {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let ours: Vec<_> = results.comparisons.iter().filter(|c| c.family == "controls").collect();
     let mut data = Data::new(&["model", "condition", "probe", "control", "probe_value", "control_value", "selectivity", "lo", "hi", "n"]);
     let mut all: Vec<Rows> = Vec::new();
@@ -150,11 +150,11 @@ pub fn controls(study: &Study, results: &Results) -> Option<Figure> {
             seen.push(&c.against);
             seen.len() - 1
         });
-        let words = format!("{}, against {}: {}", c.subject, c.against, unit.points(c.difference));
+        let words = format!("{}, against {}: {}", c.subject, c.against, notation.points(c.difference));
         rows[row].1.push(Dot { series: c.against.clone(), colour: Colour::Series(number), estimate: c.difference, spread: None, words });
     }
     // Differences of shares, too, lie on both sides of zero.
-    let x = rows_range(Unit::Real, &all);
+    let x = rows_range(Notation::Real, &all);
     let x = (x.0.min(-0.02), x.1);
     for rows in &mut all {
         rows.levels.push((0.0, "no difference".to_owned()));
@@ -168,14 +168,14 @@ pub fn controls(study: &Study, results: &Results) -> Option<Figure> {
         ),
         alt: "Dots with whiskers: the difference between each probe and its controls, one panel per model and condition.".to_owned(),
         keys: seen.iter().enumerate().map(|(i, c)| Key::series(*c, "points", Colour::Series(i))).collect(),
-        panels: all.iter().map(|r| r.panel(unit, x, &format!("difference in {}", results.measure.words))).collect(),
+        panels: all.iter().map(|r| r.panel(notation, x, &format!("difference in {}", results.measure.words))).collect(),
         data,
     })
 }
 
 /// One panel per model: its best probe and every baseline.
 pub fn baselines(study: &Study, results: &Results) -> Option<Figure> {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let mut data = Data::new(&["model", "what", "pooling", "condition", "layer", "value", "lo", "hi", "n"]);
     let mut all = Vec::new();
     for (model, entry) in study.models.iter().enumerate().filter(|(_, m)| m.random_weights.is_none()) {
@@ -192,7 +192,7 @@ pub fn baselines(study: &Study, results: &Results) -> Option<Figure> {
             cells.extend(data::estimate(Some(line.score)));
             data.push(cells);
             let colour = if line.layer.is_some() { Colour::Series(0) } else { Colour::Series(6) };
-            let words = format!("{name}: {}", unit.estimate(line.score));
+            let words = format!("{name}: {}", notation.estimate(line.score));
             (name, vec![Dot { series: String::new(), colour, estimate: line.score, spread: None, words }])
         };
         let rows: Vec<(String, Vec<Dot>)> = lines.map(row).collect();
@@ -200,14 +200,14 @@ pub fn baselines(study: &Study, results: &Results) -> Option<Figure> {
             all.push(Rows { title: entry.name.clone(), rows, levels: Vec::new() });
         }
     }
-    let x = rows_range(unit, &all);
+    let x = rows_range(notation, &all);
     Some(Figure {
         name: "baselines",
         title: "The best probe and the baselines".to_owned(),
         caption: format!("Test {} of each model's best probe and of every baseline, with bootstrap intervals.", results.measure.words),
         alt: format!("Dots with whiskers: {} of the best probe and the baselines, one panel per model.", results.measure.words),
         keys: Vec::new(),
-        panels: all.iter().map(|r| r.panel(unit, x, &format!("test {}", results.measure.words))).collect(),
+        panels: all.iter().map(|r| r.panel(notation, x, &format!("test {}", results.measure.words))).collect(),
         data,
     })
 }

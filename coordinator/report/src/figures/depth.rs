@@ -10,13 +10,13 @@ use super::scale::{baseline, baseline_key};
 use super::{Figure, Key, Panel};
 use crate::results::{DepthCurve, Estimate, Results};
 use crate::study::Study;
-use crate::wording::{Unit, capital, layer as layer_words};
+use crate::wording::{Notation, capital, layer as layer_words};
 
-fn y_range(results: &Results, unit: Unit) -> (f64, f64) {
+fn y_range(results: &Results, notation: Notation) -> (f64, f64) {
     let measured = results.depth.iter().flat_map(|c| &c.points).map(|p| p.score);
     let controls = results.depth.iter().flat_map(|c| &c.controls).flat_map(|c| c.points.iter().flatten()).map(|e| e.value);
     let flat = results.baselines.iter().filter(|b| b.model.is_none()).map(|b| b.score.value);
-    range(unit, ends(measured).chain(flat).chain(controls))
+    range(notation, ends(measured).chain(flat).chain(controls))
 }
 
 /// The curves of trained models; those of random weights stand beside theirs as controls.
@@ -32,7 +32,7 @@ struct Drawn<'a> {
 }
 
 /// Bands first, then lines, then the rings at the peaks, so that no band covers a line.
-fn curves(chart: &Chart<'_>, results: &Results, unit: Unit, drawn: &[Drawn<'_>], x: impl Fn(&DepthCurve, Layer) -> f64) {
+fn curves(chart: &Chart<'_>, results: &Results, notation: Notation, drawn: &[Drawn<'_>], x: impl Fn(&DepthCurve, Layer) -> f64) {
     for line in results.baselines.iter().filter(|b| b.model.is_none()) {
         chart.level(line.score.value, baseline(&line.probe));
     }
@@ -49,7 +49,7 @@ fn curves(chart: &Chart<'_>, results: &Results, unit: Unit, drawn: &[Drawn<'_>],
                     chart.footnote(x(d.curve, p.layer), row, d.colour);
                 }
                 let note = if good { ", as good as the best" } else { "" };
-                let words = format!("{}, layer {}: {}{note}", d.name, layer_words(p.layer), unit.estimate(p.score));
+                let words = format!("{}, layer {}: {}{note}", d.name, layer_words(p.layer), notation.estimate(p.score));
                 chart.mark(x(d.curve, p.layer), p.score.value, words);
             }
         });
@@ -160,8 +160,8 @@ pub fn layer_place(layer: Layer, blocks: u32) -> f64 {
 
 /// One panel per model, one curve per condition, with the first condition's controls.
 pub fn per_model(study: &Study, results: &Results) -> Option<Figure> {
-    let unit = Unit::of(&results.measure);
-    let y = y_range(results, unit);
+    let notation = Notation::of(&results.measure);
+    let y = y_range(results, notation);
     let ours = trained(study, results);
     if ours.iter().all(|c| c.points.len() < 2) {
         return None;
@@ -185,11 +185,11 @@ pub fn per_model(study: &Study, results: &Results) -> Option<Figure> {
             x,
             y,
             x_ticks,
-            y_ticks: ticks(y, 5, |v| unit.tick(v)),
+            y_ticks: ticks(y, 5, |v| notation.tick(v)),
             x_label: "layer (0 = embeddings, final = after the final norm)".to_owned(),
             y_label: format!("test {}", results.measure.words),
         };
-        panels.push(Panel::new(label(study, unit, &entry.name, &here), HEIGHT, |pen| {
+        panels.push(Panel::new(label(study, notation, &entry.name, &here), HEIGHT, |pen| {
             let chart = Chart::new(pen, &axes, HEIGHT, 54.0);
             for control in &first.curve.controls {
                 if !controls.contains(&control.control) {
@@ -202,13 +202,13 @@ pub fn per_model(study: &Study, results: &Results) -> Option<Figure> {
                     for (p, e) in first.curve.points.iter().zip(&control.points) {
                         if let Some(e) = e {
                             let words =
-                                format!("{}, {}, layer {}: {}", control.control, first.name, layer_words(p.layer), unit.estimate(*e));
+                                format!("{}, {}, layer {}: {}", control.control, first.name, layer_words(p.layer), notation.estimate(*e));
                             chart.mark(place(p.layer, entry.layers), e.value, words);
                         }
                     }
                 });
             }
-            curves(&chart, results, unit, &here, |_, layer| place(layer, entry.layers));
+            curves(&chart, results, notation, &here, |_, layer| place(layer, entry.layers));
         }));
     }
     let shown = (0..study.conditions.len()).filter(|c| ours.iter().any(|d| d.place.condition == *c));
@@ -234,7 +234,7 @@ pub fn per_model(study: &Study, results: &Results) -> Option<Figure> {
     })
 }
 
-fn label(study: &Study, unit: Unit, title: &str, here: &[Drawn<'_>]) -> String {
+fn label(study: &Study, notation: Notation, title: &str, here: &[Drawn<'_>]) -> String {
     let peak = |c: &DepthCurve| {
         let at = c.points.iter().find(|p| p.layer == c.peak.layer).map_or(f64::NAN, |p| p.score.value);
         format!(
@@ -242,7 +242,7 @@ fn label(study: &Study, unit: Unit, title: &str, here: &[Drawn<'_>]) -> String {
             study.models[c.place.model].name,
             study.conditions[c.place.condition].name,
             c.peak.layer,
-            unit.value(at)
+            notation.value(at)
         )
     };
     format!("{title}: {}", here.iter().map(|d| peak(d.curve)).collect::<Vec<_>>().join("; "))
@@ -250,8 +250,8 @@ fn label(study: &Study, unit: Unit, title: &str, here: &[Drawn<'_>]) -> String {
 
 /// One panel per condition, one curve per model, over relative depth; only where there are several models.
 pub fn per_condition(study: &Study, results: &Results) -> Option<Figure> {
-    let unit = Unit::of(&results.measure);
-    let y = y_range(results, unit);
+    let notation = Notation::of(&results.measure);
+    let y = y_range(results, notation);
     let ours = trained(study, results);
     let models: Vec<usize> = (0..study.models.len()).filter(|m| ours.iter().any(|c| c.place.model == *m && c.points.len() > 1)).collect();
     if models.len() < 2 {
@@ -269,19 +269,19 @@ pub fn per_condition(study: &Study, results: &Results) -> Option<Figure> {
         }
         let normed = here.iter().any(|d| d.curve.points.iter().any(|p| p.layer.normed()));
         let x = |c: &DepthCurve, layer: Layer| if layer.normed() { 1.07 } else { layer.depth(study.models[c.place.model].layers) };
-        let mut x_ticks: Vec<(f64, String)> = [0.0, 0.25, 0.5, 0.75].into_iter().map(|v| (v, Unit::Share.tick(v))).collect();
+        let mut x_ticks: Vec<(f64, String)> = [0.0, 0.25, 0.5, 0.75].into_iter().map(|v| (v, Notation::Share.tick(v))).collect();
         x_ticks.push(if normed { (1.07, "final".to_owned()) } else { (1.0, "100%".to_owned()) });
         let axes = Axes {
             title: entry.name.clone(),
             x: (-0.03, if normed { 1.12 } else { 1.03 }),
             y,
             x_ticks,
-            y_ticks: ticks(y, 5, |v| unit.tick(v)),
+            y_ticks: ticks(y, 5, |v| notation.tick(v)),
             x_label: "relative depth".to_owned(),
             y_label: format!("test {}", results.measure.words),
         };
-        panels.push(Panel::new(label(study, unit, &entry.name, &here), HEIGHT, |pen| {
-            curves(&Chart::new(pen, &axes, HEIGHT, 54.0), results, unit, &here, x);
+        panels.push(Panel::new(label(study, notation, &entry.name, &here), HEIGHT, |pen| {
+            curves(&Chart::new(pen, &axes, HEIGHT, 54.0), results, notation, &here, x);
         }));
     }
     Some(Figure {

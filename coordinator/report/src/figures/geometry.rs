@@ -11,7 +11,7 @@ use super::pen::Stroke;
 use super::{Figure, Key, Panel};
 use crate::results::{PlaceGeometry, Results};
 use crate::study::Study;
-use crate::wording::{Unit, layer as layer_words};
+use crate::wording::{Notation, layer as layer_words};
 
 fn title(study: &Study, p: &PlaceGeometry) -> String {
     let model = &study.models[p.place.model].name;
@@ -48,14 +48,14 @@ pub fn directions(study: &Study, results: &Results) -> Option<Figure> {
             ..Grid::default()
         });
     }
-    let scale = range(&grids, Unit::Real);
+    let scale = range(&grids, Notation::Real);
     Some(Figure {
         name: "geometry-directions",
         title: "Directions of the classes".to_owned(),
         caption: "Cosine between the directions of every two classes (the mean of a class minus that of all others, in standardised states) at the probe's representative layer. Classes stand in the order of the tree above them: average linkage of 1\u{a0}−\u{a0}cosine.".to_owned(),
         alt: "Heat maps of cosines between class directions with a dendrogram, one per model and condition.".to_owned(),
-        keys: vec![key(Unit::Real, scale)],
-        panels: panels(&grids, Unit::Real, scale),
+        keys: vec![key(Notation::Real, scale)],
+        panels: panels(&grids, Notation::Real, scale),
         data,
     })
 }
@@ -74,7 +74,7 @@ struct Curves<'a> {
 }
 
 impl Curves<'_> {
-    fn panel(&self, unit: &dyn Fn(f64) -> String) -> Option<Panel> {
+    fn panel(&self, notation: &dyn Fn(f64) -> String) -> Option<Panel> {
         let layers: Vec<Layer> = self.series.iter().flat_map(|s| s.2.iter().map(|p| p.0)).collect();
         let blocks = self.study.models[self.model].layers;
         if layers.is_empty() {
@@ -90,18 +90,18 @@ impl Curves<'_> {
             x,
             y,
             x_ticks,
-            y_ticks: ticks(y, 5, unit),
+            y_ticks: ticks(y, 5, notation),
             x_label: "layer".to_owned(),
             y_label: self.y_label.to_owned(),
         };
-        Some(Panel::new(format!("{}: {} to {}", self.title, unit(low), unit(high)), HEIGHT, |pen| {
+        Some(Panel::new(format!("{}: {} to {}", self.title, notation(low), notation(high)), HEIGHT, |pen| {
             let chart = Chart::new(pen, &axes, HEIGHT, 58.0);
             for (name, colour, points) in &self.series {
                 pen.series(name, || {
                     let line: Vec<(f64, f64)> = points.iter().map(|(l, v)| (layer_place(*l, blocks), *v)).collect();
                     chart.line(&line, Stroke::solid(*colour, 2.0));
                     for (l, v) in points {
-                        chart.mark(layer_place(*l, blocks), *v, format!("{name}, layer {}: {}", layer_words(*l), unit(*v)));
+                        chart.mark(layer_place(*l, blocks), *v, format!("{name}, layer {}: {}", layer_words(*l), notation(*v)));
                     }
                 });
             }
@@ -136,7 +136,7 @@ pub fn separation(study: &Study, results: &Results) -> Option<Figure> {
             });
             let curves =
                 Curves { model, title: format!("{} · {y_label}", study.models[model].name), y_label, series: series.collect(), study };
-            panels.extend(curves.panel(&|v| Unit::Real.value(v)));
+            panels.extend(curves.panel(&|v| Notation::Real.value(v)));
         }
     }
     Some(Figure {
@@ -222,8 +222,8 @@ pub fn layers(study: &Study, results: &Results) -> Option<Figure> {
         title: "How alike the layers are".to_owned(),
         caption: "Linear CKA, debiased, between the states of the same test rows at every two layers: 1 = the same up to rotation and scale. The CSV has RSA and the alignment of class directions beside it.".to_owned(),
         alt: "Heat maps of similarity between layers, one per model and condition.".to_owned(),
-        keys: vec![key(Unit::Real, scale)],
-        panels: panels(&grids, Unit::Real, scale),
+        keys: vec![key(Notation::Real, scale)],
+        panels: panels(&grids, Notation::Real, scale),
         data,
     })
 }
@@ -268,14 +268,14 @@ pub fn across(study: &Study, results: &Results) -> Option<Figure> {
     if across.arrangement.iter().flatten().any(|v| v.is_finite()) {
         grids.push(grid("arrangement of class directions", &across.arrangement));
     }
-    let scale = range(&grids, Unit::Real);
+    let scale = range(&grids, Notation::Real);
     Some(Figure {
         name: "geometry-across",
         title: "How alike conditions and models are".to_owned(),
         caption: "States of the same test rows at each model's and condition's representative layer: linear CKA (debiased), RSA (Spearman's correlation of distances between rows), within one model the mean cosine of the directions of the same class (alignment), and whether the directions of classes lie to one another in the same order of cosines (arrangement: Spearman's correlation over pairs of classes). The CSV has the untrained twins, too.".to_owned(),
         alt: "Heat maps of similarity between all pairs of model and condition.".to_owned(),
-        keys: vec![key(Unit::Real, scale)],
-        panels: panels(&grids, Unit::Real, scale),
+        keys: vec![key(Notation::Real, scale)],
+        panels: panels(&grids, Notation::Real, scale),
         data,
     })
 }

@@ -8,7 +8,7 @@ use super::{Figure, Key, Panel};
 use crate::results::{Estimate, Results};
 use crate::statistics::linkage::Merge;
 use crate::study::Study;
-use crate::wording::{Unit, capital};
+use crate::wording::{Notation, capital};
 
 /// A grid of numbers with labelled rows (top to bottom) and columns.
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ impl Grid {
         self.head() + row * self.rows.len() as f64 + self.foot()
     }
 
-    fn draw(&self, pen: &Pen, unit: Unit, range: (f64, f64)) {
+    fn draw(&self, pen: &Pen, notation: Notation, range: (f64, f64)) {
         let (left, right, top, height) = (self.left(), WIDTH - 14.0, self.head(), self.height());
         let bottom = height - self.foot();
         let (w, h) = ((right - left) / self.columns.len() as f64, (bottom - top) / self.rows.len() as f64);
@@ -91,10 +91,10 @@ impl Grid {
                 pen.cell((x + gap, y + gap), (x + w - gap, y + h - gap), &colour);
                 let middle = (x + w / 2.0, y + h / 2.0);
                 if let Some(v) = cell {
-                    let words = format!("{} {}, {} {}: {}", self.names.0, self.rows[r], self.names.1, self.columns[c], unit.value(*v));
+                    let words = format!("{} {}, {} {}: {}", self.names.0, self.rows[r], self.names.1, self.columns[c], notation.value(*v));
                     pen.mark(middle, words.trim_start());
                     if w >= 24.0 && h >= 12.0 {
-                        pen.text(middle, &unit.cell(*v), Script { colour: ink, ..Script::new(10.0, Colour::Ink, Align::Center) });
+                        pen.text(middle, &notation.cell(*v), Script { colour: ink, ..Script::new(10.0, Colour::Ink, Align::Center) });
                     }
                 }
             }
@@ -144,29 +144,29 @@ impl Tree {
 }
 
 /// The key of a scale of colours.
-pub fn key(unit: Unit, range: (f64, f64)) -> Key {
-    Key { label: format!("{} to {}", unit.tick(range.0), unit.tick(range.1)), mark: "heat", colour: gradient(), series: false }
+pub fn key(notation: Notation, range: (f64, f64)) -> Key {
+    Key { label: format!("{} to {}", notation.tick(range.0), notation.tick(range.1)), mark: "heat", colour: gradient(), series: false }
 }
 
 /// The panels of some grids on one scale.
-pub fn panels(grids: &[Grid], unit: Unit, range: (f64, f64)) -> Vec<Panel> {
+pub fn panels(grids: &[Grid], notation: Notation, range: (f64, f64)) -> Vec<Panel> {
     let label = |g: &Grid| {
         let known: Vec<f64> = g.cells.iter().flatten().flatten().copied().collect();
         let (lo, hi) = known.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(*v), r.1.max(*v)));
-        format!("{}: {} to {}", g.title, unit.value(lo), unit.value(hi))
+        format!("{}: {} to {}", g.title, notation.value(lo), notation.value(hi))
     };
-    grids.iter().map(|g| Panel::new(label(g), g.height(), |pen| g.draw(pen, unit, range))).collect()
+    grids.iter().map(|g| Panel::new(label(g), g.height(), |pen| g.draw(pen, notation, range))).collect()
 }
 
 /// The range that all cells of some grids lie in.
-pub fn range(grids: &[Grid], unit: Unit) -> (f64, f64) {
+pub fn range(grids: &[Grid], notation: Notation) -> (f64, f64) {
     let values = grids.iter().flat_map(|g| g.cells.iter().flatten().flatten().copied());
-    if unit == Unit::Share { share_range(values) } else { signed_range(values) }
+    if notation == Notation::Share { share_range(values) } else { signed_range(values) }
 }
 
 /// Scores over layers and offsets, one panel per model and condition, on one scale.
 pub fn persistence(study: &Study, results: &Results) -> Option<Figure> {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let mut data = Data::new(&["model", "condition", "context", "layer", "offset", "value"]);
     let mut grids = Vec::new();
     for p in &results.persistence {
@@ -197,28 +197,28 @@ pub fn persistence(study: &Study, results: &Results) -> Option<Figure> {
             ..Grid::default()
         });
     }
-    let range = range(&grids, unit);
+    let range = range(&grids, notation);
     Some(Figure {
         name: "persistence-heat",
         title: format!("{} over layers and offsets", capital(results.measure.words)),
         caption: format!(
             "Test {}{} of a probe fitted at each layer and offset, with the prompt in the context. Grey cells have no result. The CSV has the other contexts too.",
             results.measure.words,
-            if unit == Unit::Share { " (in percent)" } else { "" }
+            if notation == Notation::Share { " (in percent)" } else { "" }
         ),
         alt: format!(
             "Heat maps of {}, layers from bottom to top and offsets from left to right, one per model and condition.",
             results.measure.words
         ),
-        keys: vec![key(unit, range)],
-        panels: panels(&grids, unit, range),
+        keys: vec![key(notation, range)],
+        panels: panels(&grids, notation, range),
         data,
     })
 }
 
 /// Recall (or what else is known) per class and condition, one panel per model, on one scale.
 pub fn of_classes(study: &Study, results: &Results) -> Option<Figure> {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let what = if results.measure.name == "accuracy" { "recall" } else { results.measure.of_class };
     let mut data = Data::new(&["model", "condition", "class", "value", "lo", "hi", "n"]);
     let mut grids = Vec::new();
@@ -244,7 +244,7 @@ pub fn of_classes(study: &Study, results: &Results) -> Option<Figure> {
             ..Grid::default()
         });
     }
-    let range = range(&grids, unit);
+    let range = range(&grids, notation);
     Some(Figure {
         name: "conditions-classes",
         title: format!("{} per class and condition", capital(what)),
@@ -255,15 +255,15 @@ pub fn of_classes(study: &Study, results: &Results) -> Option<Figure> {
             format!("The probe's {what} for each class at the representative layer, per prompt condition.")
         },
         alt: format!("Heat maps of {what}, conditions as rows and classes as columns, one per model."),
-        keys: vec![key(unit, range)],
-        panels: panels(&grids, unit, range),
+        keys: vec![key(notation, range)],
+        panels: panels(&grids, notation, range),
         data,
     })
 }
 
 /// Probes of each condition under every other, one panel per model.
 pub fn transfer(study: &Study, results: &Results) -> Option<Figure> {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let mut data = Data::new(&["model", "layer", "fitted_under", "tested_under", "value", "lo", "hi", "n"]);
     let mut grids = Vec::new();
     for m in &results.transfer {
@@ -287,7 +287,7 @@ pub fn transfer(study: &Study, results: &Results) -> Option<Figure> {
             ..Grid::default()
         });
     }
-    let range = range(&grids, unit);
+    let range = range(&grids, notation);
     Some(Figure {
         name: "transfer",
         title: "Probes carried from one condition to another".to_owned(),
@@ -296,8 +296,8 @@ pub fn transfer(study: &Study, results: &Results) -> Option<Figure> {
             results.measure.words
         ),
         alt: "Heat maps, the condition of training as rows and that of testing as columns, one per model.".to_owned(),
-        keys: vec![key(unit, range)],
-        panels: panels(&grids, unit, range),
+        keys: vec![key(notation, range)],
+        panels: panels(&grids, notation, range),
         data,
     })
 }

@@ -10,7 +10,7 @@ use super::pen::Stroke;
 use super::{Figure, Key, Panel, spread_key};
 use crate::results::{ControlCurve, Decay, Estimate, Persistence, Results, Spread};
 use crate::study::Study;
-use crate::wording::{Unit, capital, decay as decay_words, list};
+use crate::wording::{Notation, capital, decay as decay_words, list};
 
 /// Offsets are spaced by the logarithm of 1 + k, so that the first tokens aren't squeezed.
 pub fn at(offset: u32) -> f64 {
@@ -21,7 +21,7 @@ fn points(decay: &Decay) -> Vec<(f64, Estimate)> {
     decay.points.iter().map(|(k, e)| (at(*k), *e)).collect()
 }
 
-fn axes(results: &Results, title: String, y: (f64, f64), unit: Unit, y_label: String) -> Axes {
+fn axes(results: &Results, title: String, y: (f64, f64), notation: Notation, y_label: String) -> Axes {
     let mut offsets: Vec<u32> = results.persistence.iter().flat_map(|p| p.offsets.iter().copied()).collect();
     offsets.sort_unstable();
     offsets.dedup();
@@ -38,7 +38,7 @@ fn axes(results: &Results, title: String, y: (f64, f64), unit: Unit, y_label: St
         x: (first - pad, last + pad),
         y,
         x_ticks: thin(x_ticks, 12),
-        y_ticks: ticks(y, 5, |v| unit.tick(v)),
+        y_ticks: ticks(y, 5, |v| notation.tick(v)),
         x_label: "offset (tokens after the prompt)".to_owned(),
         y_label,
     }
@@ -64,7 +64,7 @@ fn spreads<'a>(decays: impl Iterator<Item = &'a Decay>) -> impl Iterator<Item = 
 }
 
 /// Bands, then lines.
-fn draw(chart: &Chart<'_>, unit: Unit, drawn: &[Drawn<'_>]) {
+fn draw(chart: &Chart<'_>, notation: Notation, drawn: &[Drawn<'_>]) {
     for d in drawn.iter().filter(|d| d.banded) {
         chart.pen.series(&d.name, || chart.band(&points(d.decay), d.stroke.colour));
     }
@@ -75,8 +75,8 @@ fn draw(chart: &Chart<'_>, unit: Unit, drawn: &[Drawn<'_>]) {
             for (i, (k, e)) in d.decay.points.iter().enumerate() {
                 let context = if d.decay.context == Context::Full { String::new() } else { format!(", {}", d.decay.context.as_str()) };
                 let spread = d.decay.spread.get(i).copied().flatten();
-                let spread = spread.map_or_else(String::new, |s| format!("; {} seeds: {}", s.seeds, unit.spread(s)));
-                chart.mark(at(*k), e.value, format!("{}{context}, offset {k}: {}{spread}", d.name, unit.estimate(*e)));
+                let spread = spread.map_or_else(String::new, |s| format!("; {} seeds: {}", s.seeds, notation.spread(s)));
+                chart.mark(at(*k), e.value, format!("{}{context}, offset {k}: {}{spread}", d.name, notation.estimate(*e)));
             }
         });
     }
@@ -143,20 +143,20 @@ fn table<'a>(study: &Study, results: &Results, of: impl Iterator<Item = (&'a Per
 
 /// The measure over offsets, one panel per model, one colour per condition: full context and masked prompt.
 pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let shown = |d: &&Decay| {
         d.class.is_none() && !d.transferred && d.probe == primary(results) && matches!(d.context, Context::Full | Context::MaskedPrompt)
     };
     let all = results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown));
     let everywhere = results.measure.floor;
-    let y = range(unit, extent(all.clone()).chain(all.flat_map(floor).map(|f| f.1)).chain([everywhere]));
+    let y = range(notation, extent(all.clone()).chain(all.flat_map(floor).map(|f| f.1)).chain([everywhere]));
     let mut panels = Vec::new();
     for (model, entry) in study.models.iter().enumerate() {
         let here: Vec<&Persistence> = results.persistence.iter().filter(|p| p.place.model == model).collect();
         if here.is_empty() {
             continue;
         }
-        let axes = axes(results, entry.name.clone(), y, unit, format!("test {}", results.measure.words));
+        let axes = axes(results, entry.name.clone(), y, notation, format!("test {}", results.measure.words));
         let drawn: Vec<Drawn<'_>> = here
             .iter()
             .flat_map(|p| p.decays.iter().filter(shown).map(move |d| (p, d)))
@@ -176,7 +176,7 @@ pub fn conditions(study: &Study, results: &Results) -> Option<Figure> {
         panels.push(Panel::new(label, HEIGHT, |pen| {
             let chart = Chart::new(pen, &axes, HEIGHT, 54.0);
             floors(&chart, everywhere, &drawn);
-            draw(&chart, unit, &drawn);
+            draw(&chart, notation, &drawn);
         }));
     }
     let named = (0..study.conditions.len()).filter(|c| results.persistence.iter().any(|p| p.place.condition == *c));
@@ -229,7 +229,7 @@ fn curve_style(results: &Results, d: &Decay) -> (String, Stroke) {
 
 /// All curves of a place: the probe fitted at each offset, its controls, that of offset 0 carried over, the offset-aware one.
 pub fn curves(study: &Study, results: &Results) -> Option<Figure> {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let shown = |d: &&Decay| {
         let main = d.probe == primary(results);
         d.class.is_none()
@@ -242,7 +242,7 @@ pub fn curves(study: &Study, results: &Results) -> Option<Figure> {
     let all = results.persistence.iter().flat_map(|p| p.decays.iter().filter(shown));
     let everywhere = results.measure.floor;
     let controls = results.persistence.iter().flat_map(|p| &p.controls).flat_map(|c| c.points.iter().flatten().map(|e| e.value));
-    let y = range(unit, extent(all.clone()).chain(all.flat_map(floor).map(|f| f.1)).chain(controls).chain([everywhere]));
+    let y = range(notation, extent(all.clone()).chain(all.flat_map(floor).map(|f| f.1)).chain(controls).chain([everywhere]));
     let (mut panels, mut keys): (Vec<Panel>, Vec<Key>) = (Vec::new(), Vec::new());
     let mut named: Vec<&'static str> = Vec::new();
     for p in &results.persistence {
@@ -272,12 +272,12 @@ pub fn curves(study: &Study, results: &Results) -> Option<Figure> {
                 named.push(c.control);
             }
         }
-        let axes = axes(results, title.clone(), y, unit, format!("test {}", results.measure.words));
+        let axes = axes(results, title.clone(), y, notation, format!("test {}", results.measure.words));
         panels.push(Panel::new(title, HEIGHT, |pen| {
             let chart = Chart::new(pen, &axes, HEIGHT, 54.0);
             floors(&chart, everywhere, &drawn);
-            p.controls.iter().for_each(|c| control(&chart, unit, p, c));
-            draw(&chart, unit, &drawn);
+            p.controls.iter().for_each(|c| control(&chart, notation, p, c));
+            draw(&chart, notation, &drawn);
         }));
     }
     keys.extend(named.iter().map(|c| Key::series(*c, control_mark(c), Colour::Ink)));
@@ -329,14 +329,14 @@ fn beside(results: &Results, drawn: &[&Decay], controls: &[&str]) -> String {
 }
 
 /// A control along the offsets.
-fn control(chart: &Chart<'_>, unit: Unit, p: &Persistence, c: &ControlCurve) {
+fn control(chart: &Chart<'_>, notation: Notation, p: &Persistence, c: &ControlCurve) {
     let points = p.offsets.iter().zip(&c.points).filter_map(|(k, e)| Some((*k, (*e)?)));
     let points: Vec<(u32, Estimate)> = points.collect();
     chart.pen.series(c.control, || {
         let line: Vec<(f64, f64)> = points.iter().map(|(k, e)| (at(*k), e.value)).collect();
         chart.line(&line, control_stroke(c.control, Colour::Ink));
         for (k, e) in &points {
-            chart.mark(at(*k), e.value, format!("{}, offset {k}: {}", c.control, unit.estimate(*e)));
+            chart.mark(at(*k), e.value, format!("{}, offset {k}: {}", c.control, notation.estimate(*e)));
         }
     });
 }
@@ -366,7 +366,7 @@ pub fn shown_condition(results: &Results) -> Option<usize> {
 /// What is followed per class over offsets, one panel per class, one colour per model, under one condition.
 pub fn classes(study: &Study, results: &Results) -> Option<Figure> {
     let condition = shown_condition(results)?;
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let here: Vec<&Persistence> = results.persistence.iter().filter(|p| p.place.condition == condition).collect();
     let shown = |d: &&Decay| {
         d.class.is_some() && !d.transferred && d.probe == primary(results) && matches!(d.context, Context::Full | Context::MaskedPrompt)
@@ -389,11 +389,11 @@ pub fn classes(study: &Study, results: &Results) -> Option<Figure> {
         if drawn.is_empty() {
             continue;
         }
-        let axes = axes(results, name.clone(), y, unit, results.measure.of_class.to_owned());
+        let axes = axes(results, name.clone(), y, notation, results.measure.of_class.to_owned());
         panels.push(Panel::new(name.clone(), HEIGHT, |pen| {
             let chart = Chart::new(pen, &axes, HEIGHT, 54.0);
             floors(&chart, results.measure.class_floors[class], &drawn);
-            draw(&chart, unit, &drawn);
+            draw(&chart, notation, &drawn);
         }));
     }
     let mut keys: Vec<Key> =

@@ -7,7 +7,7 @@ use super::palette::Colour;
 use super::{Figure, Key, spread_key};
 use crate::results::{Estimate, Results, Source, Verdict};
 use crate::study::Study;
-use crate::wording::{Unit, reading};
+use crate::wording::{Notation, reading};
 
 /// Who says it, in words.
 pub fn source(study: &Study, source: Source) -> String {
@@ -78,8 +78,8 @@ pub fn kept(study: &Study, results: &Results) -> Option<Figure> {
                 if !keys.iter().any(|k| k.label == who) {
                     keys.push(Key::series(who.clone(), "points", colour(results, v.source)));
                 }
-                let spread = v.spread.map_or_else(String::new, |s| format!("; {} seeds: {}", s.seeds, Unit::Share.spread(s)));
-                let words = format!("{name}, {who}: {}{spread}", Unit::Share.estimate(v.kept));
+                let spread = v.spread.map_or_else(String::new, |s| format!("; {} seeds: {}", s.seeds, Notation::Share.spread(s)));
+                let words = format!("{name}, {who}: {}{spread}", Notation::Share.estimate(v.kept));
                 Dot { series: who, colour: colour(results, v.source), estimate: v.kept, spread: v.spread, words }
             });
             (name.clone(), dots.collect())
@@ -90,7 +90,7 @@ pub fn kept(study: &Study, results: &Results) -> Option<Figure> {
     }
     keys.push(Key::new("majority", "dot", Colour::Muted));
     keys.extend(spread_key(results.verdicts.iter().filter_map(|v| v.spread)));
-    let x = rows_range(Unit::Share, &all);
+    let x = rows_range(Notation::Share, &all);
     Some(Figure {
         name: "replies-kept",
         title: "How often the reply expresses the utterance's label".to_owned(),
@@ -100,7 +100,7 @@ pub fn kept(study: &Study, results: &Results) -> Option<Figure> {
         ),
         alt: "Dots with whiskers: share of kept labels per prompt condition, one panel per model.".to_owned(),
         keys,
-        panels: all.iter().map(|r| r.panel(Unit::Share, x, "replies that express the utterance's label")).collect(),
+        panels: all.iter().map(|r| r.panel(Notation::Share, x, "replies that express the utterance's label")).collect(),
         data,
     })
 }
@@ -141,14 +141,14 @@ fn per_class(
             ..Grid::default()
         });
     }
-    let range = super::heat::range(&grids, Unit::Share);
+    let range = super::heat::range(&grids, Notation::Share);
     Some(Figure {
         name,
         title: title.to_owned(),
         caption: format!("{caption}{}", probe(results)),
         alt: format!("Heat maps: {title}, one panel per model, conditions as rows and classes as columns."),
-        keys: vec![key(Unit::Share, range)],
-        panels: panels(&grids, Unit::Share, range),
+        keys: vec![key(Notation::Share, range)],
+        panels: panels(&grids, Notation::Share, range),
         data,
     })
 }
@@ -202,8 +202,8 @@ pub fn shift(study: &Study, results: &Results) -> Option<Figure> {
         caption: format!("Of the utterances of each class (rows, in percent), what their replies express (columns).{}", probe(results)),
         alt: "Heat maps: class of the utterance as rows, class of the reply as columns, one panel per model, condition and source."
             .to_owned(),
-        keys: vec![key(Unit::Share, (0.0, 1.0))],
-        panels: panels(&grids, Unit::Share, (0.0, 1.0)),
+        keys: vec![key(Notation::Share, (0.0, 1.0))],
+        panels: panels(&grids, Notation::Share, (0.0, 1.0)),
         data,
     })
 }

@@ -7,7 +7,7 @@ use super::pen::Stroke;
 use super::{Figure, Key, Panel};
 use crate::results::{Estimate, Results, ScaleRow};
 use crate::study::Study;
-use crate::wording::{Unit, capital, count, layer, parameters};
+use crate::wording::{Notation, capital, count, layer, parameters};
 
 const BEST: Colour = Colour::Series(0);
 const LAST: Colour = Colour::Series(2);
@@ -20,7 +20,7 @@ type Point = (&'static str, Colour, f64, Estimate, String);
 
 /// One panel per condition; models without a known size are left out.
 pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let size = |r: &ScaleRow| study.models[r.place.model].parameters;
     let rows: Vec<&ScaleRow> = results.scale.iter().filter(|r| size(r) > 0).collect();
     if rows.is_empty() {
@@ -28,7 +28,7 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
     }
     let flat: Vec<_> = results.baselines.iter().filter(|b| b.model.is_none()).collect();
     let measured = rows.iter().flat_map(|r| [Some(r.best), Some(r.last), r.zero_shot, r.zero_shot_json, r.twin]).flatten();
-    let y = range(unit, ends(measured).chain(flat.iter().map(|b| b.score.value)));
+    let y = range(notation, ends(measured).chain(flat.iter().map(|b| b.score.value)));
     let logs: Vec<f64> = rows.iter().map(|r| (size(r) as f64).log10()).collect();
     let (low, high) = logs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(*v), r.1.max(*v)));
     let pad = ((high - low) * 0.12).max(0.12);
@@ -44,13 +44,14 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
             x: (low - pad, high + pad),
             y,
             x_ticks: size_ticks(&here.iter().map(|r| size(r)).collect::<Vec<_>>(), (low - pad, high + pad)),
-            y_ticks: ticks(y, 5, |v| unit.tick(v)),
+            y_ticks: ticks(y, 5, |v| notation.tick(v)),
             x_label: "parameters (log scale)".to_owned(),
             y_label: format!("test {}", results.measure.words),
         };
-        let best: Vec<String> = here.iter().map(|r| format!("{} {}", study.models[r.place.model].name, unit.value(r.best.value))).collect();
+        let best: Vec<String> =
+            here.iter().map(|r| format!("{} {}", study.models[r.place.model].name, notation.value(r.best.value))).collect();
         for row in &here {
-            for (what, _, _, e, _) in points(study, unit, row) {
+            for (what, _, _, e, _) in points(study, notation, row) {
                 let model = &study.models[row.place.model];
                 let at = if what.starts_with("zero-shot") {
                     String::new()
@@ -80,7 +81,7 @@ pub fn scale(study: &Study, results: &Results) -> Option<Figure> {
                 pen.series(trend.what, || chart.line(&[at(low), at(high)], Stroke::solid(colour, 1.2)));
             }
             for row in &here {
-                for (what, colour, aside, e, words) in points(study, unit, row) {
+                for (what, colour, aside, e, words) in points(study, notation, row) {
                     pen.series(what, || chart.whisker((size(row) as f64).log10(), e, colour, aside, words));
                 }
             }
@@ -130,9 +131,9 @@ fn beside(rows: &[&ScaleRow]) -> String {
     sentences.into_iter().filter(|s| s.0).map(|s| s.1).collect()
 }
 
-fn points(study: &Study, unit: Unit, row: &ScaleRow) -> Vec<Point> {
+fn points(study: &Study, notation: Notation, row: &ScaleRow) -> Vec<Point> {
     let model = &study.models[row.place.model].name;
-    let words = |what: String, e: Estimate| format!("{model}, {what}: {}", unit.estimate(e));
+    let words = |what: String, e: Estimate| format!("{model}, {what}: {}", notation.estimate(e));
     let mut points = Vec::new();
     if let Some(e) = row.twin {
         points.push(("random weights", TWIN, 0.0, e, words(format!("random weights, layer {}", layer(row.layer)), e)));

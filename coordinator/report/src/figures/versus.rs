@@ -5,7 +5,7 @@ use super::data::{self, Data};
 use super::palette::Colour;
 use super::{Figure, Key};
 use crate::compare::{Shared, Versus};
-use crate::wording::Unit;
+use crate::wording::Notation;
 
 /// One panel per model, one row per baseline or probe that both sweeps measured; none where they measure different things.
 pub fn versus(versus: &Versus<'_>) -> Option<Figure> {
@@ -13,7 +13,7 @@ pub fn versus(versus: &Versus<'_>) -> Option<Figure> {
     if measure.name != versus.results[1].measure.name {
         return None;
     }
-    let unit = Unit::of(measure);
+    let notation = Notation::of(measure);
     let mut data =
         Data::new(&["model", "condition", "probe", "a", "a_lo", "a_hi", "a_n", "b", "b_lo", "b_hi", "b_n", "difference", "lo", "hi", "n"]);
     let mut all: Vec<Rows> = Vec::new();
@@ -28,10 +28,10 @@ pub fn versus(versus: &Versus<'_>) -> Option<Figure> {
             all.len() - 1
         });
         let label = shared.condition.as_ref().map_or_else(|| shared.probe.clone(), |c| format!("{}, {c}", shared.probe));
-        let dots = [0, 1].map(|i| dot(shared, i, unit));
+        let dots = [0, 1].map(|i| dot(shared, i, notation));
         all[at].rows.push((label, dots.to_vec()));
     }
-    let x = rows_range(unit, &all);
+    let x = rows_range(notation, &all);
     let figure = Figure {
         name: "compare",
         title: "A and B".to_owned(),
@@ -42,19 +42,19 @@ pub fn versus(versus: &Versus<'_>) -> Option<Figure> {
         ),
         alt: format!("Dots with whiskers: {} of every baseline and probe in both sweeps, one panel per model.", measure.words),
         keys: ["A", "B"].iter().enumerate().map(|(i, l)| Key::series(*l, "points", Colour::Series(i))).collect(),
-        panels: all.iter().map(|r| r.panel(unit, x, &format!("test {}", measure.words))).collect(),
+        panels: all.iter().map(|r| r.panel(notation, x, &format!("test {}", measure.words))).collect(),
         data,
     };
     (!figure.panels.is_empty()).then_some(figure)
 }
 
-fn dot(shared: &Shared, side: usize, unit: Unit) -> Dot {
+fn dot(shared: &Shared, side: usize, notation: Notation) -> Dot {
     let (letter, estimate) = (["A", "B"][side], shared.scores[side]);
     Dot {
         series: letter.to_owned(),
         colour: Colour::Series(side),
         estimate,
         spread: None,
-        words: format!("{letter}, {}: {}", shared.words(), unit.estimate(estimate)),
+        words: format!("{letter}, {}: {}", shared.words(), notation.estimate(estimate)),
     }
 }

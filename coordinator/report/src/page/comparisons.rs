@@ -3,7 +3,7 @@
 use super::section::{Cell, dash};
 use crate::results::{Comparison, Results};
 use crate::study::Study;
-use crate::wording::{Unit, count, p_value};
+use crate::wording::{Notation, count, p_value};
 
 /// The columns of [`rows`].
 pub const COLUMNS: &[&str] =
@@ -33,11 +33,11 @@ pub fn note_of(results: &Results, family: &str) -> String {
 
 /// The rows of one family of paired differences.
 pub fn rows(study: &Study, results: &Results, family: &str) -> Vec<Vec<Cell>> {
-    let unit = Unit::of(&results.measure);
-    results.comparisons.iter().filter(|c| c.family == family).map(|c| row(study, unit, c)).collect()
+    let notation = Notation::of(&results.measure);
+    results.comparisons.iter().filter(|c| c.family == family).map(|c| row(study, notation, c)).collect()
 }
 
-fn row(study: &Study, unit: Unit, c: &Comparison) -> Vec<Cell> {
+fn row(study: &Study, notation: Notation, c: &Comparison) -> Vec<Cell> {
     let p = |p: Option<f64>| match p {
         Some(value) => Cell::sorted(p_value(p), value),
         None => p_value(p).into(),
@@ -45,13 +45,13 @@ fn row(study: &Study, unit: Unit, c: &Comparison) -> Vec<Cell> {
     vec![
         study.models[c.model].name.clone().into(),
         c.subject.clone().into(),
-        unit.value(c.subject_score).into(),
+        notation.value(c.subject_score).into(),
         c.against.clone().into(),
-        unit.value(c.against_score).into(),
-        Cell::sorted(unit.points(c.difference), c.difference.value),
+        notation.value(c.against_score).into(),
+        Cell::sorted(notation.points(c.difference), c.difference.value),
         p(c.p_holm),
         p(c.p_bh),
-        c.detectable.map_or_else(dash, |d| Cell::sorted(unit.difference(d).replace('+', "±"), d)),
+        c.detectable.map_or_else(dash, |d| Cell::sorted(notation.difference(d).replace('+', "±"), d)),
         count(c.difference.n as u64).into(),
     ]
 }

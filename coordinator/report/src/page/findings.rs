@@ -11,7 +11,7 @@ use super::Card;
 use crate::evaluate::{Merit, too_few};
 use crate::results::{Choice, Comparison, DepthCurve, HalfLife, Place, Results};
 use crate::study::Study;
-use crate::wording::{Unit, above_its_interval, capital, half_life, layer, list, p_value, percent};
+use crate::wording::{Notation, above_its_interval, capital, half_life, layer, list, p_value, percent};
 
 /// Of the curves that stand against the baselines, the best of a trained model.
 fn headline<'a>(study: &Study, results: &'a Results) -> Option<&'a DepthCurve> {
@@ -82,7 +82,7 @@ fn several(study: &Study, results: &Results) -> Vec<String> {
 
 /// Up to four key figures.
 pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let mut cards = Vec::new();
     let mut card = |value: String, label: &str, note: String| cards.push(Card { value, label: label.to_owned(), note });
     let Some(curve) = headline(study, results) else { return cards };
@@ -90,17 +90,17 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
     let named = results.named(&curve.probe, Some(curve.pooling));
     let on = if results.chosen == Choice::Test { "the test rows" } else { "validation rows" };
     let note = format!("{named}, {}, chosen on {on}", where_is(study, curve));
-    card(unit.value(best.score.value), &format!("best probe {}", results.measure.words), note);
+    card(notation.value(best.score.value), &format!("best probe {}", results.measure.words), note);
     let against =
         |name: &str| results.comparisons.iter().find(|c| c.family == "baselines" && c.model == curve.place.model && c.against == name);
     if let Some(c) = against("bag-of-words").or_else(|| against("majority")) {
-        let pts = if unit == Unit::Share { " pts" } else { "" };
+        let pts = if notation == Notation::Share { " pts" } else { "" };
         card(
-            format!("{}{pts}", unit.difference(c.difference.value)),
+            format!("{}{pts}", notation.difference(c.difference.value)),
             &format!("against {}", c.against),
             match c.p_holm {
                 None => "not tested".to_owned(),
-                Some(_) => format!("{}, p\u{a0}{}{}", interval(unit, c), p_words(c).replace(' ', "\u{a0}"), of_how_many(&[c])),
+                Some(_) => format!("{}, p\u{a0}{}{}", interval(notation, c), p_words(c).replace(' ', "\u{a0}"), of_how_many(&[c])),
             },
         );
     }
@@ -147,9 +147,9 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
     cards
 }
 
-fn interval(unit: Unit, c: &Comparison) -> String {
+fn interval(notation: Notation, c: &Comparison) -> String {
     match (c.difference.lo, c.difference.hi) {
-        (Some(lo), Some(hi)) => format!("{} to {}", unit.difference(lo), unit.difference(hi)),
+        (Some(lo), Some(hi)) => format!("{} to {}", notation.difference(lo), notation.difference(hi)),
         _ => "no interval".to_owned(),
     }
 }
@@ -189,7 +189,7 @@ fn sure(study: &Study, c: &Comparison) -> bool {
 
 /// One sentence per question that the study can answer.
 pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let mut out = Vec::new();
     let Some(curve) = headline(study, results) else {
         out.push("No probe has been fitted yet, so nothing can be said about the models' states.".to_owned());
@@ -205,37 +205,37 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
             "A probe tells the {} classes apart best in {} ({named}): {} of the test rows are right, against {} for the majority class{floor} ({chosen}).",
             study.classes.len(),
             where_is(study, curve),
-            unit.estimate(best.score),
-            unit.value(results.measure.floor),
+            notation.estimate(best.score),
+            notation.value(results.measure.floor),
         )
     } else {
         format!(
             "A probe does best in {} ({named}): {} of {}, against {} {}{floor} ({chosen}).",
             where_is(study, curve),
             results.measure.words,
-            unit.estimate(best.score),
-            unit.value(results.measure.floor),
+            notation.estimate(best.score),
+            notation.value(results.measure.floor),
             if results.measure.name == "map" { "in a random order" } else { "without any signal" },
         )
     });
     out.extend(above_its_interval(&results.measure, std::iter::once(best.score)).map(str::to_owned));
     for name in ["bag-of-words", "mean-embedding", "zero-shot", "zero-shot-json"] {
         let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "baselines" && c.against == name).collect();
-        let parts = [against(study, unit, name, &found, best.score.n), dominant::of_baseline(study, results, name)];
+        let parts = [against(study, notation, name, &found, best.score.n), dominant::of_baseline(study, results, name)];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         out.extend((!parts.is_empty()).then(|| parts.join(" ")));
     }
     out.extend(written(study, results));
-    out.extend(controls(study, results, unit));
+    out.extend(controls(study, results, notation));
     let curve = main_curve(results, curve);
-    out.extend(extent::trend(study, results, curve, unit));
-    out.extend(extent::depth(study, results, curve, unit));
-    out.extend(extent::persistence(study, results, curve, unit));
-    out.extend(conditions(study, results, unit));
-    out.extend(transfer(study, results, unit));
+    out.extend(extent::trend(study, results, curve, notation));
+    out.extend(extent::depth(study, results, curve, notation));
+    out.extend(extent::persistence(study, results, curve, notation));
+    out.extend(conditions(study, results, notation));
+    out.extend(transfer(study, results, notation));
     out.extend(malleability::sentences(study, results));
     out.extend(geometry(study, results, curve));
-    out.extend(power::sentence(results, unit));
+    out.extend(power::sentence(results, notation));
     out
 }
 
@@ -250,7 +250,7 @@ fn beside_the_floor(study: &Study, results: &Results, curve: &DepthCurve) -> Str
 }
 
 /// The probe beside one baseline. Of fewer rows than all `rows`, because the baseline answers no others, it says so.
-fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison], rows: usize) -> Option<String> {
+fn against(study: &Study, notation: Notation, name: &str, found: &[&Comparison], rows: usize) -> Option<String> {
     let better = found.iter().filter(|c| sure(study, c) && c.difference.value > 0.0).count();
     let worse = found.iter().filter(|c| sure(study, c) && c.difference.value < 0.0).count();
     let extreme = |a: &&&Comparison, b: &&&Comparison| a.difference.value.total_cmp(&b.difference.value);
@@ -278,22 +278,27 @@ fn against(study: &Study, unit: Unit, name: &str, found: &[&Comparison], rows: u
     } + &on;
     let corrected = of_how_many(found);
     let numbers = if found.len() == 1 {
-        format!("by {}{}, p {}{corrected}", unit.points(low.difference), unit.of_difference(), p_words(low))
+        format!("by {}{}, p {}{corrected}", notation.points(low.difference), notation.of_difference(), p_words(low))
     } else {
         format!(
             "differences run from {} ({}) to {} ({}){}",
-            unit.points(low.difference),
+            notation.points(low.difference),
             study.models[low.model].name,
-            unit.points(high.difference),
+            notation.points(high.difference),
             study.models[high.model].name,
-            unit.of_difference()
+            notation.of_difference()
         )
     };
     Some(match (found.len(), better) {
         (1, 1) => format!("{what} {numbers}."),
-        (1, _) if !tested(found) => format!("{what}: the difference is {}{}.", unit.points(low.difference), unit.of_difference()),
+        (1, _) if !tested(found) => format!("{what}: the difference is {}{}.", notation.points(low.difference), notation.of_difference()),
         (1, _) => {
-            format!("{what}: the difference is {}{}, p {}{corrected}.", unit.points(low.difference), unit.of_difference(), p_words(low))
+            format!(
+                "{what}: the difference is {}{}, p {}{corrected}.",
+                notation.points(low.difference),
+                notation.of_difference(),
+                p_words(low)
+            )
         }
         _ => format!("{what}{corrected}; {numbers}."),
     })
@@ -327,7 +332,7 @@ fn written(study: &Study, results: &Results) -> Option<String> {
 }
 
 /// What the controls say: how much the probe reaches without any signal.
-fn controls(study: &Study, results: &Results, unit: Unit) -> Vec<String> {
+fn controls(study: &Study, results: &Results, notation: Notation) -> Vec<String> {
     // In one place the probe that the page speaks of, where it has controls; over several, one probe for all.
     let places = results.depth.iter().filter(|c| study.models[c.place.model].random_weights.is_none()).count();
     let beside = |name: &str| results.comparisons.iter().any(|c| c.family == "controls" && c.subject.starts_with(&format!("{name},")));
@@ -356,30 +361,34 @@ fn controls(study: &Study, results: &Results, unit: Unit) -> Vec<String> {
         };
         let corrected = of_how_many(&found);
         out.push(match (found.len(), clear) {
-            (1, 1) => format!("{it} exceeds {what} by {}{}{corrected}.", unit.points(low.difference), unit.of_difference()),
+            (1, 1) => format!("{it} exceeds {what} by {}{}{corrected}.", notation.points(low.difference), notation.of_difference()),
             (1, _) if !tested(&found) => {
-                format!("{it} isn't tested against {what}: the difference is {}{}.", unit.points(low.difference), unit.of_difference())
+                format!(
+                    "{it} isn't tested against {what}: the difference is {}{}.",
+                    notation.points(low.difference),
+                    notation.of_difference()
+                )
             }
             (1, _) => format!(
                 "{it} does not clearly exceed {what}: the difference is {}{}{corrected}.",
-                unit.points(low.difference),
-                unit.of_difference()
+                notation.points(low.difference),
+                notation.of_difference()
             ),
             _ => format!(
                 "{whose} {}{corrected}; differences run from {} ({}) to {} ({}){}.",
                 if tested(&found) { format!("exceeds {what} in {cells}") } else { format!("isn't tested against {what}") },
-                unit.points(low.difference),
+                notation.points(low.difference),
                 place(low),
-                unit.points(high.difference),
+                notation.points(high.difference),
                 place(high),
-                unit.of_difference()
+                notation.of_difference()
             ),
         });
     }
     out
 }
 
-fn conditions(study: &Study, results: &Results, unit: Unit) -> Option<String> {
+fn conditions(study: &Study, results: &Results, notation: Notation) -> Option<String> {
     let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "conditions").collect();
     let strongest = found.iter().max_by(|a, b| a.difference.value.abs().total_cmp(&b.difference.value.abs()))?;
     let clear = found.iter().filter(|c| sure(study, c)).count();
@@ -387,8 +396,8 @@ fn conditions(study: &Study, results: &Results, unit: Unit) -> Option<String> {
         "Putting the utterance to the model in another way: {}; {} {}{} ({}, {} against {}).",
         survivors(clear, &found, &results.contrasts().counted(study)),
         it_is(found.len()),
-        unit.points(strongest.difference),
-        unit.of_difference(),
+        notation.points(strongest.difference),
+        notation.of_difference(),
         study.models[strongest.model].name,
         strongest.subject,
         strongest.against,
@@ -416,7 +425,7 @@ fn survivors(clear: usize, found: &[&Comparison], between: &str) -> String {
 }
 
 /// Whether a probe of one condition serves under another.
-fn transfer(study: &Study, results: &Results, unit: Unit) -> Option<String> {
+fn transfer(study: &Study, results: &Results, notation: Notation) -> Option<String> {
     let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "transfer").collect();
     let worst = found.iter().min_by(|a, b| a.difference.value.total_cmp(&b.difference.value))?;
     let lost = found.iter().filter(|c| sure(study, c) && c.difference.value < 0.0).count();
@@ -429,8 +438,8 @@ fn transfer(study: &Study, results: &Results, unit: Unit) -> Option<String> {
         of_how_many(&found),
         study.models[worst.model].name,
         worst.subject,
-        unit.points(worst.difference),
-        unit.of_difference()
+        notation.points(worst.difference),
+        notation.of_difference()
     ))
 }
 
@@ -450,9 +459,9 @@ fn geometry(study: &Study, results: &Results, curve: &DepthCurve) -> Option<Stri
             place_of(study, p.place),
             layer(p.layers[p.shown].layer),
             both(near),
-            Unit::Real.value(cosine(near)),
+            Notation::Real.value(cosine(near)),
             both(far),
-            Unit::Real.value(cosine(far)),
+            Notation::Real.value(cosine(far)),
             if results.geometry.places.len() > 1 { "; elsewhere it can be other pairs" } else { "" },
         )
     })

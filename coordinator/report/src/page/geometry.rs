@@ -6,7 +6,7 @@ use super::section::{Cell, Section, dash};
 use crate::figures::Figure;
 use crate::results::{PlaceGeometry, Results};
 use crate::study::Study;
-use crate::wording::{Unit, layer, list};
+use crate::wording::{Notation, layer, list};
 
 /// What the states look like; none where no geometry was described.
 pub fn geometry(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
@@ -46,7 +46,7 @@ fn place(study: &Study, p: &PlaceGeometry) -> Vec<Cell> {
     let pairs = || (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b))).filter(|(a, b)| p.directions[*a][*b].is_finite());
     let words = |pair: Option<(usize, usize)>| {
         pair.map_or_else(dash, |(a, b)| {
-            format!("{} ({})", list(&[study.classes[a].clone(), study.classes[b].clone()]), Unit::Real.value(p.directions[a][b])).into()
+            format!("{} ({})", list(&[study.classes[a].clone(), study.classes[b].clone()]), Notation::Real.value(p.directions[a][b])).into()
         })
     };
     let by = |x: &(usize, usize), y: &(usize, usize)| p.directions[x.0][x.1].total_cmp(&p.directions[y.0][y.1]);
@@ -54,7 +54,7 @@ fn place(study: &Study, p: &PlaceGeometry) -> Vec<Cell> {
         let known = p.layers.iter().filter(|l| of(l).is_finite());
         known
             .max_by(|a, b| of(a).total_cmp(&of(b)))
-            .map_or_else(dash, |l| Cell::sorted(format!("{} at {}", Unit::Real.value(of(l)), layer(l.layer)), of(l)))
+            .map_or_else(dash, |l| Cell::sorted(format!("{} at {}", Notation::Real.value(of(l)), layer(l.layer)), of(l)))
     };
     vec![
         study.models[p.place.model].name.clone().into(),

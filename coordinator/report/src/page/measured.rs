@@ -5,7 +5,7 @@ use super::section::{Cell, DASH, Section, dash};
 use crate::figures::Figure;
 use crate::results::{Choice, Place, Results};
 use crate::study::Study;
-use crate::wording::{Unit, capital, layer, list, parameters};
+use crate::wording::{Notation, capital, layer, list, parameters};
 use limbic_proto::axis::Layer;
 
 /// Scores beside size; none where no probe on a model's states has been fitted.
@@ -13,7 +13,7 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     if results.scale.is_empty() {
         return None;
     }
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let mut section = Section::new("scale", "Scale");
     section.say(format!("Does a larger model carry more? {}", choices(results)));
     if results.trends.is_empty() {
@@ -35,12 +35,12 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
             Cell::sorted(parameters(model.parameters), model.parameters as f64),
             study.conditions[r.place.condition].name.clone().into(),
             layer(r.layer).into(),
-            unit.estimate(r.best).into(),
-            unit.estimate(r.last).into(),
-            r.twin.map_or_else(dash, |e| unit.estimate(e).into()),
+            notation.estimate(r.best).into(),
+            notation.estimate(r.last).into(),
+            r.twin.map_or_else(dash, |e| notation.estimate(e).into()),
         ];
         let of = |name: &&str| results.baselines.iter().find(|b| b.probe == **name && b.model == Some(r.place.model));
-        row.extend(asked.iter().map(|name| of(name).map_or_else(dash, |b| unit.estimate(b.score).into())));
+        row.extend(asked.iter().map(|name| of(name).map_or_else(dash, |b| notation.estimate(b.score).into())));
         row
     });
     let title = format!("{} per model and condition", results.measure.words);
@@ -49,13 +49,13 @@ pub fn scale(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     let condition = |c: Option<usize>| c.map_or_else(|| DASH.to_owned(), |c| study.conditions[c].name.clone());
     let by_family = results.trends.iter().any(|t| t.family.is_some());
     let rows = results.trends.iter().map(|t| {
-        let between = |(lo, hi): (f64, f64)| Cell::sorted(format!("{} to {}", unit.difference(lo), unit.difference(hi)), lo);
+        let between = |(lo, hi): (f64, f64)| Cell::sorted(format!("{} to {}", notation.difference(lo), notation.difference(hi)), lo);
         let mut row: Vec<Cell> = vec![t.what.into(), condition(t.condition).into()];
         if by_family {
             row.push(t.family.as_deref().unwrap_or("all").into());
         }
         row.extend([
-            Cell::sorted(unit.points(t.slope), t.slope.value),
+            Cell::sorted(notation.points(t.slope), t.slope.value),
             t.over_models.map_or_else(dash, between),
             t.models.to_string().into(),
         ]);
@@ -102,7 +102,7 @@ fn choices(results: &Results) -> String {
 /// Coverage of written answers, of models too none of whose answers can be read.
 fn json_answers(study: &Study, results: &Results, section: &mut Section) {
     let rows = results.written(study).into_iter().map(|(model, prediction)| {
-        let metric = |name: &str| results.score(prediction, name).map_or_else(dash, |e| Unit::Share.estimate(e).into());
+        let metric = |name: &str| results.score(prediction, name).map_or_else(dash, |e| Notation::Share.estimate(e).into());
         vec![study.model_name(Some(model)).into(), metric("coverage"), metric("accuracy"), metric("accuracy-over-all")]
     });
     section.table(
@@ -117,7 +117,7 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
     if results.depth.iter().all(|c| c.points.len() < 2) {
         return None;
     }
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let mut section = Section::new("depth", "Depth");
     section.say("Where in the stack is it? Layer 0 is the embedding output, layer l the residual stream after block l, final the state after the final norm.");
     if results.several() {
@@ -149,9 +149,9 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
             layer(c.peak.layer).into(),
             ends.into(),
             format!("{:.0}%", c.peak.depth.value * 100.0).into(),
-            unit.estimate(top.score).into(),
+            notation.estimate(top.score).into(),
             if top.as_good_as_peak.is_some() { format!("{good} of {}", c.points.len()).into() } else { dash() },
-            top.spread.map_or_else(dash, |s| unit.difference(s.sd).replace('+', "").into()),
+            top.spread.map_or_else(dash, |s| notation.difference(s.sd).replace('+', "").into()),
             top.compression.map_or_else(dash, |c| format!("{c:.2}×").into()),
         ])
     });
@@ -171,12 +171,12 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
             study.models[c.place.model].name.clone().into(),
             study.conditions[c.place.condition].name.clone().into(),
             layer(p.layer).into(),
-            unit.estimate(p.score).into(),
+            notation.estimate(p.score).into(),
         ];
         for control in ["shuffled-labels", "random-direction", "random-weights"] {
             let of = c.controls.iter().find(|k| k.control == control);
             let at = c.points.iter().position(|q| q.layer == p.layer).and_then(|i| of?.points[i]);
-            row.push(at.map_or_else(dash, |e| unit.value(e.value).into()));
+            row.push(at.map_or_else(dash, |e| notation.value(e.value).into()));
         }
         row.push(p.as_good_as_peak.map_or_else(dash, |v| Cell::sorted(crate::wording::p_value(Some(v)), v)));
         row.push(p.compression.map_or_else(dash, |c| format!("{c:.2}×").into()));
@@ -202,12 +202,12 @@ pub fn depth(study: &Study, results: &Results, figures: &[Figure]) -> Option<Sec
         &columns,
         rows.collect(),
     );
-    every_probe(study, results, unit, &mut section);
+    every_probe(study, results, notation, &mut section);
     Some(section)
 }
 
 /// Every probe at every layer, one column for each probe and pooling.
-fn every_probe(study: &Study, results: &Results, unit: Unit, section: &mut Section) {
+fn every_probe(study: &Study, results: &Results, notation: Notation, section: &mut Section) {
     if !results.several() {
         return;
     }
@@ -228,7 +228,7 @@ fn every_probe(study: &Study, results: &Results, unit: Unit, section: &mut Secti
         row.extend(kinds.iter().map(|(probe, pooling)| {
             let curve = results.curves.iter().find(|c| c.place == place && c.probe == *probe && c.pooling == *pooling);
             let point = curve.and_then(|c| c.points.iter().find(|p| p.layer == at));
-            point.map_or_else(dash, |p| unit.estimate(p.score).into())
+            point.map_or_else(dash, |p| notation.estimate(p.score).into())
         }));
         row
     });

@@ -7,7 +7,7 @@ use super::section::{Cell, DASH, Section, dash};
 use crate::figures::Figure;
 use crate::results::{Choice, Decay, Estimate, Fitted, HalfLife, Persistence, Results};
 use crate::study::Study;
-use crate::wording::{Unit, count, decay, half_lives as of_seeds, layer, list};
+use crate::wording::{Notation, count, decay, half_lives as of_seeds, layer, list};
 
 /// How long it lasts; none where one offset was measured.
 pub fn persistence(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
@@ -103,7 +103,7 @@ pub fn sampled(study: &Study) -> Option<String> {
 
 /// Where the main curves differ most between sampling seeds, in words; none where there are not several.
 pub fn widest(study: &Study, results: &Results) -> Option<String> {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let primary = results.probe.as_deref()?;
     let curves = results.persistence.iter().filter_map(|p| Some((p, p.decay(primary, Context::Full, None)?)));
     let spreads = curves.flat_map(|(p, d)| d.spreads().map(move |(k, spread)| (p, k, spread)));
@@ -112,9 +112,9 @@ pub fn widest(study: &Study, results: &Results) -> Option<String> {
         "Between the {} sampling seeds {} differs by {}{} at most: {} at offset {offset} in {}, {}.",
         spread.seeds,
         results.measure.words,
-        unit.difference(spread.width()).replace('+', ""),
-        unit.of_difference(),
-        unit.spread(spread),
+        notation.difference(spread.width()).replace('+', ""),
+        notation.of_difference(),
+        notation.spread(spread),
         study.models[p.place.model].name,
         study.conditions[p.place.condition].name,
     ))
@@ -127,7 +127,7 @@ fn to_floor(results: &Results) -> String {
 
 /// How far every curve depends on the sampling seed; where it is `controlled`, with its lead over a control.
 fn seeds(study: &Study, results: &Results, controlled: bool, section: &mut Section) {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let curves = results.persistence.iter().flat_map(|p| p.decays.iter().filter(|d| d.class.is_none()).map(move |d| (p, d)));
     let row = |(p, d): (&Persistence, &Decay)| -> Option<Vec<Cell>> {
         let widest = d.spreads().max_by(|a, b| a.1.width().total_cmp(&b.1.width()))?;
@@ -137,7 +137,7 @@ fn seeds(study: &Study, results: &Results, controlled: bool, section: &mut Secti
             Some(all) => of_seeds(all).into(),
         };
         let lead = d.main().and_then(|f| f.towards);
-        let named = |k: u32, s: crate::results::Spread| Cell::sorted(format!("{} at {k}", unit.spread(s)), s.width());
+        let named = |k: u32, s: crate::results::Spread| Cell::sorted(format!("{} at {k}", notation.spread(s)), s.width());
         let mut row = vec![
             study.models[p.place.model].name.clone().into(),
             study.conditions[p.place.condition].name.clone().into(),
@@ -162,7 +162,7 @@ fn seeds(study: &Study, results: &Results, controlled: bool, section: &mut Secti
 
 /// Half-lives of every curve, and per class of the main one.
 fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &mut Section) {
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let primary = results.probe.as_deref().unwrap_or("");
     let (mut whole, mut per_class) = (Vec::new(), Vec::new());
     // The offset-aware probe is the one that is made for it, whichever is the main one.
@@ -172,9 +172,9 @@ fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &
     for p in &results.persistence {
         for d in &p.decays {
             match d.class {
-                None => whole.push(row(study, p, d, controls, unit, &curve(d))),
+                None => whole.push(row(study, p, d, controls, notation, &curve(d))),
                 Some(class) if per_class_of(d) => {
-                    let mut row = row(study, p, d, controls, unit, &study.classes[class]);
+                    let mut row = row(study, p, d, controls, notation, &study.classes[class]);
                     if several {
                         row.insert(2, d.probe.clone().into());
                     }
@@ -234,14 +234,14 @@ fn curve(d: &Decay) -> String {
     format!("{}{}{context}", d.probe, if d.transferred { " of offset 0" } else { "" })
 }
 
-fn row(study: &Study, p: &Persistence, d: &Decay, controls: &[Context], unit: Unit, name: &str) -> Vec<Cell> {
-    let end = |point: Option<&(u32, Estimate)>| point.map_or_else(|| DASH.to_owned(), |(k, e)| format!("{} at {k}", unit.estimate(*e)));
+fn row(study: &Study, p: &Persistence, d: &Decay, controls: &[Context], notation: Notation, name: &str) -> Vec<Cell> {
+    let end = |point: Option<&(u32, Estimate)>| point.map_or_else(|| DASH.to_owned(), |(k, e)| format!("{} at {k}", notation.estimate(*e)));
     let said = |f: Option<&Fitted>| match f {
         None => dash(),
         Some(f) => Cell::sorted(decay(f), tokens(&f.half_life)),
     };
     let majority = d.to_majority();
-    let kept = majority.and_then(|f| f.retained).map_or_else(|| DASH.to_owned(), |e| Unit::Share.estimate(e));
+    let kept = majority.and_then(|f| f.retained).map_or_else(|| DASH.to_owned(), |e| Notation::Share.estimate(e));
     let mut row: Vec<Cell> = vec![
         study.models[p.place.model].name.clone().into(),
         study.conditions[p.place.condition].name.clone().into(),

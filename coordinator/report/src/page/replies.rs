@@ -8,7 +8,7 @@ use super::section::{Cell, DASH, Section, dash};
 use crate::figures::Figure;
 use crate::results::{Results, Source, Spread, Verdict};
 use crate::study::Study;
-use crate::wording::{Unit, count, list, reading};
+use crate::wording::{Notation, count, list, reading};
 
 /// What replies express; none where nobody judged them.
 pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<Section> {
@@ -39,7 +39,7 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         section.figure(figures, figure);
     }
     let seeds = results.verdicts.iter().filter_map(|v| v.spread).map(|s| s.seeds).max();
-    let spread = |of: Option<Spread>, unit: Unit| of.map_or_else(dash, |s| Cell::sorted(unit.spread(s), s.width()));
+    let spread = |of: Option<Spread>, notation: Notation| of.map_or_else(dash, |s| Cell::sorted(notation.spread(s), s.width()));
     let with_probe = |v: &Verdict| {
         results.kappas.iter().find(|k| k.place == v.place && k.with == Source::Probe && Source::Judge { model: k.judge } == v.source)
     };
@@ -50,19 +50,19 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         };
         let most = v
             .most_expressed()
-            .map_or_else(|| DASH.to_owned(), |(class, share)| format!("{} ({})", study.classes[class], Unit::Share.value(share)));
+            .map_or_else(|| DASH.to_owned(), |(class, share)| format!("{} ({})", study.classes[class], Notation::Share.value(share)));
         let agreement = with_probe(v);
         let mut row = vec![
             Cell::from(name(v.place.model)),
             study.conditions[v.place.condition].name.clone().into(),
             who.into(),
-            Unit::Share.estimate(v.kept).into(),
+            Notation::Share.estimate(v.kept).into(),
             most.into(),
-            agreement.map_or_else(dash, |k| Unit::Real.estimate(k.kappa).into()),
+            agreement.map_or_else(dash, |k| Notation::Real.estimate(k.kappa).into()),
             count(v.kept.n as u64).into(),
         ];
         if seeds.is_some() {
-            row.extend([spread(v.spread, Unit::Share), spread(agreement.and_then(|k| k.spread), Unit::Real)]);
+            row.extend([spread(v.spread, Notation::Share), spread(agreement.and_then(|k| k.spread), Notation::Real)]);
         }
         row
     });
@@ -80,11 +80,11 @@ pub fn replies(study: &Study, results: &Results, figures: &[Figure]) -> Option<S
         let own = [k.judge, other].into_iter().find(|judge| *judge == k.place.model).map_or_else(|| DASH.to_owned(), name);
         let [model, first, second] = names;
         let condition = study.conditions[k.place.condition].name.clone();
-        let kappa = Cell::sorted(Unit::Real.estimate(k.kappa), k.kappa.value);
+        let kappa = Cell::sorted(Notation::Real.estimate(k.kappa), k.kappa.value);
         let names = [model, condition, first, second, own].map(Cell::from);
         let mut row: Vec<Cell> = names.into_iter().chain([kappa, count(k.kappa.n as u64).into()]).collect();
         if seeds.is_some() {
-            row.push(spread(k.spread, Unit::Real));
+            row.push(spread(k.spread, Notation::Real));
         }
         Some(row)
     });
@@ -127,8 +127,8 @@ fn widest(study: &Study, results: &Results) -> Option<String> {
     Some(format!(
         "Between the {} sampling seeds the share of kept labels differs by {} points at most: {} in {}, {}, by {who}.",
         spread.seeds,
-        Unit::Share.difference(spread.width()).replace('+', ""),
-        Unit::Share.spread(spread),
+        Notation::Share.difference(spread.width()).replace('+', ""),
+        Notation::Share.spread(spread),
         study.models[v.place.model].name,
         study.conditions[v.place.condition].name,
     ))

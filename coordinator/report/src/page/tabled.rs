@@ -5,7 +5,7 @@ use super::section::{Cell, DASH, Section, dash};
 use crate::figures::Figure;
 use crate::results::{Choice, Estimate, Line, Results};
 use crate::study::Study;
-use crate::wording::{Unit, above_its_interval, count, layer, list};
+use crate::wording::{Notation, above_its_interval, count, layer, list};
 use limbic_proto::rows::Scheme;
 
 /// What is the probe's own doing; none where no control was run.
@@ -30,25 +30,25 @@ pub fn controls(study: &Study, results: &Results, figures: &[Figure]) -> Option<
     Some(section)
 }
 
-/// The metrics that tables of probes show, by scheme: (metric, head, unit).
-fn shown(scheme: Scheme) -> &'static [(&'static str, &'static str, Unit)] {
+/// The metrics that tables of probes show, by scheme: (metric, head, notation).
+fn shown(scheme: Scheme) -> &'static [(&'static str, &'static str, Notation)] {
     match scheme {
         Scheme::Single => &[
-            ("macro-f1", "#macro-F1", Unit::Share),
-            ("auroc", "#AUROC", Unit::Real),
-            ("log-loss", "#log-loss", Unit::Real),
-            ("ece", "#ECE", Unit::Real),
-            ("mdl-compression", "#compression", Unit::Real),
+            ("macro-f1", "#macro-F1", Notation::Share),
+            ("auroc", "#AUROC", Notation::Real),
+            ("log-loss", "#log-loss", Notation::Real),
+            ("ece", "#ECE", Notation::Real),
+            ("mdl-compression", "#compression", Notation::Real),
         ],
         Scheme::Multi => &[
-            ("micro-f1", "#micro-F1", Unit::Share),
-            ("macro-f1", "#macro-F1", Unit::Share),
-            ("auroc", "#AUROC", Unit::Real),
-            ("ranking-precision", "#ranking precision", Unit::Real),
-            ("subset-accuracy", "#all labels right", Unit::Share),
+            ("micro-f1", "#micro-F1", Notation::Share),
+            ("macro-f1", "#macro-F1", Notation::Share),
+            ("auroc", "#AUROC", Notation::Real),
+            ("ranking-precision", "#ranking precision", Notation::Real),
+            ("subset-accuracy", "#all labels right", Notation::Share),
         ],
-        Scheme::Intensity => &[("ccc", "#CCC", Unit::Real), ("qwk", "#QWK", Unit::Real), ("mae", "#MAE", Unit::Real)],
-        Scheme::Continuous => &[("ccc", "#CCC", Unit::Real), ("r2", "#R²", Unit::Real), ("mae", "#MAE", Unit::Real)],
+        Scheme::Intensity => &[("ccc", "#CCC", Notation::Real), ("qwk", "#QWK", Notation::Real), ("mae", "#MAE", Notation::Real)],
+        Scheme::Continuous => &[("ccc", "#CCC", Notation::Real), ("r2", "#R²", Notation::Real), ("mae", "#MAE", Notation::Real)],
     }
 }
 
@@ -57,7 +57,7 @@ fn seeded(results: &Results) -> bool {
     results.probes.iter().any(|l| l.spread.is_some())
 }
 
-fn line(study: &Study, results: &Results, l: &Line, metrics: &[(&str, &str, Unit)]) -> Vec<Cell> {
+fn line(study: &Study, results: &Results, l: &Line, metrics: &[(&str, &str, Notation)]) -> Vec<Cell> {
     let or_dash = |s: &str| if s.is_empty() { DASH.to_owned() } else { s.to_owned() };
     let mut row: Vec<Cell> = vec![l.probe.clone().into()];
     row.extend(l.pooling.filter(|_| results.poolings.len() > 1).map(Cell::from));
@@ -65,14 +65,14 @@ fn line(study: &Study, results: &Results, l: &Line, metrics: &[(&str, &str, Unit
         or_dash(study.model_name(l.model)).into(),
         or_dash(study.condition_name(l.condition)).into(),
         l.layer.map_or_else(|| DASH.to_owned(), layer).into(),
-        Unit::of(&results.measure).estimate(l.score).into(),
+        Notation::of(&results.measure).estimate(l.score).into(),
     ]);
     if seeded(results) && l.layer.is_some() {
         row.push(l.spread.map_or_else(dash, |s| s.seeds.to_string().into()));
-        row.push(l.spread.map_or_else(dash, |s| Cell::sorted(Unit::of(&results.measure).spread(s), s.sd)));
+        row.push(l.spread.map_or_else(dash, |s| Cell::sorted(Notation::of(&results.measure).spread(s), s.sd)));
     }
-    for (name, _, unit) in metrics {
-        row.push(results.score_of(l, name).map_or_else(dash, |e| unit.estimate(e).into()));
+    for (name, _, notation) in metrics {
+        row.push(results.score_of(l, name).map_or_else(dash, |e| notation.estimate(e).into()));
     }
     row
 }
@@ -189,7 +189,7 @@ fn per_class(study: &Study, results: &Results, section: &mut Section) {
             let values: Vec<Option<Estimate>> = metrics.iter().map(|m| results.score_of(l, &format!("{m}:{class}"))).collect();
             let mut row: Vec<Cell> =
                 vec![results.named(&l.probe, l.pooling).into(), study.model_name(l.model).into(), class.clone().into()];
-            row.extend(values.iter().map(|e| e.map_or_else(dash, |e| Unit::Real.estimate(e).into())));
+            row.extend(values.iter().map(|e| e.map_or_else(dash, |e| Notation::Real.estimate(e).into())));
             let n = values.iter().flatten().map(|e| e.n).max().unwrap_or(0);
             row.push(count(n as u64).into());
             rows.push(row);
@@ -228,7 +228,7 @@ pub fn levels(study: &Study, results: &Results) -> Option<Section> {
     if let Some(why) = above_its_interval(&results.measure, results.levels.iter().map(|r| r.score)) {
         section.say(why);
     }
-    let unit = Unit::of(&results.measure);
+    let notation = Notation::of(&results.measure);
     let rows = results.levels.iter().map(|r| {
         vec![
             r.level.clone().unwrap_or_else(|| "classes".to_owned()).into(),
@@ -237,8 +237,8 @@ pub fn levels(study: &Study, results: &Results) -> Option<Section> {
             study.model_name(r.line.model).into(),
             study.condition_name(r.line.condition).into(),
             r.line.layer.map_or_else(|| DASH.to_owned(), layer).into(),
-            unit.estimate(r.score).into(),
-            r.near_misses.map_or_else(dash, |s| Unit::Share.value(s).into()),
+            notation.estimate(r.score).into(),
+            r.near_misses.map_or_else(dash, |s| Notation::Share.value(s).into()),
         ]
     });
     let head = format!("#{}", results.measure.words);

@@ -11,7 +11,7 @@ use crate::evaluate::too_few;
 use crate::figures::Figure;
 use crate::results::Estimate;
 use crate::study::{ReportError, Study};
-use crate::wording::{Unit, count, half_life, layer, list, p_value};
+use crate::wording::{Notation, count, half_life, layer, list, p_value};
 
 /// The page as HTML and as Markdown.
 pub fn versus(versus: &Versus<'_>, figures: &[Figure]) -> Result<Pages, ReportError> {
@@ -51,8 +51,8 @@ fn label(study: &Study, other: &Study, letter: &str) -> String {
     if study.title == other.title { format!("{} ({letter})", study.title) } else { study.title.clone() }
 }
 
-fn unit(versus: &Versus<'_>) -> [Unit; 2] {
-    versus.results.each_ref().map(|r| Unit::of(&r.measure))
+fn notation(versus: &Versus<'_>) -> [Notation; 2] {
+    versus.results.each_ref().map(|r| Notation::of(&r.measure))
 }
 
 fn findings(versus: &Versus<'_>) -> Vec<String> {
@@ -119,7 +119,7 @@ fn other_labels([a, b]: [&Study; 2]) -> Option<String> {
 }
 
 fn told_apart(versus: &Versus<'_>, all: &[&Shared], what: &str) -> Option<String> {
-    let [unit, _] = unit(versus);
+    let [notation, _] = notation(versus);
     let pairs: Vec<(&&Shared, &Paired)> = all.iter().filter_map(|s| Some((s, s.paired.as_ref()?))).collect();
     let tested = pairs.iter().filter(|(_, p)| p.p.is_some()).count();
     let same = pairs.iter().filter(|(_, p)| p.p.is_none() && p.difference.value == 0.0).count();
@@ -149,8 +149,8 @@ fn told_apart(versus: &Versus<'_>, all: &[&Shared], what: &str) -> Option<String
         "Of {} shared {what}, {}; the largest difference is {}{} ({}).",
         pairs.len(),
         parts.join("; "),
-        unit.points(by.difference),
-        unit.of_difference(),
+        notation.points(by.difference),
+        notation.of_difference(),
         largest.words()
     ))
 }
@@ -161,8 +161,8 @@ fn tested(versus: &Versus<'_>, family: &str) -> usize {
 }
 
 fn table(section: &mut Section, versus: &Versus<'_>, family: &'static str, caption: &str) {
-    let [a, b] = unit(versus);
-    let score = |unit: Unit, e: Estimate| Cell::sorted(unit.estimate(e), e.value);
+    let [a, b] = notation(versus);
+    let score = |notation: Notation, e: Estimate| Cell::sorted(notation.estimate(e), e.value);
     let p = |p: Option<f64>| p.map_or_else(dash, |value| Cell::sorted(p_value(p), value));
     let row = |s: &Shared| {
         let or_dash = |text: &Option<String>| Cell::from(text.clone().unwrap_or_else(|| DASH.to_owned()));

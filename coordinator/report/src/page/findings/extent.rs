@@ -5,10 +5,10 @@ use limbic_proto::axis::{Context, Pooling};
 use super::{of_how_many, p_equals, p_words, place_of, sure};
 use crate::results::{Comparison, Decay, DepthCurve, Fitted, HalfLife, Persistence, Results, Trend};
 use crate::study::Study;
-use crate::wording::{Unit, capital, decay as decay_words, layer, list};
+use crate::wording::{Notation, capital, decay as decay_words, layer, list};
 
 /// The trend with size under the headline's condition, and where else it is clear.
-pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -> Option<String> {
+pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, notation: Notation) -> Option<String> {
     let of = |alone: bool| results.trends.iter().filter(move |t| t.what == "best layer" && t.family.is_some() == alone);
     let best: Vec<&Trend> = of(false).collect();
     let here = best.iter().find(|t| t.condition == Some(curve.place.condition))?;
@@ -27,7 +27,7 @@ pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
     let elsewhere: Vec<String> = best
         .iter()
         .filter(|t| t.condition != here.condition && t.sure())
-        .map(|t| format!("{} ({})", unit.points(t.slope), name(t)))
+        .map(|t| format!("{} ({})", notation.points(t.slope), name(t)))
         .collect();
     let elsewhere = match elsewhere.as_slice() {
         [] => String::new(),
@@ -36,18 +36,18 @@ pub fn trend(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
     };
     let families: Vec<String> = of(true)
         .filter(|t| t.condition == here.condition)
-        .map(|t| format!("{} in the {} of {}", unit.points(t.slope), t.models, t.family.as_deref().unwrap_or("")))
+        .map(|t| format!("{} in the {} of {}", notation.points(t.slope), t.models, t.family.as_deref().unwrap_or("")))
         .collect();
     let families = if families.is_empty() { String::new() } else { format!("; by family it is {}", list(&families)) };
     let what = if results.measure.share { format!("points of {}", results.measure.words) } else { format!("of {}", results.measure.words) };
     let over_rows = if here.slope.lo.is_some() { format!(", over test rows with these {models} models held fixed") } else { String::new() };
     let over_models = here.over_models.map_or_else(String::new, |(lo, hi)| {
-        format!("; over models {} to {} (t, {})", unit.difference(lo), unit.difference(hi), counted_freedom(models))
+        format!("; over models {} to {} (t, {})", notation.difference(lo), notation.difference(hi), counted_freedom(models))
     });
     let whose = whose(results);
     Some(format!(
         "{direction}{place}: {} {what}{whose} per tenfold parameters{over_rows}{over_models}{rises}{families}.{elsewhere}",
-        unit.points(here.slope),
+        notation.points(here.slope),
     ))
 }
 
@@ -62,7 +62,7 @@ fn counted_freedom(models: usize) -> String {
 }
 
 /// Where the peak lies.
-pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -> Option<String> {
+pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, notation: Notation) -> Option<String> {
     let trained = |c: &&DepthCurve| study.models[c.place.model].random_weights.is_none();
     let same: Vec<&DepthCurve> =
         results.depth.iter().filter(trained).filter(|c| c.place.condition == curve.place.condition && c.points.len() > 2).collect();
@@ -95,30 +95,30 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
     }
     // Not "rises from layer 4 to layer 4".
     let rise = if first.layer == top.layer {
-        format!("is highest at the first measured layer, {} ({})", layer(top.layer), unit.value(top.score.value))
+        format!("is highest at the first measured layer, {} ({})", layer(top.layer), notation.value(top.score.value))
     } else {
         format!(
             "rises from {} at layer {} to {} at layer {}",
-            unit.value(first.score.value),
+            notation.value(first.score.value),
             // Behind a chat template that token is the same in every prompt.
             layer(first.layer).replace(
                 "(embeddings)",
                 if curve.pooling == Pooling::Last.as_str() { "(the last token's embedding)" } else { "(embeddings)" }
             ),
-            unit.value(top.score.value),
+            notation.value(top.score.value),
             layer(top.layer)
         )
     };
     let fall = if last.layer == top.layer {
         "and is highest at the last measured layer".to_owned()
-    } else if unit.value(last.score.value) == unit.value(top.score.value) {
+    } else if notation.value(last.score.value) == notation.value(top.score.value) {
         "and is as high at the last measured layer".to_owned()
     } else {
         format!(
             "and falls by {}{} to the last measured layer ({})",
-            unit.difference(top.score.value - last.score.value).replace('+', ""),
-            unit.of_difference(),
-            unit.value(last.score.value)
+            notation.difference(top.score.value - last.score.value).replace('+', ""),
+            notation.of_difference(),
+            notation.value(last.score.value)
         )
     };
     let good = curve.points.iter().filter(|p| p.as_good() == Some(true)).count();
@@ -128,7 +128,7 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
         format!(
             " That is the highest score on test rows; what stands for the probe is layer {}, chosen on validation rows, so that its score ({}) isn't flattered.",
             layer(shown),
-            unit.value(curve.shown().score.value)
+            notation.value(curve.shown().score.value)
         )
     } else {
         String::new()
@@ -143,14 +143,14 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -
 }
 
 /// How long the signal lasts, overall and per class.
-pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: Unit) -> Vec<String> {
+pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, notation: Notation) -> Vec<String> {
     let mut out = Vec::new();
     let Some(p) = results.persistence.iter().find(|p| p.place == curve.place).or(results.persistence.first()) else { return out };
     if let Some(d) = p.decay(&curve.probe, Context::Full, None)
         && let (Some(first), Some(last), Some(majority)) = (d.points.first(), d.points.last(), d.to_majority())
     {
         let towards = d.shown().filter_map(|f| Some((f.towards?, f)));
-        let beyond: Vec<String> = towards.map(|(c, f)| lead(d, c, f, unit)).collect();
+        let beyond: Vec<String> = towards.map(|(c, f)| lead(d, c, f, notation)).collect();
         let beyond = if beyond.is_empty() { String::new() } else { format!("; {}", list(&beyond)) };
         // Replies end, and what is left at the last offset may be few rows.
         let rows = |n: usize| if first.1.n == last.1.n { String::new() } else { format!(" ({})", crate::wording::counted(n, "row")) };
@@ -160,10 +160,10 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
             layer(p.layer),
             results.measure.words,
             whose(results),
-            unit.value(first.1.value),
+            notation.value(first.1.value),
             first.0,
             rows(first.1.n),
-            unit.value(last.1.value),
+            notation.value(last.1.value),
             last.0,
             rows(last.1.n),
             decay_words(majority),
@@ -171,18 +171,18 @@ pub fn persistence(study: &Study, results: &Results, curve: &DepthCurve, unit: U
         ));
     }
     out.extend(crate::page::persistence::widest(study, results));
-    out.extend(carried(study, results, p, curve, unit));
+    out.extend(carried(study, results, p, curve, notation));
     out.extend(classes(study, p, &curve.probe));
     out
 }
 
 /// `4.1 tokens beyond the masked-prompt control, which goes from 14.3% to 21.9% itself`: a lead that is lost because the control rises is
 /// no signal that is lost.
-fn lead(d: &Decay, control: Context, fit: &Fitted, unit: Unit) -> String {
+fn lead(d: &Decay, control: Context, fit: &Fitted, notation: Notation) -> String {
     let words = format!("{} beyond the {} control", decay_words(fit), control.as_str());
     let (Some(from), Some(to)) = (fit.floor.first(), fit.floor.last()) else { return words };
     let why = if d.overtaken(fit) { ": more of the lead goes by its rise than by a loss of the signal" } else { "" };
-    format!("{words}, which goes from {} to {} itself{why}", unit.value(*from), unit.value(*to))
+    format!("{words}, which goes from {} to {} itself{why}", notation.value(*from), notation.value(*to))
 }
 
 /// `; under other conditions the half-life is 3.1 tokens (thinking)`: how long the same model's signal lasts there, by the same fits.
@@ -199,7 +199,7 @@ fn elsewhere(study: &Study, results: &Results, p: &Persistence, probe: &str) -> 
 }
 
 /// Whether the probe of offset 0 still reads the signal later on.
-fn carried(study: &Study, results: &Results, p: &Persistence, curve: &DepthCurve, unit: Unit) -> Option<String> {
+fn carried(study: &Study, results: &Results, p: &Persistence, curve: &DepthCurve, notation: Notation) -> Option<String> {
     let at = p.carried(&curve.probe)?;
     let ours = |c: &&Comparison| c.family == "carried" && c.model == p.place.model && c.condition == Some(p.place.condition);
     let c = results.comparisons.iter().find(ours)?;
@@ -210,10 +210,10 @@ fn carried(study: &Study, results: &Results, p: &Persistence, curve: &DepthCurve
     };
     Some(format!(
         "The probe of offset 0, used unchanged at offset {at}, {relation} one fitted there: {} against {} on the same rows, a difference of {}{}, p {}{} ({}, {}).",
-        unit.value(c.subject_score),
-        unit.value(c.against_score),
-        unit.points(c.difference),
-        unit.of_difference(),
+        notation.value(c.subject_score),
+        notation.value(c.against_score),
+        notation.points(c.difference),
+        notation.of_difference(),
         p_words(c),
         of_how_many(&[c]),
         study.models[p.place.model].name,

@@ -6,7 +6,7 @@ use super::dominant::{behind, bound, of_replies};
 use super::{it_is, sure, survivors};
 use crate::results::{Caller, Comparison, Kappa, Results, Source, Verdict};
 use crate::study::Study;
-use crate::wording::{Unit, percent};
+use crate::wording::{Notation, percent};
 
 /// How often replies express the utterance's label, how far judges and probe agree on it, how it differs between conditions, and
 /// whose calls are nearly all of one label.
@@ -47,15 +47,15 @@ fn range(study: &Study, results: &Results) -> Option<String> {
     let one_label = all.iter().filter(|v| results.dominant(v).is_some()).count();
     let one_label = behind(one_label, all.len(), &format!("the judge gives one label to {} of the replies", bound()));
     Some(if all.len() == 1 {
-        format!("By the judge, {} of the replies express the utterance's label ({chance}){one_label}.", Unit::Share.estimate(low.kept))
+        format!("By the judge, {} of the replies express the utterance's label ({chance}){one_label}.", Notation::Share.estimate(low.kept))
     } else {
         format!(
             "By the {}, {} ({}, {}) to {} ({}, {}) of the replies express the utterance's label ({chance}){one_label}.",
             if several { "judges" } else { "judge" },
-            Unit::Share.estimate(low.kept),
+            Notation::Share.estimate(low.kept),
             place(low),
             replies(low),
-            Unit::Share.estimate(high.kept),
+            Notation::Share.estimate(high.kept),
             place(high),
             replies(high)
         )
@@ -68,8 +68,8 @@ fn kappas(results: &Results, with_probe: bool) -> Option<String> {
     let by = |a: &&&Kappa, b: &&&Kappa| a.kappa.value.total_cmp(&b.kappa.value);
     let (low, high) = (ours.iter().min_by(by)?, ours.iter().max_by(by)?);
     let words = match ours.len() {
-        1 => Unit::Real.estimate(low.kappa),
-        _ => format!("{} to {}", Unit::Real.value(low.kappa.value), Unit::Real.value(high.kappa.value)),
+        1 => Notation::Real.estimate(low.kappa),
+        _ => format!("{} to {}", Notation::Real.value(low.kappa.value), Notation::Real.value(high.kappa.value)),
     };
     let one_label = |k: &Kappa| {
         let sides = [Source::Judge { model: k.judge }, k.with];
@@ -98,7 +98,7 @@ fn kept(study: &Study, results: &Results) -> Option<String> {
         "Of the share of replies that express the utterance's label, {}; {} {} points ({}, {} against {}, {} replies to the same rows){}.",
         survivors(clear, &found, &results.contrasts_of_replies().counted(study)),
         it_is(found.len()),
-        Unit::Share.points(strongest.difference),
+        Notation::Share.points(strongest.difference),
         study.models[strongest.model].name,
         strongest.subject,
         strongest.against,

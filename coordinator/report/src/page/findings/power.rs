@@ -1,10 +1,10 @@
 //! What this test set can show at all.
 
 use crate::results::Results;
-use crate::wording::{Unit, count};
+use crate::wording::{Notation, count};
 
 /// The smallest difference that a comparison would show, of the middle one and over all that would show any.
-pub fn sentence(results: &Results, unit: Unit) -> Option<String> {
+pub fn sentence(results: &Results, notation: Notation) -> Option<String> {
     let mut known: Vec<f64> = results.comparisons.iter().filter_map(|c| c.detectable).collect();
     known.sort_by(f64::total_cmp);
     let (least, most, n) = (known.first()?, known.last()?, count(known.len() as u64));
@@ -13,15 +13,16 @@ pub fn sentence(results: &Results, unit: Unit) -> Option<String> {
         1 => format!("over {n} comparisons; one more has too few rows that differ to show any"),
         none => format!("over {n} comparisons; {} more have too few rows that differ to show any", count(none as u64)),
     };
-    let over = if known.len() == 1 { String::new() } else { format!(" (from {} to {} {over})", plain(unit, *least), plain(unit, *most)) };
+    let over =
+        if known.len() == 1 { String::new() } else { format!(" (from {} to {} {over})", plain(notation, *least), plain(notation, *most)) };
     Some(format!(
         "A single paired comparison on these {} test rows would show differences of about {}{} with 80% power{over}; smaller ones may be there and not be seen.",
         count(results.rows as u64),
-        plain(unit, known[known.len() / 2]),
-        unit.of_difference(),
+        plain(notation, known[known.len() / 2]),
+        notation.of_difference(),
     ))
 }
 
-fn plain(unit: Unit, v: f64) -> String {
-    unit.difference(v).replace('+', "")
+fn plain(notation: Notation, v: f64) -> String {
+    notation.difference(v).replace('+', "")
 }
