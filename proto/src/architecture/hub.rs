@@ -1,8 +1,10 @@
 //! From a Hugging Face `config.json`, in the older and the newer style of rotary settings.
 
+mod rope;
+
 use serde_json::{Map, Value};
 
-use super::{Architecture, ArchitectureError, Family, MOST_LAYERS, RopeScaling};
+use super::{Architecture, ArchitectureError, Family, MOST_LAYERS};
 
 impl Architecture {
     /// Reads the text of a `config.json`.
@@ -121,82 +123,21 @@ impl Config {
 
     /// Settings under which these families compute something the engine does not.
     fn refuse_unknown_computations(&self) -> Result<(), ArchitectureError> {
-        let refuse = |key: &str, found: &Value, expected| {
-            Err(ArchitectureError::Setting { key: key.to_owned(), found: found.to_string(), expected })
-        };
         match self.get("hidden_act") {
-            Some(act) if act != "silu" && act != "swish" => return refuse("hidden_act", act, "silu"),
+            Some(act) if act != "silu" && act != "swish" => return Err(other("hidden_act", act, "silu")),
             _ => {}
         }
         if self.flag("mlp_bias", false)? {
-            return refuse("mlp_bias", &Value::Bool(true), "false");
+            return Err(other("mlp_bias", &Value::Bool(true), "false"));
         }
         if let Some(quantisation) = self.get("quantization_config") {
             let method = quantisation.get("quant_method").unwrap_or(quantisation);
-            return refuse("quantization_config", method, "none: give unquantised weights or a GGUF file");
+            return Err(other("quantization_config", method, "none: give unquantised weights or a GGUF file"));
         }
-        let rotated = self.get("partial_rotary_factor");
-        match rotated {
-            Some(factor) if factor.as_f64() != Some(1.0) => refuse("partial_rotary_factor", factor, "1.0"),
+        match self.get("partial_rotary_factor") {
+            Some(factor) if factor.as_f64() != Some(1.0) => Err(other("partial_rotary_factor", factor, "1.0")),
             _ => Ok(()),
         }
-    }
-
-    /// Base and scaling of RoPE, in either style.
-    fn rope(&self) -> Result<(f64, Option<RopeScaling>), ArchitectureError> {
-        let (newer, older) = (self.object("rope_parameters")?, self.object("rope_scaling")?);
-        let refuse = |key: &str, found: &Value, expected| {
-            Err(ArchitectureError::Setting { key: key.to_owned(), found: found.to_string(), expected })
-        };
-        let kind_of = |settings: &Config| {
-            let kind = settings.get("rope_type").or_else(|| settings.get("type")).and_then(Value::as_str).map(str::to_owned);
-            kind.filter(|kind| kind != "default")
-        };
-        // The older one counts in transformers, if there are both, and with it another base of RoPE.
-        let apart =
-            |key: &String, value: &Value| key != "type" && key != "rope_type" && newer.0.get(key).is_some_and(|other| !same(other, value));
-        let contradict = kind_of(&newer) != kind_of(&older) || older.0.iter().any(|(key, value)| apart(key, value));
-        if !newer.0.is_empty() && !older.0.is_empty() && contradict {
-            return refuse("rope_scaling", &Value::Object(older.0), "none, or what `rope_parameters` says");
-        }
-        if let (Some(inner), Some(outer)) = (newer.number("rope_theta")?, self.number("rope_theta")?)
-            && inner != outer
-        {
-            return refuse("rope_theta", &Value::from(outer), "none, or what `rope_parameters` says");
-        }
-        let older_theta = older.number("rope_theta")?;
-        let settings = if newer.0.is_empty() { older } else { newer };
-        let theta = match settings.number("rope_theta")? {
-            Some(theta) => theta,
-            None => self.number("rope_theta")?.or(older_theta).unwrap_or(10_000.0),
-        };
-        let required = |key: &str| settings.number(key)?.ok_or_else(|| ArchitectureError::Missing { key: key.to_owned() });
-        let factor = || match required("factor")? {
-            factor if factor > 0.0 => Ok(factor),
-            factor => Err(wrong("factor", &Value::from(factor), "a number above 0")),
-        };
-        let kind = kind_of(&settings);
-        let (inner, outer) = (settings.get("original_max_position_embeddings"), self.get("original_max_position_embeddings"));
-        if let (Some("llama3"), Some(inner), Some(outer)) = (kind.as_deref(), inner, outer)
-            && !same(inner, outer)
-        {
-            return refuse("original_max_position_embeddings", outer, "the number that the settings of RoPE have");
-        }
-        let scaling = match kind.as_deref() {
-            None if settings.get("factor").is_some() && settings.get("rope_type").or(settings.get("type")).is_none() => {
-                return Err(ArchitectureError::Missing { key: "rope_type".to_owned() });
-            }
-            None => None,
-            Some("linear") => Some(RopeScaling::Linear { factor: factor()? }),
-            Some("llama3") => Some(RopeScaling::Llama3 {
-                factor: factor()?,
-                low_freq_factor: required("low_freq_factor")?,
-                high_freq_factor: required("high_freq_factor")?,
-                original_context: settings.size("original_max_position_embeddings")?,
-            }),
-            Some(other) => return Err(ArchitectureError::Rope { found: other.to_owned() }),
-        };
-        Ok((theta, scaling))
     }
 
     /// The sliding window and the blocks that have it.
@@ -236,17 +177,19 @@ impl Config {
     }
 }
 
-/// Whether two values are the same, numbers however they are written.
-fn same(a: &Value, b: &Value) -> bool {
-    a == b || matches!((a.as_f64(), b.as_f64()), (Some(a), Some(b)) if a == b)
+/// Refuses a setting under which something else is computed than here.
+fn other(key: &str, found: &Value, expected: &'static str) -> ArchitectureError {
+    ArchitectureError::Setting { key: key.to_owned(), found: found.to_string(), expected }
 }
 
+/// Refuses a value that the key can't have.
 fn wrong(key: &str, found: &Value, expected: &'static str) -> ArchitectureError {
     ArchitectureError::Value { key: key.to_owned(), found: found.to_string(), expected }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::RopeScaling;
     use super::*;
 
     fn base() -> Value {
