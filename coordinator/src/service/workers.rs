@@ -161,3 +161,16 @@ impl Workers for WorkersService {
         Ok(Response::new(ReportResponse {}))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_errors_are_cut_between_characters() {
+        let fits = "é".repeat(LONGEST_ERROR / 2);
+        assert_eq!(cut(fits.clone()), fits);
+        let kept = cut(format!("x{fits}"));
+        assert_eq!(kept, format!("x{}…", "é".repeat(LONGEST_ERROR / 2 - 1)));
+    }
+}

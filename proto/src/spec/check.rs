@@ -369,6 +369,24 @@ mod tests {
     }
 
     #[test]
+    fn names_that_no_file_can_have_are_refused() {
+        let longest = "a".repeat(128);
+        for (name, message) in [
+            (format!("{longest}a"), "`aaaaaaaaaaaaaaaaaaaa…` has 129 characters; 128 are the most"),
+            (".hidden".to_owned(), "`.hidden` must begin with a letter, a digit or `_`"),
+            ("-rf".to_owned(), "`-rf` must begin with a letter, a digit or `_`"),
+            ("a/b".to_owned(), "`a/b` must consist of letters"),
+            ("é".to_owned(), "`é` must consist of letters"),
+        ] {
+            for field in ["name: NAME", "conditions: [{name: NAME}]"] {
+                let said = said(&field.replace("NAME", &format!("'{name}'")));
+                assert!(said.starts_with("s.yaml: ") && said.contains(message), "{said}");
+            }
+        }
+        assert_eq!(said(&format!("name: {longest}")), "fine");
+    }
+
+    #[test]
     fn numbers_that_are_none_are_refused() {
         for (line, field) in [
             ("shares: {train: .nan, validation: 0.1, test: 0.2}", "dataset.shares"),

@@ -224,6 +224,13 @@ fn strftime(format: &str, (year, month, day): (u32, u32, u32)) -> Result<String,
 mod tests {
     use super::*;
 
+    #[test]
+    fn templates_beyond_all_measure_are_refused() {
+        let of = |bytes: usize| ChatTemplate::new(&" ".repeat(bytes), SpecialTokens::new());
+        assert!(of(LONGEST).is_ok());
+        assert!(matches!(of(LONGEST + 1), Err(TemplateError::Syntax(message)) if message == "it has 1048577 bytes; 1048576 are the most"));
+    }
+
     fn user(content: &str) -> Vec<Message> {
         vec![Message { role: "user", content: content.to_owned() }]
     }
