@@ -3,9 +3,10 @@
 pub mod asked;
 mod likelihoods;
 mod predictions;
+mod spool;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -28,6 +29,9 @@ use crate::sweep::Sweep;
 /// How many artifacts are read at the same time.
 const PARALLEL: usize = 16;
 
+/// Bytes of results that are in memory at a time before predictions are made of them, as far as single units are no larger.
+const TOGETHER: u64 = 256 << 20;
+
 /// Why results can't be collected.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
@@ -47,6 +51,20 @@ pub enum CollectError {
         /// What was found.
         message: String,
     },
+    /// Predictions don't fit into memory, and the file that they go into can't be written.
+    #[error("{}: predictions beyond 1 GiB can't be put into a temporary file here ({source}): free some space, or set TMPDIR to a folder that has it", folder.display())]
+    Spool {
+        /// The folder of temporary files.
+        folder: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl CollectError {
+    fn spool(source: std::io::Error) -> CollectError {
+        CollectError::Spool { folder: std::env::temp_dir(), source }
+    }
 }
 
 /// A committed result that can't be read.
@@ -91,24 +109,46 @@ struct Fetched {
     artifacts: Vec<Bytes>,
 }
 
+/// A committed unit, and what a report reads of it.
+struct Standing<'a> {
+    key: UnitKey,
+    planned: &'a PlannedUnit,
+    generation: u32,
+    artifacts: Vec<&'static str>,
+}
+
 /// Reads everything committed of a sweep; `chains` say what is. Units that are not committed are left out, and the study's
 /// progress says so. Of a unit that was split, its halves are read.
 ///
 /// # Errors
 /// The store can't be read, or results are not what was committed (all such units are named).
 pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: Vec<Quarantined>) -> Result<Study, CollectError> {
-    let parts = chains.parts(sweep);
-    let committed: Vec<_> =
-        parts.iter().filter_map(|(key, planned)| Some((*key, chains.standing(key)?, predictions::artifacts(planned)))).collect();
-    let good = all(store, committed).await?;
-
-    let mut collector = Collector::new(sweep);
-    let mut runs = Vec::new();
     // The plan's order, so that the same results give the same report whoever computed them when.
-    for (key, planned) in &parts {
-        let Some(fetched) = good.get(key) else { continue };
-        collector.take(key, planned, &fetched.artifacts)?;
-        runs.push(run(key, planned, &fetched.done));
+    let committed: Vec<Standing<'_>> = chains
+        .parts(sweep)
+        .into_iter()
+        .filter_map(|(key, planned)| {
+            Some(Standing { key, planned, generation: chains.standing(&key)?, artifacts: predictions::artifacts(planned) })
+        })
+        .collect();
+    let phase = Phase::of(committed.len(), "reading results");
+    let (mut collector, mut runs, mut corrupt) = (Collector::new(sweep), Vec::new(), Vec::new());
+    for some in together(&committed) {
+        let asked = some.iter().map(|unit| (unit.key, unit.generation, unit.artifacts.clone()));
+        match all(store, asked.collect(), &phase).await {
+            Ok(good) => {
+                for Standing { key, planned, .. } in some {
+                    collector.take(key, planned, &good[key].artifacts)?;
+                    runs.push(run(key, planned, &good[key].done));
+                }
+            }
+            Err(CollectError::Corrupt(more)) => corrupt.extend(more),
+            Err(error) => return Err(error),
+        }
+    }
+    drop(phase);
+    if !corrupt.is_empty() {
+        return Err(CollectError::Corrupt(corrupt));
     }
     let whole = |cell: &&Cell| cell.units.iter().all(|unit| chains.done(unit));
     let (units, units_done) = chains.counts(sweep);
@@ -139,16 +179,34 @@ pub async fn study(store: &Store, sweep: &Sweep, chains: &Chains, quarantined: V
     })
 }
 
+/// Committed units in groups whose results are read together.
+fn together<'c, 'p>(committed: &'c [Standing<'p>]) -> impl Iterator<Item = &'c [Standing<'p>]> {
+    let mut rest = committed;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = rest.iter().take_while(|unit| {
+            // Of the others only the commit is read.
+            bytes += if unit.artifacts.is_empty() { 0 } else { unit.planned.bytes };
+            bytes <= TOGETHER
+        });
+        let (now, later) = rest.split_at(fitting.count().max(1).min(rest.len()));
+        rest = later;
+        (!now.is_empty()).then_some(now)
+    })
+}
+
 /// Some committed results: each by its unit, its generation and the names of the artifacts that are read of it.
-async fn all(store: &Store, committed: Vec<(UnitKey, u32, Vec<&'static str>)>) -> Result<BTreeMap<UnitKey, Fetched>, CollectError> {
-    let phase = Phase::of(committed.len(), "reading results");
+async fn all(
+    store: &Store,
+    committed: Vec<(UnitKey, u32, Vec<&'static str>)>,
+    phase: &Phase,
+) -> Result<BTreeMap<UnitKey, Fetched>, CollectError> {
     let fetched: Vec<Result<(UnitKey, Fetched), Corrupt>> = stream::iter(committed)
         .map(|(key, generation, names)| fetch(store, key, generation, names))
         .buffered(PARALLEL)
         .inspect(|_| phase.step())
         .try_collect()
         .await?;
-    drop(phase);
     let (mut good, mut corrupt) = (BTreeMap::new(), Vec::new());
     for unit in fetched {
         match unit {

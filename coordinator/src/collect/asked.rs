@@ -9,6 +9,7 @@ use super::likelihoods::likelihoods;
 use super::predictions::bad;
 use super::{CollectError, Fetched, all};
 use crate::chains::Chains;
+use crate::progress::Phase;
 use crate::sweep::Sweep;
 
 /// How likelihoods are read where texts without content calibrate them, and where they don't.
@@ -33,7 +34,9 @@ async fn of_rows<T: Clone>(
 ) -> Result<Vec<Option<T>>, CollectError> {
     let units: Vec<_> =
         chains.parts(sweep).into_iter().filter_map(|(key, planned)| Some((key, chains.standing(&key)?, rows(planned, asking)?))).collect();
-    let fetched = all(store, units.iter().map(|(key, generation, _)| (*key, *generation, vec![artifact])).collect()).await?;
+    let phase = Phase::of(units.len(), "reading results");
+    let fetched = all(store, units.iter().map(|(key, generation, _)| (*key, *generation, vec![artifact])).collect(), &phase).await?;
+    drop(phase);
     let mut found = vec![None; sweep.rows.rows.len()];
     for (key, _, (from, to)) in units {
         let parsed = parse(&fetched[&key], to - from).map_err(|message| bad(&key, artifact, message))?;

@@ -18,6 +18,7 @@ use safetensors::SafeTensors;
 
 use super::CollectError;
 use super::likelihoods::likelihoods;
+use super::spool::Spool;
 use crate::sweep::Sweep;
 
 /// The artifacts that a report reads of a unit, in this order.
@@ -36,6 +37,7 @@ pub struct Collector<'a> {
     sweep: &'a Sweep,
     /// Indices of the test rows.
     pub test: Vec<usize>,
+    spool: Spool,
     predictions: Vec<Prediction>,
     geometry: Vec<GeometryEntry>,
     /// Per model and way of reading likelihoods, the probabilities of the test rows; NaN where a row was skipped.
@@ -63,6 +65,7 @@ impl<'a> Collector<'a> {
         Collector {
             sweep,
             test,
+            spool: Spool::default(),
             predictions: Vec::new(),
             geometry: Vec::new(),
             likelihoods: BTreeMap::new(),
@@ -147,14 +150,15 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    fn prediction(&self, key: &UnitKey, tensors: &SafeTensors<'_>, name: &FitName, tensor: &str) -> Result<Prediction, CollectError> {
+    fn prediction(&mut self, key: &UnitKey, tensors: &SafeTensors<'_>, name: &FitName, tensor: &str) -> Result<Prediction, CollectError> {
         let values = floats(tensors, tensor, self.test.len() * self.classes()).map_err(|message| bad(key, PREDICTIONS, message))?;
+        let values = self.spool.keep(values).map_err(CollectError::spool)?;
         Ok(Prediction {
             read_out: name.read_out,
             seed: name.seed,
             control: name.control,
             fitted_at: name.fitted_at,
-            ..Prediction::baseline(&name.probe, None, Deferred::held(values))
+            ..Prediction::baseline(&name.probe, None, values)
         })
     }
 
