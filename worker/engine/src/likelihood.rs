@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use candle_core::Tensor;
+use candle_core::{D, DType, Tensor};
 use limbic_proto::spec::BadRows;
 use rayon::prelude::*;
 
 use crate::extraction::{
     Alike, BATCH_TOKENS, ExtractError, OnProgress, Prefix, Progress, Queue, Tokens, Verdict, families, log_sum_exp, plant, shared, told,
 };
-use crate::kernel::pick;
+use crate::kernel::{Steps, pick};
 use crate::model::{Model, Plan};
 use crate::pass::Pass;
 use crate::prompt::Prompt;
@@ -203,32 +203,32 @@ impl Scoring<'_> {
             false => Some(self.run(&second, &Plan { cache: Some(&cache), ..Plan::default() })?),
         };
         let inner: usize = self.labels.iter().map(|l| l.len() - 1).sum();
-        let scores = |of: &Tensor, from: usize, count: usize| Scores::new(self.model, &of.narrow(0, from, count)?.contiguous()?);
+        let (openings, laters): (Vec<u32>, Vec<&[u32]>) = self.labels.iter().map(|label| (label[0], &label[1..])).unzip();
+        let laters = laters.concat();
+        // Of `count` states the log-probabilities of the same tokens, `columns` of them at each.
+        let scores = |of: &Tensor, from: usize, count: usize, tokens: &[u32], columns: usize| {
+            let asked = tokens.repeat(count * columns / tokens.len());
+            log_probabilities(self.model, &of.narrow(0, from, count)?.contiguous()?, &asked)
+        };
         let mut out = Vec::with_capacity(rows.len());
         // So many rows at a time that a product with the LM head reads it once for many positions.
         let together = (SCORED / inner.max(1)).max(1);
         for (block, rows) in rows.chunks(SCORED).enumerate() {
             let first = block * SCORED;
             // The state before a label's first token is the prompt's last one, whichever the label.
-            let opening = scores(&states, first, rows.len())?;
+            let opening = scores(&states, first, rows.len(), &openings, openings.len())?;
             for (chunk, rows) in rows.chunks(together).enumerate() {
                 let slots = chunk * together;
-                let later = following.as_ref().map(|of| scores(of, (first + slots) * inner, rows.len() * inner)).transpose()?;
-                for (slot, &row) in rows.iter().enumerate() {
-                    let mut place = slot * inner;
-                    let mut scores = Vec::with_capacity(self.labels.len());
-                    for label in self.labels {
-                        let mut sum = opening.log_probability(slots + slot, label[0]);
-                        for &token in &label[1..] {
-                            sum += later.as_ref().map_or(f64::NAN, |l| l.log_probability(place, token));
-                            place += 1;
-                        }
-                        if !sum.is_finite() {
-                            return Err(ExtractError::ScoresNotFinite { row });
-                        }
-                        scores.push(sum);
+                let later = following.as_ref().map(|of| scores(of, (first + slots) * inner, rows.len() * inner, &laters, 1)).transpose()?;
+                let mut later = later.unwrap_or_default().into_iter();
+                for (opening, &row) in opening.chunks_exact(openings.len()).skip(slots).zip(rows) {
+                    let whole =
+                        opening.iter().zip(self.labels).map(|(first, label)| first + later.by_ref().take(label.len() - 1).sum::<f64>());
+                    let whole: Vec<f64> = whole.collect();
+                    if !whole.iter().all(|sum| sum.is_finite()) {
+                        return Err(ExtractError::ScoresNotFinite { row });
                     }
-                    out.push(scores);
+                    out.push(whole);
                 }
             }
         }
@@ -236,24 +236,25 @@ impl Scoring<'_> {
     }
 }
 
-/// Next-token scores of some states.
-struct Scores {
-    vocab: usize,
-    scores: Vec<f32>,
-    /// log-sum-exp of each row.
-    totals: Vec<f64>,
-}
-
-impl Scores {
-    fn new(model: &Model, states: &Tensor) -> Result<Scores, ExtractError> {
-        let scores = model.decoder.logits(states)?;
-        let vocab = scores.dim(1)?;
-        let scores = scores.flatten_all()?.to_vec1::<f32>()?;
-        let totals = scores.par_chunks_exact(vocab).map(log_sum_exp).collect();
-        Ok(Scores { vocab, scores, totals })
+/// Log-probabilities of tokens that may come next, as many after each state: of states `[n, d]` and tokens `[n, k]`, `[n, k]`.
+///
+/// On a GPU they are reckoned where the scores lie, in f32: copying the scores of all tokens would take longer than the passes.
+fn log_probabilities(model: &Model, states: &Tensor, tokens: &[u32]) -> Result<Vec<f64>, ExtractError> {
+    let scores = model.decoder.logits(states)?;
+    let (rows, vocab) = scores.dims2()?;
+    let columns = tokens.len() / rows;
+    if model.decoder.steps == Steps::Composed {
+        let scores = scores.to_dtype(DType::F32)?;
+        let most = scores.max_keepdim(D::Minus1)?;
+        let totals = scores.broadcast_sub(&most)?.exp()?.sum_keepdim(D::Minus1)?.log()?;
+        let asked = scores.gather(&Tensor::from_slice(tokens, (rows, columns), scores.device())?, D::Minus1)?;
+        let found = asked.broadcast_sub(&most)?.broadcast_sub(&totals)?.flatten_all()?.to_vec1::<f32>()?;
+        return Ok(found.into_iter().map(f64::from).collect());
     }
-
-    fn log_probability(&self, row: usize, token: u32) -> f64 {
-        f64::from(self.scores[row * self.vocab + token as usize]) - self.totals[row]
-    }
+    let scores = scores.flatten_all()?.to_vec1::<f32>()?;
+    let of = |(scores, tokens): (&[f32], &[u32])| {
+        let total = log_sum_exp(scores);
+        tokens.iter().map(|&token| f64::from(scores[token as usize]) - total).collect::<Vec<f64>>()
+    };
+    Ok(scores.par_chunks_exact(vocab).zip(tokens.par_chunks_exact(columns)).flat_map_iter(of).collect())
 }
