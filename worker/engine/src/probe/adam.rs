@@ -1,12 +1,29 @@
 //! Adam and the learning-rate schedule of the MLP probe.
 
 use super::fitted::Linear;
+use crate::kernel::lanes::dispatch;
 
 /// Adam (Kingma & Ba 2015, arXiv 1412.6980) with torch's defaults: betas 0.9 and 0.999, epsilon 1e-8, no weight decay.
 pub(crate) struct Adam {
-    weight: Vec<[f32; 2]>,
-    bias: Vec<[f32; 2]>,
+    weight: Moments,
+    bias: Moments,
     steps: i32,
+}
+
+/// Running means of the gradients of some parameters and of their squares.
+struct Moments([Vec<f32>; 2]);
+
+impl Moments {
+    fn zero(parameters: usize) -> Moments {
+        Moments([(); 2].map(|()| vec![0.0; parameters]))
+    }
+}
+
+/// How far a step goes: the rate and the root of the second moment, both corrected for moments that began at zero.
+#[derive(Clone, Copy)]
+struct Stride {
+    rate: f32,
+    root: f32,
 }
 
 const BETA: [f64; 2] = [0.9, 0.999];
@@ -14,25 +31,31 @@ const BETA: [f64; 2] = [0.9, 0.999];
 impl Adam {
     /// Zero moments for the parameters of `layer`.
     pub fn new(layer: &Linear) -> Self {
-        Self { weight: vec![[0.0; 2]; layer.weight.len()], bias: vec![[0.0; 2]; layer.bias.len()], steps: 0 }
+        Self { weight: Moments::zero(layer.weight.len()), bias: Moments::zero(layer.bias.len()), steps: 0 }
     }
 
     /// One step of `rate` against `gradient`.
     pub fn step(&mut self, layer: &mut Linear, gradient: &Linear, rate: f64) {
         self.steps += 1;
         let correction = BETA.map(|b| 1.0 - b.powi(self.steps));
-        let size = (rate / correction[0]) as f32;
-        let root = (1.0 / correction[1].sqrt()) as f32;
-        let (first, second) = (BETA[0] as f32, BETA[1] as f32);
-        let update = |values: &mut [f32], moments: &mut [[f32; 2]], gradient: &[f32]| {
-            for ((v, m), &g) in values.iter_mut().zip(moments).zip(gradient) {
-                m[0] = first * m[0] + (1.0 - first) * g;
-                m[1] = second * m[1] + (1.0 - second) * g * g;
-                *v -= size * m[0] / (m[1].sqrt() * root + 1e-8);
-            }
-        };
-        update(&mut layer.weight, &mut self.weight, &gradient.weight);
-        update(&mut layer.bias, &mut self.bias, &gradient.bias);
+        let stride = Stride { rate: (rate / correction[0]) as f32, root: (1.0 / correction[1].sqrt()) as f32 };
+        update(&mut layer.weight, &mut self.weight, &gradient.weight, stride);
+        update(&mut layer.bias, &mut self.bias, &gradient.bias, stride);
+    }
+}
+
+fn update(values: &mut [f32], moments: &mut Moments, gradient: &[f32], stride: Stride) {
+    dispatch!(updated(values: &mut [f32], moments: &mut Moments, gradient: &[f32], stride: Stride))
+}
+
+/// Nothing is fused: the bits are those of any processor.
+#[inline(always)]
+fn updated<const FMA: bool>(values: &mut [f32], Moments([mean, square]): &mut Moments, gradient: &[f32], Stride { rate, root }: Stride) {
+    let (first, second) = (BETA[0] as f32, BETA[1] as f32);
+    for (((v, m), s), &g) in values.iter_mut().zip(mean).zip(square).zip(gradient) {
+        *m = first * *m + (1.0 - first) * g;
+        *s = second * *s + (1.0 - second) * g * g;
+        *v -= rate * *m / (s.sqrt() * root + 1e-8);
     }
 }
 

@@ -12,7 +12,7 @@ use super::standardizer::Standardizer;
 pub use tensors::{NamedTensor, ProbeKind};
 
 /// Weights and bias of an affine map, `x W^T + b`, laid out as torch's `Linear`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Linear {
     /// `[out, in]`, row-major.
     pub weight: Vec<f32>,

@@ -188,12 +188,12 @@ impl Network {
             let (mut total, mut weight) = (0f64, 0f64);
             for chosen in order.chunks(settings.batch) {
                 batch.gather(rows, &self, chosen);
-                let (sum, gradients) = batch.gradients(&self, rows);
+                let sum = batch.descend(&self, rows);
                 if !sum.is_finite() {
                     return Err(ProbeError::Diverged { probe, step });
                 }
                 let rate = learning_rate(settings.learning_rate, settings.warmup, step, steps);
-                for ((layer, adam), gradient) in self.layers.iter_mut().chain(&mut self.table).zip(&mut optimisers).zip(&gradients) {
+                for ((layer, adam), gradient) in self.layers.iter_mut().chain(&mut self.table).zip(&mut optimisers).zip(&batch.gradients) {
                     adam.step(layer, gradient, rate);
                 }
                 step += 1;
@@ -237,7 +237,7 @@ fn drawn(rng: &mut ChaCha8Rng, inputs: usize, outputs: usize) -> Linear {
     Linear { weight, bias: (0..outputs).map(|_| uniform()).collect() }
 }
 
-/// The rows of one step and the scratch of its forward and backward pass.
+/// The rows of one step, the scratch of its forward and backward pass, and what comes of them.
 #[derive(Default)]
 struct Batch {
     /// `[n, d + e]`.
@@ -249,6 +249,8 @@ struct Batch {
     hidden: Vec<f32>,
     back: Vec<f32>,
     residual: Vec<f32>,
+    /// Of the weighted mean of the rows' losses by the layers and the table.
+    gradients: [Linear; 3],
 }
 
 impl Batch {
@@ -275,8 +277,8 @@ impl Batch {
         self.weights.iter().map(|&w| f64::from(w)).sum()
     }
 
-    /// Weighted sum of the rows' losses, and the gradients of their weighted mean by the layers and the table.
-    fn gradients(&mut self, network: &Network, rows: &Rows<'_>) -> (f64, Vec<Linear>) {
+    /// Works out the gradients. Returns the weighted sum of the rows' losses.
+    fn descend(&mut self, network: &Network, rows: &Rows<'_>) -> f64 {
         let [first, second] = &network.layers;
         let (n, h, k) = (self.weights.len(), first.bias.len(), second.bias.len());
         self.hidden.resize(n * h, 0.0);
@@ -290,26 +292,26 @@ impl Batch {
             row.iter_mut().for_each(|r| *r *= weight * scale);
         }
         let residual = Strided::rows(&self.residual, n, k);
-        let outer = layer_gradient(residual, Strided::rows(&self.hidden, n, h));
+        let [inner, outer, vectors] = &mut self.gradients;
+        layer_gradient(residual, Strided::rows(&self.hidden, n, h), outer);
         self.back.resize(n * h, 0.0);
         product(&mut self.back, (h, 1), 0.0, 1.0, residual, Strided::rows(&second.weight, k, h));
         self.back.iter_mut().zip(&self.hidden).for_each(|(b, &v)| *b = if v > 0.0 { *b } else { 0.0 });
         let back = Strided::rows(&self.back, n, h);
         let width = self.x.len() / n;
-        let inner = layer_gradient(back, Strided::rows(&self.x, n, width));
-        let mut gradients = vec![inner, outer];
+        layer_gradient(back, Strided::rows(&self.x, n, width), inner);
         if let Some(table) = &network.table {
             let e = width - rows.d;
             let tail = Strided { data: &first.weight[rows.d..], shape: (h, e), step: (width, 1) };
             let mut by_vectors = vec![0f32; n * e];
             product(&mut by_vectors, (e, 1), 0.0, 1.0, back, tail);
-            let mut weight = vec![0f32; table.weight.len()];
+            vectors.weight.clear();
+            vectors.weight.resize(table.weight.len(), 0.0);
             for (row, &offset) in by_vectors.chunks_exact(e).zip(&self.offsets) {
-                weight[offset * e..(offset + 1) * e].iter_mut().zip(row).for_each(|(w, r)| *w += r);
+                vectors.weight[offset * e..(offset + 1) * e].iter_mut().zip(row).for_each(|(w, r)| *w += r);
             }
-            gradients.push(Linear { weight, bias: Vec::new() });
         }
-        (loss, gradients)
+        loss
     }
 
     /// Turns scores into the derivatives of each row's loss by them; returns the weighted sum of the losses.
@@ -344,15 +346,15 @@ impl Batch {
 }
 
 /// Gradient of a layer with inputs `[n, in]` whose outputs' gradient is `back`, `[n, out]`.
-fn layer_gradient(back: Strided<'_, f32>, inputs: Strided<'_, f32>) -> Linear {
+fn layer_gradient(back: Strided<'_, f32>, inputs: Strided<'_, f32>, gradient: &mut Linear) {
     let (outputs, width) = (back.shape.1, inputs.shape.1);
-    let mut weight = vec![0f32; outputs * width];
-    product(&mut weight, (width, 1), 0.0, 1.0, back.transposed(), inputs);
-    let mut bias = vec![0f32; outputs];
+    gradient.weight.resize(outputs * width, 0.0);
+    product(&mut gradient.weight, (width, 1), 0.0, 1.0, back.transposed(), inputs);
+    gradient.bias.clear();
+    gradient.bias.resize(outputs, 0.0);
     for row in back.data.chunks_exact(outputs).take(back.shape.0) {
-        bias.iter_mut().zip(row).for_each(|(b, r)| *b += r);
+        gradient.bias.iter_mut().zip(row).for_each(|(b, r)| *b += r);
     }
-    Linear { weight, bias }
 }
 
 #[cfg(test)]
@@ -386,8 +388,9 @@ mod tests {
                         break network;
                     }
                 };
-                let (_, gradients) = batch.gradients(&network, &rows);
-                for (l, gradient) in gradients.iter().enumerate() {
+                batch.descend(&network, &rows);
+                let gradients = batch.gradients.clone();
+                for (l, gradient) in gradients.iter().enumerate().take(if network.table.is_some() { 3 } else { 2 }) {
                     for at in 0..gradient.weight.len() + gradient.bias.len() {
                         let inside = gradient.weight.len();
                         let exact = if at < inside { gradient.weight[at] } else { gradient.bias[at - inside] };
@@ -397,7 +400,7 @@ mod tests {
                             let before = *number;
                             *number += by;
                             batch.gather(&rows, &network, &chosen);
-                            let loss = batch.gradients(&network, &rows).0 / batch.total();
+                            let loss = batch.descend(&network, &rows) / batch.total();
                             let layer = if l < 2 { &mut network.layers[l] } else { network.table.as_mut().unwrap() };
                             *(if at < inside { &mut layer.weight[at] } else { &mut layer.bias[at - inside] }) = before;
                             loss
