@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use limbic_proto::spec;
 use limbic_proto::spec::{BadRows, TooLong};
+use rayon::prelude::*;
 
 use crate::model::Model;
 use crate::template::{Message, TemplateError};
@@ -155,7 +156,7 @@ impl Prompts {
     pub fn new(
         model: &Model,
         condition: &spec::Prompt,
-        utterances: &[impl AsRef<str>],
+        utterances: &[impl AsRef<str> + Sync],
         reserve: usize,
         policy: impl Into<RowPolicy>,
     ) -> Result<Prompts, PromptError> {
@@ -164,8 +165,10 @@ impl Prompts {
         let room = context.saturating_sub(reserve);
         let mut out = Prompts::default();
         let (mut many, mut longest) = (0, None);
-        for (row, utterance) in utterances.iter().enumerate() {
-            let mut prompt = match usable(&form, utterance.as_ref(), row) {
+        let built: Vec<Result<Prompt, PromptError>> =
+            utterances.par_iter().enumerate().map(|(row, utterance)| usable(&form, utterance.as_ref(), row)).collect();
+        for (row, built) in built.into_iter().enumerate() {
+            let mut prompt = match built {
                 Err(PromptError::Unreadable { .. } | PromptError::Empty { .. } | PromptError::TokenOutOfRange { .. })
                     if bad_rows == BadRows::Skip =>
                 {
