@@ -31,8 +31,7 @@ fn lists_of_fine_labels_are_mapped_and_rows_of_several_classes_skipped() {
 
 #[test]
 fn labels_that_are_no_class_are_refused_skipped_with_their_rows_or_ignored() {
-    let fields =
-        |unknown| json!({"labels": ["joy", "anger"], "unknown_labels": unknown, "multiple_labels": "skip", "near_duplicates": "ignore"});
+    let fields = |unknown: &str| json!({"labels": ["joy", "anger"], "unknown_labels": unknown, "multiple_labels": "skip", "near_duplicates": "ignore"});
     let mut more: String = (0..3).map(|i| format!("{{\"text\":\"more {i}\",\"labels\":[\"joy\"]}}\n")).collect();
     more += FINE;
     let kept = |unknown: &str| {
