@@ -4,7 +4,7 @@ mod asked;
 mod joined;
 mod only;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use limbic_proto::axis::{Context, Layer};
 use serde::Serialize;
@@ -50,6 +50,8 @@ pub struct Versus<'a> {
     pub specs: Vec<Differing>,
     /// Groups of each one's test rows.
     pub groups: [usize; 2],
+    /// Groups that are resampled where differences are paired: of rows that either study puts into one.
+    pub resampled: Option<usize>,
 }
 
 /// What one probe or baseline reaches in both studies.
@@ -146,7 +148,22 @@ fn versus<'a>(first: &'a Study, second: &'a Study, renamed: Vec<Renamed>) -> Res
     let only = [0, 1].map(|i| only::only([studies[i], studies[1 - i]], [&results[i], &results[1 - i]]));
     let (changed, specs) = (asked::changed(first, second), asked::differing(&first.spec, &second.spec));
     let groups = results.each_ref().map(|r| r.groups);
-    Ok(Versus { studies, rows, common, paired: joined.is_some(), shared, half_lives, renamed, only, changed, specs, groups, results })
+    let resampled = joined.as_ref().map(|both| both.test.iter().map(|row| &row.group).collect::<BTreeSet<_>>().len());
+    Ok(Versus {
+        studies,
+        rows,
+        common,
+        paired: joined.is_some(),
+        shared,
+        half_lives,
+        renamed,
+        only,
+        changed,
+        specs,
+        groups,
+        resampled,
+        results,
+    })
 }
 
 /// The paired differences of everything shared.

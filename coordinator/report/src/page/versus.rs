@@ -65,8 +65,17 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
             count(versus.common as u64)
         )
     }];
-    if versus.paired {
-        out.extend(too_few(versus.rows[0], versus.groups[0]));
+    if let Some(groups) = versus.resampled {
+        let [a, b] = versus.groups;
+        if [a, b] != [groups; 2] {
+            out.push(format!(
+                "The sweeps group these rows differently ({} groups in A, {} in B): rows that either of them puts into one group are resampled together, in {} groups.",
+                count(a as u64),
+                count(b as u64),
+                count(groups as u64)
+            ));
+        }
+        out.extend(too_few(versus.rows[0], groups));
     }
     out.extend(other_labels(versus.studies));
     let probed = |s: &Shared| s.layers[0].is_some();
