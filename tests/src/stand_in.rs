@@ -103,6 +103,7 @@ impl StandIn {
             strength: None,
             validation_log_loss: None,
             validation_score: None,
+            commonest: None,
             iterations: 1,
             converged: true,
             absent: None,

@@ -113,7 +113,15 @@ fn results(strengths: &[f64], half_life: f64, seed: u64) -> Results {
         for offset in OFFSETS {
             let states = [0, 1, 2].map(|part: usize| rows[part].states(&directions, *strength, offset, &mut rng));
             let (values, loss) = fitted(&rows, states);
-            let fit = Fit { validation_score: None, validation_loss: Some(loss), strength: None, converged: true, absent: None, mdl: None };
+            let fit = Fit {
+                validation_score: None,
+                commonest: None,
+                validation_loss: Some(loss),
+                strength: None,
+                converged: true,
+                absent: None,
+                mdl: None,
+            };
             predictions.push(Prediction {
                 layer: Some(Layer::Block(layer as u32)),
                 condition: Some(0),

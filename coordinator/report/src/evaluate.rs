@@ -92,7 +92,7 @@ pub fn evaluate(study: &Study) -> Result<Results, ReportError> {
         warnings: Vec::new(),
     };
     summaries(&bench, &mut results);
-    results.warnings = warnings::all(&bench, &results.comparisons);
+    results.warnings = warnings::all(&bench, &results.comparisons, &results.persistence);
     if !affordable {
         let wanted: BTreeSet<usize> = results.baselines.iter().chain(&results.probes).flat_map(|l| l.predictions.iter().copied()).collect();
         for (i, scored) in score::all(&bench, &results.catalogue, Some(&wanted), true) {

@@ -231,6 +231,8 @@ pub fn half_life(h: &HalfLife) -> String {
         HalfLife::Reached { tokens, within, lo: Some(lo), hi: None } => {
             format!("{} tokens [{}, beyond {within}]", token(*tokens), token(*lo))
         }
+        HalfLife::Sooner { than, hi: Some(hi), .. } if *hi > *than => format!("under {} tokens [up to {}]", token(*than), token(*hi)),
+        HalfLife::Sooner { than, .. } => format!("under {} tokens", token(*than)),
         HalfLife::NotReached { within, lo: Some(lo) } => format!("not reached within {within} tokens [from {}]", token(*lo)),
         HalfLife::NotReached { within, lo: None } => format!("not reached within {within} tokens"),
         HalfLife::NoSignal => "no signal to lose".to_owned(),
@@ -256,12 +258,14 @@ pub fn half_lives(of_seeds: &[HalfLife]) -> String {
     let beyond = of_seeds.iter().find_map(|h| if let HalfLife::NotReached { within, .. } = h { Some(*within) } else { None });
     let lost = of_seeds.iter().filter(|h| **h == HalfLife::NoSignal).count();
     let (low, high) = reached.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-    let words = match (low.is_finite(), beyond) {
-        (false, None) => String::new(),
-        (false, Some(within)) => format!("beyond {within} tokens"),
-        (true, None) if token(low) == token(high) => format!("{} tokens", token(low)),
-        (true, None) => format!("{} to {} tokens", token(low), token(high)),
-        (true, Some(within)) => format!("{} to beyond {within} tokens", token(low)),
+    let sooner =
+        of_seeds.iter().find_map(|h| if let HalfLife::Sooner { than, .. } = h { Some(format!("under {}", token(*than))) } else { None });
+    let least = sooner.or_else(|| low.is_finite().then(|| token(low)));
+    let most = beyond.map(|within| format!("beyond {within}")).or_else(|| high.is_finite().then(|| token(high)));
+    let words = match (least, most) {
+        (Some(least), Some(most)) if least != most => format!("{least} to {most} tokens"),
+        (None, Some(one)) | (Some(one), _) => format!("{one} tokens"),
+        (None, None) => String::new(),
     };
     let none = (lost > 0).then(|| format!("no signal with {lost} of {} seeds", of_seeds.len()));
     [Some(words).filter(|w| !w.is_empty()), none].into_iter().flatten().collect::<Vec<_>>().join("; ")
@@ -285,6 +289,9 @@ mod tests {
         let fit = |hi| HalfLife::Reached { tokens: 12.0, within: 15, lo: Some(8.0), hi };
         assert_eq!(half_life(&fit(None)), "12 tokens [8.0, beyond 15]");
         assert_eq!(half_life(&fit(Some(14.0))), "12 tokens [8.0, 14]");
+        let sooner = |hi| HalfLife::Sooner { than: 1.6, within: 15, hi };
+        assert_eq!(half_life(&sooner(Some(2.25))), "under 1.6 tokens [up to 2.2]");
+        assert_eq!(half_life(&sooner(Some(0.0))), "under 1.6 tokens");
     }
 
     #[test]
@@ -295,6 +302,9 @@ mod tests {
         assert_eq!(half_lives(&[reached(4.13), reached(4.12)]), "4.1 tokens");
         assert_eq!(half_lives(&[beyond(), reached(12.6), HalfLife::NoSignal]), "13 to beyond 16 tokens; no signal with 1 of 3 seeds");
         assert_eq!(half_lives(&[beyond(), beyond()]), "beyond 16 tokens");
+        let sooner = || HalfLife::Sooner { than: 0.2, within: 16, hi: None };
+        assert_eq!(half_lives(&[reached(4.13), sooner()]), "under 0.2 to 4.1 tokens");
+        assert_eq!(half_lives(&[sooner(), sooner()]), "under 0.2 tokens");
         assert_eq!(half_lives(&[HalfLife::NoSignal, HalfLife::NoSignal]), "no signal with 2 of 2 seeds");
         let spread = Spread::of(&[0.41, 0.44, 0.44]).unwrap();
         assert_eq!((Notation::Share.spread(spread), spread.seeds), ("41.0% to 44.0% (sd 1.7)".to_owned(), 3));

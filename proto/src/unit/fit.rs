@@ -212,6 +212,10 @@ pub struct FitRecord {
     /// from records that were written before it was kept, and where it is undefined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_score: Option<f64>,
+    /// Under [`Scheme::Single`] the class that most train rows are of, counted by their weights, the first among equals: what a probe
+    /// names that tells nothing. Of probes on states, but of `offset-mlp`; absent from records that were written before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commonest: Option<u32>,
     /// Steps (MLP) or iterations (logistic).
     pub iterations: usize,
     /// Whether the optimum was reached (always true of an MLP, which stops by plan).

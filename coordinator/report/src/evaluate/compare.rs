@@ -91,7 +91,7 @@ pub fn difference(bench: &Bench<'_>, pair: &Pair) -> Option<Comparison> {
         against: pair.against.name.clone(),
         subject_score: a.value,
         against_score: b.value,
-        difference: difference.estimate(bench.ruler.resamples),
+        difference: difference.difference(bench.ruler.resamples),
         p,
         p_holm: p,
         p_bh: p,

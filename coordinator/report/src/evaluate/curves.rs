@@ -64,10 +64,11 @@ fn one(bench: &Bench<'_>, series: &Series, cells: &Cells, read_out: ReadOut) -> 
             predictions: (*predictions).clone(),
         })
         .collect();
-    let draws: Vec<Vec<f64>> = drawn.into_iter().map(|(_, _, drawn)| drawn.draws).collect();
-    let peak = peak(bench, &points, &draws)?;
     // Of few rows or of one group nothing can be told.
-    if points.len() > 1 && points.iter().all(|p| p.score.lo.is_some()) {
+    let told = drawn.iter().all(|(_, _, drawn)| drawn.difference(bench.ruler.resamples).lo.is_some());
+    let draws: Vec<Vec<f64>> = drawn.into_iter().map(|(_, _, drawn)| drawn.draws).collect();
+    let peak = peak(bench, &points, &draws, told)?;
+    if points.len() > 1 && told {
         let values: Vec<f64> = points.iter().map(|p| p.score.value).collect();
         let corrected = benjamini_hochberg(&as_good_as_best(&values, &draws));
         points.iter_mut().zip(corrected).for_each(|(point, p)| point.as_good_as_peak = Some(p));
@@ -120,12 +121,12 @@ fn representative(points: &[DepthPoint]) -> (usize, Choice) {
     choice::best(&points.iter().map(Merit::of).collect::<Vec<_>>())
 }
 
-/// The highest point, with the percentile interval of the argmax over resamples.
-fn peak(bench: &Bench<'_>, points: &[DepthPoint], draws: &[Vec<f64>]) -> Option<Peak> {
+/// The highest point, with the percentile interval of the argmax over resamples where these tell anything.
+fn peak(bench: &Bench<'_>, points: &[DepthPoint], draws: &[Vec<f64>], told: bool) -> Option<Peak> {
     let at = argmax(points.iter().map(|p| p.score.value));
     let resamples = bench.ruler.resamples;
     let drawn: Vec<f64> = (0..resamples.count()).map(|r| argmax(draws.iter().map(|d| d[r])) as f64).collect();
-    let interval = points.iter().all(|p| p.score.lo.is_some()).then(|| resamples.interval(&drawn)).flatten();
+    let interval = told.then(|| resamples.interval(&drawn)).flatten();
     let (from, to) = interval.unwrap_or((at as f64, at as f64));
     let (from, to) = (points.get(from.floor() as usize)?, points.get(to.ceil() as usize)?);
     let point = &points[at];

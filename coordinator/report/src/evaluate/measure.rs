@@ -1,6 +1,8 @@
 //! The study's measure of one prediction: the one number that curves and differences are about, overall and per class, on
 //! all rows and in every resample.
 
+use std::collections::BTreeMap;
+
 use limbic_proto::rows::Scheme;
 
 use super::target::Target;
@@ -8,7 +10,7 @@ use crate::results::{Estimate, Measure};
 use crate::statistics::comparison::p_value;
 use crate::statistics::moments::{Drawn as DrawnMoments, Moments};
 use crate::statistics::ranking::{self, Ranked, mean_of_draws};
-use crate::statistics::resamples::{Resamples, telling};
+use crate::statistics::resamples::{Resamples, settled, telling};
 use crate::statistics::tally::{RowGroups, Tally};
 use crate::statistics::{metrics, several};
 
@@ -28,8 +30,13 @@ pub struct Drawn {
 }
 
 impl Drawn {
-    /// The value with its interval.
+    /// The score with its interval; none of one that is 0 or 1 in every resample.
     pub fn estimate(&self, resamples: &Resamples) -> Estimate {
+        if settled(self.value, &self.draws) { Estimate::point(self.value, self.n) } else { self.difference(resamples) }
+    }
+
+    /// The difference of two with its interval.
+    pub fn difference(&self, resamples: &Resamples) -> Estimate {
         resamples.estimate(self.value, &self.draws, self.n, self.telling())
     }
 
@@ -143,10 +150,16 @@ impl<'a> Ruler<'a> {
             }
             _ => {
                 let classes: Vec<Drawn> = self.of_classes(values, Some(&present)).into_iter().flatten().collect();
-                let lists: Vec<Vec<f64>> = classes.iter().map(|c| c.draws.clone()).collect();
+                let (values, lists): (Vec<f64>, Vec<&[f64]>) = classes.iter().map(|c| (c.value, c.draws.as_slice())).unzip();
                 let n = present.iter().filter(|p| **p).count();
-                let value = metrics::mean(classes.iter().map(|c| c.value));
-                Drawn { value, draws: mean_of_draws(&lists, self.resamples.count()), n, rests: n, groups: self.groups_of(&present) }
+                let value = metrics::mean(values.iter().copied());
+                Drawn {
+                    value,
+                    draws: mean_of_draws(&values, &lists, self.resamples.count()),
+                    n,
+                    rests: n,
+                    groups: self.groups_of(&present),
+                }
             }
         };
         (found.n > 0 && !found.value.is_nan()).then_some(found)
@@ -161,19 +174,18 @@ impl<'a> Ruler<'a> {
             Scheme::Single => {
                 let predicted = self.target.predicted(values).into_iter().zip(&present).map(|(p, there)| p.filter(|_| *there));
                 let tally = Tally::new(self.groups, classes, &self.target.class, &predicted.collect::<Vec<_>>());
-                let (totals, draws, groups) = (tally.totals(), tally.draw(self.resamples, None), tally.groups());
+                let (totals, draws) = (tally.totals(), tally.draw(self.resamples, None));
                 let all: u32 = totals.truth.iter().sum();
                 let of_class = |class: usize| {
                     let [drawn] = draws.map(|t| [metrics::informedness(t, class)]);
                     let own = totals.truth[class];
-                    let (n, rests) = (own as usize, own.min(all - own) as usize);
+                    let (n, rests, groups) = (own as usize, own.min(all - own) as usize, tally.truth[class].len());
                     Drawn { value: metrics::informedness(&totals, class), draws: drawn, n, rests, groups }
                 };
                 (0..classes).map(|class| Some(of_class(class)).filter(|d| d.n > 0 && !d.value.is_nan())).collect()
             }
             Scheme::Multi => {
                 let rows: Vec<usize> = (0..present.len()).filter(|r| present[*r]).collect();
-                let groups = self.groups_of(&present);
                 let of_class = |class: usize| {
                     let n = rows.iter().filter(|r| self.target.is(**r, class)).count();
                     let ranked = Ranked::new(values, &rows, classes, class, |r| self.target.is(r, class));
@@ -182,7 +194,7 @@ impl<'a> Ruler<'a> {
                         draws: ranked.precision_draws(self.group, self.resamples),
                         n,
                         rests: n.min(rows.len() - n),
-                        groups,
+                        groups: self.groups.column(|row| u32::from(present[row] && self.target.is(row, class))).len(),
                     })
                 };
                 (0..classes).map(of_class).collect()
@@ -190,14 +202,24 @@ impl<'a> Ruler<'a> {
             Scheme::Intensity | Scheme::Continuous => {
                 let of_class = |class: usize| {
                     let drawn = self.moments(values, &present, class);
-                    let value = drawn.all.pearson();
-                    let n = drawn.rows();
-                    let groups = self.groups_of(&present);
-                    (!value.is_nan()).then(|| Drawn { value, draws: drawn.map(Moments::pearson), n, rests: n, groups })
+                    let (value, n, (rests, groups)) = (drawn.all.pearson(), drawn.rows(), self.varying(&present, class));
+                    (!value.is_nan()).then(|| Drawn { value, draws: drawn.map(Moments::pearson), n, rests, groups })
                 };
                 (0..classes).map(of_class).collect()
             }
         }
+    }
+
+    /// How many of some rows have another than a class's commonest value, on which how its values vary rests, and of how many groups
+    /// these are.
+    pub fn varying(&self, present: &[bool], class: usize) -> (usize, usize) {
+        let classes = self.target.classes.len();
+        let value = |row: usize| self.target.values[row * classes + class];
+        let mut counts = BTreeMap::<u32, usize>::new();
+        (0..present.len()).filter(|row| present[*row]).for_each(|row| *counts.entry(value(row).to_bits()).or_default() += 1);
+        let commonest = counts.iter().max_by_key(|(_, count)| **count).map(|(bits, _)| *bits);
+        let others: Vec<bool> = (0..present.len()).map(|row| present[row] && Some(value(row).to_bits()) != commonest).collect();
+        (others.iter().filter(|there| **there).count(), self.groups_of(&others))
     }
 
     /// The moments of one class's values.

@@ -80,14 +80,17 @@ fn extremes(p: &Persistence, draws: &[Vec<Vec<f64>>], probe: &str, tested: bool)
         };
         let Some(fit) = p.of_class(decay) else { continue };
         let (tokens, within) = match fit.half_life {
+            // What doesn't decay exponentially has no half-life that others could outlast.
+            _ if fit.poor() => continue,
             HalfLife::Reached { tokens, within, .. } => (tokens, within),
+            HalfLife::Sooner { within, .. } => (0.0, within),
             HalfLife::NotReached { within, .. } => (f64::INFINITY, within),
             HalfLife::NoSignal | HalfLife::TooFew | HalfLife::TooFewRows => continue,
         };
         let at = decay.fits.iter().position(|f| f.towards == fit.towards).expect("it is one of them");
-        // What outlasts the offsets by far lasts equally long, as far as they tell.
-        let most = f64::from(within) * LONGEST;
-        let log = |tokens: f64| if tokens > most { most.ln() } else { tokens.ln() };
+        // What outlasts the offsets by far lasts equally long, as far as they tell, and so does what is gone before the second.
+        let (least, most) = (DecayFit::new(&fit.offsets).shortest(), f64::from(within) * LONGEST);
+        let log = |tokens: f64| if tokens.is_nan() { tokens } else { tokens.clamp(least, most).ln() };
         classes.push((class, log(tokens), draws[at].iter().map(|tokens| log(*tokens)).collect()));
     }
     if classes.len() < 2 {
@@ -212,7 +215,7 @@ fn fit(
     let offsets: Vec<u32> = kept.iter().map(|at| offsets[*at]).collect();
     let excess: Vec<Drawn> = kept.iter().map(|at| values[*at].minus(&floors[*at])).collect();
     let (first, last) = (&excess[0], &excess[excess.len() - 1]);
-    let start = first.estimate(resamples);
+    let start = first.difference(resamples);
     // Of few rows a value above the floor is no signal: chance lifts it as often. (Of one group nothing is tested at all.)
     let untested = start.lo.is_none() && (first.rests < FEWEST || resamples.has_intervals());
     let signal = !untested && start.lo.unwrap_or(start.value) > 0.0;
@@ -229,7 +232,7 @@ fn fit(
         let shape = DecayFit::new(&offsets);
         let found = shape.fit(&excess.iter().map(|e| e.value).collect::<Vec<_>>());
         let outside = |(k, e): &(&u32, &Drawn)| {
-            let (left, measured) = (found.at(f64::from(**k - offsets[0])), e.estimate(resamples));
+            let (left, measured) = (found.at(f64::from(**k - offsets[0])), e.difference(resamples));
             measured.lo.is_some_and(|lo| left < lo) || measured.hi.is_some_and(|hi| left > hi)
         };
         misses = offsets.iter().zip(&excess).filter(outside).count();
@@ -237,7 +240,9 @@ fn fit(
         lives = (0..resamples.count()).map(draw).collect();
         let interval = if start.lo.is_some() { resamples.interval(&lives) } else { None };
         let within_span = |v: f64| (v <= span).then_some(v);
-        if found.half_life <= span {
+        if found.half_life == 0.0 {
+            HalfLife::Sooner { than: shape.shortest(), within, hi: interval.and_then(|i| within_span(i.1)) }
+        } else if found.half_life <= span {
             HalfLife::Reached { tokens: found.half_life, within, lo: interval.map(|i| i.0), hi: interval.and_then(|i| within_span(i.1)) }
         } else {
             HalfLife::NotReached { within, lo: interval.and_then(|i| within_span(i.0)) }
@@ -248,13 +253,13 @@ fn fit(
         let draws: Vec<f64> = first.draws.iter().zip(&last.draws).map(ratio).collect();
         resamples.estimate(last.value / first.value, &draws, last.n, first.telling() && last.telling())
     });
-    let lasting = matches!(half_life, HalfLife::Reached { .. } | HalfLife::NotReached { .. });
+    let groups = kept.iter().map(|at| values[*at].groups).min().unwrap_or(0);
     let of_seed_kept = |excess: &Vec<f64>| of_seed(&offsets, &kept.iter().map(|at| excess[*at]).collect::<Vec<_>>());
-    let of_seeds = of_seeds.iter().filter(|_| lasting).map(of_seed_kept).collect();
+    let of_seeds = of_seeds.iter().filter(|_| half_life.lasts()).map(of_seed_kept).collect();
     let floor = kept.iter().map(|at| floors[*at].value).collect();
-    let clear = excess[1..].iter().filter(|e| e.estimate(resamples).lo.is_some_and(|lo| lo > 0.0)).count();
+    let clear = excess[1..].iter().filter(|e| e.difference(resamples).lo.is_some_and(|lo| lo > 0.0)).count();
     let later = clear > 0 && 2 * clear >= excess.len() - 1;
-    (Fitted { towards, offsets, floor, half_life, later, misses, retained, of_seeds }, lives)
+    (Fitted { towards, offsets, floor, half_life, later, misses, groups, retained, of_seeds }, lives)
 }
 
 /// The half-life of one sampling seed's curve, by its excess alone.
@@ -263,7 +268,9 @@ fn of_seed(offsets: &[u32], excess: &[f64]) -> HalfLife {
     if excess[0] <= 0.0 {
         return HalfLife::NoSignal;
     }
-    match DecayFit::new(offsets).fit(excess).half_life {
+    let shape = DecayFit::new(offsets);
+    match shape.fit(excess).half_life {
+        0.0 => HalfLife::Sooner { than: shape.shortest(), within, hi: None },
         tokens if tokens <= f64::from(within) => HalfLife::Reached { tokens, within, lo: None, hi: None },
         _ => HalfLife::NotReached { within, lo: None },
     }

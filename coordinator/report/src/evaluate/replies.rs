@@ -247,7 +247,7 @@ fn shift(bench: &Bench<'_>, voice: &Voice<'_>, earlier: &Voice<'_>) -> Option<Co
         against: name(earlier.place.condition),
         subject_score: here.value,
         against_score: there.value,
-        difference: difference.estimate(ruler.resamples),
+        difference: difference.difference(ruler.resamples),
         p,
         p_holm: p,
         p_bh: p,

@@ -14,7 +14,7 @@ use super::bench::Bench;
 use super::measure::Ruler;
 use crate::results::{Catalogue, Estimate, Scores};
 use crate::statistics::calibration::{EceDraws, ece_interval};
-use crate::statistics::resamples::{Resamples, telling};
+use crate::statistics::resamples::{Resamples, settled, telling};
 use crate::study::Prediction;
 
 /// Weighted additions (rows x classes x resamples x predictions) spent on intervals of statistics that need the rows
@@ -40,10 +40,7 @@ impl Drawn<'_> {
     fn estimate(&self, resamples: &Resamples) -> Estimate {
         match (self.draws, self.most) {
             (None, _) => Estimate::point(self.value, self.n),
-            // None of 32 rows found is found in no resample either, which is no certainty that none ever is.
-            (Some(draws), None) if (self.value == 0.0 || self.value == 1.0) && draws.iter().all(|draw| *draw == self.value) => {
-                Estimate::point(self.value, self.n)
-            }
+            (Some(draws), None) if settled(self.value, draws) => Estimate::point(self.value, self.n),
             (Some(draws), None) => resamples.estimate(self.value, draws, self.n, self.telling),
             (Some(draws), Some(most)) => {
                 let interval = self.telling.then(|| ece_interval(self.value, draws, most, resamples)).flatten();

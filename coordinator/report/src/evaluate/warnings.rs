@@ -9,7 +9,7 @@ use limbic_proto::spec::ReportSpec;
 use limbic_proto::unit::UnitKind;
 
 use super::bench::Bench;
-use crate::results::Comparison;
+use crate::results::{Comparison, Fitted, Persistence};
 use crate::statistics::comparison::draw_beyond;
 use crate::statistics::resamples::FEWEST;
 use crate::study::{Prediction, Run, Study};
@@ -26,10 +26,11 @@ const FEW_DRAWS: f64 = 10.0;
 const REASONS: usize = 6;
 
 /// All warnings, one sentence each.
-pub fn all(bench: &Bench<'_>, comparisons: &[Comparison]) -> Vec<String> {
+pub fn all(bench: &Bench<'_>, comparisons: &[Comparison], persistence: &[Persistence]) -> Vec<String> {
     let study = bench.study;
     let mut warnings = Vec::new();
     warnings.extend(too_few(study.test.len(), bench.ruler.groups.groups()));
+    warnings.extend(late(persistence).filter(|_| bench.ruler.groups.groups() >= FEW_GROUPS));
     let mut say = |n: usize, what: &str| {
         if n > 0 {
             warnings.push(format!("{} of {} predictions {what}", count(n as u64), count(study.predictions.len() as u64)));
@@ -81,6 +82,18 @@ pub fn too_few(rows: usize, groups: usize) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Half-lives that rest on offsets which few groups' replies reach.
+fn late(persistence: &[Persistence]) -> Option<String> {
+    let fits = || persistence.iter().flat_map(|p| p.decays.iter().filter(|d| d.class.is_none()).flat_map(|d| &d.fits));
+    let few = |fit: &&Fitted| fit.half_life.lasts() && fit.groups < FEW_GROUPS;
+    let least = fits().filter(few).map(|fit| fit.groups).min()?;
+    Some(format!(
+        "{} of {} half-lives rest on late offsets that replies of fewer than {FEW_GROUPS} groups reach ({least} at the least): their intervals are too narrow.",
+        count(fits().filter(few).count() as u64),
+        count(fits().filter(|fit| fit.half_life.lasts()).count() as u64),
+    ))
 }
 
 /// Comparisons that Holm's correction leaves undecided, though so few draws lie beyond zero that one more or less would decide.

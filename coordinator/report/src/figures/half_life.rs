@@ -34,8 +34,7 @@ pub fn half_life(study: &Study, results: &Results) -> Option<Figure> {
                 data.push(row);
             }
         }
-        let known =
-            |d: &Decay| p.of_class(d).is_some_and(|f| matches!(f.half_life, HalfLife::Reached { .. } | HalfLife::NotReached { .. }));
+        let known = |d: &Decay| p.of_class(d).is_some_and(|f| f.half_life.lasts());
         if p.place.condition != condition || !rows.iter().any(|(_, d)| known(d)) {
             continue;
         }
@@ -78,6 +77,7 @@ fn in_cells(h: &HalfLife) -> (&'static str, String, String, String) {
     let end = |v: &Option<f64>| v.map_or_else(String::new, data::number);
     match h {
         HalfLife::Reached { tokens, lo, hi, .. } => ("reached", data::number(*tokens), end(lo), end(hi)),
+        HalfLife::Sooner { than, hi, .. } => ("shorter", data::number(*than), String::new(), end(hi)),
         HalfLife::NotReached { lo, .. } => ("not reached", String::new(), end(lo), String::new()),
         HalfLife::NoSignal => ("no signal", String::new(), String::new(), String::new()),
         HalfLife::TooFew => ("too few offsets", String::new(), String::new(), String::new()),
@@ -114,6 +114,10 @@ fn half_lives(study: &Study, p: &Persistence, rows: &[(usize, &Decay)], left: f6
                 Some(HalfLife::Reached { tokens, lo, hi, .. }) => {
                     let ends = lo.map(|lo| (x(lo), hi.map_or(top * 1.09, x)));
                     chart.lying_whisker(y, x(*tokens), ends, colour, 0.0, said(*class, d));
+                }
+                Some(HalfLife::Sooner { than, hi, .. }) => {
+                    let ends = Some((0.0, hi.map_or(x(*than), x)));
+                    chart.lying_whisker(y, x(*than), ends, colour, 0.0, said(*class, d));
                 }
                 Some(HalfLife::NotReached { lo, .. }) => {
                     chart.line(&[(lo.map_or(top, x), y), (top * 1.07, y)], Stroke::solid(colour, 1.8));

@@ -139,7 +139,7 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
             .join(", ");
         let value = match fit.half_life {
             HalfLife::NotReached { within, .. } => format!("> {within} tokens"),
-            HalfLife::Reached { .. } => value.to_owned(),
+            HalfLife::Reached { .. } | HalfLife::Sooner { .. } => value.to_owned(),
             HalfLife::NoSignal | HalfLife::TooFew | HalfLife::TooFewRows => "–".to_owned(),
         };
         card(value, label, note);
@@ -235,7 +235,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
     out.extend(transfer(study, results, notation));
     out.extend(malleability::sentences(study, results));
     out.extend(geometry(study, results, curve));
-    out.extend(power::sentence(results, notation));
+    out.extend(power::sentence(results, study.options.confidence, notation));
     out
 }
 

@@ -258,7 +258,7 @@ fn row(study: &Study, p: &Persistence, d: &Decay, controls: &[Context], notation
 /// What half-lives are sorted by: those beyond the offsets last, those without signal first.
 fn tokens(h: &HalfLife) -> f64 {
     match h {
-        HalfLife::Reached { tokens, .. } => *tokens,
+        HalfLife::Reached { tokens, .. } | HalfLife::Sooner { than: tokens, .. } => *tokens,
         HalfLife::NotReached { .. } => 1e9,
         HalfLife::NoSignal => -1.0,
         HalfLife::TooFew | HalfLife::TooFewRows => f64::NAN,

@@ -55,6 +55,8 @@ pub struct Fitted {
     /// At how many of the offsets the fitted curve lies outside the interval of the signal; 0 where nothing was fitted, and
     /// without intervals.
     pub misses: usize,
+    /// Groups of the rows at the offset that has fewest of them.
+    pub groups: usize,
     /// Share of the signal at the first of the offsets that is left at the last.
     pub retained: Option<Estimate>,
     /// The half-life of each sampling seed's own curve, seeds ascending, without intervals; empty with fewer than two seeds,
@@ -73,9 +75,18 @@ pub enum HalfLife {
         tokens: f64,
         /// Tokens from the first offset to the last.
         within: u32,
-        /// Lower end; none where no interval was computed.
+        /// Lower end, 0 where it is shorter than the offsets tell; none where no interval was computed.
         lo: Option<f64>,
         /// Upper end; none = beyond the measured offsets (or no interval).
+        hi: Option<f64>,
+    },
+    /// Shorter than the offsets tell: next to nothing is left at the second of them.
+    Sooner {
+        /// Tokens that it is shorter than.
+        than: f64,
+        /// Tokens from the first offset to the last.
+        within: u32,
+        /// Upper end of the interval; none = no interval, or beyond the measured offsets.
         hi: Option<f64>,
     },
     /// The fitted half-life is longer than the offsets reach.
@@ -125,6 +136,13 @@ pub struct Extremes {
     pub shortest: usize,
     /// The p-value of "they last equally long", over all pairs of classes at once; none where nothing is tested.
     pub p: Option<f64>,
+}
+
+impl HalfLife {
+    /// Whether there is a signal that lasts for some time, however short or long.
+    pub fn lasts(&self) -> bool {
+        matches!(self, HalfLife::Reached { .. } | HalfLife::Sooner { .. } | HalfLife::NotReached { .. })
+    }
 }
 
 impl Fitted {

@@ -23,7 +23,7 @@ pub struct DecayFit {
 /// One fitted decay.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decayed {
-    /// Tokens until half of the signal is left; infinite if the best fit is the longest half-life tried.
+    /// Tokens until half of the signal is left; infinite if the best fit is the longest half-life tried, 0 if it is the shortest.
     pub half_life: f64,
     /// The signal at the first offset; not above 0 if there is none.
     pub amplitude: f64,
@@ -32,22 +32,27 @@ pub struct Decayed {
 impl Decayed {
     /// What is left of the signal so many tokens after the first offset.
     pub fn at(&self, tokens: f64) -> f64 {
-        self.amplitude * (-tokens * LN_2 / self.half_life).exp()
+        if tokens == 0.0 { self.amplitude } else { self.amplitude * (-tokens * LN_2 / self.half_life).exp() }
     }
 }
 
 impl DecayFit {
-    /// For offsets in ascending order; time starts at the first. Half-lives from a fifth of the smallest step to a
-    /// hundred times the whole span are tried.
+    /// For offsets in ascending order; time starts at the first. Half-lives from a fifth of the first step, after which 3 % would be left,
+    /// to a hundred times the whole span are tried.
     pub fn new(offsets: &[u32]) -> DecayFit {
         let first = offsets.first().copied().unwrap_or(0);
         let times: Vec<f64> = offsets.iter().map(|k| f64::from(k - first)).collect();
-        let step = times.windows(2).map(|w| w[1] - w[0]).fold(f64::INFINITY, f64::min);
-        let (low, high) = (step.min(1e6) / 5.0, times.last().copied().unwrap_or(1.0).max(1.0) * LONGEST);
+        let step = times.get(1).copied().unwrap_or(1.0);
+        let (low, high) = (step / 5.0, times.last().copied().unwrap_or(1.0).max(1.0) * LONGEST);
         let half_lives: Vec<f64> = (0..STEPS).map(|i| low * (high / low).powf(i as f64 / (STEPS - 1) as f64)).collect();
         let shapes: Vec<Vec<f64>> = half_lives.iter().map(|h| times.iter().map(|t| (-t * LN_2 / h).exp()).collect()).collect();
         let norms = shapes.iter().map(|s| s.iter().map(|v| v * v).sum()).collect();
         DecayFit { half_lives, shapes, norms }
+    }
+
+    /// The shortest half-life tried, in tokens: shorter ones can't be told from it, for nothing was measured so early.
+    pub fn shortest(&self) -> f64 {
+        self.half_lives[0]
     }
 
     /// The least-squares fit to a signal (value minus floor), one value per offset.
@@ -70,14 +75,13 @@ impl DecayFit {
         if best + 1 == gain.len() {
             return Decayed { half_life: f64::INFINITY, amplitude };
         }
+        if best == 0 {
+            return Decayed { half_life: 0.0, amplitude };
+        }
         // The top of the parabola through the best step and its neighbours, on the log axis.
-        let shift = if best == 0 {
-            0.0
-        } else {
-            let (left, top, right) = (gain[best - 1], gain[best], gain[best + 1]);
-            let curve = left - 2.0 * top + right;
-            if curve < 0.0 { ((left - right) / (2.0 * curve)).clamp(-0.5, 0.5) } else { 0.0 }
-        };
+        let (left, top, right) = (gain[best - 1], gain[best], gain[best + 1]);
+        let curve = left - 2.0 * top + right;
+        let shift = if curve < 0.0 { ((left - right) / (2.0 * curve)).clamp(-0.5, 0.5) } else { 0.0 };
         let ratio = self.half_lives[best + 1] / self.half_lives[best];
         Decayed { half_life: self.half_lives[best] * ratio.powf(shift), amplitude }
     }
@@ -95,6 +99,16 @@ mod tests {
         assert!((fit.fit(&[0.3; 4]).at(16.0) - 0.3).abs() < 2e-3, "the longest half-life tried is a hundred spans");
         assert_eq!(fit.fit(&[-0.1; 4]).amplitude, 0.0);
         assert_eq!(fit.fit(&[0.0; 4]).amplitude, 0.0);
+    }
+
+    #[test]
+    fn what_is_gone_before_the_second_offset_is_shorter_than_can_be_told() {
+        for offsets in [[0, 8, 16, 32], [0, 32, 40, 48], [5, 69, 70, 133]] {
+            let fit = DecayFit::new(&offsets);
+            let found = fit.fit(&[0.4, 0.0, 0.0, 0.0]);
+            assert_eq!((found.half_life, found.at(0.0), found.at(8.0)), (0.0, found.amplitude, 0.0));
+            assert!((found.amplitude - 0.4).abs() < 1e-3 && fit.shortest() == f64::from(offsets[1] - offsets[0]) / 5.0);
+        }
     }
 
     proptest! {

@@ -32,8 +32,10 @@ pub fn told_apart(values: &[f64], draws: &[Vec<f64>], resolution: f64) -> Option
         }
     }
     let observed = observed.filter(|_| count > 1)?;
+    // Resamples in which no pair is defined tell nothing.
+    let told = furthest.iter().filter(|far| far.is_finite()).count();
     let as_far = furthest.iter().filter(|far| **far >= observed).count();
-    Some((as_far as f64 + 1.0) / (count as f64 + 1.0))
+    Some((as_far as f64 + 1.0) / (told as f64 + 1.0))
 }
 
 #[cfg(test)]

@@ -30,14 +30,24 @@ pub fn f1(totals: &Totals, class: usize) -> f64 {
     ratio(2 * totals.hit[class], totals.truth[class] + totals.predicted[class])
 }
 
-/// Mean F1 over the classes that occur or are predicted: scikit-learn's `f1_score(average="macro")`.
-pub fn macro_f1(totals: &Totals) -> f64 {
-    mean((0..totals.truth.len()).map(|class| f1(totals, class)))
+/// Mean F1 over the classes that occur or are predicted: scikit-learn's `f1_score(average="macro")`. For `all` see [`over_classes`].
+pub fn macro_f1(totals: &Totals, all: &Totals) -> f64 {
+    over_classes(f1, totals, all)
 }
 
-/// Mean recall over the classes that occur: scikit-learn's `balanced_accuracy_score`.
-pub fn balanced_accuracy(totals: &Totals) -> f64 {
-    mean((0..totals.truth.len()).map(|class| recall(totals, class)))
+/// Mean recall over the classes that occur: scikit-learn's `balanced_accuracy_score`. For `all` see [`over_classes`].
+pub fn balanced_accuracy(totals: &Totals, all: &Totals) -> f64 {
+    over_classes(recall, totals, all)
+}
+
+/// The mean of a metric over the classes for which it is defined on `all` rows. Where those of `totals`, a resample, have none of a class,
+/// what it has on all rows stands: the mean over the others would be another statistic.
+fn over_classes(of: fn(&Totals, usize) -> f64, totals: &Totals, all: &Totals) -> f64 {
+    let drawn = |class: usize| {
+        let (drawn, whole) = (of(totals, class), of(all, class));
+        if drawn.is_nan() || whole.is_nan() { whole } else { drawn }
+    };
+    mean((0..all.truth.len()).map(drawn))
 }
 
 fn ratio(part: u32, whole: u32) -> f64 {
@@ -67,14 +77,14 @@ mod tests {
     fn scikit_learns_example() {
         // sklearn's docs: y_true = [0,1,2,0,1,2], y_pred = [0,2,1,0,0,1] -> macro F1 0.266…, accuracy 1/3.
         let t = totals(&[0, 1, 2, 0, 1, 2], &[0, 2, 1, 0, 0, 1], 3);
-        assert!((macro_f1(&t) - 0.266_666_666_666_667).abs() < 1e-12);
+        assert!((macro_f1(&t, &t) - 0.266_666_666_666_667).abs() < 1e-12);
         assert!((accuracy(&t) - 1.0 / 3.0).abs() < 1e-12);
         assert!((precision(&t, 0) - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!(recall(&t, 0), 1.0);
         assert!((f1(&t, 0) - 0.8).abs() < 1e-12);
         // sklearn's docs: balanced_accuracy_score([0,1,0,0,1,0], [0,1,0,0,0,1]) = 0.625.
         let t = totals(&[0, 1, 0, 0, 1, 0], &[0, 1, 0, 0, 0, 1], 2);
-        assert!((balanced_accuracy(&t) - 0.625).abs() < 1e-12);
+        assert!((balanced_accuracy(&t, &t) - 0.625).abs() < 1e-12);
     }
 
     #[test]
@@ -89,8 +99,16 @@ mod tests {
     #[test]
     fn a_class_that_never_occurs_is_left_out() {
         let t = totals(&[0, 1], &[0, 1], 5);
-        assert_eq!(macro_f1(&t), 1.0);
+        assert_eq!(macro_f1(&t, &t), 1.0);
         assert!(recall(&t, 4).is_nan() && f1(&t, 4).is_nan());
+    }
+
+    #[test]
+    fn a_class_that_a_resample_lacks_keeps_what_it_has_on_all_rows() {
+        let all = totals(&[0, 0, 1, 1, 2, 2], &[0, 0, 1, 0, 0, 0], 4);
+        let drawn = totals(&[0, 0, 1, 1], &[0, 1, 1, 1], 4);
+        assert!((balanced_accuracy(&drawn, &all) - (0.5 + 1.0 + 0.0) / 3.0).abs() < 1e-12);
+        assert_eq!(balanced_accuracy(&all, &all), 0.5);
     }
 
     proptest! {
@@ -100,7 +118,7 @@ mod tests {
             let t = totals(&truth, &predicted, 4);
             let right = rows.iter().filter(|(a, b)| a == b).count() as f64 / rows.len() as f64;
             prop_assert!((accuracy(&t) - right).abs() < 1e-12);
-            for value in [macro_f1(&t), balanced_accuracy(&t)] {
+            for value in [macro_f1(&t, &t), balanced_accuracy(&t, &t)] {
                 prop_assert!((0.0..=1.0).contains(&value));
             }
             for class in 0..4 {

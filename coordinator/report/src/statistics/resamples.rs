@@ -13,6 +13,12 @@ pub fn telling(rows: usize, groups: usize) -> bool {
     rows >= FEWEST && groups > 1
 }
 
+/// Whether a score is 0 or 1 and in every resample the same, where it is defined: none of 32 rows found is found in no resample either,
+/// which is no certainty that none ever is.
+pub fn settled(score: f64, draws: &[f64]) -> bool {
+    (score == 0.0 || score == 1.0) && draws.iter().all(|draw| *draw == score || draw.is_nan())
+}
+
 /// One column of group totals: `(group, total)` where the total isn't zero, groups ascending.
 pub type Column = Vec<(u32, u32)>;
 

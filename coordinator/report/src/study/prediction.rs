@@ -50,6 +50,8 @@ pub struct Fit {
     pub validation_score: Option<f64>,
     /// Mean loss on validation.
     pub validation_loss: Option<f64>,
+    /// Under one class a row the class that most of its train rows were of; none where records don't tell.
+    pub commonest: Option<u32>,
     /// The chosen strength or penalty.
     pub strength: Option<f64>,
     /// Whether the optimum was reached.
@@ -66,6 +68,7 @@ impl Fit {
         Fit {
             validation_score: record.validation_score,
             validation_loss: record.validation_log_loss,
+            commonest: record.commonest,
             strength: record.strength,
             converged: record.converged,
             absent: record.absent.as_deref().map(Arc::from),

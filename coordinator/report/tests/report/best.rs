@@ -35,6 +35,7 @@ fn study(fitted: &[Fitted]) -> Study {
             let fit = Fit {
                 validation_loss: Some(f.losses[layer]),
                 validation_score: f.scores[layer],
+                commonest: None,
                 ..p.fit.clone().expect("it was kept for it")
             };
             let read_out = Some(ReadOut { pooling: f.pooling, ..ReadOut::LAST });

@@ -167,7 +167,15 @@ pub fn prediction(model: usize, layer: usize, read_out: ReadOut, loss: f64, valu
         layer: Some(Layer::Block(layer as u32)),
         condition: Some(0),
         read_out: Some(read_out),
-        fit: Some(Fit { validation_score: None, validation_loss: Some(loss), strength: None, converged: true, absent: None, mdl: None }),
+        fit: Some(Fit {
+            validation_score: None,
+            commonest: None,
+            validation_loss: Some(loss),
+            strength: None,
+            converged: true,
+            absent: None,
+            mdl: None,
+        }),
         probe: Arc::from("logistic"),
         ..Prediction::baseline("logistic", Some(model), Deferred::held(values))
     }

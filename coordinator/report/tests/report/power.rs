@@ -17,11 +17,15 @@ fn kept_labels_have_one_and_the_page_counts_those_without() {
     results.comparisons.iter_mut().filter(|c| c.detectable.is_none()).for_each(|c| c.detectable = Some(0.1));
     let all = results.comparisons.len();
     assert!(page(&results).contains(&format!("over all {all} comparisons); smaller ones")));
+    results.comparisons[..2].iter_mut().for_each(|c| c.p_holm = Some(1.0));
     results.comparisons[0].detectable = None;
     assert!(page(&results).contains(&format!("over {} comparisons; one more has too few rows that differ to show any)", all - 1)));
     results.comparisons[1].detectable = None;
     assert_eq!(none(&results), 2);
     assert!(page(&results).contains(&format!("over {} comparisons; 2 more have too few rows that differ to show any)", all - 2)));
+    // What is clear has shown enough.
+    results.comparisons[1].p_holm = Some(0.001);
+    assert!(page(&results).contains(&format!("over {} comparisons; one more has too few rows that differ to show any)", all - 2)));
 }
 
 #[test]

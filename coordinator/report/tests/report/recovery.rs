@@ -38,6 +38,7 @@ fn half_life(results: &Results, model: usize) -> HalfLife {
 fn holds(found: &HalfLife, tokens: f64) -> bool {
     match found {
         HalfLife::Reached { lo, hi, .. } => lo.is_some_and(|lo| lo <= tokens) && hi.is_none_or(|hi| tokens <= hi),
+        HalfLife::Sooner { than, hi, .. } => hi.is_none_or(|hi| tokens <= hi.max(*than)),
         HalfLife::NotReached { lo, .. } => lo.is_none_or(|lo| lo <= tokens),
         HalfLife::NoSignal | HalfLife::TooFew | HalfLife::TooFewRows => false,
     }
@@ -69,6 +70,28 @@ fn peak_and_half_life_are_within_their_intervals_in_nine_of_ten_studies() {
     assert!(found.iter().all(|(name, share, _)| *share >= if *name == "peak" { 0.95 } else { 0.9 }), "{found:?}");
 }
 
+#[test]
+fn half_lives_shorter_than_the_first_step_are_within_their_intervals() {
+    let signal = |offsets: [u32; 4], half_life| Signal {
+        layers: vec![0.72],
+        offsets: offsets.into(),
+        half_life,
+        control: None,
+        models: 1,
+        rows: 280,
+    };
+    let found = shares(100, |seed| {
+        let planted = [("1 token of steps of 8", [0, 8, 16, 32], 1.0), ("10 of steps of 64", [0, 64, 128, 256], 10.0)];
+        let planted = planted.into_iter().chain([("5 of unequal steps", [0, 32, 40, 48], 5.0)]);
+        let one = |(name, offsets, tokens)| {
+            let results = evaluate(&signal(offsets, tokens).study(seed)).expect("the study is sound");
+            (name, holds(&half_life(&results, 0), tokens))
+        };
+        planted.map(one).collect()
+    });
+    assert!(found.iter().all(|(_, share, _)| *share >= 0.9), "{found:?}");
+}
+
 /// A signal at one layer beside what the reply alone carries. At offset 0 it is far above chance whatever the lead: there is
 /// no reply yet, and so no control.
 fn beside(half_life: f64, control: Control) -> Signal {
@@ -96,7 +119,7 @@ fn without_a_lead_over_the_control_no_half_life_is_named() {
     let found = shares(300, |seed| {
         let none = Control { share: 0.45, half_life: 20.0, lead: 0.0 };
         let results = evaluate(&beside(9.0, none).study(seed)).expect("the study is sound");
-        let lasts = |h: &HalfLife| matches!(h, HalfLife::Reached { .. } | HalfLife::NotReached { .. });
+        let lasts = HalfLife::lasts;
         let curve = results.persistence[0].decay("logistic", Context::Full, None).expect("a curve");
         vec![
             ("beyond the control", lasts(&half_life(&results, 0))),
@@ -158,6 +181,34 @@ fn survivors(seed: u64) -> Study {
     predictions.push(Prediction::baseline("majority", None, Deferred::held(first)));
     let test = (0..ROWS).map(|row| test_row(row, class(row) as u32, Vec::new())).collect();
     Study { models: vec![model(0, 1)], ..bare(Scheme::Single, test, predictions, seed) }
+}
+
+#[test]
+fn who_survives_is_no_signal_either() {
+    // Of the rows beyond twelve tokens all are of one class, and what is fitted there says that of each.
+    const ROWS: usize = 560;
+    let class = |row: usize| if row.is_multiple_of(2) { 0 } else { 1 + row / 2 % 6 };
+    let late = |offset: u32| offset > 12;
+    let at = |offset: u32| {
+        let values = (0..ROWS).flat_map(|row| {
+            let says = if late(offset) { 1 } else { [class(row), 0][row / 14 % 2] };
+            let there = !late(offset) || class(row) == 1;
+            (0..7).map(move |c| if there { f32::from(u8::from(c == says)) } else { f32::NAN })
+        });
+        let mut p = prediction(0, 0, ReadOut::at(offset), 1.0, values.collect());
+        p.fit.as_mut().expect("a probe").commonest = Some(u32::from(late(offset)));
+        p
+    };
+    let mut predictions: Vec<Prediction> = [0, 1, 2, 4, 8, 16, 32].map(at).into();
+    predictions.push(Prediction::baseline("majority", None, Deferred::held([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0].repeat(ROWS))));
+    let test = (0..ROWS).map(|row| test_row(row, class(row) as u32, Vec::new())).collect();
+    let study = Study { models: vec![model(0, 1)], ..bare(Scheme::Single, test, predictions, 0) };
+    let results = evaluate(&study).expect("the study is sound");
+    let curve = results.persistence[0].decay("logistic", Context::Full, None).expect("a curve");
+    let fit = curve.to_majority().expect("a fit");
+    assert_eq!((curve.points[6].1.value, fit.floor[4], fit.floor[5], fit.floor[6]), (1.0, 0.5, 1.0, 1.0));
+    assert!(matches!(fit.half_life, HalfLife::Reached { tokens, .. } if tokens < 16.0), "{:?}", fit.half_life);
+    assert_eq!(fit.retained.expect("a signal").value, 0.0);
 }
 
 #[test]

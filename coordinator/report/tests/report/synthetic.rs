@@ -277,6 +277,7 @@ fn push(world: &mut World, cell: &Cell, probe: &str, read_out: ReadOut, extra: f
         fitted_at: None,
         fit: Some(Fit {
             validation_score: None,
+            commonest: None,
             validation_loss: Some(2.2 - cell.strength * kept * extra * 0.8),
             strength: (probe == "logistic").then_some(0.1),
             converged: true,

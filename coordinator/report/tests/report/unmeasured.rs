@@ -102,6 +102,7 @@ fn what_can_not_be_is_said_to_need_what_it_needs() {
         read_out: Some(ReadOut::at(4)),
         fit: Some(Fit {
             validation_score: None,
+            commonest: None,
             validation_loss: None,
             strength: None,
             converged: true,

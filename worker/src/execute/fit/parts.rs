@@ -1,5 +1,7 @@
 //! The states of one read-out, gathered from all shards and parted by the rows' splits.
 
+use std::collections::BTreeMap;
+
 use limbic_engine::probe::{Labels, MOMENT_TENSORS, Matrix, Moments, ProbeError, Split, Standardizer, Targets, control};
 use limbic_proto::axis::{Context, Layer, ReadOut};
 use limbic_proto::key::UnitKey;
@@ -38,6 +40,14 @@ impl Answers {
     /// The same, where every row counts once.
     pub(super) fn unweighted(self) -> Answers {
         Answers { weights: vec![1.0; self.classes.len()], ..self }
+    }
+
+    /// The class that most rows are of, counted by their weights, the first among equals; none where rows have no single class.
+    pub(super) fn commonest(&self) -> Option<u32> {
+        let mut counts = BTreeMap::<u32, f64>::new();
+        self.classes.iter().zip(&self.weights).for_each(|(class, weight)| *counts.entry(*class).or_default() += f64::from(*weight));
+        let most = counts.iter().rev().max_by(|a, b| a.1.total_cmp(b.1)).map(|(class, _)| *class);
+        most.filter(|_| self.scheme == Scheme::Single)
     }
 
     /// Whether a row that counts has the class.

@@ -57,6 +57,7 @@ pub(super) fn fits(study: &Study, spec: &FitUnit, cell: &Cell, probe: &ProbeSpec
     let mut fits = Vec::new();
     for (variant, solved) in variants.iter().zip(solved) {
         let mut fit = finish(study, parts, probe, &variant.name, solved)?;
+        fit.record.commonest = train.commonest();
         let own = variant.name.control.is_none();
         if let (true, ProbeSpec::Logistic(LogisticSpec { mdl: true, .. }), Some(strength)) = (own, probe, fit.record.strength) {
             tally.check()?;

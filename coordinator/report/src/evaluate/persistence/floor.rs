@@ -18,17 +18,21 @@ pub(super) struct Floor {
     pub draws: Level,
 }
 
-/// The measure without any signal on some rows: the majority baseline's accuracy there (where it wasn't run, that of always naming
-/// the commonest class of the test rows), the average precision of a random order, or a correlation of 0. Late offsets hold the rows
-/// of longer replies, whose mix of classes is another than that of all.
-pub(super) fn floor(bench: &Bench<'_>, rows: &[bool]) -> Floor {
+/// The measure without any signal on some rows: the accuracy there of always naming one class, the average precision of a random
+/// order, or a correlation of 0. Late offsets hold the rows of longer replies, whose mix of classes is another than that of all: a probe
+/// that was fitted there and tells nothing names the commonest class of the train rows that reach it (`named`). Where that isn't known
+/// it is what the majority baseline names, and where that wasn't run, the commonest class of the test rows.
+pub(super) fn floor(bench: &Bench<'_>, rows: &[bool], named: Option<u32>) -> Floor {
     let (measure, target) = (&bench.measure, &bench.ruler.target);
     let n = rows.iter().filter(|there| **there).count();
     let everywhere = || (measure.floor, measure.class_floors.clone());
     let shares = shares(target, rows);
     let value = match target.scheme {
         _ if n == rows.len() || n == 0 => everywhere(),
-        Scheme::Single => (majority(bench, rows).unwrap_or_else(|| shares[commonest(bench)]), measure.class_floors.clone()),
+        Scheme::Single => {
+            let of_named = named.and_then(|class| shares.get(class as usize)).copied();
+            (of_named.or_else(|| majority(bench, rows)).unwrap_or_else(|| shares[commonest(bench)]), measure.class_floors.clone())
+        }
         Scheme::Multi => {
             let floors = at_random(&shares, n);
             (mean_of_labels(&floors), floors)

@@ -39,7 +39,8 @@ impl AtOffset {
             Drawn { value, draws, n: usize::MAX, rests: usize::MAX, groups: usize::MAX }
         };
         let of = |i: &usize| {
-            let Floor { value, draws } = floor(bench, &bench.ruler.present(&bench.read(*i)?, None));
+            let named = bench.study.predictions[*i].fit.as_ref().and_then(|fit| fit.commonest);
+            let Floor { value, draws } = floor(bench, &bench.ruler.present(&bench.read(*i)?, None), named);
             let classes = value.1.into_iter().zip(draws.1).map(|(value, draw)| Some(flat(value, draw)));
             Some((flat(value.0, draws.0), classes.collect()))
         };

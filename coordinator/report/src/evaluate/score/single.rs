@@ -23,7 +23,7 @@ pub fn fill(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
         return;
     }
     let draws = tally.draw(ruler.resamples, (n == target.rows()).then_some(ruler.truth.as_slice()));
-    let three = |t: &Totals| [metrics::accuracy(t), metrics::macro_f1(t), metrics::balanced_accuracy(t)];
+    let three = |t: &Totals| [metrics::accuracy(t), metrics::macro_f1(t, &totals), metrics::balanced_accuracy(t, &totals)];
     let groups = tally.groups();
     for ((name, value), draws) in WHOLE.iter().zip(three(&totals)).zip(draws.map(three)) {
         sheet.put(name, value, Some(&draws), n, groups);
@@ -52,7 +52,8 @@ fn probabilities(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32], predi
     let rows: Vec<usize> = (0..target.rows()).filter(|r| predicted[*r].is_some()).collect();
     let ranked: Vec<Ranked> =
         (0..classes).map(|class| Ranked::new(values, &rows, classes, class, |r| target.class[r] as usize == class)).collect();
-    let area = metrics::mean(ranked.iter().map(Ranked::area));
+    let of_classes: Vec<f64> = ranked.iter().map(Ranked::area).collect();
+    let area = metrics::mean(of_classes.iter().copied());
     let [loss, gap] = [calibration::log_loss(&calls), calibration::ece(&calls)];
     if !sheet.ranked {
         for (name, value) in [("log-loss", loss), ("ece", gap), ("auroc", area)] {
@@ -64,5 +65,6 @@ fn probabilities(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32], predi
     let gaps = calibration::ece_draws(&calls, ruler.groups, resamples);
     sheet.put_noisy("ece", gap, &gaps, n, groups);
     let areas: Vec<Vec<f64>> = ranked.iter().map(|r| r.area_draws(ruler.group, resamples)).collect();
-    sheet.put("auroc", area, Some(&mean_of_draws(&areas, resamples.count())), n, groups);
+    let areas: Vec<&[f64]> = areas.iter().map(Vec::as_slice).collect();
+    sheet.put("auroc", area, Some(&mean_of_draws(&of_classes, &areas, resamples.count())), n, groups);
 }

@@ -31,7 +31,7 @@ pub fn several(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
     let groups = ruler.groups_of(&present);
     let tally = several::tally(ruler.groups, classes, &target.values, values, &present);
     let (totals, draws) = (tally.totals(), tally.draw(resamples, None));
-    let two = |t: &Totals| [several::micro_f1(t), metrics::macro_f1(t)];
+    let two = |t: &Totals| [several::micro_f1(t), metrics::macro_f1(t, &totals)];
     for ((name, value), draws) in ["micro-f1", "macro-f1"].iter().zip(two(&totals)).zip(draws.map(two)) {
         sheet.put(name, value, Some(&draws), n, groups);
     }
@@ -68,16 +68,18 @@ pub fn several(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
         if sheet.detailed {
             let three = |t: &Totals| [metrics::recall(t, class), metrics::precision(t, class), metrics::f1(t, class)];
             // Precision rests on the rows called so, too; average precision on the others.
-            let few = [rows, rows.min(totals.predicted[class] as usize), rows];
+            let (own, called) = (tally.truth[class].len(), tally.predicted[class].len());
+            let few = [(rows, own), (rows.min(totals.predicted[class] as usize), called), (rows, own.max(called))];
             for (((metric, value), draws), few) in OF_LABEL.iter().zip(three(&totals)).zip(draws.map(three)).zip(few) {
-                sheet.put_of_class(&format!("{metric}:{name}"), value, Some(&draws), rows, (few, groups));
+                sheet.put_of_class(&format!("{metric}:{name}"), value, Some(&draws), rows, few);
             }
             let draws = drawn.0.last().map(Vec::as_slice);
-            sheet.put_of_class(&format!("ap:{name}"), precision, draws, rows, (rows.min(n - rows), groups));
+            sheet.put_of_class(&format!("ap:{name}"), precision, draws, rows, (rows.min(n - rows), own));
         }
     }
     for (name, of_classes, lists) in [("map", precisions, drawn.0), ("auroc", areas, drawn.1)] {
-        let draws = sheet.ranked.then(|| mean_of_draws(&lists, resamples.count()));
+        let lists: Vec<&[f64]> = lists.iter().map(Vec::as_slice).collect();
+        let draws = sheet.ranked.then(|| mean_of_draws(&of_classes, &lists, resamples.count()));
         sheet.put(name, metrics::mean(of_classes.into_iter()), draws.as_deref(), n, groups);
     }
 }
@@ -93,6 +95,7 @@ pub fn numbers(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
     }
     let groups = ruler.groups_of(&present);
     let plain: Vec<Drawn> = (0..classes).map(|class| ruler.moments(values, &present, class)).collect();
+    let varying: Vec<(usize, usize)> = (0..classes).map(|class| ruler.varying(&present, class)).collect();
     // Of intensities, kappa looks at the levels that predictions are nearest to.
     let levels: Vec<Drawn> = if intensity { levels(ruler, values, &present) } else { Vec::new() };
     type Statistic = fn(&Moments) -> f64;
@@ -108,11 +111,15 @@ pub fn numbers(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
         if lists.is_empty() {
             continue;
         }
-        let value = metrics::mean(drawn.iter().map(|d| statistic(&d.all)));
-        sheet.put(name, value, Some(&mean_of_draws(&lists, ruler.resamples.count())), n, groups);
+        let of_classes: Vec<f64> = drawn.iter().map(|d| statistic(&d.all)).collect();
+        let slices: Vec<&[f64]> = lists.iter().map(Vec::as_slice).collect();
+        let draws = mean_of_draws(&of_classes, &slices, ruler.resamples.count());
+        sheet.put(name, metrics::mean(of_classes.iter().copied()), Some(&draws), n, groups);
         if sheet.detailed {
-            for ((class, drawn), draws) in target.classes.iter().zip(drawn).zip(&lists) {
-                sheet.put(&format!("{name}:{class}"), statistic(&drawn.all), Some(draws), n, groups);
+            for (at, (class, draws)) in target.classes.iter().zip(&lists).enumerate() {
+                // An error is one of every row; what goes along with the truth hangs on the rows in which that varies.
+                let rests = if name == "mae" { (n, groups) } else { varying[at] };
+                sheet.put_of_class(&format!("{name}:{class}"), of_classes[at], Some(draws), n, rests);
             }
         }
     }

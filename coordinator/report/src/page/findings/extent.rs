@@ -61,11 +61,26 @@ fn counted_freedom(models: usize) -> String {
     format!("{freedom} degree{} of freedom", if freedom == 1 { "" } else { "s" })
 }
 
+/// Whether a curve has a signal, at the layer that stands for it: beside the majority baseline, corrected, where they were compared, else
+/// by its interval. None where nothing is tested.
+fn signal(study: &Study, results: &Results, curve: &DepthCurve) -> Option<bool> {
+    let ours = |c: &&Comparison| {
+        let here = c.model == curve.place.model && c.condition == Some(curve.place.condition);
+        c.family == "baselines" && c.against == "majority" && here && c.p_holm.is_some()
+    };
+    match results.comparisons.iter().find(ours) {
+        Some(c) => Some(sure(study, c) && c.difference.value > 0.0),
+        None => curve.shown().score.lo.map(|lo| lo > results.measure.floor),
+    }
+}
+
 /// Where the peak lies.
 pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, notation: Notation) -> Option<String> {
     let trained = |c: &&DepthCurve| study.models[c.place.model].random_weights.is_none();
-    let same: Vec<&DepthCurve> =
-        results.depth.iter().filter(trained).filter(|c| c.place.condition == curve.place.condition && c.points.len() > 2).collect();
+    // Nothing peaks without a signal.
+    let peaks = |c: &&DepthCurve| signal(study, results, c) != Some(false);
+    let here = results.depth.iter().filter(trained).filter(|c| c.place.condition == curve.place.condition && c.points.len() > 2);
+    let same: Vec<&DepthCurve> = here.filter(|c| c.place == curve.place || peaks(c)).collect();
     let (low, high) = same.iter().map(|c| c.peak.depth.value).fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(v), r.1.max(v)));
     if same.is_empty() {
         return None;
@@ -81,12 +96,9 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, notation: Not
     if first.layer == last.layer {
         return None;
     }
-    // Nothing peaks without a signal.
-    let floor = results.measure.floor;
-    let tested = curve.points.iter().any(|p| p.score.lo.is_some());
-    if tested && curve.points.iter().all(|p| p.score.lo.is_none_or(|lo| lo <= floor)) {
+    if !peaks(&curve) {
         return Some(format!(
-            "In {} no layer's {}{} is clearly above {}, so where it peaks says nothing.",
+            "In {} {}{} is not clearly above {}, so where it peaks says nothing.",
             place_of(study, curve.place),
             results.measure.words,
             whose(results),
@@ -242,7 +254,8 @@ fn classes(study: &Study, p: &Persistence, probe: &str) -> Option<String> {
     let last_too = all.iter().any(|(d, f)| d.class == Some(extremes.longest) && unreached(f));
     let as_long = named(&|d, f| last_too && unreached(f) && ![Some(extremes.longest), Some(extremes.shortest)].contains(&d.class));
     let later = named(&|_, f| f.half_life == HalfLife::NoSignal && f.later);
-    let lasting = all.iter().filter(|(_, f)| matches!(f.half_life, HalfLife::Reached { .. } | HalfLife::NotReached { .. })).count();
+    let otherwise = named(&|_, f| f.half_life.lasts() && f.poor());
+    let lasting = all.iter().filter(|(_, f)| f.half_life.lasts() && !f.poor()).count();
     let mut others = if as_long.is_empty() { String::new() } else { format!(" Nor is the half-life of {} reached.", list(&as_long)) };
     if !later.is_empty() {
         others += &format!(
@@ -252,7 +265,15 @@ fn classes(study: &Study, p: &Persistence, probe: &str) -> Option<String> {
             if later.len() == 1 { "s" } else { "ve" }
         );
     }
-    let without = study.classes.len() - lasting - later.len();
+    if !otherwise.is_empty() {
+        others += &format!(
+            " {} do{} something else than to decay exponentially, and {} left out.",
+            capital(&list(&otherwise)),
+            if otherwise.len() == 1 { "es" } else { "" },
+            if otherwise.len() == 1 { "is" } else { "are" }
+        );
+    }
+    let without = study.classes.len() - lasting - later.len() - otherwise.len();
     if without > 0 {
         others += &format!(" For {without} of the {} classes there is no half-life to compare.", study.classes.len());
     }

@@ -43,6 +43,7 @@ pub fn valued(scheme: Scheme, rows: usize) -> Study {
                 let strength = at_layer(layer, 4) * 0.5_f64.powf(f64::from(offset) / 3.0);
                 let fit = Fit {
                     validation_score: None,
+                    commonest: None,
                     validation_loss: Some(1.0 - strength),
                     strength: None,
                     converged: true,
