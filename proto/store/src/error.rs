@@ -112,13 +112,30 @@ impl StoreError {
         matches!(self, StoreError::Io { source: Error::NotFound { .. }, .. })
     }
 
-    /// Whether the store was out of reach, so that trying again can help: no connection, no answer, 5xx, too many requests.
-    /// What it refuses (another 4xx, a redirect to another region) it will refuse again; a folder is in reach as long as it is there.
+    /// Whether the store was out of reach, so that trying again can help: no connection, no answer, 5xx, too many requests; of a
+    /// folder, what its file system fails at (a stale handle, a disk or a server that gives no answer).
+    /// What a server refuses (another 4xx, a redirect to another region) it will refuse again.
     pub fn out_of_reach(&self) -> bool {
         match self {
             StoreError::Silent { .. } | StoreError::Away { .. } => true,
-            StoreError::Io { url, source: source @ Error::Generic { .. }, .. } => url.contains("://") && !refused(source),
+            StoreError::Io { url, source: source @ Error::Generic { .. }, .. } if url.contains("://") => !refused(source),
+            StoreError::Io { source: source @ Error::Generic { .. }, .. } => {
+                chain(source).filter_map(|error| error.downcast_ref()).any(passing)
+            }
             _ => false,
+        }
+    }
+
+    /// Whether a store that has done such a thing before may do it again later, although it doesn't now: beside what was out of
+    /// reach, a full disk and what it refuses, for credentials run out and are renewed. What it lacks (an object, a bucket) or doesn't
+    /// know how to do is not among it.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            StoreError::Full { .. } | StoreError::Denied { .. } | StoreError::Refused { .. } => true,
+            StoreError::Io { source, .. } => {
+                matches!(source, Error::Generic { .. } | Error::PermissionDenied { .. } | Error::Unauthenticated { .. })
+            }
+            _ => self.out_of_reach(),
         }
     }
 }
@@ -133,6 +150,26 @@ fn full(error: &(dyn StdError + 'static)) -> bool {
     chain(error)
         .filter_map(|error| error.downcast_ref::<std::io::Error>())
         .any(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge))
+}
+
+/// Whether what a file system says may be over the next time: everything but what says that the folder is no place for a store.
+pub(crate) fn passing(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    !matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::NotFound
+            | ErrorKind::AlreadyExists
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::DirectoryNotEmpty
+            | ErrorKind::InvalidInput
+            | ErrorKind::InvalidFilename
+            | ErrorKind::TooManyLinks
+            | ErrorKind::CrossesDevices
+            | ErrorKind::Unsupported
+    )
 }
 
 /// Whether somewhere in the chain of causes the system says that this is not allowed; it won't be the next time.
@@ -214,6 +251,41 @@ mod tests {
         let folder = std::env::temp_dir();
         assert!(!said(&folder.to_string_lossy(), "connection refused").out_of_reach(), "a folder that is there is in reach");
         assert!(said("/no/such/folder", "connection refused").out_of_reach(), "one that is gone may come back");
+    }
+
+    #[test]
+    fn what_a_file_system_fails_at_passes_and_what_it_was_not_made_for_does_not() {
+        let folder = std::env::temp_dir().to_string_lossy().into_owned();
+        let of = |errno| {
+            let source = Box::new(std::io::Error::from_raw_os_error(errno));
+            StoreError::of(&folder, "reading x".to_owned(), Error::Generic { store: "LocalFileSystem", source })
+        };
+        // EIO, ETIMEDOUT, ENOLCK, ESTALE, EMFILE
+        for errno in [5, 110, 37, 116, 24] {
+            let error = of(errno);
+            assert!(error.out_of_reach() && error.may_pass(), "{error}");
+        }
+        // ENOTDIR, EISDIR, EINVAL, EXDEV, EOPNOTSUPP
+        for errno in [20, 21, 22, 18, 95] {
+            assert!(!of(errno).out_of_reach(), "{}", of(errno));
+        }
+        // EACCES, EROFS, ENOSPC: they are the user's matter at first, and pass where the store has worked before.
+        for errno in [13, 30, 28] {
+            let error = of(errno);
+            assert!(!error.out_of_reach() && error.may_pass(), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_may_be_allowed_again_and_what_is_missing_is_missing() {
+        let io = |source| StoreError::of("s3://bucket", "reading x".to_owned(), source);
+        let forbidden = io(Error::PermissionDenied { path: "x".to_owned(), source: "403 ExpiredToken".into() });
+        assert!(!forbidden.out_of_reach() && forbidden.may_pass());
+        let expired = said("s3://bucket", "Server returned non-2xx status code: 400 Bad Request: <Error><Code>ExpiredToken</Code></Error>");
+        assert!(!expired.out_of_reach() && expired.may_pass());
+        let missing = io(Error::NotFound { path: "x".to_owned(), source: "404".into() });
+        let corrupt = StoreError::Corrupt { url: String::new(), path: String::new(), message: String::new() };
+        assert!(!missing.may_pass() && !corrupt.may_pass());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig};
 use url::Url;
 
-use crate::error::{StoreError, innermost};
+use crate::error::{StoreError, innermost, passing};
 use crate::store::Store;
 
 /// How long the first answer of a store or a source may take before it counts as out of reach.
@@ -109,12 +109,16 @@ impl Store {
     /// As [`Store::open`]; or the folder is not on this computer.
     pub fn open_existing(address: &str) -> Result<Store, StoreError> {
         match folder_of(address)? {
-            Some(folder) if !FsPath::new(&folder).is_dir() => Err(bad(
-                address,
-                "there is no such folder on this computer: a store that several computers share must be a folder that all of them \
-                 see at this path, or an object store such as s3://bucket/prefix",
-            )),
-            Some(folder) => on_folder(address, &folder),
+            Some(folder) => match std::fs::metadata(&folder) {
+                Ok(there) if there.is_dir() => on_folder(address, &folder),
+                // A network's file system that gives no answer for a moment: the folder may well be there.
+                Err(error) if passing(&error) => Err(StoreError::Away { url: address.to_owned(), message: error.to_string() }),
+                _ => Err(bad(
+                    address,
+                    "there is no such folder on this computer: a store that several computers share must be a folder that all of \
+                     them see at this path, or an object store such as s3://bucket/prefix",
+                )),
+            },
             None => on_service(address),
         }
     }

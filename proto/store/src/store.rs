@@ -58,9 +58,21 @@ impl Store {
     /// Reads a byte range of an object.
     ///
     /// # Errors
-    /// It doesn't exist or can't be read.
+    /// It doesn't exist, ends before the range does ([`StoreError::Corrupt`]), or can't be read.
     pub async fn get_range(&self, path: &str, range: std::ops::Range<u64>) -> Result<Bytes, StoreError> {
-        self.inner.get_range(&Path::from(path), range).await.map_err(self.io(format!("reading a part of {path}")))
+        let (location, end) = (Path::from(path), range.end);
+        let error = match self.inner.get_range(&location, range).await.map_err(self.io(format!("reading a part of {path}"))) {
+            Err(error) if error.may_pass() && !error.out_of_reach() => error,
+            read => return read,
+        };
+        // Each store has its own words for a range that isn't there.
+        match self.inner.head(&location).await {
+            Ok(found) if found.size < end => {
+                let message = format!("it has {} bytes, and some up to {end} were to be read", found.size);
+                Err(StoreError::Corrupt { url: self.url.clone(), path: path.to_owned(), message })
+            }
+            _ => Err(error),
+        }
     }
 
     /// The names directly under a folder, sorted: objects and folders alike.
@@ -358,6 +370,17 @@ mod tests {
             let read = store.get(&layout::artifact(&unit, "a1", "states")).await.unwrap();
             assert!(read == content.to_bytes());
         }
+    }
+
+    #[tokio::test]
+    async fn an_object_that_ends_too_soon_is_corrupt_and_not_out_of_reach() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+        store.upload("data/states", Bytes::from_static(b"0123456789")).await.unwrap();
+        assert_eq!(store.get_range("data/states", 2..10).await.unwrap(), "23456789");
+        let error = store.get_range("data/states", 20..30).await.unwrap_err();
+        assert!(matches!(&error, StoreError::Corrupt { message, .. } if message.contains("it has 10 bytes")), "{error}");
+        assert!(store.get_range("data/others", 0..1).await.unwrap_err().not_found());
     }
 
     #[tokio::test]
