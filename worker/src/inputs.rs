@@ -38,7 +38,7 @@ pub use shelf::Shelf;
 pub(crate) use verdicts::KeptVerdicts;
 
 use crate::execute::Advice;
-use crate::pause::patiently;
+use crate::pause::{Proven, patiently};
 use crate::progress::Progress;
 use crate::settings::Timing;
 
@@ -89,8 +89,9 @@ impl InputError {
     /// What the error means for the unit that needs the input.
     pub fn advice(&self) -> Advice {
         match self {
-            // Out of reach for longer than the patience: that is not the unit's fault.
-            InputError::Store(error) if error.out_of_reach() => Advice::Leave,
+            // What is missing or rotten is the object's matter. That the store is out of reach or refuses, for longer than the
+            // patience, is not the unit's fault.
+            InputError::Store(error) if !error.not_found() && !matches!(error, StoreError::Corrupt { .. }) => Advice::Leave,
             InputError::Cancelled | InputError::Store(_) | InputError::RowsDigest { .. } | InputError::Corrupt { .. } => Advice::Retry,
             InputError::Rows(_) | InputError::Artifact { .. } => Advice::Reject,
             // Another worker may have the folder, or the hub may be back.
@@ -138,6 +139,7 @@ pub struct Inputs {
     shelf: Arc<Shelf>,
     runtime: tokio::runtime::Handle,
     timing: Timing,
+    proven: Arc<Proven>,
     progress: Arc<Progress>,
     /// The generation that is computed.
     generation: u32,
@@ -147,10 +149,17 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Inputs out of a store; what was verified once stays on the shelf. A store that is out of reach is waited for, until
-    /// the patience is over or the attempt should stop.
+    /// Inputs out of a store; what was verified once stays on the shelf. A store that is out of reach, or refuses what it did
+    /// before, is waited for, until the patience is over or the attempt should stop.
     pub fn new(store: Store, shelf: Arc<Shelf>, runtime: tokio::runtime::Handle, timing: Timing, progress: Arc<Progress>) -> Inputs {
-        Inputs { store, shelf, runtime, timing, progress, generation: 0, generations: BTreeMap::new(), waited: AtomicU64::new(0) }
+        let (proven, generations) = (Arc::default(), BTreeMap::new());
+        Inputs { store, shelf, runtime, timing, proven, progress, generation: 0, generations, waited: AtomicU64::new(0) }
+    }
+
+    /// The same inputs out of a store that has done so much for this process.
+    #[must_use]
+    pub(crate) fn out_of(self, proven: Arc<Proven>) -> Inputs {
+        Inputs { proven, ..self }
     }
 
     /// The same inputs for a generation of the unit, with dependencies read in these generations instead of 0.
@@ -201,12 +210,17 @@ impl Inputs {
 
     /// Reads from the store.
     async fn fetch<T, F: Future<Output = Result<T, StoreError>>>(&self, operation: impl Fn(Store) -> F) -> Result<T, InputError> {
-        Ok(patiently(&self.timing, || operation(self.store.clone())).await?)
+        Ok(self.proven.reading(&self.timing, || operation(self.store.clone())).await?)
     }
 
     /// Reads from the store and waits for it.
     fn read<T, F: Future<Output = Result<T, StoreError>>>(&self, operation: impl Fn(Store) -> F) -> Result<T, InputError> {
         self.now(self.fetch(operation))
+    }
+
+    /// Asks the store for what can be done without, and waits for it while the store is out of reach, but not where it refuses.
+    fn try_to<T, F: Future<Output = Result<T, StoreError>>>(&self, operation: impl Fn(Store) -> F) -> Result<T, InputError> {
+        self.now(async { Ok(patiently(&self.timing, || operation(self.store.clone())).await?) })
     }
 
     /// A dataset's rows, verified against their name.

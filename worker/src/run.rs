@@ -109,7 +109,8 @@ pub async fn run(
     let of_fits = Settings { id: settings.id.clone() + FITS, device: "cpu".to_owned(), takes: Takes::Fits, ..settings.clone() };
     let of_passes = Settings { takes: Takes::Passes, ..settings };
     let passes = Session::new(of_passes, device, shelf.clone(), store.clone(), channel.clone());
-    Ok(both(passes, Session::new(of_fits, processor, shelf, store, channel), shutdown).await?)
+    let fits = Session::new(of_fits, processor, shelf, store, channel).beside(&passes);
+    Ok(both(passes, fits, shutdown).await?)
 }
 
 /// The threads of fits beside a device: one core is left to whoever keeps that busy.

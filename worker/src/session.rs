@@ -23,6 +23,7 @@ use tracing::Instrument;
 
 use crate::device::Device;
 use crate::inputs::Shelf;
+use crate::pause::Proven;
 use crate::run::ExitKind;
 use crate::settings::Settings;
 use attempt::Attempt;
@@ -57,9 +58,15 @@ pub enum SessionError {
         /// What the last try gave.
         message: String,
     },
-    /// The coordinator's store can't be opened here, takes nothing, or was out of reach for longer than the patience.
-    #[error("{0}; this worker ends, its unit is another's now, and everything committed is kept")]
-    Store(#[from] StoreError),
+    /// The coordinator's store can't be opened here, refuses to be read or written, or was out of reach for longer than the patience.
+    #[error("{error}; this worker ends, its unit is another's now, and everything committed is kept")]
+    Store {
+        /// What the store said.
+        #[source]
+        error: Box<StoreError>,
+        /// Whether it may do later what it doesn't now, since it was out of reach or did such for this worker before.
+        passing: bool,
+    },
     /// The device can't compute any more.
     #[error("the device is of no more use: {message}")]
     Device {
@@ -73,9 +80,16 @@ impl SessionError {
     pub fn is_users(&self) -> bool {
         match self {
             SessionError::Refused { .. } => true,
-            SessionError::Store(error) => !error.out_of_reach(),
+            SessionError::Store { passing, .. } => !passing,
             SessionError::Lost { .. } | SessionError::Device { .. } => false,
         }
+    }
+}
+
+impl From<StoreError> for SessionError {
+    /// What a store says that has done nothing yet.
+    fn from(error: StoreError) -> SessionError {
+        SessionError::Store { passing: error.out_of_reach(), error: Box::new(error) }
     }
 }
 
@@ -87,6 +101,8 @@ pub(crate) struct Shared {
     link: Link,
     holding: Arc<Holding>,
     drain: Drain,
+    /// What the store has done so far.
+    proven: Arc<Proven>,
 }
 
 /// A session that has not begun yet.
@@ -97,19 +113,25 @@ pub(crate) struct Session {
     holding: Arc<Holding>,
     link: Link,
     store: Option<Store>,
+    proven: Arc<Proven>,
 }
 
 impl Session {
     pub(crate) fn new(settings: Settings, device: Device, shelf: Arc<Shelf>, store: Option<Store>, channel: Channel) -> Session {
         let holding = Arc::new(Holding::default());
         let link = Link::new(&settings, holding.clone(), channel);
-        Session { settings, device, shelf, holding, link, store }
+        Session { settings, device, shelf, holding, link, store, proven: Arc::default() }
+    }
+
+    /// The session of a process whose other one sees, too, what the store does.
+    pub(crate) fn beside(self, other: &Session) -> Session {
+        Session { proven: other.proven.clone(), ..self }
     }
 
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<ExitKind, SessionError> {
-        let Session { settings, device, shelf, holding, link, store: given } = self;
+        let Session { settings, device, shelf, holding, link, store: given, proven } = self;
         let drain = Drain::watch(shutdown, settings.timing.drain, holding.clone());
-        let shared = Arc::new(Shared { settings, device, shelf, link, holding, drain });
+        let shared = Arc::new(Shared { settings, device, shelf, link, holding, drain, proven });
         let registered = tokio::select! {
             biased;
             registered = shared.link.register(None) => registered?,
@@ -213,7 +235,7 @@ impl Work {
             // This worker ends. Where the store took nothing of the unit before, it takes nothing of this one: it is given back.
             // Else it is published; that the coordinator is gone is no reason not to.
             let computed = match error {
-                SessionError::Store(_) => attempt::Computed::Ended(Outcome::Released),
+                SessionError::Store { .. } => attempt::Computed::Ended(Outcome::Released),
                 _ => computed,
             };
             if let Err(error) = attempt.publish(computed).instrument(span).await {

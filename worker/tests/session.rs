@@ -4,8 +4,11 @@
 mod coordinator;
 #[path = "session/logs.rs"]
 mod logs;
+#[path = "session/refusing.rs"]
+mod refusing;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -20,6 +23,7 @@ use limbic_store::Store;
 use limbic_worker::fake::FakeExecutor;
 use limbic_worker::{Components, ExecuteError, ExitKind, Settings, Timing, WorkerError, run};
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
+use refusing::{Refusals, refusing};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing_subscriber::layer::SubscriberExt;
@@ -458,4 +462,73 @@ async fn a_store_that_takes_nothing_ends_the_worker_and_is_not_the_units_fault()
     assert!(error.to_string().contains("writing data/") && error.to_string().contains("everything committed is kept"), "{error}");
     assert!(matches!(coordinator.outcomes().as_slice(), [(attempt, Outcome::Released(_))] if attempt == "a1"));
     assert!(began.elapsed() < Duration::from_secs(15), "it was waited for, although waiting can't help");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_is_not_begun_where_the_store_does_not_say_whether_it_is_committed() {
+    let world = World::new();
+    let refusals = Arc::new(Refusals { reads: usize::MAX.into(), ..Refusals::default() });
+    let coordinator = FakeCoordinator::start(world.state([1]));
+    let executor = FakeExecutor::default();
+    let executed = executor.executed();
+    let (worker, _stop) = start_on(Some(refusing(&world.store, &refusals)), settings(&coordinator), executor);
+    let error = worker.await.unwrap().unwrap_err();
+    assert_eq!(error.exit_code(), 2, "what is refused from the start is the user's matter: {error}");
+    assert!(error.to_string().contains("reading commit/"), "{error}");
+    assert_eq!((executed.load(Ordering::SeqCst), refusals.refused.load(Ordering::SeqCst)), (0, 1));
+    assert!(matches!(coordinator.outcomes().as_slice(), [(attempt, Outcome::Released(_))] if attempt == "a1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_refuses_for_a_while_is_waited_for() {
+    let world = World::new();
+    let refusals = Arc::new(Refusals::default());
+    let coordinator = FakeCoordinator::start(world.state([1, 2, 3]));
+    let closing = refusals.clone();
+    let first = std::path::Path::new(world.store.url()).join(layout::commit(&unit(1).spec.key(), 0));
+    let executor = FakeExecutor::default().with_fault(move |_, before| {
+        // Writing is refused only once something was written.
+        while before == 1 && !first.exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if before < 2 {
+            closing.reads.store(4, Ordering::SeqCst);
+            closing.writes.store(4 * before, Ordering::SeqCst);
+        }
+        None
+    });
+    let executed = executor.executed();
+    let (worker, _stop) = start_on(Some(refusing(&world.store, &refusals)), settings(&coordinator), executor);
+    assert_eq!(worker.await.unwrap().unwrap(), ExitKind::Finished);
+    assert_eq!(executed.load(Ordering::SeqCst), 3);
+    assert_eq!(refusals.refused.load(Ordering::SeqCst), 12, "{refusals:?}");
+    let outcomes = coordinator.outcomes();
+    assert!(outcomes.len() == 3 && outcomes.iter().all(|(_, outcome)| committed(outcome) == Some(true)), "{outcomes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_worked_and_refuses_for_good_ends_the_worker_for_a_later_try() {
+    // Reads alone, or everything.
+    for writes in [0, usize::MAX] {
+        let world = World::new();
+        let refusals = Arc::new(Refusals::default());
+        let coordinator = FakeCoordinator::start(world.state([1, 2]));
+        let closing = refusals.clone();
+        let executor = FakeExecutor::default().with_fault(move |_, before| {
+            if before == 1 {
+                closing.reads.store(usize::MAX, Ordering::SeqCst);
+                closing.writes.store(writes, Ordering::SeqCst);
+            }
+            None
+        });
+        let mut settings = settings(&coordinator);
+        settings.timing.patience = Duration::from_millis(300);
+        let (worker, _stop) = start_on(Some(refusing(&world.store, &refusals)), settings, executor);
+        let error = worker.await.unwrap().unwrap_err();
+        assert_eq!(error.exit_code(), 75, "{error}");
+        assert!(error.to_string().contains("ExpiredToken"), "{error}");
+        let outcomes = coordinator.outcomes();
+        assert!(outcomes.iter().any(|(attempt, outcome)| attempt == "a2" && matches!(outcome, Outcome::Released(_))), "{outcomes:?}");
+        assert!(outcomes.iter().all(|(_, outcome)| !matches!(outcome, Outcome::Failed(_))), "{outcomes:?}");
+    }
 }

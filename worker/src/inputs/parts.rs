@@ -59,7 +59,7 @@ impl Parts<'_> {
     /// The names of the blocks there are of this generation.
     pub(crate) fn list(&self) -> Vec<String> {
         let folder = layout::parts(&self.unit);
-        let all = self.inputs.read(|store| list(store, folder.clone())).unwrap_or_default();
+        let all = self.inputs.try_to(|store| list(store, folder.clone())).unwrap_or_default();
         self.any.fetch_or(!all.is_empty(), Ordering::Relaxed);
         let ours = all.into_iter().filter(|file| layout::part_generation(file) == Some(self.generation));
         ours.map(|file| file.split('.').next().unwrap_or_default().to_owned()).collect()
@@ -68,7 +68,7 @@ impl Parts<'_> {
     /// A block's bytes, as they were found.
     pub(crate) fn get(&self, name: &str) -> Option<Bytes> {
         let path = layout::part(&self.unit, &layout::part_file(name, self.generation));
-        self.inputs.read(|store| get(store, path.clone())).ok()
+        self.inputs.try_to(|store| get(store, path.clone())).ok()
     }
 
     /// Keeps a block: it is on its way when this returns, and what was on its way before is there.

@@ -36,20 +36,20 @@ impl KeptVerdicts<'_> {
     /// The names of all that is there, the last written first.
     pub(crate) fn names(&self) -> Vec<String> {
         let asked = self.asked;
-        self.inputs.read(|store| async move { store.kept_verdicts(&asked).await }).unwrap_or_default()
+        self.inputs.try_to(|store| async move { store.kept_verdicts(&asked).await }).unwrap_or_default()
     }
 
     /// The bytes of some of it as they were found; what can't be read is left out.
     pub(crate) fn get(&self, names: &[String]) -> Vec<Bytes> {
         let asked = self.asked;
-        let found = self.inputs.read(|store| async move { store.verdicts(&asked, names).await }).unwrap_or_default();
+        let found = self.inputs.try_to(|store| async move { store.verdicts(&asked, names).await }).unwrap_or_default();
         found.into_iter().map(|(_, bytes)| bytes).collect()
     }
 
     /// Keeps verdicts under a name.
     pub(crate) fn put(&self, name: &str, content: &Content) {
         let asked = self.asked;
-        let written = self.inputs.read(|store| {
+        let written = self.inputs.try_to(|store| {
             let content = content.clone();
             async move { store.keep_verdicts(&asked, name, content).await }
         });

@@ -1,5 +1,6 @@
 //! A store that takes its time, counts what is under way, and fails where it is told to.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub(super) enum Fault {
     None,
     /// Every read of a number below this fails.
     Away(usize),
+    /// Reads of these numbers are refused.
+    Refused(Range<usize>),
     /// The read of that number asks the attempt to stop, and it and all later ones are never answered.
     Cancels(usize, Arc<Progress>),
     /// A write is done when it is let through, one for each permit.
@@ -92,6 +95,9 @@ impl ObjectStore for Watched {
         let number = self.begun.fetch_add(1, Ordering::SeqCst);
         match &self.fault {
             Fault::Away(until) if number < *until => return Err(Error::Generic { store: "watched", source: "asked to fail".into() }),
+            Fault::Refused(numbers) if numbers.contains(&number) => {
+                return Err(Error::PermissionDenied { path: location.to_string(), source: "403 ExpiredToken".into() });
+            }
             Fault::Cancels(at, progress) if number >= *at => {
                 progress.cancel();
                 return std::future::pending().await;

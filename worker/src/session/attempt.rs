@@ -15,7 +15,7 @@ use super::{SessionError, Shared};
 use crate::device;
 use crate::execute::{Advice, ExecuteError};
 use crate::inputs::{InputError, Inputs};
-use crate::pause::{freshly, patiently};
+use crate::pause::freshly;
 
 /// A granted unit on its way.
 pub(super) struct Attempt {
@@ -52,7 +52,7 @@ impl Attempt {
         };
         let key = unit.spec.key();
         if let Some(ended) = self.over_already(&key).await {
-            return Computed::Unbegun(ended);
+            return ended;
         }
         tracing::info!(title = %unit.hints.title, worker = %self.shared.settings.id, device = %self.shared.settings.device, "begun");
         let inputs = Inputs::new(
@@ -62,14 +62,15 @@ impl Attempt {
             self.shared.settings.timing,
             self.held.progress.clone(),
         )
+        .out_of(self.shared.proven.clone())
         .in_generations(self.held.generation, generations);
         match self.shared.device.execute(unit, inputs, self.held.progress.clone()).await {
             Ok(computed) => Computed::Output { key, computed },
-            Err(error) => Self::failed(error),
+            Err(error) => self.failed(error),
         }
     }
 
-    fn failed(error: ExecuteError) -> Computed {
+    fn failed(&self, error: ExecuteError) -> Computed {
         if matches!(error, ExecuteError::Cancelled | ExecuteError::Input(InputError::Cancelled)) {
             return Computed::Ended(Outcome::Released);
         }
@@ -77,29 +78,45 @@ impl Attempt {
             tracing::warn!(error = %with_causes(&error), "a dependency is corrupt");
             return Computed::Ended(Outcome::Corrupt { bad: *unit, generation: *generation, error: error.to_string() });
         }
-        tracing::warn!(error = %with_causes(&error), "the unit failed");
         let (message, advice) = (error.to_string(), error.advice());
-        let failed = Outcome::Failed { error: message.clone(), permanent: advice == Advice::Reject };
-        match (advice, error) {
-            (Advice::Leave, ExecuteError::Input(InputError::Store(error))) => {
-                Computed::Leave { outcome: Outcome::Released, error: SessionError::Store(error) }
+        let error = match error {
+            ExecuteError::Input(InputError::Store(error)) if advice == Advice::Leave => {
+                return self.unreadable(error, "the unit's inputs can't be read; it is given back");
             }
-            (Advice::Leave, _) => Computed::Leave { outcome: Outcome::Released, error: SessionError::Device { message } },
-            (Advice::Abort, _) => Computed::Leave { outcome: failed, error: SessionError::Device { message } },
-            (Advice::Retry | Advice::Reject, _) => Computed::Ended(failed),
+            other => other,
+        };
+        tracing::warn!(error = %with_causes(&error), "the unit failed");
+        let failed = Outcome::Failed { error: message.clone(), permanent: advice == Advice::Reject };
+        match advice {
+            Advice::Leave => Computed::Leave { outcome: Outcome::Released, error: SessionError::Device { message } },
+            Advice::Abort => Computed::Leave { outcome: failed, error: SessionError::Device { message } },
+            Advice::Retry | Advice::Reject => Computed::Ended(failed),
         }
     }
 
-    /// The outcome where a commit stands before anything is computed, or where the attempt is to end before the store says.
-    /// A store that is away is waited for, and an answer that came late is asked for again: what is committed must not be
-    /// computed again.
-    async fn over_already(&self, key: &UnitKey) -> Option<Outcome> {
-        let look = patiently(&self.shared.settings.timing, || freshly(|| self.store.commit(key, self.held.generation)));
-        tokio::select! {
+    /// That the store can't be read is not the unit's fault. It is given back, and this worker ends and says why.
+    fn unreadable(&self, error: StoreError, what: &str) -> Computed {
+        tracing::warn!(error = %with_causes(&error), "{what}");
+        let passing = self.shared.proven.reads_again(&error);
+        Computed::Leave { outcome: Outcome::Released, error: SessionError::Store { error: Box::new(error), passing } }
+    }
+
+    /// How it ends where a commit stands before anything is computed, where it is to end before the store says, or where the store
+    /// doesn't say for longer than the patience. A store that is away is waited for, and an answer that came late is asked for
+    /// again: what is committed must not be computed again.
+    async fn over_already(&self, key: &UnitKey) -> Option<Computed> {
+        let shared = &self.shared;
+        let look = shared.proven.reading(&shared.settings.timing, || freshly(|| self.store.commit(key, self.held.generation)));
+        let found = tokio::select! {
             biased;
-            found = look => self.outcome(found),
-            () = self.held.progress.cancellation() => Some(Outcome::Released),
-            () = self.shared.drain.over() => Some(Outcome::Released),
+            found = look => found,
+            () = self.held.progress.cancellation() => return Some(Computed::Unbegun(Outcome::Released)),
+            () = shared.drain.over() => return Some(Computed::Unbegun(Outcome::Released)),
+        };
+        match found {
+            // Something stands there that is no commit: whoever reads the result finds it corrupt, and the coordinator voids it.
+            Err(StoreError::Corrupt { .. }) | Ok(_) => self.outcome(found).map(Computed::Unbegun),
+            Err(error) => Some(self.unreadable(error, "can't see whether the unit is committed; it is given back")),
         }
     }
 
@@ -156,12 +173,12 @@ impl Attempt {
             Err(error) => {
                 tracing::warn!(error = %with_causes(&error), "the store takes nothing");
                 self.end(Outcome::Released, false).await?;
-                Err(SessionError::Store(error))
+                Err(error)
             }
         }
     }
 
-    async fn store(&self, key: UnitKey, computed: device::Computed) -> Result<Outcome, StoreError> {
+    async fn store(&self, key: UnitKey, computed: device::Computed) -> Result<Outcome, SessionError> {
         if let Some(ended) = self.committed_already(&key).await {
             return Ok(ended);
         }
@@ -174,7 +191,7 @@ impl Attempt {
             device: &settings.device,
             computed,
         };
-        let publish = Publish { store: &self.store, timing: &settings.timing };
+        let publish = Publish { store: &self.store, timing: &settings.timing, proven: &self.shared.proven };
         // Uploads stop when the coordinator says so; a create that is on its way does not.
         let artifacts = tokio::select! {
             biased;

@@ -245,6 +245,19 @@ fn a_store_that_is_away_is_waited_for_by_each_read_and_is_no_units_fault() {
 }
 
 #[test]
+fn what_is_refused_after_it_was_read_is_waited_for_and_is_no_units_fault() {
+    // When headers are read all commits have been.
+    let headers = SHARDS + 1;
+    let world = World::new(|_| Fault::Refused(headers..headers + 2 * AT_ONCE));
+    assert_eq!(read(&world.inputs(0), &units()).unwrap().len(), SHARDS * ROWS);
+    for from in [0, headers] {
+        let world = World::new(|_| Fault::Refused(from..usize::MAX));
+        let error = read(&world.patient(0, Duration::from_millis(10)), &units()).unwrap_err();
+        assert!(matches!(error, InputError::Store(StoreError::Io { .. })) && error.advice() == Advice::Leave, "{error:?}");
+    }
+}
+
+#[test]
 fn a_cancelled_attempt_begins_no_further_read() {
     // While commits are read, while headers are, while tensors are.
     for at in [SHARDS / 2, SHARDS + SHARDS / 2, 2 * SHARDS + SHARDS / 2] {
