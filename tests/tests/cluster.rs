@@ -280,7 +280,7 @@ fn a_coordinator_that_ends_when_complete_ends_although_workers_stay() {
 }
 
 #[test]
-fn a_second_sigterm_ends_a_draining_worker_at_once() {
+fn a_second_sigterm_changes_nothing_and_a_second_ctrl_c_ends_a_draining_worker_at_once() {
     let sandbox = sandbox();
     sandbox.small(&[("hidden: 8", "hidden: 64, epochs: 1000000"), ("limit: 210", "limit: 70")]);
     let listen = format!("127.0.0.1:{}", port());
@@ -298,10 +298,12 @@ fn a_second_sigterm_ends_a_draining_worker_at_once() {
         let status = sandbox.json(&["status", &id, "--coordinator", &url, "--json"]);
         status["workers"].to_string().contains("fit tiny")
     });
-    worker.signal(libc::SIGTERM);
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    assert!(worker.runs(), "it drains");
-    worker.signal(libc::SIGTERM);
+    for signal in [libc::SIGTERM, libc::SIGTERM, libc::SIGINT] {
+        worker.signal(signal);
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        assert!(worker.runs(), "it drains");
+    }
+    worker.signal(libc::SIGINT);
     let asked = std::time::Instant::now();
     assert_eq!(worker.wait(), Some(130));
     assert!(asked.elapsed() < std::time::Duration::from_secs(2));

@@ -218,13 +218,19 @@ fn work(settings: Settings, executor: Box<dyn Executor>, fits: Option<Box<dyn Ex
     Ok(ended)
 }
 
-/// Resolves at the first SIGTERM or ctrl-c; the second one ends the process at once.
+/// Resolves at the first SIGTERM or ctrl-c. Who presses ctrl-c a second time has the process end at once; a further SIGTERM changes
+/// nothing, for whoever ends a whole group of processes sends one to each, and a script among them passes its own on.
 async fn stop_signal() {
     let mut signals = Signals::new();
-    signals.next().await;
+    let mut interrupted = signals.next().await;
     tokio::spawn(async move {
-        signals.next().await;
-        std::process::exit(130);
+        loop {
+            let again = signals.next().await;
+            if again && interrupted {
+                std::process::exit(130);
+            }
+            interrupted |= again;
+        }
     });
 }
 
@@ -232,30 +238,41 @@ async fn stop_signal() {
 struct Signals {
     #[cfg(unix)]
     terminate: Option<tokio::signal::unix::Signal>,
+    #[cfg(unix)]
+    interrupt: Option<tokio::signal::unix::Signal>,
 }
 
+#[cfg(unix)]
 impl Signals {
     fn new() -> Signals {
-        Signals {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok(),
-        }
+        use tokio::signal::unix::{SignalKind, signal};
+        Signals { terminate: signal(SignalKind::terminate()).ok(), interrupt: signal(SignalKind::interrupt()).ok() }
     }
 
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        let terminate = async {
-            match &mut self.terminate {
-                Some(terminate) => drop(terminate.recv().await),
+    /// Waits for the next one: whether it was ctrl-c.
+    async fn next(&mut self) -> bool {
+        async fn came(signal: &mut Option<tokio::signal::unix::Signal>) {
+            match signal {
+                Some(signal) => drop(signal.recv().await),
                 None => std::future::pending().await,
             }
-        };
-        #[cfg(not(unix))]
-        let terminate = std::future::pending::<()>();
-        tokio::select! {
-            () = terminate => {}
-            _ = tokio::signal::ctrl_c() => {}
         }
+        tokio::select! {
+            () = came(&mut self.terminate) => false,
+            () = came(&mut self.interrupt) => true,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Signals {
+        Signals {}
+    }
+
+    async fn next(&mut self) -> bool {
+        let _ = tokio::signal::ctrl_c().await;
+        true
     }
 }
 
