@@ -12,6 +12,7 @@ use limbic_proto::wire::{
 };
 use limbic_store::pauses::Pauses;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
@@ -65,6 +66,31 @@ pub fn endpoint(settings: &Settings) -> Result<Endpoint, SettingsError> {
         .keep_alive_while_idle(true))
 }
 
+/// How long nothing more is said of a call that is tried again and again.
+const TOLD: Duration = Duration::from_secs(60);
+
+/// The tries of one call.
+struct Tries {
+    pauses: Pauses,
+    /// When a failure was said last.
+    told: Option<Instant>,
+}
+
+impl Tries {
+    fn new(timing: &Timing) -> Tries {
+        Tries { pauses: timing.pauses(), told: None }
+    }
+
+    /// Whether a failure is to be said: the first one, and then one a minute.
+    fn worth_telling(&mut self) -> bool {
+        let telling = self.told.is_none_or(|told| told.elapsed() >= TOLD);
+        if telling {
+            self.told = Some(Instant::now());
+        }
+        telling
+    }
+}
+
 /// The wire to one coordinator.
 pub(super) struct Link {
     url: String,
@@ -106,7 +132,7 @@ impl Link {
         if let Some(newer) = newer() {
             return Ok(newer);
         }
-        let mut pauses = self.timing.pauses();
+        let mut tries = Tries::new(&self.timing);
         let answer = loop {
             let request = RegisterRequest {
                 protocol: PROTOCOL,
@@ -130,7 +156,7 @@ impl Link {
                     let (url, message) = (self.url.clone(), status.message().to_owned());
                     return Err(SessionError::Refused { url, message, software: SOFTWARE, protocol: PROTOCOL });
                 }
-                Err(status) => self.again(&mut pauses, "register", &status).await?,
+                Err(status) => self.again(&mut tries, "register", &status).await?,
             }
         };
         let turn = self.registered().map_or(0, |r| r.turn + 1);
@@ -144,7 +170,7 @@ impl Link {
     /// Asks for a unit until there is an answer.
     pub(super) async fn lease(&self, loaded: Vec<Digest>) -> Result<Leased, SessionError> {
         let loaded_models: Vec<String> = loaded.iter().map(Digest::hex).collect();
-        let mut pauses = self.timing.pauses();
+        let mut tries = Tries::new(&self.timing);
         loop {
             let registered = self.register(None).await?;
             let wait_ms = u32::try_from(self.timing.poll.as_millis()).unwrap_or(u32::MAX);
@@ -160,7 +186,7 @@ impl Link {
                     });
                 }
                 Err(status) => {
-                    self.again(&mut pauses, "lease", &status).await?;
+                    self.again(&mut tries, "lease", &status).await?;
                     self.renew_if_stale(&status, registered.turn).await?;
                 }
             }
@@ -177,7 +203,7 @@ impl Link {
     ///
     /// A coordinator that stays away is no error here: a commit stands in the store all the same.
     pub(super) async fn report(&self, held: &Held, outcome: Outcome) -> Result<(), SessionError> {
-        let mut pauses = self.timing.pauses();
+        let mut tries = Tries::new(&self.timing);
         let result = loop {
             let turn = self.registered().map_or(0, |r| r.turn);
             let request = ReportRequest {
@@ -193,7 +219,7 @@ impl Link {
                     break Ok(());
                 }
                 Err(status) => {
-                    if let Err(error) = self.again(&mut pauses, "report", &status).await {
+                    if let Err(error) = self.again(&mut tries, "report", &status).await {
                         break Err(error);
                     }
                     if let Err(error) = self.renew_if_stale(&status, turn).await {
@@ -214,13 +240,24 @@ impl Link {
         Ok(())
     }
 
-    /// Waits before another try, or gives up.
-    async fn again(&self, pauses: &mut Pauses, what: &str, status: &Status) -> Result<(), SessionError> {
-        tracing::debug!(what, code = ?status.code(), error = %status.message(), "no answer; trying again");
-        if pauses.wait().await {
+    /// Waits before another try, or gives up. What is tried again for minutes is said, but not at every try.
+    async fn again(&self, tries: &mut Tries, what: &str, status: &Status) -> Result<(), SessionError> {
+        let (url, code, error) = (&self.url, status.code(), status.message());
+        if tries.worth_telling() {
+            let patience = self.timing.patience.as_secs();
+            tracing::warn!(
+                what,
+                ?code,
+                error,
+                "the coordinator at {url} doesn't answer; trying again for up to {patience} s (--coordinator, --patience)"
+            );
+        } else {
+            tracing::debug!(what, ?code, error, "no answer; trying again");
+        }
+        if tries.pauses.wait().await {
             return Ok(());
         }
-        Err(SessionError::Lost { url: self.url.clone(), seconds: pauses.seconds(), message: format!("{what}: {}", status.message()) })
+        Err(SessionError::Lost { url: url.clone(), seconds: tries.pauses.seconds(), message: format!("{what}: {error}") })
     }
 
     async fn within<T>(&self, time: Duration, call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {
@@ -228,5 +265,29 @@ impl Link {
             Ok(answer) => answer.map(tonic::Response::into_inner),
             Err(_) => Err(Status::deadline_exceeded(format!("no answer within {} s", time.as_secs()))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_call_that_fails_for_long_the_first_failure_is_told_and_one_a_minute() {
+        let timing = Timing::default();
+        let mut tries = Tries::new(&timing);
+        let mut told = Vec::new();
+        let began = Instant::now();
+        loop {
+            if tries.worth_telling() {
+                told.push(began.elapsed().as_secs());
+            }
+            if !tries.pauses.wait().await {
+                break;
+            }
+        }
+        assert_eq!(told[0], 0, "who has mistyped --coordinator sees it at once");
+        assert!((8..=11).contains(&told.len()), "{told:?}");
+        assert!(told.windows(2).all(|pair| (60..=80).contains(&(pair[1] - pair[0]))), "{told:?}");
     }
 }
