@@ -141,17 +141,23 @@ fn the_scripts_for_slurm_lead_and_compute_a_sweep() {
         std::os::unix::fs::symlink(program, bin.join(name)).unwrap();
     }
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    let job = |script: &str| {
+    let command = |script: &str| {
         let mut command = std::process::Command::new("bash");
         command.arg(Sandbox::repository().join("deploy/slurm").join(script)).current_dir(sandbox.path(""));
         command.env("PATH", &path).env("LIMBIC_STORE", sandbox.path("store")).env("LIMBIC_ADDRESS", sandbox.path("address"));
         command.env("SLURM_JOB_ID", std::process::id().to_string()).env("SLURM_CPUS_PER_TASK", "1");
-        command.spawn().unwrap()
+        command
     };
+    let job = |script: &str| command(script).spawn().unwrap();
     let terminate = |job: &std::process::Child| {
         let sent = std::process::Command::new("kill").args(["-TERM", &job.id().to_string()]).status().unwrap();
         assert!(sent.success());
     };
+    let alone = command("worker.sbatch").env("LIMBIC_PATIENCE", "1").output().unwrap();
+    let said = String::from_utf8_lossy(&alone.stderr);
+    let address = sandbox.path("address").display().to_string();
+    assert!(alone.status.code() == Some(75), "nobody waits for ever for a coordinator: {said}");
+    assert!(said.contains("waiting up to 1 s") && said.contains("start coordinator.sbatch") && said.contains(&address), "{said}");
     let mut workers = [job("worker.sbatch"), job("worker.sbatch")];
     let mut coordinator = job("coordinator.sbatch");
     let mut url = String::new();
