@@ -25,6 +25,7 @@ use limbic_proto::key::{Digest, UnitKey};
 use limbic_proto::layout;
 use limbic_proto::rows::{Rows, RowsError};
 use limbic_proto::unit::ModelIdentity;
+use limbic_store::hub::HubError;
 use limbic_store::model::{ModelError, Need};
 use limbic_store::{ModelFiles, Store, StoreError};
 
@@ -94,6 +95,8 @@ impl InputError {
             InputError::Store(error) if !error.not_found() && !matches!(error, StoreError::Corrupt { .. }) => Advice::Leave,
             InputError::Cancelled | InputError::Store(_) | InputError::RowsDigest { .. } | InputError::Corrupt { .. } => Advice::Retry,
             InputError::Rows(_) | InputError::Artifact { .. } => Advice::Reject,
+            // Whoever waits for the hub can't be called back: only a new process can ask again.
+            InputError::Model(ModelError::Hub(HubError::Silent { .. })) => Advice::Leave,
             // Another worker may have the folder, or the hub may be back.
             InputError::Model(ModelError::File { .. } | ModelError::Hub(_)) => Advice::Retry,
             InputError::Model(_) => Advice::Reject,

@@ -67,6 +67,12 @@ pub enum SessionError {
         /// Whether it may do later what it doesn't now, since it was out of reach or did such for this worker before.
         passing: bool,
     },
+    /// A model doesn't come, and another process has to ask for it.
+    #[error("{message}; this worker ends, and its unit is another's now")]
+    Model {
+        /// What happened.
+        message: String,
+    },
     /// The device can't compute any more.
     #[error("the device is of no more use: {message}")]
     Device {
@@ -81,7 +87,7 @@ impl SessionError {
         match self {
             SessionError::Refused { .. } => true,
             SessionError::Store { passing, .. } => !passing,
-            SessionError::Lost { .. } | SessionError::Device { .. } => false,
+            SessionError::Lost { .. } | SessionError::Model { .. } | SessionError::Device { .. } => false,
         }
     }
 }

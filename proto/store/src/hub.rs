@@ -1,15 +1,17 @@
 //! Files on the Hugging Face hub, with the revision pinned to a commit.
 
 mod room;
+mod silence;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use hf_hub::api::sync::{ApiBuilder, ApiRepo};
+use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Repo, RepoType};
 
 pub use room::make_room;
+use silence::{SILENCE, unless_silent};
 
 /// Why the hub can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +28,16 @@ pub enum HubError {
         id: String,
         /// What the hub said.
         message: String,
+    },
+    /// The hub was reached, and brings nothing more.
+    #[error(
+        "{id}: the hub has brought nothing for {seconds} s; start again: what has come is kept, and the rest is fetched (is the network well?)"
+    )]
+    Silent {
+        /// What was asked for.
+        id: String,
+        /// For how long.
+        seconds: u64,
     },
 }
 
@@ -67,9 +79,24 @@ impl fmt::Display for HubId {
 }
 
 impl HubId {
-    fn error(&self) -> impl Fn(hf_hub::api::sync::ApiError) -> HubError {
+    fn error(&self) -> impl Fn(ApiError) -> HubError {
         let id = self.to_string();
         move |e| HubError::Api { id: id.clone(), message: e.to_string() }
+    }
+
+    fn kind(&self) -> RepoType {
+        if self.dataset { RepoType::Dataset } else { RepoType::Model }
+    }
+
+    /// Asks the hub, for as long as files in the repository's cache grow.
+    fn ask<T: Send + 'static>(
+        &self,
+        repo: ApiRepo,
+        ask: impl FnOnce(ApiRepo) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, HubError> {
+        let come = || room::bytes_of(&self.repository, self.kind());
+        let answer = unless_silent(SILENCE, come, move || ask(repo));
+        answer.ok_or_else(|| HubError::Silent { id: self.to_string(), seconds: SILENCE.as_secs() })?.map_err(self.error())
     }
 
     fn repo(&self) -> Result<ApiRepo, HubError> {
@@ -81,8 +108,7 @@ impl HubId {
             builder = builder.with_token(Some(token));
         }
         let api = builder.build().map_err(self.error())?;
-        let kind = if self.dataset { RepoType::Dataset } else { RepoType::Model };
-        Ok(api.repo(Repo::with_revision(self.repository.clone(), kind, self.revision.clone())))
+        Ok(api.repo(Repo::with_revision(self.repository.clone(), self.kind(), self.revision.clone())))
     }
 
     /// The same id with its revision pinned to a commit, and the repository's file names.
@@ -90,7 +116,7 @@ impl HubId {
     /// # Errors
     /// The hub can't be reached or has no such repository or revision.
     pub fn pin(&self) -> Result<(HubId, Vec<String>), HubError> {
-        let info = self.repo()?.info().map_err(self.error())?;
+        let info = self.ask(self.repo()?, |repo| repo.info())?;
         let files = info.siblings.into_iter().map(|s| s.rfilename).collect();
         Ok((HubId { revision: info.sha, ..self.clone() }, files))
     }
@@ -109,7 +135,8 @@ impl HubId {
     /// # Errors
     /// The hub can't be reached or has no such file.
     pub fn get(&self, file: &str) -> Result<PathBuf, HubError> {
-        self.repo()?.get(file).map_err(self.error())
+        let file = file.to_owned();
+        self.ask(self.repo()?, move |repo| repo.get(&file))
     }
 }
 

@@ -87,10 +87,13 @@ impl Attempt {
         };
         tracing::warn!(error = %with_causes(&error), "the unit failed");
         let failed = Outcome::Failed { error: message.clone(), permanent: advice == Advice::Reject };
-        match advice {
-            Advice::Leave => Computed::Leave { outcome: Outcome::Released, error: SessionError::Device { message } },
-            Advice::Abort => Computed::Leave { outcome: failed, error: SessionError::Device { message } },
-            Advice::Retry | Advice::Reject => Computed::Ended(failed),
+        match (advice, error) {
+            (Advice::Leave, ExecuteError::Input(InputError::Model(_))) => {
+                Computed::Leave { outcome: Outcome::Released, error: SessionError::Model { message } }
+            }
+            (Advice::Leave, _) => Computed::Leave { outcome: Outcome::Released, error: SessionError::Device { message } },
+            (Advice::Abort, _) => Computed::Leave { outcome: failed, error: SessionError::Device { message } },
+            (Advice::Retry | Advice::Reject, _) => Computed::Ended(failed),
         }
     }
 

@@ -57,6 +57,12 @@ fn within(cache: &Path, used: &OsStr, limit: u64) -> io::Result<Vec<PathBuf>> {
     Ok(gone)
 }
 
+/// The bytes of a repository in the hub's cache, those of a file under way among them.
+pub(super) fn bytes_of(repository: &str, kind: RepoType) -> u64 {
+    let folder = Repo::new(repository.to_owned(), kind).folder_name();
+    bytes(&Cache::from_env().path().join(folder)).unwrap_or(0)
+}
+
 /// The bytes of a folder's files. The names under `snapshots/` are links to them.
 fn bytes(folder: &Path) -> io::Result<u64> {
     let mut sum = 0;
