@@ -151,7 +151,7 @@ pub fn main() -> ExitCode {
     let alone = false;
     let filter = match cli.command {
         // A command that works alone says at its end which attempts failed, so it doesn't log them one by one.
-        _ if alone => "warn,limbic::service::workers=error",
+        _ if alone => "warn,limbic::service::workers=error,limbic::coordinator::told=error",
         // Whoever reads the log of a server wants to know what came and went.
         Command::Coordinator(_) => "warn,limbic=info",
         _ => "warn",

@@ -7,6 +7,7 @@ mod chain;
 mod ledger;
 mod release;
 mod task;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -67,6 +67,11 @@ async fn voided(store: &Store, unit: &UnitKey, before: u32) -> Result<Vec<Voided
     Ok(all)
 }
 
+/// How much of a budget is spent: `2 of 3`, or `2` where nobody said how large it is.
+pub fn of_budget(spent: u32, budget: u32) -> String {
+    if budget == 0 { spent.to_string() } else { format!("{spent} of {budget}") }
+}
+
 /// One unit for people.
 pub fn in_words(unit: &ShownUnit) -> String {
     let ShownUnit { view, commit, voided, released, logs } = unit;
@@ -77,8 +82,13 @@ pub fn in_words(unit: &ShownUnit) -> String {
         "units     reads {} ({} done), read by {} ({} done)\n",
         view.dependencies.total, view.dependencies.committed, view.dependants.total, view.dependants.committed
     );
-    text +=
-        &format!("budgets   {} failed, {} lost, {} found corrupt; generation {}\n", view.fails, view.losses, view.voids, view.generation);
+    text += &format!(
+        "budgets   {} failed, {} lost, {} found corrupt; generation {}\n",
+        of_budget(view.fails, view.fail_budget),
+        of_budget(view.losses, view.lost_budget),
+        of_budget(view.voids, view.fail_budget),
+        view.generation
+    );
     if let Some(error) = &view.error {
         text += &format!("error     {error}\n");
     }

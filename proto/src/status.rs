@@ -87,6 +87,12 @@ pub struct UnitView {
     pub losses: u32,
     /// How often its result was found corrupt.
     pub voids: u32,
+    /// So many failed attempts, or results found corrupt, spend its budget; 0 where an older release didn't say.
+    #[serde(default)]
+    pub fail_budget: u32,
+    /// So many lost attempts do; 0 where an older release didn't say.
+    #[serde(default)]
+    pub lost_budget: u32,
     /// Why it is quarantined.
     pub error: Option<String>,
     /// Attempts that ended badly, oldest first, then those that run. (What was committed is in its commit.)

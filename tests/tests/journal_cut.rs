@@ -118,7 +118,7 @@ impl World {
                     self.stood.push(Stood::Released(unit, generation));
                 }
                 Action::Grant { worker, unit, attempt, generation, .. } => self.attempt(worker, unit, attempt, generation),
-                Action::CancelAttempt { .. } | Action::Changed { .. } => {}
+                Action::CancelAttempt { .. } | Action::Silent { .. } | Action::Changed { .. } => {}
             }
         }
     }

@@ -326,10 +326,21 @@ impl Machine {
         while let Some(lease) = self.leases.pop_expired(self.now) {
             self.lose(lease);
         }
-        let (now, ttl) = (self.now, self.settings.lease_ttl);
-        self.workers.retain(|_, worker| worker.seen + ttl > now);
+        let now = self.now;
+        self.forget_silent();
         for sweep in self.sweeps.values_mut() {
             sweep.advance(now);
+        }
+    }
+
+    /// Forgets workers that were silent for as long as a lease lasts. Of one that drained nothing else was expected.
+    fn forget_silent(&mut self) {
+        let silent = |worker: &Worker| worker.seen + self.settings.lease_ttl <= self.now;
+        let gone: Vec<WorkerId> = self.workers.iter().filter(|(_, worker)| silent(worker)).map(|(id, _)| id.clone()).collect();
+        for id in gone {
+            if self.workers.remove(&id).is_some_and(|worker| !worker.draining) {
+                self.actions.push_back(Action::Silent { worker: id });
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::ledger::{self, Note};
 use super::release::{self, Wish};
-use super::{LOOK, Options, chain};
+use super::{LOOK, Options, chain, told};
 use crate::chains::Chains;
 use crate::failure::Failure;
 use crate::journal::Journal;
@@ -299,6 +299,10 @@ impl Task {
                     }
                     Action::Append { .. } => unreachable!("records have gone to the journals"),
                     Action::CancelAttempt { worker, attempt } => self.cancels.entry(worker).or_default().push(attempt),
+                    Action::Silent { worker } => {
+                        let missed = !(self.dismissed.contains(&worker) || self.finished());
+                        told::silent(&worker, missed);
+                    }
                     Action::Changed { sweep } => self.log(sweep),
                 }
             }
@@ -318,7 +322,8 @@ impl Task {
     fn log(&mut self, sweep: SweepId) {
         let state = self.machine.state(&sweep).expect("what changed is open");
         if self.states.insert(sweep.clone(), state) != Some(state) {
-            tracing::info!(%sweep, "{}", state.word());
+            let status = self.machine.status(self.now(), &sweep).expect("what changed is open");
+            told::standing(&status);
         }
     }
 
@@ -328,7 +333,10 @@ impl Task {
         let (mut records, mut others) = (BTreeMap::<SweepId, Vec<Record>>::new(), Vec::new());
         while let Some(action) = self.machine.poll_action() {
             match action {
-                Action::Append { sweep, record } => records.entry(sweep).or_default().push(record),
+                Action::Append { sweep, record } => {
+                    told::record(&self.machine, &sweep, &record);
+                    records.entry(sweep).or_default().push(record);
+                }
                 action => others.push(action),
             }
         }

@@ -145,7 +145,8 @@ impl Workers for WorkersService {
             Some(Outcome::Committed(c)) => Event::Committed { worker, sweep, unit, attempt, generation, mine: c.mine, tokens: c.tokens },
             Some(Outcome::Failed(f)) => {
                 let error = cut(f.error);
-                tracing::warn!(%worker, unit = %unit.short(), %attempt, %error, "attempt failed");
+                // What counts is logged where it is decided.
+                tracing::debug!(%worker, unit = %unit.short(), %attempt, %error, "told that an attempt failed");
                 Event::Failed { worker, unit, attempt, error, permanent: f.permanent }
             }
             Some(Outcome::Corrupt(c)) => {

@@ -140,6 +140,7 @@ async fn work(store: &Store, machine: &mut Machine, journal: &mut Journal, worke
                 | Action::Split { .. }
                 | Action::Release { .. }
                 | Action::CancelAttempt { .. }
+                | Action::Silent { .. }
                 | Action::Changed { .. } => {}
             }
         }

@@ -330,7 +330,7 @@ impl World<'_> {
                     stands.push(Event::Divided { unit, generation, stands: true });
                 }
                 Action::Release { unit, .. } => drop(released.insert(unit)),
-                Action::Changed { .. } => {}
+                Action::Silent { .. } | Action::Changed { .. } => {}
             }
         }
         let minutes = &mut self.outcome.minutes;

@@ -327,6 +327,12 @@ pub enum Action {
         /// The attempt.
         attempt: String,
     },
+    /// A worker that had not said that it leaves was silent for as long as a lease lasts, and is counted on no longer: tell
+    /// whoever watches. One that lives after all registers again.
+    Silent {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// The sweep's counts or state changed: tell whoever watches.
     Changed {
         /// The sweep.

@@ -25,6 +25,8 @@ impl Machine {
             fails: slot.fails,
             losses: slot.losses,
             voids: slot.voids,
+            fail_budget: self.settings.fail_budget,
+            lost_budget: self.settings.lost_budget,
             error: slot.quarantined.clone().filter(|_| !slot.committed),
             attempts: self.attempts(sweep, unit),
             dependencies: done(dependencies.iter().map(|key| sweep.slot(key).is_some_and(|slot| slot.phase.done()))),

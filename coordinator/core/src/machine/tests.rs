@@ -37,6 +37,8 @@ struct Bench {
     /// All records but those of epochs.
     journal: Vec<Record>,
     cancelled: Vec<String>,
+    /// Workers that were said to be silent.
+    silent: Vec<WorkerId>,
     grants: VecDeque<Granted>,
     /// The highest link of each chain in the store.
     store: BTreeMap<UnitKey, u32>,
@@ -84,6 +86,7 @@ impl Bench {
             epoch: 1,
             journal: Vec::new(),
             cancelled: Vec::new(),
+            silent: Vec::new(),
             grants: VecDeque::new(),
             store: BTreeMap::new(),
             voids: VecDeque::new(),
@@ -189,6 +192,7 @@ impl Bench {
                 Action::Release { unit, generation } => self.releases.push((unit, generation)),
                 Action::Append { record, .. } => self.journal.push(record),
                 Action::CancelAttempt { attempt, .. } => self.cancelled.push(attempt),
+                Action::Silent { worker } => self.silent.push(worker),
                 Action::Changed { .. } => {}
             }
         }

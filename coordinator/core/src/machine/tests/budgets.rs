@@ -19,6 +19,7 @@ fn a_lease_ends_at_its_ttl_to_the_millisecond() {
     let lost = Record::Lost { unit: granted.held.unit, attempt: "s-e1-1".into(), worker: "w".into() };
     assert_eq!(bench.journal, [lost]);
     assert!(!bench.machine.known(&"w".into()), "it was silent for as long");
+    assert_eq!(bench.silent, [WorkerId::from("w")], "and that is said");
     let again = bench.grant("w").unwrap();
     assert_eq!(again.held.unit, granted.held.unit, "plan order");
     assert_ne!(again.held.attempt, granted.held.attempt);

@@ -108,6 +108,8 @@ fn draining_workers_are_no_hope() {
     drain(&mut bench, Vec::new());
     assert!(waiting(&bench)[0].ends_with("a worker: none is connected"), "it has left");
     assert!(bench.status().workers.is_empty());
+    bench.pass(secs(61), &[]);
+    assert!(!bench.machine.known(&"w".into()) && bench.silent.is_empty(), "who has said that it leaves is missed by nobody");
 }
 
 #[test]

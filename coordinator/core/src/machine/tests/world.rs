@@ -475,6 +475,10 @@ impl World {
                     self.releases.push_back((*unit, *generation));
                 }
                 Action::Changed { sweep } => assert!(self.machine.sweeps.contains_key(sweep)),
+                Action::Silent { worker } => {
+                    let registers = matches!(event, Some(Event::Register { worker: new, .. }) if new == worker);
+                    assert!(registers || !self.machine.known(worker), "who is silent is forgotten");
+                }
             }
             self.trace.push(action);
         }
@@ -679,6 +683,7 @@ fn worlds_are_eventful() {
                 Action::Grant { .. } => "grant",
                 Action::CancelAttempt { .. } => "cancelled attempt",
                 Action::Changed { .. } => "change",
+                Action::Silent { .. } => "silent worker",
                 Action::Void { .. } => "void",
                 Action::Split { .. } => "split",
                 Action::Release { .. } => "release",
@@ -713,6 +718,7 @@ fn worlds_are_eventful() {
         "read too late",
         "asked again",
         "change",
+        "silent worker",
         "failure",
         "loss",
         "quarantine",
