@@ -4,6 +4,7 @@
 //! wait for one, and its records to each sweep's journal. It never waits for the store or the network itself.
 
 mod chain;
+mod clock;
 mod ledger;
 mod release;
 mod task;

@@ -2,6 +2,8 @@
 
 #[path = "decisions/cancel.rs"]
 mod cancel;
+#[path = "decisions/lost.rs"]
+mod lost;
 
 use std::time::Duration;
 

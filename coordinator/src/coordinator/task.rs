@@ -13,8 +13,8 @@ use limbic_proto::unit::Versions;
 use limbic_proto::wire::{Grant, LeaseResponse, Token};
 use limbic_store::Store;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
+use super::clock::Clock;
 use super::ledger::{self, Note};
 use super::release::{self, Wish};
 use super::{LOOK, Options, chain, told};
@@ -65,7 +65,7 @@ pub(super) struct Task {
     store: Store,
     dismiss_workers: bool,
     session: u64,
-    start: Instant,
+    clock: Clock,
     /// Workers that wait for a unit.
     waiting: BTreeMap<WorkerId, Waiting>,
     /// Workers that were told that there is no more to do, and have not asked since.
@@ -118,13 +118,14 @@ impl Task {
     pub fn new(store: Store, options: Options, session: u64) -> Task {
         let (releases, wishes) = mpsc::unbounded_channel();
         tokio::spawn(release::release(store.clone(), wishes));
+        let clock = Clock::new(options.machine.heartbeat);
         Task {
             releases,
             machine: Machine::new(options.machine),
             store,
             dismiss_workers: options.dismiss_workers,
             session,
-            start: Instant::now(),
+            clock,
             waiting: BTreeMap::new(),
             dismissed: BTreeSet::new(),
             cancels: BTreeMap::new(),
@@ -140,7 +141,8 @@ impl Task {
     /// Runs until every handle is gone, or until a journal says that another coordinator leads.
     pub async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>, fatal: oneshot::Sender<Failure>) {
         loop {
-            let deadline = self.machine.poll_deadline().map_or(Duration::from_secs(3600), |d| d.saturating_sub(self.now()));
+            let (now, nap) = (self.now(), self.clock.nap());
+            let sleep = self.machine.poll_deadline().map_or(nap, |due| due.saturating_sub(now).min(nap));
             tokio::select! {
                 // In this order: an end of the lead first, and what the store carried out before new wishes.
                 biased;
@@ -156,14 +158,14 @@ impl Task {
                     Some(command) => self.command(command),
                     None => return,
                 },
-                () = tokio::time::sleep(deadline) => self.handle(Event::Tick),
+                () = tokio::time::sleep(sleep) => self.handle(Event::Tick),
             }
             self.act();
         }
     }
 
-    fn now(&self) -> Duration {
-        self.start.elapsed()
+    fn now(&mut self) -> Duration {
+        self.clock.now()
     }
 
     fn handle(&mut self, event: Event) {
@@ -216,7 +218,10 @@ impl Task {
                 self.act();
                 let _ = reply.send(self.cancels.remove(&worker).unwrap_or_default());
             }
-            Command::Status { sweep, reply } => drop(reply.send(self.machine.status(self.now(), &SweepId(sweep)))),
+            Command::Status { sweep, reply } => {
+                let now = self.now();
+                drop(reply.send(self.machine.status(now, &SweepId(sweep))));
+            }
             Command::List { reply } => {
                 let now = self.now();
                 drop(reply.send(self.machine.sweeps().filter_map(|id| self.machine.status(now, id)).collect()));
@@ -225,7 +230,10 @@ impl Task {
                 let found = self.machine.plan(&sweep).ok_or_else(|| Failure::user(format_args!("sweep {sweep} is not open")));
                 let _ = reply.send(found.and_then(|plan| show::meant(plan, self.machine.units(&sweep), &wanted)));
             }
-            Command::Show { sweep, unit, reply } => drop(reply.send(self.machine.show(self.now(), &sweep, &unit))),
+            Command::Show { sweep, unit, reply } => {
+                let now = self.now();
+                drop(reply.send(self.machine.show(now, &sweep, &unit)));
+            }
             Command::Inputs { sweep, unit, reply } => drop(reply.send(self.machine.inputs(&sweep, &unit))),
             Command::Extend { sweep, chains, done } => {
                 let id = SweepId(sweep.id.clone());
@@ -234,7 +242,8 @@ impl Task {
                 if self.revisions.get(&id).is_some_and(|led| *led < revision) {
                     self.revisions.insert(id.clone(), revision);
                     chains.events().for_each(|event| self.handle(event));
-                    self.machine.extend_sweep(self.now(), &id, sweep.plan, chains.links);
+                    let now = self.now();
+                    self.machine.extend_sweep(now, &id, sweep.plan, chains.links);
                 }
                 let _ = done.send(());
             }
@@ -261,7 +270,8 @@ impl Task {
         let name = sweep.name().to_owned();
         chains.events().for_each(|event| self.handle(event));
         let opening = machine::Opening { id, name, plan: sweep.plan, epoch, committed: chains.links, history };
-        self.machine.open_sweep(self.now(), opening);
+        let now = self.now();
+        self.machine.open_sweep(now, opening);
     }
 
     /// Whether all is done and every worker that doesn't leave anyway was told so.
@@ -322,7 +332,8 @@ impl Task {
     fn log(&mut self, sweep: SweepId) {
         let state = self.machine.state(&sweep).expect("what changed is open");
         if self.states.insert(sweep.clone(), state) != Some(state) {
-            let status = self.machine.status(self.now(), &sweep).expect("what changed is open");
+            let now = self.now();
+            let status = self.machine.status(now, &sweep).expect("what changed is open");
             told::standing(&status);
         }
     }
