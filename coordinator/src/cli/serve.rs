@@ -31,7 +31,7 @@ pub struct CoordinatorArgs {
     /// Seconds that a lease lasts without a heartbeat.
     #[arg(long, value_name = "S", default_value_t = 60.0)]
     lease_ttl: f64,
-    /// Seconds that the store may be out of reach at the start before the coordinator gives up. (Later it waits for ever.)
+    /// Seconds that the store may be out of reach at the start before the coordinator gives up. (Later, one that fails for ten minutes without a break ends it with exit code 75, so that it is started again.)
     #[arg(long, value_name = "S", default_value_t = 600, env = "LIMBIC_PATIENCE")]
     patience: u64,
     /// Ends once every sweep is complete and every worker was told so; workers started with --exit-when-finished leave, too.
