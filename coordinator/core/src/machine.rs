@@ -14,7 +14,8 @@
 //! - Activations that everything that reads them has read are released where every sweep that has the unit wants that. A unit
 //!   that reads them later is not granted before they are computed again, in the next generation.
 //! - What failed for good is tried again only if somebody asks for it: [`Event::Retry`].
-//! - Budgets, backoff and quarantine belong to a sweep and are in its journal; leases and commits are shared.
+//! - Budgets, backoff and quarantine belong to a sweep and are in its journal; leases and commits are shared. How many
+//!   workers a unit may lose follows from that and from what it is a half of.
 //! - A unit that depends on a quarantined one counts as quarantined too. Should the commit turn up after all (a worker
 //!   that was thought lost), both are taken up again.
 

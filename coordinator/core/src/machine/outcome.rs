@@ -225,10 +225,11 @@ impl Machine {
         }
         let lost = Record::Lost { unit: lease.unit, attempt: lease.attempt.clone(), worker: lease.worker.0.clone() };
         self.append(&lease.sweep, lost);
-        let budget = self.settings.lost_budget;
-        let Some(slot) = self.sweeps.get_mut(&lease.sweep).and_then(|sweep| sweep.slot_mut(&lease.unit)) else { return };
+        let Some(sweep) = self.sweeps.get_mut(&lease.sweep) else { return };
+        let Some(slot) = sweep.slot_mut(&lease.unit) else { return };
         slot.losses += 1;
-        if slot.losses >= budget {
+        let Some(slot) = sweep.slot(&lease.unit) else { return };
+        if slot.losses >= sweep.lost_budget(slot, &self.settings) {
             let error = lost_error(slot.losses, Some(&lease.worker.0));
             self.give_up(&lease.sweep, lease.unit, error);
         }

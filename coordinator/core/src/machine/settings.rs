@@ -15,6 +15,9 @@ pub struct Settings {
     pub adoption_window: Duration,
     /// Lost attempts after which a unit is split or, where that can't help, quarantined.
     pub lost_budget: u32,
+    /// The same of the halves of a unit that spent its own budget of lost attempts: most likely one of its rows ends whichever
+    /// worker reads it, and is to be found at the cost of few of them.
+    pub half_lost_budget: u32,
     /// Failed attempts after which a unit is split or, where that can't help, quarantined.
     pub fail_budget: u32,
     /// Failures in a row, on different units, after which a worker is set aside.
@@ -40,6 +43,7 @@ impl Default for Settings {
             heartbeat: Duration::from_secs(15),
             adoption_window: Duration::from_secs(30),
             lost_budget: 8,
+            half_lost_budget: 2,
             fail_budget: 3,
             strikes: 5,
             backoff_base: Duration::from_secs(2),

@@ -26,7 +26,7 @@ impl Machine {
             losses: slot.losses,
             voids: slot.voids,
             fail_budget: self.settings.fail_budget,
-            lost_budget: self.settings.lost_budget,
+            lost_budget: sweep.lost_budget(slot, &self.settings),
             error: slot.quarantined.clone().filter(|_| !slot.committed),
             attempts: self.attempts(sweep, unit),
             dependencies: done(dependencies.iter().map(|key| sweep.slot(key).is_some_and(|slot| slot.phase.done()))),

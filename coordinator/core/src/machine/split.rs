@@ -1,4 +1,5 @@
 //! Splitting: a unit whose budgets are spent is cut into halves, so that one bad row or probe doesn't take the rest with it.
+//! Halves of a unit that lost its workers may lose only few: see [`Settings::half_lost_budget`](super::Settings).
 //!
 //! What is decided stands in the journal first, then the commit in the store; only then do the halves take the unit's
 //! place, in every sweep that has it. A late result may stand first: then that is the unit's result.
@@ -61,7 +62,10 @@ impl Machine {
         self.link(unit, link);
         self.splits.insert(unit, generation);
         let ids: Vec<SweepId> = self.sweeps.keys().cloned().collect();
-        ids.iter().for_each(|id| self.put_halves(id, unit));
+        for id in &ids {
+            self.put_halves(id, unit);
+            self.give_up_halves(id, &unit);
+        }
     }
 
     /// Puts the halves of a unit in its place in a sweep, with all that is known of them.
@@ -76,6 +80,18 @@ impl Machine {
             sweep.set_unsettled(&half, unsettled, self.now);
             if self.is_split(&half) {
                 self.put_halves(id, half);
+            }
+        }
+    }
+
+    /// Gives up halves of a unit that were tried before they were that, and may lose fewer workers now.
+    fn give_up_halves(&mut self, id: &SweepId, unit: &UnitKey) {
+        let halves = self.sweeps.get(id).map(|sweep| sweep.halves_of(unit)).unwrap_or_default();
+        for half in halves {
+            let exhausted = self.sweeps.get(id).and_then(|sweep| sweep.exhausted_by(sweep.slot(&half)?, &self.settings));
+            match exhausted {
+                Some(error) => self.give_up(id, half, error),
+                None => self.give_up_halves(id, &half),
             }
         }
     }

@@ -112,11 +112,23 @@ impl Sweep {
 
     /// Units whose budgets are spent although nobody wrote that down (the coordinator died in between).
     pub fn exhausted(&self, settings: &Settings) -> Vec<(UnitKey, String)> {
-        let failed = |slot: &Slot| slot.fails >= settings.fail_budget || slot.voids >= settings.fail_budget;
-        let spent = |slot: &&Slot| failed(slot) || slot.losses >= settings.lost_budget;
-        let open =
-            self.slots.iter().filter(|slot| !self.cancelled && !slot.committed && slot.split.is_none() && slot.quarantined.is_none());
-        open.filter(spent).map(|slot| (slot.key, exhausted_by(slot, settings, &self.history))).collect()
+        self.slots.iter().filter_map(|slot| Some((slot.key, self.exhausted_by(slot, settings)?))).collect()
+    }
+
+    /// Why nothing more may be tried of a unit that is not done, if so: its budgets are spent.
+    pub fn exhausted_by(&self, slot: &Slot, settings: &Settings) -> Option<String> {
+        let over = self.cancelled || slot.committed || slot.split.is_some() || slot.quarantined.is_some();
+        let failed = slot.fails >= settings.fail_budget || slot.voids >= settings.fail_budget;
+        let spent = failed || slot.losses >= self.lost_budget(slot, settings);
+        (spent && !over).then(|| exhausted_by(slot, settings, &self.history))
+    }
+
+    /// How many lost attempts a unit may have: few, where it is a half of one that spent that budget. It follows from what the
+    /// journal says and the store holds.
+    pub fn lost_budget(&self, slot: &Slot, settings: &Settings) -> u32 {
+        let mut parents = slot.parents.iter().map(|rank| &self.slots[*rank]);
+        let killers = parents.any(|parent| parent.losses >= self.lost_budget(parent, settings));
+        if killers { settings.half_lost_budget.min(settings.lost_budget) } else { settings.lost_budget }
     }
 }
 

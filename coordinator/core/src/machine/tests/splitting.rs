@@ -85,6 +85,90 @@ fn one_bad_row_is_found_and_the_others_are_kept() {
     assert_eq!(bench.records(is_quarantine), 1);
 }
 
+/// Workers take units until none is left, of which those with a certain row end their worker; how many that cost.
+fn deaths(bench: &mut Bench, row: usize) -> usize {
+    let mut deaths = 0;
+    while !bench.machine.finished() {
+        let Some(granted) = bench.grant("w") else { panic!("{:?}", bench.status().waiting) };
+        let (from, to) = bench.machine.unit(&one(), &granted.held.unit).unwrap().hints.rows;
+        if (from..to).contains(&row) {
+            deaths += 1;
+            bench.pass(secs(61), &[]);
+            bench.divide();
+        } else {
+            bench.commit(&granted);
+        }
+    }
+    deaths
+}
+
+#[test]
+fn a_row_that_ends_its_workers_is_found_at_the_cost_of_few() {
+    let mut bench = Bench::new(one_unit());
+    assert_eq!(deaths(&mut bench, 7), 8 + 2 * 4, "of 20, 10, 5, 3 or 2, and 1 rows");
+    let status = bench.status();
+    assert_eq!((status.state, status.attempts.lost), (SweepState::Complete, 16));
+    assert_eq!(status.quarantined.iter().map(|q| q.title.as_str()).collect::<Vec<_>>(), ["extract a raw rows 7..8"]);
+    assert!(status.quarantined[0].error.contains("lost 2 times"), "{}", status.quarantined[0].error);
+    let (whole, bad) = (bench.machine.plan(&one()).unwrap().order[0], bench.machine.quarantined(&one())[0]);
+    let budgets = |bench: &Bench, unit| {
+        let view = bench.machine.show(bench.now, &one(), &unit).unwrap();
+        (view.losses, view.lost_budget)
+    };
+    assert_eq!((budgets(&bench, whole), budgets(&bench, bad)), ((8, 8), (2, 2)));
+    let before = bench.status();
+    bench.restart(one_unit());
+    assert_eq!((bench.status().units, bench.status().quarantined), (before.units, before.quarantined), "the journal knows");
+    assert_eq!(budgets(&bench, bad), (2, 2));
+    // Asked again, it has as small a budget anew.
+    bench.send(Event::Retry { sweep: one(), units: vec![bad] });
+    assert_eq!(budgets(&bench, bad), (0, 2));
+}
+
+#[test]
+fn halves_of_a_unit_that_failed_may_lose_as_many_workers_as_any() {
+    let mut bench = Bench::new(one_unit());
+    spend(&mut bench);
+    bench.divide();
+    let half = bench.grant("v").unwrap();
+    assert_eq!(bench.machine.show(bench.now, &one(), &half.held.unit).unwrap().lost_budget, 8);
+    for _ in 0..3 {
+        bench.pass(secs(61), &[]);
+        assert_eq!(bench.grant("v").unwrap().held.unit, half.held.unit);
+    }
+    assert!(bench.splits.is_empty());
+}
+
+#[test]
+fn a_half_with_more_losses_than_it_may_have_now_is_given_up_before_and_after_a_restart() {
+    let mut bench = Bench::new(one_unit());
+    let whole = spend(&mut bench);
+    bench.divide();
+    let (half, other) = (bench.grant("v").unwrap(), bench.grant("u").unwrap());
+    bench.commit(&other);
+    for _ in 0..3 {
+        bench.pass(secs(61), &[]);
+        assert_eq!(bench.grant("v").unwrap().held.unit, half.held.unit);
+    }
+    // The commit that splits the whole is voided, and so it is tried as a whole again, this time by workers that end.
+    bench.stand(whole.held.unit, commit::void(0));
+    bench.divided.clear();
+    bench.send(Event::Voided { unit: whole.held.unit, generation: 0 });
+    bench.send(Event::Retry { sweep: one(), units: vec![whole.held.unit] });
+    for _ in 0..8 {
+        bench.pass(secs(61), &[]);
+        assert_eq!(bench.grant("v").unwrap().held.unit, whole.held.unit);
+    }
+    bench.pass(secs(61), &[]);
+    bench.divide();
+    let show = |bench: &Bench| bench.machine.show(bench.now, &one(), &half.held.unit).unwrap();
+    assert_eq!((show(&bench).losses, show(&bench).lost_budget), (4, 2));
+    assert!(bench.divided.contains_key(&half.held.unit), "{:?}", show(&bench));
+    let before = bench.units();
+    bench.restart(one_unit());
+    assert_eq!((show(&bench).losses, show(&bench).lost_budget, bench.units()), (4, 2, before));
+}
+
 #[test]
 fn where_nothing_works_halving_ends_at_once() {
     let mut bench = Bench::new(one_unit());
