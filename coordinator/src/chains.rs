@@ -11,6 +11,32 @@ use limbic_store::{Store, StoreError};
 use crate::failure::Failure;
 use crate::sweep::Sweep;
 
+/// What lies in a store of all its units, whichever sweeps they are of: read once for however many sweeps.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// The highest link of each chain.
+    links: BTreeMap<UnitKey, u32>,
+    /// Units that may have been split.
+    marked: BTreeSet<UnitKey>,
+    /// Units whose activations were ever released, and the last such generation.
+    released: BTreeMap<UnitKey, u32>,
+}
+
+impl Listing {
+    /// Reads it: three listings, which grow with all sweeps that the store ever had.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn read(store: &Store) -> Result<Listing, StoreError> {
+        // The links first: a mark is written before the commit, so that whatever is split in the links is marked by then; and a
+        // result is released after its commit, so that hardly any release is missed.
+        let links = store.committed().await?;
+        let marked = store.marked_split().await?;
+        let released = store.releases().await?;
+        Ok(Listing { links, marked, released })
+    }
+}
+
 /// The chains of a sweep's units, and of the halves of those that were split.
 #[derive(Debug, Clone, Default)]
 pub struct Chains {
@@ -23,16 +49,20 @@ pub struct Chains {
 }
 
 impl Chains {
-    /// Reads them: three listings, and the commits of units that are marked as split.
+    /// Reads those of one sweep. Who reads several lists the store once, and takes them from among that: [`Chains::among`].
     ///
     /// # Errors
     /// The store can't be read.
     pub async fn read(store: &Store, sweep: &Sweep) -> Result<Chains, Failure> {
-        // The links first: a mark is written before the commit, so that whatever is split in the links is marked by then; and a
-        // result is released after its commit, so that hardly any release is missed.
-        let mut links = store.committed().await?;
-        let marked = store.marked_split().await?;
-        let mut released = store.releases().await?;
+        Chains::among(&Listing::read(store).await?, store, sweep).await
+    }
+
+    /// Takes a sweep's from among what lies in the store, and reads the commits of its units that are marked as split.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn among(listing: &Listing, store: &Store, sweep: &Sweep) -> Result<Chains, Failure> {
+        let Listing { links, marked, released } = listing;
         let mut splits = BTreeMap::new();
         let mut open: Vec<(UnitKey, &PlannedUnit)> = sweep.plan.units.iter().map(|(key, planned)| (*key, planned)).collect();
         open.retain(|(key, _)| marked.contains(key));
@@ -52,7 +82,12 @@ impl Chains {
             }
         }
         let halves: BTreeSet<UnitKey> = splits.values().flat_map(|(_, halves)| halves).map(|half| half.unit.spec.key()).collect();
-        links.retain(|key, _| sweep.plan.units.contains_key(key) || halves.contains(key));
+        // Its units, not all that are listed: it may have few among those of many sweeps.
+        let known = |of: &BTreeMap<UnitKey, u32>| {
+            let units = sweep.plan.units.keys().chain(&halves);
+            units.filter_map(|key| Some((*key, *of.get(key)?))).collect::<BTreeMap<_, _>>()
+        };
+        let (links, mut released) = (known(links), known(released));
         released.retain(|key, _| links.contains_key(key));
         Ok(Chains { links, splits, released })
     }

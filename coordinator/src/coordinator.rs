@@ -7,6 +7,7 @@ mod chain;
 mod clock;
 mod ledger;
 mod release;
+mod start;
 mod task;
 mod told;
 
@@ -303,9 +304,19 @@ impl Handle {
             let chains = Chains::read(&self.store, &sweep).await?;
             return self.ask(|done| Command::Extend { sweep: Box::new(sweep), chains, done }).await.map_err(Failure::again);
         }
-        let holder = format!("{}@{}", std::process::id(), self.settings.session);
-        let journal = Journal::lead(&self.store, &sweep.id, &holder).await?;
+        let journal = self.lead(&sweep).await?;
         let chains = Chains::read(&self.store, &sweep).await?;
+        self.take_up(sweep, journal, chains).await
+    }
+
+    /// Takes the lead of a sweep.
+    async fn lead(&self, sweep: &Sweep) -> Result<Journal, Failure> {
+        let holder = format!("{}@{}", std::process::id(), self.settings.session);
+        Ok(Journal::lead(&self.store, &sweep.id, &holder).await?)
+    }
+
+    /// Starts granting the units of a sweep that is led. Its chains were read after the lead was taken.
+    async fn take_up(&self, sweep: Sweep, journal: Journal, chains: Chains) -> Result<(), Failure> {
         let (epoch, units, committed) = (journal.epoch(), sweep.plan.units.len(), chains.committed(&sweep));
         tracing::info!(sweep = %sweep.id, epoch, units, committed, "leading");
         let history = journal.history().clone();

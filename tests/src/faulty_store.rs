@@ -1,6 +1,7 @@
 //! A store that fails when it is told to: before or after it did what was asked, late, or so that whoever asked never
 //! hears of it and dies.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct Script {
 #[derive(Debug)]
 struct State {
     creates: usize,
+    /// Listings, by the folder.
+    listings: BTreeMap<String, usize>,
     faults: Faults,
     /// Processes that must be ended, for they wait for an answer that never comes.
     doomed: Vec<String>,
@@ -53,7 +56,7 @@ enum Faults {
 
 impl Script {
     fn new(faults: Faults) -> Arc<Script> {
-        Arc::new(Script { state: Mutex::new(State { creates: 0, faults, doomed: Vec::new() }) })
+        Arc::new(Script { state: Mutex::new(State { creates: 0, listings: BTreeMap::new(), faults, doomed: Vec::new() }) })
     }
 
     /// One fault, at the create of that number.
@@ -74,6 +77,11 @@ impl Script {
     /// How many creates there were.
     pub fn creates(&self) -> usize {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).creates
+    }
+
+    /// How often a folder was listed with all that lies in it.
+    pub fn listings(&self, folder: &str) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).listings.get(folder).copied().unwrap_or(0)
     }
 
     /// The processes that must be ended now.
@@ -171,6 +179,8 @@ impl ObjectStore for FaultyStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let folder = prefix.map(Path::to_string).unwrap_or_default();
+        *self.script.state.lock().unwrap_or_else(PoisonError::into_inner).listings.entry(folder).or_default() += 1;
         self.inner.list(prefix)
     }
 

@@ -1,8 +1,11 @@
 //! Two coordinators that both believe that they lead, and workers and sweeps that are not what a coordinator believes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use limbic::catalogue;
 use limbic::coordinator::{Handle, Options, start};
+use limbic::patience::Patience;
 use limbic::service::WorkersService;
 use limbic::sweep;
 use limbic_core::machine::{Event, Settings};
@@ -16,7 +19,8 @@ use limbic_proto::wire::report_request::Outcome;
 use limbic_proto::wire::workers_server::Workers;
 use limbic_proto::wire::{Committed, Held, PROTOCOL, RegisterRequest, ReportRequest};
 use limbic_store::{Created, Store};
-use limbic_tests::Sandbox;
+use limbic_tests::{FaultyStore, Sandbox, Script};
+use object_store::memory::InMemory;
 use tonic::Request;
 
 fn lead(store: &Store) -> Handle {
@@ -227,4 +231,31 @@ async fn results_of_an_earlier_release_stay_what_they_are() {
 fn unit_reads_no_model(sweep: &sweep::Sweep, unit: &UnitKey) -> bool {
     let spec = &sweep.plan.units[unit].unit.spec;
     spec.model().is_none() && spec.dependencies().is_empty()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_sweeps_a_store_has_it_is_listed_once_at_a_start() {
+    let (sandbox, script) = (Sandbox::new("", ""), Script::none());
+    let store = Store::over("memory://", Arc::new(FaultyStore::new(Arc::new(InMemory::new()), script.clone(), "coordinator")));
+    let mut units = Vec::new();
+    for limit in ["limit: 210", "limit: 140", "limit: 70"] {
+        let spec = sweep::read_spec(&sandbox.small(&[("limit: 210", limit)])).unwrap();
+        let sweep = sweep::accept(&store, sweep::prepare(spec).await.unwrap()).await.unwrap();
+        units.push(sweep.plan.order[0]);
+    }
+    for unit in &units[..2] {
+        commit(&store, &unit.to_string()).await;
+    }
+    let handle = lead(&store);
+    let sweeps = catalogue::open_all(&store).await.unwrap();
+    assert!(handle.open_all(sweeps, Patience::of(Duration::ZERO)).await.unwrap().is_none());
+    for folder in [layout::commits(), layout::splits(), layout::releases()] {
+        assert_eq!(script.listings(folder), 1, "{folder}");
+    }
+    let statuses = handle.list().await.unwrap();
+    assert_eq!((statuses.len(), statuses.iter().map(|status| status.units.committed).sum::<u64>()), (3, 2));
+
+    // A sweep that is submitted later is looked for anew.
+    handle.open(catalogue::open(&store, &statuses[0].sweep).await.unwrap()).await.unwrap();
+    assert_eq!(script.listings(layout::commits()), 2);
 }

@@ -9,7 +9,6 @@ use tracing::Level;
 use super::StoreArgs;
 use crate::coordinator::{Handle, Options, start};
 use crate::failure::Failure;
-use crate::journal::{self, JournalError};
 use crate::patience::Patience;
 use crate::progress::counted;
 use crate::{catalogue, server, sweep};
@@ -64,29 +63,8 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
     let machine = limbic_core::machine::Settings { heartbeat, lease_ttl, adoption_window: 2 * heartbeat, ..Default::default() };
     let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: args.exit_when_complete });
     let lead = async {
-        let mut damaged = None;
-        for sweep in patience.wait_for(async || catalogue::open_all(&store).await).await? {
-            // What a try has used up is read again.
-            let (id, mut read) = (sweep.id.clone(), Some(sweep));
-            let open = async || {
-                let sweep = match read.take() {
-                    Some(sweep) => sweep,
-                    None => sweep::open(&store, &id).await?,
-                };
-                handle.open(sweep).await
-            };
-            let Err(failure) = patience.wait_for(open).await else { continue };
-            // What is damaged in one sweep must not keep the others from going on.
-            if !matches!(journal::read(&store, &id).await, Err(JournalError::Entry { .. })) {
-                return Err(failure);
-            }
-            tell(Level::WARN, &format_args!("sweep {id} can't be led: {failure}; while that is so no activations are released"));
-            damaged = Some(failure);
-        }
-        // What it needs of others' activations nobody knows.
-        if damaged.is_none() {
-            handle.all_open().await.map_err(Failure::again)?;
-        }
+        let sweeps = patience.wait_for(async || catalogue::open_all(&store).await).await?;
+        let mut damaged = handle.open_all(sweeps, patience).await?;
         foreign(&handle).await?.iter().for_each(|failure| tell(Level::WARN, failure));
         let sweeps = handle.list().await.map_err(Failure::again)?.len();
         // Where none can be led there is nothing to do.

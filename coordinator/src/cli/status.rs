@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use limbic_core::history::History;
 use limbic_core::machine::{Machine, Opening, Settings, SweepId};
 use limbic_proto::answer;
 use limbic_proto::logs::tell;
@@ -10,7 +11,7 @@ use limbic_store::Store;
 
 use super::place::Where;
 use crate::catalogue::Entry;
-use crate::chains::Chains;
+use crate::chains::{Chains, Listing};
 use crate::failure::Failure;
 use crate::progress::{date, seconds};
 use crate::sweep::Sweep;
@@ -41,19 +42,26 @@ pub struct ListArgs {
 
 /// Where a sweep stands, from the store alone: commits and journal.
 pub async fn stored_status(store: &Store, sweep: &Sweep) -> Result<Status, Failure> {
-    let machine = stored_machine(store, sweep).await?;
-    Ok(machine.status(Duration::ZERO, &SweepId(sweep.id.clone())).expect("the sweep was just opened"))
+    Ok(status_in(&stored_machine(store, sweep).await?, sweep))
+}
+
+fn status_in(machine: &Machine, sweep: &Sweep) -> Status {
+    machine.status(Duration::ZERO, &SweepId(sweep.id.clone())).expect("the sweep was just opened")
 }
 
 /// The machine as a coordinator would take the sweep up, from the store alone.
 pub(super) async fn stored_machine(store: &Store, sweep: &Sweep) -> Result<Machine, Failure> {
     let history = journal::read(store, &sweep.id).await?.history;
     let chains = Chains::read(store, sweep).await?;
+    Ok(machine_of(sweep, history, chains))
+}
+
+fn machine_of(sweep: &Sweep, history: History, chains: Chains) -> Machine {
     let mut machine = Machine::new(Settings::default());
     chains.events().for_each(|event| machine.handle(Duration::ZERO, event));
     let (id, name, plan) = (SweepId(sweep.id.clone()), sweep.name().to_owned(), sweep.plan.clone());
     machine.open_sweep(Duration::ZERO, Opening { id, name, plan, epoch: 0, committed: chains.links, history });
-    Ok(machine)
+    machine
 }
 
 async fn all(of: &Where) -> Result<Vec<Status>, Failure> {
@@ -61,14 +69,26 @@ async fn all(of: &Where) -> Result<Vec<Status>, Failure> {
         Where::Coordinator(remote) => return remote.list().await,
         Where::Store(store) => store.look().await?,
     };
-    let mut statuses = Vec::new();
+    // The journals first, as a coordinator reads them; the store is listed once for all.
+    let mut read = Vec::new();
     for sweep in catalogue::open_all(&store).await? {
-        match stored_status(&store, &sweep).await {
-            Err(failure @ Failure::User(_)) => tell(Level::WARN, &format_args!("sweep {} is passed over: {failure}", sweep.id)),
-            status => statuses.push(status?),
+        match journal::read(&store, &sweep.id).await.map_err(Failure::from) {
+            Err(failure @ Failure::User(_)) => passed_over(&sweep, &failure),
+            journal => read.push((sweep, journal?.history)),
+        }
+    }
+    let (listing, mut statuses) = (Listing::read(&store).await?, Vec::new());
+    for (sweep, history) in read {
+        match Chains::among(&listing, &store, &sweep).await {
+            Err(failure @ Failure::User(_)) => passed_over(&sweep, &failure),
+            chains => statuses.push(status_in(&machine_of(&sweep, history, chains?), &sweep)),
         }
     }
     Ok(statuses)
+}
+
+fn passed_over(sweep: &Sweep, failure: &Failure) {
+    tell(Level::WARN, &format_args!("sweep {} is passed over: {failure}", sweep.id));
 }
 
 /// Where the one sweep stands that is meant; only that one is read.

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use limbic::catalogue;
+use limbic::chains::{Chains, Listing};
 use limbic::failure::Failure;
-use limbic::{catalogue, chains::Chains};
 use limbic_proto::commit::{self, Commit};
 use limbic_proto::unit::UnitKind;
 use limbic_store::Store;
@@ -72,8 +73,9 @@ impl Measured {
         let mut kinds: BTreeMap<&'static str, (u64, f64, f64)> = BTreeMap::new();
         // Sweeps share units.
         let mut seen = BTreeSet::new();
+        let listing = Listing::read(&store).await?;
         for sweep in catalogue::open_all(&store).await? {
-            let links = Chains::read(&store, &sweep).await?.links;
+            let links = Chains::among(&listing, &store, &sweep).await?.links;
             for (unit, planned) in &sweep.plan.units {
                 let Some(link) = links.get(unit).filter(|link| commit::stands(**link) && seen.insert(*unit)) else { continue };
                 let Some(Commit::Done(done)) = store.commit(unit, commit::generation(*link)).await? else { continue };

@@ -10,6 +10,7 @@ use futures::stream;
 use hyper_util::rt::TokioIo;
 use limbic::coordinator::{Handle, Options, start};
 use limbic::failure::Failure;
+use limbic::patience::Patience;
 use limbic::{catalogue, server};
 use limbic_core::machine::Settings as MachineSettings;
 use limbic_proto::unit::Unit;
@@ -64,10 +65,7 @@ async fn lead(world: &Arc<World>, name: &str) {
         }
     });
     let serving = async {
-        for sweep in catalogue::open_all(&store).await? {
-            handle.open(sweep).await?;
-        }
-        handle.all_open().await.map_err(Failure::again)?;
+        handle.open_all(catalogue::open_all(&store).await?, Patience::of(Duration::ZERO)).await?;
         tokio::select! {
             biased;
             served = server::serve_on(Box::pin(incoming), handle.clone(), std::future::pending()) => served,
