@@ -175,21 +175,27 @@ mod tests {
     async fn goes_on(records: Vec<Record>) -> (Duration, Failure) {
         let folder = tempfile::tempdir().unwrap();
         let (there, away) = (folder.path().join("store"), folder.path().join("away"));
+        let take_away = || {
+            std::fs::rename(&there, &away).unwrap();
+            // Else it would be made anew.
+            std::fs::write(&there, "").unwrap();
+        };
         let store = Store::open(there.to_str().unwrap()).unwrap();
         let journal = Journal::lead(&store, "s", "a").await.unwrap();
         let ((notes, inbox), (fatal, mut ended)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         tokio::spawn(write(journal, inbox, fatal));
         for _ in 0..2 {
-            std::fs::rename(&there, &away).unwrap();
+            take_away();
             let _ = notes.send(Note::Records(records.clone()));
             tokio::time::sleep(UNBROKEN - 2 * CHECK).await;
             assert!(ended.try_recv().is_err(), "it may come back");
+            std::fs::remove_file(&there).unwrap();
             std::fs::rename(&away, &there).unwrap();
             let (done, written) = oneshot::channel();
             notes.send(Note::Written(done)).unwrap();
             written.await.expect("it has come back");
         }
-        std::fs::rename(&there, &away).unwrap();
+        take_away();
         let began = Instant::now();
         let _ = notes.send(Note::Records(records));
         let failure = ended.recv().await.unwrap();

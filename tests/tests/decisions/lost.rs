@@ -1,6 +1,7 @@
 //! Attempts whose workers say nothing: they are lost, which is logged; but not where it was the coordinator that did not
 //! listen.
 
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use limbic_proto::wire::Grant;
 use limbic_store::Store;
 use limbic_tests::Sandbox;
 use object_store::memory::InMemory;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// A coordinator of the small sweep, with a worker that was granted a unit, on a clock that moves only when there is nothing
 /// else to do.
@@ -44,6 +46,20 @@ async fn heartbeat(handle: &Handle, grant: &Grant) {
     assert!(!answer.unknown && answer.cancel.is_empty(), "{answer:?}");
 }
 
+/// What was logged.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 async fn status(handle: &Handle) -> Status {
     handle.list().await.unwrap().remove(0)
 }
@@ -64,9 +80,9 @@ async fn a_coordinator_that_was_stopped_takes_nobody_for_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_attempt_and_its_worker_are_named_in_the_log() {
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
-    let _logs = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
+    let log = Log::default();
+    let written = log.clone();
+    let _logs = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).set_default();
     let (handle, grant) = granted().await;
     let sweep = SweepId(grant.sweep.clone());
     tokio::time::sleep(Machine::default().lease_ttl + Duration::from_secs(1)).await;
@@ -79,7 +95,7 @@ async fn a_lost_attempt_and_its_worker_are_named_in_the_log() {
     let error = "the row is too long".to_owned();
     handle.event(Event::Failed { worker: WorkerId::from("v"), unit, attempt, error, permanent: true }).await.unwrap();
     let view = handle.show(&sweep.0, unit).await.unwrap().unwrap();
-    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let line = |said: &str| log.lines().find(|line| line.contains(said)).unwrap_or_else(|| panic!("{said}: {log}"));
     for (said, budget) in
         [("attempt lost", "lost=\"1 of 8\""), ("attempt failed", "failed=\"1 of 3\""), ("quarantined: ", "lost=\"1 of 8\"")]
