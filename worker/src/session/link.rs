@@ -66,6 +66,11 @@ pub fn endpoint(settings: &Settings) -> Result<Endpoint, SettingsError> {
         .keep_alive_while_idle(true))
 }
 
+/// Whether the coordinator doesn't know this worker's registration.
+fn stale(status: &Status) -> bool {
+    matches!(status.code(), Code::FailedPrecondition | Code::NotFound | Code::Aborted)
+}
+
 /// How long nothing more is said of a call that is tried again and again.
 const TOLD: Duration = Duration::from_secs(60);
 
@@ -234,7 +239,7 @@ impl Link {
 
     /// A coordinator that doesn't know us (it was restarted) is told who we are and what we hold.
     async fn renew_if_stale(&self, status: &Status, turn: u64) -> Result<(), SessionError> {
-        if matches!(status.code(), Code::FailedPrecondition | Code::NotFound | Code::Aborted) {
+        if stale(status) {
             self.register(Some(turn)).await?;
         }
         Ok(())
@@ -243,7 +248,8 @@ impl Link {
     /// Waits before another try, or gives up. What is tried again for minutes is said, but not at every try.
     async fn again(&self, tries: &mut Tries, what: &str, status: &Status) -> Result<(), SessionError> {
         let (url, code, error) = (&self.url, status.code(), status.message());
-        if tries.worth_telling() {
+        // One that was restarted has answered, and is introduced to at once.
+        if !stale(status) && tries.worth_telling() {
             let patience = self.timing.patience.as_secs();
             tracing::warn!(
                 what,
