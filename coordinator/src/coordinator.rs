@@ -304,9 +304,9 @@ impl Handle {
             let chains = Chains::read(&self.store, &sweep).await?;
             return self.ask(|done| Command::Extend { sweep: Box::new(sweep), chains, done }).await.map_err(Failure::again);
         }
-        let journal = self.lead(&sweep).await?;
-        let chains = Chains::read(&self.store, &sweep).await?;
-        self.take_up(sweep, journal, chains).await
+        let journal = Box::pin(self.lead(&sweep)).await?;
+        let chains = Box::pin(Chains::read(&self.store, &sweep)).await?;
+        Box::pin(self.take_up(sweep, journal, chains)).await
     }
 
     /// Takes the lead of a sweep.
