@@ -88,8 +88,9 @@ impl Attempt {
         tracing::warn!(error = %with_causes(&error), "the unit failed");
         let failed = Outcome::Failed { error: message.clone(), permanent: advice == Advice::Reject };
         match (advice, error) {
+            // Where the hub is never heard each unit would be given back without end.
             (Advice::Leave, ExecuteError::Input(InputError::Model(_))) => {
-                Computed::Leave { outcome: Outcome::Released, error: SessionError::Model { message } }
+                Computed::Leave { outcome: failed, error: SessionError::Model { message } }
             }
             (Advice::Leave, _) => Computed::Leave { outcome: Outcome::Released, error: SessionError::Device { message } },
             (Advice::Abort, _) => Computed::Leave { outcome: failed, error: SessionError::Device { message } },

@@ -67,7 +67,11 @@ impl Publish<'_> {
     /// garbage, and a commit must name nothing that is missing.
     async fn complete(&self, publication: &Publication<'_>, artifacts: &[Artifact]) -> Result<(), SessionError> {
         for _ in 0..UPLOADS {
-            let lacking = self.patiently(publication, || self.store.lacking(&publication.key, publication.attempt, artifacts)).await?;
+            let look = || self.store.lacking(&publication.key, publication.attempt, artifacts);
+            let lacking = self.proven.reading(self.timing, look).await.map_err(|error| {
+                let passing = self.proven.reads_again(&error);
+                SessionError::Store { error: Box::new(error), passing }
+            })?;
             if lacking.is_empty() {
                 return Ok(());
             }
@@ -78,7 +82,8 @@ impl Publish<'_> {
             }
         }
         let failed = format!("artifacts of attempt {} are not there although they were written", publication.attempt);
-        Err(StoreError::Unfit { url: self.store.url().to_owned(), failed }.into())
+        let error = Box::new(StoreError::Unfit { url: self.store.url().to_owned(), failed });
+        Err(SessionError::Store { error, passing: false })
     }
 
     /// Creates the commit; false where another attempt's stood first.
