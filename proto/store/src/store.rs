@@ -60,18 +60,19 @@ impl Store {
     /// # Errors
     /// It doesn't exist, ends before the range does ([`StoreError::Corrupt`]), or can't be read.
     pub async fn get_range(&self, path: &str, range: std::ops::Range<u64>) -> Result<Bytes, StoreError> {
-        let (location, end) = (Path::from(path), range.end);
-        let error = match self.inner.get_range(&location, range).await.map_err(self.io(format!("reading a part of {path}"))) {
-            Err(error) if error.may_pass() && !error.out_of_reach() => error,
-            read => return read,
+        let (location, end, wanted) = (Path::from(path), range.end, range.end - range.start);
+        let short = |size: u64| {
+            let message = format!("it has {size} bytes, and some up to {end} were to be read");
+            Err(StoreError::Corrupt { url: self.url.clone(), path: path.to_owned(), message })
         };
-        // Each store has its own words for a range that isn't there.
-        match self.inner.head(&location).await {
-            Ok(found) if found.size < end => {
-                let message = format!("it has {} bytes, and some up to {end} were to be read", found.size);
-                Err(StoreError::Corrupt { url: self.url.clone(), path: path.to_owned(), message })
-            }
-            _ => Err(error),
+        // Each store has its own way with a range that isn't there, or not all of it.
+        match self.inner.get_range(&location, range).await.map_err(self.io(format!("reading a part of {path}"))) {
+            Ok(bytes) if (bytes.len() as u64) < wanted => short(end - wanted + bytes.len() as u64),
+            Err(error) if error.may_pass() && !error.out_of_reach() => match self.inner.head(&location).await {
+                Ok(found) if found.size < end => short(found.size),
+                _ => Err(error),
+            },
+            read => read,
         }
     }
 
@@ -378,6 +379,8 @@ mod tests {
         let store = Store::open(folder.path().to_str().unwrap()).unwrap();
         store.upload("data/states", Bytes::from_static(b"0123456789")).await.unwrap();
         assert_eq!(store.get_range("data/states", 2..10).await.unwrap(), "23456789");
+        let straddling = store.get_range("data/states", 8..20).await.unwrap_err();
+        assert!(matches!(straddling, StoreError::Corrupt { .. }), "{straddling}");
         let error = store.get_range("data/states", 20..30).await.unwrap_err();
         assert!(matches!(&error, StoreError::Corrupt { message, .. } if message.contains("it has 10 bytes")), "{error}");
         assert!(store.get_range("data/others", 0..1).await.unwrap_err().not_found());
