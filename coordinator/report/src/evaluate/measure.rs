@@ -150,16 +150,10 @@ impl<'a> Ruler<'a> {
             }
             _ => {
                 let classes: Vec<Drawn> = self.of_classes(values, Some(&present)).into_iter().flatten().collect();
-                let (values, lists): (Vec<f64>, Vec<&[f64]>) = classes.iter().map(|c| (c.value, c.draws.as_slice())).unzip();
+                let (values, lists): (Vec<f64>, Vec<Vec<f64>>) = classes.into_iter().map(|c| (c.value, c.draws)).unzip();
                 let n = present.iter().filter(|p| **p).count();
-                let value = metrics::mean(values.iter().copied());
-                Drawn {
-                    value,
-                    draws: mean_of_draws(&values, &lists, self.resamples.count()),
-                    n,
-                    rests: n,
-                    groups: self.groups_of(&present),
-                }
+                let value = metrics::mean(values.into_iter());
+                Drawn { value, draws: mean_of_draws(&lists, self.resamples.count()), n, rests: n, groups: self.groups_of(&present) }
             }
         };
         (found.n > 0 && !found.value.is_nan()).then_some(found)

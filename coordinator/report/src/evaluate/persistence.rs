@@ -74,6 +74,7 @@ const RESOLUTION: f64 = 0.05;
 /// another where resamples tell anything.
 fn extremes(p: &Persistence, draws: &[Vec<Vec<f64>>], probe: &str, tested: bool) -> Option<Extremes> {
     let mut classes: Vec<(usize, f64, Vec<f64>)> = Vec::new();
+    let mut ends = (0f64, f64::INFINITY);
     for (decay, draws) in p.decays.iter().zip(draws) {
         let Some(class) = decay.class.filter(|_| decay.probe == probe && !decay.transferred && decay.context == Context::Full) else {
             continue;
@@ -88,10 +89,15 @@ fn extremes(p: &Persistence, draws: &[Vec<Vec<f64>>], probe: &str, tested: bool)
             HalfLife::NoSignal | HalfLife::TooFew | HalfLife::TooFewRows => continue,
         };
         let at = decay.fits.iter().position(|f| f.towards == fit.towards).expect("it is one of them");
-        // What outlasts the offsets by far lasts equally long, as far as they tell, and so does what is gone before the second.
-        let (least, most) = (DecayFit::new(&fit.offsets).shortest(), f64::from(within) * LONGEST);
-        let log = |tokens: f64| if tokens.is_nan() { tokens } else { tokens.clamp(least, most).ln() };
-        classes.push((class, log(tokens), draws[at].iter().map(|tokens| log(*tokens)).collect()));
+        ends = (ends.0.max(DecayFit::new(&fit.offsets).shortest()), ends.1.min(f64::from(within) * LONGEST));
+        classes.push((class, tokens, draws[at].clone()));
+    }
+    // What outlasts the offsets by far lasts equally long, as far as they tell, and so does what is gone before the second: as far as
+    // those of every class tell, for of a class of few long replies they reach less far.
+    let log = |tokens: f64| if tokens.is_nan() { tokens } else { tokens.max(ends.0).min(ends.1.max(ends.0)).ln() };
+    for (_, tokens, draws) in &mut classes {
+        *tokens = log(*tokens);
+        draws.iter_mut().for_each(|tokens| *tokens = log(*tokens));
     }
     if classes.len() < 2 {
         return None;

@@ -140,13 +140,13 @@ impl Ranked {
     }
 }
 
-/// The mean of several classes' draws, resample by resample, over the classes that have a value on all rows. Where a resample has no row
-/// of one, its value on all rows stands: the mean over the others would be another statistic, by as much as that class is easier or
-/// harder than they are.
-pub fn mean_of_draws(values: &[f64], draws: &[&[f64]], count: usize) -> Vec<f64> {
-    let drawn = |r: usize| values.iter().zip(draws).map(move |(value, draws)| if draws[r].is_nan() { *value } else { draws[r] });
-    let defined = |r: usize| drawn(r).zip(values).map(|(drawn, value)| if value.is_nan() { f64::NAN } else { drawn });
-    (0..count).map(|r| mean(defined(r))).collect()
+/// The mean of several classes' draws, resample by resample, over the classes that have any. Where a resample has no row of one, the mean
+/// of its other draws stands: the mean over the other classes would be another statistic, by as much as that class is easier or harder
+/// than they are.
+pub fn mean_of_draws(draws: &[Vec<f64>], count: usize) -> Vec<f64> {
+    let centres: Vec<f64> = draws.iter().map(|draws| mean(draws.iter().copied())).collect();
+    let drawn = |r: usize| draws.iter().zip(&centres).map(move |(draws, centre)| if draws[r].is_nan() { *centre } else { draws[r] });
+    (0..count).map(|r| mean(drawn(r))).collect()
 }
 
 #[cfg(test)]
@@ -232,9 +232,9 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_a_resample_lacks_has_its_value_there() {
-        let (easy, rare, absent) = ([0.9, 0.8, 0.9], [0.1, f64::NAN, 0.3], [f64::NAN; 3]);
-        let draws = mean_of_draws(&[0.85, 0.2, f64::NAN], &[&easy, &rare, &absent], 3);
+    fn a_class_that_a_resample_lacks_has_its_mean_there() {
+        let (easy, rare, absent) = (vec![0.9, 0.8, 0.9], vec![0.1, f64::NAN, 0.3], vec![f64::NAN; 3]);
+        let draws = mean_of_draws(&[easy, rare, absent], 3);
         assert!(draws.iter().zip([0.5, 0.5, 0.6]).all(|(draw, expected)| (draw - expected).abs() < 1e-12), "{draws:?}");
     }
 

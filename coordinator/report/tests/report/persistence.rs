@@ -192,6 +192,28 @@ fn the_longest_half_life_is_set_against_the_shortest_and_nothing_is_ranked_betwe
 }
 
 #[test]
+fn classes_that_outlast_their_offsets_are_not_told_apart_by_how_far_these_reach() {
+    // Three of four rows are called what they are, however late. Of the second class hardly any reply is longer than 16 tokens.
+    const ROWS: usize = 420;
+    let class = |row: usize| row % 3;
+    let at = |offset: u32| {
+        let of_row = |row: usize| {
+            let says = if row / 3 % 4 == 0 { (class(row) + 1) % 3 } else { class(row) };
+            let there = offset <= 16 || class(row) != 1 || row < 15;
+            (0..7).map(move |c| if there { f32::from(u8::from(c == says)) } else { f32::NAN })
+        };
+        prediction(0, 0, ReadOut::at(offset), 1.0, (0..ROWS).flat_map(of_row).collect())
+    };
+    let predictions = [0, 1, 2, 4, 8, 16, 64].map(at).into();
+    let test = (0..ROWS).map(|row| test_row(row, class(row) as u32, Vec::new())).collect();
+    let results = evaluated(&Study { models: vec![model(0, 1)], ..bare(Scheme::Single, test, predictions, 0) });
+    let p = &results.persistence[0];
+    let within = |class| p.decay("logistic", Context::Full, Some(class)).and_then(|d| p.of_class(d)).expect("a fit").half_life.clone();
+    assert!(matches!((within(0), within(1)), (HalfLife::NotReached { within: 64, .. }, HalfLife::NotReached { within: 16, .. })));
+    assert!(p.extremes.expect("three classes").p.is_none_or(|p| p > 0.5), "{:?}", p.extremes);
+}
+
+#[test]
 fn offsets_that_few_rows_of_a_class_reach_are_in_no_decay() {
     // Of fifteen rows a class half have a reply of 128 tokens.
     let study = synthetic::study(Size { rows: 105, offsets: 9, ..SMALL });

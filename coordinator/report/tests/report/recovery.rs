@@ -82,7 +82,8 @@ fn half_lives_shorter_than_the_first_step_are_within_their_intervals() {
     };
     let found = shares(100, |seed| {
         let planted = [("1 token of steps of 8", [0, 8, 16, 32], 1.0), ("10 of steps of 64", [0, 64, 128, 256], 10.0)];
-        let planted = planted.into_iter().chain([("5 of unequal steps", [0, 32, 40, 48], 5.0)]);
+        let longer = [("3 of steps of 8", [0, 8, 16, 32], 3.0), ("20 of steps of 64", [0, 64, 128, 256], 20.0)];
+        let planted = planted.into_iter().chain([("5 of unequal steps", [0, 32, 40, 48], 5.0)]).chain(longer);
         let one = |(name, offsets, tokens)| {
             let results = evaluate(&signal(offsets, tokens).study(seed)).expect("the study is sound");
             (name, holds(&half_life(&results, 0), tokens))

@@ -52,8 +52,7 @@ fn probabilities(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32], predi
     let rows: Vec<usize> = (0..target.rows()).filter(|r| predicted[*r].is_some()).collect();
     let ranked: Vec<Ranked> =
         (0..classes).map(|class| Ranked::new(values, &rows, classes, class, |r| target.class[r] as usize == class)).collect();
-    let of_classes: Vec<f64> = ranked.iter().map(Ranked::area).collect();
-    let area = metrics::mean(of_classes.iter().copied());
+    let area = metrics::mean(ranked.iter().map(Ranked::area));
     let [loss, gap] = [calibration::log_loss(&calls), calibration::ece(&calls)];
     if !sheet.ranked {
         for (name, value) in [("log-loss", loss), ("ece", gap), ("auroc", area)] {
@@ -65,6 +64,5 @@ fn probabilities(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32], predi
     let gaps = calibration::ece_draws(&calls, ruler.groups, resamples);
     sheet.put_noisy("ece", gap, &gaps, n, groups);
     let areas: Vec<Vec<f64>> = ranked.iter().map(|r| r.area_draws(ruler.group, resamples)).collect();
-    let areas: Vec<&[f64]> = areas.iter().map(Vec::as_slice).collect();
-    sheet.put("auroc", area, Some(&mean_of_draws(&of_classes, &areas, resamples.count())), n, groups);
+    sheet.put("auroc", area, Some(&mean_of_draws(&areas, resamples.count())), n, groups);
 }

@@ -78,8 +78,7 @@ pub fn several(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
         }
     }
     for (name, of_classes, lists) in [("map", precisions, drawn.0), ("auroc", areas, drawn.1)] {
-        let lists: Vec<&[f64]> = lists.iter().map(Vec::as_slice).collect();
-        let draws = sheet.ranked.then(|| mean_of_draws(&of_classes, &lists, resamples.count()));
+        let draws = sheet.ranked.then(|| mean_of_draws(&lists, resamples.count()));
         sheet.put(name, metrics::mean(of_classes.into_iter()), draws.as_deref(), n, groups);
     }
 }
@@ -112,8 +111,7 @@ pub fn numbers(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
             continue;
         }
         let of_classes: Vec<f64> = drawn.iter().map(|d| statistic(&d.all)).collect();
-        let slices: Vec<&[f64]> = lists.iter().map(Vec::as_slice).collect();
-        let draws = mean_of_draws(&of_classes, &slices, ruler.resamples.count());
+        let draws = mean_of_draws(&lists, ruler.resamples.count());
         sheet.put(name, metrics::mean(of_classes.iter().copied()), Some(&draws), n, groups);
         if sheet.detailed {
             for (at, (class, draws)) in target.classes.iter().zip(&lists).enumerate() {
