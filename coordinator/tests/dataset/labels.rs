@@ -32,8 +32,8 @@ fn lists_of_fine_labels_are_mapped_and_rows_of_several_classes_skipped() {
 #[test]
 fn labels_that_are_no_class_are_refused_skipped_with_their_rows_or_ignored() {
     let fields = |unknown: &str| json!({"labels": ["joy", "anger"], "unknown_labels": unknown, "multiple_labels": "skip", "near_duplicates": "ignore"});
-    let mut more: String = (0..3).map(|i| format!("{{\"text\":\"more {i}\",\"labels\":[\"joy\"]}}\n")).collect();
-    more += FINE;
+    let row = |label: &str, i: usize| format!("{{\"text\":\"{label} {i}\",\"labels\":[\"{label}\"]}}\n");
+    let more: String = ["joy", "anger"].iter().flat_map(|label| (0..3).map(move |i| row(label, i))).collect::<String>() + FINE;
     let kept = |unknown: &str| {
         let done = ingested(fields(unknown), "d.jsonl", &more);
         let mut rows: Vec<(String, String)> = done.rows.rows.iter().map(|r| (r.id.clone(), r.text.clone())).collect();
@@ -44,11 +44,11 @@ fn labels_that_are_no_class_are_refused_skipped_with_their_rows_or_ignored() {
     };
     assert!(error(fields("error"), "d.jsonl", &more).contains("unknown label `amusement`"));
     let (rows, notes) = kept("skip");
-    assert_eq!(rows, ["more 0", "more 1", "more 2", "t1", "t6"]);
+    assert_eq!(rows, ["joy 0", "joy 1", "joy 2", "anger 0", "anger 1", "anger 2", "t1", "t6"]);
     let told = "unknown_labels skip: 5 rows with labels that are no class were left out: `annoyance` (2), `love` (2), `amusement` (1)";
     assert!(notes.contains(&told.to_owned()), "{notes:?}");
     let (rows, notes) = kept("ignore");
-    assert_eq!(rows, ["more 0", "more 1", "more 2", "t1", "t2", "t4", "t6", "t7"]);
+    assert_eq!(rows, ["joy 0", "joy 1", "joy 2", "anger 0", "anger 1", "anger 2", "t1", "t2", "t4", "t6", "t7"]);
     let told = "unknown_labels ignore: labels of 5 rows that are no class were left out: `annoyance` (2), `love` (2), `amusement` (1)";
     assert!(notes.contains(&told.to_owned()), "{notes:?}");
     assert!(notes.contains(&"multiple_labels skip: 0 rows of several labels and 3 without a label were left out".to_owned()), "{notes:?}");
