@@ -21,7 +21,7 @@ pub use fit::{
 };
 pub use prompt::{ANSWERS, Answer, Asking, JudgeUnit, PromptUnit, SCORES};
 
-/// Raised whenever hidden states, likelihoods or what is read of their artifacts change for the same input.
+/// Raised whenever hidden states, likelihoods or what is read of their artifacts change for the same input, but for how GPUs round.
 pub const ENGINE_VERSION: u32 = 4;
 /// Raised whenever fits or their artifacts change for the same input, but for what records tell beside them; by three, as two
 /// more versions follow it.
