@@ -198,7 +198,7 @@ fn classes_that_outlast_their_offsets_are_not_told_apart_by_how_far_these_reach(
     let class = |row: usize| row % 3;
     let at = |offset: u32| {
         let of_row = |row: usize| {
-            let says = if row / 3 % 4 == 0 { (class(row) + 1) % 3 } else { class(row) };
+            let says = if (row / 3).is_multiple_of(4) { (class(row) + 1) % 3 } else { class(row) };
             let there = offset <= 16 || class(row) != 1 || row < 15;
             (0..7).map(move |c| if there { f32::from(u8::from(c == says)) } else { f32::NAN })
         };
