@@ -3,7 +3,6 @@
 //! Blocks are cut by size alone and a sum is never cut, so bits don't depend on the number of threads.
 
 use std::ops::{AddAssign, Div, Mul, Sub};
-use std::sync::Once;
 
 use rayon::prelude::*;
 
@@ -70,16 +69,6 @@ pub(crate) fn product<T: Real>(out: &mut [T], step: (usize, usize), keep: T, fac
     on_threads(1, out, step, keep, factor, lhs, rhs);
 }
 
-/// Whether products copy what they multiply with into the order in which they read it even where they have few rows, as when a token of
-/// each reply is decoded or a small batch trains a network. By itself `gemm` does so above 8 (on several threads 16) tiles of rows; below,
-/// reading weights that lie far apart takes longer than the copy. The bits are the same.
-static PACKING: Once = Once::new();
-
-fn pack_always() {
-    gemm::set_lhs_packing_threshold_single_thread(1);
-    gemm::set_lhs_packing_threshold_multi_thread(1);
-}
-
 /// [`product`] on so many threads.
 pub(crate) fn on_threads<T: Real>(
     threads: usize,
@@ -96,7 +85,6 @@ pub(crate) fn on_threads<T: Real>(
     assert!(reaches(out.len(), (m, n), step), "the result of a product does not fit");
     assert!(reaches(lhs.data.len(), lhs.shape, lhs.step) && reaches(rhs.data.len(), rhs.shape, rhs.step));
     assert!(m < 2 || n < 2 || step.0 * m <= step.1 || step.1 * n <= step.0, "rows of a result overlap");
-    PACKING.call_once(pack_always);
     // SAFETY: the three asserts above bound every element that `gemm` touches within its slice, `out` is borrowed
     // mutably so that it aliases neither input, and the last assert keeps its elements distinct.
     unsafe {
