@@ -2,7 +2,7 @@
 
 use limbic_proto::axis::{Context, ReadOut};
 use limbic_proto::rows::Scheme;
-use limbic_report::{HalfLife, Study};
+use limbic_report::{Deferred, HalfLife, Study};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -28,6 +28,23 @@ fn labels(seed: u64) -> Study {
     let predictions = [0, 1, 2, 4, 8, 16].map(at).into();
     let test = truth.chunks(3).enumerate().map(|(row, of_row)| test_row(row, 0, of_row.to_vec())).collect();
     Study { models: vec![model(0, 1)], ..bare(Scheme::Multi, test, predictions, seed) }
+}
+
+#[test]
+fn intervals_of_a_label_rest_on_its_own_rows_and_groups() {
+    let mut study = labels(0);
+    let interval = |study: &Study, metric: &str| evaluated(study).score(0, metric).expect("it is measured").lo;
+    let of = |study: &Study, label: usize| interval(study, &format!("ap:{}", study.classes[label]));
+    assert!(of(&study, 0).is_some() && of(&study, 1).is_some());
+    // All rows of the first label are of one group, beside many groups of other rows.
+    study.test.iter_mut().filter(|row| row.values[0] > 0.0).for_each(|row| row.group = "one".to_owned());
+    assert!(of(&study, 0).is_none() && of(&study, 1).is_some());
+    // What is right of every row has no interval, on the page as in the table.
+    let right = study.test.iter().flat_map(|row| row.values.clone()).map(|on| 0.1 + 0.8 * on).collect();
+    study.predictions[0].values = Deferred::held(right);
+    let results = evaluated(&study);
+    let points = &results.persistence[0].decay("logistic", Context::Full, None).expect("a curve").points;
+    assert!(points[0].1.value == 1.0 && points[0].1.lo.is_none() && points[1].1.lo.is_some(), "{points:?}");
 }
 
 #[test]

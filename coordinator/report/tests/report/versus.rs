@@ -83,6 +83,33 @@ fn a_stronger_signal_is_told_and_an_equal_one_is_not() {
 }
 
 #[test]
+fn what_either_groups_is_resampled_together_whichever_comes_first() {
+    let of = |share: f64, seed: u64| {
+        let layers = vec![share];
+        Signal { layers, offsets: vec![0], half_life: 6.0, control: None, models: 1, rows: 280 }.study(seed)
+    };
+    let (mut a, mut b) = (of(0.5, 1), of(0.6, 2));
+    b.seed = a.seed;
+    // Neither knows all: one the groups of the first rows, the other those of the last.
+    for (row, (ours, theirs)) in a.test.iter_mut().zip(&mut b.test).enumerate() {
+        let (four, alone) = ((row / 4).to_string(), format!("alone {row}"));
+        (ours.group, theirs.group) = if row < 140 { (four, alone) } else { (alone, four) };
+    }
+    let interval = |a: &Study, b: &Study| {
+        let files = files(a, b);
+        let found = json(&files);
+        let shared = found["shared"].as_array().expect("a list");
+        let ours = shared.iter().find(|s| s["family"] == "lines" && s["probe"] == "logistic").expect("a probe")["paired"].clone();
+        let end = |end: &str| ours["difference"][end].as_f64().expect("an end");
+        assert!(text(&files, "compare.md").contains("The sweeps group these rows differently"));
+        (end("lo"), end("hi"), ours["p"].as_f64(), found["resampled"].as_u64())
+    };
+    let (there, back) = (interval(&a, &b), interval(&b, &a));
+    assert!((there.0 + back.1).abs() < 1e-12 && (there.1 + back.0).abs() < 1e-12, "{there:?} {back:?}");
+    assert!((there.2, there.3) == (back.2, back.3) && there.3 == Some(70), "{there:?} {back:?}");
+}
+
+#[test]
 fn other_rows_stand_side_by_side() {
     let a = small();
     let mut fewer = a.clone();
