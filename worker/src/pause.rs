@@ -14,10 +14,19 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
     timing: &Timing,
     operation: impl Fn() -> F,
 ) -> Result<T, StoreError> {
+    while_passing(timing, operation, StoreError::out_of_reach).await
+}
+
+/// Tries a store operation until it succeeds, or fails with what doesn't pass or hasn't within the patience.
+async fn while_passing<T, F: Future<Output = Result<T, StoreError>>>(
+    timing: &Timing,
+    operation: impl Fn() -> F,
+    passes: impl Fn(&StoreError) -> bool,
+) -> Result<T, StoreError> {
     let mut pauses = timing.pauses();
     loop {
         match operation().await {
-            Err(error) if error.out_of_reach() && pauses.wait().await => tracing::warn!(%error, "the store is away; trying again"),
+            Err(error) if passes(&error) && pauses.wait().await => tracing::warn!(%error, "the store is away or refuses; trying again"),
             result => return result,
         }
     }
@@ -38,18 +47,9 @@ impl Proven {
         timing: &Timing,
         operation: impl Fn() -> F,
     ) -> Result<T, StoreError> {
-        let mut pauses = timing.pauses();
-        loop {
-            match operation().await {
-                Err(error) if self.reads_again(&error) && pauses.wait().await => {
-                    tracing::warn!(%error, "the store can't be read now; trying again");
-                }
-                result => {
-                    self.read.fetch_or(result.is_ok(), Ordering::Relaxed);
-                    return result;
-                }
-            }
-        }
+        let result = while_passing(timing, operation, |error| self.reads_again(error)).await;
+        self.read.fetch_or(result.is_ok(), Ordering::Relaxed);
+        result
     }
 
     /// Whether what can't be read now may be readable later.
