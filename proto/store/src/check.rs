@@ -255,7 +255,9 @@ impl Trial<'_> {
         for range in wanted {
             match self.store.get_range(path, range.clone()).await {
                 Ok(found) if found[..] == bytes[range.start as usize..range.end as usize] => {}
-                Ok(_) => return Ok(Some(format!("bytes {}..{} of {len} are others than were written", range.start, range.end))),
+                Ok(_) | Err(StoreError::Corrupt { .. }) => {
+                    return Ok(Some(format!("bytes {}..{} of {len} are others than were written", range.start, range.end)));
+                }
                 Err(error) if error.not_found() => return Ok(Some("an object that was just written is not found".to_owned())),
                 Err(error) => return Err(error),
             }

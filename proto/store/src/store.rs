@@ -58,22 +58,20 @@ impl Store {
     /// Reads a byte range of an object.
     ///
     /// # Errors
-    /// It doesn't exist, ends before the range does ([`StoreError::Corrupt`]), or can't be read.
+    /// It doesn't exist, other than all of the range comes ([`StoreError::Corrupt`]), or it can't be read.
     pub async fn get_range(&self, path: &str, range: std::ops::Range<u64>) -> Result<Bytes, StoreError> {
-        let (location, end, wanted) = (Path::from(path), range.end, range.end - range.start);
-        let short = |size: u64| {
-            let message = format!("it has {size} bytes, and some up to {end} were to be read");
-            Err(StoreError::Corrupt { url: self.url.clone(), path: path.to_owned(), message })
-        };
+        let (location, start, end) = (Path::from(path), range.start, range.end);
         // Each store has its own way with a range that isn't there, or not all of it.
-        match self.inner.get_range(&location, range).await.map_err(self.io(format!("reading a part of {path}"))) {
-            Ok(bytes) if (bytes.len() as u64) < wanted => short(end - wanted + bytes.len() as u64),
+        let message = match self.inner.get_range(&location, range).await.map_err(self.io(format!("reading a part of {path}"))) {
+            Ok(bytes) if bytes.len() as u64 == end - start => return Ok(bytes),
+            Ok(bytes) => format!("{} bytes came where {} from byte {start} on were to be read", bytes.len(), end - start),
             Err(error) if error.may_pass() && !error.out_of_reach() => match self.inner.head(&location).await {
-                Ok(found) if found.size < end => short(found.size),
-                _ => Err(error),
+                Ok(found) if found.size < end => format!("it has {} bytes, and some up to {end} were to be read", found.size),
+                _ => return Err(error),
             },
-            read => read,
-        }
+            Err(error) => return Err(error),
+        };
+        Err(StoreError::Corrupt { url: self.url.clone(), path: path.to_owned(), message })
     }
 
     /// The names directly under a folder, sorted: objects and folders alike.
