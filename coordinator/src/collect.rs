@@ -52,7 +52,7 @@ pub enum CollectError {
         message: String,
     },
     /// Predictions don't fit into memory, and the file that they go into can't be written.
-    #[error("{}: predictions beyond 1 GiB can't be put into a temporary file here ({source}): free some space, or set TMPDIR to a folder that has it", folder.display())]
+    #[error("{}: predictions beyond {} GiB can't be put into a temporary file here ({source}): free some space, or set TMPDIR to a folder that has it", folder.display(), spool::HELD >> 30)]
     Spool {
         /// The folder of temporary files.
         folder: PathBuf,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use limbic_report::Deferred;
 
 /// Bytes of predictions that are held in memory.
-const HELD: usize = 1 << 30;
+pub(super) const HELD: usize = 1 << 30;
 
 /// Keeps numbers until they are read.
 #[derive(Debug)]

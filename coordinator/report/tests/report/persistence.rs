@@ -230,6 +230,66 @@ fn classes_that_outlast_their_offsets_are_not_told_apart_by_how_far_these_reach(
     assert!(p.extremes.expect("three classes").p.is_none_or(|p| p > 0.5), "{:?}", p.extremes);
 }
 
+/// A study of three classes, in as many rows each, of which such a share is called right at each offset.
+fn of_shares(offsets: &[u32], share: impl Fn(usize, u32) -> f64) -> Study {
+    const ROWS: usize = 900;
+    let class = |row: usize| row % 3;
+    let at = |offset: &u32| {
+        let of_row = |row: usize| {
+            // Whatever the share is, the same number of each hundred rows; the others are called the next class.
+            let right = (row / 3 * 37 % 100) as f64 + 0.5 < 100.0 * share(class(row), *offset);
+            let says = if right { class(row) } else { (class(row) + 1) % 3 };
+            (0..7).map(move |c| f32::from(u8::from(c == says)))
+        };
+        prediction(0, 0, ReadOut::at(*offset), 1.0, (0..ROWS).flat_map(of_row).collect())
+    };
+    let predictions = offsets.iter().map(at).collect();
+    let test = (0..ROWS).map(|row| test_row(row, class(row) as u32, Vec::new())).collect();
+    Study { models: vec![model(0, 1)], ..bare(Scheme::Single, test, predictions, 0) }
+}
+
+#[test]
+fn a_class_that_is_no_exponential_outlasts_none() {
+    let offsets = [0, 1, 2, 4, 8, 16, 32];
+    let fading = |class: usize, k: u32| 0.95 * 0.5_f64.powf(f64::from(k) / [60.0, 4.0, 20.0][class]);
+    let restless = |class: usize, k: u32| match (class, offsets.iter().position(|o| *o == k)) {
+        (0, Some(at)) if at % 2 == 1 => 0.5,
+        (0, _) => 0.95,
+        _ => fading(class, k),
+    };
+    let said = |share: &dyn Fn(usize, u32) -> f64| {
+        let study = of_shares(&offsets, share);
+        let results = evaluated(&study);
+        let markdown = text(&made(&study, &results), "report.md");
+        let sentence = markdown.lines().find(|line| line.contains(" outlasts ")).unwrap_or_else(|| panic!("{markdown}"));
+        (results.persistence[0].extremes.expect("classes that last"), sentence.to_owned())
+    };
+    let (extremes, sentence) = said(&fading);
+    assert_eq!((extremes.longest, extremes.shortest), (0, 1), "{sentence}");
+    assert!(!sentence.contains("exponentially"), "{sentence}");
+    let (extremes, sentence) = said(&restless);
+    assert_eq!((extremes.longest, extremes.shortest), (2, 1), "{sentence}");
+    assert!(sentence.contains("C0 does something else than to decay exponentially, and is left out."), "{sentence}");
+}
+
+#[test]
+fn half_lives_that_rest_on_late_offsets_of_few_groups_are_warned_of() {
+    let offsets = [0, 1, 2, 4, 8, 16];
+    let mut study = of_shares(&offsets, |_, k| 0.9 * 0.5_f64.powf(f64::from(k) / 8.0));
+    let warned = |study: &Study| {
+        let warning = evaluated(study).warnings.into_iter().find(|w| w.contains("rest on late offsets"));
+        warning.map(|w| w.split(": ").next().expect("a sentence").to_owned())
+    };
+    assert_eq!(warned(&study), None);
+    // The last offset is reached by 36 rows, of 18 groups.
+    let late = study.predictions.iter_mut().find(|p| p.read_out == Some(ReadOut::at(16))).expect("an offset");
+    let mut values = super::values(late);
+    values[36 * 7..].fill(f32::NAN);
+    late.values = Deferred::held(values);
+    let words = "1 of 1 half-lives rest on late offsets that replies of fewer than 20 groups reach (18 at the least)";
+    assert_eq!(warned(&study).as_deref(), Some(words));
+}
+
 #[test]
 fn offsets_that_few_rows_of_a_class_reach_are_in_no_decay() {
     // Of fifteen rows a class half have a reply of 128 tokens.

@@ -3,6 +3,7 @@
 use limbic_proto::axis::Context;
 use limbic_report::{Comparison, Deferred, HalfLife, Results};
 
+use super::planted::{self, Signal};
 use super::synthetic::{Size, study};
 use super::{SMALL, evaluated, made, small, text, values, whole};
 
@@ -165,4 +166,16 @@ fn a_baseline_that_says_the_same_as_another_is_not_tested_again() {
     assert_eq!([of(&after, "zero-shot"), of(&after, "zero-shot-mean")], [n, 0]);
     let corrected = |r: &Results| r.comparisons.iter().filter(|c| c.family == "baselines").map(|c| c.corrected).max();
     assert_eq!(corrected(&after), corrected(&before).map(|all| all - n));
+}
+
+#[test]
+fn what_has_no_signal_peaks_nowhere() {
+    let of = |layers: [f64; 4]| {
+        let signal = Signal { layers: layers.to_vec(), offsets: vec![0], half_life: 1.0, control: None, models: 1, rows: 420 };
+        let study = signal.study(1);
+        text(&made(&study, &evaluated(&study)), "report.md")
+    };
+    let (nothing, something) = (of([planted::CHANCE; 4]), of([0.2, 0.4, 0.6, 0.4]));
+    assert!(nothing.contains("so where it peaks says nothing.") && !nothing.contains(" peaks at "), "{nothing}");
+    assert!(something.contains(" peaks at 67% of the depth") && !something.contains("so where it peaks says nothing."), "{something}");
 }
