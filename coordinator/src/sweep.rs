@@ -10,13 +10,13 @@ use bytes::Bytes;
 use limbic_core::plan::{ModelFacts, Plan, PlanError, Revision, plan, plan_revisions, room};
 use limbic_proto::key::Digest;
 use limbic_proto::rows::{Rows, Split};
-use limbic_proto::spec::{CorpusSpec, Facts, ModelSpec, Spec, sweep_id};
+use limbic_proto::spec::{CorpusSpec, Facts, ModelSpec, Sources, Spec, sweep_id};
 use limbic_proto::unit::Versions;
 use limbic_proto::{layout, rows};
 use limbic_report::too_few;
 use limbic_store::create::nonce;
 use limbic_store::model::Need;
-use limbic_store::{Created, ModelFiles, Store};
+use limbic_store::{Created, ModelFiles, Store, source};
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{File, Ingested, ingest};
@@ -197,14 +197,26 @@ pub async fn prepare_assuming(mut spec: Spec, facts: &Facts) -> Result<Sweep, Fa
     put_together(spec, ingested.rows, models, notes)
 }
 
+/// The files of `dataset.source`.
+///
+/// # Errors
+/// One of them can't be had.
+pub async fn fetched(sources: &Sources) -> Result<Vec<File>, Failure> {
+    let wrong = |error| Failure::user(format_args!("dataset.source: {error}"));
+    let mut files = Vec::new();
+    for (split, source) in sources.files() {
+        for name in source::files(source).await.map_err(wrong)? {
+            let _phase = Phase::on_source("fetching", &name);
+            let bytes = source::fetch(&name).await.map_err(wrong)?;
+            files.push(File { name, split, bytes });
+        }
+    }
+    Ok(files)
+}
+
 /// The rows of a spec's dataset.
 async fn ingested(spec: &Spec) -> Result<Ingested, Failure> {
-    let mut files = Vec::new();
-    for (split, name) in spec.dataset.source.files() {
-        let _phase = Phase::on_source("fetching", name);
-        let bytes = limbic_store::source::fetch(name).await.map_err(|e| Failure::user(format_args!("dataset.source: {e}")))?;
-        files.push(File { name: name.to_owned(), split, bytes });
-    }
+    let files = fetched(&spec.dataset.source).await?;
     let _phase = Phase::new("ingesting rows (labels, near-duplicates, splits)");
     let (dataset, few_shot) = (spec.dataset.clone(), resolve::few_shot(spec));
     let ingested = tokio::task::spawn_blocking(move || ingest(&dataset, files, &few_shot)).await.expect("ingestion doesn't panic");

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use check::{Finding, SpecError, meant, placeholders, slip};
 pub use continuation::Continuation;
 pub use corpus::{Classify, Comments, CorpusSpec, Duplicates, EXAMPLES, Filters, How, Keep, LABEL, Rewrite, Synthesize, WordCount};
-pub use dataset::{Balance, DatasetSpec, Format, MultipleLabels, NearDuplicates, SplitShares, UnknownLabels};
+pub use dataset::{Balance, DatasetSpec, EmptyTexts, Format, MultipleLabels, NearDuplicates, SplitShares, UnknownLabels};
 pub use facts::{AssumedModel, DatasetFacts, Facts};
 pub use judge::{Judge, Judges};
 pub use model::{Depth, Dtype, LayerSelector, ModelSpec};

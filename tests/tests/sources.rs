@@ -23,6 +23,14 @@ fn corpus() -> Vec<u8> {
     std::fs::read(Sandbox::repository().join("configs/quickstart/corpus.jsonl")).unwrap()
 }
 
+/// The corpus in two files.
+fn halves() -> (Vec<u8>, Vec<u8>) {
+    let mut first = corpus();
+    let cut = first[..first.len() / 2].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    let second = first.split_off(cut);
+    (first, second)
+}
+
 /// Puts an object into the store, which asks for no signature.
 fn put(endpoint: &str, path: &str, body: &[u8]) {
     let mut stream = TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).unwrap();
@@ -63,6 +71,12 @@ fn rows_may_lie_in_an_object_store() {
     let done = sandbox.json(&["run", "small.yaml", "--store", "store", "--out", "out", "--json"]);
     assert_eq!(done["state"], "complete");
 
+    let (first, second) = halves();
+    put(&endpoint, "/bucket/parts/rows-0.jsonl", &first);
+    put(&endpoint, "/bucket/parts/rows-1.jsonl", &second);
+    put(&endpoint, "/bucket/parts/others.jsonl", b"{}");
+    assert_eq!(from(&sandbox, "s3://bucket/parts/rows-*.jsonl")["sweep"], local()["sweep"], "however rows are spread over files");
+
     let absent = sandbox.small(&[("source: CORPUS", "source: s3://bucket/data/nothing.jsonl")]);
     let said = sandbox.limbic(&["validate", &absent.to_string_lossy()]);
     assert!(said.code == Some(2) && said.stderr.contains("dataset.source: source `s3://bucket/data/nothing.jsonl`"), "{}", said.stderr);
@@ -71,7 +85,13 @@ fn rows_may_lie_in_an_object_store() {
 #[test]
 fn rows_of_a_dataset_on_the_hub_are_fetched_into_its_cache() {
     let rows = corpus();
-    let hub = Hub::serve(&[("datasets/a/feelings/data/corpus.jsonl", &rows)]);
+    let (first, second) = halves();
+    let hub = Hub::serve(&[
+        ("datasets/a/feelings/data/corpus.jsonl", &rows),
+        ("datasets/a/feelings/data/train-0.jsonl", &first),
+        ("datasets/a/feelings/data/train-1.jsonl", &second),
+        ("datasets/a/feelings/data/more/train-2.jsonl", b"{}"),
+    ]);
     let sandbox = Sandbox::new(LIMBIC, WORKER);
     let home = sandbox.path("hub").to_string_lossy().into_owned();
     let env = [("HF_ENDPOINT", hub.endpoint.as_str()), ("HF_HOME", &home), ("NO_PROXY", "127.0.0.1")];
@@ -81,6 +101,7 @@ fn rows_of_a_dataset_on_the_hub_are_fetched_into_its_cache() {
     let fetched = hub.fetched().len();
     assert!(fetched > 0 && from(&sandbox, source)["rows"] == 210);
     assert_eq!(hub.fetched().len(), fetched, "what is in the cache is not fetched again");
+    assert_eq!(from(&sandbox, "hf://datasets/a/feelings/data/train-*.jsonl")["sweep"], local()["sweep"]);
 
     sandbox.small(&[("source: CORPUS", "source: hf://datasets/a/feelings/nothing.jsonl")]);
     let said = sandbox.limbic(&["validate", "small.yaml"]);

@@ -14,10 +14,9 @@ use self::build::BuildArgs;
 use self::plan::CorpusPlanArgs;
 use crate::corpus::filter::Filter;
 use crate::corpus::{Entry, Reason, strange};
-use crate::dataset::{File, comments, rank};
+use crate::dataset::{comments, rank};
 use crate::failure::Failure;
-use crate::progress::Phase;
-use crate::sweep::described;
+use crate::sweep::{described, fetched};
 
 /// What is done with corpora.
 #[derive(Debug, clap::Subcommand)]
@@ -73,12 +72,7 @@ fn read_spec(file: &Path) -> Result<CorpusSpec, Failure> {
 
 /// The comments of the spec's files, and the digest of those.
 async fn read_comments(spec: &CorpusSpec, notes: &mut Vec<String>) -> Result<(Vec<Entry>, Digest), Failure> {
-    let mut files = Vec::new();
-    for (_, name) in spec.dataset.source.files() {
-        let _phase = Phase::on_source("fetching", name);
-        let bytes = limbic_store::source::fetch(name).await.map_err(|e| Failure::user(format_args!("dataset.source: {e}")))?;
-        files.push(File { name: name.to_owned(), split: None, bytes });
-    }
+    let files = fetched(&spec.dataset.source).await?;
     let digest = match files.as_slice() {
         [one] => Digest::of(&one.bytes),
         several => Digest::of_json(&several.iter().map(|file| Digest::of(&file.bytes)).collect::<Vec<_>>()),

@@ -1,7 +1,7 @@
 //! Which column means what, and how a row's cells become an utterance; shared by all readers.
 
 use limbic_proto::rows::Scheme;
-use limbic_proto::spec::{DatasetSpec, MultipleLabels};
+use limbic_proto::spec::{DatasetSpec, EmptyTexts, MultipleLabels};
 
 use super::error::{DatasetError, Known, Place};
 
@@ -129,6 +129,8 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Columns {
     pub(super) text: String,
+    /// Whether rows without a text are left out.
+    pub(super) may_lack_text: bool,
     pub(super) labels: Labels,
     pub(super) id: Option<String>,
     pub(super) group: Option<String>,
@@ -177,6 +179,7 @@ impl Columns {
         };
         Ok(Columns {
             text,
+            may_lack_text: spec.empty_texts == EmptyTexts::Skip,
             labels,
             id: optional("id", &spec.id, "id")?,
             group: spec.group.as_deref().map(|column| find("group", column)).transpose()?,
@@ -207,8 +210,13 @@ impl Columns {
         names
     }
 
-    /// Makes an utterance of one row, whose cells `cell` hands out by column.
-    pub(super) fn utterance(&self, file: &str, place: Place, mut cell: impl FnMut(&str) -> Cell) -> Result<Utterance, DatasetError> {
+    /// Makes an utterance of one row, whose cells `cell` hands out by column; none of one that is left out because it has no text.
+    pub(super) fn utterance(
+        &self,
+        file: &str,
+        place: Place,
+        mut cell: impl FnMut(&str) -> Cell,
+    ) -> Result<Option<Utterance>, DatasetError> {
         let wrong = |column: &str, expected: &'static str, found: String| DatasetError::Value {
             file: file.to_owned(),
             place,
@@ -217,10 +225,11 @@ impl Columns {
             found,
         };
         let text = match cell(&self.text) {
-            Cell::Text(text) if text.trim().is_empty() => {
+            Cell::Text(text) if !text.trim().is_empty() => text,
+            Cell::Text(_) | Cell::Missing if self.may_lack_text => return Ok(None),
+            Cell::Text(_) | Cell::Missing => {
                 return Err(DatasetError::EmptyText { file: file.to_owned(), place, column: self.text.clone() });
             }
-            Cell::Text(text) => text,
             other => return Err(wrong(&self.text, "a string", other.found())),
         };
         let labels = match &self.labels {
@@ -262,7 +271,7 @@ impl Columns {
         };
         let (id, group) = (word(&self.id)?, word(&self.group)?);
         let split = word(&self.split).or_else(|e| if self.split_named { Err(e) } else { Ok(None) })?;
-        Ok(Utterance { number: 0, file: 0, place, text, labels, id, group, split })
+        Ok(Some(Utterance { number: 0, file: 0, place, text, labels, id, group, split }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Raw comments: texts that a corpus is to be made of, with no labels or with some that are only compared.
 
 use limbic_proto::rows::Scheme;
-use limbic_proto::spec::{Balance, Comments, DatasetSpec, MultipleLabels, NearDuplicates, SplitShares, UnknownLabels};
+use limbic_proto::spec::{Balance, Comments, DatasetSpec, EmptyTexts, MultipleLabels, NearDuplicates, SplitShares, UnknownLabels};
 
 use super::error::DatasetError;
 use super::read::{Source, read};
@@ -39,6 +39,8 @@ fn columns(spec: &Comments) -> DatasetSpec {
         source: spec.source.clone(),
         format: spec.format,
         text: spec.text.clone(),
+        // A raw file has such; nothing can be made of them.
+        empty_texts: EmptyTexts::Skip,
         scheme: Scheme::Multi,
         label: spec.label.clone().unwrap_or_default(),
         values: Vec::new(),

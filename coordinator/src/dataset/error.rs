@@ -80,12 +80,18 @@ fn separated(columns: &Known) -> &'static str {
 pub enum DatasetError {
     /// `format: auto` and an ending that says nothing.
     #[error(
-        "{file}: the ending tells no format (.jsonl, .ndjson, .csv, .tsv, .parquet do); set `dataset.format` to jsonl, csv, tsv or parquet"
+        "{file}: the ending tells no format (.jsonl, .ndjson, .csv, .tsv, .parquet do, the first four also with .gz or .zst behind them); set `dataset.format` to jsonl, csv, tsv or parquet"
     )]
     UnknownFormat { file: String },
     /// Nothing in it.
     #[error("{file}: holds no rows")]
     Empty { file: String },
+    /// What is compressed can't be unpacked.
+    #[error("{file}: can't be unpacked with {how} ({message}): is the file whole?")]
+    Packed { file: String, how: &'static str, message: String },
+    /// No row has a text.
+    #[error("{file}: column `{column}` is empty in all {rows} rows; check `dataset.text`")]
+    AllTextsEmpty { file: String, column: String, rows: usize },
     /// Every row was left out.
     #[error("{file}: all {rows} rows have several labels or none, and `multiple_labels: skip` leaves such rows out")]
     AllSkipped { file: String, rows: usize },
@@ -120,8 +126,8 @@ pub enum DatasetError {
     /// A value of the wrong type, or none.
     #[error("{file}, {place}, column `{column}`: expected {expected}, found {found}")]
     Value { file: String, place: Place, column: String, expected: &'static str, found: String },
-    /// A text of nothing but white space.
-    #[error("{file}, {place}, column `{column}`: the text is empty; leave the row out")]
+    /// No text, or one of nothing but white space.
+    #[error("{file}, {place}, column `{column}`: the text is empty; leave the row out, or set `dataset.empty_texts: skip`")]
     EmptyText { file: String, place: Place, column: String },
     /// A row without a label.
     #[error("{file}, {place}, column `{column}`: the row has no label; leave it out, or set `multiple_labels: skip`")]

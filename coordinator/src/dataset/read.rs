@@ -1,18 +1,23 @@
 //! Reading: each file's format is chosen, and its reader makes utterances of the bytes.
 
+use std::io::Read as _;
 use std::path::Path;
 
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
 use limbic_proto::rows::Split;
 use limbic_proto::spec::{DatasetSpec, Format};
 
 use super::columns::{Columns, Utterance};
 use super::{DatasetError, File, delimited, jsonl, parquet};
+use crate::progress::counted;
 
 /// What a reader makes of a file.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) columns: Columns,
-    pub(super) utterances: Vec<Utterance>,
+    /// One for every row; none of a row that is left out.
+    pub(super) utterances: Vec<Option<Utterance>>,
 }
 
 /// What all the files hold, one after the other.
@@ -51,7 +56,9 @@ impl Files {
 /// Reads the files, each in its format.
 pub(super) fn read(spec: &DatasetSpec, files: Vec<File>, notes: &mut Vec<String>) -> Result<Source, DatasetError> {
     let mut source = Source { files: Files(Vec::new()), utterances: Vec::new() };
+    let mut rows = 0;
     for (file, File { name, split, bytes }) in files.into_iter().enumerate() {
+        let bytes = unpacked(&name, bytes)?;
         let Read { columns, utterances } = match format(spec.format, &name)? {
             Format::Parquet => parquet::read(spec, &name, bytes, notes)?,
             Format::Csv => delimited::csv(spec, &name, text(&name, &bytes)?)?,
@@ -61,24 +68,48 @@ pub(super) fn read(spec: &DatasetSpec, files: Vec<File>, notes: &mut Vec<String>
         if utterances.is_empty() {
             return Err(DatasetError::Empty { file: name });
         }
-        let (said, before) = (split.map(Split::as_str), source.utterances.len());
-        source.utterances.extend(utterances.into_iter().enumerate().map(|(at, u)| Utterance {
-            number: before + at + 1,
-            file,
-            split: said.map(str::to_owned).or(u.split),
-            ..u
-        }));
+        let said = split.map(Split::as_str);
+        for utterance in utterances {
+            rows += 1;
+            source.utterances.extend(utterance.map(|u| Utterance { number: rows, file, split: said.map(str::to_owned).or(u.split), ..u }));
+        }
         source.files.0.push((name, columns));
+    }
+    let without = rows - source.utterances.len();
+    if source.utterances.is_empty() {
+        return Err(DatasetError::AllTextsEmpty { file: source.files.all(), column: spec.text.clone(), rows });
+    }
+    if without > 0 {
+        notes.push(format!(
+            "empty_texts skip: {} without a text {} left out",
+            counted(without, "row"),
+            if without == 1 { "was" } else { "were" }
+        ));
     }
     Ok(source)
 }
 
-/// `auto` resolved by the ending; a URL's query is no part of it.
+/// What is in a file that may be compressed, which its first bytes tell whatever it is called.
+fn unpacked(file: &str, bytes: Bytes) -> Result<Bytes, DatasetError> {
+    let mut plain = Vec::new();
+    let (how, read) = match bytes.get(..4) {
+        Some([0x1f, 0x8b, ..]) => ("gzip", MultiGzDecoder::new(&*bytes).read_to_end(&mut plain).map(drop)),
+        Some([0x28, 0xb5, 0x2f, 0xfd]) => ("zstd", zstd::stream::copy_decode(&*bytes, &mut plain)),
+        _ => return Ok(bytes),
+    };
+    match read {
+        Ok(()) => Ok(Bytes::from(plain)),
+        Err(error) => Err(DatasetError::Packed { file: file.to_owned(), how, message: error.to_string() }),
+    }
+}
+
+/// `auto` resolved by the ending; a URL's query is no part of it, nor what it is compressed with.
 fn format(format: Format, file: &str) -> Result<Format, DatasetError> {
     if format != Format::Auto {
         return Ok(format);
     }
     let path = if file.contains("://") { file.split(['?', '#']).next().unwrap_or(file) } else { file };
+    let path = [".gz", ".zst"].iter().find_map(|packed| path.strip_suffix(packed)).unwrap_or(path);
     let ending = Path::new(path).extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     match ending.as_deref() {
         Some("jsonl" | "ndjson") => Ok(Format::Jsonl),

@@ -9,7 +9,7 @@ use crate::{error, file, lines, spec};
 fn the_format_must_be_known_and_the_file_hold_rows() {
     assert_eq!(
         error(json!({}), "d.txt", "x"),
-        "d.txt: the ending tells no format (.jsonl, .ndjson, .csv, .tsv, .parquet do); set `dataset.format` to jsonl, csv, tsv or parquet"
+        "d.txt: the ending tells no format (.jsonl, .ndjson, .csv, .tsv, .parquet do, the first four also with .gz or .zst behind them); set `dataset.format` to jsonl, csv, tsv or parquet"
     );
     assert_eq!(error(json!({}), "d.jsonl", " \n\n"), "d.jsonl: holds no rows");
     assert_eq!(error(json!({}), "d.csv", "text,label\n"), "d.csv: holds no rows");
@@ -73,8 +73,8 @@ fn missing_columns_list_those_there_are() {
 fn values_of_the_wrong_kind_are_named() {
     let cases = [
         (r#"{"text":3,"label":"a"}"#, "column `text`: expected a string, found the number 3"),
-        (r#"{"text":null,"label":"a"}"#, "column `text`: expected a string, found nothing"),
-        (r#"{"text":" ","label":"a"}"#, "column `text`: the text is empty; leave the row out"),
+        (r#"{"text":null,"label":"a"}"#, "column `text`: the text is empty; leave the row out, or set `dataset.empty_texts: skip`"),
+        (r#"{"text":" ","label":"a"}"#, "column `text`: the text is empty; leave the row out, or set `dataset.empty_texts: skip`"),
         (r#"{"text":"t","label":0.5}"#, "column `label`: expected a string, a whole number or a list of them, found the number 0.5"),
         (r#"{"text":"t","label":["a",{}]}"#, "column `label`: expected a string, a whole number or a list of them, found an object"),
         (r#"{"text":"t","label":""}"#, "column `label`: the row has no label; leave it out, or set `multiple_labels: skip`"),

@@ -93,6 +93,54 @@ fn other_column_names_and_whole_numbers() {
 }
 
 #[test]
+fn text_formats_may_be_compressed() {
+    let lines = ROWS.map(|(id, text, label, split)| json!({"id": id, "text": text, "labels": [label], "split": split}).to_string() + "\n");
+    let gzipped = |text: &str| {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut out, text.as_bytes()).unwrap();
+        out.finish().unwrap()
+    };
+    let read = |fields, name: &str, bytes: Vec<u8>| ingest(&spec(fields), vec![file(name, bytes)], &[]);
+    let whole = gzipped(&lines.concat());
+    // As `cat a.gz b.gz` and parallel compressors write it.
+    let members = lines.iter().flat_map(|line| gzipped(line)).collect();
+    let zstd = zstd::encode_all(lines.concat().as_bytes(), 3).unwrap();
+    for (fields, name, bytes) in [
+        (json!({}), "d.jsonl.gz", whole.clone()),
+        (json!({}), "https://host/d.jsonl.gz?download=1", members),
+        (json!({}), "d.jsonl.zst", zstd),
+        (json!({"format": "jsonl"}), "rows", whole.clone()),
+    ] {
+        assert_rows(&read(fields, name, bytes).unwrap().rows.rows);
+    }
+    let csv = ROWS.map(|(id, text, label, split)| format!("{id},{label},{split},\"{}\"\n", text.replace('"', "\"\""))).concat();
+    assert_rows(&read(json!({}), "d.CSV.gz", gzipped(&format!("id,label,split,text\n{csv}"))).unwrap().rows.rows);
+    let cut = read(json!({}), "d.jsonl.gz", whole[..whole.len() / 2].to_vec()).unwrap_err().to_string();
+    assert!(cut.starts_with("d.jsonl.gz: can't be unpacked with gzip (") && cut.ends_with("): is the file whole?"), "{cut}");
+}
+
+#[test]
+fn rows_without_a_text_are_left_out_where_that_is_asked_for() {
+    let line = |text: &str, i: usize| format!("{{\"text\":{text},\"label\":\"c{}\"}}\n", i % 2);
+    let texts = |i: usize| match i {
+        1 => "\" \\n\"".to_owned(),
+        4 => "null".to_owned(),
+        i => format!("\"{}\"", crate::text(i)),
+    };
+    let rows: String = (0..20).map(|i| line(&texts(i), i)).collect();
+    let refused = error(json!({}), "d.jsonl", &rows);
+    assert_eq!(refused, "d.jsonl, line 2, column `text`: the text is empty; leave the row out, or set `dataset.empty_texts: skip`");
+    let done = ingested(json!({"empty_texts": "skip"}), "d.jsonl", &rows);
+    assert!(done.notes.contains(&"empty_texts skip: 2 rows without a text were left out".to_owned()), "{:?}", done.notes);
+    let ids: Vec<usize> = crate::by_id(done.rows.rows).iter().map(|r| r.id.parse().unwrap()).collect();
+    let expected: Vec<usize> = (0..20).filter(|i| *i != 1 && *i != 4).map(|i| i + 1).collect();
+    assert_eq!(ids.iter().copied().collect::<std::collections::BTreeSet<_>>(), expected.into_iter().collect(), "numbered as in the file");
+    let none: String = (0..3).map(|i| line("\"\"", i)).collect();
+    let said = error(json!({"empty_texts": "skip"}), "d.jsonl", &none);
+    assert_eq!(said, "d.jsonl: column `text` is empty in all 3 rows; check `dataset.text`");
+}
+
+#[test]
 fn rows_without_ids_are_numbered_as_in_the_file() {
     let text = "{\"text\":\"a\",\"label\":[\"x\",\"y\"]}\n".to_owned() + &crate::lines(&[3, 3]);
     let done = ingested(json!({"multiple_labels": "skip"}), "d.jsonl", &text);

@@ -65,9 +65,9 @@ pub struct CorpusSpec {
 #[serde(deny_unknown_fields)]
 pub struct Comments {
     /// A local path, an object-store URL, or `hf://datasets/OWNER/NAME[@REVISION]/FILE`; or a list of them, which are read one
-    /// after the other.
+    /// after the other. A `*` in a file's name stands for whatever is there.
     pub source: Sources,
-    /// The file format; `auto` goes by each file's ending.
+    /// The file format; `auto` goes by each file's ending. Text formats may be compressed, with gzip or zstd.
     #[serde(default)]
     pub format: Format,
     /// The column of the text.

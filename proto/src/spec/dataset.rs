@@ -13,14 +13,18 @@ use crate::rows::Scheme;
 #[serde(deny_unknown_fields)]
 pub struct DatasetSpec {
     /// A local path, an object-store URL, or `hf://datasets/OWNER/NAME[@REVISION]/FILE`; a list of them, which are read one
-    /// after the other; or `{train: …, validation: …, test: …}`, whose files hold the rows of one split each.
+    /// after the other; or `{train: …, validation: …, test: …}`, whose files hold the rows of one split each. A `*` in a file's
+    /// name stands for whatever is there: `data/train-*.parquet` are all such files, by name.
     pub source: Sources,
-    /// The file format; `auto` goes by each file's ending.
+    /// The file format; `auto` goes by each file's ending. Text formats may be compressed, with gzip or zstd.
     #[serde(default)]
     pub format: Format,
     /// The column of the utterance.
     #[serde(default = "text")]
     pub text: String,
+    /// What to do with rows whose text is empty.
+    #[serde(default, skip_serializing_if = "EmptyTexts::is_default")]
+    pub empty_texts: EmptyTexts,
     /// What the labels are: one class a row, several, intensities of classes, or numbers on scales.
     #[serde(default, skip_serializing_if = "Scheme::is_default")]
     pub scheme: Scheme,
@@ -96,6 +100,23 @@ pub enum Format {
     Tsv,
     /// Apache Parquet.
     Parquet,
+}
+
+/// What to do with rows that have no text, or one of white space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptyTexts {
+    /// Refuse the dataset, naming the row.
+    #[default]
+    Error,
+    /// Leave such rows out (their number is told).
+    Skip,
+}
+
+impl EmptyTexts {
+    fn is_default(&self) -> bool {
+        *self == EmptyTexts::default()
+    }
 }
 
 /// What to do with labels that are neither classes nor in the label map.

@@ -55,6 +55,76 @@ pub(crate) fn local(source: &str) -> Option<PathBuf> {
     Url::parse(source).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()
 }
 
+/// The files that a source means: where the last part of its path has a `*`, which stands for any number of characters, all whose
+/// names fit, in the order of their names; else the source itself, whether it is there or not. Those of a hub repository are of one
+/// commit.
+///
+/// # Errors
+/// The place can't be read, or no file there fits.
+pub async fn files(source: &str) -> Result<Vec<String>, SourceError> {
+    let (folder, pattern) = source.rsplit_once('/').unwrap_or((".", source));
+    if !pattern.contains('*') || local(source).is_some_and(|path| path.exists()) {
+        return Ok(vec![source.to_owned()]);
+    }
+    let bad = |message: String| SourceError::Address { source_name: source.to_owned(), message };
+    if folder.contains('*') {
+        return Err(bad("`*` stands for a part of a file's name, not of a folder's: list the folders".to_owned()));
+    }
+    let mut found: Vec<String> = if source.starts_with("hf://") {
+        let id: HubId = source.parse()?;
+        let (pinned, names) = tokio::task::spawn_blocking(move || id.pin()).await.expect("asking doesn't panic")?;
+        let asked = pinned.file.clone().unwrap_or_default();
+        let before = asked.strip_suffix(pattern).unwrap_or_default();
+        let fits_here = |name: &String| name.strip_prefix(before).is_some_and(|rest| !rest.contains('/') && fits(pattern, rest));
+        names.into_iter().filter(fits_here).map(|file| HubId { file: Some(file), ..pinned.clone() }.to_string()).collect()
+    } else if let Some(path) = local(folder) {
+        let unread = |source| SourceError::File { path: path.clone(), source };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&path).map_err(unread)? {
+            let entry = entry.map_err(unread)?;
+            names.extend(entry.path().is_file().then(|| entry.file_name().to_string_lossy().into_owned()));
+        }
+        let inside = |name: String| if folder == "." { name } else { format!("{folder}/{name}") };
+        names.into_iter().filter(|name| fits(pattern, name)).map(inside).collect()
+    } else {
+        let url = Url::parse(folder).map_err(|e| bad(format!("is not a URL: {e}")))?;
+        let (store, path) = service(&url, WRITE).map_err(bad)?;
+        let listed = in_time(source, store.list_with_delimiter(Some(&path))).await?;
+        let names = listed.objects.iter().filter_map(|object| object.location.filename());
+        names.filter(|name| fits(pattern, name)).map(|name| format!("{folder}/{name}")).collect()
+    };
+    if found.is_empty() {
+        return Err(bad(format!("no file's name fits `{pattern}` there")));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Whether a name fits a pattern, in which `*` stands for any number of characters.
+fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((before, behind)) => {
+            name.strip_prefix(before).is_some_and(|rest| (0..=rest.len()).any(|at| rest.is_char_boundary(at) && fits(behind, &rest[at..])))
+        }
+    }
+}
+
+/// What a source can be.
+const WRITE: &str = "write a path, s3://…, gs://…, az://… or hf://datasets/OWNER/NAME/FILE";
+
+/// What can't be reached is said soon.
+async fn in_time<T>(source: &str, answer: impl Future<Output = object_store::Result<T>>) -> Result<T, SourceError> {
+    let named = || source.to_owned();
+    match tokio::time::timeout(ANSWER, answer).await {
+        Ok(answer) => answer.map_err(|error| SourceError::Object { source_name: named(), error }),
+        Err(_) => {
+            let message = format!("gave no answer for {} s: check the address, the network and the credentials", ANSWER.as_secs());
+            Err(SourceError::Address { source_name: named(), message })
+        }
+    }
+}
+
 /// Reads a whole file: a local path, an object-store URL or `hf://datasets/OWNER/NAME[@REVISION]/FILE`.
 ///
 /// # Errors
@@ -70,15 +140,57 @@ pub async fn fetch(source: &str) -> Result<Bytes, SourceError> {
     }
     let bad = |message: String| SourceError::Address { source_name: source.to_owned(), message };
     let url = Url::parse(source).map_err(|e| bad(format!("is not a URL: {e}")))?;
-    let (store, path) = service(&url, "write a path, s3://…, gs://…, az://… or hf://datasets/OWNER/NAME/FILE").map_err(bad)?;
-    let object = |error| SourceError::Object { source_name: source.to_owned(), error };
-    // What can't be reached is said soon; how long the bytes take is not limited.
-    let answer = tokio::time::timeout(ANSWER, store.get(&path)).await;
-    let answer = answer
-        .map_err(|_| bad(format!("gave no answer for {} s: check the address, the network and the credentials", ANSWER.as_secs())))?;
-    answer.map_err(object)?.bytes().await.map_err(object)
+    let (store, path) = service(&url, WRITE).map_err(bad)?;
+    // How long the bytes take is not limited.
+    let answer = in_time(source, store.get(&path)).await?;
+    answer.bytes().await.map_err(|error| SourceError::Object { source_name: source.to_owned(), error })
 }
 
 async fn read(path: &Path) -> Result<Bytes, SourceError> {
+    if path.is_dir() {
+        let message = format!("is a folder: name a file in it, or all of a kind, as `{}/*.parquet` does", path.display());
+        return Err(SourceError::Address { source_name: path.display().to_string(), message });
+    }
     tokio::fs::read(path).await.map(Bytes::from).map_err(|source| SourceError::File { path: path.to_path_buf(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_star_stands_for_the_files_of_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| format!("{}/{name}", folder.path().display());
+        for name in ["train-2.parquet", "train-10.parquet", "train-1.parquet", "test-1.parquet", "a*b"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        std::fs::create_dir(path("train-3.parquet")).unwrap();
+        let expected = ["train-1.parquet", "train-10.parquet", "train-2.parquet"].map(path);
+        assert_eq!(files(&path("train-*.parquet")).await.unwrap(), expected);
+        assert_eq!(files(&format!("file://{}", path("train-*.parquet"))).await.unwrap(), expected.map(|path| format!("file://{path}")));
+        // What has no star, or is there, is meant as it is.
+        assert_eq!(files(&path("nothing")).await.unwrap(), [path("nothing")]);
+        assert_eq!(files(&path("a*b")).await.unwrap(), [path("a*b")]);
+        let said = async |name: &str| files(&path(name)).await.unwrap_err().to_string();
+        assert!(said("dev-*.parquet").await.ends_with("no file's name fits `dev-*.parquet` there"));
+        assert!(said("none/*.csv").await.contains("/none` can't be read"));
+        assert!(said("x*/train-*").await.contains("not of a folder's"));
+        let folder = fetch(&folder.path().to_string_lossy()).await.unwrap_err().to_string();
+        assert!(folder.contains("is a folder: name a file in it, or all of a kind, as `"), "{folder}");
+    }
+
+    proptest! {
+        #[test]
+        fn names_fit_what_they_are_made_of(parts in prop::collection::vec("[a-c*é]{0,3}", 1..5), between in prop::collection::vec("[a-cé]{0,4}", 4)) {
+            let bare: Vec<String> = parts.iter().map(|part| part.replace('*', "")).collect();
+            let name: String = bare.iter().zip(&between).enumerate().map(|(i, (part, more))| if i == 0 { part.clone() } else { format!("{more}{part}") }).collect();
+            prop_assert!(fits(&bare.join("*"), &name));
+            prop_assert_eq!(fits(&bare.concat(), &name), bare.concat() == name);
+            let other = format!("{}d", name);
+            prop_assert!(!fits(&bare.join("*"), &other) || bare.join("*").ends_with('*'));
+        }
+    }
 }

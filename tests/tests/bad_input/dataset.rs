@@ -80,7 +80,7 @@ fn one_of_several_files_that_is_wrong() {
     sandbox.write("bad.csv", "text,label\ntea,joy\n,fear\n");
     assert_snapshot!(limbic(&sandbox, &["validate", "small.yaml"]), @r#"
     exit 2
-    error: bad.csv, line 3, column `text`: the text is empty; leave the row out
+    error: bad.csv, line 3, column `text`: the text is empty; leave the row out, or set `dataset.empty_texts: skip`
     "#);
 }
 

@@ -13,7 +13,7 @@ fn a_field_that_is_not_known() {
     "#);
     assert_snapshot!(validate(&[("limit: 210", "limt: 210")]), @r#"
     exit 2
-    error: small.yaml, line 2, column 25: unknown field `limt`; did you mean `limit`? the fields here are source, format, text, scheme, label, values, id, group, split, labels, label_map, unknown_labels, label_separator, multiple_labels, balance, shares, near_duplicates, limit, seed
+    error: small.yaml, line 2, column 25: unknown field `limt`; did you mean `limit`? the fields here are source, format, text, empty_texts, scheme, label, values, id, group, split, labels, label_map, unknown_labels, label_separator, multiple_labels, balance, shares, near_duplicates, limit, seed
       2 | dataset: {group: group, limt: 210, source: [repository]/configs/quickstart/corpus.jsonl}
     "#);
 }
