@@ -102,7 +102,7 @@ pub fn ingest(spec: &DatasetSpec, files: Vec<File>, few_shot: &[FewShot]) -> Res
     let given = given::apply(spec, &files, &mut drafts, &mut notes)?;
     // Before anything is left out: two rows may be akin through a third.
     if spec.near_duplicates == NearDuplicates::Together {
-        drafts = duplicates::settle(drafts, given, &mut notes);
+        drafts = duplicates::settle(drafts, given, spec.group.is_some(), &mut notes);
     }
     drafts = draw::limit(spec, &classes, given, drafts, &mut notes)?;
     split::complete(spec, given, &mut drafts, &mut notes);

@@ -50,6 +50,8 @@ impl Cell {
     /// A string or a whole number with something in it, without the spaces around it.
     fn word(self) -> Result<String, Cell> {
         match self {
+            // As pandas writes whole numbers of a column in which some are missing.
+            Cell::Real(number) if number.ends_with(".0") => Ok(number.strip_suffix(".0").unwrap_or(&number).to_owned()),
             Cell::Text(word) | Cell::Whole(word) if !word.trim().is_empty() => Ok(word.trim().to_owned()),
             other => Err(other),
         }
@@ -133,6 +135,8 @@ pub(super) struct Columns {
     pub(super) may_lack_text: bool,
     pub(super) labels: Labels,
     pub(super) id: Option<String>,
+    /// Whether the spec names the column of ids: then every row must have one, and one of its own.
+    pub(super) id_named: bool,
     pub(super) group: Option<String>,
     pub(super) split: Option<String>,
     /// Whether the spec names the split column: then every row must have a known word there.
@@ -141,7 +145,7 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Finds the spec's columns among those of the file. The defaults: `text`; `label`, else `labels`; `id` where there
-    /// is one; no group; `split` where there is one.
+    /// is one; no group; `split` where there is one, however it is written.
     pub(super) fn resolve(spec: &DatasetSpec, file: &str, existing: &[String]) -> Result<Columns, DatasetError> {
         let has = |column: &str| existing.iter().any(|e| e == column);
         let find = |role: &'static str, column: &str| match existing.iter().filter(|e| *e == column).count() {
@@ -152,11 +156,14 @@ impl Columns {
             }
             _ => Err(DatasetError::AmbiguousColumn { file: file.to_owned(), role, column: column.to_owned() }),
         };
-        let optional = |role, named: &Option<String>, default: &str| match named {
-            Some(column) => find(role, column).map(Some),
-            None if has(default) => find(role, default).map(Some),
-            None => Ok(None),
+        let optional = |role, named: &Option<String>, default: Option<&str>| match (named.as_deref(), default) {
+            // Said to be none.
+            (Some(""), _) => Ok(None),
+            (Some(column), _) => find(role, column).map(Some),
+            (None, Some(default)) => find(role, default).map(Some),
+            (None, None) => Ok(None),
         };
+        let split = existing.iter().map(String::as_str).find(|column| column.eq_ignore_ascii_case("split"));
         let text = find("text", &spec.text)?;
         let label = || {
             let label = if spec.label == "label" && !has("label") && has("labels") { "labels" } else { &spec.label };
@@ -181,9 +188,10 @@ impl Columns {
             text,
             may_lack_text: spec.empty_texts == EmptyTexts::Skip,
             labels,
-            id: optional("id", &spec.id, "id")?,
+            id: optional("id", &spec.id, has("id").then_some("id"))?,
+            id_named: spec.id.is_some(),
             group: spec.group.as_deref().map(|column| find("group", column)).transpose()?,
-            split: optional("split", &spec.split, "split")?,
+            split: optional("split", &spec.split, split)?,
             split_named: spec.split.is_some(),
         })
     }
@@ -269,7 +277,8 @@ impl Columns {
             Some(column) => cell(column).word().map(Some).map_err(|found| wrong(column, "a string or a whole number", found.found())),
             None => Ok(None),
         };
-        let (id, group) = (word(&self.id)?, word(&self.group)?);
+        let id = word(&self.id).or_else(|e| if self.id_named { Err(e) } else { Ok(None) })?;
+        let group = word(&self.group)?;
         let split = word(&self.split).or_else(|e| if self.split_named { Err(e) } else { Ok(None) })?;
         Ok(Some(Utterance { number: 0, file: 0, place, text, labels, id, group, split }))
     }

@@ -1,6 +1,6 @@
 //! CSV and TSV with a header line.
 //!
-//! CSV is RFC 4180. In TSV a field never spans lines or tabs: quotes are taken as text, except that a field which is
+//! CSV is RFC 4180; where the header has semicolons and no comma, as spreadsheets of many countries write it, those separate. In TSV a field never spans lines or tabs: quotes are taken as text, except that a field which is
 //! quoted as a whole (as spreadsheets and pandas write them) loses its quotes. So a stray quote can't swallow lines.
 
 use limbic_proto::spec::DatasetSpec;
@@ -11,21 +11,23 @@ use super::read::Read;
 
 /// Comma-separated values.
 pub(super) fn csv(spec: &DatasetSpec, file: &str, text: &str) -> Result<Read, DatasetError> {
-    match astray(text) {
+    let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let delimiter = if header.contains(';') && !header.contains(',') { b';' } else { b',' };
+    match astray(text, delimiter) {
         Some((line, message)) => Err(DatasetError::Syntax { file: file.to_owned(), place: Place::Line(line), message }),
-        None => read(spec, file, text, &csv::ReaderBuilder::new(), str::to_owned),
+        None => read(spec, file, text, csv::ReaderBuilder::new().delimiter(delimiter), str::to_owned),
     }
 }
 
 /// The line where a quoted field begins that ends in the middle of its text or never, and what is wrong with it: parsers let it
 /// swallow the lines behind.
-fn astray(text: &str) -> Option<(usize, String)> {
+fn astray(text: &str, delimiter: u8) -> Option<(usize, String)> {
     let doubled = "quotes inside a quoted field are doubled";
     let (bytes, mut at, mut line, mut begins) = (text.as_bytes(), 0, 1, true);
     while let Some(byte) = bytes.get(at) {
         if *byte != b'"' || !begins {
             line += usize::from(*byte == b'\n');
-            begins = matches!(byte, b',' | b'\r' | b'\n');
+            begins = *byte == delimiter || matches!(byte, b'\r' | b'\n');
             at += 1;
             continue;
         }
@@ -39,7 +41,8 @@ fn astray(text: &str) -> Option<(usize, String)> {
             at += length + 1;
             match bytes.get(at) {
                 Some(b'"') => at += 1,
-                Some(b',' | b'\r' | b'\n') | None => break,
+                Some(b'\r' | b'\n') | None => break,
+                Some(byte) if *byte == delimiter => break,
                 Some(_) => {
                     let rest = text[at..].lines().next().unwrap_or_default();
                     let shown: String = rest.chars().take(20).collect();

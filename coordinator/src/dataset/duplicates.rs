@@ -12,7 +12,7 @@ use super::near::{Disjoint, clusters};
 use super::{Draft, Given};
 
 /// Drops straddling copies (where splits are given) and joins the groups of near-duplicates.
-pub(super) fn settle(drafts: Vec<Draft>, given: Given, notes: &mut Vec<String>) -> Vec<Draft> {
+pub(super) fn settle(drafts: Vec<Draft>, given: Given, grouped: bool, notes: &mut Vec<String>) -> Vec<Draft> {
     let texts: Vec<&str> = drafts.iter().map(|d| d.text.as_str()).collect();
     let roots = clusters(&texts);
     let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -34,7 +34,9 @@ pub(super) fn settle(drafts: Vec<Draft>, given: Given, notes: &mut Vec<String>) 
         notes.extend(drop_straddling(&drafts, members.values(), &mut kept));
     }
     let mut drafts = drafts;
+    let before = group_sizes(&drafts, &kept).len();
     join_groups(&mut drafts, members.into_values(), &kept);
+    notes.extend(joined(before, &group_sizes(&drafts, &kept)).filter(|_| grouped));
     drafts.into_iter().zip(kept).filter_map(|(draft, kept)| kept.then_some(draft)).collect()
 }
 
@@ -56,6 +58,26 @@ fn drop_straddling<'a>(drafts: &[Draft], clusters: impl Iterator<Item = &'a Vec<
     (straddling > 0).then(|| {
         let counts = counts.join(" and ");
         format!("near-duplicates: {straddling} clusters straddle the given splits; {counts} rows that repeat a held-out row were dropped")
+    })
+}
+
+/// How many rows that stay each group has.
+fn group_sizes<'d>(drafts: &'d [Draft], kept: &[bool]) -> HashMap<&'d str, usize> {
+    let mut sizes: HashMap<&str, usize> = HashMap::with_capacity(drafts.len());
+    for (draft, _) in drafts.iter().zip(kept).filter(|(_, kept)| **kept) {
+        *sizes.entry(&draft.group).or_default() += 1;
+    }
+    sizes
+}
+
+/// That declared groups became fewer, and the largest.
+fn joined(before: usize, after: &HashMap<&str, usize>) -> Option<String> {
+    let (largest, rows) = (after.values().max()?, after.values().sum::<usize>());
+    (after.len() < before).then(|| {
+        format!(
+            "near-duplicates: {before} groups became {}, for texts of different groups are alike; the largest has {largest} of {rows} rows (`near_duplicates: ignore` leaves groups as they are)",
+            after.len()
+        )
     })
 }
 

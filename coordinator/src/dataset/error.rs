@@ -69,7 +69,6 @@ fn separated(columns: &Known) -> &'static str {
     match columns.names.as_slice() {
         [all] if all.contains('\t') => "; columns that tabs separate are read with `dataset.format: tsv`",
         [all] if all.contains(',') => "; columns that commas separate are read with `dataset.format: csv`",
-        [all] if all.contains(';') => "; columns must be separated by commas (csv) or tabs (tsv), not by semicolons",
         _ => "",
     }
 }
@@ -80,12 +79,15 @@ fn separated(columns: &Known) -> &'static str {
 pub enum DatasetError {
     /// `format: auto` and an ending that says nothing.
     #[error(
-        "{file}: the ending tells no format (.jsonl, .ndjson, .csv, .tsv, .parquet do, the first four also with .gz or .zst behind them); set `dataset.format` to jsonl, csv, tsv or parquet"
+        "{file}: the ending tells no format (.jsonl, .ndjson, .json, .csv, .tsv, .parquet do, all but the last also with .gz or .zst behind them); set `dataset.format` to jsonl, csv, tsv or parquet"
     )]
     UnknownFormat { file: String },
     /// Nothing in it.
     #[error("{file}: holds no rows")]
     Empty { file: String },
+    /// A file of a kind that isn't read.
+    #[error("{file}: {what}")]
+    Foreign { file: String, what: &'static str },
     /// What is compressed can't be unpacked.
     #[error("{file}: can't be unpacked with {how} ({message}): is the file whole?")]
     Packed { file: String, how: &'static str, message: String },
@@ -161,7 +163,7 @@ pub enum DatasetError {
     DuplicateId { file: String, place: Place, id: String, first: String },
     /// A word that names no split.
     #[error(
-        "{file}, {place}, column `{column}`: `{word}` is no split; write train (training), validation (valid, val, dev) or test (testing)"
+        "{file}, {place}, column `{column}`: `{word}` is no split; write train (training), validation (valid, val, dev, development, eval, evaluation) or test (testing), or decline the column with `dataset.split: ''`"
     )]
     UnknownSplit { file: String, place: Place, column: String, word: String },
     /// The split column leaves out train or test.
@@ -169,7 +171,7 @@ pub enum DatasetError {
     MissingSplit { file: String, column: String, split: Split },
     /// A group in two of the given splits.
     #[error(
-        "{file}, {place}: group `{group}` is in `{}` here and in `{}` before; name a split column that keeps groups whole, or leave `dataset.split` out to split by shares",
+        "{file}, {place}: group `{group}` is in `{}` here and in `{}` before; name splits that keep groups whole, or none (`dataset.split: ''`, files in a list) to split by shares",
         split.as_str(),
         before.as_str()
     )]

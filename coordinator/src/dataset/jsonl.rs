@@ -1,4 +1,4 @@
-//! JSON Lines: one object a line; blank lines are passed over.
+//! JSON Lines: one object a line; blank lines are passed over. Or one array of such objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,6 +7,7 @@ use limbic_proto::spec::DatasetSpec;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::columns::{Cell, Columns};
 use super::error::{DatasetError, Place};
@@ -14,9 +15,10 @@ use super::read::Read;
 
 /// Reads the text twice: once for the columns there are (lines may differ), once for the rows.
 pub(super) fn read(spec: &DatasetSpec, file: &str, text: &str) -> Result<Read, DatasetError> {
+    let all = rows(file, text)?;
     let mut existing = BTreeSet::new();
-    for (place, line) in lines(text) {
-        let Keys(keys) = parse(file, place, line)?;
+    for (place, line) in &all {
+        let (place, Keys(keys)) = (*place, parse(file, *place, line)?);
         let mut own = BTreeSet::new();
         if let Some(twice) = keys.iter().find(|key| !own.insert(*key)) {
             let message = format!("has the key `{twice}` twice; keep one");
@@ -26,7 +28,7 @@ pub(super) fn read(spec: &DatasetSpec, file: &str, text: &str) -> Result<Read, D
     }
     let columns = Columns::resolve(spec, file, &existing.into_iter().collect::<Vec<_>>())?;
     let mut utterances = Vec::new();
-    for (place, line) in lines(text) {
+    for (place, line) in all {
         let object: BTreeMap<String, Value> = parse(file, place, line)?;
         utterances.push(columns.utterance(file, place, |column| object.get(column).map_or(Cell::Missing, cell))?);
     }
@@ -56,9 +58,17 @@ impl<'de> Deserialize<'de> for Keys {
     }
 }
 
-fn lines(text: &str) -> impl Iterator<Item = (Place, &str)> {
+/// The objects as they are written, each with its place: of an array its number, else its line.
+fn rows<'a>(file: &str, text: &'a str) -> Result<Vec<(Place, &'a str)>, DatasetError> {
+    if text.trim_start().starts_with('[') {
+        let array: Vec<&'a RawValue> = serde_json::from_str(text).map_err(|e| {
+            let message = format!("is not an array in JSON: {}", reason(&e));
+            DatasetError::Syntax { file: file.to_owned(), place: Place::Line(e.line()), message }
+        })?;
+        return Ok(array.into_iter().enumerate().map(|(i, row)| (Place::Row(i + 1), row.get())).collect());
+    }
     let numbered = text.split('\n').enumerate().map(|(i, line)| (Place::Line(i + 1), line));
-    numbered.filter(|(_, line)| !line.trim().is_empty())
+    Ok(numbered.filter(|(_, line)| !line.trim().is_empty()).collect())
 }
 
 fn parse<'a, T: serde::Deserialize<'a>>(file: &str, place: Place, line: &'a str) -> Result<T, DatasetError> {

@@ -228,7 +228,16 @@ fn unmet(spec: &DatasetSpec, utterances: &[Utterance]) -> Option<String> {
 
 /// What is unlikely to be meant by classes as they are: the first of it.
 fn unlikely(spec: &DatasetSpec, classes: &[String]) -> Option<String> {
-    lists(spec, classes).or_else(|| alike(classes)).or_else(|| misspelt(spec, classes))
+    lists(classes).or_else(|| missing(classes)).or_else(|| alike(classes)).or_else(|| misspelt(spec, classes))
+}
+
+/// A class that is called what programs write where there is no value.
+fn missing(classes: &[String]) -> Option<String> {
+    const WORDS: [&str; 9] = ["na", "n/a", "nan", "null", "nil", "none", "missing", "-", "?"];
+    let class = classes.iter().find(|class| WORDS.contains(&class.to_lowercase().as_str()))?;
+    Some(format!(
+        "labels: `{class}` is a class, though it may stand for a missing label: `labels` without it and `unknown_labels: skip` leave such rows out"
+    ))
 }
 
 /// Classes that are likely to be meant as one.
@@ -254,16 +263,17 @@ fn bare(class: &str) -> String {
 }
 
 /// Classes that are likely to be lists of others, written as one text.
-fn lists(spec: &DatasetSpec, classes: &[String]) -> Option<String> {
-    let of = |class: &String, separator: &str| {
+fn lists(classes: &[String]) -> Option<String> {
+    let written = |class: &str| class.trim_start().starts_with('[') && class.trim_end().ends_with(']');
+    let of = |class: &str, separator: &str| {
         let parts = separated(class, separator);
-        let written = class.trim_start().starts_with('[') && class.trim_end().ends_with(']');
-        parts.len() > 1 && (written || parts.iter().all(|part| classes.contains(part)))
+        parts.len() > 1 && (written(class) || parts.iter().all(|part| classes.contains(part)))
     };
-    let separators = [",", ";", "|"];
-    let all: Vec<(&String, &str)> =
-        classes.iter().filter_map(|class| Some((class, separators.into_iter().find(|separator| of(class, separator))?))).collect();
-    let (first, separator) = all.first().filter(|_| spec.label_separator.is_none())?;
+    let separators = [",", ";", "|", "/", "&", "+", " "];
+    // A list of one is one with whatever separates.
+    let separator = |class: &str| separators.into_iter().find(|separator| of(class, separator)).or_else(|| written(class).then_some(","));
+    let all: Vec<(&String, &str)> = classes.iter().filter_map(|class| Some((class, separator(class)?))).collect();
+    let (first, separator) = all.iter().find(|(class, _)| separated(class, ",").len() != 1 || !written(class)).or(all.first())?;
     let others = if all.len() > 1 { format!(" and {}", crate::progress::counted(all.len() - 1, "other")) } else { String::new() };
     Some(format!("labels: `{first}`{others} look like lists of labels; `label_separator: \"{separator}\"` splits them"))
 }

@@ -14,6 +14,8 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::CodePointMapData;
+use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
 
 /// For every text the index of its cluster's first text.
 pub fn clusters(texts: &[&str]) -> Vec<usize> {
@@ -96,7 +98,13 @@ fn is_stop(c: char) -> bool {
 
 fn is_gap(c: char) -> bool {
     let punctuation = matches!(c, '\u{a1}' | '\u{ab}' | '\u{b7}' | '\u{bb}' | '\u{bf}' | '\u{2010}'..='\u{205e}' | '\u{3001}'..='\u{303f}' | '\u{ff01}'..='\u{ff0f}' | '\u{ff1a}'..='\u{ff20}');
-    c.is_whitespace() || is_stop(c) || c.is_control() || c.is_ascii_punctuation() || punctuation
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    c.is_whitespace()
+        || is_stop(c)
+        || c.is_control()
+        || c.is_ascii_punctuation()
+        || punctuation
+        || GeneralCategoryGroup::Punctuation.contains(category)
 }
 
 /// The hashes of all runs of three words, each once; none where there are fewer words.

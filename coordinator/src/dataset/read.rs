@@ -1,5 +1,6 @@
 //! Reading: each file's format is chosen, and its reader makes utterances of the bytes.
 
+use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -44,7 +45,12 @@ impl Files {
 
     /// The name of them all.
     pub(super) fn all(&self) -> String {
-        self.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+        self.names().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Every file's name.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
     }
 
     /// Every file's columns.
@@ -75,6 +81,7 @@ pub(super) fn read(spec: &DatasetSpec, files: Vec<File>, notes: &mut Vec<String>
         }
         source.files.0.push((name, columns));
     }
+    notes.extend(usable_ids(&mut source));
     let without = rows - source.utterances.len();
     if source.utterances.is_empty() {
         return Err(DatasetError::AllTextsEmpty { file: source.files.all(), column: spec.text.clone(), rows });
@@ -89,12 +96,33 @@ pub(super) fn read(spec: &DatasetSpec, files: Vec<File>, notes: &mut Vec<String>
     Ok(source)
 }
 
+/// Ids of a column that merely is called `id` are used if every row has one of its own; else rows are numbered, and why is told.
+fn usable_ids(source: &mut Source) -> Option<String> {
+    let named = source.files.iter().any(|columns| columns.id_named);
+    let column = source.files.iter().find_map(|columns| columns.id.clone()).filter(|_| !named)?;
+    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(source.utterances.len());
+    let trouble = source.utterances.iter().find_map(|u| match &u.id {
+        Some(id) => seen.insert(id, u.number).map(|first| format!("`{id}` is the id of rows {first} and {}", u.number)),
+        None if source.files.columns(u.file).id.is_some() => Some(format!("row {} has none", u.number)),
+        None => None,
+    })?;
+    source.utterances.iter_mut().for_each(|u| u.id = None);
+    Some(format!("column `{column}` is not followed (name it in `dataset.id` to insist); rows are numbered: {trouble}"))
+}
+
 /// What is in a file that may be compressed, which its first bytes tell whatever it is called.
 fn unpacked(file: &str, bytes: Bytes) -> Result<Bytes, DatasetError> {
     let mut plain = Vec::new();
     let (how, read) = match bytes.get(..4) {
         Some([0x1f, 0x8b, ..]) => ("gzip", MultiGzDecoder::new(&*bytes).read_to_end(&mut plain).map(drop)),
         Some([0x28, 0xb5, 0x2f, 0xfd]) => ("zstd", zstd::stream::copy_decode(&*bytes, &mut plain)),
+        Some(b"PK\x03\x04") => {
+            let what = "is a spreadsheet or a zip archive: export the sheet as CSV, or unpack the file";
+            return Err(DatasetError::Foreign { file: file.to_owned(), what });
+        }
+        Some(b"ARRO") => {
+            return Err(DatasetError::Foreign { file: file.to_owned(), what: "is an Arrow or Feather file: write it as Parquet" });
+        }
         _ => return Ok(bytes),
     };
     match read {
@@ -112,7 +140,7 @@ fn format(format: Format, file: &str) -> Result<Format, DatasetError> {
     let path = [".gz", ".zst"].iter().find_map(|packed| path.strip_suffix(packed)).unwrap_or(path);
     let ending = Path::new(path).extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     match ending.as_deref() {
-        Some("jsonl" | "ndjson") => Ok(Format::Jsonl),
+        Some("jsonl" | "ndjson" | "json") => Ok(Format::Jsonl),
         Some("csv") => Ok(Format::Csv),
         Some("tsv" | "tab") => Ok(Format::Tsv),
         Some("parquet") => Ok(Format::Parquet),

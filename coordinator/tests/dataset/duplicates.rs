@@ -101,6 +101,38 @@ fn finds_every_pair(vocabulary: usize) {
 }
 
 #[test]
+fn punctuation_of_every_script_is_a_gap() {
+    for (plain, stopped) in [
+        ("यह अच्छा है", "यह अच्छा है।"),
+        ("هل هذا جيد", "هل هذا جيد؟"),
+        ("یہ اچھا ہے", "یہ اچھا ہے۔"),
+        ("ጥሩ ነው", "ጥሩ ነው።"),
+        ("so good", "so good‼"),
+    ] {
+        let texts = [plain.to_owned(), stopped.to_owned()].into_iter().chain((0..12).map(text));
+        let lines: String = texts.enumerate().map(|(i, t)| json!({"text": t, "label": i % 2}).to_string() + "\n").collect();
+        let rows = by_id(ingested(json!({}), "d.jsonl", &lines).rows.rows);
+        assert_eq!((rows[0].group.as_str(), rows[1].group.as_str()), ("1", "1"), "{plain}");
+    }
+}
+
+#[test]
+fn groups_that_alike_texts_join_are_told() {
+    // Of fifty authors twenty say thanks.
+    let line = |i: usize| {
+        let said = if i.is_multiple_of(4) && i < 80 { "thanks".to_owned() } else { text(i) };
+        json!({"text": said, "label": format!("c{}", i % 2), "author": i / 4}).to_string() + "\n"
+    };
+    let lines: String = (0..200).map(line).collect();
+    let told = |fields: serde_json::Value| ingested(fields, "d.jsonl", &lines).notes.into_iter().find(|n| n.contains("groups became"));
+    let said = told(json!({"group": "author"})).expect("a note");
+    let expected = "near-duplicates: 50 groups became 31, for texts of different groups are alike; the largest has 80 of 200 rows";
+    assert!(said.starts_with(expected), "{said}");
+    assert_eq!(told(json!({})), None);
+    assert_eq!(told(json!({"group": "author", "near_duplicates": "ignore"})), None);
+}
+
+#[test]
 fn with_given_splits_copies_of_held_out_rows_are_dropped_and_told() {
     let row =
         |i: usize, text: &str, split: &str| json!({"id": format!("r{i}"), "text": text, "label": format!("c{}", i % 2), "split": split});

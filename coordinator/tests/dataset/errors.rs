@@ -9,7 +9,7 @@ use crate::{error, file, lines, spec};
 fn the_format_must_be_known_and_the_file_hold_rows() {
     assert_eq!(
         error(json!({}), "d.txt", "x"),
-        "d.txt: the ending tells no format (.jsonl, .ndjson, .csv, .tsv, .parquet do, the first four also with .gz or .zst behind them); set `dataset.format` to jsonl, csv, tsv or parquet"
+        "d.txt: the ending tells no format (.jsonl, .ndjson, .json, .csv, .tsv, .parquet do, all but the last also with .gz or .zst behind them); set `dataset.format` to jsonl, csv, tsv or parquet"
     );
     assert_eq!(error(json!({}), "d.jsonl", " \n\n"), "d.jsonl: holds no rows");
     assert_eq!(error(json!({}), "d.csv", "text,label\n"), "d.csv: holds no rows");
@@ -31,7 +31,7 @@ fn broken_syntax_is_located() {
     );
     assert_eq!(
         error(json!({}), "d.jsonl", "[1]"),
-        "d.jsonl, line 1: is not a JSON object (column 0): invalid type: sequence, expected a map"
+        "d.jsonl, row 1: is not a JSON object (column 1): invalid type: integer `1`, expected a map"
     );
     assert_eq!(
         error(json!({}), "d.jsonl", "{\"text\":\"a\",\"label\":\"b\",\"text\":\"c\"}"),
@@ -84,7 +84,8 @@ fn values_of_the_wrong_kind_are_named() {
     for (line, message) in cases {
         let good = r#"{"id":"x","text":"t","label":"a"}"#;
         let bad = if line.contains("id") { line.to_owned() } else { line.replacen('{', r#"{"id":"y","#, 1) };
-        assert_eq!(error(json!({}), "d.jsonl", &format!("{good}\n{bad}\n")), format!("d.jsonl, line 2, {message}"));
+        let found = error(json!({"id": "id"}), "d.jsonl", &format!("{good}\n{bad}\n"));
+        assert_eq!(found, format!("d.jsonl, line 2, {message}"));
     }
 }
 
@@ -116,7 +117,7 @@ fn rows_of_several_labels_are_refused_unless_skipped() {
 #[test]
 fn ids_are_unique_and_classes_several() {
     assert_eq!(
-        error(json!({}), "d.csv", "id,text,label\n1,a,x\n2,b,y\n1,c,x\n"),
+        error(json!({"id": "id"}), "d.csv", "id,text,label\n1,a,x\n2,b,y\n1,c,x\n"),
         "d.csv, line 4: the id `1` is already that of line 2; ids must be unique"
     );
     assert_eq!(error(json!({}), "d.csv", "text,label\na,x\nb,x\n"), "d.csv: has one class only (`x`); a probe needs at least two");

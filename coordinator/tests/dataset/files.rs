@@ -67,7 +67,8 @@ fn what_is_wrong_is_told_of_its_file() {
     assert_eq!(with("{\"text\":1,\"label\":\"a\"}\n"), "b.jsonl, line 1, column `text`: expected a string, found the number 1");
     let id = |id: &str| format!("{{\"id\":\"{id}\",\"text\":\"t\",\"label\":\"{id}\"}}\n");
     assert_eq!(
-        read(two(), &[("a.jsonl", id("x") + &id("y")), ("b.jsonl", id("z") + &id("y"))]).unwrap_err(),
+        read(json!({"source": ["a.jsonl", "b.jsonl"], "id": "id"}), &[("a.jsonl", id("x") + &id("y")), ("b.jsonl", id("z") + &id("y"))])
+            .unwrap_err(),
         "b.jsonl, line 2: the id `y` is already that of a.jsonl, line 2; ids must be unique"
     );
     let grouped = |g: &str| format!("{{\"text\":\"t\",\"label\":\"a\",\"by\":\"{g}\"}}\n");

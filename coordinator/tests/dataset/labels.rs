@@ -163,3 +163,20 @@ fn a_row_without_a_label_is_one_of_none_or_skipped() {
     assert!(skipped.notes.contains(&"multiple_labels skip: 0 rows of several labels and 2 without a label were left out".to_owned()));
     assert_eq!(ingested(json!({"scheme": "multi"}), "d.jsonl", &rows).rows.rows.len(), 8);
 }
+
+#[test]
+fn classes_that_may_not_be_meant_are_told() {
+    let notes = |labels: [&str; 2]| {
+        let line = |i: usize| serde_json::json!({"text": crate::text(i), "label": labels[i % 2]}).to_string() + "\n";
+        let lines: String = (0..20).map(line).collect();
+        ingested(json!({}), "d.jsonl", &lines).notes.into_iter().find(|note| note.starts_with("labels: ")).unwrap_or_default()
+    };
+    assert!(notes(["joy", "NA"]).starts_with("labels: `NA` is a class, though it may stand for a missing label"));
+    assert!(notes(["['joy']", "['fear']"]).contains("look like lists of labels; `label_separator: \",\"` splits them"));
+    assert!(
+        notes(["[0 1]", "[0]"]).contains("look like lists of labels; `label_separator: \" \"` splits them"),
+        "{}",
+        notes(["[0 1]", "[0]"])
+    );
+    assert_eq!(notes(["joy", "fear"]), "");
+}

@@ -57,14 +57,66 @@ fn comma_separated_values_with_quoted_fields() {
 }
 
 #[test]
+fn semicolons_separate_where_the_header_has_no_comma() {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let lines = ROWS.map(|(id, text, label, split)| format!("{id};{};{label};{split}", quoted(text)));
+    assert_rows(&ingested(json!({}), "d.csv", &format!("id;text;label;split\n{}\n", lines.join("\n"))).rows.rows);
+}
+
+#[test]
+fn an_array_of_objects_is_read_as_their_lines_are() {
+    let rows = ROWS.map(|(id, text, label, split)| json!({"id": id, "text": text, "labels": [label], "split": split}));
+    for text in [serde_json::to_string(&rows).unwrap(), serde_json::to_string_pretty(&rows).unwrap()] {
+        assert_rows(&ingested(json!({}), "d.json", &text).rows.rows);
+    }
+    assert_rows(&ingested(json!({}), "d.json", &rows.map(|row| row.to_string()).join("\n")).rows.rows);
+    let wrong = error(json!({}), "d.json", r#"[{"id":"a","text":"t","label":"x"},{"id":"b","text":3,"label":"x"}]"#);
+    assert_eq!(wrong, "d.json, row 2, column `text`: expected a string, found the number 3");
+    let twice = error(json!({}), "d.json", r#"[{"text":"t","label":"x","text":"u"}]"#);
+    assert_eq!(twice, "d.json, row 1: has the key `text` twice; keep one");
+    let cut = error(json!({}), "d.json", "[{\"text\":\n\"t\"");
+    assert!(cut.starts_with("d.json, line 2: is not an array in JSON: "), "{cut}");
+}
+
+#[test]
+fn files_of_other_programs_are_named() {
+    let said = |bytes: &[u8]| ingest(&spec(json!({"format": "csv"})), vec![file("d", bytes.to_vec())], &[]).unwrap_err().to_string();
+    assert_eq!(said(b"PK\x03\x04 and more"), "d: is a spreadsheet or a zip archive: export the sheet as CSV, or unpack the file");
+    assert_eq!(said(b"ARROW1 and more"), "d: is an Arrow or Feather file: write it as Parquet");
+}
+
+#[test]
+fn ids_of_a_column_that_is_merely_called_id_are_used_where_they_are_ids() {
+    let line = |i: usize, id: &str| format!("{{\"id\":{id},\"text\":\"{}\",\"label\":\"c{}\"}}\n", crate::text(i), i % 2);
+    let rows = |id: &dyn Fn(usize) -> String| (0..20).map(|i| line(i, &id(i))).collect::<String>();
+    for (ids, why) in [
+        (rows(&|i| (i % 10).to_string()), "`0` is the id of rows 1 and 11"),
+        (rows(&|i| if i == 4 { "null".to_owned() } else { i.to_string() }), "row 5 has none"),
+    ] {
+        let done = ingested(json!({}), "d.jsonl", &ids);
+        let told = format!("column `id` is not followed (name it in `dataset.id` to insist); rows are numbered: {why}");
+        assert!(done.notes.contains(&told), "{:?}", done.notes);
+        assert!((1..=20).all(|n| done.rows.rows.iter().any(|row| row.id == n.to_string())));
+        assert!(!error(json!({"id": "id"}), "d.jsonl", &ids).is_empty());
+    }
+    let declined = ingested(json!({"id": ""}), "d.jsonl", &rows(&|i| format!("\"r{i}\"")));
+    assert!(declined.rows.rows.iter().all(|row| !row.id.starts_with('r')));
+}
+
+#[test]
+fn whole_numbers_that_are_written_as_floats_are_whole() {
+    let line = |i: usize| format!("{{\"text\":\"{}\",\"label\":{}.0}}\n", crate::text(i), i % 2 * 10);
+    let text: String = (0..20).map(line).collect();
+    assert_eq!(ingested(json!({}), "d.jsonl", &text).rows.classes, ["0", "10"]);
+}
+
+#[test]
 fn other_separators_are_named() {
     let refused = |separator: &str| {
         let lines = ROWS.map(|(id, text, label, _)| [id, text, label].join(separator));
         let text = format!("{}\n{}\n", ["id", "text", "label"].join(separator), lines.join("\n"));
         error(json!({}), "d.csv", &text)
     };
-    let said = refused(";");
-    assert!(said.ends_with("it has `id;text;label`; columns must be separated by commas (csv) or tabs (tsv), not by semicolons"), "{said}");
     let said = refused("\t");
     assert!(said.ends_with("columns that tabs separate are read with `dataset.format: tsv`"), "{said}");
 }

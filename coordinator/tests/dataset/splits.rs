@@ -137,13 +137,41 @@ fn without_validation_rows_some_of_train_are_taken() {
 fn a_column_that_is_merely_called_split_is_followed_only_where_it_is_one() {
     for (words, why) in [
         (["train"; 40], "no row is in `test`; leave `dataset.split` out to split by shares"),
-        (["banana"; 40], "`banana` is no split; write train (training), validation (valid, val, dev) or test (testing)"),
+        (
+            ["banana"; 40],
+            "`banana` is no split; write train (training), validation (valid, val, dev, development, eval, evaluation) or test (testing), or decline the column with `dataset.split: ''`",
+        ),
     ] {
         let done = ingested(json!({}), "d.jsonl", &split_lines(&words));
         assert!(done.rows.rows.iter().any(|r| r.split == Split::Test));
         assert!(done.notes.iter().any(|n| n.starts_with("column `split` is not followed") && n.ends_with(why)), "{:?}", done.notes);
         assert!(error(json!({"split": "split"}), "d.jsonl", &split_lines(&words)).ends_with(why));
     }
+}
+
+#[test]
+fn rows_that_somebody_held_out_do_not_come_into_train_unsaid() {
+    let mut words = [["train"; 20], ["test"; 20]].concat();
+    words[7] = "hold-out";
+    let lines = split_lines(&words);
+    let refused = error(json!({}), "d.jsonl", &lines);
+    assert!(refused.starts_with("d.jsonl, line 8, column `split`: `hold-out` is no split; write train"), "{refused}");
+    let done = ingested(json!({"split": ""}), "d.jsonl", &lines);
+    assert!(done.notes.iter().any(|n| n.contains("were split by shares")), "{:?}", done.notes);
+    // However the column is written.
+    let lines = split_lines(&[["train"; 20], ["test"; 20]].concat()).replace("\"split\"", "\"Split\"");
+    assert!(ingested(json!({}), "d.jsonl", &lines).notes.iter().any(|n| n.starts_with("the splits are those of column `Split`")));
+}
+
+#[test]
+fn files_that_are_called_after_splits_are_told() {
+    let read = |names: [&str; 2]| {
+        let files = names.map(|name| crate::file(name, lines(&[10, 10]).replace("\"id\"", "\"n\"")));
+        let spec = crate::spec(json!({"source": names}));
+        limbic::dataset::ingest(&spec, files.to_vec(), &[]).unwrap().notes.into_iter().find(|n| n.contains("called after splits"))
+    };
+    assert!(read(["data/train-00000-of-00001.jsonl", "data/test-00000-of-00001.jsonl"]).is_some());
+    assert_eq!(read(["data/train-0.jsonl", "data/train-1.jsonl"]), None);
 }
 
 #[test]
@@ -155,7 +183,7 @@ fn declared_groups_weigh_more_than_an_unnamed_split_column() {
     }
     assert_eq!(
         error(json!({"group": "author", "split": "split"}), "d.jsonl", &split_lines(&words)),
-        "d.jsonl, line 2: group `0` is in `test` here and in `train` before; name a split column that keeps groups whole, or leave `dataset.split` out to split by shares"
+        "d.jsonl, line 2: group `0` is in `test` here and in `train` before; name splits that keep groups whole, or none (`dataset.split: ''`, files in a list) to split by shares"
     );
 }
 

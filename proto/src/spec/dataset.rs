@@ -36,13 +36,15 @@ pub struct DatasetSpec {
     /// 0 to 100) and `multi` (0 or 1) where the labels stand in a column for each class.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
-    /// The column of the row's id; the default is `id` where there is one, else the row number.
+    /// The column of the row's id; the default is `id` where there is one and every row has one of its own there, else the row
+    /// number. Empty = the row number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The column of the group: rows of one group never straddle a split, and intervals resample groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// The column that says `train`, `validation` or `test`; without it rows are split here by `shares`.
+    /// The column that says `train`, `validation` or `test`; the default is `split` where there is one. Without it, or where this is
+    /// empty, rows are split here by `shares`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
     /// The classes, in the order of the reports; the default is all labels found, sorted (those of `values` in their order).
@@ -92,7 +94,7 @@ pub enum Format {
     /// By the file's ending.
     #[default]
     Auto,
-    /// One JSON object a line.
+    /// One JSON object a line, or one array of objects.
     Jsonl,
     /// Comma-separated values with a header line.
     Csv,

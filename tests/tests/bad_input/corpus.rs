@@ -111,7 +111,7 @@ fn comments_that_can_t_be_read() {
     exit 2
     error: corpus.yaml: dataset.source: names files of splits, which a corpus has none of: list the files
     "#);
-    assert_snapshot!(said(&[("b,the", "a,the")]), @r#"
+    assert_snapshot!(said(&[("b,the", "a,the"), ("{source: comments.csv}", "{source: comments.csv, id: id}")]), @r#"
     exit 2
     error: comments.csv, line 3: the id `a` is already that of line 2; ids must be unique
     "#);

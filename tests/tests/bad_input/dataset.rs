@@ -48,7 +48,7 @@ fn a_file_that_is_not_a_dataset() {
     "#);
     assert_snapshot!(of("rows.txt", b"coffee\n"), @r#"
     exit 2
-    error: rows.txt: the ending tells no format (.jsonl, .ndjson, .csv, .tsv, .parquet do, the first four also with .gz or .zst behind them); set `dataset.format` to jsonl, csv, tsv or parquet
+    error: rows.txt: the ending tells no format (.jsonl, .ndjson, .json, .csv, .tsv, .parquet do, all but the last also with .gz or .zst behind them); set `dataset.format` to jsonl, csv, tsv or parquet
     "#);
 }
 
