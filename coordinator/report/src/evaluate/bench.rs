@@ -129,6 +129,12 @@ impl Bench<'_> {
         all.filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>() / v.len() as f64)
     }
 
+    /// The same as an estimate without an interval, of as many rows as the prediction of the fewest.
+    pub fn point(&self, predictions: &[usize]) -> Option<Estimate> {
+        let n = predictions.iter().map(|i| self.rows[*i]).min()?;
+        Some(Estimate::point(self.value(predictions)?, n as usize))
+    }
+
     /// What is followed per class, mean over some predictions, on some rows alone if they are given; none for a class of
     /// which one has none.
     pub fn of_classes(&self, predictions: &[usize], rows: Option<&[bool]>) -> Vec<Option<Drawn>> {

@@ -42,7 +42,7 @@ fn one(bench: &Bench<'_>, place: Place, probe: &str, pooling: &str) -> Option<Pe
         let cell = |l: &Layer, k: &u32| {
             let predictions = find(cells, *l, *k, context, pooling)?;
             // Intervals are for the layer that decays are fitted at.
-            if *l == layer { bench.estimate(predictions) } else { Some(Estimate::point(bench.value(predictions)?, 0)) }
+            if *l == layer { bench.estimate(predictions) } else { bench.point(predictions) }
         };
         let grid: Vec<Vec<Option<Estimate>>> = layers.iter().map(|l| offsets.iter().map(|k| cell(l, k)).collect()).collect();
         if grid.iter().flatten().any(Option::is_some) {
@@ -254,7 +254,8 @@ fn fit(
             HalfLife::NotReached { within, lo: interval.and_then(|i| within_span(i.0)) }
         }
     };
-    let retained = signal.then(|| {
+    // Of one offset all would be kept.
+    let retained = (signal && offsets.len() > 1).then(|| {
         let ratio = |(a, b): (&f64, &f64)| if *a > 0.0 { b / a } else { f64::NAN };
         let draws: Vec<f64> = first.draws.iter().zip(&last.draws).map(ratio).collect();
         resamples.estimate(last.value / first.value, &draws, last.n, first.telling() && last.telling())

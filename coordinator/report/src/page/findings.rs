@@ -6,6 +6,7 @@ mod malleability;
 mod power;
 
 use limbic_proto::axis::Context;
+use limbic_proto::rows::Scheme;
 
 use super::Card;
 use crate::evaluate::{Merit, too_few};
@@ -113,7 +114,7 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
     } else {
         format!("layer {}, interval {} to {}", layer(peak.layer), layer(peak.from), layer(peak.to))
     };
-    if curve.points.len() > 1 {
+    if curve.points.len() > 1 && extent::signal(study, results, curve) != Some(false) {
         card(format!("{:.0}%", peak.depth.value * 100.0), "depth of the peak", format!("{whose}{note}"));
     }
     if let Some(p) = results.persistence.iter().find(|p| p.place == curve.place)
@@ -453,15 +454,21 @@ fn geometry(study: &Study, results: &Results, curve: &DepthCurve) -> Option<Stri
     let near = pairs.iter().max_by(|a, b| cosine(a).total_cmp(&cosine(b)))?;
     let far = pairs.iter().min_by(|a, b| cosine(a).total_cmp(&cosine(b)))?;
     let both = |pair: &(usize, usize)| format!("{} and {}", study.classes[pair.0], study.classes[pair.1]);
+    // Directions of each class from the others sum to zero, so that those of classes which lie alike point away from one another.
+    let alike = match study.scheme {
+        Scheme::Single => format!("; where all {n} classes lie alike every pair has {}", Notation::Real.value(-1.0 / (n as f64 - 1.0))),
+        _ => String::new(),
+    };
     (near != far).then(|| {
         format!(
-            "In {}, layer {}, the directions of {} lie closest (cosine {}), those of {} farthest apart (cosine {}){}.",
+            "In {}, layer {}, the directions of {} lie closest (cosine {}), those of {} farthest apart (cosine {}{}){}.",
             place_of(study, p.place),
             layer(p.layers[p.shown].layer),
             both(near),
             Notation::Real.value(cosine(near)),
             both(far),
             Notation::Real.value(cosine(far)),
+            alike,
             if results.geometry.places.len() > 1 { "; elsewhere it can be other pairs" } else { "" },
         )
     })

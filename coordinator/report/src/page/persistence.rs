@@ -193,7 +193,7 @@ fn half_lives(study: &Study, results: &Results, controls: &[Context], section: &
     };
     let decays = || results.persistence.iter().flat_map(|p| &p.decays);
     let kept = if decays().any(|d| d.to_majority().is_some_and(|f| f.retained.is_some())) {
-        "; kept: share of the first offset's signal that is left at the last, whatever lies between them"
+        "; kept: share of the first offset's signal that is left at the last that enough rows reach, whatever lies between them"
     } else {
         ""
     };
@@ -241,7 +241,14 @@ fn row(study: &Study, p: &Persistence, d: &Decay, controls: &[Context], notation
         Some(f) => Cell::sorted(decay(f), tokens(&f.half_life)),
     };
     let majority = d.to_majority();
-    let kept = majority.and_then(|f| f.retained).map_or_else(|| DASH.to_owned(), |e| Notation::Share.estimate(e));
+    // Offsets that few rows reach are in no decay.
+    let last = d.points.last().map(|point| point.0);
+    let until = |f: &Fitted| f.offsets.last().copied().filter(|offset| Some(*offset) != last);
+    let kept = majority.and_then(|f| {
+        let at = until(f).map_or_else(String::new, |offset| format!(" at {offset}"));
+        Some(Notation::Share.estimate(f.retained?) + &at)
+    });
+    let kept = kept.unwrap_or_else(|| DASH.to_owned());
     let mut row: Vec<Cell> = vec![
         study.models[p.place.model].name.clone().into(),
         study.conditions[p.place.condition].name.clone().into(),

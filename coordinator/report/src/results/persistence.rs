@@ -184,10 +184,12 @@ impl Persistence {
 }
 
 impl Decay {
-    /// The decay towards the first control's floor that has the offsets for one, or the majority's where none has, and where it
-    /// begins no better than the majority, so that there is no signal, whatever it leads over.
+    /// The decay towards the first control's floor that has the offsets for one, or the majority's where none has, where it
+    /// begins no better than the majority, so that there is no signal, whatever it leads over, and where the lead is lost to the
+    /// control's rise, which is no loss of the signal.
     pub fn main(&self) -> Option<&Fitted> {
-        self.signalless().or_else(|| self.fits.iter().find(|f| f.half_life != HalfLife::TooFew)).or(self.fits.first())
+        let lead = |f: &&Fitted| f.half_life != HalfLife::TooFew && !self.overtaken(f);
+        self.signalless().or_else(|| self.fits.iter().find(lead)).or(self.fits.first())
     }
 
     /// Its decays, without leads over controls where there is no signal that could lead.

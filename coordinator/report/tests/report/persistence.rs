@@ -291,6 +291,28 @@ fn half_lives_that_rest_on_late_offsets_of_few_groups_are_warned_of() {
 }
 
 #[test]
+fn what_is_kept_is_kept_until_an_offset_that_enough_rows_reach() {
+    let reached = |study: &mut Study, offset: u32, rows: usize| {
+        let of_offset = study.predictions.iter_mut().find(|p| p.read_out == Some(ReadOut::at(offset))).expect("an offset");
+        let mut values = super::values(of_offset);
+        values[rows * 7..].fill(f32::NAN);
+        of_offset.values = Deferred::held(values);
+    };
+    let kept = |study: &Study| {
+        let results = evaluated(study);
+        let fit = results.persistence[0].decay("logistic", Context::Full, None).and_then(|d| d.to_majority()).expect("a fit").clone();
+        (fit, text(&made(study, &results), "report.md"))
+    };
+    let mut study = of_shares(&[0, 4, 8, 16], |_, k| 0.9 * 0.5_f64.powf(f64::from(k) / 8.0));
+    reached(&mut study, 16, 6);
+    let (fit, markdown) = kept(&study);
+    assert_eq!((fit.offsets.as_slice(), fit.retained.is_some()), ([0, 4, 8].as_slice(), true));
+    assert!(markdown.contains("] at 8 |"), "{markdown}");
+    [4, 8].into_iter().for_each(|offset| reached(&mut study, offset, 6));
+    assert_eq!(kept(&study).0.retained, None, "of one offset everything would be kept");
+}
+
+#[test]
 fn offsets_that_few_rows_of_a_class_reach_are_in_no_decay() {
     // Of fifteen rows a class half have a reply of 128 tokens.
     let study = synthetic::study(Size { rows: 105, offsets: 9, ..SMALL });

@@ -1,7 +1,7 @@
 //! What was planted is found.
 
 use limbic_proto::axis::Context;
-use limbic_report::{Comparison, Deferred, HalfLife, Results};
+use limbic_report::{Comparison, Deferred, HalfLife, Prediction, Results, Study};
 
 use super::planted::{self, Signal};
 use super::synthetic::{Size, study};
@@ -178,4 +178,20 @@ fn what_has_no_signal_peaks_nowhere() {
     let (nothing, something) = (of([planted::CHANCE; 4]), of([0.2, 0.4, 0.6, 0.4]));
     assert!(nothing.contains("so where it peaks says nothing.") && !nothing.contains(" peaks at "), "{nothing}");
     assert!(something.contains(" peaks at 67% of the depth") && !something.contains("so where it peaks says nothing."), "{something}");
+}
+
+#[test]
+fn a_probe_without_a_signal_peaks_nowhere_whatever_another_finds() {
+    let of = |share: f64| Signal { layers: vec![share; 4], offsets: vec![0], half_life: 1.0, control: None, models: 1, rows: 420 }.study(1);
+    let mut study = of(0.6);
+    let nothing = of(planted::CHANCE).predictions.into_iter().filter(|p| p.model.is_some());
+    study.predictions.extend(nothing.map(|p| Prediction { probe: "mlp".into(), ..p }));
+    let said = |study: &Study| text(&made(study, &evaluated(study)), "report.md");
+    study.options.probe = Some("logistic".to_owned());
+    let (something, nothing) = (said(&study), {
+        study.options.probe = Some("mlp".to_owned());
+        said(&study)
+    });
+    assert!(something.contains(" peaks at ") && something.contains("depth of the peak"), "{something}");
+    assert!(nothing.contains("so where it peaks says nothing.") && !nothing.contains("depth of the peak"), "{nothing}");
 }

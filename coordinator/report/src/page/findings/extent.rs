@@ -63,9 +63,11 @@ fn counted_freedom(models: usize) -> String {
 
 /// Whether a curve has a signal, at the layer that stands for it: beside the majority baseline, corrected, where they were compared, else
 /// by its interval. None where nothing is tested.
-fn signal(study: &Study, results: &Results, curve: &DepthCurve) -> Option<bool> {
+pub fn signal(study: &Study, results: &Results, curve: &DepthCurve) -> Option<bool> {
+    let named = format!("{},", results.named(&curve.probe, Some(curve.pooling)));
     let ours = |c: &&Comparison| {
-        let here = c.model == curve.place.model && c.condition == Some(curve.place.condition);
+        // Another probe's signal is none of this one's.
+        let here = c.model == curve.place.model && c.condition == Some(curve.place.condition) && c.subject.starts_with(&named);
         c.family == "baselines" && c.against == "majority" && here && c.p_holm.is_some()
     };
     match results.comparisons.iter().find(ours) {
@@ -202,7 +204,7 @@ fn elsewhere(study: &Study, results: &Results, p: &Persistence, probe: &str) -> 
     let others = results.persistence.iter().filter(|o| o.place.model == p.place.model && o.place.condition != p.place.condition);
     let towards = p.towards(probe);
     let said = |o: &Persistence| {
-        let fit = o.decay(probe, Context::Full, None)?.to(towards)?;
+        let fit = o.decay(probe, Context::Full, None)?.to(towards).filter(|fit| fit.half_life.lasts())?;
         Some(format!("{} ({})", decay_words(fit), study.conditions[o.place.condition].name))
     };
     let said: Vec<String> = others.filter_map(said).collect();
