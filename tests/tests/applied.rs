@@ -39,6 +39,14 @@ fn a_kept_probe_says_of_a_text_what_the_sweep_said_of_it() {
 
     let unit = "model=tiny-0.3m condition=raw layer=4";
     let read = sandbox.json(&["apply", unit, "--store", "store", "--text", &row.text, "--json", "--save", "probe.safetensors"]);
+    assert!(read["layer"].is_u64() && read.get("id").is_none(), "{read}");
+    let saved = sandbox.json(&["apply", unit, "--store", "store", "--json", "--save", "another.safetensors"]);
+    assert!(saved["saved"] == "another.safetensors" && sandbox.path("another.safetensors").exists(), "{saved}");
+    sandbox.write("texts.jsonl", "{\"id\": 7, \"text\": \"Oh!\", \"label\": \"joy\"}\n");
+    assert_eq!(sandbox.json(&["apply", unit, "--store", "store", "--texts", "texts.jsonl", "--json"])["id"], 7);
+    sandbox.write("texts.jsonl", "\n");
+    let none = sandbox.limbic(&["apply", unit, "--store", "store", "--texts", "texts.jsonl"]);
+    assert!(none.code == Some(2) && none.stderr.contains("texts.jsonl: holds no text"), "{none:?}");
     let tokens = read["tokens"].as_array().unwrap();
     let values = |token: &Value| token["values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect::<Vec<f32>>();
     let (last, expected) = (values(tokens.last().unwrap()), predicted(&sandbox, &row.id));

@@ -149,6 +149,8 @@ fn a_cancelled_sweep_stays_so_until_it_is_resumed() {
     let status = led.status();
     assert_eq!(status["state"], "cancelled");
     assert!(status["units"]["committed"].as_u64().unwrap() >= 2, "what was committed is kept");
+    let (code, said) = led.limbic("watch", &["small"]);
+    assert!(code == Some(2) && said.contains("takes it up again with `limbic resume"), "{said}");
     led.restart();
     assert_eq!(led.status()["state"], "cancelled");
     for (command, args) in [
@@ -183,7 +185,7 @@ fn only_what_failed_for_good_is_tried_again() {
     let led = Led::over(sandbox);
     std::fs::rename(led.sandbox.path("model"), led.sandbox.path("away")).unwrap();
     let _worker = led.worker();
-    led.sandbox.until("everything that needs the model has failed for good", || led.status()["state"] == "complete");
+    led.sandbox.until("everything that needs the model has failed for good", || led.status()["state"] == "incomplete");
     let failed = led.status();
     let (quarantined, committed) = (failed["quarantined"].as_array().unwrap().len() as u64, led.units("committed"));
     assert!(quarantined > 0 && committed == 2, "the baselines need no model: {failed}");
@@ -332,7 +334,7 @@ fn what_failed_shows_its_error_and_its_log_with_and_without_a_coordinator() {
     ]);
     let mut led = Led::over(sandbox);
     let mut worker = led.worker();
-    led.sandbox.until("everything is computed or given up", || led.status()["state"] == "complete");
+    led.sandbox.until("everything is computed or given up", || led.status()["state"] == "incomplete");
     // A worker that leaves in good order has written every log.
     worker.signal(libc::SIGTERM);
     worker.wait();

@@ -116,7 +116,7 @@ fn without_its_model(sandbox: &Sandbox) -> (limbic_tests::Running, String) {
     sandbox.until("the sweep is accepted", || sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code == Some(0));
     std::fs::rename(sandbox.path("model"), sandbox.path("away")).unwrap();
     let worker = sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1"]);
-    sandbox.until("everything is given up", || status(sandbox, &url)["state"] == "complete");
+    sandbox.until("everything is given up", || status(sandbox, &url)["state"] == "incomplete");
     drop(worker);
     let status = status(sandbox, &url);
     assert_eq!(status["units"]["quarantined"], 21, "six extracts, a prompt unit and its halves, twelve fits: {status}");
@@ -126,6 +126,16 @@ fn without_its_model(sandbox: &Sandbox) -> (limbic_tests::Running, String) {
 
 fn status(sandbox: &Sandbox, url: &str) -> serde_json::Value {
     sandbox.json(&["status", "small", "--coordinator", url, "--json"])
+}
+
+#[test]
+fn a_coordinator_that_ends_once_all_is_done_says_what_failed() {
+    let sandbox = sandbox();
+    let (coordinator, _) = without_its_model(&sandbox);
+    coordinator.kill();
+    assert_eq!(sandbox.json(&["list", "--store", "store", "--json"])[0]["state"], "incomplete");
+    let ended = sandbox.limbic(&["coordinator", "--store", "store", "--listen", "127.0.0.1:0", "--exit-when-complete"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("mend the cause, then `limbic retry"), "{ended:?}");
 }
 
 #[test]

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use limbic_engine::probe::{Fitted, Matrix, NamedTensor, ProbeError, ProbeKind};
 use limbic_engine::{ExtractError, LoadError, Model, Prompt, PromptError, Prompts, TokenizerError, token_states};
 use limbic_proto::answer;
+use limbic_proto::axis::Layer;
 use limbic_proto::card::{CARD, ProbeCard};
 use limbic_proto::spec::TooLong;
 use limbic_store::ModelFiles;
 use limbic_store::model::{ModelError, Need};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::execute::placements;
 use crate::settings::SettingsError;
@@ -69,6 +71,12 @@ pub enum ApplyError {
         path: PathBuf,
         /// What is wrong.
         message: String,
+    },
+    /// There is nothing to read.
+    #[error("{}: holds no text; each line is an object such as {{\"text\": \"Oh!\"}}", path.display())]
+    NoText {
+        /// The file.
+        path: PathBuf,
     },
     /// A line is not a text.
     #[error("{}, line {line}: {message}; each line is an object such as {{\"text\": \"Oh!\"}}", path.display())]
@@ -133,18 +141,23 @@ impl ApplyError {
     }
 }
 
-/// One line of a texts file.
+/// One line of a texts file; it may say more, of which the id is handed on.
 #[derive(Debug, Deserialize)]
 struct Line {
+    #[serde(default)]
+    id: Value,
     text: String,
 }
 
 /// What a probe says of one text.
 #[derive(Debug, Serialize)]
 struct Reading<'a> {
+    /// That of the text's line, if it has one.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    id: &'a Value,
     text: &'a str,
     model: &'a str,
-    layer: String,
+    layer: Layer,
     fit: &'a str,
     classes: &'a [String],
     tokens: Vec<TokenReading>,
@@ -175,7 +188,7 @@ pub(crate) fn apply(args: &ApplyArgs) -> Result<(), ApplyError> {
                 .ok_or_else(|| ApplyError::Class { class: class.clone(), known: card.classes.clone() })?,
         ),
     };
-    let texts = texts(&args.texts)?;
+    let (ids, texts): (Vec<Value>, Vec<String>) = texts(&args.texts)?.into_iter().map(|Line { id, text }| (id, text)).unzip();
     let source = args.model.as_ref().unwrap_or(&card.source);
     let failed = |source| ApplyError::File { path: args.probe.clone(), source };
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
@@ -191,11 +204,12 @@ pub(crate) fn apply(args: &ApplyArgs) -> Result<(), ApplyError> {
     })?;
     let model = Model::prepare(&files.path, card.random_weights, placement, None, &mut || std::ops::ControlFlow::Continue(()))?;
     let prompts = Prompts::new(&model, &card.prompt, &texts, 0, TooLong::Error)?;
-    for (number, (text, prompt)) in texts.iter().zip(&prompts.prompts).enumerate() {
+    for (number, ((id, text), prompt)) in ids.iter().zip(&texts).zip(&prompts.prompts).enumerate() {
         let reading = Reading {
+            id,
             text,
             model: &card.model,
-            layer: card.layer.to_string(),
+            layer: card.layer,
             fit: &card.fit,
             classes: &card.classes,
             tokens: readings(&model, &card, &probe, prompt)?,
@@ -242,14 +256,16 @@ fn read_probe(path: &std::path::Path) -> Result<(ProbeCard, Fitted), ApplyError>
     Ok((card, fitted))
 }
 
-fn texts(args: &TextArgs) -> Result<Vec<String>, ApplyError> {
-    let mut texts = args.text.clone();
+fn texts(args: &TextArgs) -> Result<Vec<Line>, ApplyError> {
+    let mut texts: Vec<Line> = args.text.iter().map(|text| Line { id: Value::Null, text: text.clone() }).collect();
     if let Some(path) = &args.texts {
         let file = std::fs::read_to_string(path).map_err(|source| ApplyError::File { path: path.clone(), source })?;
         for (i, line) in file.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let line: Line =
-                serde_json::from_str(line).map_err(|e| ApplyError::Line { path: path.clone(), line: i + 1, message: e.to_string() })?;
-            texts.push(line.text);
+            let line = serde_json::from_str(line);
+            texts.push(line.map_err(|e| ApplyError::Line { path: path.clone(), line: i + 1, message: e.to_string() })?);
+        }
+        if texts.is_empty() {
+            return Err(ApplyError::NoText { path: path.clone() });
         }
     }
     Ok(texts)

@@ -40,9 +40,9 @@ pub struct ApplyArgs {
     #[arg(long, env = "LIMBIC_DEVICE", default_value = "cpu", value_name = "DEVICE")]
     device: String,
     /// Show this class or scale at every token instead of the strongest.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "json")]
     class: Option<String>,
-    /// Prints one JSON object a text.
+    /// Prints one JSON object a text, with all classes; of `--save` alone, where the probe was saved.
     #[arg(long)]
     json: bool,
 }
@@ -53,19 +53,24 @@ pub async fn apply(args: ApplyArgs, log_format: LogFormat) -> Result<(), Failure
     let sweep = catalogue::open(&store, &args.sweep).await?;
     let probe = saved::probe(&store, &sweep, &args.unit, args.fit.as_deref()).await?;
     let reads = !args.text.is_empty() || args.texts.is_some();
-    let path = match &args.save {
-        Some(path) => path.clone(),
-        None => std::env::temp_dir().join(format!("limbic-probe-{}.safetensors", std::process::id())),
+    let Some(path) = &args.save else {
+        let kept = tempfile::Builder::new().prefix("limbic-probe-").suffix(".safetensors").tempfile();
+        let kept = kept.and_then(|file| std::fs::write(file.path(), probe).map(|()| file)).map_err(|e| {
+            let folder = std::env::temp_dir();
+            Failure::user(format_args!(
+                "{}: the probe can't be kept there ({e}): set TMPDIR to a folder that can be written",
+                folder.display()
+            ))
+        })?;
+        return read(&args, kept.path(), log_format).await;
     };
-    std::fs::write(&path, probe).map_err(|e| Failure::user(format_args!("--save {}: it can't be written ({e})", path.display())))?;
-    let result = if reads { read(&args, &path, log_format).await } else { Ok(()) };
-    match &args.save {
-        Some(path) if !reads => answer!("{}", path.display()),
-        Some(_) => {}
-        // What is left in a temporary folder does no harm.
-        None => drop(std::fs::remove_file(&path)),
+    std::fs::write(path, probe).map_err(|e| Failure::user(format_args!("--save {}: it can't be written ({e})", path.display())))?;
+    match (reads, args.json) {
+        (true, _) => return read(&args, path, log_format).await,
+        (false, false) => answer!("{}", path.display()),
+        (false, true) => answer!("{}", serde_json::json!({ "saved": path })),
     }
-    result
+    Ok(())
 }
 
 async fn read(args: &ApplyArgs, probe: &Path, log_format: LogFormat) -> Result<(), Failure> {

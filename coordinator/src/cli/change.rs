@@ -5,7 +5,7 @@ use limbic_proto::status::{Status, SweepState};
 use limbic_proto::wire::{Change, ChangeRequest};
 
 use super::remote::{RemoteArgs, decode, said};
-use super::status::state;
+use super::status::{json, state};
 use crate::failure::Failure;
 use crate::progress::units_are;
 
@@ -16,7 +16,7 @@ pub struct ChangeArgs {
     sweep: Option<String>,
     #[command(flatten)]
     remote: RemoteArgs,
-    /// Prints the sweep's status as JSON.
+    /// Prints the sweep's status as JSON, with how many units are tried or computed again.
     #[arg(long)]
     json: bool,
 }
@@ -59,21 +59,22 @@ pub async fn change(args: ChangeArgs, change: Change) -> Result<(), Failure> {
         };
         return Err(Failure::user(format_args!("sweep {} ({}) is {}: {way}", status.sweep, status.name, state(&status))));
     }
-    print(&args, &status, String::new());
+    print(&args, &status, None, String::new());
     Ok(())
 }
 
 /// Gives units that failed for good fresh budgets.
 pub async fn retry(args: RetryArgs) -> Result<(), Failure> {
     let (status, units) = ask(&args.of, Change::Retry, args.select).await?;
-    print(&args.of, &status, format!("{} tried again: ", units_are(units)));
+    print(&args.of, &status, Some(("tried_again", units)), format!("{} tried again: ", units_are(units)));
     Ok(())
 }
 
 /// Computes units again.
 pub async fn again(args: AgainArgs) -> Result<(), Failure> {
     let (status, units) = ask(&args.of, Change::Again, args.select).await?;
-    print(&args.of, &status, format!("{} computed again, what was computed from the selected ones included: ", units_are(units)));
+    let said = format!("{} computed again, what was computed from the selected ones included: ", units_are(units));
+    print(&args.of, &status, Some(("computed_again", units)), said);
     Ok(())
 }
 
@@ -95,9 +96,12 @@ pub(super) async fn ask_of(remote: &RemoteArgs, sweep: String, change: Change, s
     Ok((decode(&response.status)?, response.units))
 }
 
-fn print(args: &ChangeArgs, status: &Status, what: String) {
+/// Says where the sweep stands, and of how many units what was asked is.
+fn print(args: &ChangeArgs, status: &Status, units: Option<(&str, u64)>, what: String) {
     if args.json {
-        answer!("{}", serde_json::to_string(status).expect("a status serializes"));
+        let mut status = json(status);
+        units.into_iter().for_each(|(name, units)| status[name] = units.into());
+        answer!("{status}");
     } else {
         answer!("{what}{}", in_words(status));
     }

@@ -2,6 +2,7 @@
 //! coordinator elsewhere.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use limbic_core::machine::{Action, Event, Settings};
@@ -40,7 +41,7 @@ pub struct DeviceArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: Option<u16>,
     /// `cpu` or `cuda:N`.
-    #[arg(long, default_value = "cpu")]
+    #[arg(long, env = "LIMBIC_DEVICE", default_value = "cpu")]
     device: String,
 }
 
@@ -255,7 +256,7 @@ async fn handed_over(coordinator: &RemoteArgs, sweep: &Sweep) -> Result<Status, 
     coordinator.lead(&sweep.id).await?;
     let bar = SweepBar::new(sweep.name());
     let followed = tokio::select! {
-        status = coordinator.follow(sweep.id.clone(), |status| bar.show(status)) => status,
+        status = coordinator.follow(sweep.id.clone(), |status| { bar.show(status); ControlFlow::Continue(()) }) => status,
         () = stop_signal() => {
             Err(Failure::again("stopped waiting; the coordinator goes on: run the same command to wait again"))
         }

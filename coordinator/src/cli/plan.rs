@@ -4,6 +4,7 @@ pub mod cost;
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::NonEmptyStringValueParser;
 use limbic_core::plan::Estimate;
 use limbic_proto::answer;
 use limbic_proto::rows::{Scheme, Split};
@@ -26,11 +27,11 @@ use crate::sweep::{self, Sweep, prepare, prepare_assuming, read_spec};
 pub struct PlanArgs {
     /// The spec file.
     spec: PathBuf,
-    /// Plans without the rows and models, by what this file says of them; the spec itself can't be run on it.
+    /// Plans without the rows and models, by what this file says of them, whatever a store holds; the spec itself can't be run on it.
     #[arg(long, value_name = "FILE")]
     assume: Option<PathBuf>,
     /// Plans this sweep of the store with what the spec asks beyond it: an id, a unique prefix of one, or a name.
-    #[arg(long, value_name = "SWEEP", conflicts_with = "assume")]
+    #[arg(long, value_name = "SWEEP", conflicts_with = "assume", value_parser = NonEmptyStringValueParser::new())]
     extend: Option<String>,
     #[command(flatten)]
     store: StoreArgs,
@@ -142,7 +143,7 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     let left = if meant { Some(left(&args, named.as_deref(), &mut sweep, &mut notes).await?) } else { None };
     let rates = args.rates.rates();
     if args.json {
-        answer!("{}", rates.json(&sweep, args.assume.as_deref(), left.as_ref()));
+        answer!("{}", rates.json(&sweep, args.assume.as_deref(), left.as_ref(), &notes));
         return Ok(());
     }
     match &args.assume {

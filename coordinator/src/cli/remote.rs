@@ -1,16 +1,19 @@
 //! `limbic submit` and `limbic watch`: what is said to a running coordinator.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use limbic_proto::answer;
+use limbic_proto::logs::read;
 use limbic_proto::status::{ShownUnit, Status, SweepState};
 use limbic_proto::wire::control_client::ControlClient;
 use limbic_proto::wire::{ListRequest, PROTOCOL, ShowRequest, StatusRequest, SubmitRequest};
 use limbic_store::Store;
 use tonic::transport::{Channel, Endpoint};
 
-use super::status::{in_words, verdict};
+use super::status::{in_words, json, verdict};
 use crate::failure::Failure;
 use crate::journal;
 use crate::progress::{SweepBar, units_are};
@@ -36,8 +39,8 @@ pub struct SubmitArgs {
     remote: RemoteArgs,
     /// Adds what the spec asks beyond this sweep to it, instead of making a sweep of its own: an id, a unique prefix of one,
     /// or a name.
-    #[arg(long, value_name = "SWEEP", default_value = "", hide_default_value = true)]
-    extend: String,
+    #[arg(long, value_name = "SWEEP", value_parser = NonEmptyStringValueParser::new())]
+    extend: Option<String>,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -69,7 +72,8 @@ impl RemoteArgs {
 
     /// The coordinator that commands turn to where none is named.
     pub(super) fn usual() -> RemoteArgs {
-        RemoteArgs { coordinator: std::env::var("LIMBIC_COORDINATOR").unwrap_or_else(|_| USUAL.to_owned()) }
+        let named = std::env::var("LIMBIC_COORDINATOR").ok().filter(|url| !url.is_empty());
+        RemoteArgs { coordinator: named.unwrap_or_else(|| USUAL.to_owned()) }
     }
 
     /// Where the sweep stands by this coordinator, if that leads it in this very store. One that doesn't answer leads nothing that this
@@ -81,6 +85,8 @@ impl RemoteArgs {
 
     /// The same in whichever store, and whether it is this one.
     async fn led(&self, store: &Store, sweep: &Sweep) -> Result<Option<(Status, bool)>, Failure> {
+        // What is no address is never answered.
+        self.endpoint()?;
         let Ok(Ok(statuses)) = tokio::time::timeout(GLANCE, self.list()).await else { return Ok(None) };
         let Some(theirs) = statuses.into_iter().find(|status| status.sweep == sweep.id && status.led) else { return Ok(None) };
         // The same spec is the same sweep in any store, but begins in each at a time of its own.
@@ -116,10 +122,20 @@ impl RemoteArgs {
         )))
     }
 
+    /// The address, if it is one: connections are not encrypted, so it begins with `http://`.
+    fn endpoint(&self) -> Result<Endpoint, Failure> {
+        let wrong = |what: &dyn std::fmt::Display| {
+            Failure::user(format_args!("--coordinator {}: {what}: write http://HOST:PORT", self.coordinator))
+        };
+        if !self.coordinator.starts_with("http://") {
+            return Err(wrong(&"doesn't begin with http://"));
+        }
+        Endpoint::from_shared(self.coordinator.clone()).map_err(|e| wrong(&e))
+    }
+
     pub(super) async fn connect(&self) -> Result<ControlClient<Channel>, Failure> {
-        let endpoint = Endpoint::from_shared(self.coordinator.clone())
-            .map_err(|e| Failure::user(format_args!("--coordinator {}: {e}: write http://HOST:PORT", self.coordinator)))?;
-        let channel = endpoint
+        let channel = self
+            .endpoint()?
             .connect_timeout(Duration::from_secs(5))
             .tcp_nodelay(true)
             .tcp_keepalive(Some(Duration::from_secs(20)))
@@ -140,14 +156,18 @@ impl RemoteArgs {
         self.connect().await?.submit(request).await.map_err(said).map(|_| ())
     }
 
-    /// Where a sweep stands, whenever it changes; at last where it stood when it was terminal, or when the coordinator went.
-    pub(super) async fn follow(&self, sweep: String, mut show: impl FnMut(&Status)) -> Result<Status, Failure> {
+    /// Where a sweep stands, whenever it changes; at last where it stood when it was terminal, when the coordinator went, or when
+    /// `show` said to break.
+    pub(super) async fn follow(&self, sweep: String, mut show: impl FnMut(&Status) -> ControlFlow<()>) -> Result<Status, Failure> {
         let mut stream = self.connect().await?.watch(StatusRequest { sweep }).await.map_err(said)?.into_inner();
         let mut last: Option<Status> = None;
         while let Some(message) = stream.message().await.map_err(said)? {
             let status = decode(&message.status)?;
-            show(&status);
+            let goes_on = show(&status).is_continue();
             last = Some(status);
+            if !goes_on {
+                break;
+            }
         }
         last.ok_or_else(|| Failure::again("the coordinator said nothing"))
     }
@@ -194,11 +214,11 @@ pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
     let mut spec = read_spec(&args.spec)?;
     // The coordinator has another current directory.
     spec.relocate(absolute);
-    let extends = !args.extend.is_empty();
+    let extends = args.extend.is_some();
     let request = SubmitRequest {
         spec: serde_json::to_vec(&spec).expect("a spec serializes"),
         protocol: PROTOCOL,
-        extend: args.extend,
+        extend: args.extend.unwrap_or_default(),
         ..Default::default()
     };
     let response = args.remote.connect().await?.submit(request).await.map_err(said)?.into_inner();
@@ -230,10 +250,12 @@ pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
     let mut bar: Option<SweepBar> = None;
     let show = |status: &Status| {
         if args.json {
-            answer!("{}", serde_json::to_string(status).expect("a status serializes"));
+            answer!("{}", json(status));
         } else {
             bar.get_or_insert_with(|| SweepBar::new(&status.name)).show(status);
         }
+        // `limbic watch --json | head -1` has seen enough.
+        if read() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let last = args.remote.follow(args.sweep.unwrap_or_default(), show).await?;
     if let Some(bar) = bar {
@@ -242,7 +264,9 @@ pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
     if !args.json {
         answer!("{}", in_words(&last).trim_end());
     }
-    if last.state.terminal() {
+    if !read() {
+        Ok(())
+    } else if last.state.terminal() {
         verdict(&last, &format!("everything else is computed; mend the cause, then `limbic retry {}`", last.sweep))
     } else {
         Err(Failure::again("the coordinator went away before the sweep was complete: `limbic watch` again"))

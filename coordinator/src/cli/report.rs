@@ -51,7 +51,10 @@ pub async fn report(args: ReportArgs) -> Result<(), Failure> {
     collect::write_report(&study, &out)?;
     let report = out.join("report.html");
     if args.json {
-        answer!("{}", serde_json::json!({"sweep": sweep.id, "state": status.state, "units": status.units, "out": out, "report": report}));
+        answer!(
+            "{}",
+            serde_json::json!({"sweep": sweep.id, "state": super::status::state(&status), "units": status.units, "out": out, "report": report})
+        );
     } else {
         answer!("{}", report.display());
     }

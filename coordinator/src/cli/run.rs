@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use clap::builder::NonEmptyStringValueParser;
 use limbic_proto::answer;
 use limbic_proto::logs::{LogFormat, tell};
 use limbic_proto::status::Status;
@@ -10,7 +11,7 @@ use limbic_proto::status::Status;
 use super::StoreArgs;
 use super::computing::{Computed, Computing, DeviceArgs, Now};
 use super::remote::RemoteArgs;
-use super::status::verdict;
+use super::status::{state, verdict};
 use crate::chains::Chains;
 use crate::failure::Failure;
 use crate::progress::{count, counted, seconds, units_are};
@@ -32,7 +33,7 @@ pub struct RunArgs {
     device: DeviceArgs,
     /// Adds what the spec asks beyond this sweep to it, instead of making a sweep of its own: an id, a unique prefix of one,
     /// or a name.
-    #[arg(long, value_name = "SWEEP")]
+    #[arg(long, value_name = "SWEEP", value_parser = NonEmptyStringValueParser::new())]
     extend: Option<String>,
     /// Prints a JSON summary instead of words.
     #[arg(long)]
@@ -89,7 +90,8 @@ pub async fn run(args: RunArgs, log_format: LogFormat) -> Result<(), Failure> {
             &format_args!("{absent} of {fits} fits can't be had (most often replies end before the offset); the report's notes say why"),
         );
     }
-    summary(&args, &status, (done, now), &out, started.elapsed());
+    let notes: Vec<String> = sweep.notes().iter().chain(&notes).cloned().collect();
+    summary(&args, &status, &notes, (done, now), &out, started.elapsed());
     verdict(&status, "the report holds everything else; mend the cause and run again")
 }
 
@@ -106,14 +108,15 @@ fn announce(args: &RunArgs, sweep: &Sweep, done: usize, notes: &[String]) {
     }
 }
 
-fn summary(args: &RunArgs, status: &Status, (done_before, now): (usize, Now), out: &std::path::Path, took: Duration) {
+fn summary(args: &RunArgs, status: &Status, notes: &[String], (done_before, now): (usize, Now), out: &std::path::Path, took: Duration) {
     let report = out.join("report.html");
     if args.json {
         answer!(
             "{}",
             serde_json::json!({
-                "sweep": status.sweep, "state": status.state, "cells": status.cells, "units": status.units, "attempts": status.attempts,
+                "sweep": status.sweep, "state": state(status), "cells": status.cells, "units": status.units, "attempts": status.attempts,
                 "computed_units": now.committed, "granted_attempts": now.granted, "seconds": took.as_secs_f64(), "out": out, "report": report,
+                "quarantined": status.quarantined, "notes": notes,
             })
         );
         return;

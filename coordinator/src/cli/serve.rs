@@ -4,14 +4,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use limbic_proto::logs::tell;
+use limbic_proto::status::SweepState;
+use tokio::sync::oneshot;
 use tracing::Level;
 
 use super::StoreArgs;
+use super::status::verdict;
 use crate::coordinator::{Handle, Options, start};
 use crate::failure::Failure;
 use crate::patience::Patience;
 use crate::progress::counted;
 use crate::{catalogue, server, sweep};
+
+/// How long a coordinator that is done goes on answering who asked before.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Arguments of `limbic coordinator`.
 #[derive(Debug, clap::Args)]
@@ -72,13 +78,26 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
             return Err(failure);
         }
         tell(Level::INFO, &format_args!("limbic coordinator on http://{address}, store {}, {}", store.url(), counted(sweeps, "sweep")));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let mut serving = std::pin::pin!(server::serve(listener, handle.clone(), async { drop(stopped.await) }));
         tokio::select! {
-            served = server::serve(listener, handle.clone(), std::future::pending()) => served,
-            () = complete(&handle), if args.exit_when_complete => {
-                handle.released().await.map_err(Failure::again)?;
-                damaged.or(foreign(&handle).await?.pop()).map_or(Ok(()), Err)
-            }
+            served = &mut serving => return served,
+            () = complete(&handle), if args.exit_when_complete => {}
         }
+        handle.released().await.map_err(Failure::again)?;
+        drop(stop);
+        // Whoever watches is told how it ended; who doesn't listen is not waited for.
+        if tokio::time::timeout(FAREWELL, serving).await.is_err() {
+            tracing::debug!("a connection stayed open");
+        }
+        damaged.or(foreign(&handle).await?.pop()).map_or(Ok(()), Err)?;
+        let statuses = handle.list().await.map_err(Failure::again)?;
+        statuses.iter().filter(|status| status.state != SweepState::Cancelled).try_for_each(|status| {
+            verdict(
+                status,
+                &format!("everything else of sweep {} is computed; mend the cause, then `limbic retry {}`", status.sweep, status.sweep),
+            )
+        })
     };
     // Signals are heard from the start: taking up many sweeps takes its time.
     tokio::select! {

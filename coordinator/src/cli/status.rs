@@ -15,7 +15,8 @@ use crate::chains::{Chains, Listing};
 use crate::failure::Failure;
 use crate::progress::{date, seconds};
 use crate::sweep::Sweep;
-use crate::{catalogue, journal};
+use crate::{catalogue, journal, sweep};
+use serde_json::Value;
 use tracing::Level;
 
 /// Arguments of `limbic status`.
@@ -111,18 +112,22 @@ pub async fn status(args: StatusArgs) -> Result<(), Failure> {
     // Every id starts with the empty prefix, so leaving the name out works where there is one sweep.
     let status = one(&args.of, args.sweep.as_deref().unwrap_or("")).await?;
     if args.json {
-        answer!("{}", serde_json::to_string(&status).expect("a status serializes"));
+        answer!("{}", json(&status));
     } else {
         answer!("{}", in_words(&status).trim_end());
     }
     Ok(())
 }
 
-/// How a command ends that has seen a sweep through: units that failed for good are the user's to mend.
+/// How a command ends that has seen a sweep through: units that failed for good are the user's to mend, and what was cancelled isn't
+/// complete.
 ///
 /// # Errors
-/// A unit was quarantined; `then` says how to go on once its cause is mended.
+/// A unit was quarantined, and `then` says how to go on once its cause is mended; or the sweep was cancelled.
 pub fn verdict(status: &Status, then: &str) -> Result<(), Failure> {
+    if status.state == SweepState::Cancelled {
+        return Err(sweep::cancelled(&status.sweep, &status.name));
+    }
     let Some(first) = status.quarantined.first() else { return Ok(()) };
     let others = match status.quarantined.len() - 1 {
         0 => String::new(),
@@ -140,6 +145,13 @@ pub(super) fn state(status: &Status) -> &'static str {
         SweepState::Complete if status.units.quarantined > 0 => "incomplete",
         state => state.word(),
     }
+}
+
+/// A status for programs, with the state in the word that people are shown.
+pub(super) fn json(status: &Status) -> Value {
+    let mut value = serde_json::to_value(status).expect("a status serializes");
+    value["state"] = state(status).into();
+    value
 }
 
 /// A status for people.
@@ -176,7 +188,7 @@ pub fn in_words(status: &Status) -> String {
 pub async fn list(args: ListArgs) -> Result<(), Failure> {
     let statuses = all(&args.of).await?;
     if args.json {
-        answer!("{}", serde_json::to_string(&statuses).expect("statuses serialize"));
+        answer!("{}", statuses.iter().map(json).collect::<Value>());
         return Ok(());
     }
     if statuses.is_empty() {

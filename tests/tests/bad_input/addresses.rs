@@ -45,7 +45,7 @@ fn a_coordinator_that_is_not_there() {
     "#);
     assert_snapshot!(limbic(&sandbox, &["watch", "--coordinator", "not an address"]), @r#"
     exit 2
-    error: --coordinator not an address: invalid URI: write http://HOST:PORT
+    error: --coordinator not an address: doesn't begin with http://: write http://HOST:PORT
     "#);
     let worker = |args: &[&str]| {
         let mut worker = command(&sandbox, WORKER, args);
@@ -64,4 +64,27 @@ fn a_coordinator_that_is_not_there() {
     exit 2
     error: --device `gpu`: write cpu, or cuda:N such as cuda:0
     "#);
+}
+
+#[test]
+fn an_address_of_a_coordinator_that_is_none() {
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    for address in ["127.0.0.1:7447", "https://127.0.0.1:7447", "localhost:7447", ":7447"] {
+        let said = sandbox.limbic(&["list", "--coordinator", address]);
+        let expected = format!("--coordinator {address}: doesn't begin with http://: write http://HOST:PORT");
+        assert!(said.code == Some(2) && said.stderr.contains(&expected), "{said:?}");
+    }
+}
+
+#[test]
+fn speeds_that_are_none() {
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    for speed in ["nan", "0", "-5", "inf", "1e-300"] {
+        for flag in ["--gflops", "--gpu-tflops"] {
+            let said = sandbox.limbic(&["plan", "small.yaml", &format!("{flag}={speed}")]);
+            assert!(said.code == Some(2) && said.stderr.contains("must be a number from 0.001 to 1e12"), "{said:?}");
+        }
+    }
 }

@@ -68,7 +68,15 @@ mod tests {
         let tokens = tokens.into_iter().enumerate();
         let token =
             |(at, (token, values)): (usize, (&str, Vec<f32>))| TokenReading { token: token.into(), id: 0, utterance: at > 0, values };
-        Reading { text: "hi", model: "tiny", layer: "3".into(), fit: "logistic.k0.s0", classes, tokens: tokens.map(token).collect() }
+        Reading {
+            id: &serde_json::Value::Null,
+            text: "hi",
+            model: "tiny",
+            layer: limbic_proto::axis::Layer::Block(3),
+            fit: "logistic.k0.s0",
+            classes,
+            tokens: tokens.map(token).collect(),
+        }
     }
 
     #[test]

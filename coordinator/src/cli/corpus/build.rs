@@ -41,7 +41,7 @@ pub struct BuildArgs {
     device: DeviceArgs,
     /// Has a coordinator's workers compute instead of this computer's; `--store` is that coordinator's. Models that are files
     /// or folders must lie at the same path there.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["workers", "device"])]
+    #[arg(long, value_name = "URL", conflicts_with = "workers")]
     coordinator: Option<String>,
     /// Prints a JSON summary instead of words.
     #[arg(long)]

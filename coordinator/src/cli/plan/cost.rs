@@ -24,15 +24,20 @@ const LONG: f64 = 86_400.0;
 pub struct RateArgs {
     /// GFLOP/s of one worker's processor, for the estimate of time: it computes probes, and models in f32. The default
     /// assumes 80 per core of this computer.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = speed)]
     gflops: Option<f64>,
     /// TFLOP/s of one worker's GPU, for the estimate of time: it is taken to compute the models in bf16. The default is 40 % of an H100's
     /// 990.
-    #[arg(long, value_name = "N", default_value_t = GPU_TFLOPS)]
+    #[arg(long, value_name = "N", default_value_t = GPU_TFLOPS, value_parser = speed)]
     gpu_tflops: f64,
     /// How many workers, for the estimate of time, each with such a processor (and GPU) to itself.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     workers: u32,
+}
+
+/// A speed that something can be computed at.
+fn speed(said: &str) -> Result<f64, String> {
+    said.parse().ok().filter(|speed| (1e-3..=1e12).contains(speed)).ok_or_else(|| "must be a number from 0.001 to 1e12".to_owned())
 }
 
 impl RateArgs {
@@ -148,7 +153,7 @@ impl Rates {
 
     /// The same for programs; `assumed` is the file of facts that it rests on, and `left` what of it is to be computed, where a store
     /// was looked into.
-    pub fn json(&self, sweep: &Sweep, assumed: Option<&Path>, left: Option<&Estimate>) -> serde_json::Value {
+    pub fn json(&self, sweep: &Sweep, assumed: Option<&Path>, left: Option<&Estimate>, notes: &[String]) -> serde_json::Value {
         let estimate = &sweep.plan.estimate;
         let units = |of: &UnitsEstimate| json!({"units": of.units, "tokens": of.tokens, "flops": of.flops, "bytes": of.bytes_stored});
         let kinds: serde_json::Map<_, _> = estimate.units.iter().map(|(kind, of)| (kind.as_str().to_owned(), units(of))).collect();
@@ -191,7 +196,7 @@ impl Rates {
             "words": units(&estimate.words),
             "conditions": sweep.plan.conditions,
             "sampling_seeds": sweep.plan.sampling_seeds(),
-            "notes": sweep.notes(),
+            "notes": sweep.notes().iter().chain(notes).collect::<Vec<_>>(),
         })
     }
 }
