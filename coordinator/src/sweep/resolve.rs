@@ -37,11 +37,11 @@ fn examples(spec: &mut Spec, drawn: &[Vec<Drawn>], notes: &mut Vec<String>) {
     let asking = spec.conditions.iter_mut().filter(|condition| condition.few_shot.is_some());
     for (condition, drawn) in asking.zip(drawn) {
         let label = |class: &String| spec.zero_shot.answers.get(class).unwrap_or(class).clone();
-        condition.few_shot = None;
+        let seed = condition.few_shot.take().map_or(0, |asked| asked.seed);
         condition.examples = drawn.iter().map(|row| Example { text: row.text.clone(), label: label(&row.class) }).collect();
         let ids: Vec<&str> = drawn.iter().map(|row| row.id.as_str()).collect();
         notes.push(format!(
-            "few_shot: condition `{}` shows {} examples, which are rows of the dataset no longer: {}",
+            "few_shot: condition `{}` shows {} examples, drawn by seed {seed}, which are rows of the dataset no longer: {}",
             condition.name,
             ids.len(),
             ids.join(", ")
@@ -267,7 +267,7 @@ mod tests {
         let notes = all(&mut spec, &[vec![row("r1", "joy"), row("r2", "anger")]]).await.unwrap();
         let example = |text: &str, label: &str| Example { text: text.into(), label: label.into() };
         assert_eq!(spec.conditions[0].examples, [example("text r1", "happiness"), example("text r2", "anger")]);
-        assert!(spec.conditions[0].few_shot.is_none() && notes[0].ends_with("r1, r2"));
+        assert!(spec.conditions[0].few_shot.is_none() && notes[0].contains(" drawn by seed 3, ") && notes[0].ends_with("r1, r2"));
     }
 
     #[test]

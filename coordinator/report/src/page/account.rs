@@ -105,17 +105,18 @@ fn numbers(seeds: &BTreeSet<u64>) -> String {
     seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The seeds of what else was drawn; none where nothing was.
-fn drawn(study: &Study) -> [(&'static str, BTreeSet<u64>); 3] {
+/// The seeds of what else was drawn; none where nothing was. (That of few-shot examples is in the note that names them.)
+fn drawn(study: &Study) -> [(&'static str, BTreeSet<u64>); 2] {
     let asked = study.asked();
     // Without a column that says the split, rows are split by a draw; balancing and limiting draw from each split's.
-    let drawn =
-        |d: &&DatasetSpec| d.split.is_none() && matches!(d.source, Sources::Files(_)) || d.balance != Balance::None || d.limit.is_some();
-    let shown = asked.iter().flat_map(|spec| &spec.conditions).filter_map(|condition| condition.few_shot.as_ref());
+    let drawn = |d: &&DatasetSpec| {
+        d.split.as_deref().is_none_or(str::is_empty) && matches!(d.source, Sources::Files(_))
+            || d.balance != Balance::None
+            || d.limit.is_some()
+    };
     let replies = asked.iter().filter_map(|spec| spec.continuation.as_ref()).filter(|c| c.sampled()).flat_map(|c| c.sampling_seeds());
     [
         ("seed of splitting, balancing and drawing rows", asked.iter().map(|spec| &spec.dataset).filter(drawn).map(|d| d.seed).collect()),
-        ("seeds of few-shot examples", shown.map(|few_shot| few_shot.seed).collect()),
         ("sampling seeds of replies", replies.chain(study.sampling_seeds()).collect()),
     ]
 }

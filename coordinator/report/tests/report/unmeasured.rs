@@ -140,20 +140,15 @@ fn every_seed_that_something_was_drawn_with_is_told() {
     let asks = json!({
         "dataset": {"source": "rows.jsonl", "seed": 17},
         CONTINUATION: {"tokens": 8, "temperature": 0.7, "seeds": [23, 29]},
-        "conditions": [{"name": "few", "template": "{text} ->", "few_shot": {"per_class": 1, "seed": 31}}],
+        "conditions": [{"name": "few", "template": "{text} ->"}],
     });
     let page = |study: &Study| text(&made(study, &evaluated(study)), "report.md");
     let markdown = page(&study(&asks, 10));
-    for row in [
-        "| probe seeds | 0 |",
-        "| seed of splitting, balancing and drawing rows | 17 |",
-        "| seeds of few-shot examples | 31 |",
-        "| sampling seeds of replies | 23, 29 |",
-    ] {
+    for row in ["| probe seeds | 0 |", "| seed of splitting, balancing and drawing rows | 17 |", "| sampling seeds of replies | 23, 29 |"] {
         assert!(markdown.contains(row), "{row} in {markdown}");
     }
     let greedy = page(&study(&json!({"dataset": {"source": "rows.jsonl", "split": "split"}, CONTINUATION: {"tokens": 8}}), 10));
-    for what in ["seed of splitting", "seeds of few-shot", "sampling seeds"] {
+    for what in ["seed of splitting", "sampling seeds"] {
         assert!(!greedy.contains(&format!("| {what}")), "{what}");
     }
 }
