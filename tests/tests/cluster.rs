@@ -203,7 +203,7 @@ fn a_sweep_is_watched_to_its_end() {
     assert_eq!(sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code, Some(0));
     assert_eq!(sandbox.limbic(&["cancel", "other", "--coordinator", &url]).code, Some(0));
     let watched = sandbox.limbic(&["watch", "other", "--coordinator", &url]);
-    assert!(watched.code == Some(0) && watched.stdout.contains("(other): cancelled"), "{watched:?}");
+    assert!(watched.code == Some(2) && watched.stdout.contains("(other): cancelled"), "what was cancelled is not complete: {watched:?}");
     sandbox.small(&[("name: small", "name: third"), ("hidden: 8", "hidden: 24")]);
     assert_eq!(sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code, Some(0));
     let mut watching = sandbox.spawn(&["watch", "third", "--coordinator", &url]);
