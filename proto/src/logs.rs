@@ -120,7 +120,7 @@ macro_rules! answer {
 /// Whether nobody reads the command's answer any more.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
-/// Whether the command's answer is still read, as far as [`answer`] has seen.
+/// Whether the command's answer is still read, as far as [`answer()`] has seen.
 pub fn read() -> bool {
     !UNREAD.load(Ordering::Relaxed)
 }
