@@ -34,7 +34,7 @@ pub(crate) use parts::Parts;
 pub use probes::KeptProbe;
 pub use shard::Matrix;
 pub(crate) use shard::Shard;
-pub use shards::Shards;
+pub use shards::{Lengths, Shards};
 pub use shelf::Shelf;
 pub(crate) use verdicts::KeptVerdicts;
 

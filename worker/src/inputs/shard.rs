@@ -81,6 +81,11 @@ impl<'a> Shard<'a> {
         self.header.width(name)
     }
 
+    /// What is wrong with a shard that is what its commit names.
+    pub(super) fn malformed(&self, message: String) -> InputError {
+        malformed(self.of, message)
+    }
+
     /// Whether there is a tensor of that name.
     pub fn has(&self, name: &str) -> bool {
         self.header.names(name).next() == Some(name)

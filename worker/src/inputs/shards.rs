@@ -1,5 +1,8 @@
 //! The states of a cell: those of all its shards, several of which are read at once.
 
+use std::collections::BTreeSet;
+
+use limbic_proto::axis::{Context, ReadOut};
 use limbic_proto::key::UnitKey;
 use limbic_proto::unit::STATES;
 
@@ -13,6 +16,26 @@ use super::{InputError, Inputs, Matrix, Shard};
 pub struct Shards<'a> {
     inputs: &'a Inputs,
     shards: Vec<Shard<'a>>,
+}
+
+/// How long the prompts of a shard's rows are, and what follows them.
+#[derive(Debug, Clone)]
+pub struct Lengths {
+    prompts: Vec<i64>,
+    replies: Vec<(Context, Vec<i64>)>,
+}
+
+impl Lengths {
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.prompts.len()
+    }
+
+    /// Whether a row has a state at a read-out: it was not skipped, and what follows its prompt goes as far as the offset.
+    pub fn reach(&self, row: usize, read_out: ReadOut) -> bool {
+        let follows = |(context, lengths): &(Context, Vec<i64>)| *context == read_out.context && lengths[row] >= i64::from(read_out.offset);
+        self.prompts[row] > 0 && (read_out.offset == 0 || self.replies.iter().any(follows))
+    }
 }
 
 impl Inputs {
@@ -53,6 +76,27 @@ impl Shards<'_> {
     /// Bytes that reading these tensors of one shard takes at most.
     fn largest(&self, names: &[String]) -> u64 {
         self.shards.iter().map(|shard| shard.bytes_to_read(names)).max().unwrap_or(0)
+    }
+
+    /// Of each shard, which of its rows have a state at these read-outs.
+    ///
+    /// # Errors
+    /// The shards don't say, or it can't be read.
+    pub fn lengths(&self, read_outs: &[ReadOut]) -> Result<Vec<Lengths>, InputError> {
+        let contexts: BTreeSet<Context> = read_outs.iter().filter(|r| r.offset > 0).map(|r| r.context).collect();
+        let names: Vec<String> = ["prompt_tokens"].into_iter().chain(contexts.iter().map(|c| c.lengths())).map(str::to_owned).collect();
+        let of_shard = |(numbers, shard): (Result<Vec<Vec<i64>>, InputError>, &Shard<'_>)| {
+            let mut numbers = numbers?.into_iter();
+            let prompts = numbers.next().expect("a tensor for each name");
+            let replies: Vec<(Context, Vec<i64>)> = contexts.iter().copied().zip(numbers).collect();
+            match replies.iter().find(|(_, lengths)| lengths.len() != prompts.len()) {
+                None => Ok(Lengths { prompts, replies }),
+                Some((context, lengths)) => {
+                    Err(shard.malformed(format!("it has {} prompts and {} `{}`", prompts.len(), lengths.len(), context.lengths())))
+                }
+            }
+        };
+        self.read_i64(&names).zip(&self.shards).map(of_shard).collect()
     }
 
     /// Of each shard F32 tensors `[rows, d]`, in the order of their names.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use limbic_engine::probe::{Labels, MOMENT_TENSORS, Matrix, Moments, ProbeError, Split, Standardizer, Targets, control};
-use limbic_proto::axis::{Context, Layer, ReadOut};
+use limbic_proto::axis::{Layer, ReadOut};
 use limbic_proto::key::UnitKey;
 use limbic_proto::rows::{self, Scheme};
 
 use super::Study;
 use crate::execute::ExecuteError;
-use crate::inputs::{Inputs, Shards};
+use crate::inputs::{Inputs, Lengths, Shards};
 
 /// What some rows are labelled with.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,20 +136,6 @@ impl Parts {
     }
 }
 
-/// How long the prompts of a shard's rows are, and what follows them.
-struct Lengths {
-    prompts: Vec<i64>,
-    replies: Vec<(Context, Vec<i64>)>,
-}
-
-impl Lengths {
-    /// Whether a row was not skipped, and what follows its prompt goes as far as the offset.
-    fn reach(&self, row: usize, read_out: ReadOut) -> bool {
-        let follows = |(context, lengths): &(Context, Vec<i64>)| *context == read_out.context && lengths[row] >= i64::from(read_out.offset);
-        self.prompts[row] > 0 && (read_out.offset == 0 || self.replies.iter().any(follows))
-    }
-}
-
 /// The names of the tensors of a read-out's moments.
 fn moment_tensors(read_out: ReadOut, layer: Layer) -> [String; 3] {
     MOMENT_TENSORS.map(|part| format!("{}.{part}", read_out.tensor(layer)))
@@ -175,23 +161,9 @@ impl<'a> States<'a> {
         read_outs: &[ReadOut],
         inputs: &'a Inputs,
     ) -> Result<States<'a>, ExecuteError> {
-        let mut contexts: Vec<Context> = read_outs.iter().filter(|r| r.offset > 0).map(|r| r.context).collect();
-        contexts.sort_unstable();
-        contexts.dedup();
         let shards = inputs.shards(extracts)?;
-        let names: Vec<String> = ["prompt_tokens"].into_iter().chain(contexts.iter().map(|c| c.lengths())).map(str::to_owned).collect();
-        let mut lengths = Vec::with_capacity(shards.len());
-        for numbers in shards.read_i64(&names) {
-            let mut numbers = numbers?.into_iter();
-            let prompts = numbers.next().expect("a tensor for each name");
-            let replies: Vec<(Context, Vec<i64>)> = contexts.iter().copied().zip(numbers).collect();
-            if let Some((context, lengths)) = replies.iter().find(|(_, lengths)| lengths.len() != prompts.len()) {
-                let message = format!("a shard has {} prompts and {} `{}`", prompts.len(), lengths.len(), context.lengths());
-                return Err(study.mismatch("the states", message));
-            }
-            lengths.push(Lengths { prompts, replies });
-        }
-        let (found, expected) = (lengths.iter().map(|lengths| lengths.prompts.len()).sum::<usize>(), study.rows().len());
+        let lengths = shards.lengths(read_outs)?;
+        let (found, expected) = (lengths.iter().map(Lengths::rows).sum::<usize>(), study.rows().len());
         if found != expected {
             return Err(study.mismatch("the states", format!("the shards hold {found} rows, the dataset has {expected}")));
         }
@@ -245,7 +217,7 @@ impl<'a> States<'a> {
     pub(super) fn reached(&self, read_outs: &[ReadOut]) -> Vec<Vec<u32>> {
         let mut all = Vec::with_capacity(self.study.rows().len());
         for lengths in &self.lengths {
-            for row in 0..lengths.prompts.len() {
+            for row in 0..lengths.rows() {
                 let indices = 0..read_outs.len();
                 all.push(indices.filter(|at| lengths.reach(row, read_outs[*at])).map(|at| at as u32).collect());
             }
@@ -260,7 +232,7 @@ impl<'a> States<'a> {
         let mut all: Vec<Parts> = read_outs.iter().map(|_| Parts::default()).collect();
         let mut first = 0;
         for (found, lengths) in self.shards.read_f32(&names).zip(&self.lengths) {
-            let count = lengths.prompts.len();
+            let count = lengths.rows();
             // Which rows of the tensors the shard's rows are.
             let mut stored = 0;
             let here: Vec<Option<usize>> = (first..first + count)
