@@ -23,6 +23,7 @@ pub use figures::FIGURES;
 pub use limbic_proto::status::Quarantined;
 pub use results::*;
 pub use study::*;
+pub use tables::{Table, constant, field};
 pub use wording::parameters;
 
 /// One file of the report.

@@ -7,6 +7,7 @@ mod results;
 mod runs;
 mod verdicts;
 
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray};
@@ -24,40 +25,60 @@ pub use verdicts::verdicts;
 
 use crate::study::{Prediction, ReportError, Study};
 
-/// A Parquet file in memory that grows by record batches.
-struct Table {
+/// A Parquet file that grows by record batches.
+pub struct Table<W: Write + Send> {
     path: &'static str,
     schema: SchemaRef,
-    writer: ArrowWriter<Vec<u8>>,
+    writer: ArrowWriter<W>,
 }
 
-impl Table {
-    fn new(path: &'static str, software: &str, fields: Vec<Field>) -> Result<Table, ReportError> {
+/// Bytes of a row group, roughly: what is in memory of a file that is written elsewhere.
+const ROW_GROUP: usize = 64 << 20;
+
+impl<W: Write + Send> Table<W> {
+    /// Begins a file of that name.
+    ///
+    /// # Errors
+    /// Its first bytes can't be written.
+    pub fn new(path: &'static str, software: &str, fields: Vec<Field>, into: W) -> Result<Table<W>, ReportError> {
         let schema = Arc::new(Schema::new(fields));
         let fail = |e: parquet::errors::ParquetError| ReportError::Table { path, message: e.to_string() };
         let level = ZstdLevel::try_new(3).map_err(fail)?;
         let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).set_created_by(software.to_owned()).build();
-        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(fail)?;
+        let writer = ArrowWriter::try_new(into, schema.clone(), Some(properties)).map_err(fail)?;
         Ok(Table { path, schema, writer })
     }
 
-    fn append(&mut self, columns: Vec<ArrayRef>) -> Result<(), ReportError> {
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// The columns are not those of the table, or can't be written.
+    pub fn append(&mut self, columns: Vec<ArrayRef>) -> Result<(), ReportError> {
         let fail = |message: String| ReportError::Table { path: self.path, message };
         let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(|e| fail(e.to_string()))?;
-        self.writer.write(&batch).map_err(|e| fail(e.to_string()))
+        self.writer.write(&batch).map_err(|e| fail(e.to_string()))?;
+        if self.writer.in_progress_size() >= ROW_GROUP {
+            self.writer.flush().map_err(|e| fail(e.to_string()))?;
+        }
+        Ok(())
     }
 
-    fn finish(self) -> Result<Vec<u8>, ReportError> {
+    /// Ends the file, and gives back what it was written into.
+    ///
+    /// # Errors
+    /// Its last bytes can't be written.
+    pub fn finish(self) -> Result<W, ReportError> {
         self.writer.into_inner().map_err(|e| ReportError::Table { path: self.path, message: e.to_string() })
     }
 }
 
-fn field(name: &str, kind: DataType, nullable: bool) -> Field {
+/// A column of a [`Table`].
+pub fn field(name: &str, kind: DataType, nullable: bool) -> Field {
     Field::new(name, kind, nullable)
 }
 
 /// A column that says the same in every row.
-fn constant(value: Option<&str>, rows: usize) -> ArrayRef {
+pub fn constant(value: Option<&str>, rows: usize) -> ArrayRef {
     Arc::new(StringArray::from_iter(std::iter::repeat_n(value, rows)))
 }
 

@@ -32,6 +32,7 @@ pub fn geometry(study: &Study) -> Result<Option<Vec<u8>>, ReportError> {
             field("pc2", DataType::Float32, false),
             field("pc3", DataType::Float32, false),
         ],
+        Vec::new(),
     )?;
     let step = (study.geometry.len() * study.test.len()).div_ceil(ROWS).max(1);
     for entry in study.geometry.iter().step_by(step) {

@@ -50,6 +50,7 @@ pub fn predictions(study: &Study) -> Result<Vec<u8>, ReportError> {
             field("values", list.clone(), false),
             field("true_values", list, true),
         ],
+        Vec::new(),
     )?;
     let (classes, target, single) = (study.classes.len(), Target::new(study), study.scheme == Scheme::Single);
     let few = too_many(study);

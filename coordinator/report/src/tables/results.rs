@@ -42,6 +42,7 @@ pub fn results(study: &Study, results: &Results) -> Result<Vec<u8>, ReportError>
             field("hi", real, true),
             field("n", int, false),
         ],
+        Vec::new(),
     )?;
     // Some thousand rows a batch: a batch of a few dozen costs more in overhead than in data.
     for (predictions, scores) in study.predictions.chunks(256).zip(results.scores.chunks(256)) {

@@ -38,6 +38,7 @@ pub fn runs(study: &Study) -> Result<Vec<u8>, ReportError> {
             field("absent_fits", int.clone(), true),
             field("unconverged_fits", int, true),
         ],
+        Vec::new(),
     )?;
     let texts = |value: &dyn Fn(&Run) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(study.runs.iter().map(value))) };
     let name = |value: &dyn Fn(&Run) -> Option<String>| -> ArrayRef { Arc::new(StringArray::from_iter(study.runs.iter().map(value))) };

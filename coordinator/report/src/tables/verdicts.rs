@@ -31,6 +31,7 @@ pub fn verdicts(study: &Study, results: &Results) -> Result<Option<Vec<u8>>, Rep
             field("verdict", text, false),
             field("p_verdict", DataType::Float32, true),
         ],
+        Vec::new(),
     )?;
     for calls in &results.calls {
         let rows: Vec<(usize, u32)> = calls.calls.iter().enumerate().filter_map(|(r, c)| Some((r, (*c)?))).collect();
