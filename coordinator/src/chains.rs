@@ -105,6 +105,14 @@ impl Chains {
         }
     }
 
+    /// Whether the states of a unit whose result stands, or of one of its halves, were removed.
+    pub fn was_released(&self, unit: &UnitKey) -> bool {
+        match self.splits.get(unit) {
+            Some((_, halves)) => halves.iter().any(|half| self.was_released(&half.unit.spec.key())),
+            None => self.standing(unit).is_some_and(|generation| self.released.get(unit).is_some_and(|last| *last >= generation)),
+        }
+    }
+
     /// How many of a sweep's units are done.
     pub fn committed(&self, sweep: &Sweep) -> usize {
         sweep.plan.units.keys().filter(|key| self.done(key)).count()

@@ -8,6 +8,8 @@ mod computing;
 #[cfg(feature = "local")]
 mod corpus;
 mod doctor;
+#[cfg(feature = "local")]
+mod export;
 mod gc;
 mod place;
 mod plan;
@@ -82,6 +84,9 @@ enum Command {
     Report(report::ReportArgs),
     /// Sets two sweeps of a store side by side, paired where they test the same rows.
     Compare(compare::CompareArgs),
+    /// Writes rows, tokens, replies and hidden states of a sweep for other programs.
+    #[cfg(feature = "local")]
+    Export(export::ExportArgs),
     /// Reads new texts with a fitted probe of a sweep, token by token.
     Apply(apply::ApplyArgs),
     /// Tries the store, this computer and the coordinator, and says what to mend.
@@ -179,6 +184,8 @@ pub fn main() -> ExitCode {
         Command::List(args) => runtime.block_on(status::list(args)),
         Command::Compare(args) => runtime.block_on(compare::compare(args)),
         Command::Report(args) => runtime.block_on(report::report(args)),
+        #[cfg(feature = "local")]
+        Command::Export(args) => runtime.block_on(export::export(args)),
         Command::Apply(args) => runtime.block_on(apply::apply(args, cli.log_format)),
         Command::Doctor(args) => runtime.block_on(doctor::doctor(args)),
         Command::Gc(args) => runtime.block_on(gc::gc(args)),

@@ -336,16 +336,19 @@ pub fn write_report(study: &Study, out: &Path) -> Result<(), Failure> {
 pub fn write_files(files: &[limbic_report::File], out: &Path) -> Result<(), Failure> {
     for file in files {
         let path = out.join(&file.path);
-        write_whole(&path, &file.bytes).map_err(|e| {
-            let hint = match e.kind() {
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge => {
-                    "the disk is full: free some space and run again; everything computed is kept in the store"
-                }
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => "choose a writable folder with --out",
-                _ => "choose another folder with --out",
-            };
-            Failure::user(format_args!("--out {}: {} can't be written ({e}): {hint}", out.display(), file.path))
-        })?;
+        write_whole(&path, &file.bytes).map_err(|e| unwritten(out, &file.path, &e))?;
     }
     Ok(())
+}
+
+/// Why a file of an output folder can't be written, and what to do.
+pub fn unwritten(out: &Path, file: &str, error: &std::io::Error) -> Failure {
+    let hint = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge => {
+            "the disk is full: free some space and run again; everything computed is kept in the store"
+        }
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => "choose a writable folder with --out",
+        _ => "choose another folder with --out",
+    };
+    Failure::user(format_args!("--out {}: {file} can't be written ({error}): {hint}", out.display()))
 }

@@ -4,8 +4,8 @@
 //! The deciding is done by `limbic-core`, which is pure; this crate is the shell: [`coordinator`] is the one task that
 //! owns the machine, [`service`] what workers and people reach it through, [`journal`] what it writes down,
 //! [`sweep`] how a spec becomes an accepted sweep, [`catalogue`] which of them a store holds, [`show`] what is known of
-//! single units, [`chains`] which results stand, [`collect`] how committed artifacts become a report, [`corpus`] how models make
-//! labelled corpora of raw comments.
+//! single units, [`chains`] which results stand, [`collect`] how committed artifacts become a report, `export` how they become files for
+//! other programs, [`corpus`] how models make labelled corpora of raw comments.
 
 pub mod catalogue;
 pub mod chains;
@@ -14,6 +14,8 @@ pub mod collect;
 pub mod coordinator;
 pub mod corpus;
 pub mod dataset;
+#[cfg(feature = "local")]
+pub mod export;
 pub mod failure;
 pub mod journal;
 #[cfg(feature = "local")]

@@ -47,6 +47,9 @@ fn snippets_of_the_documentation_run() {
     let probe = "model=tiny-4m condition=raw layer=5";
     let kept = sandbox.limbic(&["apply", probe, "--sweep", "quickstart", "--text", "I miss her.", "--save", "probe.safetensors"]);
     assert_eq!(kept.code, Some(0), "{}", kept.stderr);
+    let states = "model=tiny-4m condition=raw layer=5 offset=0";
+    let exported = sandbox.limbic(&["export", "quickstart", "--states", states]);
+    assert_eq!(exported.code, Some(0), "{}", exported.stderr);
 
     let (mut ran, mut wrong) = (0, Vec::new());
     for (page, probes) in [("README.md", false), ("docs/analysis.md", false), ("docs/apply.md", true)] {

@@ -123,6 +123,22 @@ impl Selector {
         self.offsets.as_ref().is_none_or(|all| all.iter().any(|range| range.contains(&offset)))
     }
 
+    /// Whether it means a hidden state: a model and a condition by their names, a layer and an offset, and the seed of the reply, where one
+    /// is drawn.
+    pub fn means_state(&self, model: &str, condition: &str, layer: Layer, offset: u32, sampling_seed: Option<u64>) -> bool {
+        let named = |wanted: &Wanted<String>, name: &str| wanted.as_ref().is_none_or(|all| all.iter().any(|one| one == name));
+        named(&self.models, model)
+            && named(&self.conditions, condition)
+            && self.means_layer(layer)
+            && self.means_offset(offset)
+            && self.sampling_seeds.as_ref().is_none_or(|all| sampling_seed.is_some_and(|seed| all.contains(&seed)))
+            && self.kinds.as_ref().is_none_or(|all| all.contains(&UnitKind::Extract))
+    }
+
+    fn means_layer(&self, layer: Layer) -> bool {
+        self.layers.as_ref().is_none_or(|all| all.iter().any(|wanted| wanted.hold(layer)))
+    }
+
     fn add(&mut self, term: &str) -> Result<(), String> {
         let (key, values) = term.split_once('=').ok_or_else(|| format!("write KEY=VALUE; the keys are {KEYS}"))?;
         match key {
@@ -164,7 +180,11 @@ impl Selector {
         Err(SelectorError::Nothing { hint })
     }
 
-    fn check(&self, plan: &Plan) -> Result<(), SelectorError> {
+    /// Checks that a sweep has every value.
+    ///
+    /// # Errors
+    /// The first value that it doesn't have.
+    pub fn check(&self, plan: &Plan) -> Result<(), SelectorError> {
         let models: Vec<&String> = plan.models.iter().map(|model| &model.name).collect();
         known("model", &self.models, &models, |wanted, name| wanted == *name)?;
         known(
@@ -194,12 +214,12 @@ impl Selector {
         }
         let model = |index: &usize| self.models.as_ref().is_none_or(|all| all.contains(&plan.models[*index].name));
         let condition = |index: &usize| self.conditions.as_ref().is_none_or(|all| all.contains(&plan.conditions[*index].name));
-        let layer = |layer: &Layer| self.layers.as_ref().is_none_or(|all| all.iter().any(|l| l.hold(*layer)));
-        let at_zero = self.offsets.as_ref().is_none_or(|all| all.iter().any(|range| range.contains(&0)));
+        let layer = |layer: &Layer| self.means_layer(*layer);
+        let at_zero = self.means_offset(0);
         // Of an extended sweep a fit may hold some of a layer's offsets only.
         let offset = |spec: &UnitSpec| {
             let UnitSpec::Fit(fit) = spec else { return true };
-            self.offsets.as_ref().is_none_or(|all| fit.read_outs.iter().any(|r| all.iter().any(|range| range.contains(&r.offset))))
+            self.offsets.is_none() || fit.read_outs.iter().any(|read_out| self.means_offset(read_out.offset))
         };
         let by_cell = self.layers.is_some() || self.offsets.is_some();
         match &planned.place {
