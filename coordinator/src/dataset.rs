@@ -1,6 +1,6 @@
 //! Ingestion: the bytes of a dataset's files become canonical [`Rows`], with their labels, splits, groups and weights.
 //!
-//! The steps, each in a file of its own: `read` (JSONL, CSV, TSV, Parquet), `label` (label map, classes, schemes), `given`
+//! The steps, each in a file of its own: `read` (JSONL, CSV, TSV, Parquet), `label` (label map, classes, schemes), `ids`, `given`
 //! (a split column, or files of one split), `near` (near-duplicates), `draw` (the limit), `split` (by shares), `examples`
 //! (few-shot), `balance`. Everything random is a rank: the digest of purpose, seed and row id. So the result depends on the
 //! content and the seed alone, and a row that is added or left out moves few others. Rows are ordered by split, and within one as
@@ -15,14 +15,13 @@ mod duplicates;
 mod error;
 mod examples;
 mod given;
+mod ids;
 mod jsonl;
 mod label;
 mod near;
 mod parquet;
 mod read;
 mod split;
-
-use std::collections::HashMap;
 
 use bytes::Bytes;
 use limbic_proto::rows::{Row, Rows, Scheme, Split};
@@ -34,7 +33,7 @@ pub use draw::rank;
 pub use error::{DatasetError, Known, Place};
 pub use examples::Drawn;
 pub use near::{clusters, folded, words};
-use read::{Files, Source};
+use read::Source;
 
 /// One file of a dataset.
 #[derive(Debug, Clone)]
@@ -61,10 +60,14 @@ pub struct Ingested {
 /// A row on its way: labelled, perhaps without a split yet.
 #[derive(Debug)]
 struct Draft {
+    /// Its number, counted over all rows of all files from 1.
+    number: usize,
     /// Which of the files it is from.
     file: usize,
     place: Place,
     id: String,
+    /// Whether a column says its id; else that is its number.
+    has_id: bool,
     text: String,
     class: u32,
     /// One number per class or scale, unless each row has one class.
@@ -73,6 +76,8 @@ struct Draft {
     /// stands for none), or a part of a scale. Never empty; the first one is its stratum where it can be in one only.
     strata: Vec<u32>,
     group: String,
+    /// Whether a column says its group; else that is the row itself.
+    has_group: bool,
     /// What the split column says, as it stands there.
     word: Option<String>,
     split: Option<Split>,
@@ -83,9 +88,19 @@ impl Draft {
     /// A row without its labels. Its id is its number where no column says otherwise; its group is itself.
     fn new(utterance: Utterance) -> Draft {
         let Utterance { number, file, place, text, id, group, split, .. } = utterance;
+        let (has_id, has_group) = (id.is_some(), group.is_some());
         let id = id.unwrap_or_else(|| number.to_string());
         let group = group.unwrap_or_else(|| id.clone());
-        Draft { file, place, id, text, class: 0, values: Vec::new(), strata: Vec::new(), group, word: split, split: None, weight: 1 }
+        let (class, values, strata, weight) = (0, Vec::new(), Vec::new(), 1);
+        Draft { number, file, place, id, has_id, text, class, values, strata, group, has_group, word: split, split: None, weight }
+    }
+
+    /// Lets the row go by its number.
+    fn number(&mut self) {
+        self.id = self.number.to_string();
+        if !self.has_group {
+            self.group.clone_from(&self.id);
+        }
     }
 }
 
@@ -98,7 +113,7 @@ pub fn ingest(spec: &DatasetSpec, files: Vec<File>, few_shot: &[FewShot]) -> Res
     let mut notes = Vec::new();
     let Source { files, utterances } = read::read(spec, files, &mut notes)?;
     let (classes, mut drafts) = label::label(spec, &files, utterances, &mut notes)?;
-    unique_ids(&files, &drafts)?;
+    ids::settle(&files, &mut drafts, &mut notes)?;
     let given = given::apply(spec, &files, &mut drafts, &mut notes)?;
     // Before anything is left out: two rows may be akin through a third.
     if spec.near_duplicates == NearDuplicates::Together {
@@ -131,18 +146,6 @@ enum Given {
     TrainTest,
     /// They name all three.
     All,
-}
-
-fn unique_ids(files: &Files, drafts: &[Draft]) -> Result<(), DatasetError> {
-    let mut seen: HashMap<&str, &Draft> = HashMap::with_capacity(drafts.len());
-    for draft in drafts {
-        if let Some(first) = seen.insert(draft.id.as_str(), draft) {
-            let elsewhere = if first.file == draft.file { String::new() } else { format!("{}, ", files.name(first.file)) };
-            let first = format!("{elsewhere}{}", first.place);
-            return Err(DatasetError::DuplicateId { file: files.name(draft.file), place: draft.place, id: draft.id.clone(), first });
-        }
-    }
-    Ok(())
 }
 
 fn finish(draft: Draft) -> Row {

@@ -3,7 +3,7 @@
 mod assumed;
 mod resolve;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -68,9 +68,8 @@ impl Sweep {
 
     /// What is worth saying before it is run: what was noticed when it was accepted, and what its test rows are too few for.
     pub fn notes(&self) -> Vec<String> {
-        let test = || self.rows.rows.iter().filter(|row| row.split == Split::Test);
-        let groups: BTreeSet<&str> = test().map(|row| row.group.as_str()).collect();
-        self.accepted.notes.iter().cloned().chain(too_few(test().count(), groups.len())).collect()
+        let test = self.rows.rows.iter().filter(|row| row.split == Split::Test);
+        self.accepted.notes.iter().cloned().chain(too_few(test.map(|row| row.group.as_str()))).collect()
     }
 
     /// What is worth saying where a sweep of such a name and so many units was asked for, and this one stood already.
@@ -203,9 +202,15 @@ pub async fn prepare_assuming(mut spec: Spec, facts: &Facts) -> Result<Sweep, Fa
 /// One of them can't be had.
 pub async fn fetched(sources: &Sources) -> Result<Vec<File>, Failure> {
     let wrong = |error| Failure::user(format_args!("dataset.source: {error}"));
-    let mut files = Vec::new();
+    let (mut files, mut named) = (Vec::new(), BTreeMap::new());
     for (split, source) in sources.files() {
         for name in source::files(source).await.map_err(wrong)? {
+            // Rows that stand in two files would be held out in one and trained on in the other.
+            if let Some(before) = named.insert(name.clone(), source) {
+                return Err(Failure::user(format_args!(
+                    "dataset.source: `{name}` is meant twice, by `{before}` and by `{source}`; name it once"
+                )));
+            }
             let _phase = Phase::on_source("fetching", &name);
             let bytes = source::fetch(&name).await.map_err(wrong)?;
             files.push(File { name, split, bytes });

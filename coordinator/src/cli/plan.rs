@@ -10,7 +10,7 @@ use limbic_proto::answer;
 use limbic_proto::rows::{Scheme, Split};
 use limbic_proto::spec::{Activations, CorpusSpec, Facts, Spec};
 use limbic_report::parameters;
-use limbic_store::Store;
+use limbic_store::{Store, source};
 use serde_json::json;
 
 use cost::RateArgs;
@@ -132,7 +132,7 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     let address = args.store.address(named.as_deref());
     let mut sweep = match &args.assume {
         None => {
-            let absent = absent(&spec);
+            let absent = absent(&spec).await;
             prepare(spec).await.map_err(|failure| if absent { without_rows(&failure) } else { failure })?
         }
         Some(file) => prepare_assuming(spec, &read_facts(file)?).await?,
@@ -196,8 +196,14 @@ async fn left(args: &PlanArgs, spec: Option<&str>, sweep: &mut Sweep, notes: &mu
 }
 
 /// Whether one of the dataset's local files isn't there.
-fn absent(spec: &Spec) -> bool {
-    spec.dataset.source.files().iter().any(|(_, name)| !name.contains("://") && !Path::new(name).exists())
+async fn absent(spec: &Spec) -> bool {
+    for (_, name) in spec.dataset.source.files().into_iter().filter(|(_, name)| !name.contains("://")) {
+        let there = source::files(name).await.is_ok_and(|files| files.iter().all(|file| Path::new(file).exists()));
+        if !there {
+            return true;
+        }
+    }
+    false
 }
 
 /// What can be done without the rows.

@@ -42,6 +42,9 @@ impl Cell {
     /// The same where a number is expected, which text formats write as a string.
     fn found_for_number(&self) -> String {
         match self {
+            Cell::Text(text) if text.contains(',') && text.trim().replacen(',', ".", 1).parse::<f64>().is_ok() => {
+                format!("`{text}`: decimals are written with a point")
+            }
             Cell::Text(text) if !text.trim().is_empty() => format!("`{}`", text.chars().take(40).collect::<String>()),
             other => other.found(),
         }
@@ -163,7 +166,8 @@ impl Columns {
             (None, Some(default)) => find(role, default).map(Some),
             (None, None) => Ok(None),
         };
-        let split = existing.iter().map(String::as_str).find(|column| column.eq_ignore_ascii_case("split"));
+        let split = has("split").then_some("split");
+        let split = split.or_else(|| existing.iter().map(String::as_str).find(|column| column.eq_ignore_ascii_case("split")));
         let text = find("text", &spec.text)?;
         let label = || {
             let label = if spec.label == "label" && !has("label") && has("labels") { "labels" } else { &spec.label };

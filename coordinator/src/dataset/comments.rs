@@ -5,7 +5,7 @@ use limbic_proto::spec::{Balance, Comments, DatasetSpec, EmptyTexts, MultipleLab
 
 use super::error::DatasetError;
 use super::read::{Source, read};
-use super::{Draft, File, unique_ids};
+use super::{Draft, File, ids};
 
 /// A raw text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub struct Comment {
 pub fn comments(spec: &Comments, files: Vec<File>, notes: &mut Vec<String>) -> Result<Vec<Comment>, DatasetError> {
     let Source { files, utterances } = read(&columns(spec), files, notes)?;
     let labels: Vec<Vec<String>> = utterances.iter().map(|u| u.labels.iter().map(|(label, _)| label.clone()).collect()).collect();
-    let drafts: Vec<Draft> = utterances.into_iter().map(Draft::new).collect();
-    unique_ids(&files, &drafts)?;
+    let mut drafts: Vec<Draft> = utterances.into_iter().map(Draft::new).collect();
+    ids::settle(&files, &mut drafts, notes)?;
     let comment = |(draft, labels): (Draft, _)| Comment { id: draft.id, text: draft.text, group: draft.group, labels };
     Ok(drafts.into_iter().zip(labels).map(comment).collect())
 }

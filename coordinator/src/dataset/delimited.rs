@@ -1,7 +1,8 @@
 //! CSV and TSV with a header line.
 //!
-//! CSV is RFC 4180; where the header has semicolons and no comma, as spreadsheets of many countries write it, those separate. In TSV a field never spans lines or tabs: quotes are taken as text, except that a field which is
-//! quoted as a whole (as spreadsheets and pandas write them) loses its quotes. So a stray quote can't swallow lines.
+//! CSV is RFC 4180; where the header has semicolons and no comma, as spreadsheets of many countries write it, those separate. In TSV a
+//! field never spans lines or tabs: quotes are taken as text, except that a field which is quoted as a whole (as spreadsheets and pandas
+//! write them) loses its quotes. So a stray quote can't swallow lines.
 
 use limbic_proto::spec::DatasetSpec;
 
@@ -12,7 +13,9 @@ use super::read::Read;
 /// Comma-separated values.
 pub(super) fn csv(spec: &DatasetSpec, file: &str, text: &str) -> Result<Read, DatasetError> {
     let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let delimiter = if header.contains(';') && !header.contains(',') { b';' } else { b',' };
+    // Every second part lies within quotes.
+    let separates = |delimiter: char| header.split('"').step_by(2).any(|part| part.contains(delimiter));
+    let delimiter = if separates(';') && !separates(',') { b';' } else { b',' };
     match astray(text, delimiter) {
         Some((line, message)) => Err(DatasetError::Syntax { file: file.to_owned(), place: Place::Line(line), message }),
         None => read(spec, file, text, csv::ReaderBuilder::new().delimiter(delimiter), str::to_owned),

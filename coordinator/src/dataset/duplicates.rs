@@ -34,9 +34,9 @@ pub(super) fn settle(drafts: Vec<Draft>, given: Given, grouped: bool, notes: &mu
         notes.extend(drop_straddling(&drafts, members.values(), &mut kept));
     }
     let mut drafts = drafts;
-    let before = group_sizes(&drafts, &kept).len();
+    let before = grouped.then(|| group_sizes(&drafts, &kept).len());
     join_groups(&mut drafts, members.into_values(), &kept);
-    notes.extend(joined(before, &group_sizes(&drafts, &kept)).filter(|_| grouped));
+    notes.extend(before.and_then(|before| joined(before, &group_sizes(&drafts, &kept))));
     drafts.into_iter().zip(kept).filter_map(|(draft, kept)| kept.then_some(draft)).collect()
 }
 

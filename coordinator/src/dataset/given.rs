@@ -2,7 +2,7 @@
 //!
 //! A column that the spec names must be right in every row. A column that merely is called `split` is followed only if
 //! it has train and test rows, and it keeps declared groups whole; else the rows are split by shares, and a note says why.
-//! One that has both, and a word that isn't known, is refused: rows that somebody held out would come into train.
+//! One that has words for splits, and another word, is refused: rows that somebody held out would come into train.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -18,7 +18,7 @@ pub(super) fn apply(spec: &DatasetSpec, files: &Files, drafts: &mut [Draft], not
     let by_file = matches!(spec.source, Sources::Splits(_));
     let column = files.iter().find_map(|columns| columns.split.clone());
     let Some(column) = column.or(by_file.then(|| "split".to_owned())) else {
-        notes.extend(called(files));
+        notes.extend(called(files).filter(|_| spec.split.is_none()));
         return Ok(Given::Nothing);
     };
     match splits(files, &column, drafts) {
@@ -33,7 +33,7 @@ pub(super) fn apply(spec: &DatasetSpec, files: &Files, drafts: &mut [Draft], not
             Ok(if all { Given::All } else { Given::TrainTest })
         }
         Err(e) if by_file || spec.split.is_some() => Err(e),
-        Err(e @ DatasetError::UnknownSplit { .. }) if holds_out(drafts.iter().filter_map(|d| parse(d.word.as_deref()?))) => Err(e),
+        Err(e @ DatasetError::UnknownSplit { .. }) if drafts.iter().any(|d| d.word.as_deref().and_then(parse).is_some()) => Err(e),
         Err(e) => {
             notes.push(format!("column `{column}` is not followed (name it in `dataset.split` to insist); rows are split by shares: {e}"));
             Ok(Given::Nothing)
@@ -59,16 +59,24 @@ fn called(files: &Files) -> Option<String> {
 }
 
 fn splits(files: &Files, column: &str, drafts: &[Draft]) -> Result<Vec<Split>, DatasetError> {
-    let mut groups: HashMap<&str, Split> = HashMap::new();
-    let mut splits = Vec::with_capacity(drafts.len());
-    for draft in drafts {
-        let word = draft.word.as_deref().unwrap_or_default();
-        let split = parse(word).ok_or_else(|| DatasetError::UnknownSplit {
+    let word = |draft: &Draft| draft.word.as_deref().unwrap_or_default().trim().to_lowercase();
+    let known = |draft: &Draft| {
+        parse(&word(draft)).ok_or_else(|| DatasetError::UnknownSplit {
             file: files.name(draft.file),
             place: draft.place,
             column: column.to_owned(),
-            word: word.to_owned(),
-        })?;
+            word: draft.word.clone().unwrap_or_default(),
+        })
+    };
+    let mut splits = drafts.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+    // Beside other validation rows, and without any called test, those called eval are.
+    let evaluated: Vec<bool> = drafts.iter().map(|draft| EVALUATION.contains(&word(draft).as_str())).collect();
+    let other = splits.iter().zip(&evaluated).any(|(split, eval)| *split == Split::Validation && !eval);
+    if other && !splits.contains(&Split::Test) {
+        splits.iter_mut().zip(&evaluated).filter(|(_, eval)| **eval).for_each(|(split, _)| *split = Split::Test);
+    }
+    let mut groups: HashMap<&str, Split> = HashMap::new();
+    for (draft, &split) in drafts.iter().zip(&splits) {
         let before = *groups.entry(&draft.group).or_insert(split);
         if before != split {
             return Err(DatasetError::GroupStraddles {
@@ -79,7 +87,6 @@ fn splits(files: &Files, column: &str, drafts: &[Draft]) -> Result<Vec<Split>, D
                 before,
             });
         }
-        splits.push(split);
     }
     match [Split::Train, Split::Test].into_iter().find(|s| !splits.contains(s)) {
         Some(split) => Err(DatasetError::MissingSplit { file: files.all(), column: column.to_owned(), split }),
@@ -87,10 +94,14 @@ fn splits(files: &Files, column: &str, drafts: &[Draft]) -> Result<Vec<Split>, D
     }
 }
 
+/// Words for rows that are tested on by some, and chosen on by others.
+const EVALUATION: [&str; 2] = ["eval", "evaluation"];
+
 fn parse(word: &str) -> Option<Split> {
     match word.trim().to_lowercase().as_str() {
         "train" | "training" => Some(Split::Train),
-        "validation" | "valid" | "val" | "dev" | "development" | "eval" | "evaluation" => Some(Split::Validation),
+        "validation" | "valid" | "val" | "dev" | "development" => Some(Split::Validation),
+        eval if EVALUATION.contains(&eval) => Some(Split::Validation),
         "test" | "testing" => Some(Split::Test),
         _ => None,
     }

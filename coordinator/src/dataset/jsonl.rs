@@ -16,6 +16,9 @@ use super::read::Read;
 /// Reads the text twice: once for the columns there are (lines may differ), once for the rows.
 pub(super) fn read(spec: &DatasetSpec, file: &str, text: &str) -> Result<Read, DatasetError> {
     let all = rows(file, text)?;
+    if all.is_empty() {
+        return Err(DatasetError::Empty { file: file.to_owned() });
+    }
     let mut existing = BTreeSet::new();
     for (place, line) in &all {
         let (place, Keys(keys)) = (*place, parse(file, *place, line)?);

@@ -228,13 +228,15 @@ fn unmet(spec: &DatasetSpec, utterances: &[Utterance]) -> Option<String> {
 
 /// What is unlikely to be meant by classes as they are: the first of it.
 fn unlikely(spec: &DatasetSpec, classes: &[String]) -> Option<String> {
-    lists(classes).or_else(|| missing(classes)).or_else(|| alike(classes)).or_else(|| misspelt(spec, classes))
+    lists(classes).or_else(|| missing(spec, classes)).or_else(|| alike(classes)).or_else(|| misspelt(spec, classes))
 }
 
 /// A class that is called what programs write where there is no value.
-fn missing(classes: &[String]) -> Option<String> {
+fn missing(spec: &DatasetSpec, classes: &[String]) -> Option<String> {
     const WORDS: [&str; 9] = ["na", "n/a", "nan", "null", "nil", "none", "missing", "-", "?"];
-    let class = classes.iter().find(|class| WORDS.contains(&class.to_lowercase().as_str()))?;
+    // Whoever lists a class means it.
+    let meant = |class: &&String| spec.labels.contains(*class) || spec.label_map.values().any(|target| target == *class);
+    let class = classes.iter().filter(|class| !meant(class)).find(|class| WORDS.contains(&class.to_lowercase().as_str()))?;
     Some(format!(
         "labels: `{class}` is a class, though it may stand for a missing label: `labels` without it and `unknown_labels: skip` leave such rows out"
     ))

@@ -1,6 +1,5 @@
 //! Reading: each file's format is chosen, and its reader makes utterances of the bytes.
 
-use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -81,33 +80,15 @@ pub(super) fn read(spec: &DatasetSpec, files: Vec<File>, notes: &mut Vec<String>
         }
         source.files.0.push((name, columns));
     }
-    notes.extend(usable_ids(&mut source));
     let without = rows - source.utterances.len();
     if source.utterances.is_empty() {
         return Err(DatasetError::AllTextsEmpty { file: source.files.all(), column: spec.text.clone(), rows });
     }
     if without > 0 {
-        notes.push(format!(
-            "empty_texts skip: {} without a text {} left out",
-            counted(without, "row"),
-            if without == 1 { "was" } else { "were" }
-        ));
+        let were = if without == 1 { "was" } else { "were" };
+        notes.push(format!("{} without a text {were} left out", counted(without, "row")));
     }
     Ok(source)
-}
-
-/// Ids of a column that merely is called `id` are used if every row has one of its own; else rows are numbered, and why is told.
-fn usable_ids(source: &mut Source) -> Option<String> {
-    let named = source.files.iter().any(|columns| columns.id_named);
-    let column = source.files.iter().find_map(|columns| columns.id.clone()).filter(|_| !named)?;
-    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(source.utterances.len());
-    let trouble = source.utterances.iter().find_map(|u| match &u.id {
-        Some(id) => seen.insert(id, u.number).map(|first| format!("`{id}` is the id of rows {first} and {}", u.number)),
-        None if source.files.columns(u.file).id.is_some() => Some(format!("row {} has none", u.number)),
-        None => None,
-    })?;
-    source.utterances.iter_mut().for_each(|u| u.id = None);
-    Some(format!("column `{column}` is not followed (name it in `dataset.id` to insist); rows are numbered: {trouble}"))
 }
 
 /// What is in a file that may be compressed, which its first bytes tell whatever it is called.
@@ -120,7 +101,7 @@ fn unpacked(file: &str, bytes: Bytes) -> Result<Bytes, DatasetError> {
             let what = "is a spreadsheet or a zip archive: export the sheet as CSV, or unpack the file";
             return Err(DatasetError::Foreign { file: file.to_owned(), what });
         }
-        Some(b"ARRO") => {
+        _ if [&b"ARROW1"[..], b"FEA1"].iter().any(|magic| bytes.starts_with(magic)) => {
             return Err(DatasetError::Foreign { file: file.to_owned(), what: "is an Arrow or Feather file: write it as Parquet" });
         }
         _ => return Ok(bytes),
@@ -137,9 +118,9 @@ fn format(format: Format, file: &str) -> Result<Format, DatasetError> {
         return Ok(format);
     }
     let path = if file.contains("://") { file.split(['?', '#']).next().unwrap_or(file) } else { file };
-    let path = [".gz", ".zst"].iter().find_map(|packed| path.strip_suffix(packed)).unwrap_or(path);
-    let ending = Path::new(path).extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    match ending.as_deref() {
+    let path = path.to_ascii_lowercase();
+    let path = [".gz", ".zst"].iter().find_map(|packed| path.strip_suffix(packed)).unwrap_or(&path);
+    match Path::new(path).extension().and_then(|e| e.to_str()) {
         Some("jsonl" | "ndjson" | "json") => Ok(Format::Jsonl),
         Some("csv") => Ok(Format::Csv),
         Some("tsv" | "tab") => Ok(Format::Tsv),

@@ -172,6 +172,9 @@ fn classes_that_may_not_be_meant_are_told() {
         ingested(json!({}), "d.jsonl", &lines).notes.into_iter().find(|note| note.starts_with("labels: ")).unwrap_or_default()
     };
     assert!(notes(["joy", "NA"]).starts_with("labels: `NA` is a class, though it may stand for a missing label"));
+    let lines = lines(&[9, 9]).replace("\"c1\"", "\"none\"");
+    let listed = ingested(json!({"labels": ["c0", "none"]}), "d.jsonl", &lines).notes;
+    assert!(!listed.iter().any(|note| note.contains("missing label")), "whoever lists it means it: {listed:?}");
     assert!(notes(["['joy']", "['fear']"]).contains("look like lists of labels; `label_separator: \",\"` splits them"));
     assert!(
         notes(["[0 1]", "[0]"]).contains("look like lists of labels; `label_separator: \" \"` splits them"),

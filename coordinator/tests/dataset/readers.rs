@@ -61,6 +61,11 @@ fn semicolons_separate_where_the_header_has_no_comma() {
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     let lines = ROWS.map(|(id, text, label, split)| format!("{id};{};{label};{split}", quoted(text)));
     assert_rows(&ingested(json!({}), "d.csv", &format!("id;text;label;split\n{}\n", lines.join("\n"))).rows.rows);
+    let named = format!("id;\"text, raw\";label;split\n{}\n", lines.join("\n"));
+    assert_rows(&ingested(json!({"text": "text, raw"}), "d.csv", &named).rows.rows);
+    let fields = json!({"scheme": "continuous", "values": ["valence"]});
+    let said = error(fields, "d.csv", "text;valence\nOh!;0,5\n");
+    assert_eq!(said, "d.csv, line 2, column `valence`: expected a number, found `0,5`: decimals are written with a point");
 }
 
 #[test]
@@ -76,6 +81,7 @@ fn an_array_of_objects_is_read_as_their_lines_are() {
     assert_eq!(twice, "d.json, row 1: has the key `text` twice; keep one");
     let cut = error(json!({}), "d.json", "[{\"text\":\n\"t\"");
     assert!(cut.starts_with("d.json, line 2: is not an array in JSON: "), "{cut}");
+    assert_eq!(error(json!({}), "d.json", "[]"), "d.json: holds no rows");
 }
 
 #[test]
@@ -83,6 +89,9 @@ fn files_of_other_programs_are_named() {
     let said = |bytes: &[u8]| ingest(&spec(json!({"format": "csv"})), vec![file("d", bytes.to_vec())], &[]).unwrap_err().to_string();
     assert_eq!(said(b"PK\x03\x04 and more"), "d: is a spreadsheet or a zip archive: export the sheet as CSV, or unpack the file");
     assert_eq!(said(b"ARROW1 and more"), "d: is an Arrow or Feather file: write it as Parquet");
+    let shouted = ROWS.map(|(id, text, label, _)| format!("{label},{id},\"{}\"\n", text.replace('"', "\"\""))).concat();
+    let fields = json!({"text": "TEXT", "label": "ARROGANCE", "id": "ID"});
+    assert_eq!(ingested(fields, "d.csv", &format!("ARROGANCE,ID,TEXT\n{shouted}")).rows.rows.len(), ROWS.len());
 }
 
 #[test]
@@ -99,6 +108,16 @@ fn ids_of_a_column_that_is_merely_called_id_are_used_where_they_are_ids() {
         assert!((1..=20).all(|n| done.rows.rows.iter().any(|row| row.id == n.to_string())));
         assert!(!error(json!({"id": "id"}), "d.jsonl", &ids).is_empty());
     }
+    // Rows that are left out may have any id.
+    let unclear = rows(&|i| i.to_string()) + "{\"id\":0,\"text\":\"who knows\",\"label\":\"unclear\"}\n";
+    let done = ingested(json!({"labels": ["c0", "c1"], "unknown_labels": "skip"}), "d.jsonl", &unclear);
+    assert!(done.rows.rows.iter().any(|row| row.id == "0") && !done.notes.iter().any(|n| n.contains("numbered")), "{:?}", done.notes);
+    // Some files have none: numbers could be ids of the others.
+    let without = (20..40).map(|i| line(i, "0").replace("\"id\":0,", "")).collect::<String>();
+    let files = [("a.jsonl", rows(&|i| (i + 21).to_string())), ("b.jsonl", without)].map(|(name, text)| file(name, text.into_bytes()));
+    let done = ingest(&spec(json!({"source": ["a.jsonl", "b.jsonl"]})), files.to_vec(), &[]).unwrap();
+    assert!(done.notes.iter().any(|n| n.ends_with("rows are numbered: b.jsonl has no column `id`")), "{:?}", done.notes);
+    assert_eq!(done.rows.rows.iter().map(|row| row.id.as_str()).collect::<std::collections::BTreeSet<_>>().len(), 40);
     let declined = ingested(json!({"id": ""}), "d.jsonl", &rows(&|i| format!("\"r{i}\"")));
     assert!(declined.rows.rows.iter().all(|row| !row.id.starts_with('r')));
 }
@@ -160,7 +179,7 @@ fn text_formats_may_be_compressed() {
     for (fields, name, bytes) in [
         (json!({}), "d.jsonl.gz", whole.clone()),
         (json!({}), "https://host/d.jsonl.gz?download=1", members),
-        (json!({}), "d.jsonl.zst", zstd),
+        (json!({}), "D.JSONL.ZST", zstd),
         (json!({"format": "jsonl"}), "rows", whole.clone()),
     ] {
         assert_rows(&read(fields, name, bytes).unwrap().rows.rows);
@@ -183,7 +202,7 @@ fn rows_without_a_text_are_left_out_where_that_is_asked_for() {
     let refused = error(json!({}), "d.jsonl", &rows);
     assert_eq!(refused, "d.jsonl, line 2, column `text`: the text is empty; leave the row out, or set `dataset.empty_texts: skip`");
     let done = ingested(json!({"empty_texts": "skip"}), "d.jsonl", &rows);
-    assert!(done.notes.contains(&"empty_texts skip: 2 rows without a text were left out".to_owned()), "{:?}", done.notes);
+    assert!(done.notes.contains(&"2 rows without a text were left out".to_owned()), "{:?}", done.notes);
     let ids: Vec<usize> = crate::by_id(done.rows.rows).iter().map(|r| r.id.parse().unwrap()).collect();
     let expected: Vec<usize> = (0..20).filter(|i| *i != 1 && *i != 4).map(|i| i + 1).collect();
     assert_eq!(ids.iter().copied().collect::<std::collections::BTreeSet<_>>(), expected.into_iter().collect(), "numbered as in the file");

@@ -158,6 +158,23 @@ fn rows_that_somebody_held_out_do_not_come_into_train_unsaid() {
     assert!(refused.starts_with("d.jsonl, line 8, column `split`: `hold-out` is no split; write train"), "{refused}");
     let done = ingested(json!({"split": ""}), "d.jsonl", &lines);
     assert!(done.notes.iter().any(|n| n.contains("were split by shares")), "{:?}", done.notes);
+    // Also where only some of the words are known.
+    for words in [["train", "heldout"], ["heldout", "validation"]] {
+        let refused = error(json!({}), "d.jsonl", &split_lines(&[[words[0]; 20], [words[1]; 20]].concat()));
+        assert!(refused.contains("`heldout` is no split"), "{refused}");
+    }
+    // An unknown word is found before groups that lie in two splits.
+    let lines = split_lines(&[["train", "test"]; 10].concat()) + &split_lines(&["hold-out"; 2]);
+    assert!(error(json!({"group": "author"}), "d.jsonl", &lines).contains("`hold-out` is no split"));
+    // Those called eval are tested on where others are called dev, and chosen on where others are called test.
+    for (words, eval) in [(["train", "dev", "eval"], Split::Test), (["train", "test", "eval"], Split::Validation)] {
+        let done = ingested(json!({}), "d.jsonl", &split_lines(&words.map(|word| [word; 20]).concat()));
+        let of = |row: &limbic_proto::rows::Row| row.id.parse::<usize>().unwrap() > 40;
+        assert!(done.rows.rows.iter().all(|row| of(row) == (row.split == eval)), "{words:?}: {:?}", done.notes);
+    }
+    // Another column may be called nearly so.
+    let lines = split_lines(&[["train"; 20], ["test"; 20]].concat()).replace("\"author\"", "\"Split\"");
+    assert!(ingested(json!({}), "d.jsonl", &lines).notes.iter().any(|n| n.starts_with("the splits are those of column `split`")));
     // However the column is written.
     let lines = split_lines(&[["train"; 20], ["test"; 20]].concat()).replace("\"split\"", "\"Split\"");
     assert!(ingested(json!({}), "d.jsonl", &lines).notes.iter().any(|n| n.starts_with("the splits are those of column `Split`")));
@@ -165,13 +182,17 @@ fn rows_that_somebody_held_out_do_not_come_into_train_unsaid() {
 
 #[test]
 fn files_that_are_called_after_splits_are_told() {
-    let read = |names: [&str; 2]| {
+    let read = |names: [&str; 2], fields: serde_json::Value| {
         let files = names.map(|name| crate::file(name, lines(&[10, 10]).replace("\"id\"", "\"n\"")));
-        let spec = crate::spec(json!({"source": names}));
+        let mut fields = fields;
+        fields["source"] = json!(names);
+        let spec = crate::spec(fields);
         limbic::dataset::ingest(&spec, files.to_vec(), &[]).unwrap().notes.into_iter().find(|n| n.contains("called after splits"))
     };
-    assert!(read(["data/train-00000-of-00001.jsonl", "data/test-00000-of-00001.jsonl"]).is_some());
-    assert_eq!(read(["data/train-0.jsonl", "data/train-1.jsonl"]), None);
+    let both = ["data/train-00000-of-00001.jsonl", "data/test-00000-of-00001.jsonl"];
+    assert!(read(both, json!({})).is_some());
+    assert_eq!(read(both, json!({"split": ""})), None, "declined");
+    assert_eq!(read(["data/train-0.jsonl", "data/train-1.jsonl"], json!({})), None);
 }
 
 #[test]

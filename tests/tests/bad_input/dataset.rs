@@ -25,6 +25,20 @@ fn a_file_that_is_not_there() {
 }
 
 #[test]
+fn a_file_that_is_meant_twice() {
+    let sandbox = sandbox();
+    let source = "source: {train: 'd-*.jsonl', test: d-test.jsonl}";
+    sandbox.small(&[("{group: group, limit: 210, source: CORPUS}", &format!("{{{source}}}"))]);
+    for name in ["d-1.jsonl", "d-test.jsonl"] {
+        sandbox.write(name, "{\"text\": \"Oh!\", \"label\": \"joy\"}\n");
+    }
+    assert_snapshot!(limbic(&sandbox, &["validate", "small.yaml"]), @r#"
+    exit 2
+    error: dataset.source: `d-test.jsonl` is meant twice, by `d-*.jsonl` and by `d-test.jsonl`; name it once
+    "#);
+}
+
+#[test]
 fn a_file_that_is_not_a_dataset() {
     assert_snapshot!(of("rows.jsonl", b""), @r#"
     exit 2
