@@ -114,6 +114,7 @@ fn results(strengths: &[f64], half_life: f64, seed: u64) -> Results {
             let states = [0, 1, 2].map(|part: usize| rows[part].states(&directions, *strength, offset, &mut rng));
             let (values, loss) = fitted(&rows, states);
             let fit = Fit {
+                train: ROWS[0],
                 validation_score: None,
                 commonest: None,
                 validation_loss: Some(loss),

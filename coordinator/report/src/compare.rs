@@ -10,7 +10,7 @@ use limbic_proto::axis::{Context, Layer};
 use serde::Serialize;
 
 use crate::evaluate::bench::Ground;
-use crate::evaluate::{Pair, Side, bench, correct, difference, evaluate};
+use crate::evaluate::{Pair, Side, bench, correct, difference, evaluate, too_few};
 use crate::figures;
 use crate::page;
 use crate::results::{Estimate, HalfLife, Line, Place, Results};
@@ -52,6 +52,8 @@ pub struct Versus<'a> {
     pub groups: [usize; 2],
     /// Groups that are resampled where differences are paired: of rows that either study puts into one.
     pub resampled: Option<usize>,
+    /// What these are too few for.
+    pub too_few: Option<String>,
 }
 
 /// What one probe or baseline reaches in both studies.
@@ -149,6 +151,7 @@ fn versus<'a>(first: &'a Study, second: &'a Study, renamed: Vec<Renamed>) -> Res
     let (changed, specs) = (asked::changed(first, second), asked::differing(&first.spec, &second.spec));
     let groups = results.each_ref().map(|r| r.groups);
     let resampled = joined.as_ref().map(|both| both.test.iter().map(|row| &row.group).collect::<BTreeSet<_>>().len());
+    let too_few = joined.as_ref().and_then(|both| too_few(both.test.iter().map(|row| row.group.as_str())));
     Ok(Versus {
         studies,
         rows,
@@ -162,6 +165,7 @@ fn versus<'a>(first: &'a Study, second: &'a Study, renamed: Vec<Renamed>) -> Res
         specs,
         groups,
         resampled,
+        too_few,
         results,
     })
 }

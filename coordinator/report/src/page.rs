@@ -14,7 +14,7 @@ mod versus;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
-use minijinja::{AutoEscape, Environment, HtmlEscape, UndefinedBehavior, context};
+use minijinja::{AutoEscape, Environment, HtmlEscape, UndefinedBehavior, context, escape_formatter};
 use serde::Serialize;
 
 use crate::figures::{self, Figure};
@@ -131,8 +131,17 @@ impl View {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("the default syntax is one"));
-        environment.set_auto_escape_callback(|name| if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None });
-        environment.add_filter("cell", |text: String| text.replace('|', "\\|").replace('<', "\\<").replace('\n', " "));
+        environment.set_auto_escape_callback(|name| {
+            if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::Custom("markdown".into()) }
+        });
+        environment.set_formatter(|out, state, value| {
+            if !matches!(state.auto_escape(), AutoEscape::Custom(_)) {
+                return escape_formatter(out, state, value);
+            }
+            let text = value.to_string();
+            Ok(out.write_str(&if value.is_safe() { text } else { escaped(&text) })?)
+        });
+        environment.add_filter("cell", |text: String| Value::from_safe_string(escaped(&text).replace('|', "\\|")));
         environment.add_filter("prose", |text: String| Value::from_safe_string(prose(&text)));
         for (name, source) in [
             ("style.css", include_str!("templates/style.css")),
@@ -149,21 +158,40 @@ impl View {
     }
 }
 
-/// A sentence as HTML: what stands between backticks is code.
-fn prose(text: &str) -> String {
+/// The parts of a sentence, each with whether it stands between backticks, which makes it code. One that opens and doesn't close is
+/// text.
+fn parts(text: &str) -> impl Iterator<Item = (bool, String)> + '_ {
     let parts: Vec<&str> = text.split('`').collect();
-    // One that opens and doesn't close stays as it is.
     let paired = parts.len() - (parts.len() + 1) % 2;
-    let mut html = String::new();
-    for (at, part) in parts.iter().enumerate() {
-        let escaped = HtmlEscape(part);
-        html += &match at {
-            _ if at >= paired => format!("`{escaped}"),
-            _ if at % 2 == 1 => format!("<code>{escaped}</code>"),
-            _ => escaped.to_string(),
-        };
-    }
-    html
+    parts.into_iter().enumerate().map(move |(at, part)| match at {
+        _ if at >= paired => (false, format!("`{part}")),
+        _ => (at % 2 == 1, part.to_owned()),
+    })
+}
+
+/// A sentence as HTML.
+fn prose(text: &str) -> String {
+    parts(text)
+        .map(|(code, part)| if code { format!("<code>{}</code>", HtmlEscape(&part)) } else { HtmlEscape(&part).to_string() })
+        .collect()
+}
+
+/// A sentence as Markdown, in which names and labels begin no markup of HTML, nor another line.
+fn escaped(text: &str) -> String {
+    let plain = |part: String| {
+        let mut out = String::with_capacity(part.len());
+        for c in part.chars() {
+            if c == '<' {
+                // A backslash before it would be taken for an escape of the one that is put there.
+                let before = out.len() - out.trim_end_matches('\\').len();
+                out.push_str(&"\\".repeat(before + 1));
+            }
+            out.push(c);
+        }
+        out
+    };
+    let line = text.replace(['\n', '\r'], " ");
+    parts(&line).map(|(code, part)| if code { format!("`{part}`") } else { plain(part) }).collect()
 }
 
 fn fail(path: &'static str, e: &minijinja::Error) -> ReportError {
@@ -172,7 +200,7 @@ fn fail(path: &'static str, e: &minijinja::Error) -> ReportError {
 
 #[cfg(test)]
 mod tests {
-    use super::prose;
+    use super::{escaped, prose};
 
     #[test]
     fn what_stands_between_backticks_is_code() {
@@ -180,5 +208,12 @@ mod tests {
         assert_eq!(prose("set `x: <y>` or `z`"), "set <code>x: &lt;y&gt;</code> or <code>z</code>");
         assert_eq!(prose("`x` and a lone ` one"), "<code>x</code> and a lone ` one");
         assert_eq!(prose(""), "");
+    }
+
+    #[test]
+    fn names_begin_no_markup() {
+        assert_eq!(escaped("plain, `a: <b>` and a lone ` one"), "plain, `a: <b>` and a lone ` one");
+        assert_eq!(escaped("<script>\n# x"), "\\<script> # x");
+        assert_eq!(escaped("a \\<b> \\\\<i>"), "a \\\\\\<b> \\\\\\\\\\<i>");
     }
 }

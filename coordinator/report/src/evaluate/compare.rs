@@ -69,7 +69,8 @@ pub fn correct(comparisons: &mut [Comparison]) {
 struct Met {
     subject: Drawn,
     against: Drawn,
-    /// The share of those rows of which one side is right alone, where rows are right or wrong by the measure itself.
+    /// The mean squared difference between how often both sides are right about a row, where rows are right or wrong by the measure
+    /// itself: of single fits the share of rows of which one side is right alone.
     discordance: Option<f64>,
 }
 
@@ -112,7 +113,7 @@ fn meet(bench: &Bench<'_>, subject: &[usize], against: &[usize]) -> Option<Met> 
     let (a, b) = (side(ours)?, side(theirs)?);
     let [hits_a, hits_b] = [ours, theirs].map(|side| hits(bench, side));
     let discordance = hits_a.zip(hits_b).map(|(ours, theirs)| {
-        let differ = |row: usize| (ours[row] - theirs[row]).abs();
+        let differ = |row: usize| (ours[row] - theirs[row]).powi(2);
         (0..rows.len()).filter(|r| rows[*r]).map(differ).sum::<f64>() / a.n.min(b.n) as f64
     });
     Some(Met { subject: a, against: b, discordance })

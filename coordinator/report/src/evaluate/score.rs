@@ -29,24 +29,33 @@ struct Drawn<'a> {
     value: f64,
     /// In every resample; without them it has no interval.
     draws: Option<&'a [f64]>,
-    /// Of a calibration error, the most that noise can have added; its interval isn't that of its draws.
-    most: Option<f64>,
+    ends: Ends,
     n: usize,
     /// Whether its draws tell how much it varies.
     telling: bool,
 }
 
+/// What the ends of a metric's interval are.
+#[derive(Debug, Clone, Copy)]
+enum Ends {
+    /// Quantiles of its draws.
+    Quantiles,
+    /// The same, moved by the bias that resampling shows, once for the draws' and once for the value's own.
+    Unbiased,
+    /// Those of a calibration error, to which noise can have added so much at most.
+    Noisy(f64),
+}
+
 impl Drawn<'_> {
     fn estimate(&self, resamples: &Resamples) -> Estimate {
-        match (self.draws, self.most) {
-            (None, _) => Estimate::point(self.value, self.n),
-            (Some(draws), None) if settled(self.value, draws) => Estimate::point(self.value, self.n),
-            (Some(draws), None) => resamples.estimate(self.value, draws, self.n, self.telling),
-            (Some(draws), Some(most)) => {
-                let interval = self.telling.then(|| ece_interval(self.value, draws, most, resamples)).flatten();
-                Estimate { value: self.value, lo: interval.map(|i| i.0), hi: interval.map(|i| i.1), n: self.n }
-            }
-        }
+        let Some(draws) = self.draws.filter(|_| self.telling) else { return Estimate::point(self.value, self.n) };
+        let interval = match self.ends {
+            Ends::Quantiles if settled(self.value, draws) => None,
+            Ends::Quantiles => resamples.interval(draws),
+            Ends::Unbiased => resamples.unbiased_interval(self.value, draws),
+            Ends::Noisy(most) => ece_interval(self.value, draws, most, resamples),
+        };
+        Estimate { value: self.value, lo: interval.map(|i| i.0), hi: interval.map(|i| i.1), n: self.n }
     }
 }
 
@@ -79,13 +88,19 @@ impl Sheet<'_> {
     /// Adds a metric of so many rows whose variation hangs on other, fewer ones: their number, and that of their groups.
     fn put_of_class(&mut self, name: &str, value: f64, draws: Option<&[f64]>, n: usize, (rests, groups): (usize, usize)) {
         let Some(id) = self.id(name) else { return };
-        (self.put)(id, Drawn { value, draws, most: None, n, telling: telling(rests, groups) });
+        (self.put)(id, Drawn { value, draws, ends: Ends::Quantiles, n, telling: telling(rests, groups) });
+    }
+
+    /// Adds a mean of F1 scores, which few rows of a class make too low.
+    fn put_biased(&mut self, name: &str, value: f64, draws: &[f64], n: usize, groups: usize) {
+        let Some(id) = self.id(name) else { return };
+        (self.put)(id, Drawn { value, draws: Some(draws), ends: Ends::Unbiased, n, telling: telling(n, groups) });
     }
 
     /// Adds a calibration error.
     fn put_noisy(&mut self, name: &str, value: f64, gaps: &EceDraws, n: usize, groups: usize) {
         let Some(id) = self.id(name) else { return };
-        (self.put)(id, Drawn { value, draws: Some(&gaps.draws), most: Some(gaps.most), n, telling: telling(n, groups) });
+        (self.put)(id, Drawn { value, draws: Some(&gaps.draws), ends: Ends::Noisy(gaps.most), n, telling: telling(n, groups) });
     }
 }
 

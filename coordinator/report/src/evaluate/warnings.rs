@@ -29,8 +29,9 @@ const REASONS: usize = 6;
 pub fn all(bench: &Bench<'_>, comparisons: &[Comparison], persistence: &[Persistence]) -> Vec<String> {
     let study = bench.study;
     let mut warnings = Vec::new();
-    warnings.extend(too_few(study.test.len(), bench.ruler.groups.groups()));
+    warnings.extend(too_few(study.test.iter().map(|row| row.group.as_str())));
     warnings.extend(late(persistence).filter(|_| bench.ruler.groups.groups() >= FEW_GROUPS));
+    warnings.extend(shrinking(bench, persistence));
     let mut say = |n: usize, what: &str| {
         if n > 0 {
             warnings.push(format!("{} of {} predictions {what}", count(n as u64), count(study.predictions.len() as u64)));
@@ -65,8 +66,14 @@ pub fn all(bench: &Bench<'_>, comparisons: &[Comparison], persistence: &[Persist
     warnings
 }
 
-/// What so few test rows, or so few groups of them, can't tell; none where there are enough.
-pub fn too_few(rows: usize, groups: usize) -> Option<String> {
+/// What so few test rows, or so few groups of them, can't tell, by each row's group; none where there are enough. Groups of very
+/// different sizes tell as much as fewer equal ones: as many as (Σ n)² / Σ n² (Kish 1965).
+pub fn too_few<'g>(of_rows: impl IntoIterator<Item = &'g str>) -> Option<String> {
+    let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+    of_rows.into_iter().for_each(|group| *sizes.entry(group).or_default() += 1);
+    let (rows, groups) = (sizes.values().sum::<usize>(), sizes.len());
+    let equal = (rows as f64).powi(2) / sizes.values().map(|n| (*n as f64).powi(2)).sum::<f64>();
+    let too = "intervals from so few are too narrow and p-values too small; read them as lower bounds of the doubt.";
     match groups {
         0 => None,
         _ if rows < FEWEST => Some(format!(
@@ -76,9 +83,10 @@ pub fn too_few(rows: usize, groups: usize) -> Option<String> {
             "All test rows are of one group, so nothing can be told from chance: there are no intervals and no p-values. Name a `group` column with more values, or none."
                 .to_owned(),
         ),
-        n if n < FEW_GROUPS => {
-            let what = if n == rows { format!("There are only {n} test rows") } else { format!("The test rows are of only {n} groups") };
-            Some(format!("{what}: intervals from so few are too narrow and p-values too small; read them as lower bounds of the doubt."))
+        n if n < FEW_GROUPS && n == rows => Some(format!("There are only {n} test rows: {too}")),
+        n if n < FEW_GROUPS => Some(format!("The test rows are of only {n} groups: {too}")),
+        n if equal < FEW_GROUPS as f64 => {
+            Some(format!("The test rows are of {n} groups, but these differ so much in size that they tell no more than {equal:.0} equal ones: {too}"))
         }
         _ => None,
     }
@@ -93,6 +101,35 @@ fn late(persistence: &[Persistence]) -> Option<String> {
         "{} of {} half-lives rest on late offsets that replies of fewer than {FEW_GROUPS} groups reach ({least} at the least): their intervals are too narrow.",
         count(fits().filter(few).count() as u64),
         count(fits().filter(|fit| fit.half_life.lasts()).count() as u64),
+    ))
+}
+
+/// Train rows that the probe of the last offset has of those that the first one's has, below which a decay can be theirs.
+const FEWER: f64 = 0.8;
+
+/// Decays whose probes are fitted on ever fewer rows, which alone makes them worse.
+fn shrinking(bench: &Bench<'_>, persistence: &[Persistence]) -> Option<String> {
+    let at = |p: &Persistence, offset: u32| {
+        let fits = bench.study.predictions.iter().filter(|fit| {
+            let here = (fit.model, fit.condition, fit.layer) == (Some(p.place.model), Some(p.place.condition), Some(p.layer));
+            here && fit.at_home() && p.decays.first().is_some_and(|decay| *decay.probe == *fit.probe)
+        });
+        let mut of_offset = fits.filter(|fit| fit.read_out.is_some_and(|r| r.offset == offset && r.context == Context::Full));
+        of_offset.find_map(|fit| Some(fit.fit.as_ref().filter(|fit| fit.absent.is_none())?.train))
+    };
+    let ends = |p: &Persistence| {
+        let (first, last) = (at(p, *p.offsets.first()?)?, at(p, *p.offsets.last()?)?);
+        ((last as f64) < FEWER * first as f64).then_some((first, last))
+    };
+    let all: Vec<(usize, usize)> = persistence.iter().filter_map(ends).collect();
+    let (first, last) = all.iter().copied().min_by(|a, b| (a.1 * b.0).cmp(&(b.1 * a.0)))?;
+    Some(format!(
+        "Replies end, so that probes of late offsets are fitted on fewer rows: in {} of {} curves on less than {:.0} % of those of the first offset ({} instead of {} at the least). That alone lowers a curve, and shortens half-lives; `transfer: [offsets]` shows the probe of offset 0 beside them, which has all rows.",
+        all.len(),
+        persistence.len(),
+        FEWER * 100.0,
+        count(last as u64),
+        count(first as u64),
     ))
 }
 

@@ -6,7 +6,7 @@ mod malleability;
 mod power;
 
 use limbic_proto::axis::Context;
-use limbic_proto::rows::Scheme;
+use limbic_proto::rows::{Scheme, Split};
 
 use super::Card;
 use crate::evaluate::{Merit, too_few};
@@ -114,7 +114,7 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
     } else {
         format!("layer {}, interval {} to {}", layer(peak.layer), layer(peak.from), layer(peak.to))
     };
-    if curve.points.len() > 1 && extent::signal(study, results, curve) != Some(false) {
+    if curve.points.len() > 1 && extent::signal(study, results, curve) == Some(true) {
         card(format!("{:.0}%", peak.depth.value * 100.0), "depth of the peak", format!("{whose}{note}"));
     }
     if let Some(p) = results.persistence.iter().find(|p| p.place == curve.place)
@@ -125,10 +125,7 @@ pub fn cards(study: &Study, results: &Results) -> Vec<Card> {
         let (value, note) = words.split_once(" [").unwrap_or((&words, ""));
         let (label, towards) = match fit.towards {
             None => ("half-life of the signal", String::new()),
-            Some(c) => {
-                let rises = if decay.overtaken(fit) { ", which rises" } else { "" };
-                ("half-life of the lead", format!("over the {} control{rises}", c.as_str()))
-            }
+            Some(c) => ("half-life of the lead", format!("over the {} control", c.as_str())),
         };
         let interval =
             if note.is_empty() { String::new() } else { format!("interval {}", note.trim_end_matches(']').replace(", ", " to ")) };
@@ -197,7 +194,7 @@ pub fn sentences(study: &Study, results: &Results) -> Vec<String> {
         out.extend(written(study, results));
         return out;
     };
-    out.extend(too_few(results.rows, results.groups));
+    out.extend(too_few(study.test.iter().map(|row| row.group.as_str())));
     let best = curve.shown();
     let (chosen, named) = (chosen(study, results), results.named(&curve.probe, Some(curve.pooling)));
     let floor = beside_the_floor(study, results, curve);
@@ -429,19 +426,30 @@ fn survivors(clear: usize, found: &[&Comparison], between: &str) -> String {
 fn transfer(study: &Study, results: &Results, notation: Notation) -> Option<String> {
     let found: Vec<&Comparison> = results.comparisons.iter().filter(|c| c.family == "transfer").collect();
     let worst = found.iter().min_by(|a, b| a.difference.value.total_cmp(&b.difference.value))?;
-    let lost = found.iter().filter(|c| sure(study, c) && c.difference.value < 0.0).count();
-    // Where every probe is at least as good away from home, the least of the gains is no loss.
-    let most = if worst.difference.value < 0.0 { "the most" } else { "in none is it worse; the least gain is" };
+    let what = if tested(&found) {
+        let lost = found.iter().filter(|c| sure(study, c) && c.difference.value < 0.0).count();
+        format!("clearly loses to the probe fitted there in {lost} of {} cases{}", found.len(), of_how_many(&found))
+    } else {
+        format!("isn't tested against the probe fitted there in any of {} cases", found.len())
+    };
+    // Where every score is at least as high away from home, the least of the gains is no loss.
+    let most = if worst.difference.value < 0.0 { "the most" } else { "in none is its score lower; the least gain is" };
     Some(format!(
-        "Carried to another condition, {} clearly loses to the probe fitted there in {lost} of {} cases{}; {most} in {}, {}: {}{}.",
+        "Carried to another condition, {} {what}; {most} in {}, {}: {}{}.",
         results.the_probe(),
-        found.len(),
-        of_how_many(&found),
         study.models[worst.model].name,
         worst.subject,
         notation.points(worst.difference),
         notation.of_difference()
     ))
+}
+
+/// Whether train has as many rows of each class, give or take a twentieth.
+fn equal(study: &Study) -> bool {
+    let Some(train) = study.dataset.splits.iter().find(|entry| entry.split == Split::Train) else { return false };
+    let (least, most) = (train.of_class.iter().min(), train.of_class.iter().max());
+    // What balancing repeats counts as often, and by classes that isn't known.
+    train.weight == train.rows as u64 && least.zip(most).is_some_and(|(least, most)| 20 * (most - least) <= *most)
 }
 
 /// Which classes lie together in the headline's model.
@@ -454,9 +462,12 @@ fn geometry(study: &Study, results: &Results, curve: &DepthCurve) -> Option<Stri
     let near = pairs.iter().max_by(|a, b| cosine(a).total_cmp(&cosine(b)))?;
     let far = pairs.iter().min_by(|a, b| cosine(a).total_cmp(&cosine(b)))?;
     let both = |pair: &(usize, usize)| format!("{} and {}", study.classes[pair.0], study.classes[pair.1]);
-    // Directions of each class from the others sum to zero, so that those of classes which lie alike point away from one another.
+    // Directions of equally many rows of each class from all others sum to zero, so that those of classes which lie alike point away
+    // from one another.
     let alike = match study.scheme {
-        Scheme::Single => format!("; where all {n} classes lie alike every pair has {}", Notation::Real.value(-1.0 / (n as f64 - 1.0))),
+        Scheme::Single if pairs.len() * 2 == n * (n - 1) && equal(study) => {
+            format!("; where all {n} classes lie alike every pair has {}", Notation::Real.value(-1.0 / (n as f64 - 1.0)))
+        }
         _ => String::new(),
     };
     (near != far).then(|| {

@@ -7,7 +7,6 @@ use limbic_proto::axis::Context;
 use super::section::{Cell, DASH, Section, cells, dash};
 use super::{Pages, View, unfinished};
 use crate::compare::{Differing, HalfLives, Paired, Renamed, Shared, Versus};
-use crate::evaluate::too_few;
 use crate::figures::Figure;
 use crate::results::Estimate;
 use crate::study::{ReportError, Study};
@@ -75,8 +74,8 @@ fn findings(versus: &Versus<'_>) -> Vec<String> {
                 count(groups as u64)
             ));
         }
-        out.extend(too_few(versus.rows[0], groups));
     }
+    out.extend(versus.too_few.clone());
     out.extend(other_labels(versus.studies));
     let probed = |s: &Shared| s.layers[0].is_some();
     if !versus.shared.iter().any(probed) {

@@ -188,8 +188,8 @@ impl Decay {
     /// begins no better than the majority, so that there is no signal, whatever it leads over, and where the lead is lost to the
     /// control's rise, which is no loss of the signal.
     pub fn main(&self) -> Option<&Fitted> {
-        let lead = |f: &&Fitted| f.half_life != HalfLife::TooFew && !self.overtaken(f);
-        self.signalless().or_else(|| self.fits.iter().find(lead)).or(self.fits.first())
+        let first = self.fits.iter().find(|f| f.half_life != HalfLife::TooFew).or(self.fits.first());
+        self.signalless().or_else(|| first.filter(|f| !self.overtaken(f))).or_else(|| self.to_majority())
     }
 
     /// Its decays, without leads over controls where there is no signal that could lead.

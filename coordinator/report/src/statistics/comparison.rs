@@ -9,9 +9,10 @@ const EQUAL: f64 = 1e-12;
 /// added draw so that it is never 0 (Davison & Hinkley 1997, eq. 4.11; the inversion of the percentile interval).
 /// 1 without draws.
 ///
-/// Where all draws lie on one side of zero their number is too few to tell how small it is; then the tail is Student's with
-/// the draws' mean and standard error. With `groups` that were resampled it has one degree of freedom less, and the error
-/// is larger by √(g / (g − 1)), by which resampling them understates it. The mean, not the value on all rows: that of
+/// Student's tail with the draws' mean and standard error takes its place where it is larger, and where all draws lie on one side of
+/// zero: their number is then too few to tell how small it is. With `groups` that were resampled it has one degree of freedom
+/// less, and the error is larger by √(g / (g − 1)), by which resampling them understates it; counted tails of few groups are too
+/// thin by as much. The mean, not the value on all rows: that of
 /// average precisions is biased, and the draws aren't. Draws that are all the same say nothing of chance, and count.
 pub fn p_value(draws: &[f64], groups: usize) -> f64 {
     let defined: Vec<f64> = draws.iter().copied().filter(|d| !d.is_nan()).collect();
@@ -19,7 +20,7 @@ pub fn p_value(draws: &[f64], groups: usize) -> f64 {
     let low = defined.iter().filter(|d| **d <= 0.0).count() as f64;
     let high = defined.iter().filter(|d| **d >= 0.0).count() as f64;
     let counted = (draw_beyond(defined.len()) * (f64::min(low, high) + 1.0)).min(1.0);
-    if f64::min(low, high) > 0.0 || defined.len() < 2 || groups < 2 {
+    if defined.len() < 2 || groups < 2 {
         return counted;
     }
     let mean = defined.iter().sum::<f64>() / n;
@@ -28,7 +29,8 @@ pub fn p_value(draws: &[f64], groups: usize) -> f64 {
     if error <= EQUAL * mean.abs() {
         return counted;
     }
-    student::tails(mean.abs() / error, groups - 1).clamp(f64::MIN_POSITIVE, 1.0)
+    let tails = student::tails(mean.abs() / error, groups - 1).clamp(f64::MIN_POSITIVE, 1.0);
+    if f64::min(low, high) > 0.0 { tails.max(counted) } else { tails }
 }
 
 /// By how much one more of so many draws beyond zero raises a [`p_value`].

@@ -131,6 +131,15 @@ impl Resamples {
         Some((quantile(&mut defined, tail), quantile(&mut defined, 1.0 - tail)))
     }
 
+    /// The percentile interval of a statistic between 0 and 1 that is biased, and in resamples as much again: both ends are moved by what
+    /// its draws are off in the mean, once for theirs and once for that of the value `found` (Efron and Tibshirani 1993, section 10.2). None
+    /// of what is the same in every resample at 0 or 1.
+    pub fn unbiased_interval(&self, found: f64, draws: &[f64]) -> Option<(f64, f64)> {
+        let (lo, hi) = self.interval(draws).filter(|_| !settled(found, draws))?;
+        let bias = super::metrics::mean(draws.iter().copied().filter(|draw| !draw.is_nan())) - found;
+        Some(((lo - 2.0 * bias).clamp(0.0, 1.0), (hi - 2.0 * bias).clamp(0.0, 1.0)))
+    }
+
     /// A value of `n` rows, with the percentile interval of its draws where these are [`telling`].
     pub fn estimate(&self, value: f64, draws: &[f64], n: usize, telling: bool) -> Estimate {
         let interval = telling.then(|| self.interval(draws)).flatten();

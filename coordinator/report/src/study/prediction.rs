@@ -46,6 +46,8 @@ pub struct Prediction {
 /// How a fit went.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fit {
+    /// Train rows that it was fitted on, each counted once.
+    pub train: usize,
     /// The study's measure on validation; none in records of before it was kept.
     pub validation_score: Option<f64>,
     /// Mean loss on validation.
@@ -66,6 +68,7 @@ impl Fit {
     /// What the report needs of a record.
     pub fn of(record: &FitRecord) -> Fit {
         Fit {
+            train: record.train,
             validation_score: record.validation_score,
             validation_loss: record.validation_log_loss,
             commonest: record.commonest,

@@ -40,7 +40,8 @@ pub fn results(study: &Study, results: &Results) -> Result<Vec<u8>, ReportError>
             field("value", real.clone(), false),
             field("lo", real.clone(), true),
             field("hi", real, true),
-            field("n", int, false),
+            field("n", int.clone(), false),
+            field("train", int, true),
         ],
         Vec::new(),
     )?;
@@ -76,6 +77,7 @@ pub fn results(study: &Study, results: &Results) -> Result<Vec<u8>, ReportError>
             Arc::new(Float64Array::from_iter(rows.iter().map(|(.., e)| e.lo))),
             Arc::new(Float64Array::from_iter(rows.iter().map(|(.., e)| e.hi))),
             Arc::new(UInt64Array::from_iter_values(rows.iter().map(|(.., e)| e.n as u64))),
+            Arc::new(UInt64Array::from_iter(rows.iter().map(|(p, ..)| p.fit.as_ref().map(|fit| fit.train as u64)))),
         ])?;
     }
     table.finish()

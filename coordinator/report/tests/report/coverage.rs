@@ -22,6 +22,27 @@ fn single(_: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
     Signal { layers: vec![SHARE], offsets: vec![0], half_life: 1.0, control: None, models: 1, rows }.study(seed)
 }
 
+/// One of 28 classes a row, drawn, the k-th a k-th as often as the first; four rows in ten are called what they are, the others anything.
+fn uneven(rng: &mut ChaCha8Rng, rows: usize, seed: u64) -> Study {
+    const CLASSES: usize = 28;
+    let rows = 3 * rows;
+    let total: f64 = (1..=CLASSES).map(|k| 1.0 / k as f64).sum();
+    let mut drawn = || {
+        let mut left = total * rng.random::<f64>();
+        (0..CLASSES - 1).find(|k| {
+            left -= 1.0 / (k + 1) as f64;
+            left < 0.0
+        })
+    };
+    let pairs: Vec<[usize; 2]> = (0..rows).map(|_| [drawn(), drawn()].map(|class| class.unwrap_or(CLASSES - 1))).collect();
+    let called = pairs.iter().map(|[truth, other]| if rng.random::<f64>() < 0.4 { *truth } else { *other });
+    let values = called.flat_map(|called| (0..CLASSES).map(move |class| f32::from(u8::from(class == called)))).collect();
+    let test = pairs.iter().enumerate().map(|(row, [truth, _])| test_row(row, *truth as u32, Vec::new())).collect();
+    let classes = (0..CLASSES).map(|class| format!("c{class}")).collect();
+    let predictions = vec![prediction(0, 0, ReadOut::LAST, 1.0, values)];
+    Study { classes, models: vec![model(0, 1)], ..bare(Scheme::Single, test, predictions, seed) }
+}
+
 /// The same with probabilities raised to a power.
 fn sharpened(study: Study, power: f64) -> Study {
     let mut study = study;
@@ -174,6 +195,7 @@ fn intervals_cover_as_often_as_they_say() {
 
 #[test]
 fn rare_labels_are_covered_too() {
+    covers(300, uneven, &["accuracy", "macro-f1", "balanced-accuracy"]);
     covers(300, rare, &["map", "auroc", "macro-f1", "ap:c7", "ap:c11", "difference"]);
 }
 

@@ -170,6 +170,10 @@ fn a_lead_that_goes_because_its_control_rises_says_so() {
         let markdown = text(&made(&study, &results), "report.md");
         assert!(markdown.contains(" beyond the masked-prompt control, which goes from "), "{markdown}");
         assert_eq!(markdown.contains("more of the lead goes by its rise than by a loss of the signal"), overtaken);
+        // The page begins with the signal's half-life then, not with that of the lead.
+        let main = decay.main().expect("a decay");
+        assert_eq!(main.towards, (!overtaken).then_some(Context::MaskedPrompt));
+        assert_eq!(results.persistence[0].towards("logistic"), main.towards);
         overtaken
     };
     // A half-life below zero grows.

@@ -7,9 +7,9 @@
 use std::sync::{Arc, LazyLock};
 
 use limbic_proto::axis::{Context, Layer, ReadOut};
-use limbic_proto::rows::Scheme;
+use limbic_proto::rows::{Scheme, Split};
 use limbic_proto::spec::ReportSpec;
-use limbic_report::{ConditionEntry, DatasetEntry, Deferred, Fit, ModelEntry, Prediction, Progress, Study, TestRow};
+use limbic_report::{ConditionEntry, DatasetEntry, Deferred, Fit, ModelEntry, Prediction, Progress, SplitEntry, Study, TestRow};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -107,6 +107,20 @@ impl Signal {
     /// A study of such states, beside a baseline on words that say nothing. As many rows are of each class, as in a stratified
     /// split.
     pub fn study(&self, seed: u64) -> Study {
+        self.study_of(seed, &(0..self.rows).map(|row| row % CLASSES).collect::<Vec<_>>())
+    }
+
+    /// The same of rows whose classes are drawn, as those of a split that nobody stratified.
+    pub fn study_of_drawn_rows(&self, seed: u64) -> Study {
+        let mut rng = ChaCha8Rng::seed_from_u64(!seed);
+        let truth: Vec<usize> = (0..self.rows).map(|_| rng.random_range(0..CLASSES)).collect();
+        let counts = (0..CLASSES).map(|class| truth.iter().filter(|c| **c == class).count()).collect();
+        let entry = |split, rows, of_class| SplitEntry { split, rows, groups: rows / GROUP, weight: rows as u64, of_class };
+        let splits = vec![entry(Split::Train, 100 * CLASSES, vec![100; CLASSES]), entry(Split::Test, self.rows, counts)];
+        Study { dataset: DatasetEntry { splits, ..DatasetEntry::default() }, ..self.study_of(seed, &truth) }
+    }
+
+    fn study_of(&self, seed: u64, truth: &[usize]) -> Study {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut predictions = Vec::new();
         for model in 0..self.models {
@@ -114,23 +128,22 @@ impl Signal {
             for layer in 0..self.layers.len() {
                 for &offset in &self.offsets {
                     let share = self.share(layer, offset);
-                    let states = self.states(&noise, strength(share), &mut rng);
+                    let states = self.states(truth, &noise, strength(share), &mut rng);
                     let loss = 2.0 - share + 0.01 * normal(&mut rng);
                     predictions.push(prediction(model, layer, ReadOut::at(offset), loss, states));
                     if let Some(control) = self.control.filter(|_| offset > 0) {
-                        let states = self.states(&noise, strength(control.at(offset)), &mut rng);
+                        let states = self.states(truth, &noise, strength(control.at(offset)), &mut rng);
                         let read_out = ReadOut { context: Context::MaskedPrompt, ..ReadOut::at(offset) };
                         predictions.push(prediction(model, layer, read_out, 2.0, states));
                     }
                 }
             }
         }
-        let words = self.states(&self.noise(&mut rng), 0.0, &mut rng);
+        let words = self.states(truth, &self.noise(&mut rng), 0.0, &mut rng);
         predictions.push(Prediction::baseline("bag-of-words", None, Deferred::held(words)));
         let majority = [0.2_f32, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1].repeat(self.rows);
         predictions.push(Prediction::baseline("majority", None, Deferred::held(majority)));
-        let class = |row: usize| (row % CLASSES) as u32;
-        let test = (0..self.rows).map(|row| test_row(row, class(row), Vec::new())).collect();
+        let test = truth.iter().enumerate().map(|(row, class)| test_row(row, *class as u32, Vec::new())).collect();
         Study { models: (0..self.models).map(|m| model(m, self.layers.len())).collect(), ..bare(Scheme::Single, test, predictions, seed) }
     }
 
@@ -147,11 +160,11 @@ impl Signal {
     }
 
     /// States `[rows, 7]`, as probabilities of what the probe says of them.
-    fn states(&self, noise: &[[f64; CLASSES]], strength: f64, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    fn states(&self, truth: &[usize], noise: &[[f64; CLASSES]], strength: f64, rng: &mut ChaCha8Rng) -> Vec<f32> {
         let mut out = Vec::with_capacity(noise.len() * CLASSES);
-        for (row, noise) in noise.iter().enumerate() {
+        for (class, noise) in truth.iter().zip(noise) {
             let state: [f64; CLASSES] = std::array::from_fn(|i| {
-                let own = if i == row % CLASSES { strength } else { 0.0 };
+                let own = if i == *class { strength } else { 0.0 };
                 own + OF_ROW.sqrt() * noise[i] + (1.0 - OF_ROW).sqrt() * normal(rng)
             });
             let total: f64 = state.iter().map(|x| x.exp()).sum();
@@ -168,6 +181,7 @@ pub fn prediction(model: usize, layer: usize, read_out: ReadOut, loss: f64, valu
         condition: Some(0),
         read_out: Some(read_out),
         fit: Some(Fit {
+            train: 100,
             validation_score: None,
             commonest: None,
             validation_loss: Some(loss),

@@ -276,6 +276,7 @@ fn push(world: &mut World, cell: &Cell, probe: &str, read_out: ReadOut, extra: f
         fitted_condition: None,
         fitted_at: None,
         fit: Some(Fit {
+            train: 100,
             validation_score: None,
             commonest: None,
             validation_loss: Some(2.2 - cell.strength * kept * extra * 0.8),

@@ -101,6 +101,7 @@ fn what_can_not_be_is_said_to_need_what_it_needs() {
     let late = Prediction {
         read_out: Some(ReadOut::at(4)),
         fit: Some(Fit {
+            train: 100,
             validation_score: None,
             commonest: None,
             validation_loss: None,

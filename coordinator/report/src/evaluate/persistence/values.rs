@@ -31,18 +31,12 @@ impl AtOffset {
         AtOffset::mean(bench.by_sampling_seed(predictions).into_iter().map(of).collect::<Option<Vec<_>>>()?)
     }
 
-    /// What the same predictions would have without any signal, each on its own rows. It is no random number: a resample has the
-    /// floor of all rows.
+    /// What the same predictions would have without any signal, each on its own rows.
     pub fn floor(bench: &Bench<'_>, predictions: &[usize]) -> Option<AtOffset> {
-        let flat = |value: f64, draw: f64| {
-            let draws = vec![draw; bench.ruler.resamples.count()];
-            Drawn { value, draws, n: usize::MAX, rests: usize::MAX, groups: usize::MAX }
-        };
         let of = |i: &usize| {
             let named = bench.study.predictions[*i].fit.as_ref().and_then(|fit| fit.commonest);
-            let Floor { value, draws } = floor(bench, &bench.ruler.present(&bench.read(*i)?, None), named);
-            let classes = value.1.into_iter().zip(draws.1).map(|(value, draw)| Some(flat(value, draw)));
-            Some((flat(value.0, draws.0), classes.collect()))
+            let Floor { whole, classes } = floor(bench, &bench.ruler.present(&bench.read(*i)?, None), named)?;
+            Some((whole, classes.into_iter().map(Some).collect()))
         };
         let seeds = bench.by_sampling_seed(predictions).into_iter();
         let of_seed = |(seed, p): (Option<u64>, Vec<usize>)| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::{Drawn, Sheet, of_classes, order_alone};
+use super::{Drawn, Ends, Sheet, of_classes, order_alone};
 use crate::evaluate::bench::Bench;
 use crate::results::{Catalogue, Line, Scores};
 
@@ -13,7 +13,7 @@ struct Sum {
     seeds: usize,
     value: f64,
     draws: Option<Vec<f64>>,
-    most: Option<f64>,
+    ends: Ends,
     n: usize,
     telling: bool,
 }
@@ -21,7 +21,7 @@ struct Sum {
 impl Sum {
     fn new(one: &Drawn<'_>) -> Sum {
         let draws = one.draws.map(<[f64]>::to_vec);
-        Sum { seeds: 1, value: one.value, draws, most: one.most, n: one.n, telling: one.telling }
+        Sum { seeds: 1, value: one.value, draws, ends: one.ends, n: one.n, telling: one.telling }
     }
 
     fn add(&mut self, one: &Drawn<'_>) {
@@ -30,7 +30,9 @@ impl Sum {
         if let (Some(sum), Some(draws)) = (&mut self.draws, one.draws) {
             sum.iter_mut().zip(draws).for_each(|(s, d)| *s += d);
         }
-        self.most = self.most.zip(one.most).map(|(a, b)| a + b);
+        if let (Ends::Noisy(sum), Ends::Noisy(most)) = (&mut self.ends, one.ends) {
+            *sum += most;
+        }
         self.n = self.n.min(one.n);
         self.telling &= one.telling;
     }
@@ -65,8 +67,11 @@ fn mean(bench: &Bench<'_>, catalogue: &Catalogue, seeds: &[usize], detailed: boo
     let share = 1.0 / seeds.len() as f64;
     for (id, mut sum) in sums.into_iter().filter(|(_, sum)| sum.seeds == seeds.len()) {
         sum.draws.iter_mut().flatten().for_each(|d| *d *= share);
-        let (draws, most) = (sum.draws.as_deref(), sum.most.map(|m| m * share));
-        scores.put(id, Drawn { value: sum.value * share, draws, most, n: sum.n, telling: sum.telling }.estimate(resamples));
+        if let Ends::Noisy(most) = &mut sum.ends {
+            *most *= share;
+        }
+        let Sum { value, draws, ends, n, telling, .. } = sum;
+        scores.put(id, Drawn { value: value * share, draws: draws.as_deref(), ends, n, telling }.estimate(resamples));
     }
     Some(scores)
 }

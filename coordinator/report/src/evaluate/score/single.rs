@@ -25,9 +25,10 @@ pub fn fill(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
     let draws = tally.draw(ruler.resamples, (n == target.rows()).then_some(ruler.truth.as_slice()));
     let three = |t: &Totals| [metrics::accuracy(t), metrics::macro_f1(t, &totals), metrics::balanced_accuracy(t, &totals)];
     let groups = tally.groups();
-    for ((name, value), draws) in WHOLE.iter().zip(three(&totals)).zip(draws.map(three)) {
-        sheet.put(name, value, Some(&draws), n, groups);
-    }
+    let ([accuracy, macro_f1, balanced], [accuracies, macro_f1s, balanceds]) = (three(&totals), draws.map(three));
+    sheet.put("accuracy", accuracy, Some(&accuracies), n, groups);
+    sheet.put_biased("macro-f1", macro_f1, &macro_f1s, n, groups);
+    sheet.put("balanced-accuracy", balanced, Some(&balanceds), n, groups);
     if sheet.detailed {
         for (class, name) in target.classes.iter().enumerate() {
             let three = |t: &Totals| [metrics::recall(t, class), metrics::precision(t, class), metrics::f1(t, class)];

@@ -32,9 +32,9 @@ pub fn several(sheet: &mut Sheet<'_>, ruler: &Ruler<'_>, values: &[f32]) {
     let tally = several::tally(ruler.groups, classes, &target.values, values, &present);
     let (totals, draws) = (tally.totals(), tally.draw(resamples, None));
     let two = |t: &Totals| [several::micro_f1(t), metrics::macro_f1(t, &totals)];
-    for ((name, value), draws) in ["micro-f1", "macro-f1"].iter().zip(two(&totals)).zip(draws.map(two)) {
-        sheet.put(name, value, Some(&draws), n, groups);
-    }
+    let ([micro, mean], [micros, means]) = (two(&totals), draws.map(two));
+    sheet.put("micro-f1", micro, Some(&micros), n, groups);
+    sheet.put_biased("macro-f1", mean, &means, n, groups);
     let slice = |of: &[f32], row: usize| -> Vec<f32> { of[row * classes..][..classes].to_vec() };
     let row = |row: usize| (slice(&target.values, row), slice(values, row));
     type OfRow<'a> = &'a dyn Fn(&[f32], &[f32]) -> f64;

@@ -2,7 +2,7 @@
 
 use limbic_proto::axis::{Context, Pooling};
 
-use super::{of_how_many, p_equals, p_words, place_of, sure};
+use super::{of_how_many, p_equals, p_words, place_of, sure, tested};
 use crate::results::{Comparison, Decay, DepthCurve, Fitted, HalfLife, Persistence, Results, Trend};
 use crate::study::Study;
 use crate::wording::{Notation, capital, decay as decay_words, layer, list};
@@ -147,8 +147,10 @@ pub fn depth(study: &Study, results: &Results, curve: &DepthCurve, notation: Not
     } else {
         String::new()
     };
+    // Of scores that nothing is known of it is where the highest one happens to be.
+    let peaks = if signal(study, results, curve).is_some() { "peaks" } else { "is highest, which isn't tested," };
     Some(format!(
-        "{}{} peaks {place} of the depth{}; in {} it {rise} {fall}.{apart}{alike}",
+        "{}{} {peaks} {place} of the depth{}; in {} it {rise} {fall}.{apart}{alike}",
         capital(results.measure.words),
         whose(results),
         if study.conditions.len() > 1 { format!(" under {}", study.conditions[curve.place.condition].name) } else { String::new() },
@@ -220,7 +222,8 @@ fn carried(study: &Study, results: &Results, p: &Persistence, curve: &DepthCurve
     let relation = match (sure(study, c), c.difference.value > 0.0) {
         (true, true) => "reads more than",
         (true, false) => "reads less than",
-        (false, _) => "can't be told from",
+        (false, _) if tested(&[c]) => "can't be told from",
+        (false, _) => "isn't tested against",
     };
     Some(format!(
         "The probe of offset 0, used unchanged at offset {at}, {relation} one fitted there: {} against {} on the same rows, a difference of {}{}, p {}{} ({}, {}).",

@@ -42,6 +42,7 @@ pub fn valued(scheme: Scheme, rows: usize) -> Study {
             for offset in [0, 1, 2, 4, 8] {
                 let strength = at_layer(layer, 4) * 0.5_f64.powf(f64::from(offset) / 3.0);
                 let fit = Fit {
+                    train: 100,
                     validation_score: None,
                     commonest: None,
                     validation_loss: Some(1.0 - strength),
