@@ -120,10 +120,10 @@ impl TensorInfo {
         self.dims.iter().fold(1, |n, d| n.saturating_mul(*d))
     }
 
-    /// How many bytes the tensor takes, where the type is known.
+    /// How many bytes the tensor takes, where the type is known; as many as there can be of one that has more.
     pub fn bytes(&self) -> Option<u64> {
         let (block, size) = block_size(self.kind)?;
-        (self.elements() / block).checked_mul(size)
+        Some((self.elements() / block).saturating_mul(size))
     }
 }
 
@@ -218,8 +218,8 @@ impl Header {
 
     /// How long the whole file must at least be, where all tensor types are known.
     pub fn file_bytes(&self) -> Option<u64> {
-        let ends = self.tensors.values().map(|t| t.offset.checked_add(t.bytes()?));
-        ends.collect::<Option<Vec<_>>>()?.into_iter().max().unwrap_or(0).checked_add(self.data_offset)
+        let ends = self.tensors.values().map(|t| Some(t.offset.saturating_add(t.bytes()?)));
+        Some(ends.collect::<Option<Vec<_>>>()?.into_iter().max().unwrap_or(0).saturating_add(self.data_offset))
     }
 }
 

@@ -134,13 +134,16 @@ pub fn released(unit: &UnitKey, generation: u32) -> String {
     chained(releases(), unit, commit::result(generation))
 }
 
+/// Links beyond which a name is none of ours: half a million generations.
+const MOST_LINKS: u32 = 1 << 20;
+
 /// The unit and the link that a name in the commits' folders stands for, or a marker's name; none if it is neither.
 pub fn link(name: &str) -> Option<(UnitKey, u32)> {
     match name.split_once('.') {
         None => Some((name.parse().ok()?, 0)),
         // Only the one spelling that `commit` writes counts.
         Some((unit, link)) => {
-            let number: u32 = link.parse().ok().filter(|n: &u32| *n > 0 && n.to_string() == link)?;
+            let number: u32 = link.parse().ok().filter(|n: &u32| (1..MOST_LINKS).contains(n) && n.to_string() == link)?;
             Some((unit.parse().ok()?, number))
         }
     }
@@ -166,7 +169,14 @@ mod tests {
             assert_eq!(link(path.rsplit('/').next().unwrap()), Some((unit, n)));
             assert_eq!(released(&unit, n), commit(&unit, 2 * n).replacen("commit", "released", 1));
         }
-        for name in [format!("{unit}.0"), format!("{unit}.01"), format!("{unit}.x"), format!("{unit}#1"), "x".to_owned()] {
+        for name in [
+            format!("{unit}.0"),
+            format!("{unit}.01"),
+            format!("{unit}.4294967295"),
+            format!("{unit}.x"),
+            format!("{unit}#1"),
+            "x".to_owned(),
+        ] {
             assert_eq!(link(&name), None, "{name}");
         }
     }

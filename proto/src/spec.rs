@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-pub use check::{Finding, SpecError, meant, placeholders, slip};
+pub use check::{CREDENTIALS, Finding, SpecError, meant, placeholders, secret, slip};
 pub use continuation::Continuation;
 pub use corpus::{Classify, Comments, CorpusSpec, Duplicates, EXAMPLES, Filters, How, Keep, LABEL, Rewrite, Synthesize, WordCount};
 pub use dataset::{Balance, DatasetSpec, EmptyTexts, Format, MultipleLabels, NearDuplicates, SplitShares, UnknownLabels};

@@ -68,7 +68,7 @@ pub async fn apply(args: ApplyArgs, log_format: LogFormat) -> Result<(), Failure
     match (reads, args.json) {
         (true, _) => return read(&args, path, log_format).await,
         (false, false) => answer!("{}", path.display()),
-        (false, true) => answer!("{}", serde_json::json!({ "saved": path })),
+        (false, true) => answer!("{}", serde_json::json!({ "saved": path.to_string_lossy() })),
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ pub async fn compare(args: CompareArgs) -> Result<(), Failure> {
     collect::write_files(&files, &out)?;
     let page = out.join("compare.html");
     if args.json {
-        answer!("{}", serde_json::json!({"sweeps": [first.id, second.id], "out": out, "page": page}));
+        answer!("{}", serde_json::json!({"sweeps": [first.id, second.id], "out": out.to_string_lossy(), "page": page.to_string_lossy()}));
     } else {
         answer!("{}", page.display());
     }

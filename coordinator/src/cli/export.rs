@@ -46,7 +46,7 @@ pub async fn export(args: ExportArgs) -> Result<(), Failure> {
     let done = done.expect("writing an export doesn't panic")?;
     done.notes.iter().for_each(|note| tell(Level::INFO, &format_args!("note: {note}")));
     match args.json {
-        true => answer!("{}", serde_json::json!({"sweep": id, "out": out, "files": done.files, "notes": done.notes})),
+        true => answer!("{}", serde_json::json!({"sweep": id, "out": out.to_string_lossy(), "files": done.files, "notes": done.notes})),
         false => answer!("{}", out.display()),
     }
     Ok(())

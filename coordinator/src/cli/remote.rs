@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use limbic_proto::answer;
 use limbic_proto::logs::read;
+use limbic_proto::spec::secret;
 use limbic_proto::status::{ShownUnit, Status, SweepState};
 use limbic_proto::wire::control_client::ControlClient;
 use limbic_proto::wire::{ListRequest, PROTOCOL, ShowRequest, StatusRequest, SubmitRequest};
@@ -129,6 +130,9 @@ impl RemoteArgs {
         };
         if !self.coordinator.starts_with("http://") {
             return Err(wrong(&"doesn't begin with http://"));
+        }
+        if let Some(what) = secret(&self.coordinator) {
+            return Err(Failure::user(format_args!("--coordinator {what}, and nothing is authenticated: write http://HOST:PORT")));
         }
         Endpoint::from_shared(self.coordinator.clone()).map_err(|e| wrong(&e))
     }
@@ -264,10 +268,10 @@ pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
     if !args.json {
         answer!("{}", in_words(&last).trim_end());
     }
-    if !read() {
-        Ok(())
-    } else if last.state.terminal() {
+    if last.state.terminal() {
         verdict(&last, &format!("everything else is computed; mend the cause, then `limbic retry {}`", last.sweep))
+    } else if !read() {
+        Ok(())
     } else {
         Err(Failure::again("the coordinator went away before the sweep was complete: `limbic watch` again"))
     }

@@ -53,7 +53,10 @@ pub async fn report(args: ReportArgs) -> Result<(), Failure> {
     if args.json {
         answer!(
             "{}",
-            serde_json::json!({"sweep": sweep.id, "state": super::status::state(&status), "units": status.units, "out": out, "report": report})
+            serde_json::json!({
+                "sweep": sweep.id, "state": super::status::state(&status), "units": status.units, "out": out.to_string_lossy(),
+                "report": report.to_string_lossy(),
+            })
         );
     } else {
         answer!("{}", report.display());

@@ -115,7 +115,8 @@ fn summary(args: &RunArgs, status: &Status, notes: &[String], (done_before, now)
             "{}",
             serde_json::json!({
                 "sweep": status.sweep, "state": state(status), "cells": status.cells, "units": status.units, "attempts": status.attempts,
-                "computed_units": now.committed, "granted_attempts": now.granted, "seconds": took.as_secs_f64(), "out": out, "report": report,
+                "computed_units": now.committed, "granted_attempts": now.granted, "seconds": took.as_secs_f64(),
+                "out": out.to_string_lossy(), "report": report.to_string_lossy(),
                 "quarantined": status.quarantined, "notes": notes,
             })
         );

@@ -74,6 +74,21 @@ fn cut(mut error: String) -> String {
     error
 }
 
+/// The longest name of a worker, its software or its device, in bytes.
+const LONGEST_NAME: usize = 200;
+
+/// Refuses names that would be more than a word in a log, or none.
+#[allow(clippy::result_large_err)]
+fn check_name(field: &str, name: &str) -> Result<(), Status> {
+    match name.len() <= LONGEST_NAME && !name.chars().any(char::is_control) {
+        true => Ok(()),
+        false => Err(Status::invalid_argument(format!(
+            "RegisterRequest.{field}: {} bytes, expected at most {LONGEST_NAME}, without line breaks and other control characters",
+            name.len()
+        ))),
+    }
+}
+
 /// Refuses a worker whose results are of other versions than those that are planned: each unit would fail there.
 #[allow(clippy::result_large_err)]
 fn check_versions(engine: u32, fits: u32) -> Result<(), Status> {
@@ -92,6 +107,9 @@ impl Workers for WorkersService {
         let request = request.into_inner();
         check_protocol(request.protocol)?;
         check_versions(request.engine_version, request.fit_version)?;
+        for (field, name) in [("worker", &request.worker), ("software", &request.software), ("device", &request.device)] {
+            check_name(field, name)?;
+        }
         let held = self.ours(&request.held).map(lease).collect::<Result<Vec<_>, _>>()?;
         let takes = match request.takes.as_str() {
             "" => Takes::All,

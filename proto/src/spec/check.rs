@@ -3,12 +3,14 @@
 mod activations;
 mod dataset;
 mod offsets;
+mod secret;
 mod syntax;
 mod words;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+pub use self::secret::{FROM as CREDENTIALS, secret};
 pub(super) use self::syntax::syntax;
 pub use self::words::{meant, placeholders, slip};
 use super::model::{LayerSelector, ModelSpec};
@@ -72,9 +74,11 @@ impl Spec {
         if let Err(twice) = unique("models", "name", &names) {
             return finding(twice.field, format!("{} with `name` (otherwise it is the last part of `source`)", twice.message));
         }
-        for (i, n) in names.iter().enumerate() {
+        for (i, (n, model)) in names.iter().zip(&self.models).enumerate() {
+            secret::no_secret(format!("models[{i}].source"), &model.source)?;
             name(&format!("models[{i}].name"), n)?;
         }
+        self.store.iter().try_for_each(|store| secret::no_secret("store", store))?;
         if let LayerSelector::List(list) = &self.layers
             && list.is_empty()
             && !self.probes.is_empty()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use limbic_proto::layout;
+use limbic_proto::spec::{CREDENTIALS, secret};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
@@ -74,7 +75,11 @@ fn plain_http_is_meant(builder: &AmazonS3Builder) -> Result<(), String> {
     let endpoint = said(AmazonS3ConfigKey::S3Endpoint).or_else(|| said(AmazonS3ConfigKey::Endpoint)).unwrap_or_default();
     let allowed = said(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp)).is_some_and(|v| v == "true");
     if endpoint.starts_with("http://") && !allowed {
-        return Err(format!("the endpoint {endpoint} is not encrypted: if that is meant, set AWS_ALLOW_HTTP=true"));
+        let endpoint = endpoint.rsplit('@').next().unwrap_or_default();
+        return Err(format!(
+            "the endpoint {} is not encrypted: if that is meant, set AWS_ALLOW_HTTP=true",
+            endpoint.trim_start_matches("http://")
+        ));
     }
     Ok(())
 }
@@ -168,7 +173,17 @@ fn folder_of(address: &str) -> Result<Option<String>, StoreError> {
             Ok(folder) => Ok(Some(folder.to_string_lossy().into_owned())),
             Err(()) => Err(bad(address, "is not a local file URL")),
         },
-        Ok(_) => Ok(None),
+        Ok(_) => match secret(address) {
+            None => Ok(None),
+            // The address itself would show it.
+            Some(what) => {
+                let scheme = address.split_once("://").map_or(address, |(scheme, _)| scheme);
+                Err(bad(
+                    &format!("{scheme}://…"),
+                    format!("{what}, and addresses are shown and handed to workers: leave it out; {CREDENTIALS}"),
+                ))
+            }
+        },
         Err(e) => Err(bad(address, format!("is not a URL ({e}): write a folder or a URL such as s3://bucket/prefix"))),
     }
 }

@@ -42,6 +42,33 @@ fn a_store_that_is_no_store() {
 }
 
 #[test]
+fn addresses_with_a_secret_are_refused_without_showing_it() {
+    let sandbox = sandbox();
+    let secret = |arguments: &[&str], replace: &[(&str, &str)]| {
+        sandbox.small(replace);
+        let ended = limbic(&sandbox, arguments);
+        assert!(!ended.contains("SECRET"), "{ended}");
+        ended
+    };
+    assert_snapshot!(secret(&["run", "small.yaml", "--store", "s3://KEY:SECRET@bucket/p"], &[]), @r#"
+    exit 2
+    error: store `s3://…`: has a password in it, and addresses are shown and handed to workers: leave it out; credentials come from environment variables such as AWS_ACCESS_KEY_ID
+    "#);
+    assert_snapshot!(secret(&["validate", "small.yaml"], &[("CORPUS", "'s3://bucket/rows.jsonl?X-Amz-Signature=SECRET'")]), @r#"
+    exit 2
+    error: small.yaml: dataset.source: has a query, in which a signature or token may stand, and the spec is stored and shown in reports: leave it out; credentials come from environment variables such as AWS_ACCESS_KEY_ID
+    "#);
+    assert_snapshot!(secret(&["validate", "small.yaml"], &[("name: small", "name: small\nstore: 's3://KEY:SECRET@bucket'")]), @r#"
+    exit 2
+    error: small.yaml: store: has a password in it, and the spec is stored and shown in reports: leave it out; credentials come from environment variables such as AWS_ACCESS_KEY_ID
+    "#);
+    assert_snapshot!(secret(&["list", "--coordinator", "http://me:SECRET@localhost:1"], &[]), @r#"
+    exit 2
+    error: --coordinator has a password in it, and nothing is authenticated: write http://HOST:PORT
+    "#);
+}
+
+#[test]
 fn a_folder_that_may_not_be_written() {
     // Not even root may make folders there.
     let sandbox = sandbox();

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use candle_core::quantized::gguf_file::Content;
 use limbic_proto::gguf::{Splitting, Unsupported};
-use tokenizers::Encoding;
 use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{Encoding, ModelWrapper};
 
 /// Why a tokenizer can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,12 @@ impl Tokenizer {
         let plain = inner.with_truncation(None).map(|_| ());
         plain.map_err(|e| TokenizerError::Unreadable { what: e.to_string() })?;
         inner.with_padding(None);
+        if let ModelWrapper::BPE(model) = inner.get_model()
+            && let Some(dropout) = model.dropout.filter(|dropout| *dropout > 0.0)
+        {
+            let what = format!("its `model.dropout` is {dropout}, so that a text has other tokens each time: set it to null");
+            return Err(TokenizerError::Contradicted { what: format!("tokenizer.json: {what}") });
+        }
         Tokenizer { inner }.fitting(vocab)
     }
 

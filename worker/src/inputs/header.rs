@@ -90,14 +90,11 @@ impl Header {
     pub(super) fn find(&self, name: &str, dtype: &str, width: usize) -> Result<(&Entry, Range<u64>), String> {
         let entry = self.tensors.get(name).ok_or_else(|| format!("there is no tensor `{name}`"))?;
         let (from, to) = entry.data_offsets;
-        let bytes = entry.shape.iter().product::<usize>() * width;
-        if entry.dtype != dtype || to - from != bytes as u64 {
-            return Err(format!(
-                "tensor `{name}` is {} {:?} of {} bytes, expected {dtype} of {bytes}",
-                entry.dtype,
-                entry.shape,
-                to - from
-            ));
+        let bytes = entry.shape.iter().try_fold(width, |bytes, length| bytes.checked_mul(*length));
+        if entry.dtype != dtype || bytes.is_none_or(|bytes| to - from != bytes as u64) {
+            let expected = bytes.map_or_else(|| "more than there can be".to_owned(), |bytes| bytes.to_string());
+            let (found, shape) = (&entry.dtype, &entry.shape);
+            return Err(format!("tensor `{name}` is {found} {shape:?} of {} bytes, expected {dtype} of {expected}", to - from));
         }
         Ok((entry, self.start + from..self.start + to))
     }
@@ -116,6 +113,9 @@ mod tests {
         assert_eq!(header.find("x", "F32", 4).unwrap().1, start + 8..start + 32);
         assert!(header.find("x", "I64", 8).unwrap_err().contains("F32"));
         assert!(header.find("y", "F32", 4).unwrap_err().contains("no tensor"));
+        let endless = br#"{"x":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}"#;
+        let endless = Header::parse(endless, PREFIX + endless.len() as u64).unwrap();
+        assert!(endless.find("x", "F32", 4).unwrap_err().contains("more than there can be"));
         assert!(Header::parse(json, total - 1).unwrap_err().contains("beyond"));
         assert!(Header::length(&u64::MAX.to_le_bytes(), 100).is_err());
         assert!(Header::length(&[1, 2], 2).is_err());

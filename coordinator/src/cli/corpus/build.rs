@@ -101,7 +101,8 @@ pub(super) async fn build(args: BuildArgs, log_format: LogFormat) -> Result<(), 
             serde_json::json!({
                 "name": spec.name, "rows": rows, "left_out": entries.len() - rows, "sweeps": sweeps, "units": units,
                 "computed_units": now.committed, "granted_attempts": now.granted, "seconds": started.elapsed().as_secs_f64(),
-                "out": out, "corpus": out.join("corpus.jsonl"), "card": out.join("card.md"), "caveats": caveats(&account),
+                "out": out.to_string_lossy(), "corpus": out.join("corpus.jsonl").to_string_lossy(),
+                "card": out.join("card.md").to_string_lossy(), "caveats": caveats(&account),
             })
         );
         return Ok(());

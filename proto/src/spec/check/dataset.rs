@@ -1,5 +1,6 @@
 //! What the dataset part of a spec must satisfy, before any file is read.
 
+use super::secret::no_secret;
 use super::{Finding, finding, unique};
 use crate::rows::{Scheme, Split};
 use crate::spec::{Balance, MultipleLabels, Sources, Spec, UnknownLabels};
@@ -24,6 +25,7 @@ impl Spec {
         if files.is_empty() {
             return finding("dataset.source", "is empty: name at least one file");
         }
+        files.iter().try_for_each(|file| no_secret("dataset.source", file))?;
         unique("dataset.source", "the file", &files)?;
         let Sources::Splits(splits) = &self.dataset.source else { return Ok(()) };
         if let Some(split) = [Split::Train, Split::Test].into_iter().find(|split| splits.get(split).is_none_or(Vec::is_empty)) {

@@ -33,6 +33,13 @@ impl GgufFile {
             return Err(damaged(format!("it has {there} bytes, its tensors need {needed}")));
         }
         let architecture = Architecture::from_gguf(&header).map_err(|source| LoadError::Architecture { path: path.to_owned(), source })?;
+        let pairs = architecture.head_dim as u64 / 2;
+        if let Some(info) = header.tensors.get("rope_freqs.weight").filter(|info| info.dims != [pairs]) {
+            return Err(damaged(format!(
+                "rope_freqs.weight has the shape {:?}, expected [{pairs}]: a divisor for each pair of a head",
+                info.dims
+            )));
+        }
         std::io::Seek::rewind(&mut reader).map_err(io)?;
         let content = Content::read(&mut reader).map_err(|e| damaged(e.to_string()))?;
         let interleaved = matches!(architecture.family, Family::Llama | Family::Mistral);

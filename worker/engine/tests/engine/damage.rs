@@ -190,6 +190,20 @@ fn a_tokenizer_config_that_says_otherwise_is_refused() {
 }
 
 #[test]
+fn a_tokenizer_whose_tokens_are_drawn_is_refused() {
+    let folder = copy("llama-plain");
+    let path = folder.path().join("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for (dropout, fine) in [(0.0, true), (0.5, false)] {
+        tokenizer["model"]["dropout"] = json!(dropout);
+        std::fs::write(&path, tokenizer.to_string()).unwrap();
+        let loaded = Model::load(folder.path(), &Placement::cpu()).map(|_| ()).map_err(|e| e.to_string());
+        assert_eq!(loaded.is_ok(), fine, "{loaded:?}");
+        assert!(fine || loaded.unwrap_err().contains("its `model.dropout` is 0.5, so that a text has other tokens each time"));
+    }
+}
+
+#[test]
 fn of_several_chat_templates_the_default_is_taken() {
     let folder = copy("llama-plain");
     std::fs::remove_file(folder.path().join("chat_template.jinja")).unwrap();

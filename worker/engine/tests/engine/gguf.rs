@@ -142,6 +142,22 @@ fn an_alignment_of_nothing_is_damage() {
 }
 
 #[test]
+fn divisors_of_rotary_frequencies_that_are_too_few_are_damage() {
+    let file = tempfile::Builder::new().suffix(".gguf").tempfile().unwrap();
+    let architecture = write("llama3-rope-scaled", file.path());
+    let pairs = architecture.head_dim / 2;
+    let (metadata, mut tensors) = (metadata("llama3-rope-scaled", &architecture), tensors("llama3-rope-scaled", &architecture));
+    let divisors = tensors.iter_mut().find(|(name, _)| name == "rope_freqs.weight").expect("its frequencies are scaled");
+    let few = Tensor::new(vec![2.0f32; pairs - 1], &Device::Cpu).unwrap();
+    divisors.1 = QTensor::quantize(&few, GgmlDType::F32).unwrap();
+    let metadata: Vec<(&str, &Value)> = metadata.iter().map(|(k, v)| (k.as_str(), v)).collect();
+    let tensors: Vec<(&str, &QTensor)> = tensors.iter().map(|(k, v)| (k.as_str(), v)).collect();
+    gguf_file::write(&mut std::fs::File::create(file.path()).unwrap(), &metadata, &tensors).unwrap();
+    let error = Model::load(file.path(), &Placement::cpu()).unwrap_err().to_string();
+    assert!(error.contains(&format!("rope_freqs.weight has the shape [{}], expected [{pairs}]", pairs - 1)), "{error}");
+}
+
+#[test]
 fn user_defined_tokens_are_text_and_special_ones_are_not() {
     let file = tempfile::Builder::new().suffix(".gguf").tempfile().unwrap();
     let config = std::fs::read_to_string(fixture("llama-plain").join("config.json")).unwrap();
