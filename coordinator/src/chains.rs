@@ -49,7 +49,7 @@ pub struct Chains {
 }
 
 impl Chains {
-    /// Reads those of one sweep. Who reads several lists the store once, and takes them from among that: [`Chains::among`].
+    /// Reads those of one sweep. To read several sweeps, list the store once and use [`Chains::among`].
     ///
     /// # Errors
     /// The store can't be read.

@@ -286,21 +286,17 @@ pub async fn accept(store: &Store, sweep: Sweep) -> Result<Sweep, Failure> {
         // for its units are under way.
         Created::Lost { .. } => {
             let id = sweep.id.clone();
-            revise(store, &id, sweep).await
+            extend(store, &id, sweep).await
         }
     }
 }
 
-/// Extends a sweep by what another spec asks beyond it. Nothing that is planned already changes.
+/// Extends a sweep by what another spec asks beyond it: adds a revision, unless there is nothing new in it. Nothing that is planned
+/// already changes.
 ///
 /// # Errors
 /// The sweep was cancelled; the other spec changes what it may not, or is over other rows; or the store can't be written.
 pub async fn extend(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure> {
-    revise(store, id, by).await
-}
-
-/// Adds a revision to a sweep, unless there is nothing new in it.
-async fn revise(store: &Store, id: &str, by: Sweep) -> Result<Sweep, Failure> {
     loop {
         let foreseen = foresee(store, id, &by).await?;
         let new = foreseen.accepted.nonce == by.accepted.nonce;

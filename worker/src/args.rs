@@ -218,7 +218,7 @@ fn work(settings: Settings, executor: Box<dyn Executor>, fits: Option<Box<dyn Ex
     Ok(ended)
 }
 
-/// Resolves at the first SIGTERM or ctrl-c. Who presses ctrl-c a second time has the process end at once; a further SIGTERM changes
+/// Resolves at the first SIGTERM or ctrl-c. A second ctrl-c ends the process at once; a further SIGTERM changes
 /// nothing, for whoever ends a whole group of processes sends one to each, and a script among them passes its own on.
 async fn stop_signal() {
     let mut signals = Signals::new();

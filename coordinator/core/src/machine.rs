@@ -68,10 +68,10 @@ pub struct Opening {
     /// Its work.
     pub plan: Plan,
     /// This coordinator's epoch; its [`Record::Epoch`](limbic_proto::journal::Record::Epoch) stands in the journal already.
-    /// 0 for who doesn't lead the sweep and only looks at it.
+    /// 0 where the sweep is only looked at, not led.
     pub epoch: u64,
-    /// The highest link of the chains of commits that stand in the store: of the plan's units and of the halves of such as
-    /// were split, or of more. Which were split and which were released is said before, by [`Event::Divided`] and
+    /// The highest link of the chains of commits that stand in the store: of the plan's units and of the halves of
+    /// those that were split; other units may be among them. Which were split and which were released is said before, by [`Event::Divided`] and
     /// [`Event::ActivationsReleased`].
     pub committed: BTreeMap<UnitKey, u32>,
     /// What its journal says.
@@ -334,7 +334,7 @@ impl Machine {
         }
     }
 
-    /// Forgets workers that were silent for as long as a lease lasts. Of one that drained nothing else was expected.
+    /// Forgets workers that were silent for as long as a lease lasts. Of one that was draining that was expected, and nothing is said.
     fn forget_silent(&mut self) {
         let silent = |worker: &Worker| worker.seen + self.settings.lease_ttl <= self.now;
         let gone: Vec<WorkerId> = self.workers.iter().filter(|(_, worker)| silent(worker)).map(|(id, _)| id.clone()).collect();

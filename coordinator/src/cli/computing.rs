@@ -316,8 +316,8 @@ async fn void(store: &Store, sweep: &Sweep, all: &[Corrupt]) -> Result<(), Failu
     Ok(())
 }
 
-/// Where a sweep stands that is committed as a whole; none where a result is to be voided yet, as the journal says, because who wanted
-/// that was killed. Activations that are still to be released (the policy is new, or the
+/// Where a sweep stands that is committed as a whole; none if the journal holds a void that was never carried out, for its coordinator
+/// was killed. Activations that are still to be released (the policy is new, or the
 /// last run was killed before it came to that) are released first; only for that the sweep is led, and where a coordinator leads it
 /// that is its task.
 async fn release(store: &Store, sweep: &Sweep) -> Result<Option<Status>, Failure> {

@@ -84,7 +84,7 @@ impl RemoteArgs {
         Ok(led.filter(|(_, here)| *here).map(|(theirs, _)| theirs))
     }
 
-    /// The same in whichever store, and whether it is this one.
+    /// As `leads`, of a sweep in any store; and whether that is this store.
     async fn led(&self, store: &Store, sweep: &Sweep) -> Result<Option<(Status, bool)>, Failure> {
         // What is no address is never answered.
         self.endpoint()?;

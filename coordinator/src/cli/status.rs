@@ -137,8 +137,8 @@ pub fn verdict(status: &Status, then: &str) -> Result<(), Failure> {
     Err(Failure::user(format_args!("{}: {}{others}\n{then}", first.title, first.error)))
 }
 
-/// Where a sweep stands, in a word. That one runs only its coordinator knows; and a sweep of which units failed for good is at its
-/// end, but not complete.
+/// Where a sweep stands, in a word. Only a coordinator knows that a sweep runs. One with units that failed for good has ended, but is
+/// not complete.
 pub(super) fn state(status: &Status) -> &'static str {
     match status.state {
         SweepState::Running if !status.led => "unfinished",

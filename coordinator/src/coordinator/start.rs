@@ -12,8 +12,8 @@ use crate::sweep::Sweep;
 
 impl Handle {
     /// Takes the lead of accepted sweeps, and says that these are all ([`Handle::all_open`]). What is damaged in one sweep
-    /// doesn't keep the others from going on: it is warned about, and the last such failure comes back. Of such nobody knows
-    /// what it needs of others' activations, so that with one of them nothing is released.
+    /// doesn't keep the others from going on: it is warned about, and the last such failure comes back. Nobody
+    /// knows which activations a damaged sweep needs, so nothing is released while there is one.
     ///
     /// The store is listed once for all of them, and only when every one is led: what another coordinator decides later
     /// doesn't come to pass, and what it decided before stands in the journals.

@@ -375,8 +375,8 @@ impl Task {
         self.machine.sweeps().next().is_some() && self.machine.finished()
     }
 
-    /// Hands a grant to its worker. A unit that turned out to be committed is none, nor is one of which the store says nothing;
-    /// the worker waits on.
+    /// Hands a grant to its worker. Nothing is granted if the unit turns out to be committed, or if the store doesn't answer: the
+    /// worker keeps waiting.
     fn deliver(&mut self, offer: Offer) {
         let Offer { worker, sweep, unit, attempt, grant, found } = offer;
         let generation = grant.generation;

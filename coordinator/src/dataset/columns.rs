@@ -222,7 +222,7 @@ impl Columns {
         names
     }
 
-    /// Makes an utterance of one row, whose cells `cell` hands out by column; none of one that is left out because it has no text.
+    /// Makes an utterance of one row, whose cells `cell` hands out by column; none if it is left out for lack of a text.
     pub(super) fn utterance(
         &self,
         file: &str,

@@ -99,7 +99,7 @@ impl Request {
     }
 
     /// The batches in which an extraction begins with these prompts, each the indices of its rows, as far as the memory holds
-    /// them. While replies are decoded, rows of the next batch take the places of such as end early.
+    /// them. While replies are decoded, rows of the next batch take the places of those that end early.
     pub fn batches(&self, prompts: &[Prompt]) -> Vec<Vec<usize>> {
         let (shared, reply) = (self.shared(prompts), self.reply_tokens());
         let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.ids.len() - shared + reply).collect();

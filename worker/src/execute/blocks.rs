@@ -87,7 +87,7 @@ impl From<ExtractError> for Stopped {
 }
 
 /// Extracts all prompts, block by block. With moments to gather, train rows go into these, and the states are those of the
-/// other rows of the unit alone, zeros for a row without a prompt. Errors name prompts by their index among all of them.
+/// other rows of the unit alone, zeros for a row without a prompt. Errors hold indices into `prompts`.
 pub(super) fn extract(
     model: &dyn Loaded,
     prompts: &[Prompt],

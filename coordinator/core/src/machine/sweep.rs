@@ -156,7 +156,7 @@ impl Sweep {
         });
     }
 
-    /// Those of the units that had trouble and are not done, or for units that wait for such, the latter; in plan order.
+    /// The given units that had trouble and are not done; of a unit that waits for such ones, these. In plan order.
     pub fn troubled(&self, units: &[UnitKey]) -> Vec<UnitKey> {
         let mut open: Vec<usize> = units.iter().filter_map(|key| self.ranks.get(key).copied()).collect();
         let mut found = BTreeSet::new();

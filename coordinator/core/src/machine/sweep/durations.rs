@@ -32,7 +32,7 @@ impl Durations {
         }
     }
 
-    /// The time that half of them took at most; none of a kind that too few are known of.
+    /// The median; none of a kind that too few are known of.
     pub fn median(&self, kind: UnitKind) -> Option<Duration> {
         self.medians.get(&kind).copied()
     }
