@@ -80,6 +80,7 @@ fn share(cores: usize, workers: usize, number: usize) -> usize {
 
 /// Keeps one worker running.
 async fn keep(crew: Crew, number: usize) -> Result<(), Failure> {
+    let mut last = None;
     for start in 0..RESTARTS {
         let mut child = crew.spawn(number, start).map_err(|e| Failure::again(format_args!("a worker can't be started: {e}")))?;
         // Waiting for a child closes its standard input, which would end it; so that is held apart.
@@ -92,13 +93,15 @@ async fn keep(crew: Crew, number: usize) -> Result<(), Failure> {
             }
             _ => tracing::warn!(number, %status, "a worker ended; starting another"),
         }
+        last = Some(status);
         // Else what it held would wait until its leases run out. On a GPU it was two workers.
         for worker in [name(number, start), name(number, start) + limbic_worker::FITS] {
             crew.handle.event(Event::Gone { worker: WorkerId(worker) }).await.map_err(Failure::again)?;
         }
         tokio::time::sleep(Duration::from_millis(200 * u64::from(start + 1))).await;
     }
-    Err(Failure::again(format_args!("worker {number} crashed {RESTARTS} times: is there enough memory? try --workers 1")))
+    let last = last.map_or_else(String::new, |status| format!(", the last time with {status}"));
+    Err(Failure::again(format_args!("worker {number} crashed {RESTARTS} times{last}: is there enough memory? try --workers 1")))
 }
 
 /// The first argument that makes this program a worker.
