@@ -8,6 +8,7 @@ pub(crate) mod attention;
 pub(crate) mod bf16;
 pub(crate) mod blocks;
 pub(crate) mod dense;
+pub(crate) mod flash;
 pub(crate) mod gate;
 pub(crate) mod heads;
 pub(crate) mod lanes;

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use limbic_proto::architecture::Architecture;
 
 use crate::kernel::blocks::Blocks;
+use crate::kernel::flash::Calls;
 use crate::kernel::heads::Turns;
 
 /// One sequence inside a pass.
@@ -40,6 +41,8 @@ pub(crate) struct Pass {
     pub sequences: Vec<Sequence>,
     /// Masks for attention that is composed of tensor operations.
     pub blocks: Blocks,
+    /// Lists of keys for FlashAttention.
+    pub calls: Calls,
     /// Rotations to the positions, likewise.
     pub turns: Turns,
 }

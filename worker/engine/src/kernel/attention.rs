@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::heads::Heads;
 use super::lanes::{dispatch, dots, exp, madd};
-use super::{Steps, blocks, in_place, read};
+use super::{Steps, blocks, flash, in_place, read};
 use crate::pass::{Pass, Sequence};
 
 /// Queries handled by one task.
@@ -32,7 +32,10 @@ pub(crate) fn attend(
     window: Option<usize>,
 ) -> Result<Tensor> {
     if steps == Steps::Composed {
-        return blocks::attend(heads, qkv, cached, &pass.sequences, &pass.blocks, window);
+        return match flash::kernel(heads, qkv) {
+            Some(kernel) => flash::attend(heads, qkv, cached, &pass.sequences, &pass.calls, window, kernel),
+            None => blocks::attend(heads, qkv, cached, &pass.sequences, &pass.blocks, window),
+        };
     }
     let (tokens, width) = (qkv.dim(0)?, heads.key_start());
     let mut out = vec![0f32; tokens * width];
@@ -290,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_of_steps_attend_alike_however_long_sequences_and_prefixes_are() {
+    fn all_kinds_of_steps_attend_alike_however_long_sequences_and_prefixes_are() {
         let heads = Heads { queries: 4, keys: 2, width: 8 };
         let cached = numbers(3000, 2 * heads.key_width());
         for window in [None, Some(100)] {
@@ -313,10 +316,13 @@ mod tests {
             pass.branch(&[0; 6], vec![], vec![first..first + 2, second..second + 1]);
             let qkv = numbers(pass.tokens.len(), heads.row());
             let found = |steps| attend(steps, heads, &qkv, Some(&cached), &pass, window).unwrap().to_vec2::<f32>().unwrap();
-            let (fused, composed) = (found(Steps::Fused), found(Steps::Composed));
-            for (token, (a, b)) in fused.iter().zip(&composed).enumerate() {
-                let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-                assert!(apart < 1e-5, "token {token} with window {window:?}: {apart}");
+            let fused = found(Steps::Fused);
+            let flash = flash::attend(heads, &qkv, Some(&cached), &pass.sequences, &pass.calls, window, flash::tests::plain);
+            for (kind, other) in [("composed", found(Steps::Composed)), ("flash", flash.unwrap().to_vec2().unwrap())] {
+                for (token, (a, b)) in fused.iter().zip(&other).enumerate() {
+                    let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(apart < 1e-5, "{kind}: token {token} with window {window:?}: {apart}");
+                }
             }
         }
     }

@@ -104,7 +104,7 @@ impl Blocks {
     }
 }
 
-fn held(ranges: &[Range<usize>]) -> usize {
+pub(super) fn held(ranges: &[Range<usize>]) -> usize {
     ranges.iter().map(ExactSizeIterator::len).sum()
 }
 
@@ -217,7 +217,7 @@ impl Block {
 }
 
 /// The cache rows that any of the sequences sees.
-fn seen(sequences: &[Sequence]) -> Vec<Range<usize>> {
+pub(super) fn seen(sequences: &[Sequence]) -> Vec<Range<usize>> {
     let mut cached = Vec::new();
     sequences.iter().flat_map(|s| &s.prefix).for_each(|rows| cover(&mut cached, rows));
     cached
@@ -229,7 +229,7 @@ fn new_tokens(sequence: &Sequence, len: usize) -> Vec<Range<usize>> {
 }
 
 /// Where the keys of a sequence's first `len` new tokens, in its own order, lie among a block's: the cached ones, then the pass's own.
-fn columns(sequence: &Sequence, len: usize, cached: &[Range<usize>], own: &[Range<usize>]) -> Vec<usize> {
+pub(super) fn columns(sequence: &Sequence, len: usize, cached: &[Range<usize>], own: &[Range<usize>]) -> Vec<usize> {
     let prefix = sequence.prefix.iter().filter(|rows| !rows.is_empty());
     let prefix = prefix.map(|rows| (column(cached, rows.start), rows.len())).map(|(at, len)| at..at + len);
     let new = new_tokens(sequence, len).into_iter().map(|tokens| (held(cached) + column(own, tokens.start), tokens.len()));
