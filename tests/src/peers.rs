@@ -6,6 +6,7 @@
 mod ceiling;
 mod comparison;
 mod continuation;
+mod device;
 mod extraction;
 mod fitting;
 mod growth;
@@ -41,12 +42,15 @@ pub enum Case {
     Prefix,
     /// Peak memory at a hundred times the rows.
     Memory,
+    /// The last token's state at every layer in bf16 on a device, beside the peer's on the same.
+    Device,
 }
 
 impl Case {
-    /// All of them.
-    pub fn all() -> Vec<Case> {
-        <Case as clap::ValueEnum>::value_variants().to_vec()
+    /// Those that need no device of their own.
+    pub fn on_processor() -> Vec<Case> {
+        let all = <Case as clap::ValueEnum>::value_variants().iter().copied();
+        all.filter(|case| *case != Case::Device).collect()
     }
 }
 
@@ -73,6 +77,12 @@ pub struct Options {
     pub memory_rows: usize,
     /// Rows of a batch of the peer.
     pub peer_batch: usize,
+    /// `cpu` or `cuda:N`, for the case of a device.
+    pub device: String,
+    /// Tokens of a pass of ours on that device.
+    pub device_tokens: usize,
+    /// A config in place of the model's own; the weights are drawn from a seed.
+    pub shape: Option<PathBuf>,
 }
 
 /// Runs all cases that are asked for.
@@ -93,6 +103,7 @@ pub fn run(options: &Options) -> anyhow::Result<Found> {
             Case::Continuation => continuation::continuation(&stage)?,
             Case::Prefix => prefix::prefix(&stage)?,
             Case::Memory => memory::memory(&stage)?,
+            Case::Device => device::device(&stage)?,
         });
     }
     Ok(Found { about: stage.about()?, comparisons })

@@ -24,9 +24,19 @@ struct Args {
     /// So many rounds; each has every contender once.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Only these cases.
+    /// Only these cases; all that need no device of their own without this, or that one where `--device` names it.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "CASE,…")]
     only: Vec<Case>,
+    /// `cpu` or `cuda:N`: where the case `device` runs, ours and the peer.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Tokens of a pass of ours in the case `device`.
+    #[arg(long, default_value_t = 16_384, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    device_tokens: u32,
+    /// A `config.json` in place of the model's own, for the case `device`: of `--model`, a folder, only the tokenizer is taken, and the
+    /// weights are drawn from a seed. `tests/shapes` has some.
+    #[arg(long, value_name = "FILE")]
+    shape: Option<PathBuf>,
     /// About so many rows of the data, evenly spaced within every class of every split.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -61,7 +71,11 @@ fn main() -> ExitCode {
 }
 
 fn compare(args: Args) -> anyhow::Result<()> {
-    let cases = if args.only.is_empty() { Case::all() } else { args.only };
+    let cases = match (args.only.is_empty(), &args.device) {
+        (false, _) => args.only,
+        (true, Some(_)) => vec![Case::Device],
+        (true, None) => Case::on_processor(),
+    };
     let found = run(&Options {
         python: args.python,
         model: args.model,
@@ -73,6 +87,9 @@ fn compare(args: Args) -> anyhow::Result<()> {
         prefix_rows: args.prefix_rows,
         memory_rows: args.memory_rows,
         peer_batch: usize::from(args.peer_batch),
+        device: args.device.unwrap_or_else(|| "cpu".to_owned()),
+        device_tokens: args.device_tokens as usize,
+        shape: args.shape,
     })?;
     match args.json {
         true => println!("{}", serde_json::to_string_pretty(&found)?),

@@ -76,6 +76,33 @@ pub(super) fn bf16_flops_per_second() -> Option<f64> {
     None
 }
 
+/// Floating-point operations per second of square bf16 products on `cuda:N` through the library that our own passes go through; of the
+/// processor, [`bf16_flops_per_second`].
+pub(super) fn device_flops_per_second(device: &str) -> anyhow::Result<Option<f64>> {
+    #[cfg(feature = "cuda")]
+    if let Some(number) = device.strip_prefix("cuda:") {
+        /// Rows and columns: enough to keep every multiprocessor busy.
+        const SIDE: usize = 8192;
+        let device = candle_core::Device::new_cuda(number.parse()?)?;
+        let square = || candle_core::Tensor::randn(0f32, 1.0, (SIDE, SIDE), &device)?.to_dtype(candle_core::DType::BF16);
+        let (a, b) = (square()?, square()?);
+        a.matmul(&b)?;
+        device.synchronize()?;
+        let (began, mut times) = (Instant::now(), 0);
+        while began.elapsed() < TIME {
+            a.matmul(&b)?;
+            times += 1;
+            // Products are queued, and the clock is to tell of those that are done.
+            if times % 8 == 0 {
+                device.synchronize()?;
+            }
+        }
+        device.synchronize()?;
+        return Ok(Some(f64::from(times) * 2.0 * (SIDE as f64).powi(3) / began.elapsed().as_secs_f64()));
+    }
+    Ok(if device == "cpu" { bf16_flops_per_second() } else { None })
+}
+
 /// Rounds between two looks at the clock.
 #[cfg(target_arch = "x86_64")]
 const ROUNDS: u64 = 1 << 20;

@@ -25,7 +25,7 @@ fn ours(stage: &Stage, model: &Model) -> anyhow::Result<f64> {
 
 /// In f32 and bf16, beside the peer in both and the ceilings.
 pub(super) fn extract(stage: &Stage) -> anyhow::Result<Comparison> {
-    let rounded = Model::load(Path::new(&stage.source()), &Placement::cpu_bf16())?;
+    let rounded = stage.load(&Placement::cpu_bf16())?;
     let (tokens, flops) = (stage.tokens() as f64, stage.model.architecture().flops_per_token(0) as f64);
     // What rows begin with alike is run once, so there is less to multiply.
     let ran = stage.states()?.tokens as f64;
@@ -63,7 +63,8 @@ pub(super) fn extract(stage: &Stage) -> anyhow::Result<Comparison> {
         facts.push(("ceiling of bf16, GFLOP/s", json!(ran * flops / ceiling.median() / 1e9)));
         facts.push(("share of the ceiling of bf16, %", json!(100.0 * ceiling.median() / lines[2].median())));
     }
-    let (most, mean) = difference(stage, &interleaved(&stage.extract_with(&rounded, &stage.prompts, &stage.request())?))?;
+    let reference = stage.states()?;
+    let (most, mean) = difference(reference, &interleaved(&stage.extract_with(&rounded, &stage.prompts, &stage.request())?))?;
     facts.push(("distance of our bf16 from our f32, at most", json!(most)));
     facts.push(("distance of our bf16 from our f32, mean", json!(mean)));
     if stage.peer.is_some() {
@@ -72,7 +73,7 @@ pub(super) fn extract(stage: &Stage) -> anyhow::Result<Comparison> {
             ("distance of transformers bf16 from our f32, at most", "distance of transformers bf16 from our f32, mean"),
         ];
         for ((format, _), (at_most, mean_name)) in formats.into_iter().zip(names) {
-            let (most, mean) = difference(stage, &peers_states(&out(format))?)?;
+            let (most, mean) = difference(reference, &peers_states(&out(format))?)?;
             facts.extend([(at_most, json!(most)), (mean_name, json!(mean))]);
         }
     }
@@ -91,21 +92,20 @@ pub(super) fn extract(stage: &Stage) -> anyhow::Result<Comparison> {
 }
 
 /// States in the peer's order, `[rows, layers, d]`.
-fn interleaved(found: &Extraction) -> Vec<f32> {
+pub(super) fn interleaved(found: &Extraction) -> Vec<f32> {
     let rows = found.states[0].values.len() / found.width;
     (0..rows).flat_map(|row| found.states.iter().flat_map(move |s| &s.values[row * found.width..][..found.width])).copied().collect()
 }
 
 /// The peer's states, `[rows, layers, d]`.
-fn peers_states(path: &Path) -> anyhow::Result<Vec<f32>> {
+pub(super) fn peers_states(path: &Path) -> anyhow::Result<Vec<f32>> {
     Ok(std::fs::read(path)?.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
 }
 
 /// How far states, `[rows, layers, d]`, are from ours in f32, over the length of ours: at most and in the mean over all rows and
 /// layers.
-fn difference(stage: &Stage, theirs: &[f32]) -> anyhow::Result<(f64, f64)> {
-    let ours = stage.states()?;
-    let (width, layers, rows) = (ours.width, ours.states.len(), stage.rows.len());
+pub(super) fn difference(ours: &Extraction, theirs: &[f32]) -> anyhow::Result<(f64, f64)> {
+    let (width, layers, rows) = (ours.width, ours.states.len(), ours.states[0].values.len() / ours.width);
     anyhow::ensure!(theirs.len() == rows * layers * width, "there are {} numbers of states", theirs.len());
     let length = |squares: f64| squares.sqrt().max(f64::MIN_POSITIVE);
     let (mut most, mut sum) = (0f64, 0f64);

@@ -16,7 +16,7 @@ import numpy as np
 
 
 class Models:
-    """Causal models by number format; each is loaded once."""
+    """Causal models by number format and device; each is loaded once. A folder without weights gives a model before training."""
 
     def __init__(self, source):
         self.source, self.loaded = source, {}
@@ -27,16 +27,21 @@ class Models:
             return folder, {"gguf_file": file}
         return self.source, {}
 
-    def get(self, dtype):
-        if dtype not in self.loaded:
+    def get(self, dtype, device="cpu"):
+        if (dtype, device) not in self.loaded:
             import torch
-            from transformers import AutoModelForCausalLM
+            from transformers import AutoConfig, AutoModelForCausalLM
 
             source, options = self.names()
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), **options).eval()
+            if options or any(name.endswith((".safetensors", ".bin")) for name in os.listdir(source)):
+                model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), **options)
+            else:
+                with torch.device(device):
+                    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source), dtype=getattr(torch, dtype))
+            model = model.eval().to(device)
             model.generation_config.eos_token_id = None  # every reply has as many tokens as are asked for
-            self.loaded[dtype] = model
-        return self.loaded[dtype]
+            self.loaded[dtype, device] = model
+        return self.loaded[dtype, device]
 
     def tokenizer(self):
         from transformers import AutoTokenizer
@@ -69,13 +74,13 @@ def last_states(decoder, rows, batch):
     """The state of each row's last token at every layer, [rows, layers, width], of one pass a batch."""
     import torch
 
-    found = None
+    found, device = None, decoder.device
     with torch.inference_mode():
         for chosen in batches(rows, batch):
-            ids, mask = padded([rows[row] for row in chosen])
+            ids, mask = (tensor.to(device) for tensor in padded([rows[row] for row in chosen]))
             hidden = decoder(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False).hidden_states
-            at, last = torch.arange(len(chosen)), mask.sum(1) - 1
-            states = torch.stack([layer[at, last] for layer in hidden], 1).float().numpy()
+            at, last = torch.arange(len(chosen), device=device), mask.sum(1) - 1
+            states = torch.stack([layer[at, last] for layer in hidden], 1).float().cpu().numpy()
             if found is None:
                 found = np.zeros((len(rows),) + states.shape[1:], np.float32)
             found[chosen] = states
@@ -83,7 +88,7 @@ def last_states(decoder, rows, batch):
 
 
 def extract(models, ask, rows):
-    decoder = models.get(ask["dtype"]).base_model
+    decoder = models.get(ask["dtype"], ask.get("device", "cpu")).base_model
     began = time.perf_counter()
     found = last_states(decoder, rows, ask["batch"])
     seconds = time.perf_counter() - began
@@ -202,6 +207,7 @@ def versions():
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
 

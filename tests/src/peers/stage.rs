@@ -11,8 +11,8 @@ use limbic_proto::axis::{Layer, ReadOut};
 use limbic_proto::spec::{self, Execution, TooLong};
 use serde_json::{Value, json};
 
-use super::Options;
 use super::peer::Peer;
+use super::{Case, Options};
 
 /// A labelled row.
 #[derive(Debug, Clone)]
@@ -37,6 +37,10 @@ pub(super) struct Stage {
     /// The rows' bare texts.
     pub(super) prompts: Vec<Prompt>,
     pub(super) peer: Option<Peer>,
+    pub(super) device: String,
+    pub(super) device_tokens: usize,
+    /// Whether the weights are drawn from a seed.
+    pub(super) blank: bool,
     source: PathBuf,
     /// Processes that ran or waited to run in the minute before.
     load: f64,
@@ -46,21 +50,28 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn set(options: &Options) -> anyhow::Result<Stage> {
-        let load = load();
+        let load_before = busy();
         let model = options.model.canonicalize().with_context(|| format!("--model {}", options.model.display()))?;
         let rows = read(&options.data, options.limit).with_context(|| format!("--data {}", options.data.display()))?;
         let mut classes: Vec<String> = rows.iter().map(|row| row.label.clone()).collect();
         classes.sort_unstable();
         classes.dedup();
         let folder = tempfile::tempdir()?;
-        let peer = options.python.as_deref().map(|python| Peer::start(python, &model, folder.path())).transpose()?;
-        let source = model;
-        let model = Model::load(&source, &Placement::cpu()).with_context(|| format!("--model {}", source.display()))?;
+        let source = match &options.shape {
+            None => model,
+            Some(shape) => {
+                ensure!(options.cases == [Case::Device], "--shape goes with the case `device` alone: write --only device");
+                shaped(&model, shape, folder.path())?
+            }
+        };
+        let peer = options.python.as_deref().map(|python| Peer::start(python, &source, folder.path())).transpose()?;
+        let blank = options.shape.is_some();
+        let model = load(&source, blank, &Placement::cpu())?;
         let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
         let prompts = prompts(&model, &spec::Prompt::Template(spec::TEXT.to_owned()), &texts, 0)?;
         let (rounds, states) = (options.rounds, OnceCell::new());
-        if load > BUSY {
-            eprintln!("warning: the machine is busy (load {load}): torch's threads wait for one another, so the ratios say little");
+        if load_before > BUSY {
+            eprintln!("warning: the machine is busy (load {load_before}): torch's threads wait for one another, so the ratios say little");
         }
         let Options { continuation_rows, prefix_rows, memory_rows, peer_batch, .. } = *options;
         Ok(Stage {
@@ -74,8 +85,11 @@ impl Stage {
             model,
             prompts,
             peer,
+            device: options.device.clone(),
+            device_tokens: options.device_tokens,
+            blank,
             source,
-            load,
+            load: load_before,
             states,
             folder,
         })
@@ -129,12 +143,17 @@ impl Stage {
         Request { batch_tokens: Some(budget()), ..Request::new(self.layers(), vec![ReadOut::LAST]) }
     }
 
+    /// The model once more, elsewhere or in another number format.
+    pub(super) fn load(&self, placement: &Placement) -> anyhow::Result<Model> {
+        load(&self.source, self.blank, placement)
+    }
+
     /// Our extraction of some prompts.
     pub(super) fn extract(&self, prompts: &[Prompt], request: &Request) -> anyhow::Result<Extraction> {
         self.extract_with(&self.model, prompts, request)
     }
 
-    /// The same in another number format.
+    /// The same by a model that was loaded once more.
     pub(super) fn extract_with(&self, model: &Model, prompts: &[Prompt], request: &Request) -> anyhow::Result<Extraction> {
         Ok(extract(model, prompts, request, &mut |_| ControlFlow::Continue(()))?)
     }
@@ -173,8 +192,30 @@ impl Stage {
 /// A load from which on measurements say little.
 const BUSY: f64 = 0.5;
 
+/// The model, or one of its shape before training.
+fn load(source: &Path, blank: bool, placement: &Placement) -> anyhow::Result<Model> {
+    let loaded = if blank { Model::random(source, SEED, placement) } else { Model::load(source, placement) };
+    loaded.with_context(|| format!("--model {}", source.display()))
+}
+
+/// Of what weights are drawn.
+const SEED: u64 = 1;
+
+/// A folder that has a model's tokenizer beside another config, and no weights.
+fn shaped(model: &Path, config: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+    let name = config.file_stem().with_context(|| format!("--shape {}: is no file", config.display()))?;
+    let out = folder.join(name);
+    std::fs::create_dir(&out)?;
+    let copied = |from: &Path, name: &str| std::fs::copy(from, out.join(name)).map(drop);
+    copied(config, "config.json").with_context(|| format!("--shape {}", config.display()))?;
+    let words = "tokenizer.json";
+    copied(&model.join(words), words)
+        .with_context(|| format!("--model {}: --shape takes its {words}, so it must be a folder that has one", model.display()))?;
+    Ok(out)
+}
+
 /// The system's load over the last minute.
-fn load() -> f64 {
+fn busy() -> f64 {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(f64::NAN)
 }
