@@ -144,6 +144,8 @@ impl StoreArgs {
 
 /// Runs the command line and returns the exit code: 0 done, 2 user error, 75 try again.
 pub fn main() -> ExitCode {
+    // SAFETY: nothing has started a thread yet.
+    unsafe { limbic_proto::environment::forget_empty() };
     // A worker of `limbic run` is this very program under its first argument; its flags are the worker's own.
     #[cfg(feature = "local")]
     if std::env::args().nth(1).as_deref() == Some(crate::local::WORKER) {

@@ -8,6 +8,8 @@ pub mod architecture;
 pub mod axis;
 pub mod card;
 pub mod commit;
+#[cfg(feature = "logs")]
+pub mod environment;
 pub mod gguf;
 pub mod journal;
 pub mod key;

@@ -158,6 +158,8 @@ struct Cli {
 
 /// [`main`] with the arguments of this process's command line.
 pub fn cli() -> ExitCode {
+    // SAFETY: nothing has started a thread yet.
+    unsafe { limbic_proto::environment::forget_empty() };
     main(Cli::parse().args)
 }
 

@@ -73,8 +73,7 @@ impl RemoteArgs {
 
     /// The coordinator that commands turn to where none is named.
     pub(super) fn usual() -> RemoteArgs {
-        let named = std::env::var("LIMBIC_COORDINATOR").ok().filter(|url| !url.is_empty());
-        RemoteArgs { coordinator: named.unwrap_or_else(|| USUAL.to_owned()) }
+        RemoteArgs { coordinator: std::env::var("LIMBIC_COORDINATOR").unwrap_or_else(|_| USUAL.to_owned()) }
     }
 
     /// Where the sweep stands by this coordinator, if that leads it in this very store. One that doesn't answer leads nothing that this

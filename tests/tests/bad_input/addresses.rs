@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use insta::assert_snapshot;
 
-use crate::{WORKER, command, limbic, port, said, sandbox};
+use crate::{LIMBIC, WORKER, command, limbic, port, said, sandbox};
 
 #[test]
 fn a_port_that_is_taken() {
@@ -75,6 +75,47 @@ fn an_address_of_a_coordinator_that_is_none() {
         let expected = format!("--coordinator {address}: doesn't begin with http://: write http://HOST:PORT");
         assert!(said.code == Some(2) && said.stderr.contains(&expected), "{said:?}");
     }
+}
+
+#[test]
+fn a_variable_that_is_empty_is_as_good_as_none() {
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    let with = |program: &str, args: &[&str], value: &str| {
+        let mut command = command(&sandbox, program, args);
+        for name in [
+            "LIMBIC_COORDINATOR",
+            "LIMBIC_DEVICE",
+            "LIMBIC_STORE",
+            "LIMBIC_TAKES",
+            "LIMBIC_THREADS",
+            "LIMBIC_PATIENCE",
+            "LIMBIC_LOG_FORMAT",
+        ] {
+            command.env(name, value);
+        }
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let nowhere = format!("http://127.0.0.1:{}", port());
+    let (code, said) = with(WORKER, &["--coordinator", &nowhere, "--patience", "1"], "");
+    assert!(code == Some(75) && said.contains("can't be reached for 1 s"), "{said}");
+    let (code, said) = with(LIMBIC, &["plan", "small.yaml"], "");
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = with(LIMBIC, &["run", "small.yaml"], "none");
+    assert!(code == Some(2) && said.contains("invalid value 'none'"), "{said}");
+}
+
+#[test]
+fn a_device_that_a_variable_names() {
+    let sandbox = sandbox();
+    sandbox.small(&[]);
+    let mut run = command(&sandbox, LIMBIC, &["run", "small.yaml", "--store", "store"]);
+    run.env("LIMBIC_DEVICE", "gpu");
+    assert_snapshot!(said(&sandbox, run), @r#"
+    exit 2
+    error: --device gpu: write cpu, or cuda:N such as cuda:0
+    "#);
 }
 
 #[test]

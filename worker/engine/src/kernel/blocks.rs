@@ -104,7 +104,7 @@ impl Blocks {
     }
 }
 
-pub(super) fn held(ranges: &[Range<usize>]) -> usize {
+fn held(ranges: &[Range<usize>]) -> usize {
     ranges.iter().map(ExactSizeIterator::len).sum()
 }
 

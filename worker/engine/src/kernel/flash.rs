@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor};
 
-use super::blocks::{columns, held, seen};
+use super::blocks::{columns, seen};
 use super::heads::Heads;
 use crate::pass::Sequence;
 
@@ -22,6 +22,7 @@ const WIDEST: usize = 256;
 
 /// Queries and keys of several sequences, one sequence after another, and where each begins.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "flash-attn"), allow(dead_code, reason = "the kernel alone reads them"))]
 pub(super) struct Lists {
     /// Where a sequence's queries begin, and where the last one's end, u32 `[sequences + 1]`.
     pub queries: Tensor,
