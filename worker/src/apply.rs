@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::execute::placements;
 use crate::settings::SettingsError;
+use crate::tensors::numbers;
 
 /// What to read with which probe.
 #[derive(Debug, Clone, clap::Args)]
@@ -245,7 +246,7 @@ fn read_probe(path: &std::path::Path) -> Result<(ProbeCard, Fitted), ApplyError>
     let file = SafeTensors::deserialize(&bytes).map_err(|e| no(e.to_string()))?;
     let mut tensors = Vec::new();
     for (name, view) in file.iter().filter(|(_, view)| view.dtype() == Dtype::F32) {
-        let data = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes"))).collect();
+        let data = numbers(view.data(), f32::from_le_bytes).collect();
         tensors.push(NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), data });
     }
     let kind = ProbeKind::named(&card.probe).ok_or_else(|| no(format!("`{}` is no probe on states", card.probe)))?;

@@ -56,6 +56,11 @@ impl<T: bytemuck::NoUninit> AsRef<[u8]> for Numbers<T> {
     }
 }
 
+/// The numbers of a tensor's bytes.
+pub(crate) fn numbers<const WIDTH: usize, T>(bytes: &[u8], number: impl Fn([u8; WIDTH]) -> T) -> impl Iterator<Item = T> {
+    bytes.as_chunks::<WIDTH>().0.iter().map(move |bytes| number(*bytes))
+}
+
 #[cfg(target_endian = "big")]
 compile_error!("artifacts are little-endian");
 

@@ -11,6 +11,7 @@ use limbic_store::{Store, StoreError};
 
 use super::header::{Header, PREFIX};
 use super::{InputError, Inputs, Source};
+use crate::tensors::numbers;
 
 /// The committed states of some consecutive rows (or the weights of probes). Nothing of them is used that was not verified.
 ///
@@ -39,7 +40,7 @@ impl Matrix {
     /// Appends one row's numbers to `out`.
     pub fn row(&self, row: usize, out: &mut Vec<f32>) {
         let bytes = &self.bytes[4 * self.width * row..][..4 * self.width];
-        out.extend(bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes"))));
+        out.extend(numbers(bytes, f32::from_le_bytes));
     }
 }
 
@@ -145,9 +146,8 @@ impl<'a> Shard<'a> {
     /// # Errors
     /// There is no such tensor, or it can't be read.
     pub(super) async fn read_f64(&self, names: &[String]) -> Result<Vec<Vec<f64>>, InputError> {
-        let number = |b: &[u8]| f64::from_le_bytes(b.try_into().expect("eight bytes"));
         let tensors = self.read(names, "F64", 8).await?.into_iter();
-        Ok(tensors.map(|(_, bytes)| bytes.chunks_exact(8).map(number).collect()).collect())
+        Ok(tensors.map(|(_, bytes)| numbers(&bytes, f64::from_le_bytes).collect()).collect())
     }
 
     /// The shapes and bytes of tensors of a number format of `width` bytes, in the order of their names.
@@ -189,8 +189,8 @@ impl<'a> Shard<'a> {
         let (entry, range) = self.header.find(name, "F32", 4).map_err(|message| malformed(self.of, message))?;
         let bytes = self.fetch(range).await?;
         self.check(name, &bytes)?;
-        let numbers = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes"))).collect();
-        Ok(NamedTensor { name: name[prefix.len()..].to_owned(), shape: entry.shape.clone(), data: numbers })
+        let data = numbers(&bytes, f32::from_le_bytes).collect();
+        Ok(NamedTensor { name: name[prefix.len()..].to_owned(), shape: entry.shape.clone(), data })
     }
 
     /// Reads I64 tensors, in the order of their names. They are kept in memory: the next layer asks for the lengths of the
@@ -212,7 +212,7 @@ impl<'a> Shard<'a> {
                     bytes
                 }
             };
-            all.push(bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes"))).collect());
+            all.push(numbers(&bytes, i64::from_le_bytes).collect());
         }
         Ok(all)
     }

@@ -5,7 +5,7 @@ use limbic_store::Content;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
-use crate::tensors::{TensorFile, TensorFileError, sealed, unsealed};
+use crate::tensors::{TensorFile, TensorFileError, numbers, sealed, unsealed};
 
 /// The bytes to be kept.
 pub(super) fn content(found: &Extraction) -> Result<Content, TensorFileError> {
@@ -14,34 +14,33 @@ pub(super) fn content(found: &Extraction) -> Result<Content, TensorFileError> {
         let shape = vec![states.values.len() / found.width.max(1), found.width];
         file.f32(states.read_out.tensor(states.layer), shape, states.values.clone());
     }
-    let mut numbers = |name: &str, numbers: Vec<i64>| file.i64(name, vec![numbers.len()], numbers);
-    numbers("replies", found.replies.iter().flatten().map(|id| i64::from(*id)).collect());
-    numbers("reply_lengths", found.replies.iter().map(|reply| reply.len() as i64).collect());
-    numbers("shuffled", found.shuffled.iter().map(|n| *n as i64).collect());
-    numbers("fillers", found.fillers.iter().map(|n| *n as i64).collect());
-    numbers("bad", found.bad.iter().map(|row| *row as i64).collect());
+    let mut put = |name: &str, numbers: Vec<i64>| file.i64(name, vec![numbers.len()], numbers);
+    put("replies", found.replies.iter().flatten().map(|id| i64::from(*id)).collect());
+    put("reply_lengths", found.replies.iter().map(|reply| reply.len() as i64).collect());
+    put("shuffled", found.shuffled.iter().map(|n| *n as i64).collect());
+    put("fillers", found.fillers.iter().map(|n| *n as i64).collect());
+    put("bad", found.bad.iter().map(|row| *row as i64).collect());
     file.content().map(sealed)
 }
 
 /// A block of `rows` rows, if the bytes are what was written and answer the request. It has run no tokens.
 pub(super) fn read(bytes: &[u8], request: &Request, rows: usize, width: usize) -> Option<Extraction> {
     let file = SafeTensors::deserialize(unsealed(bytes)?).ok()?;
-    let numbers = |name: &str| -> Option<Vec<i64>> {
+    let counts = |name: &str| -> Option<Vec<i64>> {
         let tensor = file.tensor(name).ok().filter(|t| t.dtype() == Dtype::I64)?;
-        Some(tensor.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes"))).collect())
+        Some(numbers(tensor.data(), i64::from_le_bytes).collect())
     };
     let mut states = Vec::new();
     for &layer in &request.layers {
         for &read_out in &request.read_outs {
             let tensor = file.tensor(&read_out.tensor(layer)).ok().filter(|t| t.dtype() == Dtype::F32 && t.shape() == [rows, width])?;
-            let values = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes")));
-            states.push(States { layer, read_out, values: values.collect() });
+            states.push(States { layer, read_out, values: numbers(tensor.data(), f32::from_le_bytes).collect() });
         }
     }
-    let (ids, lengths) = (numbers("replies")?, numbers("reply_lengths")?);
+    let (ids, lengths) = (counts("replies")?, counts("reply_lengths")?);
     let mut ids = ids.into_iter().map(|id| u32::try_from(id).ok());
     let replies = lengths.into_iter().map(|n| ids.by_ref().take(usize::try_from(n).ok()?).collect()).collect::<Option<Vec<Vec<u32>>>>()?;
-    let sizes = |name: &str| numbers(name)?.into_iter().map(|n| usize::try_from(n).ok()).collect::<Option<Vec<usize>>>();
+    let sizes = |name: &str| counts(name)?.into_iter().map(|n| usize::try_from(n).ok()).collect::<Option<Vec<usize>>>();
     let (shuffled, fillers, bad) = (sizes("shuffled")?, sizes("fillers")?, sizes("bad")?);
     let fits = [replies.len(), shuffled.len(), fillers.len()] == [rows; 3] && bad.iter().all(|row| *row < rows);
     fits.then_some(Extraction { width, states, replies, shuffled, fillers, bad, ..Extraction::default() })

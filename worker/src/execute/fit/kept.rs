@@ -23,7 +23,7 @@ use super::Study;
 use super::results::Fit;
 use crate::execute::ExecuteError;
 use crate::inputs::{Inputs, Parts};
-use crate::tensors::{TensorFile, TensorFileError, sealed, unsealed};
+use crate::tensors::{TensorFile, TensorFileError, numbers, sealed, unsealed};
 
 /// Bytes that are kept in any case: writing them takes no longer than a request.
 const SMALL: usize = 2 << 20;
@@ -186,7 +186,7 @@ fn read(bytes: &[u8], scheme: Scheme, outputs: usize) -> Option<Vec<(String, Vec
     for (name, tensor) in file.iter().filter(|(_, tensor)| tensor.dtype() == Dtype::F32) {
         let (at, name) = name.split_once('.')?;
         let (what, name) = name.split_once('.').unwrap_or((name, ""));
-        let data = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes"))).collect();
+        let data = numbers(tensor.data(), f32::from_le_bytes).collect();
         let tensor = NamedTensor { name: name.to_owned(), shape: tensor.shape().to_vec(), data };
         tensors.entry((at.parse().ok()?, what.to_owned())).or_default().push(tensor);
     }
@@ -195,8 +195,7 @@ fn read(bytes: &[u8], scheme: Scheme, outputs: usize) -> Option<Vec<(String, Vec
         let at = at.next()?;
         let mut take = |what: &str| tensors.remove(&(at, what.to_owned()));
         let rows = file.tensor(&format!("{at}.rows")).ok()?;
-        let rows = rows.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes")));
-        let rows: Vec<usize> = rows.map(usize::try_from).collect::<Result<_, _>>().ok()?;
+        let rows: Vec<usize> = numbers(rows.data(), i64::from_le_bytes).map(usize::try_from).collect::<Result<_, _>>().ok()?;
         let values = take("predictions")?.pop()?.data;
         if values.len() != rows.len() * outputs {
             return None;

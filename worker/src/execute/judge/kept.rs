@@ -6,7 +6,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
 use super::verdicts::Verdict;
-use crate::tensors::{TensorFile, TensorFileError, sealed, unsealed};
+use crate::tensors::{TensorFile, TensorFileError, numbers, sealed, unsealed};
 
 /// Bytes of a digest.
 const DIGEST: usize = 32;
@@ -30,7 +30,6 @@ pub(super) fn read(bytes: &[u8], labels: usize) -> Option<Vec<(Digest, Verdict)>
         let shape = tensor.shape();
         (shape.get(1).copied() == width && shape.len() == 1 + usize::from(width.is_some())).then(|| (shape[0], tensor.data().to_vec()))
     };
-    let words = |data: &[u8]| data.chunks_exact(8).map(|b| b.try_into().expect("eight bytes")).collect::<Vec<[u8; 8]>>();
     let (n, keys) = tensor("keys", Dtype::U8, Some(DIGEST))?;
     let (of_scores, scores) = tensor("log_likelihood", Dtype::F64, Some(labels))?;
     let (of_prompts, prompts) = tensor("prompt_tokens", Dtype::I64, None)?;
@@ -38,8 +37,8 @@ pub(super) fn read(bytes: &[u8], labels: usize) -> Option<Vec<(Digest, Verdict)>
     if [of_scores, of_prompts, of_cuts] != [n; 3] {
         return None;
     }
-    let scores: Vec<f64> = words(&scores).into_iter().map(f64::from_le_bytes).collect();
-    let [prompts, cuts] = [prompts, cuts].map(|data| words(&data).into_iter().map(i64::from_le_bytes).collect::<Vec<_>>());
+    let scores: Vec<f64> = numbers(&scores, f64::from_le_bytes).collect();
+    let [prompts, cuts] = [prompts, cuts].map(|data| numbers(&data, i64::from_le_bytes).collect::<Vec<_>>());
     if !scores.iter().all(|score| score.is_finite()) || !prompts.iter().all(|n| *n > 0) || !cuts.iter().all(|cut| [0, 1].contains(cut)) {
         return None;
     }
