@@ -49,7 +49,7 @@ async fn lead(store: &Store, units: usize) -> String {
     handle.all_open().await.expect("it has not ended");
     let listener = server::bind(([127, 0, 0, 1], 0).into(), false).await.expect("a port is free");
     let address = format!("http://{}", listener.local_addr().expect("it is bound"));
-    tokio::spawn(server::serve(listener, handle, std::future::pending()));
+    tokio::spawn(server::serve(listener, handle, Box::pin(std::future::pending())));
     address
 }
 

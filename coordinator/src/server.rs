@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures::Stream;
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream};
 use limbic_proto::wire::control_server::ControlServer;
 use limbic_proto::wire::workers_server::WorkersServer;
 use limbic_proto::wire::{DESCRIPTORS, LARGEST_MESSAGE};
@@ -37,15 +38,15 @@ pub async fn bind(address: SocketAddr, insecure: bool) -> Result<TcpListener, Fa
     })
 }
 
-/// Serves until `stop` resolves.
+/// Serves until `stop` resolves. Boxed, as [`crate::sweep::prepare`] is.
 ///
 /// # Errors
 /// The transport fails.
-pub async fn serve(listener: TcpListener, coordinator: Handle, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+pub fn serve(listener: TcpListener, coordinator: Handle, stop: BoxFuture<'static, ()>) -> BoxFuture<'static, Result<(), Failure>> {
     // The server's own TCP settings count for nothing where the listener is given. Without `nodelay` an answer may wait for
     // the other side's delayed acknowledgement, about 40 ms.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
-    serve_on(incoming, coordinator, stop).await
+    serve_on(incoming, coordinator, stop).boxed()
 }
 
 /// Serves on any connections until `stop` resolves: real ones, or those of a simulated network.

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use limbic_core::plan::{ModelFacts, Plan, PlanError, Revision, plan, plan_revisions, room};
 use limbic_proto::key::Digest;
 use limbic_proto::rows::{Rows, Split};
@@ -169,9 +171,15 @@ pub fn read_spec(file: &Path) -> Result<Spec, Failure> {
 
 /// Ingests, describes, resolves and plans, without writing anything.
 ///
+/// It is boxed so that it is compiled here, with all readers of files, and not in every program that calls it.
+///
 /// # Errors
 /// Whatever is wrong with dataset, models or what the spec asks of them.
-pub async fn prepare(mut spec: Spec) -> Result<Sweep, Failure> {
+pub fn prepare(spec: Spec) -> BoxFuture<'static, Result<Sweep, Failure>> {
+    prepared(spec).boxed()
+}
+
+async fn prepared(mut spec: Spec) -> Result<Sweep, Failure> {
     let ingested = ingested(&spec).await?;
     let mut resolved = resolve::all(&mut spec, &ingested.examples).await?;
     resolved.extend(resolve::shown(&spec, &ingested.rows));

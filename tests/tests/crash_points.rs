@@ -209,7 +209,7 @@ async fn lead(store: Store, spec: Spec, address: SocketAddr) {
         }
     };
     tokio::select! {
-        served = server::serve(listener, handle, std::future::pending()) => served.unwrap(),
+        served = server::serve(listener, handle, Box::pin(std::future::pending())) => served.unwrap(),
         failure = superseded => panic!("nobody else leads: {failure:?}"),
     }
 }

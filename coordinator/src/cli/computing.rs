@@ -288,7 +288,7 @@ impl Running {
         let (handle, superseded) = start(store.clone(), Options { machine, dismiss_workers: false });
         handle.open(sweep.clone()).await?;
         handle.all_open().await.map_err(Failure::again)?;
-        let served = tokio::spawn(server::serve(listener, handle.clone(), std::future::pending()));
+        let served = tokio::spawn(server::serve(listener, handle.clone(), Box::pin(std::future::pending())));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let crew = Crew {
             handle: handle.clone(),

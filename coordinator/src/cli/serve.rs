@@ -79,7 +79,7 @@ pub async fn coordinator(args: CoordinatorArgs) -> Result<(), Failure> {
         }
         tell(Level::INFO, &format_args!("limbic coordinator on http://{address}, store {}, {}", store.url(), counted(sweeps, "sweep")));
         let (stop, stopped) = oneshot::channel::<()>();
-        let mut serving = std::pin::pin!(server::serve(listener, handle.clone(), async { drop(stopped.await) }));
+        let mut serving = server::serve(listener, handle.clone(), Box::pin(async { drop(stopped.await) }));
         tokio::select! {
             served = &mut serving => return served,
             () = complete(&handle), if args.exit_when_complete => {}

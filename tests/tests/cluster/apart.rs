@@ -77,7 +77,7 @@ impl World {
             ..Settings::new(&format!("http://{}", listener.local_addr().unwrap()))
         };
         let handle = coordinator.clone();
-        tokio::spawn(async move { server::serve(listener, handle, std::future::pending()).await });
+        tokio::spawn(async move { server::serve(listener, handle, Box::pin(std::future::pending())).await });
         let (passes, fits) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let kinds: [Arc<Mutex<BTreeSet<UnitKind>>>; 2] = Default::default();
         let meeting = |own: &Arc<AtomicBool>, other: &Arc<AtomicBool>, kinds: &Arc<Mutex<BTreeSet<UnitKind>>>, broken| {
