@@ -99,7 +99,7 @@ impl World {
             let settings = Settings { id, timing, ..Settings::new(&format!("http://{}", self.address)) };
             let components =
                 Components { executor: Box::new(StandIn::new(Duration::from_millis(1))), fits: None, store: Some(store), simulated: None };
-            process.runtime().spawn(async move { limbic_worker::run(settings, components, std::future::pending()).await });
+            process.runtime().spawn(async move { limbic_worker::run(settings, components, Box::pin(std::future::pending())).await });
         }
         self.processes.insert(name.to_owned(), process);
     }

@@ -209,7 +209,7 @@ fn exit(format: LogFormat, process: impl FnOnce() -> Result<ExitKind, ProcessErr
 fn work(settings: Settings, executor: Box<dyn Executor>, fits: Option<Box<dyn Executor>>) -> Result<ExitKind, ProcessError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(ProcessError::Runtime)?;
     let components = Components { executor, fits, store: None, simulated: None };
-    let result = runtime.block_on(run(settings, components, stop_signal()));
+    let result = runtime.block_on(run(settings, components, Box::pin(stop_signal())));
     // A unit that was given back may still be computing; nobody waits for it.
     runtime.shutdown_background();
     let ended = result?;

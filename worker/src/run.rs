@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use limbic_proto::takes::Takes;
 use limbic_proto::unit::Unit;
 use limbic_store::Store;
@@ -85,13 +87,19 @@ pub const FITS: &str = "-fits";
 /// Where fits are computed apart, this is two workers for the coordinator: one that takes passes, and on the processor one
 /// that takes fits, whose name has `-fits` behind it. When one of them ends, the other leaves, too.
 ///
+/// It is boxed so that it is compiled here and not in every program that calls it.
+///
 /// # Errors
 /// See [`WorkerError::exit_code`].
-pub async fn run(
+pub fn run(
     settings: Settings,
     components: Components,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<ExitKind, WorkerError> {
+    shutdown: BoxFuture<'static, ()>,
+) -> BoxFuture<'static, Result<ExitKind, WorkerError>> {
+    worked(settings, components, shutdown).boxed()
+}
+
+async fn worked(settings: Settings, components: Components, shutdown: BoxFuture<'static, ()>) -> Result<ExitKind, WorkerError> {
     let Components { executor, fits, store, simulated } = components;
     let (device, channel) = match simulated {
         Some(Simulated { channel, time }) => (Device::simulated(executor, time), channel),

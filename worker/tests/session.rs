@@ -103,7 +103,7 @@ fn start_on(store: Option<Store>, settings: Settings, executor: FakeExecutor) ->
         }
     };
     let components = Components { executor: Box::new(executor), fits: None, store, simulated: None };
-    (tokio::spawn(run(settings, components, shutdown)), stop)
+    (tokio::spawn(run(settings, components, Box::pin(shutdown))), stop)
 }
 
 fn committed(outcome: &Outcome) -> Option<bool> {

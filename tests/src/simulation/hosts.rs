@@ -121,7 +121,7 @@ pub(super) async fn worker(world: Arc<World>, number: usize) -> Program {
         store: Some(store),
         simulated: Some(Simulated { channel, time: Box::new(time) }),
     };
-    let ended = limbic_worker::run(settings, components, async move { drained.notified().await }).await;
+    let ended = limbic_worker::run(settings, components, Box::pin(async move { drained.notified().await })).await;
     world.end(
         &name,
         &match &ended {

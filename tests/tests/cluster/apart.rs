@@ -87,7 +87,7 @@ impl World {
         let executor = meeting(&passes, &fits, &kinds[0], broken);
         let components =
             Components { executor, fits: Some(meeting(&fits, &passes, &kinds[1], false)), store: Some(store), simulated: None };
-        let worker = tokio::spawn(limbic_worker::run(settings, components, std::future::pending()));
+        let worker = tokio::spawn(limbic_worker::run(settings, components, Box::pin(std::future::pending())));
         World { coordinator, sweep, kinds, worker }
     }
 

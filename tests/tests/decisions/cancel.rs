@@ -55,7 +55,7 @@ async fn what_runs_stops_with_the_next_heartbeat() {
     let simulated = Simulated { channel, time: Box::new(|_| Duration::from_secs(86_400)) };
     let components =
         Components { executor: Box::new(FakeExecutor::default()), fits: None, store: Some(store.clone()), simulated: Some(simulated) };
-    tokio::spawn(limbic_worker::run(settings, components, std::future::pending()));
+    tokio::spawn(limbic_worker::run(settings, components, Box::pin(std::future::pending())));
 
     while running(&handle, &id).await.is_empty() {
         tokio::time::sleep(Duration::from_secs(1)).await;
