@@ -229,7 +229,8 @@ pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
         answer!(
             "{}",
             serde_json::json!({
-                "sweep": response.sweep, "name": response.name, "size": response.size, "committed": response.committed, "notes": response.notes,
+                "sweep": response.sweep, "name": response.name, "rows": response.rows, "cells": response.cells, "units": response.units,
+                "committed": response.committed, "notes": response.notes,
             })
         );
         return Ok(());

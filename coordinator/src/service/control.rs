@@ -116,10 +116,18 @@ impl Control for ControlService {
         } else {
             (self.standing(&request.accepted).await?, Vec::new())
         };
-        let (sweep, name, size) = (accepted.id.clone(), accepted.name().to_owned(), accepted.in_words());
+        let mut response = SubmitResponse {
+            sweep: accepted.id.clone(),
+            name: accepted.name().to_owned(),
+            size: accepted.in_words(),
+            rows: accepted.rows.rows.len() as u64,
+            cells: accepted.plan.estimate.cells,
+            units: accepted.plan.units.len() as u64,
+            notes,
+            ..Default::default()
+        };
         self.coordinator.open(accepted).await.map_err(refused)?;
-        let committed = self.coordinator.status(&sweep).await?.map_or(0, |status| status.units.committed);
-        let mut response = SubmitResponse { sweep, name, size, committed, notes };
+        response.committed = self.coordinator.status(&response.sweep).await?.map_or(0, |status| status.units.committed);
         // Who submits a sweep again that could not be completed wants it to be tried again.
         match self.coordinator.retry_quarantined(&response.sweep).await? {
             0 => {}
