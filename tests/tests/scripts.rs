@@ -1,9 +1,36 @@
 //! What `docs/scripts.md` says of each command's JSON is what the command prints.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 
-use limbic_tests::Sandbox;
+use limbic_tests::{Running, Sandbox};
 use serde_json::Value;
+
+const LIMBIC: &str = env!("CARGO_BIN_EXE_limbic-under-test");
+
+fn sandbox() -> Sandbox {
+    Sandbox::new(LIMBIC, env!("CARGO_BIN_EXE_limbic-worker-under-test"))
+}
+
+/// A coordinator that was given the small sweep, and its address.
+fn led(sandbox: &Sandbox, flags: &[&str]) -> (Running, String) {
+    sandbox.small(&[]);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (listen, url) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}"));
+    let coordinator = sandbox.spawn(&[&["coordinator", "--store", "store", "--listen", &listen], flags].concat());
+    sandbox.until("the coordinator answers", || sandbox.limbic(&["list", "--coordinator", &url]).code == Some(0));
+    (coordinator, url)
+}
+
+/// `limbic watch --json`, whose lines are read as they come.
+fn watch(sandbox: &Sandbox, url: &str) -> (Child, impl Iterator<Item = Value>) {
+    let mut watch = Command::new(LIMBIC);
+    watch.args(["watch", "small", "--coordinator", url, "--json"]).current_dir(sandbox.path("")).stdout(Stdio::piped());
+    let mut watch = watch.spawn().unwrap();
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    (watch, lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()))
+}
 
 /// The keys of each section, and whether they may be missing.
 fn documented() -> BTreeMap<String, BTreeMap<String, bool>> {
@@ -63,7 +90,7 @@ fn compare(section: &str, printed: &Value) {
 
 #[test]
 fn the_json_of_commands_is_as_it_is_documented() {
-    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_limbic-under-test"), env!("CARGO_BIN_EXE_limbic-worker-under-test"));
+    let sandbox = sandbox();
     sandbox.small(&[]);
     let stored = ["--store", "store", "--json"];
     let json = |args: &[&str]| sandbox.json(&[args, &stored].concat());
@@ -87,12 +114,8 @@ fn the_json_of_commands_is_as_it_is_documented() {
 
 #[test]
 fn the_json_of_a_coordinator_is_as_it_is_documented() {
-    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_limbic-under-test"), env!("CARGO_BIN_EXE_limbic-worker-under-test"));
-    sandbox.small(&[]);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (listen, url) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}"));
-    let coordinator = sandbox.spawn(&["coordinator", "--store", "store", "--listen", &listen]);
-    sandbox.until("the coordinator answers", || sandbox.limbic(&["list", "--coordinator", &url]).code == Some(0));
+    let sandbox = sandbox();
+    let (coordinator, url) = led(&sandbox, &[]);
     let json = |args: &[&str]| sandbox.json(&[args, &["--coordinator", &url, "--json"]].concat());
     let submitted = json(&["submit", "small.yaml"]);
     compare("submit", &submitted);
@@ -107,4 +130,24 @@ fn the_json_of_a_coordinator_is_as_it_is_documented() {
     compare("status", &json(&["status", "small"]));
     worker.kill();
     coordinator.kill();
+}
+
+#[test]
+fn a_watch_ends_with_its_reader_and_hears_of_the_end_from_a_coordinator_that_leaves() {
+    let sandbox = sandbox();
+    let (mut coordinator, url) = led(&sandbox, &["--exit-when-complete"]);
+    assert_eq!(sandbox.limbic(&["submit", "small.yaml", "--coordinator", &url]).code, Some(0));
+    // Nothing runs yet, so nothing but its reader can end this one.
+    let (mut first, mut lines) = watch(&sandbox, &url);
+    assert_eq!(lines.next().unwrap()["state"], "running");
+    drop(lines);
+    sandbox.until("the watch without a reader ends", || first.try_wait().unwrap().is_some());
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+
+    let (mut second, lines) = watch(&sandbox, &url);
+    let mut worker = sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1"]);
+    let last = lines.last().unwrap();
+    compare("status", &last);
+    assert_eq!((&last["state"], &last["units"]["total"]), (&"complete".into(), &last["units"]["committed"]));
+    assert_eq!((second.wait().unwrap().code(), coordinator.wait(), worker.wait()), (Some(0), Some(0), Some(0)));
 }
