@@ -1,7 +1,7 @@
 """What a careful user writes without Limbic: transformers for the states, scikit-learn for the probes.
 
 peer.py serve MODEL            answers one line of JSON with another, until its input ends
-peer.py whole MODEL ROWS OUT N the whole study as one script: load, extract in batches of N, fit every layer, write a table
+peer.py whole MODEL ROWS OUT N DTYPE  the whole study as one script: load, extract in batches of N, fit every layer, write a table
 
 MODEL is a folder or a .gguf file. Times are measured here, around the work alone.
 """
@@ -211,13 +211,13 @@ def versions():
     }
 
 
-def whole(source, path, out, batch):
+def whole(source, path, out, batch, dtype):
     from sklearn.metrics import f1_score
 
     with open(path) as file:
         rows = [json.loads(line) for line in file]
     models = Models(source)
-    tokenizer, decoder = models.tokenizer(), models.get("float32").base_model
+    tokenizer, decoder = models.tokenizer(), models.get(dtype).base_model
     states = last_states(decoder, [tokenizer(row["text"])["input_ids"] for row in rows], int(batch))
     labels, splits = np.array([row["label"] for row in rows]), np.array([row["split"] for row in rows])
     train, test = splits == "train", splits == "test"

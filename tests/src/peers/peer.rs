@@ -75,8 +75,8 @@ impl Peer {
         answer["seconds"].as_f64().ok_or_else(|| anyhow!("the peer answered {answer} without seconds"))
     }
 
-    /// Runs the whole study on a file of rows as a process of its own; the seconds from its start to its end.
-    pub(super) fn whole(&self, rows: &Path, out: &Path, batch: usize) -> anyhow::Result<f64> {
+    /// Runs the whole study on a file of rows, the model in that number format, as a process of its own; the seconds from its start to its end.
+    pub(super) fn whole(&self, rows: &Path, out: &Path, batch: usize, dtype: &str) -> anyhow::Result<f64> {
         let said = std::fs::File::create(self.folder.join("whole.log"))?;
         let began = Instant::now();
         let mut command = Command::new(&self.python);
@@ -87,6 +87,7 @@ impl Peer {
             .arg(rows)
             .arg(out)
             .arg(batch.to_string())
+            .arg(dtype)
             .env("HF_HUB_OFFLINE", "1");
         let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).status()?;
         let seconds = began.elapsed().as_secs_f64();

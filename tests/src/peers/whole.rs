@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use limbic_engine::Placement;
 use limbic_proto::axis::Layer;
 use serde_json::{Value, json};
 
@@ -9,28 +10,39 @@ use super::comparison::{Comparison, Contender, alternate};
 use super::program::Program;
 use super::stage::{Row, Stage, cores};
 
-/// Both as processes, from their start to their end.
+/// Both as processes, from their start to their end; in f32, and in bf16 where the processor has instructions for it.
 pub(super) fn whole(stage: &Stage) -> anyhow::Result<Comparison> {
     let rows = write_rows(stage, "rows.jsonl", &stage.rows)?;
-    let sweep = Sweep::write(stage, "whole", &rows, &stage.layers(), json!({}))?;
-    let ours = || {
-        let ran = Program::limbic(&stage.path(""), &sweep.args(&[]))?.run()?;
-        sweep.remove()?;
-        Ok(ran.seconds)
-    };
-    let mut contenders = vec![Contender::new("limbic run", ours)];
-    if let Some(peer) = &stage.peer {
-        contenders.push(Contender::new("the peer's script", || peer.whole(&rows, &stage.path("whole.csv"), stage.peer_batch)));
+    let mut contenders = Vec::new();
+    let mut formats = vec![("f32", "float32")];
+    formats.extend(Placement::cpu_bf16().swift().then_some(("bf16", "bfloat16")));
+    for &(format, theirs) in &formats {
+        let models = json!([{"source": stage.source(), "dtype": format}]);
+        let sweep = Sweep::write(stage, &format!("whole-{format}"), &rows, &stage.layers(), json!({"models": models}))?;
+        contenders.push(Contender::new(format!("limbic run, {format}"), move || {
+            let ran = Program::limbic(&stage.path(""), &sweep.args(&[]))?.run()?;
+            sweep.remove()?;
+            Ok(ran.seconds)
+        }));
+        if let Some(peer) = &stage.peer {
+            let (rows, out) = (&rows, stage.path("whole.csv"));
+            let run = move || peer.whole(rows, &out, stage.peer_batch, theirs);
+            contenders.push(Contender::new(format!("the peer's script, {format}"), run));
+        }
     }
     let lines = alternate(stage.rounds, contenders)?;
+    // Ours and theirs in one format after another.
+    let names = ["the peer's script in f32 over ours in f32", "the peer's script in bf16 over ours in bf16"];
+    let pairs = lines.chunks_exact(2).filter(|_| stage.peer.is_some());
+    let facts = names.into_iter().zip(pairs).map(|(name, pair)| (name, json!(pair[1].median() / pair[0].median()))).collect();
     let about = format!(
         "From start to end on {} cores: {} rows, states at {} layers, a logistic probe at C = 1 at each, test scores. `limbic run` into an \
-         empty store, with intervals and its report; the peer's script in f32 (load, tokenize, extract, fit, a CSV of accuracies).",
+         empty store, with intervals and its report; the peer's script: load, tokenize, extract, fit (in f32 in any case), a CSV of accuracies.",
         cores(),
         stage.rows.len(),
         stage.layers().len()
     );
-    Ok(Comparison { name: "whole", about, unit: "s", work: None, lines, facts: Vec::new() })
+    Ok(Comparison { name: "whole", about, unit: "s", work: None, lines, facts })
 }
 
 /// Writes rows as a dataset.
