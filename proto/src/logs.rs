@@ -120,11 +120,6 @@ macro_rules! answer {
 /// Whether nobody reads the command's answer any more.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
-/// Whether the command's answer is still read, as far as [`answer()`] has seen.
-pub fn read() -> bool {
-    !UNREAD.load(Ordering::Relaxed)
-}
-
 /// Writes a line of a command's answer to standard output. Where nobody reads it any more (`limbic schema | head -1`) the rest
 /// goes unsaid, and the command ends as it would have. An answer that can't be written otherwise ends the process with code 2.
 pub fn answer(line: Arguments<'_>) {

@@ -107,7 +107,7 @@ fn the_json_of_commands_is_as_it_is_documented() {
     compare("export", &json(&["export", "--out", "exported"]));
     compare("gc", &json(&["gc", "--dry-run"]));
     compare("doctor", &json(&["doctor"]));
-    let shown = sandbox.limbic(&[&["show", "fit"], stored.as_slice()].concat());
+    let shown = sandbox.limbic(&[&["show", "kind=fit"], stored.as_slice()].concat());
     assert_eq!(shown.code, Some(0), "{shown:?}");
     shown.stdout.lines().for_each(|line| compare("show", &serde_json::from_str(line).unwrap()));
 }

@@ -2,7 +2,6 @@
 //! coordinator elsewhere.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use limbic_core::machine::{Action, Event, Settings};
@@ -256,7 +255,7 @@ async fn handed_over(coordinator: &RemoteArgs, sweep: &Sweep) -> Result<Status, 
     coordinator.lead(&sweep.id).await?;
     let bar = SweepBar::new(sweep.name());
     let followed = tokio::select! {
-        status = coordinator.follow(sweep.id.clone(), |status| { bar.show(status); ControlFlow::Continue(()) }) => status,
+        status = coordinator.follow(sweep.id.clone(), |status| bar.show(status)) => status,
         () = stop_signal() => {
             Err(Failure::again("stopped waiting; the coordinator goes on: run the same command to wait again"))
         }

@@ -1,12 +1,10 @@
 //! `limbic submit` and `limbic watch`: what is said to a running coordinator.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use limbic_proto::answer;
-use limbic_proto::logs::read;
 use limbic_proto::spec::secret;
 use limbic_proto::status::{ShownUnit, Status, SweepState};
 use limbic_proto::wire::control_client::ControlClient;
@@ -159,18 +157,14 @@ impl RemoteArgs {
         self.connect().await?.submit(request).await.map_err(said).map(|_| ())
     }
 
-    /// Where a sweep stands, whenever it changes; at last where it stood when it was terminal, when the coordinator went, or when
-    /// `show` said to break.
-    pub(super) async fn follow(&self, sweep: String, mut show: impl FnMut(&Status) -> ControlFlow<()>) -> Result<Status, Failure> {
+    /// Where a sweep stands, whenever it changes; at last where it stood when it was terminal, or when the coordinator went.
+    pub(super) async fn follow(&self, sweep: String, mut show: impl FnMut(&Status)) -> Result<Status, Failure> {
         let mut stream = self.connect().await?.watch(StatusRequest { sweep }).await.map_err(said)?.into_inner();
         let mut last: Option<Status> = None;
         while let Some(message) = stream.message().await.map_err(said)? {
             let status = decode(&message.status)?;
-            let goes_on = show(&status).is_continue();
+            show(&status);
             last = Some(status);
-            if !goes_on {
-                break;
-            }
         }
         last.ok_or_else(|| Failure::again("the coordinator said nothing"))
     }
@@ -249,6 +243,21 @@ pub async fn submit(args: SubmitArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How often it is looked whether standard output is still read.
+const READER: Duration = Duration::from_millis(500);
+
+/// Waits until nobody reads standard output any more, which is a pipe then.
+async fn unread() {
+    loop {
+        tokio::time::sleep(READER).await;
+        let mut out = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+        // SAFETY: it is one descriptor, which outlives the call, and that returns at once.
+        if unsafe { libc::poll(&raw mut out, 1, 0) } == 1 && out.revents & libc::POLLERR != 0 {
+            return;
+        }
+    }
+}
+
 /// Shows a sweep's progress until it is complete.
 pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
     let mut bar: Option<SweepBar> = None;
@@ -258,10 +267,12 @@ pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
         } else {
             bar.get_or_insert_with(|| SweepBar::new(&status.name)).show(status);
         }
-        // `limbic watch --json | head -1` has seen enough.
-        if read() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    let last = args.remote.follow(args.sweep.unwrap_or_default(), show).await?;
+    let last = tokio::select! {
+        last = args.remote.follow(args.sweep.unwrap_or_default(), show) => last?,
+        // `limbic watch --json | head -1` has seen enough, also where nothing more happens.
+        () = unread(), if args.json => return Ok(()),
+    };
     if let Some(bar) = bar {
         bar.finish();
     }
@@ -270,8 +281,6 @@ pub async fn watch(args: WatchArgs) -> Result<(), Failure> {
     }
     if last.state.terminal() {
         verdict(&last, &format!("everything else is computed; mend the cause, then `limbic retry {}`", last.sweep))
-    } else if !read() {
-        Ok(())
     } else {
         Err(Failure::again("the coordinator went away before the sweep was complete: `limbic watch` again"))
     }
