@@ -127,8 +127,8 @@ pub fn worker() -> ExitCode {
 }
 
 /// How many workers this computer takes, the cores shared among them. On the CPU: one per core up to four, as long as half the
-/// memory holds their weights, and no more than the `at_once` long units that can be begun, if that is known, for a worker without one
-/// would leave its cores idle. On a GPU: one, which keeps it busy; each further one would hold the weights once more.
+/// memory holds their weights; where it is known that `at_once` long units can be begun, as many as are soonest done with these. On a
+/// GPU: one, which keeps it busy; each further one would hold the weights once more.
 pub fn default_workers(device: &str, largest_model_bytes: u64, at_once: Option<usize>) -> usize {
     if device != "cpu" {
         return 1;
@@ -139,8 +139,23 @@ pub fn default_workers(device: &str, largest_model_bytes: u64, at_once: Option<u
         known => known,
     };
     let fitting = memory / 2 / largest_model_bytes.max(1);
-    cores.min(4).min(usize::try_from(fitting).unwrap_or(usize::MAX)).min(at_once.unwrap_or(usize::MAX)).max(1)
+    let most = cores.min(4).min(usize::try_from(fitting).unwrap_or(usize::MAX)).max(1);
+    at_once.map_or(most, |units| soonest(cores, most, units))
 }
+
+/// Of up to `most` workers on these cores as many as are soonest done with some units of one length. Of three units on two cores two
+/// workers would do the third with one of them idle, so one worker with both cores is sooner.
+fn soonest(cores: usize, most: usize, units: usize) -> usize {
+    let time = |workers: usize| {
+        // The slowest worker has the fewest.
+        let cores = (cores / workers) as f64;
+        units.div_ceil(workers) as f64 / cores * (1.0 + TOGETHER * cores.log2())
+    };
+    (1..=most.min(cores)).rev().min_by(|a, b| time(*a).total_cmp(&time(*b))).unwrap_or(1)
+}
+
+/// What a unit takes more of all its cores together for each doubling of them: a cautious guess.
+const TOGETHER: f64 = 0.15;
 
 #[cfg(test)]
 mod tests {
@@ -152,7 +167,18 @@ mod tests {
         assert_eq!(default_workers("cpu", u64::MAX, Some(9)), 1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         assert_eq!((default_workers("cpu", 1, Some(9)), default_workers("cpu", 1, None)), (cores.min(4), cores.min(4)));
-        assert_eq!((default_workers("cpu", 1, Some(1)), default_workers("cpu", 1, Some(2))), (1, cores.min(2)));
+        assert_eq!(default_workers("cpu", 1, Some(1)), 1);
+    }
+
+    #[test]
+    fn as_many_workers_as_are_soonest_done() {
+        let of = |cores, most| (1..=9).map(|units| soonest(cores, most, units)).collect::<Vec<_>>();
+        assert_eq!(of(1, 1), [1; 9]);
+        // Three or five units are 2 or 3 rounds of two workers; one worker is done after 1.7 or 2.9 of these.
+        assert_eq!(of(2, 2), [1, 2, 1, 2, 1, 2, 2, 2, 2]);
+        assert_eq!(of(4, 4), [1, 2, 1, 4, 1, 2, 4, 4, 2]);
+        assert_eq!(of(64, 4), [1, 2, 3, 4, 1, 3, 4, 4, 3]);
+        assert_eq!((soonest(2, 2, 101), soonest(2, 1, 2)), (2, 1));
     }
 
     #[test]

@@ -199,7 +199,14 @@ pub struct Progress {
 }
 
 /// Is told the progress after every block of every pass; `Break` cancels.
-pub type OnProgress<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+pub type OnProgress<'a> = &'a mut (dyn FnMut(Progress) -> ControlFlow<()> + Send);
+
+/// Runs something as a task of the thread pool: such a one begins others at once, hundreds in a pass, where any other thread wakes the
+/// pool for each and is woken by it. What it logs stays in the caller's span.
+pub(crate) fn on_pool<R: Send>(run: impl FnOnce() -> R + Send) -> R {
+    let span = tracing::Span::current();
+    rayon::scope(|_| span.in_scope(run))
+}
 
 /// Why an extraction stopped.
 #[derive(Debug, thiserror::Error)]

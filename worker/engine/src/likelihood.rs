@@ -8,9 +8,10 @@ use limbic_proto::spec::BadRows;
 use rayon::prelude::*;
 
 use crate::extraction::{
-    Alike, BATCH_TOKENS, ExtractError, OnProgress, Prefix, Progress, Queue, Tokens, Verdict, families, log_sum_exp, plant, shared, told,
+    Alike, BATCH_TOKENS, ExtractError, OnProgress, Prefix, Progress, Queue, Tokens, Verdict, families, log_sum_exp, on_pool, plant, shared,
+    told,
 };
-use crate::kernel::{Steps, pick};
+use crate::kernel::{Steps, pick, read};
 use crate::model::{Model, Plan};
 use crate::pass::Pass;
 use crate::prompt::Prompt;
@@ -62,6 +63,10 @@ pub fn label_log_likelihoods(
     asked: Labels<'_>,
     on_progress: OnProgress<'_>,
 ) -> Result<Likelihoods, ExtractError> {
+    on_pool(|| scored(model, prompts, asked, on_progress))
+}
+
+fn scored(model: &Model, prompts: &[Prompt], asked: Labels<'_>, on_progress: OnProgress<'_>) -> Result<Likelihoods, ExtractError> {
     let labels = asked.ids;
     check(model, prompts, labels)?;
     let mut budget = asked.batch_tokens.unwrap_or(BATCH_TOKENS).max(1);
@@ -251,10 +256,9 @@ fn log_probabilities(model: &Model, states: &Tensor, tokens: &[u32]) -> Result<V
         let found = asked.broadcast_sub(&most)?.broadcast_sub(&totals)?.flatten_all()?.to_vec1::<f32>()?;
         return Ok(found.into_iter().map(f64::from).collect());
     }
-    let scores = scores.flatten_all()?.to_vec1::<f32>()?;
     let of = |(scores, tokens): (&[f32], &[u32])| {
         let total = log_sum_exp(scores);
         tokens.iter().map(|&token| f64::from(scores[token as usize]) - total).collect::<Vec<f64>>()
     };
-    Ok(scores.par_chunks_exact(vocab).zip(tokens.par_chunks_exact(columns)).flat_map_iter(of).collect())
+    Ok(read(&scores, |scores| scores.par_chunks_exact(vocab).zip(tokens.par_chunks_exact(columns)).flat_map_iter(of).collect())?)
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use limbic_proto::axis::Context;
 use rayon::prelude::*;
 
@@ -13,7 +13,7 @@ use super::room::Room;
 use super::run::Run;
 use super::sampling::likeliest;
 use super::{Continuation, ExtractError, Leaf, Queue, Sampler};
-use crate::kernel::{Steps, pick};
+use crate::kernel::{Steps, pick, read};
 use crate::model::Plan;
 use crate::pass::{Cache, Pass};
 
@@ -186,10 +186,10 @@ impl Stream<'_, '_> {
             let chosen = self.open.iter().zip(likeliest(&scores)?);
             return chosen.map(|(slot, token)| token.ok_or(ExtractError::ScoresNotFinite { row: slot.row })).collect();
         }
-        let vocab = scores.dim(1)?;
-        let scores = scores.flatten_all()?.to_vec1::<f32>()?;
+        let (vocab, open) = (scores.dim(1)?, &mut self.open);
         let next = |(slot, scores): (&mut Slot, &[f32])| slot.sampler.choose(scores).ok_or(ExtractError::ScoresNotFinite { row: slot.row });
-        let chosen: Vec<Result<u32, ExtractError>> = self.open.par_iter_mut().zip(scores.par_chunks_exact(vocab)).map(next).collect();
+        let choose = |scores: &[f32]| open.par_iter_mut().zip(scores.par_chunks_exact(vocab)).map(next).collect();
+        let chosen: Vec<Result<u32, ExtractError>> = read(&scores.to_device(&Device::Cpu)?.contiguous()?, choose)?;
         // Of several errors the first row's is told.
         chosen.into_iter().collect()
     }

@@ -9,7 +9,7 @@ use limbic_proto::axis::Pooling;
 use super::gather::{Sink, Wish, kept, pooled};
 use super::prefix::{Prefix, families, shared};
 use super::reply::stream;
-use super::{Continuation, ExtractError, Extraction, Leaf, OnProgress, Progress, Queue, Request, Tokens, Verdict, plant};
+use super::{Continuation, ExtractError, Extraction, Leaf, OnProgress, Progress, Queue, Request, Tokens, Verdict, on_pool, plant};
 use crate::kernel::Steps;
 use crate::model::{Model, Plan};
 use crate::pass::Pass;
@@ -24,6 +24,10 @@ use crate::prompt::Prompt;
 /// # Errors
 /// [`ExtractError`]; nothing is returned for a cancelled extraction.
 pub fn extract(model: &Model, prompts: &[Prompt], request: &Request, on_progress: OnProgress<'_>) -> Result<Extraction, ExtractError> {
+    on_pool(|| extracted(model, prompts, request, on_progress))
+}
+
+fn extracted(model: &Model, prompts: &[Prompt], request: &Request, on_progress: OnProgress<'_>) -> Result<Extraction, ExtractError> {
     request.check(model, prompts)?;
     let mut run = Run {
         model,

@@ -43,16 +43,20 @@ impl Sampler {
 
 /// The first of the largest scores, as torch's `argmax` on CPU; `None` if one is NaN.
 fn argmax(scores: &[f32]) -> Option<usize> {
-    let mut best = 0;
-    for (i, s) in scores.iter().enumerate() {
-        if s.is_nan() {
-            return None;
-        }
-        if *s > scores[best] {
-            best = i;
+    const LANES: usize = 16;
+    let (whole, rest) = scores.as_chunks::<LANES>();
+    let (mut most, mut nan) = ([f32::NEG_INFINITY; LANES], [false; LANES]);
+    for chunk in whole {
+        for i in 0..LANES {
+            most[i] = if chunk[i] > most[i] { chunk[i] } else { most[i] };
+            nan[i] |= chunk[i].is_nan();
         }
     }
-    (!scores.is_empty()).then_some(best)
+    if nan.contains(&true) || rest.iter().any(|s| s.is_nan()) {
+        return None;
+    }
+    let most = most.iter().chain(rest).fold(f32::NEG_INFINITY, |m, s| if *s > m { *s } else { m });
+    scores.iter().position(|s| *s == most)
 }
 
 /// The likeliest token of every row of scores `[rows, vocab]`, the first one where several are, found where they lie; `None` if one
@@ -89,6 +93,15 @@ mod tests {
     fn greedy_takes_the_first_largest_and_refuses_nan() {
         assert_eq!(Sampler::new(0.0, 1).choose(&[0.0, 2.0, 2.0]), Some(1));
         assert_eq!(Sampler::new(0.0, 1).choose(&[0.0, f32::NAN]), None);
+        assert_eq!(Sampler::new(0.0, 1).choose(&[f32::NEG_INFINITY; 40]), Some(0));
+        // Anywhere among so many that they are looked at side by side.
+        for at in 0..40 {
+            let mut scores: Vec<f32> = (0..40).map(|i| -1.0 - (i as f32)).collect();
+            (scores[39], scores[at]) = (7.0, 7.0);
+            assert_eq!(Sampler::new(0.0, 1).choose(&scores), Some(at as u32));
+            scores[at] = f32::NAN;
+            assert_eq!(Sampler::new(0.0, 1).choose(&scores), None);
+        }
     }
 
     #[test]

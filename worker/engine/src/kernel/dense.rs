@@ -1,6 +1,6 @@
 //! Products of f32 rows with f32 weights that lie in a process's own memory or in a file that others map, too.
 
-use crate::product::{Strided, on_threads};
+use crate::product::{Strided, new_product};
 use crate::slab::Slab;
 
 /// A weight matrix `[in, out]`.
@@ -61,10 +61,7 @@ impl Dense {
             Order::Rows => Strided::rows(&self.numbers, self.input, self.output),
             Order::Columns => Strided::rows(&self.numbers, self.output, self.input).transposed(),
         };
-        let mut out = vec![0f32; rows * self.output];
-        let x = Strided::rows(x, rows, self.input);
-        on_threads(rayon::current_num_threads(), &mut out, (self.output, 1), 0.0, 1.0, x, weights);
-        out
+        new_product(rayon::current_num_threads(), Strided::rows(x, rows, self.input), weights)
     }
 
     /// Some columns, one after another: `[columns, in]`.

@@ -1,5 +1,7 @@
 //! The gate of the feed-forward part: silu(gate) * up.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
@@ -16,10 +18,13 @@ pub(crate) fn silu_times(steps: Steps, x: &Tensor) -> Result<Tensor> {
     if steps == Steps::Composed {
         return x.narrow(1, 0, width)?.silu()? * x.narrow(1, width, width)?;
     }
-    let mut out = vec![0f32; tokens * width];
+    let mut out = Vec::with_capacity(tokens * width);
     read(x, |x| {
+        let out = &mut out.spare_capacity_mut()[..tokens * width];
         x.par_chunks(both * 8).zip(out.par_chunks_mut(width * 8)).for_each(|(x, out)| some_rows(x, width, out));
     })?;
+    // SAFETY: as many rows were written as there are of `x`.
+    unsafe { out.set_len(tokens * width) };
     Tensor::from_vec(out, (tokens, width), x.device())
 }
 
@@ -29,17 +34,18 @@ pub(super) fn gated<const FMA: bool>(gate: f32, up: f32) -> f32 {
     gate / (1.0 + exp::<FMA>((-gate).min(80.0))) * up
 }
 
-fn some_rows(x: &[f32], width: usize, out: &mut [f32]) {
+/// Writes every number of `out`.
+fn some_rows(x: &[f32], width: usize, out: &mut [MaybeUninit<f32>]) {
     #[inline(always)]
-    fn body<const FMA: bool>(x: &[f32], width: usize, out: &mut [f32]) {
+    fn body<const FMA: bool>(x: &[f32], width: usize, out: &mut [MaybeUninit<f32>]) {
         for (x, out) in x.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
             let (gate, up) = x.split_at(width);
             for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
-                *out = gated::<FMA>(*g, *u);
+                out.write(gated::<FMA>(*g, *u));
             }
         }
     }
-    dispatch!(body(x: &[f32], width: usize, out: &mut [f32]))
+    dispatch!(body(x: &[f32], width: usize, out: &mut [MaybeUninit<f32>]))
 }
 
 #[cfg(test)]
