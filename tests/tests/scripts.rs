@@ -145,7 +145,7 @@ fn a_watch_ends_with_its_reader_and_hears_of_the_end_from_a_coordinator_that_lea
     assert_eq!(first.wait().unwrap().code(), Some(0));
 
     let (mut second, lines) = watch(&sandbox, &url);
-    let mut worker = sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1"]);
+    let mut worker = sandbox.spawn_worker(&["--coordinator", &url, "--threads", "1", "--exit-when-finished"]);
     let last = lines.last().unwrap();
     compare("status", &last);
     assert_eq!((&last["state"], &last["units"]["total"]), (&"complete".into(), &last["units"]["committed"]));
