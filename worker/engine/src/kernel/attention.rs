@@ -12,6 +12,8 @@ use crate::pass::{Pass, Sequence};
 
 /// Queries handled by one task.
 const BLOCK: usize = 16;
+/// Tasks that a thread takes at once: few, for they differ in length.
+const TASKS: usize = 8;
 /// Keys visited together by all queries of a task: their keys and values stay in the first-level cache.
 const TILE: usize = 32;
 
@@ -51,7 +53,7 @@ pub(crate) fn attend(
     }
     read(qkv, |qkv| {
         let mut run = |cached: &[f32]| {
-            tasks.par_iter_mut().for_each_init(Vec::new, |scores, (sequence, first, out)| {
+            tasks.par_iter_mut().with_max_len(TASKS).for_each_init(Vec::new, |scores, (sequence, first, out)| {
                 block(&Work { heads, qkv, cached, sequence, window, first: *first }, scores, out);
             });
         };

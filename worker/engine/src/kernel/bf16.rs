@@ -22,6 +22,8 @@ use super::norm;
 
 /// Rows of a block at most: eight tiles, whose activations and results fit into a second-level cache of 1 MiB.
 const BLOCK: usize = 8 * ROWS;
+/// Whoever has done a block takes the next that nobody has begun: a thread that is held up, or has a block more, is not waited for.
+const BLOCKS: usize = 1;
 /// Blocks of the depth that a panel is worked through at a time: 2,048 numbers, 128 KiB of weights.
 const SPAN: usize = 64;
 
@@ -31,7 +33,7 @@ const SPAN: usize = 64;
 pub(crate) fn times(x: &[f32], norm: Option<(&[f32], f32)>, weights: &Panels, out: &mut [f32]) {
     let (block, spread) = blocks(x.len() / weights.input());
     let width = weights.output();
-    x.par_chunks(block * weights.input()).zip(out.par_chunks_mut(block * width)).for_each(|(x, out)| {
+    x.par_chunks(block * weights.input()).zip(out.par_chunks_mut(block * width)).with_max_len(BLOCKS).for_each(|(x, out)| {
         product(&rounded(x, norm, weights.input()), weights, spread, |panel, tile, sums| {
             each(sums, out, width, panel, tile, |out, sums| out.copy_from_slice(sums));
         });
@@ -44,7 +46,7 @@ pub(crate) fn times(x: &[f32], norm: Option<(&[f32], f32)>, weights: &Panels, ou
 pub(crate) fn add(x: &mut [f32], y: &[f32], weights: &Panels, bias: Option<&[f32]>) {
     let (block, spread) = blocks(y.len() / weights.input());
     let width = weights.output();
-    x.par_chunks_mut(block * width).zip(y.par_chunks(block * weights.input())).for_each(|(x, y)| {
+    x.par_chunks_mut(block * width).zip(y.par_chunks(block * weights.input())).with_max_len(BLOCKS).for_each(|(x, y)| {
         let rows = rounded(y, None, weights.input());
         product(&rows, weights, spread, |panel, tile, sums| {
             let bias = bias.map(|bias| &bias[panel * COLUMNS..]);
@@ -62,7 +64,7 @@ pub(crate) fn add(x: &mut [f32], y: &[f32], weights: &Panels, bias: Option<&[f32
 pub(crate) fn feed(x: &mut [f32], norm: (&[f32], f32), gate_up: &Panels, down: &Panels) {
     let width = gate_up.input();
     let (block, spread) = blocks(x.len() / width);
-    x.par_chunks_mut(block * width).for_each(|x| {
+    x.par_chunks_mut(block * width).with_max_len(BLOCKS).for_each(|x| {
         let mut inner = Rows::zeros(x.len() / width, down.input());
         product(&rounded(x, Some(norm), width), gate_up, spread, |panel, tile, sums| gate(sums, inner.part(tile, panel)));
         product(&inner, down, spread, |panel, tile, sums| {
